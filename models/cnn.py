@@ -1,0 +1,51 @@
+"""A small convolutional network."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.mlp import ACTIVATIONS
+
+
+class CNN(nn.Module):
+    """`layers` blocks of 3 x 3 convolution, activation and 2 x 2 max-pooling, then one hidden layer.
+
+    Args:
+        sample: shape of one example as (channels, height, width).
+        classes: how many classes there are.
+        hidden_units: units of the hidden layer behind the convolutions.
+        layers: L, the number of convolutions; at least 1. Pooling ends where a side would become 0.
+        channels: of the first convolution; each later one has twice as many.
+        activation: `relu`, `gelu` or `tanh`.
+        dropout: share of the hidden layer's outputs that is dropped while training, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        sample: tuple[int, ...],
+        classes: int,
+        *,
+        hidden_units: int = 64,
+        layers: int = 2,
+        channels: int = 16,
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        depth, height, width = sample
+        modules: list[nn.Module] = []
+        for layer in range(layers):
+            out = channels * 2**layer
+            modules += [nn.Conv2d(depth, out, kernel_size=3, padding=1), ACTIVATIONS[activation]()]
+            if min(height, width) >= 2:
+                modules.append(nn.MaxPool2d(2))
+                height, width = height // 2, width // 2
+            depth = out
+        modules += [nn.Flatten(), nn.Linear(depth * height * width, hidden_units), ACTIVATIONS[activation]()]
+        if dropout:
+            modules.append(nn.Dropout(dropout))
+        self.network = nn.Sequential(*modules, nn.Linear(hidden_units, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map examples (batch, channels, height, width) to logits (batch, classes)."""
+        return self.network(x)  # type: ignore[no-any-return]

@@ -1,0 +1,46 @@
+"""A multi-layer perceptron."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+
+
+class MLP(nn.Module):
+    """`layers` hidden layers of `hidden_units` each, and a linear output.
+
+    Args:
+        sample: shape of one example, such as (1, 28, 28); it is flattened.
+        classes: how many classes there are.
+        hidden_units: n[l], the same in every hidden layer.
+        layers: L, the number of hidden layers; at least 1.
+        activation: `relu`, `gelu` or `tanh`.
+        dropout: share of each hidden layer's outputs that is dropped while training, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        sample: tuple[int, ...],
+        classes: int,
+        *,
+        hidden_units: int = 64,
+        layers: int = 2,
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        modules: list[nn.Module] = [nn.Flatten()]
+        width = prod(sample)
+        for _ in range(layers):
+            modules += [nn.Linear(width, hidden_units), ACTIVATIONS[activation]()]
+            if dropout:
+                modules.append(nn.Dropout(dropout))
+            width = hidden_units
+        self.network = nn.Sequential(*modules, nn.Linear(width, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map examples (batch, *sample) to logits (batch, classes)."""
+        return self.network(x)  # type: ignore[no-any-return]

@@ -1,0 +1,56 @@
+"""Optimizers and the learning-rate schedule, by the formulas of the documented method.
+
+Source: Andrew Ng, Improving Deep Neural Networks, weeks 2 and 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained, apart from the network itself.
+
+    Args:
+        learning_rate: α of the first epoch; above 0.
+        batch_size: examples in a mini-batch; at least 1.
+        decay: α of epoch e, counted from 0, is α / (1 + decay * e).
+        optimizer: `sgd`, gradient descent with momentum, or `adam`.
+        momentum: β of gradient descent: v = β v + (1 - β) g, an exponentially weighted average of the gradients,
+            so that α keeps its meaning for every β. torch.optim.SGD(momentum=β, dampening=β) is this formula.
+        beta1: β1 of Adam. beta2: β2 of Adam. epsilon: ε of Adam.
+        weight_decay: L2 penalty; 0 for none.
+    """
+
+    learning_rate: float = 0.1
+    batch_size: int = 64
+    decay: float = 0.0
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+
+SETTINGS = {field.name: field.default for field in fields(Settings)}
+OPTIMIZERS = ("sgd", "adam")
+
+
+def learning_rate(settings: Settings, epoch: int) -> float:
+    """Return α of an epoch, counted from 0: α / (1 + decay * epoch)."""
+    return settings.learning_rate / (1 + settings.decay * epoch)
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
+    """Return the optimizer that `settings` name, in torch's fused form, one call for all parameters."""
+    common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, **common)
+    return torch.optim.SGD(parameters, momentum=settings.momentum, dampening=settings.momentum, **common)

@@ -1,0 +1,59 @@
+"""Models by name. A model is any `nn.Module` whose constructor takes the sample's shape, the number of classes, and
+its hyperparameters as keyword-only arguments with defaults:
+
+    class MLP(nn.Module):
+        def __init__(self, sample: tuple[int, ...], classes: int, *, hidden_units: int = 64, ...) -> None: ...
+
+Add yours below, or name it in a study by its path: `model="package.module:Class"`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from models.errors import UnknownModel
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MODELS = {
+    "mlp": "models.mlp:MLP",
+    "cnn": "models.cnn:CNN",
+}
+
+
+def model_class(name: str) -> Callable[..., nn.Module]:
+    """Return the class of a model, by its name in `MODELS` or its path `package.module:Class`.
+
+    Raises:
+        UnknownModel: there is none; the message offers the nearest names.
+    """
+    path = MODELS.get(name, name)
+    module, _, attribute = path.partition(":")
+    if not attribute:
+        near = get_close_matches(name, MODELS, n=3)
+        raise UnknownModel(
+            f"no model '{name}'; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+            f"there are: {', '.join(MODELS)}, or give package.module:Class"
+        )
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UnknownModel(f"no model at '{path}': {error}") from error
+    if not callable(found):
+        raise UnknownModel(f"'{path}' is a {type(found).__name__}, not a class of torch.nn.Module")
+    return found  # type: ignore[no-any-return]
+
+
+def hyperparameters(name: str) -> Mapping[str, Any]:
+    """Return a model's hyperparameters with their defaults, read from its constructor.
+
+    Raises:
+        UnknownModel: there is no such model.
+    """
+    parameters = inspect.signature(model_class(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}

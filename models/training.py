@@ -1,0 +1,121 @@
+"""Training as an iterator of epochs. Whoever iterates may stop at any epoch, keep the state, and go on elsewhere.
+
+Knows nothing of pruning, leases or who asks. A run that is resumed gives the same curve as one that never stopped,
+bit for bit on the same CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn, split
+from torch.nn.functional import cross_entropy
+
+from models.data import Data, Part
+from models.errors import BadCheckpoint
+from models.optim import Settings, learning_rate, make_optimizer
+from models.seeding import derive
+
+_EVALUATION_BATCH = 8192  # examples; bounds the memory of an evaluation
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch: mean cross-entropy per example (nats), accuracy 0 to 1 on the validation part, α, seconds."""
+
+    epoch: int
+    training_loss: float
+    validation_loss: float
+    accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+class Training:
+    """A network being trained on a data set.
+
+    Args:
+        build: makes the network, from the sample's shape and the number of classes.
+        settings: how it is trained.
+        data: what it is trained on; its device is the network's.
+        seed: of initial weights, shuffles and dropout.
+        state: what `state()` of an earlier run of the same network, settings, data and seed returned.
+
+    Raises:
+        BadCheckpoint: `state` does not fit this network.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[tuple[int, ...], int], nn.Module],
+        settings: Settings,
+        data: Data,
+        seed: int,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._data = data
+        self._seed = seed
+        torch.manual_seed(derive(seed, "weights"))
+        self.model = build(data.sample, data.classes).to(data.training.x.device)
+        self._optimizer = make_optimizer(self.model.parameters(), settings)
+        self.epoch = 0
+        if state is not None:
+            self._restore(state)
+
+    def epochs(self, last: int) -> Iterator[EpochResult]:
+        """Train up to and including epoch `last`, yielding after every epoch; 1 is the first."""
+        while self.epoch < last:
+            started = time.perf_counter()
+            rate = learning_rate(self._settings, self.epoch)
+            training_loss = self._train_epoch(rate)
+            validation_loss, accuracy = evaluate(self.model, self._data.validation)
+            self.epoch += 1
+            yield EpochResult(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next epoch depends on: random states are functions of the seed and the epoch."""
+        return {"epoch": self.epoch, "model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        try:
+            self.model.load_state_dict(state["model"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self.epoch = int(state["epoch"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise BadCheckpoint(f"the checkpoint does not fit this network: {reason}") from error
+
+    def _train_epoch(self, rate: float) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        x, y = self._data.training.x, self._data.training.y
+        torch.manual_seed(derive(self._seed, "dropout", self.epoch))
+        shuffle = torch.Generator().manual_seed(derive(self._seed, "shuffle", self.epoch))
+        order = torch.randperm(len(y), generator=shuffle).to(y.device)
+        total = torch.zeros((), dtype=torch.float64, device=y.device)
+        self.model.train()
+        for batch in split(order, self._settings.batch_size):
+            loss = cross_entropy(self.model(x[batch]), y[batch])
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            total += loss.detach() * len(batch)  # on the device: no waiting for each step's value
+        return float(total) / len(y)
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, part: Part) -> tuple[float, float]:
+    """Return mean cross-entropy per example (nats) and accuracy (0 to 1) of a model on a part of the data."""
+    model.eval()
+    device = part.y.device
+    loss, right = torch.zeros((), dtype=torch.float64, device=device), torch.zeros((), device=device)
+    for x, y in zip(split(part.x, _EVALUATION_BATCH), split(part.y, _EVALUATION_BATCH), strict=True):
+        logits: Tensor = model(x)
+        loss += cross_entropy(logits, y, reduction="sum")
+        right += (logits.argmax(1) == y).sum()
+    return float(loss) / len(part.y), float(right) / len(part.y)

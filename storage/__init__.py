@@ -1,0 +1,1 @@
+"""What Caviar keeps in PostgreSQL. Knows no study definition and no network."""

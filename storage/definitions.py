@@ -1,0 +1,121 @@
+"""Studies as they were defined: registered once with all their slots, read by every worker, deleted whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, delete, insert, select, text, update
+
+from storage import optuna_tables as optuna
+from storage.errors import ForeignStudy, StudyNotFound
+from storage.events import log_event
+from storage.records import SlotRecord, StudyRecord
+from storage.tables import definition, slot, study
+
+
+def find_study(engine: Engine, name: str) -> StudyRecord | None:
+    """Return the study of that name with its current definition, or None."""
+    query = (
+        select(study, definition.c.body, definition.c.packages)
+        .join(definition, definition.c.study_id == study.c.study_id)
+        .where(study.c.name == name)
+        .order_by(definition.c.version.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return StudyRecord(row.study_id, row.optuna_study_id, row.name, row.control, row.body, row.packages, row.created_at)
+
+
+def study_names(engine: Engine) -> list[str]:
+    """Return the names of all studies, in alphabetical order."""
+    with engine.connect() as connection:
+        return list(connection.scalars(select(study.c.name).order_by(study.c.name)))
+
+
+def load_study(engine: Engine, name: str) -> StudyRecord:
+    """Return the study of that name.
+
+    Raises:
+        StudyNotFound: there is none; the message lists those that there are.
+    """
+    found = find_study(engine, name)
+    if found is None:
+        names = study_names(engine)
+        there = f"there are: {', '.join(names)}" if names else "there are none yet"
+        raise StudyNotFound(f"no study '{name}' in the database ({there}); make it with: caviar run {name}")
+    return found
+
+
+def register_study(
+    engine: Engine,
+    name: str,
+    *,
+    maximize: bool,
+    body: Mapping[str, Any],
+    packages: Mapping[str, str],
+    slots: Sequence[SlotRecord],
+) -> StudyRecord:
+    """Make the study, its Optuna study and all its slots in one transaction; if it is there, return it as it is.
+
+    Any number of processes may call this at once: one makes the study, the others find it.
+
+    Raises:
+        ForeignStudy: Optuna's tables hold a study of that name which Caviar did not make.
+    """
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.study'), hashtext(:n))"), {"n": name})
+        if connection.scalar(select(study.c.study_id).where(study.c.name == name)) is None:
+            if connection.scalar(select(optuna.studies.c.study_id).where(optuna.studies.c.study_name == name)):
+                raise ForeignStudy(
+                    f"Optuna's tables hold a study '{name}' that Caviar did not make; "
+                    f"run yours under another name: --name {name}-2"
+                )
+            optuna_id = connection.scalar(
+                insert(optuna.studies).values(study_name=name).returning(optuna.studies.c.study_id)
+            )
+            connection.execute(
+                insert(optuna.study_directions).values(
+                    study_id=optuna_id, objective=0, direction="MAXIMIZE" if maximize else "MINIMIZE"
+                )
+            )
+            study_id = connection.scalar(
+                insert(study).values(name=name, optuna_study_id=optuna_id, control="run").returning(study.c.study_id)
+            )
+            connection.execute(
+                insert(definition).values(study_id=study_id, version=1, body=dict(body), packages=dict(packages))
+            )
+            connection.execute(
+                insert(slot),
+                [
+                    {"study_id": study_id, "number": s.number, "tier": s.tier, "phase": s.phase,
+                     "free": list(s.free), "state": "open"}
+                    for s in slots
+                ],
+            )  # fmt: skip
+            log_event(connection, study_id, "created", budget=len(slots))
+    return load_study(engine, name)
+
+
+def set_control(engine: Engine, study_id: int, control: str, **why: Any) -> None:
+    """Ask the workers of a study to `run` or to `pause`; an event is written where that is a change."""
+    with engine.begin() as connection:
+        changed = connection.execute(
+            update(study).where(study.c.study_id == study_id, study.c.control != control).values(control=control)
+        )
+        if changed.rowcount:
+            log_event(connection, study_id, "paused" if control == "pause" else "resumed", **why)
+
+
+def delete_study(engine: Engine, record: StudyRecord) -> None:
+    """Delete a study with all its trials, in Optuna's tables too, in one transaction."""
+    trial_ids = select(optuna.trials.c.trial_id).where(optuna.trials.c.study_id == record.optuna_study_id)
+    with engine.begin() as connection:
+        connection.execute(delete(study).where(study.c.study_id == record.study_id))
+        for table in optuna.OF_A_TRIAL:
+            connection.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
+        for table in (optuna.trials, *optuna.OF_A_STUDY, optuna.studies):
+            connection.execute(delete(table).where(table.c.study_id == record.optuna_study_id))

@@ -1,0 +1,89 @@
+"""One way to reach the database: how connections are made, and what is said when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
+
+from storage import migrate
+from storage.embedded import serve
+from storage.errors import DatabaseUnreachable
+from storage.settings import Settings
+
+
+def make_engine(url: URL) -> Engine:
+    """Make an engine of at most two connections, each checked before use.
+
+    The limits are libpq's (https://www.postgresql.org/docs/current/libpq-connect.html): a line that goes silent
+    is noticed after half a minute instead of never.
+    """
+    return create_engine(
+        url,
+        pool_size=1,
+        max_overflow=1,
+        pool_pre_ping=True,
+        connect_args={
+            "application_name": "caviar",
+            "connect_timeout": 10,  # seconds
+            "keepalives_idle": 10,  # seconds
+            "keepalives_interval": 5,  # seconds
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,  # milliseconds
+        },
+    )
+
+
+@contextmanager
+def open_database(
+    settings: Settings, notify: Callable[[str], None] | None = None, *, create: bool = True
+) -> Iterator[Engine]:
+    """Open the database that `settings` name, starting the built-in server where they name none.
+
+    Args:
+        create: make the tables where there are none, and check the schema's version; False leaves both to the
+            caller.
+        notify: told, a line each, what a person would want to know about the built-in server.
+
+    Raises:
+        DatabaseUnreachable: no connection could be made.
+        EmbeddedServerError: the built-in server could not be made or started.
+        SchemaMismatch: the database's schema is older or newer than this program.
+    """
+    if settings.database_url is None:
+        with serve(settings.home, notify or _say_nothing) as url, _opened(url, create) as engine:
+            yield engine
+    else:
+        with _opened(settings.database_url, create) as engine:
+            yield engine
+
+
+@contextmanager
+def _opened(url: URL, create: bool) -> Iterator[Engine]:
+    engine = make_engine(url)
+    try:
+        try:
+            engine.connect().close()
+        except OperationalError as error:
+            raise DatabaseUnreachable(_unreachable(url, error)) from error
+        if create:
+            migrate.ensure_schema(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+def _unreachable(url: URL, error: OperationalError) -> str:
+    host = url.host or url.query.get("host") or "localhost"
+    reason = str(error.orig).strip().splitlines()[0].split("failed: ")[-1]
+    return (
+        f"no PostgreSQL answers at {host}:{url.port or 5432}: {reason}; start it or correct the address, "
+        f"or unset CAVIAR_DATABASE_URL for the built-in server"
+    )

@@ -1,0 +1,35 @@
+"""The append-only journal of a study: who did what, when and why."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from storage.records import EventRecord
+from storage.tables import event
+
+
+def log_event(
+    connection: Connection,
+    study_id: int,
+    kind: str,
+    *,
+    slot: int | None = None,
+    worker_id: UUID | None = None,
+    **detail: Any,
+) -> None:
+    """Append an event, in the transaction of the change that it tells of."""
+    connection.execute(
+        insert(event).values(study_id=study_id, kind=kind, slot=slot, worker_id=worker_id, detail=detail)
+    )
+
+
+def read_events(engine: Engine, study_id: int, *kinds: str) -> list[EventRecord]:
+    """Return a study's events of these kinds (all where none are given), oldest first."""
+    query = select(event).where(event.c.study_id == study_id).order_by(event.c.event_id)
+    if kinds:
+        query = query.where(event.c.kind.in_(kinds))
+    with engine.connect() as connection:
+        return [EventRecord(row.at, row.kind, row.slot, row.detail) for row in connection.execute(query)]

@@ -1,0 +1,107 @@
+"""A study's trials in memory, as the samplers and pruners of Optuna read them; kept up to date by one statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container
+from functools import lru_cache
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine, text
+
+# What changed since the last reading: newer trials, and those that were running then.
+_CHANGED = text("""
+    SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start, t.datetime_complete,
+           (SELECT v.value FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
+           (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
+              FROM public.trial_params p WHERE p.trial_id = t.trial_id) AS params,
+           (SELECT json_agg(json_build_array(i.step, i.intermediate_value))
+              FROM public.trial_intermediate_values i
+             WHERE i.trial_id = t.trial_id AND i.intermediate_value_type = 'FINITE') AS curve,
+           (SELECT json_object_agg(a.key, a.value_json)
+              FROM public.trial_system_attributes a WHERE a.trial_id = t.trial_id) AS attributes
+    FROM public.trials t
+    WHERE t.study_id = :study AND (t.trial_id > :seen OR t.trial_id = ANY(:running))
+    ORDER BY t.trial_id
+""")
+
+
+class History(InMemoryStorage):
+    """Optuna's view of one study, for choosing values and pruning; Optuna writes nothing through it.
+
+    What a sampler notes on the trial that it is choosing for is collected in `notes`.
+    """
+
+    def __init__(self, engine: Engine, optuna_study_id: int, *, maximize: bool) -> None:
+        super().__init__()
+        self._engine = engine
+        self._optuna_study_id = optuna_study_id
+        self._trials: dict[int, FrozenTrial] = {}  # by Optuna's id
+        self._running: set[int] = set()
+        self._seen = -1
+        self.notes: dict[str, Any] = {}
+        direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
+        self.create_new_study([direction], "history")
+
+    def refresh(self) -> None:
+        """Read the trials that began, went on or ended since the last call."""
+        parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": sorted(self._running)}
+        with self._engine.connect() as connection:
+            rows = connection.execute(_CHANGED, parameters).all()
+        for row in rows:
+            trial = _frozen(row)
+            self._trials[row.trial_id] = trial
+            self._seen = max(self._seen, row.trial_id)
+            if trial.state.is_finished():
+                self._running.discard(row.trial_id)
+            else:
+                self._running.add(row.trial_id)
+
+    def study(self) -> optuna.Study:
+        """Return a study over this view. It is made anew for each proposal, since a study caches its trials."""
+        return optuna.Study("history", self)
+
+    def trial(self, trial_id: int) -> FrozenTrial:
+        """Return the trial of that id, as it was at the last `refresh`."""
+        return self._trials[trial_id]
+
+    def get_all_trials(
+        self,
+        study_id: int,  # noqa: ARG002
+        deepcopy: bool = True,  # noqa: ARG002
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        trials = sorted(self._trials.values(), key=lambda trial: trial.number)
+        return [t for t in trials if states is None or t.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Samplers of Optuna tell one another through such attributes what they chose; here the lease's holder does."""
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: ARG002
+        self.notes[key] = value
+
+
+def _frozen(row: Any) -> FrozenTrial:
+    distributions: dict[str, BaseDistribution] = {n: _distribution(d) for n, _, d in row.params or ()}
+    return FrozenTrial(
+        number=row.number,
+        state=TrialState[row.state],
+        value=row.value,
+        datetime_start=row.datetime_start,
+        datetime_complete=row.datetime_complete,
+        params={n: distributions[n].to_external_repr(v) for n, v, _ in row.params or ()},
+        distributions=distributions,
+        user_attrs={},
+        system_attrs={key: json.loads(value) for key, value in (row.attributes or {}).items()},
+        intermediate_values=dict(sorted((step, value) for step, value in row.curve or ())),
+        trial_id=row.trial_id,
+    )
+
+
+@lru_cache(maxsize=256)
+def _distribution(text_: str) -> BaseDistribution:
+    return json_to_distribution(text_)

@@ -1,0 +1,23 @@
+"""Alembic's entry: runs the migrations on the connection, and in the transaction, that storage.migrate hands over."""
+
+from alembic import context
+
+from storage.tables import SCHEMA, VERSION_TABLE, metadata
+
+
+def _only_ours(name: str | None, kind: str, parents: object) -> bool:  # noqa: ARG001
+    """Optuna's tables, in the schema public, are none of Alembic's business."""
+    return name == SCHEMA if kind == "schema" else True
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    version_table_schema=SCHEMA,
+    include_schemas=True,
+    include_name=_only_ours,
+    compare_server_default=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,109 @@
+"""The part of Optuna 5's schema that Caviar reads and writes itself.
+
+Optuna makes these tables and owns them. They are declared here so that a trial, its slot and its epochs change in
+one transaction and in few statements, and so that `caviar status` need not import Optuna. A test compares them
+with Optuna's own declarations.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, DateTime, Double, Enum, Integer, MetaData, String, Table, Text
+
+metadata = MetaData(schema="public")
+
+TRIAL_STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("study_name", String(512), nullable=False),
+)
+
+study_directions = Table(
+    "study_directions",
+    metadata,
+    Column("study_direction_id", Integer, primary_key=True),
+    Column("direction", Enum("NOT_SET", "MINIMIZE", "MAXIMIZE", name="studydirection"), nullable=False),
+    Column("study_id", Integer, nullable=False),
+    Column("objective", Integer, nullable=False),
+)
+
+study_user_attributes = Table("study_user_attributes", metadata, Column("study_id", Integer))
+study_system_attributes = Table("study_system_attributes", metadata, Column("study_id", Integer))
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("trial_id", Integer, primary_key=True),
+    Column("number", Integer),
+    Column("study_id", Integer),
+    Column("state", Enum(*TRIAL_STATES, name="trialstate"), nullable=False),
+    Column("datetime_start", DateTime),  # UTC, without a zone
+    Column("datetime_complete", DateTime),  # UTC, without a zone
+)
+
+trial_params = Table(
+    "trial_params",
+    metadata,
+    Column("param_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("param_name", String(512)),
+    Column("param_value", Double),
+    Column("distribution_json", Text),
+)
+
+trial_values = Table(
+    "trial_values",
+    metadata,
+    Column("trial_value_id", Integer, primary_key=True),
+    Column("trial_id", Integer, nullable=False),
+    Column("objective", Integer, nullable=False),
+    Column("value", Double),
+    Column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype"), nullable=False),
+)
+
+trial_intermediate_values = Table(
+    "trial_intermediate_values",
+    metadata,
+    Column("trial_intermediate_value_id", Integer, primary_key=True),
+    Column("trial_id", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("intermediate_value", Double),
+    Column(
+        "intermediate_value_type",
+        Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
+        nullable=False,
+    ),
+)
+
+trial_user_attributes = Table(
+    "trial_user_attributes",
+    metadata,
+    Column("trial_user_attribute_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("key", String(512)),
+    Column("value_json", Text),
+)
+
+trial_system_attributes = Table(
+    "trial_system_attributes",
+    metadata,
+    Column("trial_system_attribute_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("key", String(512)),
+    Column("value_json", Text),
+)
+
+trial_heartbeats = Table("trial_heartbeats", metadata, Column("trial_id", Integer))
+
+# In the order in which their rows may be deleted.
+OF_A_TRIAL = (
+    trial_params,
+    trial_values,
+    trial_intermediate_values,
+    trial_user_attributes,
+    trial_system_attributes,
+    trial_heartbeats,
+)
+OF_A_STUDY = (study_directions, study_user_attributes, study_system_attributes)

@@ -1,0 +1,59 @@
+"""Where the database is and where files go: from an option, the environment, or the default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from storage.errors import BadDatabaseUrl
+
+_NEXT_STEP = "give postgresql://USER@HOST:PORT/DATABASE, or unset CAVIAR_DATABASE_URL for the built-in server"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    database_url: None stands for the built-in server under `home`.
+    home: folder of the built-in server's data.
+    """
+
+    database_url: URL | None
+    home: Path
+
+
+def read_settings(database_url: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `CAVIAR_DATABASE_URL` and `CAVIAR_HOME`; an address given here comes first.
+
+    Raises:
+        BadDatabaseUrl: the address cannot be read, or is not one of PostgreSQL.
+    """
+    environ = os.environ if environ is None else environ
+    address = database_url or environ.get("CAVIAR_DATABASE_URL")
+    home = environ.get("CAVIAR_HOME") or platformdirs.user_data_dir("caviar", appauthor=False)
+    return Settings(parse_url(address) if address else None, Path(home).expanduser().absolute())
+
+
+def parse_url(address: str) -> URL:
+    """Read the address that a provider hands out, as one for the driver psycopg2.
+
+    SQLAlchemy 2.1 reads `postgresql://` as psycopg 3, and does not know `postgres://`.
+
+    Raises:
+        BadDatabaseUrl: the address cannot be read, or is not one of PostgreSQL. It shows no password.
+    """
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        raise BadDatabaseUrl(f"the database address cannot be read; {_NEXT_STEP}") from None
+    if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
+        raise BadDatabaseUrl(
+            f"'{url.drivername}' databases are not supported: Caviar leases trials with PostgreSQL's "
+            f"FOR UPDATE SKIP LOCKED and its clock; {_NEXT_STEP}"
+        )
+    return url.set(drivername="postgresql+psycopg2")

@@ -1,0 +1,179 @@
+"""A study at one moment, in a handful of statements, however many trials it has. Imports no Optuna."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.optuna_tables import trials
+from storage.records import (
+    EpochRecord,
+    PhaseCount,
+    Progress,
+    RunningTrial,
+    SlotRecord,
+    StudyRecord,
+    TrialRecord,
+)
+from storage.tables import epoch, slot, test_result
+
+_TRIALS = """
+    SELECT s.number, s.tier, s.phase, s.free, s.epoch, s.attempts, w.host,
+           coalesce(lower(t.state::text), 'open') AS state, v.value,
+           (SELECT json_object_agg(p.param_name, p.param_value) FROM public.trial_params p
+             WHERE p.trial_id = s.trial_id) AS parameters,
+           (SELECT json_object_agg(a.key, a.value_json) FROM public.trial_user_attributes a
+             WHERE a.trial_id = s.trial_id) AS attributes,
+           EXISTS (SELECT FROM public.trial_system_attributes a
+             WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') AS infeasible,
+           coalesce((SELECT sum(e.seconds) FROM caviar.epoch e
+             WHERE e.study_id = s.study_id AND e.slot = s.number), 0) AS seconds
+    FROM caviar.slot s
+    LEFT JOIN public.trials t ON t.trial_id = s.trial_id
+    LEFT JOIN public.trial_values v ON v.trial_id = s.trial_id AND v.objective = 0
+    LEFT JOIN caviar.worker w ON w.worker_id = s.worker_id
+    WHERE s.study_id = :study
+"""
+
+_PHASES = text("""
+    SELECT s.tier, s.phase, min(s.number) AS first, count(*) AS slots,
+           count(*) FILTER (WHERE s.state = 'done') AS done,
+           count(*) FILTER (WHERE s.state = 'leased' AND s.expires_at >= now()) AS leased,
+           count(*) FILTER (WHERE s.state = 'done' AND t.state = 'COMPLETE') AS complete,
+           count(*) FILTER (WHERE s.state = 'done' AND t.state = 'PRUNED') AS pruned,
+           count(*) FILTER (WHERE s.state = 'done' AND t.state = 'FAIL') AS failed,
+           count(*) FILTER (WHERE c.trial_id IS NOT NULL) AS diverged,
+           sum(s.epoch) AS epochs,
+           max(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) AS highest,
+           min(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) AS lowest
+    FROM caviar.slot s
+    LEFT JOIN public.trials t ON t.trial_id = s.trial_id
+    LEFT JOIN public.trial_values v ON v.trial_id = s.trial_id AND v.objective = 0
+    LEFT JOIN public.trial_system_attributes c ON c.trial_id = s.trial_id AND c.key = 'constraints:diverged'
+    WHERE s.study_id = :study GROUP BY s.tier, s.phase ORDER BY first
+""")
+
+_RUNNING = text("""
+    SELECT s.number, s.tier, s.phase, s.epoch, w.host, w.pid,
+           (SELECT i.intermediate_value FROM public.trial_intermediate_values i
+             WHERE i.trial_id = s.trial_id AND i.step = s.epoch) AS value
+    FROM caviar.slot s JOIN caviar.worker w ON w.worker_id = s.worker_id
+    WHERE s.study_id = :study AND s.state = 'leased' AND s.expires_at >= now() ORDER BY s.number
+""")
+
+# A trial that violates a constraint, such as one that diverged, is never the best; of equals the first is.
+_BEST = (
+    _TRIALS
+    + """
+    AND t.state = 'COMPLETE' AND NOT EXISTS (SELECT FROM public.trial_system_attributes a
+      WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%')
+    ORDER BY v.value {direction}, s.number LIMIT 1
+"""
+)
+
+
+def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Progress:
+    """Return how far a study is, what runs and what is best, all of one moment."""
+    parameters = {"study": record.study_id}
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        control = connection.scalar(text("SELECT control FROM caviar.study WHERE study_id = :study"), parameters)
+        phases = connection.execute(_PHASES, parameters).all()
+        running = connection.execute(_RUNNING, parameters).all()
+        best = _read_best(connection, record.study_id, maximize)
+    slots, done = sum(p.slots for p in phases), sum(p.done for p in phases)
+    leased = sum(p.leased for p in phases)
+    return Progress(
+        control=control or "pause",
+        budget=slots,
+        open=slots - done - leased,
+        leased=leased,
+        complete=sum(p.complete for p in phases),
+        pruned=sum(p.pruned for p in phases),
+        failed=sum(p.failed for p in phases),
+        diverged=sum(p.diverged for p in phases),
+        epochs_trained=sum(p.epochs for p in phases),
+        workers=len({(r.host, r.pid) for r in running}),
+        phases=tuple(PhaseCount(p.tier, p.phase, p.slots, p.done, p.highest if maximize else p.lowest) for p in phases),
+        running=tuple(RunningTrial(r.number, r.tier, r.phase, r.epoch, r.value, r.host, r.pid) for r in running),
+        best=best,
+    )
+
+
+def read_trials(engine: Engine, study_id: int) -> list[TrialRecord]:
+    """Return all slots of a study with their trials, by number."""
+    with engine.connect() as connection:
+        rows = connection.execute(text(_TRIALS + " ORDER BY s.number"), {"study": study_id})
+        return [_trial(row) for row in rows]
+
+
+def read_best(engine: Engine, study_id: int, *, maximize: bool) -> TrialRecord | None:
+    """Return the best complete trial that violates no constraint; of equals, the first."""
+    with engine.connect() as connection:
+        return _read_best(connection, study_id, maximize)
+
+
+def read_curve(engine: Engine, study_id: int, slot_number: int) -> list[EpochRecord]:
+    """Return a trial's learning curve, by epoch."""
+    query = select(epoch).where(epoch.c.study_id == study_id, epoch.c.slot == slot_number).order_by(epoch.c.epoch)
+    with engine.connect() as connection:
+        return [
+            EpochRecord(r.epoch, r.training_loss, r.validation_loss, r.accuracy, r.learning_rate, r.seconds)
+            for r in connection.execute(query)
+        ]
+
+
+def last_finished(engine: Engine, study_id: int, count: int) -> list[int]:
+    """Return the numbers of the trials that ended last, the newest first."""
+    query = (
+        select(slot.c.number)
+        .join(trials, trials.c.trial_id == slot.c.trial_id)
+        .where(slot.c.study_id == study_id, slot.c.state == "done")
+        .order_by(trials.c.datetime_complete.desc(), slot.c.number.desc())
+        .limit(count)
+    )
+    with engine.connect() as connection:
+        return list(connection.scalars(query))
+
+
+def read_test(engine: Engine, study_id: int, slot_number: int) -> tuple[float, float] | None:
+    """Return loss and accuracy (0 to 1) of a trial's model on the test set; None where it was never measured."""
+    query = select(test_result.c.loss, test_result.c.accuracy).where(
+        test_result.c.study_id == study_id, test_result.c.slot == slot_number
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    return (row.loss, row.accuracy) if row is not None else None
+
+
+def write_test(engine: Engine, study_id: int, slot_number: int, loss: float, accuracy: float) -> None:
+    """Keep the one measurement of a trial's model on the test set; a second one changes nothing."""
+    with engine.begin() as connection:
+        connection.execute(
+            insert(test_result)
+            .values(study_id=study_id, slot=slot_number, loss=loss, accuracy=accuracy)
+            .on_conflict_do_nothing()
+        )
+
+
+def _read_best(connection: Connection, study_id: int, maximize: bool) -> TrialRecord | None:
+    query = _BEST.format(direction="DESC" if maximize else "ASC")
+    row = connection.execute(text(query), {"study": study_id}).one_or_none()
+    return _trial(row) if row is not None else None
+
+
+def _trial(row: Any) -> TrialRecord:
+    return TrialRecord(
+        slot=SlotRecord(row.number, row.tier, row.phase, tuple(row.free)),
+        state=row.state,
+        value=row.value,
+        parameters=row.parameters or {},
+        epoch=row.epoch,
+        attempts=row.attempts,
+        infeasible=row.infeasible,
+        attributes={key: json.loads(value) for key, value in (row.attributes or {}).items()},
+        seconds=row.seconds,
+        host=row.host,
+    )

@@ -1,0 +1,175 @@
+"""Caviar's tables, in the schema `caviar`. Only the migrations make or change them.
+
+A slot's life; `attempts` counts the leases:
+
+    open --lease--> leased --finish--> done
+      ^               |
+      +--- release ---+      an expired lease is taken over without coming back to `open`
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "caviar"
+# Not Alembic's usual name: for a role called `caviar` this schema comes first in the search path, and Optuna
+# would take an `alembic_version` in it for its own.
+VERSION_TABLE = "schema_version"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+
+def _time(name: str) -> Column[datetime]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _study() -> Column[int]:
+    return Column("study_id", Integer, ForeignKey("caviar.study.study_id", ondelete="CASCADE"), primary_key=True)
+
+
+study = Table(
+    "study",
+    metadata,
+    Column("study_id", Integer, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("optuna_study_id", Integer, nullable=False, unique=True),
+    # What the workers are asked to do. Whether a study is finished follows from its slots.
+    Column("control", Text, nullable=False),
+    _time("created_at"),
+    CheckConstraint("control IN ('run', 'pause')", "control"),
+)
+
+definition = Table(
+    "definition",
+    metadata,
+    _study(),
+    Column("version", Integer, primary_key=True),
+    Column("body", JSONB, nullable=False),
+    Column("packages", JSONB, nullable=False),  # package name: version, of the program that wrote it
+    _time("created_at"),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("worker_id", Uuid, primary_key=True),
+    Column("study_id", Integer, ForeignKey("caviar.study.study_id", ondelete="CASCADE"), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("machine", Text, nullable=False),  # boot and process namespace: where `pid` means this process
+    Column("pid", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("packages", JSONB, nullable=False),
+    _time("started_at"),
+    _time("last_seen"),
+)
+
+slot = Table(
+    "slot",
+    metadata,
+    _study(),
+    Column("number", Integer, primary_key=True),  # also the number of the slot's trial in Optuna
+    Column("tier", SmallInteger, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("free", ARRAY(Text), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("trial_id", Integer, unique=True),  # Optuna's; null until the trial's values are chosen
+    Column("epoch", Integer, nullable=False, server_default="0"),  # epochs written
+    Column("token", Uuid),  # who holds the lease; every write of a worker must show it
+    Column("expires_at", DateTime(timezone=True)),
+    Column("worker_id", Uuid, ForeignKey("caviar.worker.worker_id", ondelete="SET NULL")),
+    CheckConstraint("state IN ('open', 'leased', 'done')", "state"),
+    CheckConstraint("(state = 'leased') = (token IS NOT NULL AND expires_at IS NOT NULL)", "lease"),
+)
+
+
+def _of_slot() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["study_id", "slot"], ["caviar.slot.study_id", "caviar.slot.number"], ondelete="CASCADE"
+    )
+
+
+epoch = Table(
+    "epoch",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("epoch", Integer, primary_key=True),  # 1 is the first
+    Column("training_loss", Double, nullable=False),
+    Column("validation_loss", Double, nullable=False),
+    Column("accuracy", Double, nullable=False),  # of the validation set, 0 to 1
+    Column("learning_rate", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+    _of_slot(),
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of `state`, in hexadecimal
+    Column("state", LargeBinary, nullable=False),
+    _time("saved_at"),
+    _of_slot(),
+)
+
+test_result = Table(
+    "test_result",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("loss", Double, nullable=False),
+    Column("accuracy", Double, nullable=False),  # of the test set, 0 to 1
+    _time("measured_at"),
+    _of_slot(),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("event_id", BigInteger, Identity(), primary_key=True),
+    Column(
+        "study_id",
+        Integer,
+        ForeignKey("caviar.study.study_id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    _time("at"),
+    Column("kind", Text, nullable=False),
+    Column("slot", Integer),
+    Column("worker_id", Uuid),
+    Column("detail", JSONB, nullable=False),
+)

@@ -1,0 +1,48 @@
+"""The command line. A command parses, calls the library, and prints; nothing here decides anything.
+
+Only typer and rich are imported before a command runs: `caviar --help` loads neither torch nor Optuna.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from studies.cli import data, database, manage, run_command, show
+from studies.cli.output import fail, set_verbose
+
+app = typer.Typer(
+    name="caviar",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Tune deep networks by priority, coarse to fine, on a PostgreSQL that any number of machines share.",
+    epilog="Begin with: caviar plan digits, then caviar run digits",
+)
+app.command("ls")(show.ls)
+app.command("plan")(show.plan)
+app.command("run")(run_command.run)
+app.command("status")(show.status)
+app.command("best")(show.best)
+app.command("trials")(show.trials)
+app.command("delete")(manage.delete)
+app.add_typer(database.app, name="db")
+app.add_typer(data.app, name="data")
+
+
+@app.callback()
+def main(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+) -> None:
+    set_verbose(verbose)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 for a failed run, 2 for bad input, 130 for Ctrl-C."""
+    try:
+        code = app(args=(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False)
+    except Exception as error:  # noqa: BLE001 - sorted by fail(), which raises what it does not expect
+        return fail(error)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,102 @@
+"""How the command line speaks: results on stdout, everything else on stderr, an expected error in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        show_default=False,
+        help="PostgreSQL to use instead of CAVIAR_DATABASE_URL; without either, a built-in server. "
+        "A password in it can be seen by other users of this machine: better set the variable.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+_verbose = False
+
+
+def set_verbose(verbose: bool) -> None:
+    """Show tracebacks of expected errors too."""
+    global _verbose
+    _verbose = verbose
+
+
+@cache
+def out() -> Console:
+    """Return the console of results."""
+    return Console(highlight=False)
+
+
+@cache
+def err() -> Console:
+    """Return the console of everything else."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(line: str) -> None:
+    """Print a remark on stderr."""
+    err().print(line, style="dim", markup=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def number(value: float | int | str | None) -> str:
+    """Return a value as a person would write it: four digits, and a dash for none."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def settings_line(values: dict[str, Any]) -> str:
+    """Return hyperparameters in one line."""
+    return "  ".join(f"{name} {number(value)}" for name, value in values.items())
+
+
+@contextmanager
+def database(url: str | None, *, create: bool = True) -> Iterator[Engine]:
+    """Open the database that the option or the environment names."""
+    from storage.engine import open_database
+    from storage.settings import read_settings
+
+    if url and ":" in url.partition("://")[2].rpartition("@")[0]:
+        say("a password in --database-url can be seen by other users of this machine; better set CAVIAR_DATABASE_URL")
+    with open_database(read_settings(url), say, create=create) as engine:
+        yield engine
+
+
+def fail(error: Exception) -> int:
+    """Print an expected error in one line on stderr, and return its exit code; raise any other."""
+    from studies.errors import EXPECTED_ERRORS, WorkersFailed
+
+    if isinstance(error, typer.Abort):
+        err().print("caviar: stopped", markup=False)
+        return 130
+    if isinstance(error, typer.TyperException):  # a wrong word on the command line
+        message = " ".join(error.format_message().split())
+        err().print(f"caviar: {message} (see: caviar --help)", style="red", markup=False, soft_wrap=True)
+        return 2
+    if not isinstance(error, EXPECTED_ERRORS):
+        raise error
+    if _verbose:
+        err().print_exception()
+    else:
+        err().print(f"caviar: {error}", style="red", markup=False, soft_wrap=True)
+    return 1 if isinstance(error, WorkersFailed) else 2

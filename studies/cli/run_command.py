@@ -1,0 +1,171 @@
+"""`caviar run`: begin a study or go on with it, with workers on this machine, to its winner."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.data import DataDir
+from studies.cli.output import DatabaseUrl, database, out, say
+from studies.cli.show import Selector, print_winner, winner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from storage.records import Progress, StudyRecord
+    from studies.definition import Study
+    from studies.fleet import Order
+    from studies.signals import Stop
+
+_LOOK_SECONDS = 0.5  # between two looks at the database
+
+
+def run(
+    study: Selector,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that train, on this machine.")] = 1,
+    budget: Annotated[int | None, typer.Option(help="Trials, instead of the study's own number.")] = None,
+    name: Annotated[str | None, typer.Option(help="Keep the study under another name.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="tiered; classic, without a model; or to compare: random, grid, tpe, gp.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the search and of every trial, instead of the study's.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> int:
+    """Run a study, or go on with it where it stopped.
+
+    Ctrl-C stops after the epoch; the same command goes on. Any number of them may run at once, on any machine
+    that reaches the database: together they make exactly the study's budget of trials.
+
+    Examples: caviar run digits --workers 2, caviar run digits --strategy random --name digits-random,
+    caviar run my_study.py --budget 100
+    """
+    from models.data import default_data_dir
+    from storage.settings import read_settings
+    from studies.fleet import Order
+    from studies.manager import progress
+    from studies.signals import Stop
+    from studies.worker import LEASE_SECONDS
+
+    with Stop() as stop, database(database_url) as engine:
+        definition = _select(engine, study, budget=budget, name=name, strategy=strategy, seed=seed)
+        folder = data_dir or default_data_dir()
+        record = _open(engine, definition, folder)
+        order = Order(read_settings(database_url), record.name, folder, max(1, _cpus() // workers), LEASE_SECONDS)
+        started = time.monotonic()
+        now = progress(engine, record)
+        if now.done < now.budget:
+            now = _train(engine, record, definition, order, workers, stop)
+        if now.done < now.budget:
+            return _say_stopped(engine, record, now, stop)
+        return _conclude(engine, record, definition, folder, time.monotonic() - started)
+
+
+def _select(
+    engine: Engine, selector: str, *, budget: int | None, name: str | None, strategy: str | None, seed: int | None
+) -> Study:
+    """Return the study that is meant; one that only the database knows is taken from there."""
+    from storage.definitions import find_study
+    from studies.definition import change
+    from studies.errors import UnknownStudy
+    from studies.manager import definition_of
+    from studies.selection import select_study
+
+    try:
+        found = select_study(selector)
+    except UnknownStudy:
+        record = find_study(engine, selector)
+        if record is None:
+            raise
+        found = definition_of(record)
+    return change(found, budget=budget, name=name, strategy=strategy, seed=seed)
+
+
+def _open(engine: Engine, definition: Study, folder: Path) -> StudyRecord:
+    """Register a new study once all is there that it needs; go on with one that is registered."""
+    from storage.definitions import find_study
+    from studies.manager import free_dead_workers, open_study
+
+    if find_study(engine, definition.name) is None:
+        from studies.fleet import Fleet
+
+        Fleet.warm_up()  # the workers' imports, while this process has its own
+        from models.data import fetch
+        from studies.assembly import check
+
+        check(definition)
+        if fetch(definition.data, folder):
+            say(f"the data set '{definition.data}' is now in {folder}")
+    record = open_study(engine, definition)
+    freed = free_dead_workers(engine, record)
+    if freed:
+        say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
+    return record
+
+
+def _train(engine: Engine, record: StudyRecord, definition: Study, order: Order, workers: int, stop: Stop) -> Progress:
+    """Run workers until nothing is left, the study is paused, or Ctrl-C; return how far the study is then."""
+    from studies.cli.display import Display
+    from studies.facts import state_of
+    from studies.fleet import Fleet
+    from studies.manager import free_dead_workers, progress
+
+    with Display(definition) as display:
+        with Fleet(order, workers) as fleet:
+            while fleet.running() and not stop.asked:
+                dead = fleet.look()
+                if dead:
+                    free_dead_workers(engine, record, dead)
+                now = progress(engine, record)
+                display.show(now)
+                if state_of(now) in ("done", "paused"):
+                    break
+                fleet.wait(_LOOK_SECONDS)
+        now = progress(engine, record)
+        display.show(now)
+    return now
+
+
+def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop) -> int:
+    from storage.events import read_events
+
+    if now.control == "pause":
+        paused = read_events(engine, record.study_id, "paused")[-1]
+        out().print(f"paused: {paused.detail.get('why', 'somebody asked for it')}", markup=False, soft_wrap=True)
+        out().print(f"mend it, then go on with: caviar run {record.name}")
+        return 1
+    out().print(f"stopped at {now.done} of {now.budget} trials; nothing is lost; go on with: caviar run {record.name}")
+    return 130 if stop.interrupted else 0
+
+
+def _conclude(engine: Engine, record: StudyRecord, definition: Study, folder: Path, seconds: float) -> int:
+    from studies.cli.display import saved
+    from studies.manager import conclude, progress
+
+    conclude(engine, record, folder)
+    now = progress(engine, record)
+    out().print(
+        f"[bold]{record.name} is complete[/]: {now.done} trials ({now.complete} complete, {now.pruned} pruned, "
+        f"{now.failed} failed); {saved(definition, now)}" + (f"; this run took {seconds:.0f} s" if seconds > 1 else "")
+    )
+    facts = winner(engine, record)
+    if facts is None:
+        out().print("no trial came to a result: see why with: caviar trials " + record.name)
+        return 1
+    print_winner(facts)
+    out().print(
+        f"\nnext: caviar trials {record.name}  (every trial)\n"
+        f"      caviar run {record.name} --strategy random --name {record.name}-random  (was the search worth it?)\n"
+        f"      caviar run {record.name} --seed {definition.seed + 1} --name {record.name}-2  (does it hold?)",
+        style="dim",
+    )
+    return 0
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,219 @@
+"""Commands that look and change nothing: `ls`, `plan`, `status`, `best`, `trials`."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from storage.records import StudyRecord
+
+StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
+Selector = Annotated[
+    str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
+]
+
+
+def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+    """List the studies of the catalog, and those in the database. Example: caviar ls"""
+    from storage.definitions import load_study, study_names
+    from studies.facts import status_facts
+    from studies.manager import definition_of, progress
+    from studies.selection import catalog_names
+
+    with database(database_url) as engine:
+        records = [load_study(engine, name) for name in study_names(engine)]
+        stored = [status_facts(record, definition_of(record), progress(engine, record)) for record in records]
+    if as_json:
+        print_json({"catalog": catalog_names(), "studies": stored})
+        return
+    out().print(f"catalog: {', '.join(catalog_names())}")
+    if not stored:
+        out().print("the database has no studies yet; begin with: caviar run digits")
+        return
+    table = Table("study", "state", "done", "best", "trial", "strategy", box=None, header_style="bold", pad_edge=False)
+    for s in stored:
+        done = s["complete"] + s["pruned"] + s["failed"]
+        best = s["best"] or {}
+        table.add_row(
+            s["name"], s["state"], f"{done}/{s['budget']}", number(best.get("value")),
+            number(best.get("trial")), s["strategy"],
+        )  # fmt: skip
+    out().print(table)
+
+
+def plan(
+    study: Selector,
+    budget: Annotated[int | None, typer.Option(help="Trials, instead of the study's own number.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="tiered, classic, random, grid, tpe or gp.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a study would do: tiers, scales, ranges, defaults, and the slots of each tier and phase.
+
+    Needs no database. Example: caviar plan digits --budget 12
+    """
+    from studies.assembly import check
+    from studies.definition import change
+    from studies.facts import plan_facts
+    from studies.selection import select_study
+
+    definition = change(select_study(study), budget=budget, strategy=strategy)
+    check(definition)
+    facts = plan_facts(definition)
+    if as_json:
+        print_json(facts)
+        return
+    out().print(
+        f"[bold]{definition.name}[/]: {definition.model} on {definition.data}, {definition.strategy}, "
+        f"{definition.budget} trials of {definition.epochs} epochs, to {definition.direction} {definition.metric}"
+    )
+    scales = Table(
+        "tier", "hyperparameter", "range and scale", "default", box=None, header_style="bold", pad_edge=False
+    )
+    for h in facts["hyperparameters"]:
+        scales.add_row(str(h["tier"]), h["name"], h["scale"], number(h["default"]))
+    out().print(scales)
+    out().print()
+    slots = Table("slots", "tier", "phase", "free", box=None, header_style="bold", pad_edge=False)
+    for first, last, slot in _runs(facts["slots"]):
+        slots.add_row(f"{first}-{last}" if last > first else str(first), str(slot["tier"]), slot["phase"],
+                      ", ".join(slot["free"]) or "none: every default")  # fmt: skip
+    out().print(slots)
+    out().print(f"\nrun it with: caviar run {study}", style="dim")
+
+
+def _runs(slots: list[dict[str, Any]]) -> list[tuple[int, int, dict[str, Any]]]:
+    """Join neighbouring slots of the same tier and phase to (first, last, one of them)."""
+    runs: list[tuple[int, int, dict[str, Any]]] = []
+    for slot in slots:
+        if runs and (runs[-1][2]["tier"], runs[-1][2]["phase"]) == (slot["tier"], slot["phase"]):
+            runs[-1] = runs[-1][0], slot["slot"], slot
+        else:
+            runs.append((slot["slot"], slot["slot"], slot))
+    return runs
+
+
+def status(
+    study: Annotated[str | None, typer.Argument(help="A study in the database; without it, all.")] = None,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second until the study is done.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show how far a study is, what runs and what is best.
+
+    Examples: caviar status digits --watch, caviar status digits --json
+    """
+    if study is None:
+        ls(as_json, database_url)
+        return
+    from storage.definitions import load_study
+    from studies.cli.display import Display, panel
+    from studies.facts import state_of, status_facts
+    from studies.manager import definition_of, progress
+
+    with database(database_url) as engine:
+        record = load_study(engine, study)
+        definition = definition_of(record)
+        now = progress(engine, record)
+        if as_json:
+            print_json(status_facts(record, definition, now))
+            return
+        if not watch:
+            out().print(panel(definition, now))
+            return
+        with Display(definition) as display:
+            display.show(now)
+            while state_of(now) != "done":
+                time.sleep(1)
+                now = progress(engine, record)
+                display.show(now)
+
+
+def best(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+    """Show the best trial: its hyperparameters, validation accuracy, and test accuracy once it was measured.
+
+    Example: caviar best digits --json
+    """
+    from storage.definitions import load_study
+
+    with database(database_url) as engine:
+        record = load_study(engine, study)
+        facts = winner(engine, record)
+    if as_json:
+        print_json(facts)
+    elif facts is None:
+        out().print(f"no trial of '{study}' is complete yet; go on with: caviar run {study}")
+    else:
+        print_winner(facts)
+
+
+def winner(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
+    """Return what there is to say about the best trial, or None where there is none yet."""
+    from storage.status import read_best, read_curve, read_test
+    from studies.facts import best_facts
+    from studies.manager import definition_of
+
+    definition = definition_of(record)
+    found = read_best(engine, record.study_id, maximize=definition.maximize)
+    if found is None:
+        return None
+    curve = read_curve(engine, record.study_id, found.slot.number)
+    return best_facts(definition, found, curve, read_test(engine, record.study_id, found.slot.number))
+
+
+def print_winner(facts: dict[str, Any]) -> None:
+    """Print the winner: its accuracy first, then how it was reached."""
+    out().print(f"[bold]winner: trial {facts['trial']}[/] of {facts['study']} (tier {facts['tier']}, {facts['phase']})")
+    test = facts["test"]
+    measured = f"{test['accuracy']:.4f}  (measured once)" if test else "measured when the study is done"
+    out().print(f"  validation accuracy  [green]{facts['validation']['accuracy']:.4f}[/]")
+    out().print(f"  test accuracy        [green]{measured}[/]")
+    width = max(map(len, facts["hyperparameters"]), default=0)
+    for name, value in facts["hyperparameters"].items():
+        out().print(f"  {name:<{width}}  {number(value)}")
+
+
+def trials(
+    study: StoredStudy,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List all trials with their hyperparameters. Example: caviar trials digits --csv > digits.csv"""
+    from storage.definitions import load_study
+    from storage.status import read_trials
+    from studies.facts import trial_facts
+    from studies.manager import definition_of
+
+    with database(database_url) as engine:
+        record = load_study(engine, study)
+        facts = trial_facts(definition_of(record), read_trials(engine, record.study_id))
+    if as_json:
+        print_json(facts)
+    elif as_csv:
+        _print_csv(facts)
+    else:
+        table = Table("trial", "tier", "phase", "state", "value", "epochs", "hyperparameters",
+                      box=None, header_style="bold", pad_edge=False)  # fmt: skip
+        for t in facts:
+            table.add_row(str(t["trial"]), str(t["tier"]), t["phase"], "diverged" if t["diverged"] else t["state"],
+                          number(t["value"]), str(t["epochs"]), settings_line(t["hyperparameters"]))  # fmt: skip
+        out().print(table)
+
+
+def _print_csv(facts: list[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for t in facts for name in t["hyperparameters"]))
+    columns = [key for key in facts[0] if key != "hyperparameters"]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*columns, *names])
+    for t in facts:
+        writer.writerow([*(t[column] for column in columns), *(t["hyperparameters"].get(name) for name in names)])

@@ -1,0 +1,154 @@
+"""A study: what is searched on which model and data, with which budget. A frozen, validated value.
+
+Knows no database and imports neither Optuna nor torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+
+from studies.errors import BadDefinition
+from studies.space import Scale, Value, first_problem
+
+Strategy = Literal["tiered", "classic", "random", "grid", "tpe", "gp"]
+
+
+class Study(BaseModel):
+    """A study's definition.
+
+    Args:
+        name: under which it is kept; letters, digits, dot, dash and underscore.
+        model: a name of `models.registry.MODELS`, or `package.module:Class`.
+        data: a name of `models.data`.
+        metric: of the validation part after each epoch; a trial's value is that of its last epoch.
+        direction: `maximize` for accuracy, `minimize` for loss.
+        epochs: of each trial that is not pruned.
+        budget: trials, counting the pruned and failed ones; each tier needs one at least.
+        seed: of the search and of every trial's training.
+        strategy: `tiered`, its variant without a model `classic`, or one to compare with.
+        pruner: `median` stops bad learning curves early; `none` stops none.
+        tiers: by priority, each from a hyperparameter's name to its scale; four at most.
+        fixed: values of hyperparameters that are not searched, where they differ from the model's defaults.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown, or not of its type.
+        BadDefinition: the fields contradict one another.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    model: str
+    data: str
+    metric: Literal["accuracy", "loss"] = "accuracy"
+    direction: Literal["maximize", "minimize"] = "maximize"
+    epochs: int = Field(ge=1)
+    budget: int = Field(ge=1)
+    seed: StrictInt = Field(default=0, ge=0)
+    strategy: Strategy = "tiered"
+    pruner: Literal["median", "none"] = "median"
+    tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
+    fixed: Mapping[str, Value] = Field(default_factory=dict)
+
+    def model_post_init(self, context: Any) -> None:  # noqa: ARG002
+        if (self.metric == "accuracy") != (self.direction == "maximize"):
+            right = "maximize" if self.metric == "accuracy" else "minimize"
+            raise BadDefinition(f"study '{self.name}': {self.metric} is something to {right}, not to {self.direction}")
+        names = [name for tier in self.tiers for name in tier]
+        for name in names:
+            if names.count(name) > 1 or name in self.fixed:
+                raise BadDefinition(f"study '{self.name}': '{name}' stands twice: in two tiers, or in one and in fixed")
+        for number, tier in enumerate(self.tiers, start=1):
+            if not tier:
+                raise BadDefinition(f"study '{self.name}': tier {number} is empty; leave it out or name a scale in it")
+        if self.budget < len(self.tiers):
+            raise BadDefinition(
+                f"study '{self.name}': a budget of {self.budget} is too small for {len(self.tiers)} tiers, "
+                f"each of which needs a trial; give --budget {len(self.tiers)} or more"
+            )
+
+    @property
+    def maximize(self) -> bool:
+        return self.direction == "maximize"
+
+    def hyperparameters(self) -> Iterator[tuple[str, int, Scale]]:
+        """Yield name, tier (1 is the first) and scale of each hyperparameter, by priority."""
+        for number, tier in enumerate(self.tiers, start=1):
+            for name, scale in tier.items():
+                yield name, number, scale
+
+    def scales(self) -> dict[str, Scale]:
+        """Return the scale of each hyperparameter, by priority."""
+        return {name: scale for name, _, scale in self.hyperparameters()}
+
+    def values(self, internal: Mapping[str, float]) -> dict[str, Value]:
+        """Return hyperparameters as a network gets them, from numbers as Optuna's tables hold them."""
+        return {
+            name: scale.from_internal(internal[scale.stored_name(name)])
+            for name, scale in self.scales().items()
+            if scale.stored_name(name) in internal
+        }
+
+
+def change(study: Study, **fields: Any) -> Study:
+    """Return a copy with other fields, validated; fields of None are left as they are.
+
+    Raises:
+        BadDefinition: the result is not valid.
+    """
+    return from_body({**to_body(study), **{name: value for name, value in fields.items() if value is not None}})
+
+
+def to_body(study: Study) -> dict[str, Any]:
+    """Return a definition as plain JSON values."""
+    return study.model_dump(mode="json")
+
+
+def from_body(body: Mapping[str, Any]) -> Study:
+    """Read a definition from plain JSON values.
+
+    Raises:
+        BadDefinition: it is not valid.
+    """
+    try:
+        return Study.model_validate(dict(body), strict=False)
+    except ValidationError as error:
+        raise BadDefinition(f"study '{body.get('name', '?')}': {first_problem(error)}") from None
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Say, a line each, what differs between two definitions as plain JSON values."""
+    lines = []
+    for key in [*before, *(key for key in after if key not in before)]:
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        if key == "tiers" and old is not None and new is not None:
+            lines += _tier_differences(old, new)
+        else:
+            lines.append(f"{key}: {old} there, {new} here")
+    return lines
+
+
+def _tier_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[str]:
+    before, after = _by_name(old), _by_name(new)
+    return [
+        f"{name}: {_told(before.get(name))} there, {_told(after.get(name))} here"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ] or ["the order of the hyperparameters"]
+
+
+def _by_name(tiers: list[dict[str, Any]]) -> dict[str, tuple[int, dict[str, Any]]]:
+    return {name: (number, scale) for number, tier in enumerate(tiers, start=1) for name, scale in tier.items()}
+
+
+def _told(entry: tuple[int, dict[str, Any]] | None) -> str:
+    if entry is None:
+        return "none"
+    tier, scale = entry
+    fields = ", ".join(f"{key} {value}" for key, value in scale.items() if key != "kind" and value is not False)
+    return f"tier {tier} {scale['kind']} ({fields})"

@@ -1,0 +1,31 @@
+"""What can go wrong in studies. Each message holds what was given, what is allowed, and the next step."""
+
+from models.errors import ModelError
+from storage.errors import StorageError
+
+
+class StudyError(Exception):
+    """Base of every error that studies expects; the command line shows it as one line."""
+
+
+class BadDefinition(StudyError):
+    """A study's definition is not valid."""
+
+
+class UnknownStudy(StudyError):
+    """Nothing in the catalog, no file and no module answers to this name."""
+
+
+class DefinitionChanged(StudyError):
+    """A study of that name exists with another definition."""
+
+
+class StudyBusy(StudyError):
+    """Workers train for the study at this moment."""
+
+
+class WorkersFailed(StudyError):
+    """The workers of a run cannot go on."""
+
+
+EXPECTED_ERRORS = (StudyError, StorageError, ModelError)  # shown as one line; anything else is a mistake in Caviar

@@ -1,0 +1,69 @@
+"""From a budget to its slots: which tier and phase each trial belongs to, and which hyperparameters are free in it.
+
+Pure: the same study gives the same table on every machine. The constants and the measurements behind them:
+
+- Up to 15 trials the tiers share the budget as 20, 30 and 50 %; a fourth gets as much again as 40.
+- From 16 on, the tiers open within the first 3, 4 and 5 trials (a fourth: 4), and all later trials are free in
+  every hyperparameter, chosen by a model. Tiers stay open: freezing the winners of earlier tiers loses to TPE from
+  20 trials on.
+- Half of a tier's trials are coarse, over the whole range; the others fine, zoomed in on what was good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from studies.definition import Study
+
+SMALL_BUDGET = 15
+_SHARES = (20, 30, 50, 40)
+_OPENING = (3, 4, 5, 4)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One unit of budget.
+
+    Attributes:
+        number: from 0; also the number of its trial.
+        tier: the highest tier that is open.
+        phase: `default`, `coarse`, `fine`, `all` (every hyperparameter, by a model), or the name of another strategy.
+        free: the hyperparameters that may leave the best configuration so far.
+    """
+
+    number: int
+    tier: int
+    phase: str
+    free: tuple[str, ...]
+
+
+def plan(study: Study) -> list[Slot]:
+    """Return the slots of a study's budget; slot 0 is the default configuration."""
+    names = [tuple(tier) for tier in study.tiers]
+    everything = sum(names, ())
+    slots = [Slot(0, 1, "default", ())]
+    if study.strategy in ("tiered", "classic"):
+        for tier, span in enumerate(_spans(study), start=1):
+            free = sum(names[:tier], ())
+            searched = span[1:] if tier == 1 else span
+            for place, number in enumerate(searched):
+                phase = "coarse" if place < (len(searched) + 1) // 2 else "fine"
+                slots.append(Slot(number, tier, phase, free))
+    phase = "all" if study.strategy == "tiered" else study.strategy
+    slots += [Slot(number, len(names), phase, everything) for number in range(len(slots), study.budget)]
+    return slots
+
+
+def _spans(study: Study) -> list[range]:
+    """Return the slots in which each tier is the newest; the first span counts the default configuration."""
+    tiers = len(study.tiers)
+    if study.strategy == "tiered" and study.budget > SMALL_BUDGET:
+        ends = [sum(_OPENING[: tier + 1]) for tier in range(tiers)]
+    else:
+        total = sum(_SHARES[:tiers])
+        ends = [round(study.budget * sum(_SHARES[: tier + 1]) / total) for tier in range(tiers)]
+        for tier in range(tiers):  # at least one slot each, however small the budget
+            ends[tier] = max(ends[tier], tier + 1)
+        for tier in reversed(range(tiers)):
+            ends[tier] = min(ends[tier], study.budget - (tiers - 1 - tier))
+    return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,201 @@
+"""The TieredSampler: tiers that open one after the other, coarse to fine, then everything under a model.
+
+An ordinary `optuna.samplers.BaseSampler`, for ordinary Optuna programs too:
+
+    sampler = TieredSampler(study_definition)
+    optuna.create_study(sampler=sampler, direction="maximize").optimize(objective)
+
+where the objective suggests the stored names and distributions of the definition's scales. A proposal depends on
+the study's seed, the trial's number and the study's trials alone, so any number of processes share one search
+without talking. Distributions stay the full range for the whole life of a study: tiers and zoom live in here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from models.seeding import derive
+from studies.definition import Study
+from studies.plan import Slot, plan
+from studies.space import Value
+
+_ENOUGH = 3  # finished trials before there is a zoom box
+_MARGIN = 0.05  # of the unit interval, on each side of the zoom box
+_MODEL_BEST, _MODEL_NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
+
+Box = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A finished trial: its values, and its loss (lower is better)."""
+
+    number: int
+    values: Mapping[str, Value]
+    loss: float
+
+
+class TieredSampler(BaseSampler):
+    """Chooses values for the slots of a study's plan.
+
+    Args:
+        study: the definition; its direction must be the Optuna study's. Its strategy is `tiered` or `classic`.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._definition = study
+        self._slots = plan(study)
+        self._scales = study.scales()
+        self._tiers = {name: tier for name, tier, _ in study.hyperparameters()}
+        self._distributions = {s.stored_name(n): s.distribution() for n, s in self._scales.items()}
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        slot = self._slots[min(trial.number, len(self._slots) - 1)]  # beyond the budget the last phase goes on
+        if slot.phase == "all":
+            stored = self._by_model(study, trial)
+        else:
+            observed = observations(self._definition, study.get_trials(deepcopy=False))
+            values, box = self._by_plan(slot, trial.number, observed)
+            stored = {self._scales[n].stored_name(n): self._scales[n].to_stored(v) for n, v in values.items()}
+            if box:
+                study._storage.set_trial_user_attr(trial._trial_id, "zoom", self._readable(box))
+        return {name: value for name, value in stored.items() if name in search_space}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Choose a parameter that the definition does not know: at random."""
+        seed = derive(self._definition.seed, "independent", trial.number, param_name) % 2**32
+        return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+
+    def _by_plan(
+        self, slot: Slot, number: int, observed: Sequence[Observation]
+    ) -> tuple[dict[str, Value], dict[str, tuple[float, float]]]:
+        """Return values, and the zoom box of those that were zoomed, on the unit interval."""
+        best = min(observed, key=lambda o: o.loss, default=None)
+        boxes = zoom(self._definition, observed)
+        points = dict(zip(self._scales, halton(len(self._scales), self._definition.seed, number), strict=True))
+        values: dict[str, Value] = {}
+        used: dict[str, tuple[float, float]] = {}
+        for name, scale in self._scales.items():
+            if name not in slot.free:
+                values[name] = best.values[name] if best and slot.phase != "default" else scale.default
+                continue
+            low, high = 0.0, 1.0
+            if name in boxes and (self._tiers[name] < slot.tier or slot.phase == "fine"):
+                used[name] = low, high = boxes[name]
+            values[name] = scale.value(low + points[name] * (high - low))
+        return values, used
+
+    def _by_model(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """Let Optuna's GPSampler choose, with every finished trial given to it as a complete one.
+
+        GPSampler learns from complete trials only. A pruned trial counts here with its last reported value, a failed
+        one with the worst that was seen.
+        """
+        trials = study.get_trials(deepcopy=False)
+        observed = sorted(observations(self._definition, trials), key=lambda o: o.loss)
+        newest = sorted(observed[_MODEL_BEST:], key=lambda o: o.number)[-_MODEL_NEWEST:]
+        chosen = {o.number for o in [*observed[:_MODEL_BEST], *newest]}
+        losses = {o.number: o.loss for o in observed}
+        seed = derive(self._definition.seed, "model", trial.number) % 2**32
+        with warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            view = optuna.create_study(sampler=GPSampler(seed=seed, n_startup_trials=1))
+            for known in trials:
+                if not known.distributions or known.number == trial.number:
+                    continue
+                if known.number in chosen:
+                    view.add_trial(_as(known, TrialState.COMPLETE, losses[known.number]))
+                elif known.state == TrialState.RUNNING:
+                    view.add_trial(_as(known, TrialState.RUNNING, None))
+            return view.ask(self._distributions).params
+
+    def _readable(self, box: Box) -> dict[str, list[Value]]:
+        return {
+            name: [self._scales[name].value(low), self._scales[name].value(high)] for name, (low, high) in box.items()
+        }
+
+
+def observations(study: Study, trials: Sequence[FrozenTrial]) -> list[Observation]:
+    """Return the finished trials with a loss: complete ones have their value, pruned ones the last that they reported.
+
+    A failed trial, and one without any value, has the worst loss of all, and is never forgotten.
+    """
+    known, lost = [], []
+    sign = -1.0 if study.maximize else 1.0
+    scales = study.scales()
+    for trial in trials:
+        if not trial.state.is_finished() or any(s.stored_name(n) not in trial.params for n, s in scales.items()):
+            continue
+        values = {n: s.from_stored(trial.params[s.stored_name(n)]) for n, s in scales.items()}
+        value = trial.value
+        if value is None and trial.intermediate_values:
+            value = trial.intermediate_values[max(trial.intermediate_values)]
+        if trial.state == TrialState.FAIL or value is None or not np.isfinite(value):
+            lost.append((trial.number, values))
+        else:
+            known.append(Observation(trial.number, values, sign * value))
+    worst = max((o.loss for o in known), default=0.0)
+    return sorted([*known, *(Observation(n, v, worst) for n, v in lost)], key=lambda o: o.number)
+
+
+def zoom(study: Study, observed: Sequence[Observation]) -> dict[str, tuple[float, float]]:
+    """Return each hyperparameter's zoom box on the unit interval; nothing before three trials are finished.
+
+    From the lowest to the highest of the best quarter of the trials (two at least), padded by half its width + 0.05.
+    """
+    if len(observed) < _ENOUGH:
+        return {}
+    good = sorted(observed, key=lambda o: o.loss)[: max(2, len(observed) // 4)]
+    boxes = {}
+    for name, scale in study.scales().items():
+        units = [scale.unit(o.values[name]) for o in good]
+        pad = (max(units) - min(units)) / 2 + _MARGIN
+        boxes[name] = max(0.0, min(units) - pad), min(1.0, max(units) + pad)
+    return boxes
+
+
+def halton(dimensions: int, seed: int, index: int) -> list[float]:
+    """Return one point of a scrambled Halton sequence: quasi-random, so a few points leave no large gaps.
+
+    Source: A. B. Owen, A randomized Halton algorithm in R, https://arxiv.org/abs/1706.02808 (as scipy has it).
+    """
+    from scipy.stats import qmc
+
+    sequence = qmc.Halton(dimensions, scramble=True, rng=np.random.default_rng(derive(seed, "halton")))
+    sequence.fast_forward(index)
+    return [float(x) for x in sequence.random(1)[0]]
+
+
+def _as(trial: FrozenTrial, state: TrialState, loss: float | None) -> FrozenTrial:
+    return optuna.trial.create_trial(state=state, value=loss, params=trial.params, distributions=trial.distributions)
+
+
+class _quiet:
+    """Optuna says at level INFO that it made a study; the model's is not one that anybody wants to hear of."""
+
+    def __enter__(self) -> None:
+        self._before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def __exit__(self, *exception: object) -> None:
+        optuna.logging.set_verbosity(self._before)

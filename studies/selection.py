@@ -1,0 +1,97 @@
+"""Which study is meant: a name in the catalog, a path to a .py file with a `STUDY`, or `package.module:NAME`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from studies import catalog
+from studies.definition import Study
+from studies.errors import BadDefinition, UnknownStudy
+from studies.space import first_problem
+
+
+def catalog_names() -> list[str]:
+    """Return the names of the studies in the catalog."""
+    folder = Path(catalog.__file__).parent
+    return sorted(file.stem for file in folder.glob("[a-z]*.py"))
+
+
+def select_study(selector: str) -> Study:
+    """Return the study that is meant.
+
+    Raises:
+        UnknownStudy: nothing answers to it; the message offers the nearest names.
+        BadDefinition: the file or module is broken; the message names file and line.
+    """
+    if selector.endswith(".py"):
+        return _take(_load_file(Path(selector)), "STUDY", selector)
+    if ":" in selector:
+        module, _, name = selector.partition(":")
+        return _take(_load_module(module), name, selector)
+    if selector in catalog_names():
+        return _take(_load_module(f"studies.catalog.{selector}"), "STUDY", selector)
+    near = get_close_matches(selector, catalog_names(), n=3)
+    raise UnknownStudy(
+        f"no study '{selector}'; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+        f"in the catalog: {', '.join(catalog_names())}; a path to a .py file or package.module:NAME works too"
+    )
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UnknownStudy(f"no file {path}")
+    spec = importlib.util.spec_from_file_location(f"caviar_study_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UnknownStudy(f"{path} cannot be read as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # its models beside it, as when Python runs the file
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise _broken(error, str(path)) from error
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    try:
+        if importlib.util.find_spec(name) is None:
+            raise UnknownStudy(f"no module '{name}'")
+    except ModuleNotFoundError as error:
+        raise UnknownStudy(f"no module '{name}': {error}") from error
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise _broken(error, name) from error
+
+
+def _broken(error: Exception, where: str) -> BadDefinition:
+    """Say file, line and message of an error in a user's file, in one line."""
+    if isinstance(error, SyntaxError):
+        return BadDefinition(f"{error.filename}, line {error.lineno}: {error.msg}")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(where)]
+    place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else where
+    if isinstance(error, ValidationError):
+        told = first_problem(error)
+    elif isinstance(error, BadDefinition):
+        told = str(error)
+    else:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+    return BadDefinition(f"{place}: {told}")
+
+
+def _take(module: ModuleType, name: str, selector: str) -> Study:
+    found = getattr(module, name, None)
+    if found is None:
+        raise BadDefinition(f"{selector} has no {name}; write {name} = Study(...) in it")
+    if not isinstance(found, Study):
+        raise BadDefinition(f"{name} of {selector} is a {type(found).__name__}, not a studies.definition.Study")
+    return found

@@ -1,0 +1,63 @@
+"""Strategies by name, and one way to ask any of them for the values of a slot."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from models.seeding import derive
+from studies.definition import Study
+from studies.plan import Slot
+from studies.sampler import TieredSampler
+
+_GRID_POINTS = 3  # of each hyperparameter with a range; a short list is taken whole
+
+
+def propose(study: Study, slot: Slot, view: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+    """Return the stored values of all hyperparameters for a slot's trial.
+
+    Args:
+        view: the study's trials so far, as Optuna reads them.
+        trial: the trial that is about to begin; its number is the slot's.
+    """
+    scales = study.scales()
+    if slot.phase == "default":
+        return {scale.stored_name(name): scale.to_stored(scale.default) for name, scale in scales.items()}
+    if study.strategy == "grid":
+        return _grid_point(study, slot.number)
+    sampler = _sampler(study, slot.number)
+    chosen = sampler.sample_relative(view, trial, sampler.infer_relative_search_space(view, trial))
+    for name, scale in scales.items():
+        stored = scale.stored_name(name)
+        if stored not in chosen:
+            chosen[stored] = sampler.sample_independent(view, trial, stored, scale.distribution())
+    return {scale.stored_name(name): chosen[scale.stored_name(name)] for name, scale in scales.items()}
+
+
+def _sampler(study: Study, number: int) -> BaseSampler:
+    """Return the sampler for one slot. It is made anew for each, seeded by study and slot, so that the same slot
+    gets the same values whichever worker asks, and no two slots the same numbers."""
+    seed = derive(study.seed, "sampler", number) % 2**32
+    if study.strategy == "random":
+        return RandomSampler(seed)
+    if study.strategy == "tpe":
+        return TPESampler(seed=seed)
+    if study.strategy == "gp":
+        return GPSampler(seed=seed, warn_independent_sampling=False)
+    return TieredSampler(study)
+
+
+def _grid_point(study: Study, number: int) -> dict[str, Any]:
+    """Return a point of the full grid, which is walked through in a random order that the study's seed fixes."""
+    axes = {
+        scale.stored_name(name): [scale.to_stored(value) for value in scale.grid(_GRID_POINTS)]
+        for name, scale in study.scales().items()
+    }
+    points = list(itertools.product(*axes.values()))
+    random.Random(derive(study.seed, "grid")).shuffle(points)
+    return dict(zip(axes, points[(number - 1) % len(points)], strict=True))

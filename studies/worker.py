@@ -1,0 +1,268 @@
+"""A worker: lease a slot, choose its values, train it epoch by epoch, write each epoch, finish or prune, next.
+
+Training code is expected to fail in its own ways; whatever it raises ends its trial, not the worker. What the
+database raises ends the worker: its leases expire, and others go on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine
+
+from models.checkpoint import from_bytes, to_bytes
+from models.data import Data
+from models.errors import BadCheckpoint
+from models.training import EpochResult, Training
+from storage.checkpoints import CheckpointStore
+from storage.errors import DamagedCheckpoint, LeaseLost
+from storage.events import log_event
+from storage.history import History
+from storage.ledger import Ledger
+from storage.records import EpochRecord, Lease, StudyRecord, WorkerRecord
+from storage.trials import TrialLog
+from studies.assembly import assemble
+from studies.definition import Study
+from studies.failures import pause_if_repeated
+from studies.plan import Slot
+from studies.pruning import reason_to_stop
+from studies.renewal import Renewal
+from studies.signals import Stop
+from studies.space import Value
+from studies.strategies import propose
+from studies.worker_state import Next, Verdict, after_epoch
+
+LEASE_SECONDS = 60.0
+_CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a trial that goes on
+_WAIT_SECONDS = 0.5  # between two looks for work that another worker may lose
+
+
+class Worker:
+    """Works on one study until nothing is left, it is paused, or the worker is asked to stop.
+
+    Args:
+        record: this process, registered already.
+        data: on the device that trains.
+        stop: read between epochs.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        study_record: StudyRecord,
+        study: Study,
+        record: WorkerRecord,
+        data: Data,
+        stop: Stop,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._engine = engine
+        self._study_id = study_record.study_id
+        self._study = study
+        self._record = record
+        self._data = data
+        self._device = data.training.y.device
+        self._stop = stop
+        self._ledger = Ledger(engine, study_record.study_id, record.worker_id, lease_seconds)
+        self._log = TrialLog(engine, study_record.optuna_study_id, lease_seconds)
+        self._checkpoints = CheckpointStore(engine, study_record.study_id)
+        self._history = History(engine, study_record.optuna_study_id, maximize=study.maximize)
+
+    def run(self) -> None:
+        """Work until nothing is left to do. While others train what is left, wait: they may lose it."""
+        while not self._stop.asked:
+            lease = self._ledger.lease()
+            if lease is not None:
+                self._work_on(lease)
+                continue
+            standing = self._ledger.standing()
+            if standing.control == "pause" or standing.open + standing.leased == 0:
+                return
+            time.sleep(_WAIT_SECONDS)
+
+    def _work_on(self, lease: Lease) -> None:
+        try:
+            with Renewal(self._ledger, lease) as renewal:
+                self._history.refresh()
+                trial = self._begin(lease) if lease.trial_id is None else _copy(self._history.trial(lease.trial_id))
+                self._train(lease, trial, renewal)
+        except LeaseLost:
+            return  # another worker goes on with this slot; nothing was written for it here
+
+    def _begin(self, lease: Lease) -> FrozenTrial:
+        """Choose the values of a slot and make its trial."""
+        slot = Slot(lease.slot.number, lease.slot.tier, lease.slot.phase, lease.slot.free)
+        self._history.notes.clear()
+        stored = propose(self._study, slot, self._history.study(), _running(slot.number, -1, {}, {}, {}))
+        scales = self._study.scales()
+        distributions = {s.stored_name(n): s.distribution() for n, s in scales.items()}
+        values = {n: s.from_stored(stored[s.stored_name(n)]) for n, s in scales.items()}
+        trial_id = self._log.begin(
+            lease,
+            {n: (d.to_internal_repr(stored[n]), distribution_to_json(d)) for n, d in distributions.items()},
+            {
+                "tier": slot.tier,
+                "phase": slot.phase,
+                "worker": f"{self._record.host}:{self._record.pid}",
+                **{n: v for n, v in values.items() if n not in stored},  # momentum beside one_minus_momentum
+                **self._history.notes,
+            },
+        )
+        return _running(slot.number, trial_id, stored, distributions, {})
+
+    def _train(self, lease: Lease, trial: FrozenTrial, renewal: Renewal) -> None:
+        """Train a trial to its end, or until the worker is asked to stop."""
+        state = self._load_state(lease) if lease.trial_id is not None else None
+        values = {n: s.from_stored(trial.params[s.stored_name(n)]) for n, s in self._study.scales().items()}
+        saved = time.monotonic()
+        try:
+            with _training_code():
+                training = self._assemble(lease, values, state)
+                epochs = training.epochs(self._study.epochs)
+            while True:
+                with _training_code():
+                    result = next(epochs)
+                renewal.check()
+                verdict = self._record_epoch(lease, trial, result)
+                if verdict.next is Next.GIVE_BACK:
+                    self._checkpoints.save(lease, training.epoch, to_bytes(training.state()), release=True)
+                    return
+                if verdict.next is not Next.GO_ON:
+                    self._finish(lease, trial, verdict, training)
+                    return
+                if time.monotonic() - saved >= _CHECKPOINT_SECONDS:
+                    self._checkpoints.save(lease, training.epoch, to_bytes(training.state()))
+                    saved = time.monotonic()
+        except _TrainingRaised as raised:
+            self._fail(lease, trial, raised.error)
+
+    def _load_state(self, lease: Lease) -> dict[str, Any] | None:
+        """Return the state that an earlier worker left, or None where there is none that can be used."""
+        try:
+            kept = self._checkpoints.load(lease.slot.number)
+            return from_bytes(kept, self._device) if kept is not None else None
+        except (DamagedCheckpoint, BadCheckpoint) as error:
+            self._note("checkpoint refused", lease, reason=str(error))
+            return None
+
+    def _assemble(self, lease: Lease, values: dict[str, Value], state: dict[str, Any] | None) -> Training:
+        if state is not None:
+            try:
+                return assemble(self._study, lease.slot.number, values, self._data, state)
+            except BadCheckpoint as error:
+                self._note("checkpoint refused", lease, reason=str(error))
+        return assemble(self._study, lease.slot.number, values, self._data)
+
+    def _record_epoch(self, lease: Lease, trial: FrozenTrial, result: EpochResult) -> Verdict:
+        value = result.accuracy if self._study.metric == "accuracy" else result.validation_loss
+        self._log.record(lease, EpochRecord(**vars(result)), value)
+        if math.isfinite(value):
+            trial.intermediate_values[result.epoch] = value
+        self._history.refresh()
+        return after_epoch(
+            epoch=result.epoch,
+            last=self._study.epochs,
+            losses=(result.training_loss, result.validation_loss),
+            bad_curve=reason_to_stop(self._study, self._history.study(), trial),
+            stop_asked=self._stop.asked,
+        )
+
+    def _finish(self, lease: Lease, trial: FrozenTrial, verdict: Verdict, training: Training) -> None:
+        epoch = training.epoch
+        if verdict.next is Next.DIVERGE:
+            self._end(lease, trial, "COMPLETE", self._worst(trial), verdict.why, epoch, violated="diverged")
+        elif verdict.next is Next.PRUNE:
+            self._end(lease, trial, "PRUNED", trial.intermediate_values[epoch], verdict.why, epoch)
+        else:
+            value = trial.intermediate_values[epoch]
+            weights = to_bytes(training.state()) if self._is_best(value) else None
+            self._end(lease, trial, "COMPLETE", value, verdict.why, epoch, weights=weights)
+
+    def _fail(self, lease: Lease, trial: FrozenTrial, error: Exception) -> None:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        epoch = max(trial.intermediate_values, default=0)
+        if isinstance(error, torch.OutOfMemoryError):
+            if lease.attempts == 1:  # another worker may have more memory
+                self._note("out of memory", lease, error=told)
+                self._ledger.release(lease)
+            else:
+                self._end(lease, trial, "COMPLETE", self._worst(trial), told, epoch, violated="out_of_memory")
+            return
+        failure = {"error": told, "traceback": "".join(traceback.format_exception(error))}
+        self._end(lease, trial, "FAIL", None, told, epoch, failure=failure)
+        pause_if_repeated(self._engine, self._study_id, told)
+
+    def _end(
+        self, lease: Lease, trial: FrozenTrial, state: str, value: float | None, why: str, epoch: int, **more: Any
+    ) -> None:
+        self._log.finish(
+            lease, trial._trial_id, state, value, {"epochs": epoch, "why it stopped": why}, epoch=epoch, **more
+        )
+
+    def _is_best(self, value: float) -> bool:
+        """Say whether no complete trial is better; then the weights are kept, for the test at the end."""
+        trials = self._history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        feasible = [t for t in trials if all(violation <= 0 for violation in t.constraints.values())]
+        sign = 1 if self._study.maximize else -1
+        return all(sign * value >= sign * (t.value or 0.0) for t in feasible)
+
+    def _worst(self, trial: FrozenTrial) -> float:
+        """Return the worst value that was seen in the study; before there is any, that of guessing."""
+        seen = [
+            v
+            for t in [*self._history.study().get_trials(deepcopy=False), trial]
+            for v in t.intermediate_values.values()
+        ]
+        if self._study.maximize:
+            return min(seen, default=0.0)
+        return max([*seen, math.log(self._data.classes)])
+
+    def _note(self, kind: str, lease: Lease, **detail: str) -> None:
+        with self._engine.begin() as connection:
+            log_event(
+                connection, self._study_id, kind,
+                slot=lease.slot.number, worker_id=self._record.worker_id, **detail,
+            )  # fmt: skip
+
+
+class _TrainingRaised(Exception):
+    """Training code raised `error`, as distinct from whatever the database or this worker may raise."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def _training_code() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _TrainingRaised(error) from error
+
+
+def _running(
+    number: int,
+    trial_id: int,
+    params: dict[str, Any],
+    distributions: dict[str, BaseDistribution],
+    curve: dict[int, float],
+) -> FrozenTrial:
+    return FrozenTrial(
+        number=number, state=TrialState.RUNNING, value=None, datetime_start=None, datetime_complete=None,
+        params=params, distributions=distributions, user_attrs={}, system_attrs={},
+        intermediate_values=curve, trial_id=trial_id,
+    )  # fmt: skip
+
+
+def _copy(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial whose curve this worker may extend; the history's own is shared with the samplers."""
+    return _running(trial.number, trial._trial_id, trial.params, trial.distributions, dict(trial.intermediate_values))
