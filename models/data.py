@@ -5,7 +5,6 @@ The test part is loaded by a function of its own, so that a search can't touch i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -172,14 +171,6 @@ _READERS: dict[str, _Digits | _Torchvision] = {
     "fashion_mnist": _Torchvision("FashionMNIST", "FashionMNIST/raw", 10_000),
     "cifar10": _Torchvision("CIFAR10", "cifar-10-batches-py", 10_000),
 }
-
-
-def default_data_dir() -> Path:
-    """Return the folder of the data sets: `CAVIAR_DATA_DIR`, or one for this user."""
-    import platformdirs
-
-    named = os.environ.get("CAVIAR_DATA_DIR")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("caviar", appauthor=False)) / "data"
 
 
 def _reader(name: str) -> _Digits | _Torchvision:

@@ -36,7 +36,7 @@ class Order:
     study: str
     data_dir: Path
     threads: int
-    lease_seconds: float
+    lease_seconds: float = 60.0
 
 
 @dataclass
@@ -159,6 +159,7 @@ def _follow_parent(stop: Stop) -> None:
 
 
 def _run_worker(order: Order, stop: Stop) -> None:
+    import optuna
     import torch
 
     from models.data import load
@@ -169,6 +170,7 @@ def _run_worker(order: Order, stop: Stop) -> None:
     from studies.manager import definition_of
     from studies.worker import Worker
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
     torch.set_num_threads(order.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with open_database(order.settings) as engine:

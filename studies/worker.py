@@ -40,7 +40,6 @@ from studies.space import Value
 from studies.strategies import propose
 from studies.worker_state import Next, Verdict, after_epoch
 
-LEASE_SECONDS = 60.0
 _CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a trial that goes on
 _WAIT_SECONDS = 0.5  # between two looks for work that another worker may lose
 
@@ -62,7 +61,7 @@ class Worker:
         record: WorkerRecord,
         data: Data,
         stop: Stop,
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: float,
     ) -> None:
         self._engine = engine
         self._study_id = study_record.study_id

@@ -22,13 +22,22 @@ DataDir = Annotated[
 ]
 
 
+def data_folder(option: Path | None) -> Path:
+    """Return the folder that the option or CAVIAR_DATA_DIR names, or one in this user's cache."""
+    if option is not None:
+        return option.expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("caviar", appauthor=False)) / "data"
+
+
 @app.command("ls")
 def ls(data_dir: DataDir = None) -> None:
     """Show the data sets, and which of them are on this machine. Example: caviar data ls"""
-    from models.data import check_available, data_names, default_data_dir
+    from models.data import check_available, data_names
     from models.errors import DataUnavailable
 
-    folder = data_dir or default_data_dir()
+    folder = data_folder(data_dir)
     for name in data_names():
         try:
             check_available(name, folder)
@@ -43,9 +52,8 @@ def fetch(
     data_dir: DataDir = None,
 ) -> None:
     """Download a data set, with a progress bar. Example: caviar data fetch mnist"""
-    from models.data import default_data_dir
     from models.data import fetch as fetch_data
 
-    folder = data_dir or default_data_dir()
+    folder = data_folder(data_dir)
     fetched = fetch_data(name, folder)
     out().print(f"{name} {'is now' if fetched else 'was already'} in {folder}")

@@ -72,9 +72,8 @@ class Display:
 
 def panel(study: Study, now: Progress, rate: str = "") -> RenderableType:
     """Return a study at one moment: how far, what is best, what runs."""
-    title = Text.assemble(
-        (study.name, "bold"), f"  {study.model} on {study.data}, {study.strategy}  ", (state_of(now), "cyan")
-    )
+    what = f"  {study.model} on {study.data}, {study.strategy}  "
+    title = Text.assemble((study.name, "bold"), what, (state_of(now), "cyan"))
     head = Table.grid(padding=(0, 2))
     head.add_row(
         ProgressBar(total=now.budget, completed=now.done, width=30),
@@ -85,8 +84,9 @@ def panel(study: Study, now: Progress, rate: str = "") -> RenderableType:
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed, {now.diverged} diverged"
     lines: list[RenderableType] = [title, head, Text(f"{counts};  {saved(study, now)}", style="dim")]
     if now.best:
-        lines.append(Text.assemble("best ", (number(now.best.value), "bold green"), f" (trial {now.best.slot.number})  ",
-                                   settings_line(study.values(now.best.parameters))))  # fmt: skip
+        values = settings_line(study.values(now.best.parameters))
+        value = (number(now.best.value), "bold green")
+        lines.append(Text.assemble("best ", value, f" (trial {now.best.slot.number})  ", values))
     if now.running:
         running = Table.grid(padding=(0, 2))
         for r in now.running:

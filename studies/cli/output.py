@@ -27,6 +27,7 @@ DatabaseUrl = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
+_FILE_WIDTH = 200  # columns of a table that goes to a file or a pipe
 _verbose = False
 
 
@@ -39,7 +40,7 @@ def set_verbose(verbose: bool) -> None:
 @cache
 def out() -> Console:
     """Return the console of results."""
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 @cache

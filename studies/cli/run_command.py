@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.data import DataDir
+from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, out, say
 from studies.cli.show import Selector, print_winner, winner
 
@@ -45,21 +45,25 @@ def run(
     Examples: caviar run digits --workers 2, caviar run digits --strategy random --name digits-random,
     caviar run my_study.py --budget 100
     """
-    from models.data import default_data_dir
     from storage.settings import read_settings
     from studies.fleet import Order
     from studies.manager import progress
     from studies.signals import Stop
-    from studies.worker import LEASE_SECONDS
 
     with Stop() as stop, database(database_url) as engine:
         definition = _select(engine, study, budget=budget, name=name, strategy=strategy, seed=seed)
-        folder = data_dir or default_data_dir()
+        folder = data_folder(data_dir)
         record = _open(engine, definition, folder)
-        order = Order(read_settings(database_url), record.name, folder, max(1, _cpus() // workers), LEASE_SECONDS)
+        threads = max(1, _cpus() // workers)
+        order = Order(read_settings(database_url), record.name, folder, threads)
         started = time.monotonic()
         now = progress(engine, record)
         if now.done < now.budget:
+            out().print(
+                f"{record.name}: {now.budget} trials of {definition.model} on {definition.data}, "
+                f"{definition.strategy}, seed {definition.seed}; {workers} worker(s) of {threads} thread(s)",
+                soft_wrap=True,
+            )
             now = _train(engine, record, definition, order, workers, stop)
         if now.done < now.budget:
             return _say_stopped(engine, record, now, stop)
@@ -151,7 +155,8 @@ def _conclude(engine: Engine, record: StudyRecord, definition: Study, folder: Pa
     now = progress(engine, record)
     out().print(
         f"[bold]{record.name} is complete[/]: {now.done} trials ({now.complete} complete, {now.pruned} pruned, "
-        f"{now.failed} failed); {saved(definition, now)}" + (f"; this run took {seconds:.0f} s" if seconds > 1 else "")
+        f"{now.failed} failed); {saved(definition, now)}" + (f"; this run took {seconds:.0f} s" if seconds > 1 else ""),
+        soft_wrap=True,
     )
     facts = winner(engine, record)
     if facts is None:
@@ -163,6 +168,7 @@ def _conclude(engine: Engine, record: StudyRecord, definition: Study, folder: Pa
         f"      caviar run {record.name} --strategy random --name {record.name}-random  (was the search worth it?)\n"
         f"      caviar run {record.name} --seed {definition.seed + 1} --name {record.name}-2  (does it hold?)",
         style="dim",
+        soft_wrap=True,
     )
     return 0
 

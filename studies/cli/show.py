@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -202,11 +202,13 @@ def trials(
     elif as_csv:
         _print_csv(facts)
     else:
-        table = Table("trial", "tier", "phase", "state", "value", "epochs", "hyperparameters",
+        names = list(dict.fromkeys(name for t in facts for name in t["hyperparameters"]))
+        table = Table("trial", "tier", "phase", "state", "value", "epochs", *names,
                       box=None, header_style="bold", pad_edge=False)  # fmt: skip
         for t in facts:
             table.add_row(str(t["trial"]), str(t["tier"]), t["phase"], "diverged" if t["diverged"] else t["state"],
-                          number(t["value"]), str(t["epochs"]), settings_line(t["hyperparameters"]))  # fmt: skip
+                          number(t["value"]), str(t["epochs"]),
+                          *(number(t["hyperparameters"].get(name)) for name in names))  # fmt: skip
         out().print(table)
 
 
