@@ -23,7 +23,8 @@ from storage.settings import Settings
 from studies.errors import EXPECTED_ERRORS, WorkersFailed
 from studies.signals import Stop
 
-_PRELOAD = ["studies.worker"]
+# What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
+_PRELOAD = ["studies.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
 _RESTARTS = 5  # of one place among the workers, before the run gives up
 _BACK_OFF_SECONDS = 1.0  # doubled with every restart
 

@@ -1,0 +1,89 @@
+"""Definitions: validated, comparable, and the same after a journey through JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from studies.assembly import check
+from studies.definition import change, differences, from_body, to_body
+from studies.errors import BadDefinition
+from studies.selection import catalog_names, select_study
+from studies.space import Log, LogOneMinus
+from tests.studies_for_tests import TIERS, small_study
+
+
+def test_a_definition_survives_json() -> None:
+    study = small_study(fixed={"optimizer": "sgd", "activation": "gelu", "dropout": 0.1})
+    assert from_body(to_body(study)) == study
+
+
+def test_a_definition_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValidationError):
+        small_study().budget = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", catalog_names())
+def test_every_study_of_the_catalog_is_sound(name: str) -> None:
+    study = select_study(name)
+    assert study.name == name
+    check(study)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"budget": 2}, "a budget of 2 is too small for 3 tiers"),
+        ({"budget": 0}, "budget: input should be greater than or equal to 1; given 0"),
+        ({"metric": "loss"}, "loss is something to minimize, not to maximize"),
+        ({"tiers": [{}]}, "tier 1 is empty"),
+        ({"tiers": []}, "at least 1 item"),
+        ({"name": "a b"}, "name: string should match pattern"),
+        ({"strategy": "best"}, "'tiered', 'classic', 'random', 'grid', 'tpe' or 'gp'; given 'best'"),
+        ({"fixed": {"learning_rate": 1.0}}, "'learning_rate' stands twice"),
+        ({"colour": "red"}, "colour: extra inputs are not permitted"),
+    ],
+)
+def test_a_bad_definition_says_what_is_wrong(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadDefinition) as caught:
+        change(small_study(), **fields)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "fixed", "message"),
+    [
+        (({"learnin_rate": TIERS[0]["learning_rate"]},), {}, "did you mean learning_rate?"),
+        (({"beta1": LogOneMinus(0.9, 0.99, default=0.9)},), {}, "'beta1' has no effect with the optimizer 'sgd'"),
+        (TIERS, {"optimizer": "adam"}, "'momentum' has no effect with the optimizer 'adam'"),
+        (TIERS, {"optimizer": "lion"}, "no optimizer 'lion'; there are: sgd, adam"),
+    ],
+)
+def test_hyperparameters_are_checked_against_the_model(tiers: Any, fixed: Any, message: str) -> None:
+    with pytest.raises(BadDefinition, match=message):
+        check(small_study(tiers=tiers, fixed=fixed))
+
+
+def test_differences_name_what_differs() -> None:
+    before = small_study()
+    after = change(before, budget=9, seed=4)
+    wider = small_study(tiers=({"learning_rate": Log(1e-5, 1, default=0.1)}, *TIERS[1:]))
+    assert differences(to_body(before), to_body(before)) == []
+    assert differences(to_body(before), to_body(after)) == ["budget: 8 there, 9 here", "seed: 0 there, 4 here"]
+    (line,) = differences(to_body(before), to_body(wider))
+    assert line.startswith("learning_rate: tier 1 log (low 0.0001")
+    assert "low 1e-05" in line
+
+
+def test_values_are_read_back_from_what_optuna_keeps() -> None:
+    study = small_study()
+    internal = {
+        "learning_rate": 0.01, "one_minus_momentum": 0.01, "hidden_units": 70.0, "log2_batch_size": 8.0,
+        "layers": 3.0, "decay_or_floor": 1e-4,
+    }  # fmt: skip
+    assert study.values(internal) == {
+        "learning_rate": 0.01, "momentum": 0.99, "hidden_units": 70, "batch_size": 256, "layers": 3, "decay": 0.0,
+    }  # fmt: skip

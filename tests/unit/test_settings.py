@@ -1,0 +1,42 @@
+"""Addresses as providers hand them out, and what is said of others; never a password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage.errors import BadDatabaseUrl
+from storage.settings import parse_url, read_settings
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_every_spelling_is_read_as_psycopg2(scheme: str) -> None:
+    url = parse_url(f"{scheme}://ann:secret@db.example:5433/caviar?sslmode=require")
+    assert url.drivername == "postgresql+psycopg2"
+    assert (url.username, url.password, url.host, url.port, url.database) == (
+        "ann",
+        "secret",
+        "db.example",
+        5433,
+        "caviar",
+    )
+    assert url.query["sslmode"] == "require"
+
+
+@pytest.mark.parametrize(
+    "address", ["sqlite:///x.db", "mysql://u:secret@h/d", "postgresql+asyncpg://u:secret@h/d", "secret"]
+)
+def test_anything_else_is_refused_with_the_reason_and_without_the_password(address: str) -> None:
+    with pytest.raises(BadDatabaseUrl) as caught:
+        parse_url(address)
+    assert "secret" not in str(caught.value)
+    assert "postgresql://USER@HOST:PORT/DATABASE" in str(caught.value)
+
+
+def test_an_option_comes_before_the_environment() -> None:
+    environ = {"CAVIAR_DATABASE_URL": "postgresql://h/one", "CAVIAR_HOME": "/somewhere"}
+    assert read_settings("postgresql://h/two", environ).database_url == parse_url("postgresql://h/two")
+    assert read_settings(None, environ).database_url == parse_url("postgresql://h/one")
+    assert read_settings(None, environ).home == Path("/somewhere")
+    assert read_settings(None, {}).database_url is None

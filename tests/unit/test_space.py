@@ -1,0 +1,149 @@
+"""Each scale against the documented formula, and its bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from scipy.stats import kstest
+
+from studies.errors import BadDefinition
+from studies.space import BaseScale, Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
+from tests.studies_for_tests import ALL_SCALES
+
+UNITS = np.random.default_rng(0).random(20_000)
+units = st.floats(0, 1)
+
+
+def samples(scale: BaseScale) -> np.ndarray:
+    return np.array([scale.value(u) for u in UNITS])
+
+
+def test_learning_rate_follows_ten_to_the_power_of_minus_four_times_u() -> None:
+    reference = 10 ** (-4 * np.random.default_rng(1).random(20_000))
+    assert kstest(samples(Log(1e-4, 1, default=0.1)), reference).pvalue > 0.01
+
+
+def test_momentum_follows_one_minus_ten_to_the_power_of_u() -> None:
+    reference = 1 - 10 ** np.random.default_rng(1).uniform(-3, -1, 20_000)
+    assert kstest(samples(LogOneMinus(0.9, 0.999, default=0.9)), reference).pvalue > 0.01
+
+
+def test_the_test_can_tell_a_wrong_scale() -> None:
+    linear = np.random.default_rng(1).uniform(0.9, 0.999, 20_000)
+    assert kstest(samples(LogOneMinus(0.9, 0.999, default=0.9)), linear).pvalue < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("scale", "bins"),
+    [
+        (Linear(50, 100, default=64), list(range(50, 101))),
+        (PowersOfTwo(16, 512, default=64), [16, 32, 64, 128, 256, 512]),
+        (Grid(2, 3, 4, default=2), [2, 3, 4]),
+    ],
+    ids=str,
+)
+def test_discrete_values_are_equally_likely(scale: BaseScale, bins: list[int]) -> None:
+    values, counts = np.unique(samples(scale), return_counts=True)
+    assert values.tolist() == bins
+    expected = len(UNITS) / len(bins)
+    assert np.all(np.abs(counts - expected) < 5 * math.sqrt(expected))
+
+
+def test_decay_is_zero_in_its_lowest_decade_and_log_above() -> None:
+    values = samples(Log(1e-3, 1, default=0, or_zero=True))
+    zero = values == 0
+    assert abs(zero.mean() - 0.25) < 0.02
+    reference = 10 ** np.random.default_rng(1).uniform(-3, 0, 20_000)
+    assert kstest(values[~zero], reference).pvalue > 0.01
+
+
+@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
+def test_both_ends_are_reached(scale: BaseScale) -> None:
+    if isinstance(scale, Grid | Choice):
+        ends = scale.values[0], scale.values[-1]
+    else:
+        ends = (0.0 if getattr(scale, "or_zero", False) else scale.low), scale.high  # type: ignore[attr-defined]
+    assert (scale.value(0.0), scale.value(1.0)) == ends
+
+
+@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
+@given(unit=units)
+def test_values_stay_inside_and_survive_being_stored(scale: BaseScale, unit: float) -> None:
+    value = scale.value(unit)
+    distribution = scale.distribution()
+    stored = scale.to_stored(value)
+    internal = distribution.to_internal_repr(stored)
+    assert distribution._contains(internal)
+    again = scale.from_stored(distribution.to_external_repr(internal))
+    assert again == scale.from_internal(internal)
+    if isinstance(value, float):
+        assert again == pytest.approx(value, rel=1e-12)
+    else:
+        assert again == value
+    assert 0 <= scale.unit(again) <= 1
+
+
+@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
+@given(unit=units)
+def test_place_and_value_are_inverse(scale: BaseScale, unit: float) -> None:
+    value = scale.value(unit)
+    assert scale.value(scale.unit(value)) == pytest.approx(value) if value != 0 else scale.value(0) == 0
+
+
+@given(low=st.floats(1e-9, 1e3), factor=st.floats(1.01, 1e6), unit=units)
+def test_any_log_range_holds_its_values(low: float, factor: float, unit: float) -> None:
+    scale = Log(low, low * factor, default=low)
+    assert low <= scale.value(unit) <= low * factor
+
+
+@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
+def test_optunas_axis_is_as_wide_as_the_scale(scale: BaseScale) -> None:
+    distribution = scale.distribution()
+    seen = {scale.to_stored(v) for v in scale.grid(3)}
+    assert all(distribution._contains(distribution.to_internal_repr(v)) for v in seen)
+
+
+def test_momentum_is_stored_on_a_log_axis_of_its_complement() -> None:
+    scale = LogOneMinus(0.9, 0.999, default=0.9)
+    assert scale.stored_name("momentum") == "one_minus_momentum"
+    assert (scale.distribution().low, scale.distribution().high, scale.distribution().log) == (0.001, 0.1, True)  # type: ignore[attr-defined]
+    assert scale.to_stored(0.99) == 0.01
+    assert scale.from_stored(0.01) == 0.99
+
+
+@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
+def test_a_scale_survives_json(scale: BaseScale) -> None:
+    adapter: TypeAdapter[BaseScale] = TypeAdapter(Scale)
+    assert adapter.validate_json(adapter.dump_json(scale)) == scale
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Log(0, 1, default=0.1), "a log scale must start above 0; given 0 to 1"),
+        (lambda: Log(-1, 1, default=0.1), "a log scale must start above 0; given -1 to 1"),
+        (lambda: Log(1, 0.1, default=1), "the range 1 to 0.1 is empty: low must be below high"),
+        (lambda: Log(0.1, 1, default=2), "the default 2 is outside its range 0.1 to 1"),
+        (lambda: Log(0.1, 1, default=0), "the default 0 is outside its range 0.1 to 1"),
+        (lambda: Log("a", 1, default=1), "Log: low: input should be a valid number"),  # type: ignore[arg-type]
+        (lambda: Log(0.1, float("inf"), default=1), "Log: high: input should be a finite number"),
+        (lambda: LogOneMinus(0.9, 1, default=0.9), "a scale of 1 - β must lie in 0 to below 1; given 0.9 to 1"),
+        (lambda: LogOneMinus(0.9, 0.99, default=0.5), "the default 0.5 is outside its range 0.9 to 0.99"),
+        (lambda: Linear(3, 3, default=3), "the range 3 to 3 is empty"),
+        (lambda: Linear(1, 2, default=1.5), "both ends are integers, so the default must be one; given 1.5"),
+        (lambda: PowersOfTwo(48, 64, default=64), "48 is not a power of two; the nearest are 32 and 64"),
+        (lambda: Grid(2, default=2), "a list needs two values or more, all different; given [2]"),
+        (lambda: Grid(3, 2, default=2), "a grid holds numbers in rising order; given [3, 2]"),
+        (lambda: Choice("relu", "relu", default="relu"), "a list needs two values or more, all different"),
+        (lambda: Choice("relu", "gelu", default="tanh"), "the default 'tanh' is not in the list ['relu', 'gelu']"),
+    ],
+)
+def test_a_bad_scale_says_what_is_wrong(make: Callable[[], BaseScale], message: str) -> None:
+    with pytest.raises(BadDefinition, match="^" + message.translate({ord(c): "\\" + c for c in "[]()."})):
+        make()

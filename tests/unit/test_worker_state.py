@@ -1,0 +1,35 @@
+"""What comes after an epoch, for every combination that can happen."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from studies.worker_state import Next, after_epoch
+
+GOOD, NAN, INF = (0.1, 0.2), (math.nan, 0.2), (0.1, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "losses", "bad_curve", "stop_asked", "expected"),
+    [
+        (1, GOOD, None, False, Next.GO_ON),
+        (3, GOOD, None, False, Next.COMPLETE),
+        (1, GOOD, "bad", False, Next.PRUNE),
+        (1, GOOD, None, True, Next.GIVE_BACK),
+        (1, NAN, None, False, Next.DIVERGE),
+        (1, INF, None, False, Next.DIVERGE),
+        (3, NAN, None, False, Next.DIVERGE),  # a last epoch that diverged is no result
+        (3, GOOD, "bad", False, Next.COMPLETE),  # nothing is saved by stopping at the end
+        (3, GOOD, None, True, Next.COMPLETE),  # nor is a finished trial given back
+        (1, GOOD, "bad", True, Next.PRUNE),
+        (1, NAN, "bad", True, Next.DIVERGE),
+    ],
+)
+def test_after_an_epoch(
+    epoch: int, losses: tuple[float, ...], bad_curve: str | None, stop_asked: bool, expected: Next
+) -> None:
+    verdict = after_epoch(epoch=epoch, last=3, losses=losses, bad_curve=bad_curve, stop_asked=stop_asked)
+    assert verdict.next is expected
+    assert verdict.why or expected is Next.GO_ON
