@@ -5,6 +5,8 @@ The test part is loaded by a function of its own, so that a search can't touch i
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -89,7 +91,7 @@ def fetch(name: str, data_dir: Path) -> bool:
     if not isinstance(reader, _Torchvision) or reader.is_in(data_dir):
         return False
     try:
-        reader.download(data_dir)
+        reader.download(name, data_dir)
     except (OSError, RuntimeError) as error:  # torchvision: RuntimeError after the last mirror
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataUnavailable(
@@ -124,9 +126,17 @@ class _Torchvision:
     def is_in(self, data_dir: Path) -> bool:
         return (data_dir / self.folder).is_dir()
 
-    def download(self, data_dir: Path) -> None:
-        for train in (True, False):
-            self._open(data_dir, train=train, download=True)
+    def download(self, name: str, data_dir: Path) -> None:
+        """Download beside the place and move there: what a broken download leaves is never taken for the data."""
+        staging = data_dir / f".{name}-{os.getpid()}"
+        try:
+            for train in (True, False):
+                self._open(staging, train=train, download=True)
+            (data_dir / self.folder).parent.mkdir(parents=True, exist_ok=True)
+            if not self.is_in(data_dir):  # another process may have been faster
+                (staging / self.folder).rename(data_dir / self.folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
     def read(self, data_dir: Path) -> _Raw:
         everything = self._part(data_dir, train=True)

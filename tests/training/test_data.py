@@ -1,0 +1,77 @@
+"""Data sets: fixed split, normalised by the training part, the test part apart; files as torchvision lays them out."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.data import check_available, fetch, load, load_test
+from models.errors import DataUnavailable, UnknownData
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path) -> Path:
+    """MNIST as it is on disk, with 10,100 random images for training and 50 for the test."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for part, count in (("train", 10_100), ("t10k", 50)):
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + images.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + labels.tobytes())
+    return tmp_path
+
+
+def test_digits_are_split_60_20_20_without_overlap() -> None:
+    data, test = load("digits", Path("nowhere"), CPU), load_test("digits", Path("nowhere"), CPU)
+    parts = [data.training.x, data.validation.x, test.x]
+    assert [len(x) for x in parts] == [1078, 359, 360]
+    assert data.sample == (1, 8, 8)
+    assert data.classes == 10
+    rows = torch.cat([x.flatten(1) for x in parts])
+    assert len(torch.unique(rows, dim=0)) == 1797
+    again = load("digits", Path("elsewhere"), CPU)
+    assert torch.equal(again.training.x, data.training.x)
+
+
+def test_the_training_part_alone_sets_mean_and_deviation() -> None:
+    data = load("digits", Path("nowhere"), CPU)
+    assert data.training.x.double().mean().item() == pytest.approx(0, abs=1e-5)
+    assert data.training.x.double().std().item() == pytest.approx(1, abs=1e-3)
+    assert abs(data.validation.x.double().mean().item()) > 1e-5  # it would be 0 if it had been normalised by itself
+
+
+def test_mnist_is_read_as_torchvision_lays_it_out(small_mnist: Path) -> None:
+    data, test = load("mnist", small_mnist, CPU), load_test("mnist", small_mnist, CPU)
+    assert data.sample == (1, 28, 28)
+    assert [len(part.y) for part in (data.training, data.validation, test)] == [100, 10_000, 50]
+    assert data.training.x.dtype == torch.float32
+    assert fetch("mnist", small_mnist) is False
+
+
+def test_what_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable, match="caviar data fetch mnist"):
+        load("mnist", tmp_path, CPU)
+
+
+def test_an_absent_network_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(DataUnavailable, match="could not be downloaded") as caught:
+        fetch("mnist", tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataUnavailable):
+        check_available("mnist", tmp_path)  # and nothing half-made is taken for it
+
+
+def test_unknown_data_offers_the_nearest_names() -> None:
+    with pytest.raises(UnknownData, match="did you mean mnist"):
+        fetch("mnst", Path("nowhere"))

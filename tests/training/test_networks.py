@@ -1,0 +1,47 @@
+"""The networks' shapes, and models by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from models.cnn import CNN
+from models.errors import UnknownModel
+from models.mlp import MLP
+from models.registry import hyperparameters, model_class
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+@pytest.mark.parametrize("network", [MLP, CNN])
+@pytest.mark.parametrize("sample", [(1, 8, 8), (3, 32, 32), (1, 28, 28)])
+def test_examples_become_logits(network: type[MLP | CNN], layers: int, sample: tuple[int, ...]) -> None:
+    model = network(sample, 7, layers=layers, hidden_units=50, activation="gelu", dropout=0.5)
+    assert model(torch.zeros(3, *sample)).shape == (3, 7)
+
+
+def test_layers_and_units_are_those_asked_for() -> None:
+    linear = [m for m in MLP((1, 8, 8), 10, hidden_units=70, layers=3).modules() if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in linear] == [(64, 70), (70, 70), (70, 70), (70, 10)]
+    convolutions = [m for m in CNN((1, 28, 28), 10, layers=3).modules() if isinstance(m, nn.Conv2d)]
+    assert [m.out_channels for m in convolutions] == [16, 32, 64]
+
+
+def test_hyperparameters_come_from_the_constructor() -> None:
+    assert hyperparameters("mlp") == {"hidden_units": 64, "layers": 2, "activation": "relu", "dropout": 0.0}
+    assert model_class("models.mlp:MLP") is MLP
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mpl", "did you mean mlp"),
+        ("resnet", "there are: mlp, cnn, or give package.module:Class"),
+        ("models.mlp:Nothing", "no model at 'models.mlp:Nothing'"),
+        ("nowhere.at_all:Net", "no model at 'nowhere.at_all:Net'"),
+        ("models.mlp:ACTIVATIONS", "is a dict, not a class"),
+    ],
+)
+def test_unknown_models_are_refused(name: str, message: str) -> None:
+    with pytest.raises(UnknownModel, match=message):
+        model_class(name)
