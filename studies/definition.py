@@ -122,7 +122,7 @@ def from_body(body: Mapping[str, Any]) -> Study:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Say, a line each, what differs between two definitions as plain JSON values."""
     lines = []
-    for key in [*before, *(key for key in after if key not in before)]:
+    for key in dict.fromkeys([*after, *before]):
         old, new = before.get(key), after.get(key)
         if old == new:
             continue

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Mapping
+
 from sqlalchemy import Engine
 
 from storage.definitions import set_control
@@ -11,9 +14,27 @@ from storage.status import last_finished
 SAME_ERRORS = 3  # trials in a row
 
 
-def pause_if_repeated(engine: Engine, study_id: int, error: str) -> None:
-    """Pause a study whose last trials all raised `error`: that is a mistake in the code, and no bad setting."""
-    raised = {event.slot: event.detail["error"] for event in read_events(engine, study_id, "trial failed")}
+def describe(error: Exception) -> dict[str, str]:
+    """Return what training code raised: the message, the line that raised it, and the whole traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "error": f"{type(error).__name__}: {error}".splitlines()[0],
+        "place": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "",
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def pause_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
+    """Pause a study whose last trials all raised the same: that is a mistake in the code, and no bad setting.
+
+    The same is the same kind of error from the same line: its message may well name this trial's batch size.
+    """
+    raised = {event.slot: _kind(event.detail) for event in read_events(engine, study_id, "trial failed")}
     last = [raised.get(number) for number in last_finished(engine, study_id, SAME_ERRORS)]
-    if last == [error] * SAME_ERRORS:
-        set_control(engine, study_id, "pause", why=f"{SAME_ERRORS} trials in a row raised {error}")
+    if last == [_kind(failure)] * SAME_ERRORS:
+        why = f"{SAME_ERRORS} trials in a row raised the same: {failure['error']} ({failure['place']})"
+        set_control(engine, study_id, "pause", why=why)
+
+
+def _kind(failure: Mapping[str, str]) -> tuple[str, str]:
+    return failure["error"].partition(":")[0], failure["place"]

@@ -1,4 +1,4 @@
-"""Which machine and process this is."""
+"""Which machine and which program this is."""
 
 from __future__ import annotations
 
@@ -20,17 +20,6 @@ def machine_id() -> str:
         return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:  # no Linux
         return socket.gethostname()
-
-
-def is_alive(pid: int) -> bool:
-    """Say whether a process of this machine exists; True where it belongs to somebody else."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def package_versions() -> dict[str, str]:

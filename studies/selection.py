@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from difflib import get_close_matches
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from studies import catalog
 from studies.definition import Study
 from studies.errors import BadDefinition, UnknownStudy
-from studies.space import first_problem
+from studies.space import SCALE_NAMES, first_problem
 
 
 def catalog_names() -> list[str]:
@@ -84,8 +85,15 @@ def _broken(error: Exception, where: str) -> BadDefinition:
     elif isinstance(error, BadDefinition):
         told = str(error)
     else:
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        told = f"{type(error).__name__}: {error}{_nearest_scales(error)}".splitlines()[0]
     return BadDefinition(f"{place}: {told}")
+
+
+def _nearest_scales(error: Exception) -> str:
+    """Offer scales with a name like the one that Python did not find."""
+    quoted = re.search(r"name '(\w+)'", str(error)) if isinstance(error, NameError | ImportError) else None
+    near = get_close_matches(quoted[1], SCALE_NAMES, n=2, cutoff=0.5) if quoted else []
+    return f"; did you mean {' or '.join(near)}? scales: {', '.join(SCALE_NAMES)}" if near else ""
 
 
 def _take(module: ModuleType, name: str, selector: str) -> Study:

@@ -349,6 +349,7 @@ class Choice(_Listed):
         super().__init__(*values, default=default, **fields)
 
 
+SCALE_NAMES = ("Log", "LogOneMinus", "Linear", "PowersOfTwo", "Grid", "Choice")
 Scale = Annotated[Log | LogOneMinus | Linear | PowersOfTwo | Grid | Choice, Field(discriminator="kind")]
 
 

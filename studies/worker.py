@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,7 +30,7 @@ from storage.records import EpochRecord, Lease, StudyRecord, WorkerRecord
 from storage.trials import TrialLog
 from studies.assembly import assemble
 from studies.definition import Study
-from studies.failures import pause_if_repeated
+from studies.failures import describe, pause_if_repeated
 from studies.plan import Slot
 from studies.pruning import reason_to_stop
 from studies.renewal import Renewal
@@ -125,6 +124,7 @@ class Worker:
         try:
             with _training_code():
                 training = self._assemble(lease, values, state)
+                trial.intermediate_values = {e: v for e, v in trial.intermediate_values.items() if e <= training.epoch}
                 epochs = training.epochs(self._study.epochs)
             while True:
                 with _training_code():
@@ -166,11 +166,12 @@ class Worker:
         if math.isfinite(value):
             trial.intermediate_values[result.epoch] = value
         self._history.refresh()
+        again = result.epoch < lease.epoch  # trained once more after its worker died: that it goes on is decided
         return after_epoch(
             epoch=result.epoch,
             last=self._study.epochs,
             losses=(result.training_loss, result.validation_loss),
-            bad_curve=reason_to_stop(self._study, self._history.study(), trial),
+            bad_curve=None if again else reason_to_stop(self._study, self._history.study(), trial),
             stop_asked=self._stop.asked,
         )
 
@@ -195,9 +196,9 @@ class Worker:
             else:
                 self._end(lease, trial, "COMPLETE", self._worst(trial), told, epoch, violated="out_of_memory")
             return
-        failure = {"error": told, "traceback": "".join(traceback.format_exception(error))}
+        failure = describe(error)
         self._end(lease, trial, "FAIL", None, told, epoch, failure=failure)
-        pause_if_repeated(self._engine, self._study_id, told)
+        pause_if_repeated(self._engine, self._study_id, failure)
 
     def _end(
         self, lease: Lease, trial: FrozenTrial, state: str, value: float | None, why: str, epoch: int, **more: Any

@@ -121,13 +121,13 @@ def _train(engine: Engine, record: StudyRecord, definition: Study, order: Order,
 
     with Display(definition) as display:
         with Fleet(order, workers) as fleet:
-            while fleet.running() and not stop.asked:
+            while not stop.asked:
                 dead = fleet.look()
                 if dead:
                     free_dead_workers(engine, record, dead)
                 now = progress(engine, record)
                 display.show(now)
-                if state_of(now) in ("done", "paused"):
+                if state_of(now) in ("done", "paused") or not fleet.running():
                     break
                 fleet.wait(_LOOK_SECONDS)
         now = progress(engine, record)

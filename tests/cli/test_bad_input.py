@@ -1,0 +1,184 @@
+"""Bad input: one clear line on stderr, exit code 2, no traceback, no password, and nothing left in the database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+
+from storage.definitions import study_names
+from storage.engine import make_engine
+from studies.cli import run
+from studies.manager import open_study
+from tests.studies_for_tests import small_study
+
+STUDY_FILE = """
+from studies.definition import Study
+from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
+
+STUDY = Study(
+    name="mine", model="{model}", data="{data}", epochs=2, budget=8,
+    tiers=({{"{parameter}": {scale}}},),
+)
+"""
+
+
+@pytest.fixture
+def url(database_url: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    address = database_url.render_as_string(hide_password=False)
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", address)
+    yield address
+    engine = make_engine(database_url)
+    assert [name for name in study_names(engine) if name != "small"] == []
+    engine.dispose()
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def refuse(*arguments: str) -> str:
+        assert run(list(arguments)) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("caviar: ")
+        assert len(said.err.splitlines()) == 1, said.err
+        assert "Traceback" not in said.err
+        return said.err
+
+    return refuse
+
+
+def write(folder: Path, **fields: str) -> str:
+    values = {
+        "model": "mlp",
+        "data": "digits",
+        "parameter": "learning_rate",
+        "scale": "Log(1e-4, 1, default=0.1)",
+        **fields,
+    }
+    file = folder / "mine.py"
+    file.write_text(STUDY_FILE.format(**values))
+    return str(file)
+
+
+def test_unknown_study(url: str, refused: Callable[..., str]) -> None:
+    assert "did you mean digits?" in refused("run", "digit")
+    assert "in the catalog: cifar10, digits, fashion_mnist, mnist" in refused("plan", "zzz")
+    assert "there are none yet" in refused("status", "digits")
+    assert "no module 'nowhere'" in refused("run", "nowhere:STUDY")
+    assert "no file nowhere.py" in refused("run", "nowhere.py")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": "mpl"}, "did you mean mlp?"),
+        ({"data": "digit"}, "no data set 'digit'; did you mean digits?"),
+        ({"parameter": "learnin_rate"}, "did you mean learning_rate?"),
+        ({"scale": "Lag(1, 2, default=1)"}, "line 7: NameError: name 'Lag' is not defined; did you mean Log"),
+        ({"scale": "Log(1e-4, 1, default=2)"}, "line 7: the default 2 is outside its range 0.0001 to 1"),
+        ({"scale": "Log(0, 1, default=1)"}, "line 7: a log scale must start above 0; given 0 to 1"),
+        ({"scale": "Log(-1, 1, default=1)"}, "line 7: a log scale must start above 0; given -1 to 1"),
+        ({"scale": "Linear(2, 1, default=1)"}, "line 7: the range 2 to 1 is empty"),
+        ({"scale": "__import__('studies.space', fromlist=['x']).Logg"}, "line 7: AttributeError"),
+        ({"scale": "(1, 2)"}, "line 5: tiers.0.learning_rate: "),
+        ({"scale": "Log(1, 2, default=1"}, "line 7: "),
+    ],
+)
+def test_a_broken_study_file(
+    url: str, refused: Callable[..., str], tmp_path: Path, fields: dict[str, str], message: str
+) -> None:
+    said = refused("run", write(tmp_path, **fields))
+    assert message in said
+    if "line" in message:
+        assert str(tmp_path / "mine.py") in said
+
+
+def test_a_study_file_without_a_study(url: str, refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("")
+    assert "has no STUDY" in refused("run", str(tmp_path / "empty.py"))
+    (tmp_path / "wrong.py").write_text("STUDY = 3")
+    assert "is a int, not a studies.definition.Study" in refused("run", str(tmp_path / "wrong.py"))
+    (tmp_path / "raises.py").write_text("import json\n\njson.loads('{')\n")
+    assert f"{tmp_path / 'raises.py'}, line 3: JSONDecodeError" in refused("run", str(tmp_path / "raises.py"))
+
+
+def test_a_budget_below_the_number_of_tiers(url: str, refused: Callable[..., str]) -> None:
+    assert "a budget of 2 is too small for 3 tiers" in refused("run", "digits", "--budget", "2")
+    assert "a budget of 2 is too small for 3 tiers" in refused("plan", "digits", "--budget", "2")
+
+
+def test_a_study_of_that_name_with_another_definition(url: str, refused: Callable[..., str]) -> None:
+    engine = make_engine(_url(url))
+    open_study(engine, small_study())
+    before = _rows(engine)
+    said = refused("run", "small", "--budget", "9", "--seed", "1")
+    assert "budget: 8 there, 9 here; seed: 0 there, 1 here" in said
+    assert "--name small-2" in said
+    assert _rows(engine) == before
+    engine.dispose()
+
+
+def _url(address: str) -> URL:
+    from storage.settings import parse_url
+
+    return parse_url(address)
+
+
+def _rows(engine) -> list[tuple[object, ...]]:  # type: ignore[no-untyped-def]
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text("SELECT * FROM caviar.slot ORDER BY number"))]
+
+
+def test_a_study_that_plain_optuna_made(url: str, refused: Callable[..., str]) -> None:
+    import optuna
+
+    optuna.create_study(study_name="digits", storage=_url(url).render_as_string(hide_password=False))
+    assert "that Caviar did not make" in refused("run", "digits")
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://ann:secret@127.0.0.1:9/db", "postgresql://ann:secret@no-such-host.invalid/db"]
+)
+def test_an_unreachable_database_names_host_and_port_but_no_password(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", address)
+    said = refused("status", "digits")
+    assert "secret" not in said
+    assert re.search(r"no PostgreSQL answers at (127\.0\.0\.1:9|no-such-host\.invalid:5432)", said)
+
+
+def test_another_database_than_postgresql(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", "sqlite:///x.db")
+    assert "'sqlite' databases are not supported: Caviar leases trials with" in refused("ls")
+
+
+def test_a_newer_schema(url: str, refused: Callable[..., str]) -> None:
+    engine = make_engine(_url(url))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.schema_version SET version_num = '9999'"))
+    engine.dispose()
+    for command in (["run", "digits"], ["status", "digits"], ["db", "upgrade"]):
+        assert "is 9999, newer than this program's" in refused(*command)
+    engine = make_engine(_url(url))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.schema_version SET version_num = '0001'"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["run", "digits", "--budget", "x"], ["fly"], ["run", "digits", "--up"], ["db"]]
+)
+def test_wrong_words(refused: Callable[..., str], arguments: list[str]) -> None:
+    assert "caviar --help" in refused(*arguments)
+
+
+def test_the_traceback_comes_with_v(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["-v", "run", "digit"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+    assert run(["run", "digit"]) == 2
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""The commands that look: their JSON is one document with the promised fields, their tables can be read."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from studies.cli import run
+from studies.manager import conclude
+from tests.postgres.fleet_for_tests import register, worker
+
+
+@pytest.fixture
+def said(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+
+    def say(*arguments: str, code: int = 0) -> str:
+        assert run(list(arguments)) == code
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        return captured.out
+
+    return say
+
+
+@pytest.fixture
+def finished(engine: Engine) -> None:
+    from pathlib import Path
+
+    record, study = register(engine, epochs=6, budget=12)
+    worker(engine, record, study).run()
+    conclude(engine, record, Path("nowhere"))
+
+
+def test_status_of_a_finished_study(finished: None, said: Callable[..., str]) -> None:
+    status = json.loads(said("status", "small", "--json"))
+    assert (status["name"], status["state"], status["budget"]) == ("small", "done", 12)
+    assert (status["open"], status["leased"], status["workers"]) == (0, 0, 0)
+    assert status["complete"] + status["pruned"] + status["failed"] == 12
+    assert set(status["best"]) == {"value", "trial", "hyperparameters"}
+    assert set(status["best"]["hyperparameters"]) == {
+        "learning_rate", "momentum", "hidden_units", "batch_size", "layers", "decay",
+    }  # fmt: skip
+    assert sum(t["slots"] for t in status["tiers"]) == sum(t["done"] for t in status["tiers"]) == 12
+    assert all(set(t) == {"tier", "phase", "slots", "done", "best"} for t in status["tiers"])
+    assert status["epochs"]["planned"] == 72
+    assert 0 < status["epochs"]["trained"] <= 72
+    assert "12/12" in said("status", "small")
+
+
+def test_status_before_anybody_works(engine: Engine, said: Callable[..., str]) -> None:
+    register(engine)
+    status = json.loads(said("status", "small", "--json"))
+    assert (status["state"], status["open"], status["best"]) == ("stopped", 8, None)
+    assert "0/8" in said("status", "small")
+    assert "no trial of 'small' is complete yet" in said("best", "small")
+    assert json.loads(said("best", "small", "--json")) is None
+
+
+def test_best_has_validation_and_the_test_that_was_measured(finished: None, said: Callable[..., str]) -> None:
+    best = json.loads(said("best", "small", "--json"))
+    assert {"trial", "hyperparameters", "validation", "test"} <= set(best)
+    assert best["value"] == best["validation"]["accuracy"]
+    assert 0 < best["test"]["accuracy"] <= 1
+    assert [e["epoch"] for e in best["curve"]] == list(range(1, best["epochs"] + 1))
+    assert "measured once" in said("best", "small")
+
+
+def test_trials_as_json_csv_and_table(finished: None, said: Callable[..., str]) -> None:
+    trials: list[dict[str, Any]] = json.loads(said("trials", "small", "--json"))
+    assert [t["trial"] for t in trials] == list(range(12))
+    rows = list(csv.DictReader(StringIO(said("trials", "small", "--csv"))))
+    assert [float(r["momentum"]) for r in rows] == [t["hyperparameters"]["momentum"] for t in trials]
+    assert len(said("trials", "small").splitlines()) == 13
+
+
+def test_a_study_without_a_trial_has_a_table_too(engine: Engine, said: Callable[..., str]) -> None:
+    register(engine)
+    assert len(json.loads(said("trials", "small", "--json"))) == 8
+    assert len(said("trials", "small", "--csv").splitlines()) == 9
+
+
+def test_ls_names_catalog_and_studies(finished: None, said: Callable[..., str]) -> None:
+    listed = json.loads(said("ls", "--json"))
+    assert listed["catalog"] == ["cifar10", "digits", "fashion_mnist", "mnist"]
+    assert [s["name"] for s in listed["studies"]] == ["small"]
+    assert "12/12" in said("ls")
+
+
+def test_ls_of_an_empty_database_says_how_to_begin(said: Callable[..., str]) -> None:
+    assert "caviar run digits" in said("ls")
+
+
+def test_plan_shows_slots_and_scales(said: Callable[..., str]) -> None:
+    plan = json.loads(said("plan", "digits", "--json"))
+    assert [s["slot"] for s in plan["slots"]] == list(range(40))
+    assert plan["slots"][1] == {"slot": 1, "tier": 1, "phase": "coarse", "free": ["learning_rate"]}
+    shown = said("plan", "digits")
+    assert "0.9 … 0.999, log of 1-β" in shown
+    assert "12-39" in shown
+
+
+def test_delete_asks_and_takes_optunas_rows_too(
+    finished: None, engine: Engine, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said("delete", "small", "--yes")
+    with engine.connect() as connection:
+        for schema in ("public", "caviar"):
+            names = inspect(engine).get_table_names(schema=schema)
+            kept = [n for n in names if n not in ("alembic_version", "version_info", "schema_version")]
+            assert [n for n in kept if connection.scalar(text(f"SELECT count(*) FROM {schema}.{n}"))] == []
+
+
+def test_delete_leaves_other_studies_alone(finished: None, engine: Engine, said: Callable[..., str]) -> None:
+    register(engine, name="other")
+    said("delete", "other", "-y")
+    assert [s["name"] for s in json.loads(said("ls", "--json"))["studies"]] == ["small"]
+
+
+def test_delete_refuses_while_somebody_trains(
+    engine: Engine, said: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.postgres.fleet_for_tests import ledger
+
+    record, _ = register(engine)
+    ledger(engine, record).lease()
+    assert run(["delete", "small", "--yes"]) == 2
+    assert "stop them first" in capsys.readouterr().err
+
+
+def test_db_commands(said: Callable[..., str]) -> None:
+    assert "0001" in said("db", "upgrade")
+    assert "database: 0001" in said("db", "current")
+    assert "current" in said("db", "check")
+
+
+def test_data_ls(said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("CAVIAR_DATA_DIR", str(tmp_path))
+    lines = said("data", "ls").splitlines()
+    assert lines[0].split() == ["digits", "here"]
+    assert "caviar data fetch mnist" in lines[1]

@@ -1,0 +1,255 @@
+"""`caviar run` as a user runs it: real processes, signals and databases; then every row counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import URL
+
+from storage.definitions import load_study
+from storage.engine import make_engine
+from storage.events import read_events
+from storage.status import read_curve, read_trials
+from studies.cli import run as run_here
+from tests.postgres.fleet_for_tests import register, worker
+
+STUDY = """
+from studies.definition import Study
+from tests.studies_for_tests import TIERS
+
+STUDY = Study(
+    name="mine", model="mlp", data="digits", epochs={epochs}, budget=40, strategy="{strategy}", pruner="{pruner}",
+    tiers=TIERS,
+)
+"""
+
+
+# Each trial depends on its slot alone, so its curve must be the same whatever happened to its worker.
+INDEPENDENT: dict[str, Any] = {"epochs": 12, "strategy": "random", "pruner": "none"}
+
+
+class Caviar:
+    """Runs the command against one database."""
+
+    def __init__(self, command: list[str], url: URL | None, folder: Path) -> None:
+        self.url, self._command, self.folder = url, command, folder
+        self.environ = {**os.environ, "CAVIAR_HOME": str(folder / "home")}
+        if url is not None:
+            self.environ["CAVIAR_DATABASE_URL"] = url.render_as_string(hide_password=False).replace("+psycopg2", "")
+
+    def study(self, epochs: int = 2, strategy: str = "classic", pruner: str = "median") -> str:
+        file = self.folder / "mine.py"
+        file.write_text(STUDY.format(epochs=epochs, strategy=strategy, pruner=pruner))
+        return str(file)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self._command, *arguments], env=self.environ, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.folder,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        process = self.start(*arguments)
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == code, said
+        return said
+
+
+@pytest.fixture
+def empty_caviar(caviar: list[str], new_database: Callable[..., URL], tmp_path: Path) -> Caviar:
+    return Caviar(caviar, new_database(empty=True), tmp_path)
+
+
+@pytest.fixture
+def engine_of(empty_caviar: Caviar) -> Iterator[Engine]:
+    assert empty_caviar.url is not None
+    engine = make_engine(empty_caviar.url)
+    yield engine
+    engine.dispose()
+
+
+def count_everything(engine: Engine, budget: int = 40, epochs: int = 2) -> list[list[tuple[float, ...]]]:
+    """Check that every row is there exactly once, and return all curves."""
+    record = load_study(engine, "mine")
+    trials = read_trials(engine, record.study_id)
+    assert [t.slot.number for t in trials] == list(range(budget))
+    assert all(t.state in ("complete", "pruned", "fail") for t in trials)
+    curves = [read_curve(engine, record.study_id, t.slot.number) for t in trials]
+    for trial, curve in zip(trials, curves, strict=True):
+        assert [e.epoch for e in curve] == list(range(1, trial.epoch + 1))
+        assert trial.state != "complete" or trial.epoch == epochs
+    with engine.connect() as connection:
+        numbers = connection.scalars(text("SELECT number FROM public.trials ORDER BY number")).all()
+        assert numbers == list(range(budget))
+        steps = connection.scalar(text("SELECT count(*) FROM public.trial_intermediate_values"))
+        assert steps == sum(len(c) for c in curves)
+        assert connection.scalar(text("SELECT count(*) FROM caviar.slot WHERE state <> 'done'")) == 0
+    return [[(e.epoch, e.training_loss, e.validation_loss, e.accuracy) for e in c] for c in curves]
+
+
+@pytest.fixture
+def undisturbed(engine: Engine) -> list[list[tuple[float, ...]]]:
+    """The curves of `INDEPENDENT`, trained in this process by one worker that nothing happens to."""
+    record, study = register(engine, name="mine", budget=40, **INDEPENDENT)
+    worker(engine, record, study).run()
+    return count_everything(engine, epochs=INDEPENDENT["epochs"])
+
+
+def rows(engine: Engine, query: str) -> Any:
+    try:
+        with engine.connect() as connection:
+            return connection.scalar(text(query))
+    except Exception:  # noqa: BLE001 - the tables are not there yet
+        return 0
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 4, 8])
+def test_any_number_of_workers_makes_exactly_the_budget(workers: int, empty_caviar: Caviar, engine_of: Engine) -> None:
+    said = empty_caviar.run("run", empty_caviar.study(), "--workers", str(workers))
+    assert "mine is complete: 40 trials" in said
+    assert "measured once" in said
+    count_everything(engine_of)
+
+
+@pytest.mark.slow
+def test_two_commands_at_once_share_the_budget(empty_caviar: Caviar, engine_of: Engine) -> None:
+    study = empty_caviar.study(epochs=8)
+    both = [empty_caviar.start("run", study, "--workers", "2") for _ in range(2)]
+    said = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    count_everything(engine_of, epochs=8)
+    assert rows(engine_of, "SELECT count(DISTINCT worker_id) FROM caviar.slot") > 2  # each command's workers had some
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_again_goes_on_where_it_was(
+    empty_caviar: Caviar, engine_of: Engine, undisturbed: list[list[tuple[float, ...]]]
+) -> None:
+    study = empty_caviar.study(**INDEPENDENT)
+    process = empty_caviar.start("run", study, "--workers", "2")
+    until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= 6)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the command and its workers
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "nothing is lost; go on with: caviar run mine" in said
+    assert rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") == 0
+    done = rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'")
+    assert 6 <= done < 40
+    before = rows(engine_of, "SELECT max(trial_value_id) FROM public.trial_values")
+    assert "mine is complete: 40 trials" in empty_caviar.run("run", "mine", "--workers", "2")
+    assert count_everything(engine_of, epochs=12) == undisturbed
+    attempts = rows(engine_of, "SELECT sum(attempts) FROM caviar.slot")
+    assert attempts <= 40 + 2  # only the two that were interrupted were leased twice
+    assert rows(engine_of, f"SELECT count(*) FROM public.trial_values WHERE trial_value_id <= {before}") == done
+    again = empty_caviar.run("run", "mine")
+    assert "mine is complete: 40 trials" in again
+    assert rows(engine_of, "SELECT sum(attempts) FROM caviar.slot") == attempts
+
+
+@pytest.mark.slow
+def test_killed_workers_are_replaced_and_their_curves_are_as_if_nothing_happened(
+    empty_caviar: Caviar, engine_of: Engine, undisturbed: list[list[tuple[float, ...]]]
+) -> None:
+    study = empty_caviar.study(**INDEPENDENT)
+    process = empty_caviar.start("run", study, "--workers", "2")
+    for done in (4, 8, 12):
+        until(lambda least=done: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= least)  # type: ignore[misc]
+        victim = rows(
+            engine_of, "SELECT pid FROM caviar.slot JOIN caviar.worker USING (worker_id) WHERE state = 'leased'"
+        )
+        if victim:
+            os.kill(victim, signal.SIGKILL)
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    assert count_everything(engine_of, epochs=12) == undisturbed
+    assert len(read_events(engine_of, load_study(engine_of, "mine").study_id, "worker died")) >= 2
+    lost = rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE attempts > 1")
+    assert lost >= 2
+
+
+@pytest.mark.slow
+def test_when_everything_is_killed_the_next_run_goes_on_at_once(
+    empty_caviar: Caviar, engine_of: Engine, undisturbed: list[list[tuple[float, ...]]]
+) -> None:
+    study = empty_caviar.study(**INDEPENDENT)
+    process = empty_caviar.start("run", study, "--workers", "2")
+    until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= 4)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") >= 1
+    started = time.monotonic()
+    said = empty_caviar.run("run", "mine", "--workers", "2")
+    assert "unfinished trial(s) of workers that died on this machine go on" in said
+    assert time.monotonic() - started < 60  # a lease lasts so long: nobody waited for it
+    assert count_everything(engine_of, epochs=12) == undisturbed
+
+
+@pytest.mark.slow
+def test_workers_stop_when_the_command_is_killed(empty_caviar: Caviar, engine_of: Engine) -> None:
+    process = empty_caviar.start("run", empty_caviar.study(epochs=200), "--workers", "2")
+    until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") == 2)
+    process.kill()
+    until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") == 0, 30)
+    assert rows(engine_of, "SELECT count(*) FROM caviar.checkpoint") == 2
+
+
+@pytest.mark.slow
+def test_the_embedded_server_needs_no_configuration(caviar: list[str], tmp_path: Path) -> None:
+    own = Caviar(caviar, None, tmp_path)
+    said = own.run("run", "digits", "--budget", "4", "--strategy", "random", "--workers", "2")
+    assert "digits is complete: 4 trials" in said
+    assert json.loads(own.run("status", "digits", "--json"))["complete"] == 4
+    assert not (tmp_path / "home" / "postgres" / "data" / "postmaster.pid").exists()  # the last one out stopped it
+    assert "digits is complete: 4 trials" in own.run("run", "digits", "--budget", "4", "--strategy", "random")
+
+
+@pytest.mark.slow
+def test_a_study_that_pauses_says_why_and_goes_on_when_it_is_mended(empty_caviar: Caviar, engine_of: Engine) -> None:
+    model = empty_caviar.folder / "my_model.py"
+    body = "from torch import nn\n\nclass Net(nn.Module):\n"
+    body += "    def __init__(self, sample, classes):\n        super().__init__()\n"
+    model.write_text(body + "        raise ValueError('not yet')\n")
+    study = empty_caviar.folder / "mine.py"
+    study.write_text(
+        STUDY.format(epochs=2, strategy="classic", pruner="median")
+        .replace('"mlp"', '"my_model:Net"')
+        .replace("tiers=TIERS", "tiers=TIERS[:1]")
+    )
+    said = empty_caviar.run("run", str(study), "--budget", "8", code=1)
+    assert "paused: 3 trials in a row raised the same: ValueError: not yet" in said
+    mended = (
+        "        self.out = nn.Linear(64, classes)\n    def forward(self, x):\n        return self.out(x.flatten(1))\n"
+    )
+    model.write_text(body + mended)
+    assert "mine is complete: 8 trials (5 complete, 0 pruned, 3 failed)" in empty_caviar.run(
+        "run", str(study), "--budget", "8"
+    )
+
+
+def test_an_error_in_a_worker_is_one_line(
+    database_url: URL, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
+    monkeypatch.setenv("CAVIAR_DATA_DIR", "/nowhere")
+    monkeypatch.setattr("models.data.fetch", lambda name, folder: False)
+    assert run_here(["run", "mnist"]) == 1
+    assert (
+        "caviar: a worker failed: DataUnavailable: the data set 'mnist' is not in /nowhere" in capsys.readouterr().err
+    )

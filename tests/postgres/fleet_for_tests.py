@@ -1,0 +1,48 @@
+"""What the tests of this folder share: a registered study, and workers in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from sqlalchemy import Engine
+
+from models.data import Data, load
+from storage.ledger import Ledger, register_worker
+from storage.records import StudyRecord, WorkerRecord
+from studies import host
+from studies.definition import Study
+from studies.manager import open_study
+from studies.signals import Stop
+from studies.worker import Worker
+from tests.studies_for_tests import small_study
+
+torch.set_num_threads(1)
+_DATA: list[Data] = []
+
+
+def digits() -> Data:
+    if not _DATA:
+        _DATA.append(load("digits", Path("nowhere"), torch.device("cpu")))
+    return _DATA[0]
+
+
+def register(engine: Engine, **fields: Any) -> tuple[StudyRecord, Study]:
+    study = small_study(**fields)
+    return open_study(engine, study), study
+
+
+def register_process(engine: Engine, record: StudyRecord, pid: int = 1, machine: str | None = None) -> WorkerRecord:
+    process = WorkerRecord(uuid4(), "test", machine or host.machine_id(), pid, "cpu", host.package_versions())
+    register_worker(engine, record.study_id, process)
+    return process
+
+
+def ledger(engine: Engine, record: StudyRecord, seconds: float = 60, **process: Any) -> Ledger:
+    return Ledger(engine, record.study_id, register_process(engine, record, **process).worker_id, seconds)
+
+
+def worker(engine: Engine, record: StudyRecord, study: Study, stop: Stop | None = None) -> Worker:
+    return Worker(engine, record, study, register_process(engine, record), digits(), stop or Stop(), lease_seconds=60)

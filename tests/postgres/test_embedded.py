@@ -1,0 +1,138 @@
+"""The built-in server: shared, stopped by the last one out, found again after any death. Real processes and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from storage.embedded import serve
+from storage.errors import EmbeddedServerError
+
+_USER = """
+import sys, time
+from pathlib import Path
+from storage.embedded import serve
+with serve(Path(sys.argv[1]), lambda line: None) as url:
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "home"
+    pid = server_pid(tmp_path / "home")
+    if pid is not None:
+        os.kill(pid, signal.SIGQUIT)
+
+
+def server_pid(home: Path) -> int | None:
+    file = home / "postgres" / "data" / "postmaster.pid"
+    pid = int(file.read_text().split()[0]) if file.exists() else None
+    return pid if pid is not None and Path(f"/proc/{pid}").exists() else None
+
+
+def use(home: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", _USER, str(home)], stdin=-1, stdout=-1, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def leave(process: subprocess.Popen[str]) -> None:
+    process.communicate("")
+    assert process.returncode == 0
+
+
+def answers(home: Path) -> bool:
+    with serve(home, print) as url, psycopg2.connect(host=url.query["host"], user="postgres") as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT count(*) FROM pg_database")
+        return bool(cursor.fetchone())
+
+
+def test_several_processes_share_it_and_the_last_one_out_stops_it(home: Path) -> None:
+    first, second = use(home), use(home)
+    pid = server_pid(home)
+    assert pid is not None
+    leave(first)
+    assert server_pid(home) == pid
+    leave(second)
+    assert server_pid(home) is None
+
+
+def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _USER, str(home)], stdin=-1, stdout=-1, text=True) for _ in range(6)
+    ]
+    assert [p.stdout.readline() for p in processes if p.stdout] == ["ready\n"] * 6
+    for process in processes:
+        leave(process)
+    assert server_pid(home) is None
+
+
+def test_a_server_left_behind_by_kill_9_is_used_again_and_then_stopped(home: Path) -> None:
+    process = use(home)
+    pid = server_pid(home)
+    process.kill()
+    process.wait()
+    assert server_pid(home) == pid
+    with serve(home, print):
+        assert server_pid(home) == pid
+    assert server_pid(home) is None  # the killed process does not count as a user for ever
+
+
+def test_a_crashed_server_is_started_again(home: Path) -> None:
+    process = use(home)
+    pid = server_pid(home)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    while server_pid(home) == pid and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        time.sleep(0.05)
+    assert answers(home)
+
+
+def test_nobody_else_can_connect_and_nothing_listens_on_the_network(home: Path) -> None:
+    with serve(home, print) as url, psycopg2.connect(host=url.query["host"], user="postgres") as connection:
+        socket_dir = Path(str(url.query["host"]))
+        assert socket_dir.stat().st_mode & 0o077 == 0
+        cursor = connection.cursor()
+        cursor.execute("SHOW listen_addresses")
+        assert cursor.fetchone() == ("",)
+
+
+def test_a_long_path_works_too(tmp_path: Path) -> None:
+    home = tmp_path / ("x" * 100)
+    assert answers(home)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(EmbeddedServerError, match="set CAVIAR_HOME to a folder of your own"),
+        serve(tmp_path / "file", print),
+    ):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another account for PostgreSQL")
+def test_as_root_it_runs_as_another_account_and_opens_folders_only_to_pass_through(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    said: list[str] = []
+    with serve(closed / "home", said.append):
+        pid = server_pid(closed / "home")
+        assert pid is not None
+        assert Path(f"/proc/{pid}").stat().st_uid != 0
+    assert closed.stat().st_mode & 0o777 == 0o701
+    assert any(str(closed) in line for line in said)

@@ -1,0 +1,175 @@
+"""Leases: exact under concurrency, fenced, taken over when they expire, on the database's clock."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine, text
+
+from storage.checkpoints import CheckpointStore
+from storage.definitions import set_control
+from storage.errors import DamagedCheckpoint, LeaseLost
+from storage.events import read_events
+from storage.ledger import leases_on, release_dead
+from storage.records import EpochRecord, Lease
+from storage.status import read_curve, read_trials
+from storage.trials import TrialLog
+from tests.postgres.fleet_for_tests import ledger, register
+
+EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
+PARAMETERS = {"learning_rate": (0.1, DISTRIBUTION)}
+
+
+def expire(engine: Engine, lease: Lease) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE caviar.slot SET expires_at = now() - interval '1 second' WHERE token = :token"),
+            {"token": lease.token},
+        )
+
+
+def lease_of(found: Lease | None) -> Lease:
+    assert found is not None
+    return found
+
+
+def test_slots_are_leased_in_order_and_once(engine: Engine) -> None:
+    record, study = register(engine)
+    first, second = ledger(engine, record), ledger(engine, record)
+    numbers = [lease_of(who.lease()).slot.number for who in (first, second, first, second)]
+    assert numbers == [0, 1, 2, 3]
+    assert (first.standing().open, first.standing().leased) == (study.budget - 4, 4)
+
+
+def test_many_at_once_get_different_slots(engine: Engine) -> None:
+    record, _ = register(engine, budget=64)
+    from storage.engine import make_engine
+
+    def take(_: int) -> list[int]:
+        own = make_engine(engine.url)
+        who = ledger(own, record)
+        taken = []
+        while (found := who.lease()) is not None:
+            taken.append(found.slot.number)
+        own.dispose()
+        return taken
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = [number for numbers in pool.map(take, range(8)) for number in numbers]
+    assert sorted(taken) == list(range(64))
+
+
+def test_an_expired_lease_is_taken_over_with_its_trial_and_told(engine: Engine) -> None:
+    record, _ = register(engine)
+    first, second = ledger(engine, record), ledger(engine, record)
+    log = TrialLog(engine, record.optuna_study_id, 60)
+    lost = lease_of(first.lease())
+    trial_id = log.begin(lost, PARAMETERS, {})
+    log.record(lost, EPOCH, 0.7)
+    expire(engine, lost)
+    again = lease_of(second.lease())
+    assert (again.slot.number, again.trial_id, again.epoch, again.attempts) == (0, trial_id, 1, 2)
+    (told,) = read_events(engine, record.study_id, "lease taken over")
+    assert told.slot == 0
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
+    record, _ = register(engine)
+    first, second = ledger(engine, record), ledger(engine, record)
+    log, store = TrialLog(engine, record.optuna_study_id, 60), CheckpointStore(engine, record.study_id)
+    lost = lease_of(first.lease())
+    trial_id = log.begin(lost, PARAMETERS, {})
+    expire(engine, lost)
+    held = lease_of(second.lease())
+    before = read_trials(engine, record.study_id)
+    for write in (
+        lambda: first.renew(lost),
+        lambda: log.record(lost, EPOCH, 0.7),
+        lambda: log.finish(lost, trial_id, "COMPLETE", 0.7, {}, epoch=1),
+        lambda: log.begin(lost, PARAMETERS, {}),
+        lambda: store.save(lost, 1, b"state"),
+        lambda: store.save(lost, 1, b"state", release=True),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    first.release(lost)
+    assert read_trials(engine, record.study_id) == before
+    assert read_curve(engine, record.study_id, 0) == []
+    assert store.load(0) is None
+    second.renew(held)
+    log.record(held, EPOCH, 0.7)
+    assert read_curve(engine, record.study_id, 0) == [EPOCH]
+
+
+def test_an_expired_lease_that_nobody_took_is_still_held(engine: Engine) -> None:
+    record, _ = register(engine)
+    only = ledger(engine, record)
+    held = lease_of(only.lease())
+    expire(engine, held)
+    only.renew(held)
+    assert lease_of(only.lease()).slot.number == 1
+
+
+def test_a_released_slot_is_next(engine: Engine) -> None:
+    record, _ = register(engine)
+    who = ledger(engine, record)
+    first = lease_of(who.lease())
+    who.lease()
+    who.release(first)
+    assert lease_of(who.lease()).slot.number == 0
+
+
+def test_a_paused_study_leases_nothing(engine: Engine) -> None:
+    record, _ = register(engine)
+    who = ledger(engine, record)
+    set_control(engine, record.study_id, "pause", why="test")
+    assert who.lease() is None
+    assert who.standing().control == "pause"
+    set_control(engine, record.study_id, "run")
+    assert who.lease() is not None
+
+
+def test_only_the_dead_of_this_machine_lose_their_leases(engine: Engine) -> None:
+    record, _ = register(engine)
+    dead, alive = ledger(engine, record, pid=11, machine="here"), ledger(engine, record, pid=12, machine="here")
+    elsewhere = ledger(engine, record, pid=11, machine="there")
+    for who in (dead, alive, elsewhere):
+        who.lease()
+    assert leases_on(engine, record.study_id, "here") == {11, 12}
+    assert release_dead(engine, record.study_id, "here", {11}) == 1
+    assert lease_of(alive.lease()).slot.number == 0
+    assert [e.kind for e in read_events(engine, record.study_id)] == ["created", "worker died"]
+
+
+def test_an_epoch_that_is_trained_again_replaces_itself(engine: Engine) -> None:
+    record, _ = register(engine)
+    held = lease_of(ledger(engine, record).lease())
+    log = TrialLog(engine, record.optuna_study_id, 60)
+    log.begin(held, PARAMETERS, {})
+    for _ in range(2):
+        log.record(held, EPOCH, 0.7)
+    assert read_curve(engine, record.study_id, 0) == [EPOCH]
+
+
+def test_a_checkpoint_is_checked_when_it_is_read(engine: Engine) -> None:
+    record, _ = register(engine)
+    held = lease_of(ledger(engine, record).lease())
+    store = CheckpointStore(engine, record.study_id)
+    store.save(held, 1, b"first")
+    store.save(held, 2, b"second")
+    assert store.load(0) == b"second"
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.checkpoint SET state = 'secont'"))
+    with pytest.raises(DamagedCheckpoint):
+        store.load(0)
+
+
+def test_attributes_are_json_as_optuna_writes_it(engine: Engine) -> None:
+    record, _ = register(engine)
+    held = lease_of(ledger(engine, record).lease())
+    attributes = {"momentum": 0.9, "zoom": {"learning_rate": [0.1, 0.2]}, "phase": 'a "quote"'}
+    TrialLog(engine, record.optuna_study_id, 60).begin(held, PARAMETERS, attributes)
+    assert read_trials(engine, record.study_id)[0].attributes == json.loads(json.dumps(attributes))

@@ -1,0 +1,291 @@
+"""A worker in this process, on a real database: what it writes, what it costs, and what it makes of failures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from sqlalchemy import Engine, event, text
+from torch import Tensor, nn
+
+from models.errors import BadCheckpoint
+from storage.checkpoints import CheckpointStore
+from storage.events import read_events
+from storage.status import read_best, read_curve, read_trials
+from studies.manager import conclude, progress
+from studies.signals import Stop
+from studies.space import Log
+from studies.worker import Worker
+from tests.postgres.fleet_for_tests import register, worker
+
+NET = "tests.postgres.test_worker:Net"
+
+
+class Net(nn.Module):
+    """A linear model that can be told how to fail: `fault` is what, `after` the number of forward passes before it."""
+
+    passes = 0
+    faults: tuple[int, ...] = ()  # indices of the constructed models that fail; empty for all
+    made = 0
+
+    def __init__(self, sample: tuple[int, ...], classes: int, *, fault: str = "none") -> None:
+        super().__init__()
+        self.out = nn.Linear(sample[1] * sample[2], classes)
+        self.fault, self.index = fault, Net.made
+        Net.made += 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and (not Net.faults or self.index in Net.faults):
+            if self.fault == "raise":
+                raise ValueError(f"wrong shape {tuple(x.shape)} of model {self.index}")
+            if self.fault == "nan":
+                return self.out(x.flatten(1)) * float("nan")
+            if self.fault == "memory":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.out(x.flatten(1))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def fresh_net() -> None:
+    Net.made, Net.faults = 0, ()
+
+
+def with_fault(engine: Engine, fault: str, *faults: int, **fields: Any) -> Any:
+    Net.faults = faults
+    tiers = ({"learning_rate": Log(1e-3, 1, default=0.1)},)
+    return register(engine, model=NET, tiers=tiers, fixed={"fault": fault}, **fields)
+
+
+def loaded(engine: Engine, name: str = "small") -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=engine.url.render_as_string(hide_password=False))
+
+
+def test_optunas_own_tools_read_what_a_worker_writes(engine: Engine) -> None:
+    record, study = register(engine, epochs=3)
+    worker(engine, record, study).run()
+    theirs = loaded(engine)
+    assert theirs.direction is optuna.study.StudyDirection.MAXIMIZE
+    trials = theirs.trials
+    assert [t.number for t in trials] == list(range(8))
+    assert {t.state for t in trials} <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
+    assert all(t.duration is not None and t.duration.total_seconds() > 0 for t in trials)
+    for t in trials:
+        assert set(t.params) == {
+            "learning_rate", "one_minus_momentum", "hidden_units", "log2_batch_size", "layers", "decay_or_floor",
+        }  # fmt: skip
+        assert t.user_attrs["momentum"] == pytest.approx(1 - t.params["one_minus_momentum"])
+        assert t.user_attrs["batch_size"] == 2 ** t.params["log2_batch_size"]
+        assert {"tier", "phase", "worker", "epochs", "why it stopped"} <= set(t.user_attrs)
+        curve = read_curve(engine, record.study_id, t.number)
+        assert t.intermediate_values == {e.epoch: e.accuracy for e in curve}
+        assert t.value == curve[-1].accuracy
+    best = read_best(engine, record.study_id, maximize=True)
+    assert best is not None
+    assert (best.slot.number, best.value) == (theirs.best_trial.number, theirs.best_value)
+    frame = theirs.trials_dataframe()
+    assert len(frame) == 8
+    assert optuna.get_all_study_names(engine.url.render_as_string(hide_password=False)) == ["small"]
+
+
+def test_a_trial_costs_at_most_12_statements_and_an_epoch_3(engine: Engine) -> None:
+    statements: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def count(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    def cost(epochs: int, name: str) -> list[int]:
+        record, study = register(engine, epochs=epochs, name=name, budget=20, pruner="none")
+        who = worker(engine, record, study)
+        costs = []
+        for _ in range(study.budget):
+            statements.clear()
+            lease = who._ledger.lease()
+            assert lease is not None
+            who._work_on(lease)
+            costs.append(len(statements))
+        return costs
+
+    short, long = cost(2, "short"), cost(12, "long")
+    per_epoch = (sum(long) - sum(short)) / 20 / 10
+    assert per_epoch <= 3
+    assert max(s - 2 * per_epoch for s in short) <= 12
+    assert max(s - 12 * per_epoch for s in long) <= 12
+
+
+def test_a_study_is_the_same_again_with_the_same_seed_and_one_worker(engine: Engine) -> None:
+    runs = []
+    for name in ("one", "two"):
+        record, study = register(engine, name=name, budget=16, epochs=4)
+        worker(engine, record, study).run()
+        runs.append([(t.parameters, t.value, t.state, t.epoch) for t in read_trials(engine, record.study_id)])
+    assert runs[0] == runs[1]
+
+
+def test_a_diverged_trial_is_information(engine: Engine) -> None:
+    record, study = with_fault(engine, "nan", 1, budget=4)
+    worker(engine, record, study).run()
+    diverged = read_trials(engine, record.study_id)[1]
+    others = [t.value for t in read_trials(engine, record.study_id) if t is not diverged and t.slot.number != 1]
+    assert (diverged.state, diverged.infeasible, diverged.epoch) == ("complete", True, 1)
+    assert diverged.attributes["why it stopped"] == "diverged at epoch 1: the loss is not finite"
+    assert diverged.value is not None
+    assert diverged.value <= min(v for v in others if v is not None)
+    assert loaded(engine).trials[1].constraints == {"diverged": 1.0}
+    assert loaded(engine).best_trial.number != 1
+    now = progress(engine, record)
+    assert (now.complete, now.diverged, now.failed) == (4, 1, 0)
+
+
+def test_where_everything_diverges_there_is_no_winner(engine: Engine) -> None:
+    record, study = with_fault(engine, "nan", budget=4)
+    worker(engine, record, study).run()
+    assert progress(engine, record).best is None
+    conclude(engine, record, data_dir=None)  # type: ignore[arg-type]
+
+
+def test_training_code_that_raises_ends_its_trial_and_keeps_the_traceback(engine: Engine) -> None:
+    record, study = with_fault(engine, "raise", 1, 3, budget=5)
+    worker(engine, record, study).run()
+    assert [t.state for t in read_trials(engine, record.study_id)] == [
+        "complete",
+        "fail",
+        "complete",
+        "fail",
+        "complete",
+    ]
+    (first, _) = read_events(engine, record.study_id, "trial failed")
+    assert first.detail["error"] == "ValueError: wrong shape (64, 1, 8, 8) of model 1"
+    assert "test_worker.py" in first.detail["traceback"]
+    assert progress(engine, record).control == "run"
+
+
+def test_three_failures_in_a_row_of_the_same_kind_pause_the_study(engine: Engine) -> None:
+    record, study = with_fault(engine, "raise", 1, 2, 3, 4, 5, budget=8)
+    worker(engine, record, study).run()
+    now = progress(engine, record)
+    assert (now.control, now.failed, now.open) == ("pause", 3, 4)
+    (paused,) = read_events(engine, record.study_id, "paused")
+    assert paused.detail["why"].startswith("3 trials in a row raised the same: ValueError: wrong shape (")
+
+
+def test_out_of_memory_is_tried_once_more_and_then_spent(engine: Engine) -> None:
+    record, study = with_fault(engine, "memory", 1, 2, budget=4)
+    worker(engine, record, study).run()
+    trials = read_trials(engine, record.study_id)
+    assert [t.state for t in trials] == ["complete"] * 4
+    assert (trials[1].attempts, trials[1].infeasible) == (2, True)
+    assert loaded(engine).trials[1].constraints == {"out_of_memory": 1.0}
+
+
+class StopAfter(Stop):
+    """Asks to stop after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
+        super().__init__()
+
+    @property
+    def asked(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+    @asked.setter
+    def asked(self, value: bool) -> None:
+        pass
+
+
+def curves(engine: Engine, study_id: int, budget: int) -> list[list[tuple[float, ...]]]:
+    return [
+        [(e.epoch, e.training_loss, e.validation_loss, e.accuracy) for e in read_curve(engine, study_id, number)]
+        for number in range(budget)
+    ]
+
+
+def test_a_stopped_study_goes_on_with_the_same_curves_bit_for_bit(engine: Engine) -> None:
+    record, study = register(engine, name="whole", epochs=5, budget=4)
+    worker(engine, record, study).run()
+    expected = curves(engine, record.study_id, 4)
+    record, study = register(engine, name="pieces", epochs=5, budget=4)
+    pieces = 0
+    while progress(engine, record).open:
+        worker(engine, record, study, StopAfter(3)).run()
+        pieces += 1
+        assert progress(engine, record).leased == 0
+    assert pieces > 4
+    assert curves(engine, record.study_id, 4) == expected
+    assert all(t.attempts > 1 for t in read_trials(engine, record.study_id))
+
+
+def test_a_damaged_checkpoint_is_told_and_the_trial_begins_again(engine: Engine) -> None:
+    record, study = register(engine, epochs=3, budget=4)
+    worker(engine, record, study, StopAfter(2)).run()
+    with engine.begin() as connection:
+        assert connection.execute(text("UPDATE caviar.checkpoint SET state = 'x'")).rowcount == 1
+    worker(engine, record, study).run()
+    assert progress(engine, record).complete == 4
+    (told,) = read_events(engine, record.study_id, "checkpoint refused")
+    assert "digest" in told.detail["reason"]
+    assert [len(c) for c in curves(engine, record.study_id, 4)] == [3] * 4
+
+
+def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pathlib import Path
+
+    import models.data
+    from storage.status import read_test
+
+    record, study = register(engine, epochs=8)
+    worker(engine, record, study).run()
+    loads = []
+    real = models.data.load_test
+    monkeypatch.setattr(models.data, "load_test", lambda *a: loads.append(a) or real(*a))
+    for _ in range(2):
+        conclude(engine, record, Path("nowhere"))
+    assert len(loads) == 1
+    best = read_best(engine, record.study_id, maximize=True)
+    assert best is not None
+    result = read_test(engine, record.study_id, best.slot.number)
+    assert result is not None
+    assert 0.5 < result[1] <= 1
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT slot FROM caviar.checkpoint")).all() == [best.slot.number]
+        connection.execute(text("DELETE FROM caviar.checkpoint"))
+        connection.execute(text("DELETE FROM caviar.test_result"))
+        connection.commit()
+    conclude(engine, record, Path("nowhere"))  # without the weights it is trained again, to the same model
+    assert read_test(engine, record.study_id, best.slot.number) == result
+
+
+def test_an_error_of_the_database_is_not_taken_for_one_of_the_training(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def broken(*args: Any) -> None:
+        raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+
+    record, study = register(engine)
+    who: Worker = worker(engine, record, study)
+    monkeypatch.setattr(who._log, "record", broken)
+    with pytest.raises(OperationalError):
+        who.run()
+    assert progress(engine, record).failed == 0
+
+
+def test_a_checkpoint_of_another_network_is_refused(engine: Engine) -> None:
+    record, study = register(engine, epochs=3, budget=4)
+    worker(engine, record, study, StopAfter(2)).run()
+    kept = CheckpointStore(engine, record.study_id).load(0)
+    assert kept is not None
+    from models.checkpoint import from_bytes
+    from studies.assembly import assemble
+    from tests.postgres.fleet_for_tests import digits
+
+    values = {**{n: s.default for n, s in study.scales().items()}, "hidden_units": 99}
+    with pytest.raises(BadCheckpoint):
+        assemble(study, 0, values, digits(), from_bytes(kept, torch.device("cpu")))
