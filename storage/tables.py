@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     BigInteger,
     CheckConstraint,
     Column,
@@ -74,7 +75,7 @@ definition = Table(
     metadata,
     _study(),
     Column("version", Integer, primary_key=True),
-    Column("body", JSONB, nullable=False),
+    Column("body", JSON, nullable=False),  # not JSONB, which loses the order of the hyperparameters
     Column("packages", JSONB, nullable=False),  # package name: version, of the program that wrote it
     _time("created_at"),
 )

@@ -16,6 +16,7 @@ from storage.ledger import leases_on, release_dead
 from storage.records import EpochRecord, Lease
 from storage.status import read_curve, read_trials
 from storage.trials import TrialLog
+from studies.manager import definition_of
 from tests.postgres.fleet_for_tests import ledger, register
 
 EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
@@ -173,3 +174,9 @@ def test_attributes_are_json_as_optuna_writes_it(engine: Engine) -> None:
     attributes = {"momentum": 0.9, "zoom": {"learning_rate": [0.1, 0.2]}, "phase": 'a "quote"'}
     TrialLog(engine, record.optuna_study_id, 60).begin(held, PARAMETERS, attributes)
     assert read_trials(engine, record.study_id)[0].attributes == json.loads(json.dumps(attributes))
+
+
+def test_a_definition_comes_back_as_it_was_with_its_hyperparameters_in_order(engine: Engine) -> None:
+    record, study = register(engine)
+    assert list(definition_of(record).scales()) == list(study.scales())
+    assert definition_of(record) == study
