@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select, text, update
+from sqlalchemy import Engine, delete, func, insert, select, text, update
 
 from storage import optuna_tables as optuna
-from storage.errors import ForeignStudy, StudyNotFound
+from storage.errors import ForeignStudy, StudyInUse, StudyNotFound
 from storage.events import log_event
 from storage.records import SlotRecord, StudyRecord
 from storage.tables import definition, slot, study
@@ -45,8 +46,10 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
     found = find_study(engine, name)
     if found is None:
         names = study_names(engine)
-        there = f"there are: {', '.join(names)}" if names else "there are none yet"
-        raise StudyNotFound(f"no study '{name}' in the database ({there}); make it with: caviar run {name}")
+        near = get_close_matches(name, names, n=3)
+        there = f"there are: {', '.join(names)}" if names else "there are none yet; begin one with: caviar run STUDY"
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise StudyNotFound(f"no study '{name}' in the database; {hint}{there}")
     return found
 
 
@@ -111,9 +114,23 @@ def set_control(engine: Engine, study_id: int, control: str, **why: Any) -> None
 
 
 def delete_study(engine: Engine, record: StudyRecord) -> None:
-    """Delete a study with all its trials, in Optuna's tables too, in one transaction."""
+    """Delete a study with all its trials, in Optuna's tables too, in one transaction.
+
+    Raises:
+        StudyInUse: workers hold leases of its slots; nothing was deleted.
+    """
+    theirs = optuna.studies.c.study_id == record.optuna_study_id
     trial_ids = select(optuna.trials.c.trial_id).where(optuna.trials.c.study_id == record.optuna_study_id)
+    busy = select(func.count()).where(
+        slot.c.study_id == record.study_id, slot.c.state == "leased", slot.c.expires_at >= func.now()
+    )
     with engine.begin() as connection:
+        # In the order in which a worker locks them when it begins a trial: the study's row, then its slots.
+        connection.execute(select(optuna.studies.c.study_id).where(theirs).with_for_update())
+        connection.execute(select(slot.c.number).where(slot.c.study_id == record.study_id).with_for_update())
+        leased = connection.scalar(busy)
+        if leased:
+            raise StudyInUse(f"{leased} trial(s) of '{record.name}' are being trained; stop the workers (Ctrl-C) first")
         connection.execute(delete(study).where(study.c.study_id == record.study_id))
         for table in optuna.OF_A_TRIAL:
             connection.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from storage import migrate
 from storage.embedded import serve
-from storage.errors import DatabaseUnreachable
+from storage.errors import DatabaseRefused, DatabaseUnreachable
 from storage.settings import Settings
 
 
@@ -50,6 +50,7 @@ def open_database(
 
     Raises:
         DatabaseUnreachable: no connection could be made.
+        DatabaseRefused: the address has an option that libpq does not know, or the role may not make the tables.
         EmbeddedServerError: the built-in server could not be made or started.
         SchemaMismatch: the database's schema is older or newer than this program.
     """
@@ -67,10 +68,12 @@ def _opened(url: URL, create: bool) -> Iterator[Engine]:
     try:
         try:
             engine.connect().close()
+            if create:
+                migrate.ensure_schema(engine)
         except OperationalError as error:
             raise DatabaseUnreachable(_unreachable(url, error)) from error
-        if create:
-            migrate.ensure_schema(engine)
+        except DBAPIError as error:  # an option that libpq does not know, or a right that the role has not
+            raise DatabaseRefused(_told(url, "refuses", error)) from error
         yield engine
     finally:
         engine.dispose()
@@ -80,10 +83,14 @@ def _say_nothing(line: str) -> None:
     pass
 
 
-def _unreachable(url: URL, error: OperationalError) -> str:
-    host = url.host or url.query.get("host") or "localhost"
-    reason = str(error.orig).strip().splitlines()[0].split("failed: ")[-1]
+def _unreachable(url: URL, error: DBAPIError) -> str:
     return (
-        f"no PostgreSQL answers at {host}:{url.port or 5432}: {reason}; start it or correct the address, "
+        f"{_told(url, 'does not answer', error)}; start it or correct the address, "
         f"or unset CAVIAR_DATABASE_URL for the built-in server"
     )
+
+
+def _told(url: URL, what: str, error: DBAPIError) -> str:
+    host = url.host or url.query.get("host") or "localhost"
+    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+    return f"PostgreSQL at {host}:{url.port or 5432} {what}: {lines[0].split('failed: ')[-1]}"

@@ -13,6 +13,14 @@ class DatabaseUnreachable(StorageError):
     """No connection could be made; the message names host and port, never a password."""
 
 
+class DatabaseRefused(StorageError):
+    """The database answers, but does not do what it is asked for."""
+
+
+class StudyInUse(StorageError):
+    """Workers train for the study at this moment."""
+
+
 class EmbeddedServerError(StorageError):
     """The built-in PostgreSQL could not be made or started."""
 

@@ -73,7 +73,10 @@ def ensure_schema(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema up to this program's, in one transaction; does nothing where it is.
+    """Bring the schema up to this program's; does nothing where it is.
+
+    Caviar's migrations are one transaction. Optuna makes its own tables before, in its own; where it was
+    interrupted, it goes on the next time.
 
     Raises:
         SchemaMismatch: the schema is newer than this program.
@@ -102,7 +105,9 @@ def _make_optuna_tables(engine: Engine, connection: Connection) -> None:
 
     # RDBStorage fills in {SCHEMA_VERSION} with str.format, so braces of a password are doubled.
     address = engine.url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-    storage = RDBStorage(address, engine_kwargs={"pool_size": 1})
+    # A role whose name is that of a schema has it first in its search path; Optuna's tables belong into public.
+    options = {"pool_size": 1, "connect_args": {"options": "-c search_path=public"}}
+    storage = RDBStorage(address, engine_kwargs=options)
     storage.engine.dispose()
 
 

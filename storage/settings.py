@@ -51,6 +51,8 @@ def parse_url(address: str) -> URL:
         url = make_url(address)
     except (ArgumentError, ValueError):
         raise BadDatabaseUrl(f"the database address cannot be read; {_NEXT_STEP}") from None
+    if "@" in (url.host or ""):  # part of the password: shown by no message
+        raise BadDatabaseUrl("the database address has more than one @: write an @ in the password as %40")
     if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
         raise BadDatabaseUrl(
             f"'{url.drivername}' databases are not supported: Caviar leases trials with PostgreSQL's "

@@ -45,14 +45,14 @@ _PHASES = text("""
            count(*) FILTER (WHERE s.state = 'done' AND t.state = 'COMPLETE') AS complete,
            count(*) FILTER (WHERE s.state = 'done' AND t.state = 'PRUNED') AS pruned,
            count(*) FILTER (WHERE s.state = 'done' AND t.state = 'FAIL') AS failed,
-           count(*) FILTER (WHERE c.trial_id IS NOT NULL) AS diverged,
+           count(*) FILTER (WHERE c.key = 'constraints:diverged') AS diverged,
            sum(s.epoch) AS epochs,
            max(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) AS highest,
            min(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) AS lowest
     FROM caviar.slot s
     LEFT JOIN public.trials t ON t.trial_id = s.trial_id
     LEFT JOIN public.trial_values v ON v.trial_id = s.trial_id AND v.objective = 0
-    LEFT JOIN public.trial_system_attributes c ON c.trial_id = s.trial_id AND c.key = 'constraints:diverged'
+    LEFT JOIN public.trial_system_attributes c ON c.trial_id = s.trial_id AND c.key LIKE 'constraints:%'
     WHERE s.study_id = :study GROUP BY s.tier, s.phase ORDER BY first
 """)
 

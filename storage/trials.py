@@ -94,7 +94,9 @@ class TrialLog:
             ),
         )
         with self._engine.begin() as connection:
-            trial_id = connection.execute(trial.returning(optuna.trials.c.trial_id)).scalar_one()
+            trial_id = connection.execute(trial.returning(optuna.trials.c.trial_id)).scalar()
+            if trial_id is None:
+                raise LeaseLost(f"the study of slot {lease.slot.number} was deleted")
             if parameters:
                 connection.execute(
                     insert(optuna.trial_params).values(

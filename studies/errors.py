@@ -20,10 +20,6 @@ class DefinitionChanged(StudyError):
     """A study of that name exists with another definition."""
 
 
-class StudyBusy(StudyError):
-    """Workers train for the study at this moment."""
-
-
 class WorkersFailed(StudyError):
     """The workers of a run cannot go on."""
 

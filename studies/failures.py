@@ -17,11 +17,12 @@ SAME_ERRORS = 3  # trials in a row
 def describe(error: Exception) -> dict[str, str]:
     """Return what training code raised: the message, the line that raised it, and the whole traceback."""
     frames = traceback.extract_tb(error.__traceback__)
-    return {
+    told = {
         "error": f"{type(error).__name__}: {error}".splitlines()[0],
         "place": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "",
         "traceback": "".join(traceback.format_exception(error)),
     }
+    return {name: _storable(text) for name, text in told.items()}
 
 
 def pause_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
@@ -34,6 +35,11 @@ def pause_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str])
     if last == [_kind(failure)] * SAME_ERRORS:
         why = f"{SAME_ERRORS} trials in a row raised the same: {failure['error']} ({failure['place']})"
         set_control(engine, study_id, "pause", why=why)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL keeps neither NUL nor halves of surrogate pairs, and a message may hold anything."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _kind(failure: Mapping[str, str]) -> tuple[str, str]:

@@ -11,7 +11,9 @@ import signal
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
@@ -26,6 +28,8 @@ from studies.signals import Stop
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
 _PRELOAD = ["studies.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
 _RESTARTS = 5  # of one place among the workers, before the run gives up
+_LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
+_TOLD = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
 _BACK_OFF_SECONDS = 1.0  # doubled with every restart
 
 
@@ -46,6 +50,7 @@ class _Place:
 
     process: BaseProcess
     errors: Connection
+    started: float = field(default_factory=time.monotonic)
     restarts: int = 0
     restart_at: float | None = None
 
@@ -64,7 +69,8 @@ class Fleet:
         """Let the fork server begin its imports."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
-        ensure_running()
+        with _no_interrupts():
+            ensure_running()
 
     def __enter__(self) -> Fleet:
         return self
@@ -85,7 +91,7 @@ class Fleet:
             if place.restart_at is not None:
                 if time.monotonic() >= place.restart_at:
                     place.process, place.errors = self._start_process()
-                    place.restart_at = None
+                    place.started, place.restart_at = time.monotonic(), None
             elif place.process.exitcode is not None and place.process.exitcode < 0:  # ended by a signal
                 dead.append(place.process.pid or 0)
                 self._plan_restart(place)
@@ -110,10 +116,12 @@ class Fleet:
         """Ask all workers to stop: they finish their epoch, keep its state, and give their slots back."""
         for place in self._places:
             place.restart_at = None
-            if place.process.exitcode is None and place.process.pid is not None:
-                os.kill(place.process.pid, signal.SIGTERM)
+            if place.process.exitcode is None:
+                place.process.terminate()
 
     def _plan_restart(self, place: _Place) -> None:
+        if time.monotonic() - place.started > _LONG_LIFE_SECONDS:
+            place.restarts = 0
         if place.restarts >= _RESTARTS:
             number = -(place.process.exitcode or 0)
             raise WorkersFailed(
@@ -129,20 +137,34 @@ class Fleet:
     def _start_process(self) -> tuple[BaseProcess, Connection]:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(self._order, sender), name="caviar worker")
-        process.start()
+        with _no_interrupts():
+            process.start()
         sender.close()
         return process, receiver
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are being made: it reaches them once they can handle it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(order: Order, errors: Connection) -> None:
     """Be a worker process."""
     with Stop() as stop:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         _follow_parent(stop)
         try:
             _run_worker(order, stop)
         except Exception as error:  # noqa: BLE001 - told to the parent, whose terminal it is
             told = f"{type(error).__name__}: {error}"
-            errors.send(told if isinstance(error, EXPECTED_ERRORS) else "".join(traceback.format_exception(error)))
+            if not isinstance(error, EXPECTED_ERRORS):
+                told = "".join(traceback.format_exception(error))[-_TOLD:]
+            errors.send(told)
             raise SystemExit(1) from None
 
 

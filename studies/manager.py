@@ -73,18 +73,16 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
         return
     import torch
 
-    from models.checkpoint import from_bytes
     from models.data import load, load_test
     from models.training import evaluate
-    from studies.assembly import assemble
+    from studies.resumption import load_checkpoint, resume
 
     store = CheckpointStore(engine, record.study_id)
-    kept = store.load(best.slot.number)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = study.values(best.parameters)
     data = load(study.data, data_dir, device)
-    training = assemble(study, best.slot.number, values, data, from_bytes(kept, device) if kept else None)
-    for _ in training.epochs(study.epochs):  # none are left, unless the weights are gone: then it is trained again
+    training, _ = resume(study, best.slot.number, values, data, load_checkpoint(store, best.slot.number))
+    for _ in training.epochs(study.epochs):  # none are left, unless its weights are lost: then it is trained again
         pass
     loss, accuracy = evaluate(training.model, load_test(study.data, data_dir, device))
     write_test(engine, record.study_id, best.slot.number, loss, accuracy)

@@ -34,6 +34,7 @@ class Renewal:
 
         Raises:
             LeaseLost: another worker has taken the slot over.
+            Exception: whatever else ended the thread.
         """
         if self._error is not None:
             raise self._error

@@ -115,7 +115,7 @@ class TieredSampler(BaseSampler):
         observed = sorted(observations(self._definition, trials), key=lambda o: o.loss)
         newest = sorted(observed[_MODEL_BEST:], key=lambda o: o.number)[-_MODEL_NEWEST:]
         chosen = {o.number for o in [*observed[:_MODEL_BEST], *newest]}
-        losses = {o.number: o.loss for o in observed}
+        losses = dict(zip([o.number for o in observed], half_rank([o.loss for o in observed]), strict=True))
         seed = derive(self._definition.seed, "model", trial.number) % 2**32
         with warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -172,6 +172,22 @@ def zoom(study: Study, observed: Sequence[Observation]) -> dict[str, tuple[float
         pad = (max(units) - min(units)) / 2 + _MARGIN
         boxes[name] = max(0.0, min(units) - pad), min(1.0, max(units) + pad)
     return boxes
+
+
+def half_rank(losses: Sequence[float]) -> list[float]:
+    """Return losses on a scale on which bad trials are only bad, however bad: what a model should see.
+
+    Better than the median: (y - median) / rms(better ones - median). Worse: the normal score of the rank. An early
+    stopped or diverged trial would otherwise stretch the scale until good ones cannot be told apart.
+    """
+    from scipy.stats import norm, rankdata
+
+    y = np.asarray(losses, dtype=float)
+    median = float(np.median(y))
+    better = y < median
+    spread = float(np.sqrt(np.mean((y[better] - median) ** 2))) if better.any() else 1.0
+    scores = norm.ppf((rankdata(y) - 0.5) / len(y))
+    return [float(z) for z in np.where(better, (y - median) / spread, np.maximum(scores, 0.0))]
 
 
 def halton(dimensions: int, seed: int, index: int) -> list[float]:

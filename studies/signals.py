@@ -28,6 +28,8 @@ class Stop:
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if number == signal.SIGINT:
             if self.interrupted:
+                if os.isatty(2):
+                    os.write(2, b"\x1b[?25h\n")  # the cursor, which the live display hides
                 os._exit(130)
             self.interrupted = True
         self.asked = True

@@ -17,29 +17,28 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
-from models.checkpoint import from_bytes, to_bytes
+from models.checkpoint import to_bytes
 from models.data import Data
-from models.errors import BadCheckpoint
 from models.training import EpochResult, Training
 from storage.checkpoints import CheckpointStore
-from storage.errors import DamagedCheckpoint, LeaseLost
-from storage.events import log_event
+from storage.errors import LeaseLost
+from storage.events import log_event, read_events
 from storage.history import History
 from storage.ledger import Ledger
 from storage.records import EpochRecord, Lease, StudyRecord, WorkerRecord
 from storage.trials import TrialLog
-from studies.assembly import assemble
 from studies.definition import Study
 from studies.failures import describe, pause_if_repeated
 from studies.plan import Slot
 from studies.pruning import reason_to_stop
 from studies.renewal import Renewal
+from studies.resumption import Kept, load_checkpoint, resume
 from studies.signals import Stop
-from studies.space import Value
 from studies.strategies import propose
 from studies.worker_state import Next, Verdict, after_epoch
 
 _CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a trial that goes on
+OUT_OF_MEMORY = "out of memory"  # the event
 _WAIT_SECONDS = 0.5  # between two looks for work that another worker may lose
 
 
@@ -118,14 +117,16 @@ class Worker:
 
     def _train(self, lease: Lease, trial: FrozenTrial, renewal: Renewal) -> None:
         """Train a trial to its end, or until the worker is asked to stop."""
-        state = self._load_state(lease) if lease.trial_id is not None else None
         values = {n: s.from_stored(trial.params[s.stored_name(n)]) for n, s in self._study.scales().items()}
+        kept = Kept() if lease.trial_id is None else load_checkpoint(self._checkpoints, lease.slot.number)
         saved = time.monotonic()
         try:
             with _training_code():
-                training = self._assemble(lease, values, state)
+                training, refused = resume(self._study, lease.slot.number, values, self._data, kept)
                 trial.intermediate_values = {e: v for e, v in trial.intermediate_values.items() if e <= training.epoch}
                 epochs = training.epochs(self._study.epochs)
+            if refused:
+                self._note("checkpoint refused", lease, reason=refused)
             while True:
                 with _training_code():
                     result = next(epochs)
@@ -142,23 +143,6 @@ class Worker:
                     saved = time.monotonic()
         except _TrainingRaised as raised:
             self._fail(lease, trial, raised.error)
-
-    def _load_state(self, lease: Lease) -> dict[str, Any] | None:
-        """Return the state that an earlier worker left, or None where there is none that can be used."""
-        try:
-            kept = self._checkpoints.load(lease.slot.number)
-            return from_bytes(kept, self._device) if kept is not None else None
-        except (DamagedCheckpoint, BadCheckpoint) as error:
-            self._note("checkpoint refused", lease, reason=str(error))
-            return None
-
-    def _assemble(self, lease: Lease, values: dict[str, Value], state: dict[str, Any] | None) -> Training:
-        if state is not None:
-            try:
-                return assemble(self._study, lease.slot.number, values, self._data, state)
-            except BadCheckpoint as error:
-                self._note("checkpoint refused", lease, reason=str(error))
-        return assemble(self._study, lease.slot.number, values, self._data)
 
     def _record_epoch(self, lease: Lease, trial: FrozenTrial, result: EpochResult) -> Verdict:
         value = result.accuracy if self._study.metric == "accuracy" else result.validation_loss
@@ -178,7 +162,7 @@ class Worker:
     def _finish(self, lease: Lease, trial: FrozenTrial, verdict: Verdict, training: Training) -> None:
         epoch = training.epoch
         if verdict.next is Next.DIVERGE:
-            self._end(lease, trial, "COMPLETE", self._worst(trial), verdict.why, epoch, violated="diverged")
+            self._end(lease, trial, "COMPLETE", self._worst(), verdict.why, epoch, violated="diverged")
         elif verdict.next is Next.PRUNE:
             self._end(lease, trial, "PRUNED", trial.intermediate_values[epoch], verdict.why, epoch)
         else:
@@ -187,16 +171,17 @@ class Worker:
             self._end(lease, trial, "COMPLETE", value, verdict.why, epoch, weights=weights)
 
     def _fail(self, lease: Lease, trial: FrozenTrial, error: Exception) -> None:
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        failure = describe(error)
+        told = failure["error"]
         epoch = max(trial.intermediate_values, default=0)
         if isinstance(error, torch.OutOfMemoryError):
-            if lease.attempts == 1:  # another worker may have more memory
-                self._note("out of memory", lease, error=told)
+            before = [e for e in read_events(self._engine, self._study_id, OUT_OF_MEMORY) if e.slot == trial.number]
+            if not before:  # one more try: another worker, or another time, may have more memory
+                self._note(OUT_OF_MEMORY, lease, error=told)
                 self._ledger.release(lease)
             else:
-                self._end(lease, trial, "COMPLETE", self._worst(trial), told, epoch, violated="out_of_memory")
+                self._end(lease, trial, "COMPLETE", self._worst(), told, epoch, violated="out_of_memory")
             return
-        failure = describe(error)
         self._end(lease, trial, "FAIL", None, told, epoch, failure=failure)
         pause_if_repeated(self._engine, self._study_id, failure)
 
@@ -209,21 +194,21 @@ class Worker:
 
     def _is_best(self, value: float) -> bool:
         """Say whether no complete trial is better; then the weights are kept, for the test at the end."""
-        trials = self._history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        feasible = [t for t in trials if all(violation <= 0 for violation in t.constraints.values())]
         sign = 1 if self._study.maximize else -1
-        return all(sign * value >= sign * (t.value or 0.0) for t in feasible)
+        return all(sign * value >= sign * (t.value or 0.0) for t in self._feasible())
 
-    def _worst(self, trial: FrozenTrial) -> float:
-        """Return the worst value that was seen in the study; before there is any, that of guessing."""
-        seen = [
-            v
-            for t in [*self._history.study().get_trials(deepcopy=False), trial]
-            for v in t.intermediate_values.values()
-        ]
-        if self._study.maximize:
-            return min(seen, default=0.0)
-        return max([*seen, math.log(self._data.classes)])
+    def _worst(self) -> float:
+        """Return the worst of the values that were seen and of guessing, as the value of a trial that has none.
+
+        Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
+        """
+        seen = [t.value for t in self._feasible() if t.value is not None]
+        classes = self._data.classes
+        return min([*seen, 1 / classes]) if self._study.maximize else max([*seen, math.log(classes)])
+
+    def _feasible(self) -> list[FrozenTrial]:
+        trials = self._history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [t for t in trials if all(violation <= 0 for violation in t.constraints.values())]
 
     def _note(self, kind: str, lease: Lease, **detail: str) -> None:
         with self._engine.begin() as connection:

@@ -7,7 +7,7 @@ STUDY = Study(
     name="mnist",
     model="mlp",
     data="mnist",
-    epochs=10,
+    epochs=20,
     budget=40,
     tiers=(
         {

@@ -19,15 +19,13 @@ def delete(
     Example: caviar delete digits-random
     """
     from storage.definitions import delete_study, load_study
-    from studies.errors import StudyBusy
     from studies.manager import progress
 
     with database(database_url) as engine:
         record = load_study(engine, study)
         now = progress(engine, record)
-        if now.leased:
-            raise StudyBusy(f"{now.workers} worker(s) train for '{study}' at this moment; stop them first (Ctrl-C)")
-        if not yes and not typer.confirm(f"Delete '{study}' with {now.done} finished trials?"):
-            raise typer.Abort
+        if not now.leased and not yes and not typer.confirm(f"Delete '{study}' with {now.done} finished trials?"):
+            out().print("nothing was deleted")
+            return
         delete_study(engine, record)
     out().print(f"deleted '{study}'")

@@ -67,7 +67,7 @@ def write(folder: Path, **fields: str) -> str:
 def test_unknown_study(url: str, refused: Callable[..., str]) -> None:
     assert "did you mean digits?" in refused("run", "digit")
     assert "in the catalog: cifar10, digits, fashion_mnist, mnist" in refused("plan", "zzz")
-    assert "there are none yet" in refused("status", "digits")
+    assert "there are none yet; begin one with: caviar run" in refused("status", "digits")
     assert "no module 'nowhere'" in refused("run", "nowhere:STUDY")
     assert "no file nowhere.py" in refused("run", "nowhere.py")
 
@@ -149,7 +149,14 @@ def test_an_unreachable_database_names_host_and_port_but_no_password(
     monkeypatch.setenv("CAVIAR_DATABASE_URL", address)
     said = refused("status", "digits")
     assert "secret" not in said
-    assert re.search(r"no PostgreSQL answers at (127\.0\.0\.1:9|no-such-host\.invalid:5432)", said)
+    assert re.search(r"PostgreSQL at (127\.0\.0\.1:9|no-such-host\.invalid:5432) does not answer", said)
+
+
+def test_a_database_that_refuses_is_one_line_too(
+    url: str, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", url + "&foo=bar")
+    assert "refuses: invalid dsn" in refused("ls")
 
 
 def test_another_database_than_postgresql(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_delete_refuses_while_somebody_trains(
     record, _ = register(engine)
     ledger(engine, record).lease()
     assert run(["delete", "small", "--yes"]) == 2
-    assert "stop them first" in capsys.readouterr().err
+    assert "stop the workers (Ctrl-C) first" in capsys.readouterr().err
 
 
 def test_db_commands(said: Callable[..., str]) -> None:

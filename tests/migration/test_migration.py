@@ -76,6 +76,7 @@ def test_it_works_for_a_role_that_is_called_caviar(empty: Engine) -> None:
 
     with empty.begin() as connection:
         connection.execute(text("CREATE ROLE caviar LOGIN SUPERUSER"))
+        connection.execute(text("CREATE SCHEMA AUTHORIZATION caviar"))
     try:
         url = empty.url.set(username="caviar")
         engine = make_engine(url)
@@ -115,11 +116,14 @@ def _open(url: URL, barrier: object) -> None:
 
 def test_sixteen_processes_start_on_an_empty_database_at_once(new_database: Callable[..., URL]) -> None:
     url = new_database(empty=True)
-    context = get_context("fork")
+    context = get_context("spawn")
     barrier = context.Barrier(16)
     processes = [context.Process(target=_open, args=(url, barrier)) for _ in range(16)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * 16
+        process.join(120)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert codes == [0] * 16

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psycopg2
 import pytest
 
 from storage.embedded import serve
+from storage.engine import make_engine
 from storage.errors import EmbeddedServerError
 
 _USER = """
@@ -97,9 +97,47 @@ def test_a_crashed_server_is_started_again(home: Path) -> None:
     os.kill(pid, signal.SIGKILL)
     process.kill()
     process.wait()
-    while server_pid(home) == pid and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
-        time.sleep(0.05)
+    assert answers(home)  # whether the pid file is there, and whether anybody reaps the dead process
+
+
+def test_a_pid_file_whose_number_is_another_process_by_now_is_no_server(home: Path) -> None:
+    with serve(home, print):
+        pass
+    pid_file = home / "postgres" / "data" / "postmaster.pid"
+    other = subprocess.Popen(["sleep", "60"], user=pid_file.parent.stat().st_uid)
+    pid_file.write_text(f"{other.pid}\n{pid_file.parent}\n1700000000\n5432\n\n\n\nready\n")
+    try:
+        assert answers(home)
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_container_with_its_own_process_ids_uses_the_same_server(home: Path) -> None:
+    container = ["unshare", "--pid", "--ipc", "--fork", "--mount-proc"]
+    if subprocess.run([*container, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets no new process namespaces be made")
+    log = home / "postgres" / "data" / "server.log"
+    with serve(home, print):
+        command = [*container, sys.executable, "-c", _USER, str(home)]
+        inside = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+        assert inside.stdout == "ready\n", inside.stderr
+        assert answers(home)
+    assert log.read_text().count("starting PostgreSQL") == 1
+
+
+def test_a_half_made_data_folder_is_made_anew(home: Path) -> None:
+    (home / "postgres" / f"data.{os.getpid()}").mkdir(parents=True)
+    (home / "postgres" / f"data.{os.getpid()}" / "PG_VERSION").write_text("18")
     assert answers(home)
+
+
+def test_the_callers_own_settings_of_libpq_do_not_matter(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "6000")
+    with serve(home, print) as url:
+        engine = make_engine(url)
+        engine.connect().close()
+        engine.dispose()
 
 
 def test_nobody_else_can_connect_and_nothing_listens_on_the_network(home: Path) -> None:

@@ -34,6 +34,13 @@ def test_anything_else_is_refused_with_the_reason_and_without_the_password(addre
     assert "postgresql://USER@HOST:PORT/DATABASE" in str(caught.value)
 
 
+def test_an_at_sign_in_a_password_is_asked_to_be_escaped() -> None:
+    with pytest.raises(BadDatabaseUrl, match="write an @ in the password as %40") as caught:
+        parse_url("postgresql://ann:top@secret@host/db")
+    assert "secret" not in str(caught.value)
+    assert parse_url("postgresql://ann:top%40secret@host/db").password == "top@secret"
+
+
 def test_an_option_comes_before_the_environment() -> None:
     environ = {"CAVIAR_DATABASE_URL": "postgresql://h/one", "CAVIAR_HOME": "/somewhere"}
     assert read_settings("postgresql://h/two", environ).database_url == parse_url("postgresql://h/two")

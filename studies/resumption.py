@@ -1,0 +1,45 @@
+"""A training from its checkpoint, where there is one that can be used; from its beginning where not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.checkpoint import from_bytes
+from models.data import Data
+from models.errors import BadCheckpoint
+from models.training import Training
+from storage.checkpoints import CheckpointStore
+from storage.errors import DamagedCheckpoint
+from studies.assembly import assemble
+from studies.definition import Study
+from studies.space import Value
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint's bytes, or why they are refused; neither where there is none."""
+
+    state: bytes | None = None
+    refused: str | None = None
+
+
+def load_checkpoint(store: CheckpointStore, number: int) -> Kept:
+    """Read a trial's checkpoint from the database."""
+    try:
+        return Kept(store.load(number))
+    except DamagedCheckpoint as error:
+        return Kept(refused=str(error))
+
+
+def resume(
+    study: Study, number: int, values: Mapping[str, Value], data: Data, kept: Kept
+) -> tuple[Training, str | None]:
+    """Return a trial's training, and why its checkpoint was refused, if it was."""
+    if kept.state is not None:
+        try:
+            state = from_bytes(kept.state, data.training.y.device)
+            return assemble(study, number, values, data, state), None
+        except BadCheckpoint as error:
+            return assemble(study, number, values, data), str(error)
+    return assemble(study, number, values, data), kept.refused
