@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.mlp import ACTIVATIONS
+from models.mlp import ACTIVATIONS, check_architecture
 
 
 class CNN(nn.Module):
@@ -31,6 +31,7 @@ class CNN(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
     ) -> None:
+        check_architecture(layers, activation)
         super().__init__()
         depth, height, width = sample
         modules: list[nn.Module] = []

@@ -90,15 +90,18 @@ def fetch(name: str, data_dir: Path) -> bool:
     reader = _reader(name)
     if not isinstance(reader, _Torchvision) or reader.is_in(data_dir):
         return False
-    try:
-        reader.download(name, data_dir)
-    except (OSError, RuntimeError) as error:  # torchvision: RuntimeError after the last mirror
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataUnavailable(
-            f"the data set '{name}' could not be downloaded to {data_dir}: {reason}; "
-            f"copy it there, or name the folder that has it in CAVIAR_DATA_DIR"
-        ) from error
+    reader.download(name, data_dir)
     return True
+
+
+def shape(name: str) -> tuple[tuple[int, ...], int]:
+    """Return the shape of one example and the number of classes, without loading anything.
+
+    Raises:
+        UnknownData: there is no data set of that name.
+    """
+    reader = _reader(name)
+    return reader.sample, reader.classes
 
 
 def data_names() -> list[str]:
@@ -121,10 +124,13 @@ class _Torchvision:
 
     dataset: str
     folder: str
-    validation: int
+    files: tuple[str, ...]
+    sample: tuple[int, ...]
+    validation: int = 10_000
+    classes: int = 10
 
     def is_in(self, data_dir: Path) -> bool:
-        return (data_dir / self.folder).is_dir()
+        return all((data_dir / self.folder / file).is_file() for file in self.files)
 
     def download(self, name: str, data_dir: Path) -> None:
         """Download beside the place and move there: what a broken download leaves is never taken for the data."""
@@ -132,9 +138,9 @@ class _Torchvision:
         try:
             for train in (True, False):
                 self._open(staging, train=train, download=True)
-            (data_dir / self.folder).parent.mkdir(parents=True, exist_ok=True)
-            if not self.is_in(data_dir):  # another process may have been faster
-                (staging / self.folder).rename(data_dir / self.folder)
+            (data_dir / self.folder).mkdir(parents=True, exist_ok=True)
+            for file in self.files:
+                (staging / self.folder / file).replace(data_dir / self.folder / file)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -158,11 +164,21 @@ class _Torchvision:
     def _open(self, data_dir: Path, *, train: bool, download: bool) -> Any:
         import torchvision
 
-        return getattr(torchvision.datasets, self.dataset)(data_dir, train=train, download=download)
+        try:
+            return getattr(torchvision.datasets, self.dataset)(data_dir, train=train, download=download)
+        except (OSError, RuntimeError, ValueError, AssertionError) as error:  # torchvision has none of its own
+            doing = "downloaded to" if download else "read in"
+            raise DataUnavailable(
+                f"the data set '{self.dataset}' could not be {doing} {data_dir}: {_in_one_line(error)}; "
+                f"copy it there, or name the folder that has it in CAVIAR_DATA_DIR"
+            ) from error
 
 
 class _Digits:
     """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, bundled with it: 60 / 20 / 20 %."""
+
+    sample = (1, 8, 8)
+    classes = 10
 
     def read(self, data_dir: Path) -> _Raw:  # noqa: ARG002
         from sklearn.datasets import load_digits
@@ -175,11 +191,13 @@ class _Digits:
         return _Raw(Part(x[training], y[training]), Part(x[validation], y[validation]), lambda: Part(x[test], y[test]))
 
 
+_IDX = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+_CIFAR = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 _READERS: dict[str, _Digits | _Torchvision] = {
     "digits": _Digits(),
-    "mnist": _Torchvision("MNIST", "MNIST/raw", 10_000),
-    "fashion_mnist": _Torchvision("FashionMNIST", "FashionMNIST/raw", 10_000),
-    "cifar10": _Torchvision("CIFAR10", "cifar-10-batches-py", 10_000),
+    "mnist": _Torchvision("MNIST", "MNIST/raw", _IDX, (1, 28, 28)),
+    "fashion_mnist": _Torchvision("FashionMNIST", "FashionMNIST/raw", _IDX, (1, 28, 28)),
+    "cifar10": _Torchvision("CIFAR10", "cifar-10-batches-py", _CIFAR, (3, 32, 32)),
 }
 
 
@@ -192,6 +210,10 @@ def _reader(name: str) -> _Digits | _Torchvision:
             f"no data set '{name}'; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
             f"there are: {', '.join(_READERS)}"
         ) from None
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _read(name: str, data_dir: Path) -> _Raw:

@@ -9,6 +9,14 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
 
+def check_architecture(layers: int, activation: str) -> None:
+    """Raise ValueError where there is no such network; torch itself checks widths and dropout."""
+    if layers < 1:
+        raise ValueError(f"layers must be 1 or more; given {layers}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; given '{activation}'")
+
+
 class MLP(nn.Module):
     """`layers` hidden layers of `hidden_units` each, and a linear output.
 
@@ -31,6 +39,7 @@ class MLP(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
     ) -> None:
+        check_architecture(layers, activation)
         super().__init__()
         modules: list[nn.Module] = [nn.Flatten()]
         width = prod(sample)

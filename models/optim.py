@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 import torch
 from torch import nn
+
+OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Settings:
             so that α keeps its meaning for every β. torch.optim.SGD(momentum=β, dampening=β) is this formula.
         beta1: β1 of Adam. beta2: β2 of Adam. epsilon: ε of Adam.
         weight_decay: L2 penalty; 0 for none.
+
+    Raises:
+        ValueError: a value is not of its type or range.
     """
 
     learning_rate: float = 0.1
@@ -38,9 +44,24 @@ class Settings:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}; given {self.optimizer!r}")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ValueError(f"batch_size must be an integer of 1 or more; given {self.batch_size!r}")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not low <= value < high:
+                above = f"from {low:g}" if low else "0 or more"
+                limit = f" to below {high:g}" if high < inf else ""
+                raise ValueError(f"{name} must be a number {above}{limit}; given {value!r}")
 
+
+_RANGES = (
+    ("learning_rate", 0.0, inf), ("decay", 0.0, inf), ("momentum", 0.0, 1.0), ("beta1", 0.0, 1.0),
+    ("beta2", 0.0, 1.0), ("epsilon", 0.0, inf), ("weight_decay", 0.0, inf),
+)  # fmt: skip
 SETTINGS = {field.name: field.default for field in fields(Settings)}
-OPTIMIZERS = ("sgd", "adam")
 
 
 def learning_rate(settings: Settings, epoch: int) -> float:

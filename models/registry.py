@@ -42,11 +42,13 @@ def model_class(name: str) -> Callable[..., nn.Module]:
         )
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UnknownModel(f"no model at '{path}': {error}") from error
-    if not callable(found):
-        raise UnknownModel(f"'{path}' is a {type(found).__name__}, not a class of torch.nn.Module")
-    return found  # type: ignore[no-any-return]
+    except Exception as error:
+        raise UnknownModel(f"no model at '{path}': {type(error).__name__}: {error}") from error
+    from torch import nn
+
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UnknownModel(f"'{path}' is no class of torch.nn.Module: {found!r:.80}")
+    return found
 
 
 def hyperparameters(name: str) -> Mapping[str, Any]:

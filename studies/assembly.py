@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from models.optim import OPTIMIZERS, SETTINGS, Settings
+from models.data import shape
+from models.optim import SETTINGS, Settings
 from models.registry import hyperparameters, model_class
 from models.seeding import derive
 from models.training import Training
@@ -17,23 +17,36 @@ from studies.errors import BadDefinition
 from studies.space import Value
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from models.data import Data
 
 _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "adam"}
 
 
 def check(study: Study) -> None:
-    """Check that the study's model and its training know every hyperparameter that the study names.
+    """Check that the study's data, model and training exist and take every value that the search may try.
 
     Raises:
+        models.errors.UnknownData: there is no such data set.
         models.errors.UnknownModel: there is no such model.
-        BadDefinition: a hyperparameter is unknown, or has no effect with this optimizer.
+        BadDefinition: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
     """
+    sample, classes = shape(study.data)
+    _check_names(study)
+    scales = study.scales()
+    defaults = {name: scale.default for name, scale in scales.items()}
+    _try(study, defaults, sample, classes, "the defaults")
+    for name, scale in scales.items():
+        for value in scale.grid(2):
+            _try(study, {**defaults, name: value}, sample, classes, f"{name} = {value!r}")
+
+
+def _check_names(study: Study) -> None:
     of_model = hyperparameters(study.model)
     known = [*SETTINGS, *of_model]
-    optimizer = study.fixed.get("optimizer", SETTINGS["optimizer"])
-    if optimizer not in OPTIMIZERS:
-        raise BadDefinition(f"study '{study.name}': no optimizer '{optimizer}'; there are: {', '.join(OPTIMIZERS)}")
+    searched = study.scales().get("optimizer")
+    optimizers = searched.grid(2) if searched else [study.fixed.get("optimizer", SETTINGS["optimizer"])]
     for name in [*study.scales(), *study.fixed]:
         if name not in known:
             near = get_close_matches(name, known, n=3)
@@ -42,11 +55,32 @@ def check(study: Study) -> None:
                 f"{'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
                 f"of the model: {', '.join(of_model)}; of its training: {', '.join(SETTINGS)}"
             )
-        if _ONLY_FOR.get(name, optimizer) != optimizer:
+        if name in _ONLY_FOR and _ONLY_FOR[name] not in optimizers:
             raise BadDefinition(
-                f"study '{study.name}': '{name}' has no effect with the optimizer '{optimizer}'; "
+                f"study '{study.name}': '{name}' has no effect with the optimizer '{optimizers[0]}'; "
                 f"leave it out, or fix optimizer to '{_ONLY_FOR[name]}'"
             )
+
+
+def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], classes: int, what: str) -> None:
+    """Build the network on torch's meta device, which has shapes and no numbers: quick, however large it is."""
+    import torch
+
+    try:
+        build, _ = _split(study, values)
+        with torch.device("meta"):
+            build(sample, classes)
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise BadDefinition(f"study '{study.name}': {what} cannot be trained: {told}") from error
+
+
+def _split(study: Study, values: Mapping[str, Value]) -> tuple[Callable[..., nn.Module], Settings]:
+    """Return how the network is built, and how it is trained."""
+    everything = {**study.fixed, **values}
+    settings = Settings(**{n: v for n, v in everything.items() if n in SETTINGS})  # type: ignore[arg-type]
+    of_model = {n: v for n, v in everything.items() if n not in SETTINGS}
+    return partial(model_class(study.model), **of_model), settings
 
 
 def assemble(
@@ -62,7 +96,5 @@ def assemble(
     Raises:
         models.errors.BadCheckpoint: `state` does not fit.
     """
-    everything = {**study.fixed, **values}
-    settings = replace(Settings(), **{n: v for n, v in everything.items() if n in SETTINGS})  # type: ignore[arg-type]
-    build = partial(model_class(study.model), **{n: v for n, v in everything.items() if n not in SETTINGS})
+    build, settings = _split(study, values)
     return Training(build, settings, data, derive(study.seed, "trial", number), state)

@@ -5,6 +5,7 @@ Knows no database and imports neither Optuna nor torch.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -38,15 +39,15 @@ class Study(BaseModel):
         BadDefinition: the fields contradict one another.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     model: str
     data: str
     metric: Literal["accuracy", "loss"] = "accuracy"
     direction: Literal["maximize", "minimize"] = "maximize"
-    epochs: int = Field(ge=1)
-    budget: int = Field(ge=1)
+    epochs: StrictInt = Field(ge=1)
+    budget: StrictInt = Field(ge=1)
     seed: StrictInt = Field(default=0, ge=0)
     strategy: Strategy = "tiered"
     pruner: Literal["median", "none"] = "median"
@@ -114,7 +115,7 @@ def from_body(body: Mapping[str, Any]) -> Study:
         BadDefinition: it is not valid.
     """
     try:
-        return Study.model_validate(dict(body), strict=False)
+        return Study.model_validate(dict(body))
     except ValidationError as error:
         raise BadDefinition(f"study '{body.get('name', '?')}': {first_problem(error)}") from None
 
@@ -124,7 +125,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     lines = []
     for key in dict.fromkeys([*after, *before]):
         old, new = before.get(key), after.get(key)
-        if old == new:
+        if json.dumps(old) == json.dumps(new):  # as text: the order of the hyperparameters matters too
             continue
         if key == "tiers" and old is not None and new is not None:
             lines += _tier_differences(old, new)
@@ -139,7 +140,7 @@ def _tier_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> l
         f"{name}: {_told(before.get(name))} there, {_told(after.get(name))} here"
         for name in dict.fromkeys([*before, *after])
         if before.get(name) != after.get(name)
-    ] or ["the order of the hyperparameters"]
+    ] or ["tiers: another order of the hyperparameters here"]
 
 
 def _by_name(tiers: list[dict[str, Any]]) -> dict[str, tuple[int, dict[str, Any]]]:

@@ -102,10 +102,15 @@ def plan_facts(study: Study) -> dict[str, Any]:
     return {
         "name": study.name,
         "strategy": study.strategy,
+        "model": study.model,
+        "data": study.data,
+        "metric": study.metric,
+        "direction": study.direction,
+        "fixed": dict(study.fixed),
         "budget": study.budget,
         "epochs": study.epochs,
         "hyperparameters": [
-            {"name": name, "tier": tier, "scale": str(scale), "default": scale.default}
+            {"name": name, "tier": tier, "scale": str(scale), **scale.model_dump(mode="json")}
             for name, tier, scale in study.hyperparameters()
         ],
         "slots": [{"slot": s.number, "tier": s.tier, "phase": s.phase, "free": list(s.free)} for s in plan(study)],

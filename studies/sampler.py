@@ -28,7 +28,7 @@ from studies.definition import Study
 from studies.plan import Slot, plan
 from studies.space import Value
 
-_ENOUGH = 3  # finished trials before there is a zoom box
+_ENOUGH = 2  # finished trials before there is a zoom box: the default, and one more
 _MARGIN = 0.05  # of the unit interval, on each side of the zoom box
 _MODEL_BEST, _MODEL_NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
 
@@ -42,6 +42,7 @@ class Observation:
     number: int
     values: Mapping[str, Value]
     loss: float
+    failed: bool = False
 
 
 class TieredSampler(BaseSampler):
@@ -49,9 +50,14 @@ class TieredSampler(BaseSampler):
 
     Args:
         study: the definition; its direction must be the Optuna study's. Its strategy is `tiered` or `classic`.
+
+    Raises:
+        ValueError: another strategy, or, when it chooses, another direction.
     """
 
     def __init__(self, study: Study) -> None:
+        if study.strategy not in ("tiered", "classic"):
+            raise ValueError(f"the strategy must be tiered or classic; study '{study.name}' has {study.strategy}")
         self._definition = study
         self._slots = plan(study)
         self._scales = study.scales()
@@ -68,6 +74,10 @@ class TieredSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        if study.direction.name != self._definition.direction.upper():
+            raise ValueError(
+                f"study '{self._definition.name}' is to {self._definition.direction}; say so to Optuna too"
+            )
         slot = self._slots[min(trial.number, len(self._slots) - 1)]  # beyond the budget the last phase goes on
         if slot.phase == "all":
             stored = self._by_model(study, trial)
@@ -90,7 +100,7 @@ class TieredSampler(BaseSampler):
         self, slot: Slot, number: int, observed: Sequence[Observation]
     ) -> tuple[dict[str, Value], dict[str, tuple[float, float]]]:
         """Return values, and the zoom box of those that were zoomed, on the unit interval."""
-        best = min(observed, key=lambda o: o.loss, default=None)
+        best = min(observed, key=lambda o: (o.loss, o.failed), default=None)
         boxes = zoom(self._definition, observed)
         points = dict(zip(self._scales, halton(len(self._scales), self._definition.seed, number), strict=True))
         values: dict[str, Value] = {}
@@ -117,16 +127,10 @@ class TieredSampler(BaseSampler):
         chosen = {o.number for o in [*observed[:_MODEL_BEST], *newest]}
         losses = dict(zip([o.number for o in observed], half_rank([o.loss for o in observed]), strict=True))
         seed = derive(self._definition.seed, "model", trial.number) % 2**32
-        with warnings.catch_warnings(), _quiet():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            view = optuna.create_study(sampler=GPSampler(seed=seed, n_startup_trials=1))
-            for known in trials:
-                if not known.distributions or known.number == trial.number:
-                    continue
-                if known.number in chosen:
-                    view.add_trial(_as(known, TrialState.COMPLETE, losses[known.number]))
-                elif known.state == TrialState.RUNNING:
-                    view.add_trial(_as(known, TrialState.RUNNING, None))
+            view = copy_of(trials, losses={n: loss for n, loss in losses.items() if n in chosen}, but=trial.number)
+            view.sampler = GPSampler(seed=seed, n_startup_trials=1)
             return view.ask(self._distributions).params
 
     def _readable(self, box: Box) -> dict[str, list[Value]]:
@@ -155,11 +159,11 @@ def observations(study: Study, trials: Sequence[FrozenTrial]) -> list[Observatio
         else:
             known.append(Observation(trial.number, values, sign * value))
     worst = max((o.loss for o in known), default=0.0)
-    return sorted([*known, *(Observation(n, v, worst) for n, v in lost)], key=lambda o: o.number)
+    return sorted([*known, *(Observation(n, v, worst, failed=True) for n, v in lost)], key=lambda o: o.number)
 
 
 def zoom(study: Study, observed: Sequence[Observation]) -> dict[str, tuple[float, float]]:
-    """Return each hyperparameter's zoom box on the unit interval; nothing before three trials are finished.
+    """Return each hyperparameter's zoom box on the unit interval; nothing before two trials are finished.
 
     From the lowest to the highest of the best quarter of the trials (two at least), padded by half its width + 0.05.
     """
@@ -202,8 +206,26 @@ def halton(dimensions: int, seed: int, index: int) -> list[float]:
     return [float(x) for x in sequence.random(1)[0]]
 
 
-def _as(trial: FrozenTrial, state: TrialState, loss: float | None) -> FrozenTrial:
-    return optuna.trial.create_trial(state=state, value=loss, params=trial.params, distributions=trial.distributions)
+def copy_of(trials: Sequence[FrozenTrial], losses: Mapping[int, float], but: int) -> optuna.Study:
+    """Return a study to minimise, in memory, of the trials that have a loss, as complete ones, and of the running ones.
+
+    Constraints are left out: a trial that violates one has a bad loss already, and GPSampler refuses a study in which
+    some trials have constraints and others have not.
+    """
+    with _quiet():
+        copy = optuna.create_study()
+    for trial in trials:
+        state = TrialState.COMPLETE if trial.number in losses else TrialState.RUNNING
+        if trial.number != but and trial.distributions and (trial.number in losses or trial.state == state):
+            copy.add_trial(
+                optuna.trial.create_trial(
+                    state=state,
+                    value=losses.get(trial.number),
+                    params=trial.params,
+                    distributions=trial.distributions,
+                )
+            )
+    return copy
 
 
 class _quiet:

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 import traceback
+from contextlib import redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +57,8 @@ def _load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))  # its models beside it, as when Python runs the file
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):  # stdout is for results
+            spec.loader.exec_module(module)
     except Exception as error:
         raise _broken(error, str(path)) from error
     return module
@@ -66,12 +68,13 @@ def _load_module(name: str) -> ModuleType:
     try:
         if importlib.util.find_spec(name) is None:
             raise UnknownStudy(f"no module '{name}'")
-    except ModuleNotFoundError as error:
+    except (ImportError, ValueError) as error:  # no parent, or no name at all
         raise UnknownStudy(f"no module '{name}': {error}") from error
     try:
-        return importlib.import_module(name)
+        with redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
     except Exception as error:
-        raise _broken(error, name) from error
+        raise _broken(error, f"{name.replace('.', '/')}.py") from error
 
 
 def _broken(error: Exception, where: str) -> BadDefinition:

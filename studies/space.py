@@ -146,7 +146,7 @@ class LogOneMinus(BaseScale):
         super().__init__(low=low, high=high, default=default, **fields)
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
-        if not (0 <= self.low < 1 and 0 <= self.high < 1):
+        if not (0 <= self.low < 1 and 0 <= self.high < 1 and _complement(self.high) > 0):
             raise BadDefinition(f"a scale of 1 - β must lie in 0 to below 1; given {self.low:g} to {self.high:g}")
         _check_range(self)
         _check_default(self)

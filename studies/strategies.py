@@ -8,12 +8,12 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from models.seeding import derive
 from studies.definition import Study
 from studies.plan import Slot
-from studies.sampler import TieredSampler
+from studies.sampler import TieredSampler, copy_of
 
 _GRID_POINTS = 3  # of each hyperparameter with a range; a short list is taken whole
 
@@ -30,13 +30,18 @@ def propose(study: Study, slot: Slot, view: optuna.Study, trial: FrozenTrial) ->
         return {scale.stored_name(name): scale.to_stored(scale.default) for name, scale in scales.items()}
     if study.strategy == "grid":
         return _grid_point(study, slot.number)
-    sampler = _sampler(study, slot.number)
-    chosen = sampler.sample_relative(view, trial, sampler.infer_relative_search_space(view, trial))
-    for name, scale in scales.items():
-        stored = scale.stored_name(name)
-        if stored not in chosen:
-            chosen[stored] = sampler.sample_independent(view, trial, stored, scale.distribution())
-    return {scale.stored_name(name): chosen[scale.stored_name(name)] for name, scale in scales.items()}
+    if study.strategy == "gp":
+        chosen = _gaussian_process(study, slot.number, view)
+    else:
+        sampler = _sampler(study, slot.number)
+        chosen = sampler.sample_relative(view, trial, sampler.infer_relative_search_space(view, trial))
+        for name, scale in scales.items():
+            stored = scale.stored_name(name)
+            if stored not in chosen:
+                chosen[stored] = sampler.sample_independent(view, trial, stored, scale.distribution())
+    # As it will be trained: a decay anywhere below its lowest is 0, and stored as such.
+    values = {name: scale.from_stored(chosen[scale.stored_name(name)]) for name, scale in scales.items()}
+    return {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in scales.items()}
 
 
 def _sampler(study: Study, number: int) -> BaseSampler:
@@ -47,9 +52,17 @@ def _sampler(study: Study, number: int) -> BaseSampler:
         return RandomSampler(seed)
     if study.strategy == "tpe":
         return TPESampler(seed=seed)
-    if study.strategy == "gp":
-        return GPSampler(seed=seed, warn_independent_sampling=False)
     return TieredSampler(study)
+
+
+def _gaussian_process(study: Study, number: int, view: optuna.Study) -> dict[str, Any]:
+    """Return what Optuna's GPSampler chooses, which learns from the complete trials."""
+    sign = -1 if study.maximize else 1
+    trials = view.get_trials(deepcopy=False)
+    losses = {t.number: sign * (t.value or 0.0) for t in trials if t.state == TrialState.COMPLETE}
+    copy = copy_of(trials, losses, but=number)
+    copy.sampler = GPSampler(seed=derive(study.seed, "sampler", number) % 2**32, warn_independent_sampling=False)
+    return copy.ask({scale.stored_name(name): scale.distribution() for name, scale in study.scales().items()}).params
 
 
 def _grid_point(study: Study, number: int) -> dict[str, Any]:

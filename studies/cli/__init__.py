@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 
 from studies.cli import data, database, manage, run_command, show
-from studies.cli.output import fail, set_verbose
+from studies.cli.output import fail, out, set_verbose
 
 app = typer.Typer(
     name="caviar",
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Tune deep networks by priority, coarse to fine, on a PostgreSQL that any number of machines share.",
     epilog="Begin with: caviar plan digits, then caviar run digits",
@@ -32,11 +32,18 @@ app.add_typer(database.app, name="db")
 app.add_typer(data.app, name="data")
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version, and exit.", is_eager=True)] = False,
 ) -> None:
+    """Take the options that stand before the command."""
     set_verbose(verbose)
+    if version:
+        from importlib.metadata import version as version_of
+
+        out().print(f"caviar {version_of('caviar')}")
+        raise typer.Exit
 
 
 def run(arguments: list[str] | None = None) -> int:

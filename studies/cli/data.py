@@ -9,7 +9,7 @@ import typer
 
 from studies.cli.output import out
 
-app = typer.Typer(help="Show and download data sets.", rich_markup_mode="rich")
+app = typer.Typer(help="Show and download data sets.", rich_markup_mode="markdown")
 
 DataDir = Annotated[
     Path | None,
@@ -33,7 +33,10 @@ def data_folder(option: Path | None) -> Path:
 
 @app.command("ls")
 def ls(data_dir: DataDir = None) -> None:
-    """Show the data sets, and which of them are on this machine. Example: caviar data ls"""
+    """Show the data sets, and which of them are on this machine.
+
+    Example: caviar data ls
+    """
     from models.data import check_available, data_names
     from models.errors import DataUnavailable
 
@@ -51,7 +54,10 @@ def fetch(
     name: Annotated[str, typer.Argument(help="A data set of: caviar data ls")],
     data_dir: DataDir = None,
 ) -> None:
-    """Download a data set, with a progress bar. Example: caviar data fetch mnist"""
+    """Download a data set, with a progress bar.
+
+    Example: caviar data fetch mnist
+    """
     from models.data import fetch as fetch_data
 
     folder = data_folder(data_dir)

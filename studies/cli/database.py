@@ -6,7 +6,7 @@ import typer
 
 from studies.cli.output import DatabaseUrl, database, out
 
-app = typer.Typer(help="Make, upgrade and check the tables in the database.", rich_markup_mode="rich")
+app = typer.Typer(help="Make, upgrade and check the tables in the database.", rich_markup_mode="markdown")
 
 
 @app.command()
@@ -25,7 +25,10 @@ def upgrade(database_url: DatabaseUrl = None) -> None:
 
 @app.command()
 def current(database_url: DatabaseUrl = None) -> None:
-    """Show the version of the tables in the database, and that of this program. Example: caviar db current"""
+    """Show the version of the tables in the database, and that of this program.
+
+    Example: caviar db current
+    """
     from storage.migrate import newest_revision, revision
 
     with database(database_url, create=False) as engine, engine.connect() as connection:
@@ -35,7 +38,10 @@ def current(database_url: DatabaseUrl = None) -> None:
 
 @app.command()
 def check(database_url: DatabaseUrl = None) -> int:
-    """Exit with 0 where the database's tables are this program's, with 1 where not. Example: caviar db check"""
+    """Exit with 0 where the database's tables are this program's, with 1 where not.
+
+    Example: caviar db check
+    """
     from storage.migrate import SchemaState, newest_revision, schema_state
 
     with database(database_url, create=False) as engine, engine.connect() as connection:

@@ -25,6 +25,7 @@ class Rate:
         self._first: tuple[float, int] | None = None
 
     def told(self, now: Progress) -> str:
+        """Return both in words; nothing as long as there is nothing to count by."""
         clock = time.monotonic()
         if self._first is None:
             self._first = clock, now.done

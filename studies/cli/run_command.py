@@ -27,13 +27,18 @@ _LOOK_SECONDS = 0.5  # between two looks at the database
 
 def run(
     study: Selector,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that train, on this machine.")] = 1,
-    budget: Annotated[int | None, typer.Option(help="Trials, instead of the study's own number.")] = None,
-    name: Annotated[str | None, typer.Option(help="Keep the study under another name.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="Processes that train, on this machine.")
+    ] = 1,
+    budget: Annotated[int | None, typer.Option(metavar="N", help="Trials, instead of the study's own number.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Keep the study under another name.")] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="tiered; classic, without a model; or to compare: random, grid, tpe, gp.")
+        str | None,
+        typer.Option(metavar="NAME", help="tiered; classic, without a model; or to compare: random, grid, tpe, gp."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the search and of every trial, instead of the study's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the search and of every trial, instead of the study's.")
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> int:
@@ -45,29 +50,38 @@ def run(
     Examples: caviar run digits --workers 2, caviar run digits --strategy random --name digits-random,
     caviar run my_study.py --budget 100
     """
+    from storage.definitions import find_study
     from storage.settings import read_settings
     from studies.fleet import Order
-    from studies.manager import progress
+    from studies.manager import open_study, progress
     from studies.signals import Stop
 
+    threads = max(1, _cpus() // workers)
+    given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed}
+    again = " ".join(
+        ["caviar run", study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
+    )
     with Stop() as stop, database(database_url) as engine:
         definition = _select(engine, study, budget=budget, name=name, strategy=strategy, seed=seed)
         folder = data_folder(data_dir)
-        record = _open(engine, definition, folder)
-        threads = max(1, _cpus() // workers)
-        order = Order(read_settings(database_url), record.name, folder, threads)
         started = time.monotonic()
+        record = find_study(engine, definition.name)
+        if record is None or progress(engine, record).done < definition.budget:
+            _prepare(definition, folder)
+        record = open_study(engine, definition)
         now = progress(engine, record)
         if now.done < now.budget:
-            out().print(
-                f"{record.name}: {now.budget} trials of {definition.model} on {definition.data}, "
-                f"{definition.strategy}, seed {definition.seed}; {workers} worker(s) of {threads} thread(s)",
-                soft_wrap=True,
+            now = _train(
+                engine,
+                record,
+                definition,
+                Order(read_settings(database_url), record.name, folder, threads),
+                workers,
+                stop,
             )
-            now = _train(engine, record, definition, order, workers, stop)
         if now.done < now.budget:
-            return _say_stopped(engine, record, now, stop)
-        return _conclude(engine, record, definition, folder, time.monotonic() - started)
+            return _say_stopped(engine, record, now, stop, again)
+        return _conclude(engine, record, definition, folder, time.monotonic() - started, study)
 
 
 def _select(
@@ -90,26 +104,17 @@ def _select(
     return change(found, budget=budget, name=name, strategy=strategy, seed=seed)
 
 
-def _open(engine: Engine, definition: Study, folder: Path) -> StudyRecord:
-    """Register a new study once all is there that it needs; go on with one that is registered."""
-    from storage.definitions import find_study
-    from studies.manager import free_dead_workers, open_study
+def _prepare(definition: Study, folder: Path) -> None:
+    """Check, before anything is registered or leased, that all is there that the study needs; fetch its data."""
+    from studies.fleet import Fleet
 
-    if find_study(engine, definition.name) is None:
-        from studies.fleet import Fleet
+    Fleet.warm_up()  # the workers' imports, while this process has its own
+    from models.data import fetch
+    from studies.assembly import check
 
-        Fleet.warm_up()  # the workers' imports, while this process has its own
-        from models.data import fetch
-        from studies.assembly import check
-
-        check(definition)
-        if fetch(definition.data, folder):
-            say(f"the data set '{definition.data}' is now in {folder}")
-    record = open_study(engine, definition)
-    freed = free_dead_workers(engine, record)
-    if freed:
-        say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
-    return record
+    check(definition)
+    if fetch(definition.data, folder):
+        say(f"the data set '{definition.data}' is now in {folder}")
 
 
 def _train(engine: Engine, record: StudyRecord, definition: Study, order: Order, workers: int, stop: Stop) -> Progress:
@@ -119,6 +124,14 @@ def _train(engine: Engine, record: StudyRecord, definition: Study, order: Order,
     from studies.fleet import Fleet
     from studies.manager import free_dead_workers, progress
 
+    out().print(
+        f"{record.name}: {definition.budget} trials of {definition.model} on {definition.data}, "
+        f"{definition.strategy}, seed {definition.seed}; {workers} worker(s) of {order.threads} thread(s)",
+        soft_wrap=True,
+    )
+    freed = free_dead_workers(engine, record)
+    if freed:
+        say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
     with Display(definition) as display:
         with Fleet(order, workers) as fleet:
             while not stop.asked:
@@ -135,19 +148,25 @@ def _train(engine: Engine, record: StudyRecord, definition: Study, order: Order,
     return now
 
 
-def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop) -> int:
+def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop, again: str) -> int:
     from storage.events import read_events
 
     if now.control == "pause":
         paused = read_events(engine, record.study_id, "paused")[-1]
         out().print(f"paused: {paused.detail.get('why', 'somebody asked for it')}", markup=False, soft_wrap=True)
-        out().print(f"mend it, then go on with: caviar run {record.name}")
+        out().print(
+            f"{now.failed} of {now.budget} trials are spent on it. Once its code is mended, go on with: {again}; "
+            f"begin anew with: caviar delete {record.name}",
+            soft_wrap=True,
+        )
         return 1
-    out().print(f"stopped at {now.done} of {now.budget} trials; nothing is lost; go on with: caviar run {record.name}")
-    return 130 if stop.interrupted else 0
+    out().print(f"stopped at {now.done} of {now.budget} trials; nothing is lost; go on with: {again}", soft_wrap=True)
+    return 130 if stop.interrupted else 0 if stop.asked else 1
 
 
-def _conclude(engine: Engine, record: StudyRecord, definition: Study, folder: Path, seconds: float) -> int:
+def _conclude(
+    engine: Engine, record: StudyRecord, definition: Study, folder: Path, seconds: float, selector: str
+) -> int:
     from studies.cli.display import saved
     from studies.manager import conclude, progress
 
@@ -160,13 +179,14 @@ def _conclude(engine: Engine, record: StudyRecord, definition: Study, folder: Pa
     )
     facts = winner(engine, record)
     if facts is None:
-        out().print("no trial came to a result: see why with: caviar trials " + record.name)
+        out().print(f"no trial came to a result; see why with: caviar trials {record.name}")
         return 1
     print_winner(facts)
+    run_ = f"caviar run {selector} --budget {definition.budget}"
     out().print(
         f"\nnext: caviar trials {record.name}  (every trial)\n"
-        f"      caviar run {record.name} --strategy random --name {record.name}-random  (was the search worth it?)\n"
-        f"      caviar run {record.name} --seed {definition.seed + 1} --name {record.name}-2  (does it hold?)",
+        f"      {run_} --strategy random --name {record.name}-random  (was the search worth it?)\n"
+        f"      {run_} --seed {definition.seed + 1} --name {record.name}-2  (does it hold?)",
         style="dim",
         soft_wrap=True,
     )

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from storage.records import StudyRecord
 
+_WIDE = 110  # columns that a table with one for each hyperparameter needs
 StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
@@ -24,7 +25,10 @@ Selector = Annotated[
 
 
 def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """List the studies of the catalog, and those in the database. Example: caviar ls"""
+    """List the studies of the catalog, and those in the database.
+
+    Example: caviar ls
+    """
     from storage.definitions import load_study, study_names
     from studies.facts import status_facts
     from studies.manager import definition_of, progress
@@ -53,8 +57,10 @@ def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
 
 def plan(
     study: Selector,
-    budget: Annotated[int | None, typer.Option(help="Trials, instead of the study's own number.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="tiered, classic, random, grid, tpe or gp.")] = None,
+    budget: Annotated[int | None, typer.Option(metavar="N", help="Trials, instead of the study's own number.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="tiered, classic, random, grid, tpe or gp.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a study would do: tiers, scales, ranges, defaults, and the slots of each tier and phase.
@@ -83,12 +89,15 @@ def plan(
         scales.add_row(str(h["tier"]), h["name"], h["scale"], number(h["default"]))
     out().print(scales)
     out().print()
-    slots = Table("slots", "tier", "phase", "free", box=None, header_style="bold", pad_edge=False)
+    slots = Table("trials", "slots", "tier", "phase", "free", box=None, header_style="bold", pad_edge=False)
     for first, last, slot in _runs(facts["slots"]):
-        slots.add_row(f"{first}-{last}" if last > first else str(first), str(slot["tier"]), slot["phase"],
-                      ", ".join(slot["free"]) or "none: every default")  # fmt: skip
+        numbers = f"{first}-{last}" if last > first else str(first)
+        free = ", ".join(slot["free"]) or "none: every default"
+        slots.add_row(str(last - first + 1), numbers, str(slot["tier"]), slot["phase"], free)
     out().print(slots)
-    out().print(f"\nrun it with: caviar run {study}", style="dim")
+    given = {"--budget": budget, "--strategy": strategy}
+    words = [study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
+    out().print(f"\nrun it with: caviar run {' '.join(words)}", style="dim")
 
 
 def _runs(slots: list[dict[str, Any]]) -> list[tuple[int, int, dict[str, Any]]]:
@@ -175,7 +184,8 @@ def print_winner(facts: dict[str, Any]) -> None:
     out().print(f"[bold]winner: trial {facts['trial']}[/] of {facts['study']} (tier {facts['tier']}, {facts['phase']})")
     test = facts["test"]
     measured = f"{test['accuracy']:.4f}  (measured once)" if test else "measured when the study is done"
-    out().print(f"  validation accuracy  [green]{facts['validation']['accuracy']:.4f}[/]")
+    validation = facts["validation"]
+    out().print(f"  validation accuracy  [green]{validation['accuracy']:.4f}[/]  (loss {validation['loss']:.4g})")
     out().print(f"  test accuracy        [green]{measured}[/]")
     width = max(map(len, facts["hyperparameters"]), default=0)
     for name, value in facts["hyperparameters"].items():
@@ -188,7 +198,10 @@ def trials(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """List all trials with their hyperparameters. Example: caviar trials digits --csv > digits.csv"""
+    """List all trials with their hyperparameters.
+
+    Example: caviar trials digits --csv > digits.csv
+    """
     from storage.definitions import load_study
     from storage.status import read_trials
     from studies.facts import trial_facts
@@ -202,14 +215,23 @@ def trials(
     elif as_csv:
         _print_csv(facts)
     else:
-        names = list(dict.fromkeys(name for t in facts for name in t["hyperparameters"]))
-        table = Table("trial", "tier", "phase", "state", "value", "epochs", *names,
-                      box=None, header_style="bold", pad_edge=False)  # fmt: skip
-        for t in facts:
-            table.add_row(str(t["trial"]), str(t["tier"]), t["phase"], "diverged" if t["diverged"] else t["state"],
-                          number(t["value"]), str(t["epochs"]),
-                          *(number(t["hyperparameters"].get(name)) for name in names))  # fmt: skip
-        out().print(table)
+        out().print(_trials_table(facts, wide=out().width >= _WIDE))
+
+
+def _trials_table(facts: list[dict[str, Any]], *, wide: bool) -> Table:
+    """Return a row for each trial: on a wide terminal with a column for each hyperparameter, else with one for all."""
+    names = list(dict.fromkeys(name for t in facts for name in t["hyperparameters"]))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("trial", "phase", "state", "value", "epochs", *(names if wide else ())):
+        table.add_column(column, no_wrap=True)
+    if not wide:
+        table.add_column("hyperparameters")
+    for t in facts:
+        values = t["hyperparameters"]
+        told = [number(values.get(name)) for name in names] if wide else [settings_line(values)]
+        table.add_row(str(t["trial"]), f"{t['tier']} {t['phase']}", "diverged" if t["diverged"] else t["state"],
+                      number(t["value"]), str(t["epochs"]), *told)  # fmt: skip
+    return table
 
 
 def _print_csv(facts: list[dict[str, Any]]) -> None:

@@ -40,6 +40,8 @@ class Net(nn.Module):
         if self.training and (not Net.faults or self.index in Net.faults):
             if self.fault == "raise":
                 raise ValueError(f"wrong shape {tuple(x.shape)} of model {self.index}")
+            if self.fault == "nul":
+                raise ValueError("a \0 and a \udc80")
             if self.fault == "nan":
                 return self.out(x.flatten(1)) * float("nan")
             if self.fault == "memory":
@@ -171,6 +173,14 @@ def test_three_failures_in_a_row_of_the_same_kind_pause_the_study(engine: Engine
     assert paused.detail["why"].startswith("3 trials in a row raised the same: ValueError: wrong shape (")
 
 
+def test_a_message_that_postgresql_cannot_keep_ends_its_trial_too(engine: Engine) -> None:
+    record, study = with_fault(engine, "nul", 1, budget=3)
+    worker(engine, record, study).run()
+    assert [t.state for t in read_trials(engine, record.study_id)] == ["complete", "fail", "complete"]
+    (failed,) = read_events(engine, record.study_id, "trial failed")
+    assert failed.detail["error"] == "ValueError: a \\0 and a \\udc80"
+
+
 def test_out_of_memory_is_tried_once_more_and_then_spent(engine: Engine) -> None:
     record, study = with_fault(engine, "memory", 1, 2, budget=4)
     worker(engine, record, study).run()
@@ -231,6 +241,17 @@ def test_a_damaged_checkpoint_is_told_and_the_trial_begins_again(engine: Engine)
     assert [len(c) for c in curves(engine, record.study_id, 4)] == [3] * 4
 
 
+def test_an_interrupted_trial_has_its_second_try_at_memory_too(engine: Engine) -> None:
+    record, study = with_fault(engine, "memory", 0, budget=2)
+    who = worker(engine, record, study)
+    lease = who._ledger.lease()
+    assert lease is not None
+    who._ledger.release(lease)  # an attempt that was not one at memory
+    who.run()
+    assert [t.infeasible for t in read_trials(engine, record.study_id)] == [False, False]
+    assert len(read_events(engine, record.study_id, "out of memory")) == 1
+
+
 def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +280,21 @@ def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
         connection.commit()
     conclude(engine, record, Path("nowhere"))  # without the weights it is trained again, to the same model
     assert read_test(engine, record.study_id, best.slot.number) == result
+
+
+def test_a_winner_with_damaged_weights_is_trained_again(engine: Engine) -> None:
+    from pathlib import Path
+
+    from storage.status import read_test
+
+    record, study = register(engine, epochs=2, budget=4)
+    worker(engine, record, study).run()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.checkpoint SET state = 'x'"))
+    conclude(engine, record, Path("nowhere"))
+    best = read_best(engine, record.study_id, maximize=True)
+    assert best is not None
+    assert read_test(engine, record.study_id, best.slot.number) is not None
 
 
 def test_an_error_of_the_database_is_not_taken_for_one_of_the_training(

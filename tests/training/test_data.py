@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import check_available, fetch, load, load_test
+from models.data import check_available, fetch, load, load_test, shape
 from models.errors import DataUnavailable, UnknownData
 
 CPU = torch.device("cpu")
@@ -70,6 +70,23 @@ def test_an_absent_network_is_one_clear_line(tmp_path: Path, monkeypatch: pytest
     assert "\n" not in str(caught.value)
     with pytest.raises(DataUnavailable):
         check_available("mnist", tmp_path)  # and nothing half-made is taken for it
+
+
+def test_a_folder_without_the_files_is_not_the_data_set(tmp_path: Path) -> None:
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    with pytest.raises(DataUnavailable, match="fetch it with"):
+        load("mnist", tmp_path, CPU)
+
+
+def test_files_that_cannot_be_read_are_one_clear_line(small_mnist: Path) -> None:
+    (small_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(b"nonsense")
+    with pytest.raises(DataUnavailable, match="could not be read in"):
+        load("mnist", small_mnist, CPU)
+
+
+def test_shapes_are_known_without_the_data() -> None:
+    assert shape("digits") == ((1, 8, 8), 10)
+    assert shape("cifar10") == ((3, 32, 32), 10)
 
 
 def test_unknown_data_offers_the_nearest_names() -> None:

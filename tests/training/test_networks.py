@@ -38,8 +38,11 @@ def test_hyperparameters_come_from_the_constructor() -> None:
         ("mpl", "did you mean mlp"),
         ("resnet", "there are: mlp, cnn, or give package.module:Class"),
         ("models.mlp:Nothing", "no model at 'models.mlp:Nothing'"),
+        (":Net", "no model at ':Net'"),
+        (".relative:Net", "no model at '.relative:Net'"),
+        ("builtins:dict", "is no class of torch.nn.Module"),
         ("nowhere.at_all:Net", "no model at 'nowhere.at_all:Net'"),
-        ("models.mlp:ACTIVATIONS", "is a dict, not a class"),
+        ("models.mlp:ACTIVATIONS", "is no class of torch.nn.Module"),
     ],
 )
 def test_unknown_models_are_refused(name: str, message: str) -> None:

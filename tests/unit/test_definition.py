@@ -11,7 +11,7 @@ from studies.assembly import check
 from studies.definition import change, differences, from_body, to_body
 from studies.errors import BadDefinition
 from studies.selection import catalog_names, select_study
-from studies.space import Log, LogOneMinus
+from studies.space import Choice, Grid, Linear, Log, LogOneMinus
 from tests.studies_for_tests import TIERS, small_study
 
 
@@ -43,6 +43,7 @@ def test_every_study_of_the_catalog_is_sound(name: str) -> None:
         ({"name": "a b"}, "name: string should match pattern"),
         ({"strategy": "best"}, "'tiered', 'classic', 'random', 'grid', 'tpe' or 'gp'; given 'best'"),
         ({"fixed": {"learning_rate": 1.0}}, "'learning_rate' stands twice"),
+        ({"fixed": {"weight_decay": float("nan")}}, "given nan"),
         ({"colour": "red"}, "colour: extra inputs are not permitted"),
     ],
 )
@@ -59,12 +60,30 @@ def test_a_bad_definition_says_what_is_wrong(fields: dict[str, Any], message: st
         (({"learnin_rate": TIERS[0]["learning_rate"]},), {}, "did you mean learning_rate?"),
         (({"beta1": LogOneMinus(0.9, 0.99, default=0.9)},), {}, "'beta1' has no effect with the optimizer 'sgd'"),
         (TIERS, {"optimizer": "adam"}, "'momentum' has no effect with the optimizer 'adam'"),
-        (TIERS, {"optimizer": "lion"}, "no optimizer 'lion'; there are: sgd, adam"),
+        (TIERS[:1], {"optimizer": "lion"}, "optimizer must be one of sgd, adam; given 'lion'"),
+        (({"optimizer": Choice("sgd", "lion", default="sgd")},), {}, "optimizer = 'lion' cannot be trained"),
+        (({"momentum": Linear(0.5, 3.0, default=0.9)},), {}, "momentum = 3.0 cannot be trained"),
+        (({"batch_size": Log(1.0, 9.0, default=2.0)},), {}, "batch_size must be an integer"),
+        (({"hidden_units": Log(50, 100, default=64)},), {}, "the defaults cannot be trained: TypeError"),
+        (
+            ({"layers": Grid(0, 1, default=1)},),
+            {},
+            "layers = 0 cannot be trained: ValueError: layers must be 1 or more",
+        ),
+        (TIERS, {"dropout": 2.0}, "the defaults cannot be trained: ValueError: dropout probability"),
+        (TIERS, {"activation": "foo"}, "activation must be one of relu, gelu, tanh; given 'foo'"),
+        (TIERS[:1], {"weight_decay": -1.0}, "weight_decay must be a number 0 or more; given -1.0"),
+        (TIERS[:1], {"epsilon": "small", "optimizer": "adam"}, "epsilon must be a number"),
     ],
 )
 def test_hyperparameters_are_checked_against_the_model(tiers: Any, fixed: Any, message: str) -> None:
     with pytest.raises(BadDefinition, match=message):
         check(small_study(tiers=tiers, fixed=fixed))
+
+
+def test_what_one_of_the_searched_optimizers_needs_may_be_searched_too() -> None:
+    both = {"optimizer": Choice("sgd", "adam", default="sgd")}
+    check(small_study(tiers=(both, {"beta1": LogOneMinus(0.9, 0.99, default=0.9), "momentum": TIERS[1]["momentum"]})))
 
 
 def test_differences_name_what_differs() -> None:
@@ -76,6 +95,8 @@ def test_differences_name_what_differs() -> None:
     (line,) = differences(to_body(before), to_body(wider))
     assert line.startswith("learning_rate: tier 1 log (low 0.0001")
     assert "low 1e-05" in line
+    swapped = small_study(tiers=(TIERS[0], dict(reversed(TIERS[1].items())), TIERS[2]))
+    assert differences(to_body(before), to_body(swapped)) == ["tiers: another order of the hyperparameters here"]
 
 
 def test_values_are_read_back_from_what_optuna_keeps() -> None:

@@ -1,0 +1,135 @@
+"""A lease lives as long as its worker, however long an epoch takes; and what is seen of trials is in their order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
+
+from storage.engine import make_engine
+from storage.errors import LeaseLost
+from storage.ledger import Ledger
+from storage.records import Lease
+from storage.trials import TrialLog
+from studies.renewal import Renewal
+from tests.postgres.fleet_for_tests import ledger, register
+from tests.postgres.test_ledger import PARAMETERS, lease_of
+
+LEASE = 0.8  # seconds
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
+
+
+def test_a_lease_outlives_its_length_while_it_is_renewed(engine: Engine) -> None:
+    record, _ = register(engine, budget=4)
+    who, other = ledger(engine, record, LEASE), ledger(engine, record, LEASE)
+    lease = lease_of(who.lease())
+    with Renewal(who, lease) as renewal:
+        started = time.monotonic()
+        while time.monotonic() - started < 3 * LEASE:
+            taken = other.lease()
+            assert taken is None or taken.slot.number > 0
+            time.sleep(0.1)
+        renewal.check()
+    wait_for(lambda: (found := other.lease()) is not None and found.slot.number == 0)  # and not longer than that
+
+
+def test_a_lease_that_was_taken_over_is_told(engine: Engine) -> None:
+    record, _ = register(engine)
+    who = ledger(engine, record, LEASE)
+    lease = lease_of(who.lease())
+    with Renewal(who, lease) as renewal:
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE caviar.slot SET token = gen_random_uuid() WHERE number = 0"))
+
+        def lost() -> bool:
+            try:
+                renewal.check()
+            except LeaseLost:
+                return True
+            return False
+
+        wait_for(lost)
+
+
+class Broken:
+    """A ledger that fails in a given way, a given number of times."""
+
+    lease_seconds = 0.04
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self.error, self.times, self.calls = error, times, 0
+
+    def renew(self, lease: Lease) -> None:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+
+
+def renewed(broken: Any, calls: int) -> Renewal:
+    with Renewal(broken, lease=None) as renewal:  # type: ignore[arg-type]
+        wait_for(lambda: broken.calls >= calls or renewal._error is not None)
+    return renewal
+
+
+def test_a_database_that_is_away_for_a_moment_is_survived() -> None:
+    renewed(Broken(OperationalError("UPDATE", {}, Exception("away")), times=3), calls=5).check()
+
+
+def test_a_renewal_does_not_die_unseen() -> None:
+    with pytest.raises(ZeroDivisionError):
+        renewed(Broken(ZeroDivisionError(), times=1), calls=99).check()
+
+
+def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine) -> None:
+    """Optuna's cache reads only ids above the highest that it has seen, so a lower one must never come later."""
+    record, _ = register(engine)
+    first, second = ledger(engine, record), ledger(engine, record)
+    leases = [lease_of(first.lease()), lease_of(second.lease())]
+    ids: list[int] = []
+
+    def begin(lease: Lease) -> None:
+        own = make_engine(engine.url)
+        ids.append(TrialLog(own, record.optuna_study_id, 60).begin(lease, PARAMETERS, {}))
+        own.dispose()
+
+    with engine.connect() as slow:  # a worker that has drawn its id and not committed yet
+        slow.execute(text("SELECT study_id FROM public.studies FOR UPDATE"))
+        slow.execute(text("INSERT INTO public.trials (study_id, number, state) VALUES (1, 99, 'RUNNING')"))
+        threads = [threading.Thread(target=begin, args=(lease,)) for lease in leases]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        assert ids == []  # they wait
+        lowest = slow.scalar(text("SELECT max(trial_id) FROM public.trials"))
+        slow.commit()
+    for thread in threads:
+        thread.join(20)
+    assert len(ids) == 2
+    assert min(ids) > lowest
+
+
+def test_a_study_that_is_deleted_takes_nobodys_lease_by_surprise(engine: Engine) -> None:
+    from storage.definitions import delete_study
+    from storage.errors import StudyInUse
+
+    record, _ = register(engine)
+    who: Ledger = ledger(engine, record)
+    lease = lease_of(who.lease())
+    with pytest.raises(StudyInUse, match="stop the workers"):
+        delete_study(engine, record)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE number = 0"))
+    delete_study(engine, record)
+    with pytest.raises(LeaseLost):
+        TrialLog(engine, record.optuna_study_id, 60).begin(lease, PARAMETERS, {})
