@@ -14,7 +14,7 @@ from models.seeding import derive
 from models.training import Training
 from studies.definition import Study
 from studies.errors import BadDefinition
-from studies.space import Value
+from studies.scale import Value
 
 if TYPE_CHECKING:
     from torch import nn

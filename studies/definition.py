@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from studies.errors import BadDefinition
-from studies.space import Scale, Value, first_problem
+from studies.scale import Value, first_problem
+from studies.space import Scale
 
 Strategy = Literal["tiered", "classic", "random", "grid", "tpe", "gp"]
 

@@ -13,7 +13,7 @@ from storage.checkpoints import CheckpointStore
 from storage.errors import DamagedCheckpoint
 from studies.assembly import assemble
 from studies.definition import Study
-from studies.space import Value
+from studies.scale import Value
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from models.seeding import derive
 from studies.definition import Study
 from studies.plan import Slot, plan
-from studies.space import Value
+from studies.scale import Value
 
 _ENOUGH = 2  # finished trials before there is a zoom box: the default, and one more
 _MARGIN = 0.05  # of the unit interval, on each side of the zoom box

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from studies import catalog
 from studies.definition import Study
 from studies.errors import BadDefinition, UnknownStudy
-from studies.space import SCALE_NAMES, first_problem
+from studies.scale import first_problem
+from studies.space import SCALE_NAMES
 
 
 def catalog_names() -> list[str]:

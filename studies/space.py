@@ -1,83 +1,33 @@
-"""Scales: on which axis a hyperparameter is searched, by the documented formulas.
+"""The scales, by the documented formulas: on which axis a hyperparameter is searched.
 
-A scale maps the unit interval onto its values, so that uniform numbers, random or quasi-random, become values that
-are spread as they should be. In Optuna a value is stored on an axis on which Optuna's own samplers and plots are
-right: β as `one_minus_momentum` on a log axis, a power of two as its exponent.
+Uniform numbers, random or quasi-random, become values that are spread as they should be. In Optuna a value is stored
+on an axis on which Optuna's own samplers and plots are right: β as `one_minus_momentum` on a log axis, a power of two
+as its exponent.
 
 Source of ranges and formulas: Andrew Ng, Improving Deep Neural Networks, week 3, "Using an appropriate scale".
 """
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import Field, StrictFloat, StrictInt
 
 from studies.errors import BadDefinition
+from studies.scale import (
+    BaseScale,
+    Value,
+    bin_of,
+    check_default,
+    check_range,
+    on_log_axis,
+    place_on_log_axis,
+    within,
+)
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-Value = StrictInt | StrictFloat | StrictStr
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return what pydantic found first, in one line: where, what, and what was given."""
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(map(str, problem["loc"])) or "value"
-    given = f"; given {problem['input']!r}" if problem["type"] not in ("missing", "unexpected_keyword_argument") else ""
-    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}{given}"
-
-
-class BaseScale(BaseModel, ABC):
-    """What every scale can do. Values are what a network gets; stored values are what Optuna keeps.
-
-    Raises:
-        BadDefinition: the range is empty or not of this scale, or the default is outside.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise BadDefinition(f"{type(self).__name__}: {first_problem(error)}") from None
-
-    @abstractmethod
-    def value(self, unit: float) -> Value:
-        """Return the value at `unit` of [0, 1]; both ends of the range are reached, and never passed."""
-
-    @abstractmethod
-    def unit(self, value: Value) -> float:
-        """Return the place of a value on [0, 1]; the middle of its bin where values are discrete."""
-
-    @abstractmethod
-    def distribution(self) -> BaseDistribution:
-        """Return the stored axis as Optuna's distribution: the whole range, for the whole life of a study."""
-
-    def stored_name(self, name: str) -> str:
-        """Return the name under which Optuna keeps the hyperparameter `name`."""
-        return name
-
-    def to_stored(self, value: Value) -> Value:
-        """Return what Optuna keeps for a value."""
-        return value
-
-    def from_stored(self, stored: Any) -> Value:
-        """Return the value that Optuna keeps as `stored`: this one is trained."""
-        return stored  # type: ignore[no-any-return]
-
-    def from_internal(self, number: float) -> Value:
-        """Return the value of a row of Optuna's tables, which hold numbers only."""
-        return self.from_stored(number)
-
-    def grid(self, points: int) -> list[Value]:
-        """Return at most `points` values, equally far from one another on this scale, without repeats."""
-        return list(dict.fromkeys(self.value(i / (points - 1)) for i in range(points)))
 
 
 class Log(BaseScale):
@@ -99,19 +49,19 @@ class Log(BaseScale):
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         if self.low <= 0:
             raise BadDefinition(f"a log scale must start above 0; given {self.low:g} to {self.high:g}")
-        _check_range(self)
+        check_range(self)
         if not (self.or_zero and self.default == 0):
-            _check_default(self)
+            check_default(self)
 
     @property
     def _floor(self) -> float:
         return self.low / 10 if self.or_zero else self.low
 
     def value(self, unit: float) -> float:
-        return self.from_stored(_on_log_axis(unit, self._floor, self.high))
+        return self.from_stored(on_log_axis(unit, self._floor, self.high))
 
     def unit(self, value: Value) -> float:
-        return _place_on_log_axis(self.to_stored(value), self._floor, self.high)
+        return place_on_log_axis(self.to_stored(value), self._floor, self.high)
 
     def stored_name(self, name: str) -> str:
         return f"{name}_or_floor" if self.or_zero else name
@@ -148,27 +98,27 @@ class LogOneMinus(BaseScale):
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         if not (0 <= self.low < 1 and 0 <= self.high < 1 and _complement(self.high) > 0):
             raise BadDefinition(f"a scale of 1 - β must lie in 0 to below 1; given {self.low:g} to {self.high:g}")
-        _check_range(self)
-        _check_default(self)
+        check_range(self)
+        check_default(self)
 
     @property
     def _stored_range(self) -> tuple[float, float]:
         return _complement(self.high), _complement(self.low)
 
     def value(self, unit: float) -> float:
-        return self.from_stored(_on_log_axis(1 - unit, *self._stored_range))
+        return self.from_stored(on_log_axis(1 - unit, *self._stored_range))
 
     def unit(self, value: Value) -> float:
-        return 1 - _place_on_log_axis(self.to_stored(value), *self._stored_range)
+        return 1 - place_on_log_axis(self.to_stored(value), *self._stored_range)
 
     def stored_name(self, name: str) -> str:
         return f"one_minus_{name}"
 
     def to_stored(self, value: Value) -> float:
-        return _within(_complement(float(value)), *self._stored_range)
+        return within(_complement(float(value)), *self._stored_range)
 
     def from_stored(self, stored: Any) -> float:
-        return _within(_complement(stored), self.low, self.high)
+        return within(_complement(stored), self.low, self.high)
 
     def distribution(self) -> BaseDistribution:
         from optuna.distributions import FloatDistribution
@@ -191,8 +141,8 @@ class Linear(BaseScale):
         super().__init__(low=low, high=high, default=default, **fields)
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
-        _check_range(self)
-        _check_default(self)
+        check_range(self)
+        check_default(self)
         if self._integer and not isinstance(self.default, int):
             raise BadDefinition(f"both ends are integers, so the default must be one; given {self.default}")
 
@@ -202,8 +152,8 @@ class Linear(BaseScale):
 
     def value(self, unit: float) -> float | int:
         if self._integer:
-            return int(self.low) + _bin(unit, int(self.high - self.low) + 1)
-        return _within(self.low + unit * (self.high - self.low), self.low, self.high)
+            return int(self.low) + bin_of(unit, int(self.high - self.low) + 1)
+        return within(self.low + unit * (self.high - self.low), self.low, self.high)
 
     def unit(self, value: Value) -> float:
         if self._integer:
@@ -239,15 +189,15 @@ class PowersOfTwo(BaseScale):
         for number in (self.low, self.high, self.default):
             if number < 1 or number & (number - 1):
                 raise BadDefinition(f"{number} is not a power of two; the nearest are {_powers_around(number)}")
-        _check_range(self)
-        _check_default(self)
+        check_range(self)
+        check_default(self)
 
     @property
     def _exponents(self) -> range:
         return range(self.low.bit_length() - 1, self.high.bit_length())
 
     def value(self, unit: float) -> int:
-        return 1 << self._exponents[_bin(unit, len(self._exponents))]
+        return 1 << self._exponents[bin_of(unit, len(self._exponents))]
 
     def unit(self, value: Value) -> float:
         return (self._exponents.index(self.to_stored(value)) + 0.5) / len(self._exponents)
@@ -287,7 +237,7 @@ class _Listed(BaseScale):
             raise BadDefinition(f"the default {self.default!r} is not in the list {list(self.values)}")
 
     def value(self, unit: float) -> Value:
-        return self.values[_bin(unit, len(self.values))]
+        return self.values[bin_of(unit, len(self.values))]
 
     def unit(self, value: Value) -> float:
         return (self.values.index(value) + 0.5) / len(self.values)
@@ -353,37 +303,10 @@ SCALE_NAMES = ("Log", "LogOneMinus", "Linear", "PowersOfTwo", "Grid", "Choice")
 Scale = Annotated[Log | LogOneMinus | Linear | PowersOfTwo | Grid | Choice, Field(discriminator="kind")]
 
 
-def _check_range(scale: Any) -> None:
-    if scale.low >= scale.high:
-        raise BadDefinition(f"the range {scale.low:g} to {scale.high:g} is empty: low must be below high")
-
-
-def _check_default(scale: Any) -> None:
-    if not scale.low <= scale.default <= scale.high:
-        raise BadDefinition(f"the default {scale.default:g} is outside its range {scale.low:g} to {scale.high:g}")
-
-
 def _powers_around(number: int) -> str:
     below = 1 << max(number.bit_length() - 1, 0)
     return f"{below} and {below * 2}"
 
 
-def _within(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)
-
-
-def _bin(unit: float, bins: int) -> int:
-    return min(max(int(unit * bins), 0), bins - 1)
-
-
 def _complement(value: float) -> float:
     return round(1 - value, 15)  # 1 - 0.9 is 0.09999999999999998 in binary
-
-
-def _on_log_axis(unit: float, low: float, high: float) -> float:
-    exponent = math.log10(low) + unit * (math.log10(high) - math.log10(low))
-    return _within(10**exponent, low, high)
-
-
-def _place_on_log_axis(value: float, low: float, high: float) -> float:
-    return _within((math.log10(value) - math.log10(low)) / (math.log10(high) - math.log10(low)), 0.0, 1.0)

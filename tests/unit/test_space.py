@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from scipy.stats import kstest
 
 from studies.errors import BadDefinition
-from studies.space import BaseScale, Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
+from studies.scale import BaseScale
+from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
 from tests.studies_for_tests import ALL_SCALES
 
 UNITS = np.random.default_rng(0).random(20_000)
