@@ -23,8 +23,9 @@ format: .venv/installed-dev ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed ## the figures of the README (about 15 minutes)
+bench: .venv/installed ## the figures of the README (about half an hour)
 	$(BIN)/python benchmarks/digits.py
+	$(BIN)/python benchmarks/exactness.py
 
 clean: ## remove .venv and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -85,6 +85,11 @@ class History(InMemoryStorage):
         self.notes[key] = value
 
 
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Say whether a trial violates no constraint: it neither diverged nor ran out of memory."""
+    return all(violation <= 0 for violation in trial.constraints.values())
+
+
 def _frozen(row: Any) -> FrozenTrial:
     distributions: dict[str, BaseDistribution] = {n: _distribution(d) for n, _, d in row.params or ()}
     return FrozenTrial(

@@ -23,7 +23,7 @@ from models.training import EpochResult, Training
 from storage.checkpoints import CheckpointStore
 from storage.errors import LeaseLost
 from storage.events import log_event, read_events
-from storage.history import History
+from storage.history import History, is_feasible
 from storage.ledger import Ledger
 from storage.records import EpochRecord, Lease, StudyRecord, WorkerRecord
 from storage.trials import TrialLog
@@ -208,7 +208,7 @@ class Worker:
 
     def _feasible(self) -> list[FrozenTrial]:
         trials = self._history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [t for t in trials if all(violation <= 0 for violation in t.constraints.values())]
+        return [t for t in trials if is_feasible(t)]
 
     def _note(self, kind: str, lease: Lease, **detail: str) -> None:
         with self._engine.begin() as connection:

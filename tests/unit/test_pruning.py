@@ -36,6 +36,13 @@ def test_nothing_is_stopped_before_five_trials_are_complete() -> None:
     assert reason_to_stop(small_study(), complete(4), running(0.1, 0.1, 0.1, 0.1, 0.1)) is None
 
 
+def test_diverged_trials_are_no_ground_to_stop_others() -> None:
+    program = complete(4)
+    for _ in range(5):
+        program.add_trial(create_trial(value=0.1, intermediate_values={1: 0.1}, constraints={"diverged": 1.0}))
+    assert reason_to_stop(small_study(), program, running(0.1, 0.1, 0.1, 0.1, 0.1)) is None
+
+
 def test_a_good_curve_goes_on_and_its_best_epoch_counts() -> None:
     assert reason_to_stop(small_study(), complete(5), running(0.5, 0.95, 0.1, 0.1)) is None
 
