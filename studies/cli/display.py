@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.records import Progress
-from studies.cli.output import number, out, settings_line
+from studies.cli.output import number, out, settings_line, tell
 from studies.definition import Study
 from studies.facts import state_of
 
+_STATES = {"done": "done", "paused": "paused", "running": "running", "stopped": "waiting for a worker"}
 _LINE_SECONDS = 5.0  # between two plain lines
 
 
@@ -33,7 +34,7 @@ class Rate:
         if seconds < 1 or done < 1:
             return ""
         left = (now.budget - now.done) * seconds / done
-        return f"{60 * done / seconds:.0f} trials/min, {_duration(left)} left"
+        return f"{60 * done / seconds:.0f} trials/min" + (f", {_duration(left)} left" if left else "")
 
 
 class Display:
@@ -65,16 +66,13 @@ class Display:
         if clock - self._said[0] >= _LINE_SECONDS or news != self._said[1]:
             self._said = clock, news
             best = f"best {number(now.best.value)} (trial {now.best.slot.number})" if now.best else "no result yet"
-            out().print(
-                "  ".join(part for part in (f"{now.done}/{now.budget} trials", _phase(now), best, rate) if part),
-                soft_wrap=True,
-            )
+            tell("  ".join(part for part in (f"{now.done}/{now.budget} trials", _phase(now), best, rate) if part))
 
 
 def panel(study: Study, now: Progress, rate: str = "") -> RenderableType:
     """Return a study at one moment: how far, what is best, what runs."""
     what = f"  {study.model} on {study.data}, {study.strategy}  "
-    title = Text.assemble((study.name, "bold"), what, (state_of(now), "cyan"))
+    title = Text.assemble((study.name, "bold"), what, (_STATES[state_of(now)], "cyan"))
     head = Table.grid(padding=(0, 2))
     head.add_row(
         ProgressBar(total=now.budget, completed=now.done, width=30),

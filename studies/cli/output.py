@@ -54,6 +54,11 @@ def say(line: str) -> None:
     err().print(line, style="dim", markup=False, soft_wrap=True)
 
 
+def tell(line: str, style: str | None = None, *, markup: bool = True) -> None:
+    """Print a sentence on stdout: wrapped between words on a terminal, in one line elsewhere."""
+    out().print(line, style=style, markup=markup, soft_wrap=not out().is_terminal)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

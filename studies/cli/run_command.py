@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, out, say
+from studies.cli.output import DatabaseUrl, database, err, say, tell
 from studies.cli.show import Selector, print_winner, winner
 
 if TYPE_CHECKING:
@@ -109,10 +109,11 @@ def _prepare(definition: Study, folder: Path) -> None:
     from studies.fleet import Fleet
 
     Fleet.warm_up()  # the workers' imports, while this process has its own
-    from models.data import fetch
-    from studies.assembly import check
+    with err().status("loading PyTorch, and checking the study"):
+        from models.data import fetch
+        from studies.assembly import check
 
-    check(definition)
+        check(definition)
     if fetch(definition.data, folder):
         say(f"the data set '{definition.data}' is now in {folder}")
 
@@ -124,10 +125,9 @@ def _train(engine: Engine, record: StudyRecord, definition: Study, order: Order,
     from studies.fleet import Fleet
     from studies.manager import free_dead_workers, progress
 
-    out().print(
+    tell(
         f"{record.name}: {definition.budget} trials of {definition.model} on {definition.data}, "
         f"{definition.strategy}, seed {definition.seed}; {workers} worker(s) of {order.threads} thread(s)",
-        soft_wrap=True,
     )
     freed = free_dead_workers(engine, record)
     if freed:
@@ -153,14 +153,13 @@ def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop,
 
     if now.control == "pause":
         paused = read_events(engine, record.study_id, "paused")[-1]
-        out().print(f"paused: {paused.detail.get('why', 'somebody asked for it')}", markup=False, soft_wrap=True)
-        out().print(
+        tell(f"paused: {paused.detail.get('why', 'somebody asked for it')}", markup=False)
+        tell(
             f"{now.failed} of {now.budget} trials are spent on it. Once its code is mended, go on with: {again}; "
             f"begin anew with: caviar delete {record.name}",
-            soft_wrap=True,
         )
         return 1
-    out().print(f"stopped at {now.done} of {now.budget} trials; nothing is lost; go on with: {again}", soft_wrap=True)
+    tell(f"stopped at {now.done} of {now.budget} trials; nothing is lost; go on with: {again}", markup=False)
     return 130 if stop.interrupted else 0 if stop.asked else 1
 
 
@@ -172,23 +171,21 @@ def _conclude(
 
     conclude(engine, record, folder)
     now = progress(engine, record)
-    out().print(
+    tell(
         f"[bold]{record.name} is complete[/]: {now.done} trials ({now.complete} complete, {now.pruned} pruned, "
         f"{now.failed} failed); {saved(definition, now)}" + (f"; this run took {seconds:.0f} s" if seconds > 1 else ""),
-        soft_wrap=True,
     )
     facts = winner(engine, record)
     if facts is None:
-        out().print(f"no trial came to a result; see why with: caviar trials {record.name}")
+        tell(f"no trial came to a result; see why with: caviar trials {record.name}")
         return 1
     print_winner(facts)
     run_ = f"caviar run {selector} --budget {definition.budget}"
-    out().print(
+    tell(
         f"\nnext: caviar trials {record.name}  (every trial)\n"
         f"      {run_} --strategy random --name {record.name}-random  (was the search worth it?)\n"
         f"      {run_} --seed {definition.seed + 1} --name {record.name}-2  (does it hold?)",
         style="dim",
-        soft_wrap=True,
     )
     return 0
 
