@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
+import storage.trials
 from storage.engine import make_engine
 from storage.errors import LeaseLost
 from storage.ledger import Ledger
@@ -91,32 +92,38 @@ def test_a_renewal_does_not_die_unseen() -> None:
         renewed(Broken(ZeroDivisionError(), times=1), calls=99).check()
 
 
-def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine) -> None:
+def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna's cache reads only ids above the highest that it has seen, so a lower one must never come later."""
     record, _ = register(engine)
     first, second = ledger(engine, record), ledger(engine, record)
-    leases = [lease_of(first.lease()), lease_of(second.lease())]
-    ids: list[int] = []
+    slow, quick = lease_of(first.lease()), lease_of(second.lease())
+    drawn, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    ids: dict[int, int] = {}
+    real = storage.trials.fence
+
+    def hold(connection: Connection, lease: Lease, **values: object) -> None:
+        if lease is slow:  # it has drawn its id, and does not commit yet
+            drawn.set()
+            go_on.wait(20)
+        real(connection, lease, **values)
 
     def begin(lease: Lease) -> None:
         own = make_engine(engine.url)
-        ids.append(TrialLog(own, record.optuna_study_id, 60).begin(lease, PARAMETERS, {}))
+        ids[lease.slot.number] = TrialLog(own, record.optuna_study_id, 60).begin(lease, PARAMETERS, {})
         own.dispose()
+        if lease is quick:
+            done.set()
 
-    with engine.connect() as slow:  # a worker that has drawn its id and not committed yet
-        slow.execute(text("SELECT study_id FROM public.studies FOR UPDATE"))
-        slow.execute(text("INSERT INTO public.trials (study_id, number, state) VALUES (1, 99, 'RUNNING')"))
-        threads = [threading.Thread(target=begin, args=(lease,)) for lease in leases]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)
-        assert ids == []  # they wait
-        lowest = slow.scalar(text("SELECT max(trial_id) FROM public.trials"))
-        slow.commit()
+    monkeypatch.setattr(storage.trials, "fence", hold)
+    threads = [threading.Thread(target=begin, args=(lease,)) for lease in (slow, quick)]
+    threads[0].start()
+    assert drawn.wait(20)
+    threads[1].start()
+    assert not done.wait(0.7)  # the second waits for the first, instead of being seen before it
+    go_on.set()
     for thread in threads:
         thread.join(20)
-    assert len(ids) == 2
-    assert min(ids) > lowest
+    assert ids[slow.slot.number] < ids[quick.slot.number]
 
 
 def test_a_study_that_is_deleted_takes_nobodys_lease_by_surprise(engine: Engine) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -88,7 +92,9 @@ def test_optunas_own_tools_read_what_a_worker_writes(engine: Engine) -> None:
     assert (best.slot.number, best.value) == (theirs.best_trial.number, theirs.best_value)
     frame = theirs.trials_dataframe()
     assert len(frame) == 8
-    assert optuna.get_all_study_names(engine.url.render_as_string(hide_password=False)) == ["small"]
+    command = [str(Path(sys.executable).parent / "optuna"), "studies", "--storage", str(engine.url), "-f", "json"]
+    (listed,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (listed["name"], listed["n_trials"], listed["direction"]) == ("small", 8, ["MAXIMIZE"])
 
 
 def test_a_trial_costs_at_most_12_statements_and_an_epoch_3(engine: Engine) -> None:
@@ -255,8 +261,6 @@ def test_an_interrupted_trial_has_its_second_try_at_memory_too(engine: Engine) -
 def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pathlib import Path
-
     import models.data
     from storage.status import read_test
 
@@ -283,8 +287,6 @@ def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
 
 
 def test_a_winner_with_damaged_weights_is_trained_again(engine: Engine) -> None:
-    from pathlib import Path
-
     from storage.status import read_test
 
     record, study = register(engine, epochs=2, budget=4)
