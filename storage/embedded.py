@@ -30,6 +30,7 @@ from typing import IO
 from sqlalchemy.engine import URL
 
 from storage.errors import EmbeddedServerError
+from storage.processes import machine_id
 
 _START_SECONDS = 60
 _SOCKET = ".s.PGSQL.5432"
@@ -99,6 +100,7 @@ class _Server:
         self._root = root
         self._data = root / "data"
         self._notify = notify
+        self._machine = root / "machine"  # where the server was started
         self._account = self._choose_account()  # whom the server runs as; None: the caller
         self._socket_dir = root / "socket"
         if len(os.fsencode(self._socket_dir / _SOCKET)) > _SOCKET_PATH_LIMIT:
@@ -129,13 +131,15 @@ class _Server:
             self._start(lock)
 
     def stop(self) -> None:
-        """Stop the server; one of another container, whose processes cannot be seen here, is left to those there."""
-        self._run("pg_ctl", "stop", "-D", str(self._data), "-w", "-m", "fast", check=False)
+        """Stop the server, if it is of this machine: the process id of another container's is somebody else's here."""
+        if self._machine.exists() and self._machine.read_text() == machine_id():
+            self._run("pg_ctl", "stop", "-D", str(self._data), "-w", "-m", "fast", check=False)
 
     def _start(self, lock: IO[str]) -> None:
         self._make_folder(self._socket_dir)
         for left in (self._data / "postmaster.pid", self._socket_dir / _SOCKET, self._socket_dir / f"{_SOCKET}.lock"):
             left.unlink(missing_ok=True)  # of a server that was killed: server.lock tells that it is gone
+        self._machine.write_text(machine_id())
         options = f"-c unix_socket_directories={shlex.quote(str(self._socket_dir))}"
         log = str(self._data / "server.log")
         self._run("pg_ctl", "start", "-D", str(self._data), "-w", "-t", str(_START_SECONDS), "-l", log, "-o", options,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from storage import migrate
 from storage.embedded import serve
@@ -49,8 +50,8 @@ def open_database(
         notify: told, a line each, what a person would want to know about the built-in server.
 
     Raises:
-        DatabaseUnreachable: no connection could be made.
-        DatabaseRefused: the address has an option that libpq does not know, or the role may not make the tables.
+        DatabaseUnreachable: no connection could be made, or it was lost while the context lasted.
+        DatabaseRefused: the address has an option that libpq does not know, or the role lacks a right.
         EmbeddedServerError: the built-in server could not be made or started.
         SchemaMismatch: the database's schema is older or newer than this program.
     """
@@ -65,16 +66,20 @@ def open_database(
 @contextmanager
 def _opened(url: URL, create: bool) -> Iterator[Engine]:
     engine = make_engine(url)
+    reached = False
     try:
-        try:
-            engine.connect().close()
-            if create:
-                migrate.ensure_schema(engine)
-        except OperationalError as error:
-            raise DatabaseUnreachable(_unreachable(url, error)) from error
-        except DBAPIError as error:  # an option that libpq does not know, or a right that the role has not
-            raise DatabaseRefused(_told(url, "refuses", error)) from error
+        engine.connect().close()
+        reached = True
+        if create:
+            migrate.ensure_schema(engine)
         yield engine
+    except OperationalError as error:
+        raise DatabaseUnreachable(_lost(url, error) if reached else _unreachable(url, error)) from error
+    except ProgrammingError as error:
+        # An option that libpq does not know, or a right that the role has not; anything else is a mistake of ours.
+        if reached and not isinstance(error.orig, InsufficientPrivilege):
+            raise
+        raise DatabaseRefused(_told(url, "refuses", error)) from error
     finally:
         engine.dispose()
 
@@ -88,6 +93,10 @@ def _unreachable(url: URL, error: DBAPIError) -> str:
         f"{_told(url, 'does not answer', error)}; start it or correct the address, "
         f"or unset CAVIAR_DATABASE_URL for the built-in server"
     )
+
+
+def _lost(url: URL, error: DBAPIError) -> str:
+    return f"{_told(url, 'does not answer any more', error)}; once it does, go on with the same command"
 
 
 def _told(url: URL, what: str, error: DBAPIError) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from storage.errors import StudyNotFound
 from storage.optuna_tables import trials
 from storage.records import (
     EpochRecord,
@@ -76,17 +77,23 @@ _BEST = (
 
 
 def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Progress:
-    """Return how far a study is, what runs and what is best, all of one moment."""
+    """Return how far a study is, what runs and what is best, all of one moment.
+
+    Raises:
+        StudyNotFound: it was deleted.
+    """
     parameters = {"study": record.study_id}
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         control = connection.scalar(text("SELECT control FROM caviar.study WHERE study_id = :study"), parameters)
+        if control is None:
+            raise StudyNotFound(f"the study '{record.name}' was deleted meanwhile")
         phases = connection.execute(_PHASES, parameters).all()
         running = connection.execute(_RUNNING, parameters).all()
         best = _read_best(connection, record.study_id, maximize)
     slots, done = sum(p.slots for p in phases), sum(p.done for p in phases)
     leased = sum(p.leased for p in phases)
     return Progress(
-        control=control or "pause",
+        control=control,
         budget=slots,
         open=slots - done - leased,
         leased=leased,

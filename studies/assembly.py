@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,13 +35,14 @@ def check(study: Study) -> None:
         BadDefinition: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
     """
     sample, classes = shape(study.data)
-    _check_names(study)
-    scales = study.scales()
-    defaults = {name: scale.default for name, scale in scales.items()}
-    _try(study, defaults, sample, classes, "the defaults")
-    for name, scale in scales.items():
-        for value in scale.grid(2):
-            _try(study, {**defaults, name: value}, sample, classes, f"{name} = {value!r}")
+    with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
+        _check_names(study)
+        scales = study.scales()
+        defaults = {name: scale.default for name, scale in scales.items()}
+        _try(study, defaults, sample, classes, "the defaults")
+        for name, scale in scales.items():
+            for value in scale.grid(2):
+                _try(study, {**defaults, name: value}, sample, classes, f"{name} = {value!r}")
 
 
 def _check_names(study: Study) -> None:
@@ -63,12 +66,15 @@ def _check_names(study: Study) -> None:
 
 
 def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], classes: int, what: str) -> None:
-    """Build the network on torch's meta device, which has shapes and no numbers: quick, however large it is."""
+    """Build the network, first on torch's meta device, which has shapes and no numbers: quick, however large it is."""
     import torch
 
     try:
         build, _ = _split(study, values)
-        with torch.device("meta"):
+        try:
+            with torch.device("meta"):
+                build(sample, classes)
+        except Exception:  # noqa: BLE001 - a sound constructor may ask a tensor for its numbers: once more, with them
             build(sample, classes)
     except Exception as error:
         told = f"{type(error).__name__}: {error}".splitlines()[0]

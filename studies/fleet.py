@@ -188,6 +188,7 @@ def _run_worker(order: Order, stop: Stop) -> None:
     from models.data import load
     from storage.definitions import load_study
     from storage.ledger import register_worker
+    from storage.processes import machine_id
     from storage.records import WorkerRecord
     from studies import host
     from studies.manager import definition_of
@@ -201,7 +202,7 @@ def _run_worker(order: Order, stop: Stop) -> None:
         study = definition_of(record)
         data = load(study.data, order.data_dir, device)
         process = WorkerRecord(
-            uuid4(), host.host_name(), host.machine_id(), os.getpid(), str(device), host.package_versions()
+            uuid4(), host.host_name(), machine_id(), os.getpid(), str(device), host.package_versions()
         )
         register_worker(engine, record.study_id, process)
         Worker(engine, record, study, process, data, stop, order.lease_seconds).run()

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from storage.checkpoints import CheckpointStore
 from storage.definitions import find_study, register_study, set_control
 from storage.ledger import leases_on, release_dead
-from storage.processes import is_alive
+from storage.processes import is_alive, machine_id
 from storage.records import Progress, SlotRecord, StudyRecord
 from storage.status import read_best, read_progress, read_test, write_test
 from studies import host
@@ -51,7 +51,7 @@ def definition_of(record: StudyRecord) -> Study:
 
 def free_dead_workers(engine: Engine, record: StudyRecord, known_dead: Iterable[int] = ()) -> int:
     """Open the slots whose workers on this machine are dead, so that nobody waits for their leases; return how many."""
-    machine = host.machine_id()
+    machine = machine_id()
     holders = leases_on(engine, record.study_id, machine)
     dead = {pid for pid in holders if pid in known_dead or not is_alive(pid)}
     return release_dead(engine, record.study_id, machine, dead) if dead else 0

@@ -67,22 +67,24 @@ def _load_file(path: Path) -> ModuleType:
 
 def _load_module(name: str) -> ModuleType:
     try:
-        if importlib.util.find_spec(name) is None:
-            raise UnknownStudy(f"no module '{name}'")
-    except (ImportError, ValueError) as error:  # no parent, or no name at all
-        raise UnknownStudy(f"no module '{name}': {error}") from error
-    try:
         with redirect_stdout(sys.stderr):
+            if importlib.util.find_spec(name) is None:
+                raise UnknownStudy(f"no module '{name}'")
             return importlib.import_module(name)
+    except UnknownStudy:
+        raise
     except Exception as error:
-        raise _broken(error, f"{name.replace('.', '/')}.py") from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}.")
+        if missing or (isinstance(error, ValueError) and not name.strip(".")):
+            raise UnknownStudy(f"no module '{name}': {error}") from error
+        raise _broken(error, name.replace(".", "/")) from error
 
 
 def _broken(error: Exception, where: str) -> BadDefinition:
     """Say file, line and message of an error in a user's file, in one line."""
     if isinstance(error, SyntaxError):
         return BadDefinition(f"{error.filename}, line {error.lineno}: {error.msg}")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(where)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of(frame.filename, where)]
     place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else where
     if isinstance(error, ValidationError):
         told = first_problem(error)
@@ -91,6 +93,13 @@ def _broken(error: Exception, where: str) -> BadDefinition:
     else:
         told = f"{type(error).__name__}: {error}{_nearest_scales(error)}".splitlines()[0]
     return BadDefinition(f"{place}: {told}")
+
+
+def _is_of(filename: str, where: str) -> bool:
+    """Say whether a file is the one at that path, or of that module or of a package above it."""
+    packages = [Path(where), *Path(where).parents]
+    modules = [str(p) + end for p in packages if p.name for end in (".py", "/__init__.py")]
+    return filename.endswith((where, *modules)) and "importlib" not in filename
 
 
 def _nearest_scales(error: Exception) -> str:

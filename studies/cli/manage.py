@@ -19,12 +19,16 @@ def delete(
     Example: caviar delete digits-random
     """
     from storage.definitions import delete_study, load_study
-    from studies.manager import progress
+    from storage.errors import StudyInUse
+    from studies.manager import free_dead_workers, progress
 
     with database(database_url) as engine:
         record = load_study(engine, study)
+        free_dead_workers(engine, record)
         now = progress(engine, record)
-        if not now.leased and not yes and not typer.confirm(f"Delete '{study}' with {now.done} finished trials?"):
+        if now.leased:
+            raise StudyInUse(f"{now.leased} trial(s) of '{study}' are being trained; stop the workers (Ctrl-C) first")
+        if not yes and not typer.confirm(f"Delete '{study}' with {now.done} finished trials?"):
             out().print("nothing was deleted")
             return
         delete_study(engine, record)

@@ -181,12 +181,13 @@ def _conclude(
         return 1
     print_winner(facts)
     run_ = f"caviar run {selector} --budget {definition.budget}"
-    tell(
-        f"\nnext: caviar trials {record.name}  (every trial)\n"
-        f"      {run_} --strategy random --name {record.name}-random  (was the search worth it?)\n"
-        f"      {run_} --seed {definition.seed + 1} --name {record.name}-2  (does it hold?)",
-        style="dim",
-    )
+    lines = [f"caviar trials {record.name}  (every trial)"]
+    if definition.strategy != "random":
+        other = f"--strategy random --seed {definition.seed} --name {record.name}-random"
+        lines.append(f"{run_} {other}  (was the search worth it?)")
+    again = f"--strategy {definition.strategy} --seed {definition.seed + 1} --name {record.name}-2"
+    lines.append(f"{run_} {again}  (does it hold?)")
+    tell("\nnext: " + "\n      ".join(lines), style="dim", markup=False)
     return 0
 
 

@@ -106,6 +106,43 @@ def test_a_study_file_without_a_study(url: str, refused: Callable[..., str], tmp
     assert f"{tmp_path / 'raises.py'}, line 3: JSONDecodeError" in refused("run", str(tmp_path / "raises.py"))
 
 
+def test_a_broken_module_says_file_and_line(
+    url: str,
+    refused: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_package").mkdir()
+    (tmp_path / "broken_package" / "__init__.py").write_text("print('hello')\n1 / 0\n")
+    (tmp_path / "broken_package" / "st.py").write_text("")
+    assert run(["plan", "broken_package.st:STUDY", "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"{tmp_path}/broken_package/__init__.py, line 2: ZeroDivisionError" in said.err
+    (tmp_path / "good_package").mkdir()
+    (tmp_path / "good_package" / "__init__.py").touch()
+    (tmp_path / "good_package" / "st.py").write_text("import json\njson.loads('{')\n")
+    assert f"{tmp_path}/good_package/st.py, line 2: JSONDecodeError" in refused("plan", "good_package.st:STUDY")
+    assert "no module 'good_package.nothing'" in refused("plan", "good_package.nothing:STUDY")
+    assert "no module '.foo'" in refused("plan", ".foo:STUDY")
+
+
+def test_a_role_without_rights_is_one_line(
+    url: str, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(_url(url))
+    with engine.begin() as connection:
+        connection.execute(text("DROP ROLE IF EXISTS weak"))
+        connection.execute(text("CREATE ROLE weak LOGIN"))
+    engine.dispose()
+    weak = _url(url).set(username="weak").render_as_string(hide_password=False)
+    for command in (["db", "current"], ["ls"], ["run", "digits"]):
+        monkeypatch.setenv("CAVIAR_DATABASE_URL", weak)
+        assert "refuses: permission denied" in refused(*command)
+
+
 def test_a_budget_below_the_number_of_tiers(url: str, refused: Callable[..., str]) -> None:
     assert "a budget of 2 is too small for 3 tiers" in refused("run", "digits", "--budget", "2")
     assert "a budget of 2 is too small for 3 tiers" in refused("plan", "digits", "--budget", "2")

@@ -228,6 +228,25 @@ def test_the_embedded_server_needs_no_configuration(caviar: list[str], tmp_path:
 
 
 @pytest.mark.slow
+def test_a_server_that_dies_in_the_middle_is_one_line_and_the_next_run_goes_on(
+    caviar: list[str], tmp_path: Path
+) -> None:
+    own = Caviar(caviar, None, tmp_path)
+    study = own.study(**INDEPENDENT)
+    server = make_engine(URL.create("postgresql+psycopg2", "postgres", port=5432, database="postgres",
+                                    query={"host": str(tmp_path / "home" / "postgres" / "socket")}))  # fmt: skip
+    process = own.start("run", study, "--workers", "2")
+    until(lambda: rows(server, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= 3)
+    server.dispose()
+    os.kill(int((tmp_path / "home" / "postgres" / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode in (1, 2), said  # a worker may notice first
+    assert "Traceback" not in said
+    assert "does not answer any more" in said.splitlines()[-1]
+    assert "mine is complete: 40 trials" in own.run("run", study, "--workers", "2")
+
+
+@pytest.mark.slow
 def test_a_study_that_pauses_says_why_and_goes_on_when_it_is_mended(empty_caviar: Caviar, engine_of: Engine) -> None:
     model = empty_caviar.folder / "my_model.py"
     body = "from torch import nn\n\nclass Net(nn.Module):\n"

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from models.data import Data, load
 from storage.ledger import Ledger, register_worker
+from storage.processes import machine_id
 from storage.records import StudyRecord, WorkerRecord
 from studies import host
 from studies.definition import Study
@@ -35,7 +36,7 @@ def register(engine: Engine, **fields: Any) -> tuple[StudyRecord, Study]:
 
 
 def register_process(engine: Engine, record: StudyRecord, pid: int = 1, machine: str | None = None) -> WorkerRecord:
-    process = WorkerRecord(uuid4(), "test", machine or host.machine_id(), pid, "cpu", host.package_versions())
+    process = WorkerRecord(uuid4(), "test", machine or machine_id(), pid, "cpu", host.package_versions())
     register_worker(engine, record.study_id, process)
     return process
 

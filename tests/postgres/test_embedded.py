@@ -126,6 +126,13 @@ def test_a_container_with_its_own_process_ids_uses_the_same_server(home: Path) -
     assert log.read_text().count("starting PostgreSQL") == 1
 
 
+def test_a_server_of_another_container_is_left_running(home: Path) -> None:
+    with serve(home, print):
+        pid = server_pid(home)
+        (home / "postgres" / "machine").write_text("another boot/1")
+    assert server_pid(home) == pid  # whatever has this number here, it is not to be signalled
+
+
 def test_a_half_made_data_folder_is_made_anew(home: Path) -> None:
     (home / "postgres" / f"data.{os.getpid()}").mkdir(parents=True)
     (home / "postgres" / f"data.{os.getpid()}" / "PG_VERSION").write_text("18")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
+from torch import nn
 
 from studies.assembly import check
 from studies.definition import change, differences, from_body, to_body
@@ -79,6 +81,20 @@ def test_a_bad_definition_says_what_is_wrong(fields: dict[str, Any], message: st
 def test_hyperparameters_are_checked_against_the_model(tiers: Any, fixed: Any, message: str) -> None:
     with pytest.raises(BadDefinition, match=message):
         check(small_study(tiers=tiers, fixed=fixed))
+
+
+class AsksATensor(nn.Module):
+    """Reads numbers from a tensor while it is made, as stochastic depth does; and prints."""
+
+    def __init__(self, sample: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        print("made with", [x.item() for x in torch.linspace(0, 1, 3)])
+        self.out = nn.Linear(64, classes)
+
+
+def test_a_model_may_read_tensors_and_print_while_it_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    check(small_study(model=f"{__name__}:AsksATensor", tiers=TIERS[:1]))
+    assert capsys.readouterr().out == ""
 
 
 def test_what_one_of_the_searched_optimizers_needs_may_be_searched_too() -> None:
