@@ -74,8 +74,8 @@ def _load_module(name: str) -> ModuleType:
     except UnknownStudy:
         raise
     except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}.")
-        if missing or (isinstance(error, ValueError) and not name.strip(".")):
+        missing = isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}.")
+        if missing or not name or name.startswith("."):
             raise UnknownStudy(f"no module '{name}': {error}") from error
         raise _broken(error, name.replace(".", "/")) from error
 
