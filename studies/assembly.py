@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from models.data import Data
 
+# Of each worker on a CPU: a curve is then the same bit for bit however many workers and cores there are, and workers
+# that share a machine don't wait for one another at every step. More cores are for more workers.
+THREADS = 1
 _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "adam"}
 
 

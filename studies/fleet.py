@@ -40,7 +40,6 @@ class Order:
     settings: Settings
     study: str
     data_dir: Path
-    threads: int
     lease_seconds: float = 60.0
 
 
@@ -191,11 +190,12 @@ def _run_worker(order: Order, stop: Stop) -> None:
     from storage.processes import machine_id
     from storage.records import WorkerRecord
     from studies import host
+    from studies.assembly import THREADS
     from studies.manager import definition_of
     from studies.worker import Worker
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
-    torch.set_num_threads(order.threads)
+    torch.set_num_threads(THREADS)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with open_database(order.settings) as engine:
         record = load_study(engine, order.study)

@@ -75,8 +75,10 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
 
     from models.data import load, load_test
     from models.training import evaluate
+    from studies.assembly import THREADS
     from studies.resumption import load_checkpoint, resume
 
+    torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
     store = CheckpointStore(engine, record.study_id)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = study.values(best.parameters)

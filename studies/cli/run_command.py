@@ -56,7 +56,6 @@ def run(
     from studies.manager import open_study, progress
     from studies.signals import Stop
 
-    threads = max(1, _cpus() // workers)
     given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed}
     again = " ".join(
         ["caviar run", study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
@@ -75,7 +74,7 @@ def run(
                 engine,
                 record,
                 definition,
-                Order(read_settings(database_url), record.name, folder, threads),
+                Order(read_settings(database_url), record.name, folder),
                 workers,
                 stop,
             )
@@ -127,8 +126,10 @@ def _train(engine: Engine, record: StudyRecord, definition: Study, order: Order,
 
     tell(
         f"{record.name}: {definition.budget} trials of {definition.model} on {definition.data}, "
-        f"{definition.strategy}, seed {definition.seed}; {workers} worker(s) of {order.threads} thread(s)",
+        f"{definition.strategy}, seed {definition.seed}; {workers} worker(s)",
     )
+    if workers < _cores():
+        say(f"this machine has {_cores()} cores, of which a worker uses one: --workers {_cores()} uses them all")
     freed = free_dead_workers(engine, record)
     if freed:
         say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
@@ -191,5 +192,5 @@ def _conclude(
     return 0
 
 
-def _cpus() -> int:
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

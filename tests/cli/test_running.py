@@ -21,6 +21,7 @@ from storage.definitions import load_study
 from storage.engine import make_engine
 from storage.events import read_events
 from storage.status import read_curve, read_trials
+from studies.assembly import THREADS
 from studies.cli import run as run_here
 from tests.postgres.fleet_for_tests import register, worker
 
@@ -100,11 +101,8 @@ def count_everything(engine: Engine, budget: int = 40, epochs: int = 2) -> list[
 
 @pytest.fixture
 def undisturbed(engine: Engine) -> list[list[tuple[float, ...]]]:
-    """The curves of `INDEPENDENT`, trained in this process by one worker that nothing happens to.
-
-    With as many threads as each of the command's two workers has: curves are the same bit for bit only then.
-    """
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+    """The curves of `INDEPENDENT`, trained in this process by one worker that nothing happens to."""
+    torch.set_num_threads(THREADS)
     record, study = register(engine, name="mine", budget=40, **INDEPENDENT)
     worker(engine, record, study).run()
     return count_everything(engine, epochs=INDEPENDENT["epochs"])

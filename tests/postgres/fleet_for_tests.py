@@ -14,13 +14,14 @@ from storage.ledger import Ledger, register_worker
 from storage.processes import machine_id
 from storage.records import StudyRecord, WorkerRecord
 from studies import host
+from studies.assembly import THREADS
 from studies.definition import Study
 from studies.manager import open_study
 from studies.signals import Stop
 from studies.worker import Worker
 from tests.studies_for_tests import small_study
 
-torch.set_num_threads(1)
+torch.set_num_threads(THREADS)
 _DATA: list[Data] = []
 
 
