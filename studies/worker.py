@@ -66,7 +66,6 @@ class Worker:
         self._study = study
         self._record = record
         self._data = data
-        self._device = data.training.y.device
         self._stop = stop
         self._ledger = Ledger(engine, study_record.study_id, record.worker_id, lease_seconds)
         self._log = TrialLog(engine, study_record.optuna_study_id, lease_seconds)

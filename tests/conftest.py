@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,9 +27,12 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    """The address of a PostgreSQL that is as fast as one that may lose data."""
-    with serve(tmp_path_factory.mktemp("home"), print) as url:
+def server() -> Iterator[URL]:
+    """The address of a PostgreSQL that is as fast as one that may lose data.
+
+    Not under pytest's own temporary folder, which the next session closes to the account that root's server runs as.
+    """
+    with tempfile.TemporaryDirectory(prefix="caviar-tests-") as home, serve(Path(home), print) as url:
         _execute(url, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off",
                  "SELECT pg_reload_conf()", "CREATE DATABASE template_caviar")  # fmt: skip
         engine = make_engine(url.set(database="template_caviar"))
