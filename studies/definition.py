@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from studies.errors import BadDefinition
 from studies.scale import Value, first_problem
 from studies.space import Scale
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 Strategy = Literal["tiered", "classic", "random", "grid", "tpe", "gp"]
 
@@ -85,6 +88,14 @@ class Study(BaseModel):
     def scales(self) -> dict[str, Scale]:
         """Return the scale of each hyperparameter, by priority."""
         return {name: scale for name, _, scale in self.hyperparameters()}
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return Optuna's distribution of each hyperparameter, under the name that Optuna keeps it by."""
+        return {scale.stored_name(name): scale.distribution() for name, scale in self.scales().items()}
+
+    def trained(self, stored: Mapping[str, Any]) -> dict[str, Value]:
+        """Return hyperparameters as a network gets them, from those that Optuna keeps."""
+        return {name: scale.from_stored(stored[scale.stored_name(name)]) for name, scale in self.scales().items()}
 
     def values(self, internal: Mapping[str, float]) -> dict[str, Value]:
         """Return hyperparameters as a network gets them, from numbers as Optuna's tables hold them."""

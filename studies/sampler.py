@@ -62,7 +62,7 @@ class TieredSampler(BaseSampler):
         self._slots = plan(study)
         self._scales = study.scales()
         self._tiers = {name: tier for name, tier, _ in study.hyperparameters()}
-        self._distributions = {s.stored_name(n): s.distribution() for n, s in self._scales.items()}
+        self._distributions = study.distributions()
 
     def infer_relative_search_space(
         self,
@@ -150,7 +150,7 @@ def observations(study: Study, trials: Sequence[FrozenTrial]) -> list[Observatio
     for trial in trials:
         if not trial.state.is_finished() or any(s.stored_name(n) not in trial.params for n, s in scales.items()):
             continue
-        values = {n: s.from_stored(trial.params[s.stored_name(n)]) for n, s in scales.items()}
+        values = study.trained(trial.params)
         value = trial.value
         if value is None and trial.intermediate_values:
             value = trial.intermediate_values[max(trial.intermediate_values)]

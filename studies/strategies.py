@@ -40,7 +40,7 @@ def propose(study: Study, slot: Slot, view: optuna.Study, trial: FrozenTrial) ->
             if stored not in chosen:
                 chosen[stored] = sampler.sample_independent(view, trial, stored, scale.distribution())
     # As it will be trained: a decay anywhere below its lowest is 0, and stored as such.
-    values = {name: scale.from_stored(chosen[scale.stored_name(name)]) for name, scale in scales.items()}
+    values = study.trained(chosen)
     return {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in scales.items()}
 
 
@@ -62,7 +62,7 @@ def _gaussian_process(study: Study, number: int, view: optuna.Study) -> dict[str
     losses = {t.number: sign * (t.value or 0.0) for t in trials if t.state == TrialState.COMPLETE}
     copy = copy_of(trials, losses, but=number)
     copy.sampler = GPSampler(seed=derive(study.seed, "sampler", number) % 2**32, warn_independent_sampling=False)
-    return copy.ask({scale.stored_name(name): scale.distribution() for name, scale in study.scales().items()}).params
+    return copy.ask(study.distributions()).params
 
 
 def _grid_point(study: Study, number: int) -> dict[str, Any]:

@@ -98,9 +98,7 @@ class Worker:
         slot = Slot(lease.slot.number, lease.slot.tier, lease.slot.phase, lease.slot.free)
         self._history.notes.clear()
         stored = propose(self._study, slot, self._history.study(), _running(slot.number, -1, {}, {}, {}))
-        scales = self._study.scales()
-        distributions = {s.stored_name(n): s.distribution() for n, s in scales.items()}
-        values = {n: s.from_stored(stored[s.stored_name(n)]) for n, s in scales.items()}
+        distributions, values = self._study.distributions(), self._study.trained(stored)
         trial_id = self._log.begin(
             lease,
             {n: (d.to_internal_repr(stored[n]), distribution_to_json(d)) for n, d in distributions.items()},
@@ -116,7 +114,7 @@ class Worker:
 
     def _train(self, lease: Lease, trial: FrozenTrial, renewal: Renewal) -> None:
         """Train a trial to its end, or until the worker is asked to stop."""
-        values = {n: s.from_stored(trial.params[s.stored_name(n)]) for n, s in self._study.scales().items()}
+        values = self._study.trained(trial.params)
         kept = Kept() if lease.trial_id is None else load_checkpoint(self._checkpoints, lease.slot.number)
         saved = time.monotonic()
         try:
