@@ -86,7 +86,8 @@ class EpochRecord:
 class TrialRecord:
     """A slot with its trial in Optuna, whose fields are None or empty until the trial begins.
 
-    `parameters` are as stored in Optuna. `state` is Optuna's, in lower case, or `open`.
+    `parameters` are as stored in Optuna. `state` is Optuna's, in lower case, or `open`. `violated` is
+    the constraint that the trial violates: `diverged`, `out_of_memory`, or None.
     """
 
     slot: SlotRecord
@@ -95,7 +96,7 @@ class TrialRecord:
     parameters: Mapping[str, float]
     epoch: int
     attempts: int
-    infeasible: bool
+    violated: str | None
     attributes: Mapping[str, Any]
     seconds: float
     host: str | None

@@ -28,8 +28,8 @@ _TRIALS = """
              WHERE p.trial_id = s.trial_id) AS parameters,
            (SELECT json_object_agg(a.key, a.value_json) FROM public.trial_user_attributes a
              WHERE a.trial_id = s.trial_id) AS attributes,
-           EXISTS (SELECT FROM public.trial_system_attributes a
-             WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') AS infeasible,
+           (SELECT min(split_part(a.key, ':', 2)) FROM public.trial_system_attributes a
+             WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') AS violated,
            coalesce((SELECT sum(e.seconds) FROM caviar.epoch e
              WHERE e.study_id = s.study_id AND e.slot = s.number), 0) AS seconds
     FROM caviar.slot s
@@ -179,7 +179,7 @@ def _trial(row: Any) -> TrialRecord:
         parameters=row.parameters or {},
         epoch=row.epoch,
         attempts=row.attempts,
-        infeasible=row.infeasible,
+        violated=row.violated,
         attributes={key: json.loads(value) for key, value in (row.attributes or {}).items()},
         seconds=row.seconds,
         host=row.host,

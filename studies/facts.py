@@ -85,7 +85,7 @@ def trial_facts(study: Study, trials: Sequence[TrialRecord]) -> list[dict[str, A
             "phase": t.slot.phase,
             "state": t.state,
             "value": t.value,
-            "diverged": t.infeasible,
+            "violated": t.violated,
             "epochs": t.epoch,
             "seconds": round(t.seconds, 3),
             "attempts": t.attempts,

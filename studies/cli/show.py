@@ -229,7 +229,7 @@ def _trials_table(facts: list[dict[str, Any]], *, wide: bool) -> Table:
     for t in facts:
         values = t["hyperparameters"]
         told = [number(values.get(name)) for name in names] if wide else [settings_line(values)]
-        table.add_row(str(t["trial"]), f"{t['tier']} {t['phase']}", "diverged" if t["diverged"] else t["state"],
+        table.add_row(str(t["trial"]), f"{t['tier']} {t['phase']}", (t["violated"] or t["state"]).replace("_", " "),
                       number(t["value"]), str(t["epochs"]), *told)  # fmt: skip
     return table
 

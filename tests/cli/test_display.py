@@ -14,7 +14,7 @@ from tests.studies_for_tests import small_study
 
 PARAMETERS = {"learning_rate": 0.03, "one_minus_momentum": 0.01, "hidden_units": 70, "log2_batch_size": 8, "layers": 3,
               "decay_or_floor": 1e-4}  # fmt: skip
-BEST = TrialRecord(SlotRecord(4, 2, "coarse", ()), "complete", 0.9731, PARAMETERS, 2, 1, False, {}, 0.1, "host")
+BEST = TrialRecord(SlotRecord(4, 2, "coarse", ()), "complete", 0.9731, PARAMETERS, 2, 1, None, {}, 0.1, "host")
 NOW = Progress(
     control="run", budget=8, open=1, leased=2, complete=4, pruned=1, failed=0, diverged=0, epochs_trained=11, workers=2,
     phases=(PhaseCount(1, "default", 1, 1, 0.9), PhaseCount(2, "coarse", 7, 4, 0.97)),

@@ -137,7 +137,7 @@ def test_a_diverged_trial_is_information(engine: Engine) -> None:
     worker(engine, record, study).run()
     diverged = read_trials(engine, record.study_id)[1]
     others = [t.value for t in read_trials(engine, record.study_id) if t is not diverged and t.slot.number != 1]
-    assert (diverged.state, diverged.infeasible, diverged.epoch) == ("complete", True, 1)
+    assert (diverged.state, diverged.violated, diverged.epoch) == ("complete", "diverged", 1)
     assert diverged.attributes["why it stopped"] == "diverged at epoch 1: the loss is not finite"
     assert diverged.value is not None
     assert diverged.value <= min(v for v in others if v is not None)
@@ -192,7 +192,7 @@ def test_out_of_memory_is_tried_once_more_and_then_spent(engine: Engine) -> None
     worker(engine, record, study).run()
     trials = read_trials(engine, record.study_id)
     assert [t.state for t in trials] == ["complete"] * 4
-    assert (trials[1].attempts, trials[1].infeasible) == (2, True)
+    assert (trials[1].attempts, trials[1].violated) == (2, "out_of_memory")
     assert loaded(engine).trials[1].constraints == {"out_of_memory": 1.0}
 
 
@@ -254,7 +254,7 @@ def test_an_interrupted_trial_has_its_second_try_at_memory_too(engine: Engine) -
     assert lease is not None
     who._ledger.release(lease)  # an attempt that was not one at memory
     who.run()
-    assert [t.infeasible for t in read_trials(engine, record.study_id)] == [False, False]
+    assert [t.violated for t in read_trials(engine, record.study_id)] == [None, None]
     assert len(read_events(engine, record.study_id, "out of memory")) == 1
 
 
