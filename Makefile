@@ -13,11 +13,12 @@ run: .venv/installed ## run the study `digits` with 2 workers, or go on with it
 test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the tests start themselves
 	$(BIN)/python -m pytest
 
-check: .venv/installed-dev ## formatting, lint, types and the import contracts
+check: .venv/installed-dev ## formatting, lint, types, the import contracts and docker-compose.yml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 format: .venv/installed-dev ## put the code into the house style
 	$(BIN)/ruff check --fix .

@@ -94,6 +94,17 @@ def fetch(name: str, data_dir: Path) -> bool:
     return True
 
 
+def files(name: str, data_dir: Path) -> list[Path]:
+    """Return the files of a data set on this machine.
+
+    Raises:
+        UnknownData: there is no data set of that name.
+        DataUnavailable: it is not in `data_dir`.
+    """
+    check_available(name, data_dir)
+    return _reader(name).paths(data_dir)
+
+
 def shape(name: str) -> tuple[tuple[int, ...], int]:
     """Return the shape of one example and the number of classes, without loading anything.
 
@@ -129,8 +140,11 @@ class _Torchvision:
     validation: int = 10_000
     classes: int = 10
 
+    def paths(self, data_dir: Path) -> list[Path]:
+        return [data_dir / self.folder / file for file in self.files]
+
     def is_in(self, data_dir: Path) -> bool:
-        return all((data_dir / self.folder / file).is_file() for file in self.files)
+        return all(path.is_file() for path in self.paths(data_dir))
 
     def download(self, name: str, data_dir: Path) -> None:
         """Download beside the place and move there: what a broken download leaves is never taken for the data."""
@@ -179,6 +193,11 @@ class _Digits:
 
     sample = (1, 8, 8)
     classes = 10
+
+    def paths(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
+        import sklearn.datasets
+
+        return [Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"]
 
     def read(self, data_dir: Path) -> _Raw:  # noqa: ARG002
         from sklearn.datasets import load_digits

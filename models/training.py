@@ -35,6 +35,14 @@ class EpochResult:
     seconds: float
 
 
+class Interrupted(Exception):
+    """An epoch was left in its middle; the training is of no further use."""
+
+
+def _never() -> bool:
+    return False
+
+
 class Training:
     """A network being trained on a data set.
 
@@ -67,12 +75,19 @@ class Training:
         if state is not None:
             self._restore(state)
 
-    def epochs(self, last: int) -> Iterator[EpochResult]:
-        """Train up to and including epoch `last`, yielding after every epoch; 1 is the first."""
+    def epochs(self, last: int, leave: Callable[[], bool] = _never) -> Iterator[EpochResult]:
+        """Train up to and including epoch `last`, yielding after every epoch; 1 is the first.
+
+        Args:
+            leave: asked before each batch whether to leave the epoch in its middle.
+
+        Raises:
+            Interrupted: `leave` said so.
+        """
         while self.epoch < last:
             started = time.perf_counter()
             rate = learning_rate(self._settings, self.epoch)
-            training_loss = self._train_epoch(rate)
+            training_loss = self._train_epoch(rate, leave)
             validation_loss, accuracy = evaluate(self.model, self._data.validation)
             self.epoch += 1
             yield EpochResult(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
@@ -90,7 +105,7 @@ class Training:
             reason = str(error).splitlines()[0]
             raise BadCheckpoint(f"the checkpoint does not fit this network: {reason}") from error
 
-    def _train_epoch(self, rate: float) -> float:
+    def _train_epoch(self, rate: float, leave: Callable[[], bool]) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         x, y = self._data.training.x, self._data.training.y
@@ -100,6 +115,8 @@ class Training:
         total = torch.zeros((), dtype=torch.float64, device=y.device)
         self.model.train()
         for batch in split(order, self._settings.batch_size):
+            if leave():
+                raise Interrupted
             loss = cross_entropy(self.model(x[batch]), y[batch])
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

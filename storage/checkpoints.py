@@ -1,26 +1,71 @@
-"""The last state of an unfinished trial, so that any machine can go on with it; and the winner's weights."""
+"""The last state of an unfinished trial, so that any machine can go on with it; and the winner's weights.
+
+States are kept in the database, or, where there is a place for them, in files that all machines reach: those are
+written before the transaction that names them, and removed after the one that names them no more, so that the
+database never names a file that is not there. What a killed worker leaves of them, `caviar doctor --fix` removes.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.errors import DamagedCheckpoint
+from storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, CheckpointNotWritten, DamagedCheckpoint
+from storage.files import CheckpointFiles, read_file, remove_file
 from storage.ledger import fence
-from storage.records import Lease
+from storage.records import Lease, StudyRecord
 from storage.tables import checkpoint, slot
+
+LIMIT = 64 * 2**20  # bytes of a state in the database
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A state that is about to become its trial's checkpoint: its bytes, or the address of the file that has them."""
+
+    epoch: int
+    digest: str
+    state: bytes | None = None
+    address: str | None = None
 
 
 class CheckpointStore:
-    """Keeps at most one checkpoint for each trial of one study."""
+    """Keeps at most one checkpoint for each trial of one study.
 
-    def __init__(self, engine: Engine, study_id: int) -> None:
+    Args:
+        files: where large states go; None keeps all of them in the database.
+    """
+
+    def __init__(self, engine: Engine, record: StudyRecord, files: CheckpointFiles | None = None) -> None:
         self._engine = engine
-        self._study_id = study_id
+        self._study_id = record.study_id
+        self._label = record.label
+        self._files = files
+        self._addresses: dict[int, str] = {}  # by slot, the files that this process wrote or read
 
-    def save(self, lease: Lease, epoch: int, state: bytes, *, release: bool = False) -> None:
+    def stage(self, lease: Lease, epoch: int, state: bytes) -> Staged:
+        """Make a state ready to be named by the database.
+
+        Raises:
+            CheckpointNotWritten: it is too large for the database, or its file cannot be written.
+        """
+        digest = hashlib.sha256(state).hexdigest()
+        if self._files is not None:
+            # Of this lease alone: a worker that lost its lease must not replace the file of the one that has it.
+            key = f"{self._label}/{lease.slot.number}-{epoch}-{lease.token.hex[:12]}"
+            return Staged(epoch, digest, address=self._files.write(key, state))
+        if len(state) > LIMIT:
+            raise CheckpointNotWritten(
+                f"a checkpoint of {len(state) / 2**20:.0f} MB is too large for the database (at most "
+                f"{LIMIT // 2**20} MB); name a place that all machines reach: CAVIAR_CHECKPOINTS=file:///shared/folder"
+            )
+        return Staged(epoch, digest, state=state)
+
+    def save(self, lease: Lease, staged: Staged, *, release: bool = False) -> None:
         """Replace the trial's checkpoint; with `release`, give the slot back in the same transaction.
 
         Raises:
@@ -31,39 +76,64 @@ class CheckpointStore:
                 fence(connection, lease, state="open", token=None, expires_at=None)
             else:
                 fence(connection, lease, token=lease.token)
-            put_checkpoint(connection, lease, epoch, state)
+            put_checkpoint(connection, lease, staged)
+        self.tidy(lease.slot.number, staged)
 
     def load(self, slot_number: int) -> bytes | None:
         """Return the trial's checkpoint; None where there is none.
 
         Raises:
-            DamagedCheckpoint: its bytes do not match its digest.
+            DamagedCheckpoint: its bytes do not match its digest, or its file is gone.
+            CheckpointUnreachable: its file may be there, but not for this machine, or not now.
         """
-        query = select(checkpoint.c.state, checkpoint.c.digest).where(
+        query = select(checkpoint.c.state, checkpoint.c.address, checkpoint.c.digest).where(
             checkpoint.c.study_id == self._study_id, checkpoint.c.slot == slot_number
         )
         with self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        if hashlib.sha256(row.state).hexdigest() != row.digest:
+        if row.address is not None:
+            self._addresses[slot_number] = row.address
+        state = bytes(row.state) if row.address is None else read_file(row.address)
+        if hashlib.sha256(state).hexdigest() != row.digest:
             raise DamagedCheckpoint(f"the checkpoint of trial {slot_number} does not match its digest")
-        return bytes(row.state)
+        return state
+
+    def tidy(self, slot_number: int, kept: Staged | None) -> None:
+        """Remove the file that was the trial's checkpoint before `kept`, once that is committed."""
+        before = self._addresses.pop(slot_number, None)
+        if kept is not None and kept.address is not None:
+            self._addresses[slot_number] = kept.address
+        if before is not None and (kept is None or before != kept.address):
+            _remove(before)
 
     def keep_only(self, slot_number: int) -> None:
         """Remove the checkpoints of all finished trials but one."""
         done = select(slot.c.number).where(
             slot.c.study_id == self._study_id, slot.c.state == "done", slot.c.number != slot_number
         )
+        statement = (
+            delete(checkpoint)
+            .where(checkpoint.c.study_id == self._study_id, checkpoint.c.slot.in_(done))
+            .returning(checkpoint.c.address)
+        )
         with self._engine.begin() as connection:
-            connection.execute(
-                delete(checkpoint).where(checkpoint.c.study_id == self._study_id, checkpoint.c.slot.in_(done))
-            )
+            addresses = connection.scalars(statement).all()
+        for address in addresses:
+            if address is not None:
+                _remove(address)
 
 
-def put_checkpoint(connection: Connection, lease: Lease, epoch: int, state: bytes) -> None:
+def _remove(address: str) -> None:
+    """Remove a file that the database names no more. One that stays costs room, and is found by `caviar doctor`."""
+    with suppress(CheckpointNotRemoved, BadCheckpointsAddress):
+        remove_file(address)
+
+
+def put_checkpoint(connection: Connection, lease: Lease, staged: Staged) -> None:
     """Replace the trial's checkpoint, in a transaction that has shown the lease."""
-    row = {"epoch": epoch, "digest": hashlib.sha256(state).hexdigest(), "state": state}
+    row = vars(staged)
     statement = insert(checkpoint).values(study_id=lease.study_id, slot=lease.slot.number, **row)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["study_id", "slot"], set_={**row, "saved_at": func.now()})

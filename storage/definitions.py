@@ -6,29 +6,36 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text
 
 from storage import optuna_tables as optuna
 from storage.errors import ForeignStudy, StudyInUse, StudyNotFound
 from storage.events import log_event
-from storage.records import SlotRecord, StudyRecord
+from storage.records import Provenance, SlotRecord, StudyRecord
 from storage.tables import definition, slot, study
 
 
 def find_study(engine: Engine, name: str) -> StudyRecord | None:
     """Return the study of that name with its current definition, or None."""
+    with engine.connect() as connection:
+        return _find(connection, name)
+
+
+def _find(connection: Connection, name: str) -> StudyRecord | None:
     query = (
-        select(study, definition.c.body, definition.c.packages)
+        select(study, definition)
         .join(definition, definition.c.study_id == study.c.study_id)
         .where(study.c.name == name)
         .order_by(definition.c.version.desc())
         .limit(1)
     )
-    with engine.connect() as connection:
-        row = connection.execute(query).one_or_none()
+    row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    return StudyRecord(row.study_id, row.optuna_study_id, row.name, row.control, row.body, row.packages, row.created_at)
+    return StudyRecord(
+        row.study_id, row.optuna_study_id, row.name, row.control, row.version, row.body,
+        Provenance(row.packages, row.code, row.data), row.created_at,
+    )  # fmt: skip
 
 
 def study_names(engine: Engine) -> list[str]:
@@ -59,7 +66,7 @@ def register_study(
     *,
     maximize: bool,
     body: Mapping[str, Any],
-    packages: Mapping[str, str],
+    provenance: Provenance,
     slots: Sequence[SlotRecord],
 ) -> StudyRecord:
     """Make the study, its Optuna study and all its slots in one transaction; if it is there, return it as it is.
@@ -88,29 +95,30 @@ def register_study(
             study_id = connection.scalar(
                 insert(study).values(name=name, optuna_study_id=optuna_id, control="run").returning(study.c.study_id)
             )
-            connection.execute(
-                insert(definition).values(study_id=study_id, version=1, body=dict(body), packages=dict(packages))
-            )
-            connection.execute(
-                insert(slot),
-                [
-                    {"study_id": study_id, "number": s.number, "tier": s.tier, "phase": s.phase,
-                     "free": list(s.free), "state": "open"}
-                    for s in slots
-                ],
-            )  # fmt: skip
+            add_version(connection, study_id, 1, body, provenance)
+            add_slots(connection, study_id, slots)
             log_event(connection, study_id, "created", budget=len(slots))
     return load_study(engine, name)
 
 
-def set_control(engine: Engine, study_id: int, control: str, **why: Any) -> None:
-    """Ask the workers of a study to `run` or to `pause`; an event is written where that is a change."""
-    with engine.begin() as connection:
-        changed = connection.execute(
-            update(study).where(study.c.study_id == study_id, study.c.control != control).values(control=control)
-        )
-        if changed.rowcount:
-            log_event(connection, study_id, "paused" if control == "pause" else "resumed", **why)
+def add_version(
+    connection: Connection,
+    study_id: int,
+    version: int,
+    body: Mapping[str, Any],
+    provenance: Provenance,
+    changes: Sequence[str] = (),
+) -> None:
+    """Write a version of a definition, and what changed against the one before."""
+    values = {"body": dict(body), "changes": list(changes), **vars(provenance)}
+    connection.execute(insert(definition).values(study_id=study_id, version=version, **values))
+
+
+def add_slots(connection: Connection, study_id: int, slots: Sequence[SlotRecord]) -> None:
+    """Append open slots to a study."""
+    rows = [{"study_id": study_id, "state": "open", **vars(s), "free": list(s.free)} for s in slots]
+    if rows:
+        connection.execute(insert(slot), rows)
 
 
 def delete_study(engine: Engine, record: StudyRecord) -> None:
@@ -119,14 +127,13 @@ def delete_study(engine: Engine, record: StudyRecord) -> None:
     Raises:
         StudyInUse: workers hold leases of its slots; nothing was deleted.
     """
-    theirs = optuna.studies.c.study_id == record.optuna_study_id
     trial_ids = select(optuna.trials.c.trial_id).where(optuna.trials.c.study_id == record.optuna_study_id)
     busy = select(func.count()).where(
         slot.c.study_id == record.study_id, slot.c.state == "leased", slot.c.expires_at >= func.now()
     )
     with engine.begin() as connection:
         # In the order in which a worker locks them when it begins a trial: the study's row, then its slots.
-        connection.execute(select(optuna.studies.c.study_id).where(theirs).with_for_update())
+        connection.execute(select(study.c.study_id).where(study.c.study_id == record.study_id).with_for_update())
         connection.execute(select(slot.c.number).where(slot.c.study_id == record.study_id).with_for_update())
         leased = connection.scalar(busy)
         if leased:

@@ -74,6 +74,18 @@ def serve(home: Path, notify: Callable[[str], None]) -> Iterator[URL]:
                 server.stop()
 
 
+def revive(home: Path, notify: Callable[[str], None]) -> None:
+    """Start the server again, if it died under those that use it.
+
+    Raises:
+        EmbeddedServerError: it cannot be started; the message says what to do.
+    """
+    root = home / "postgres"
+    with _open_lock(root / "gate.lock") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        _Server(root, notify).ensure_running()
+
+
 def _open_lock(path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import psycopg2
 from psycopg2.errors import InsufficientPrivilege
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import URL
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage import migrate
 from storage.embedded import serve
 from storage.errors import DatabaseRefused, DatabaseUnreachable
+from storage.outage import PATIENCE, Outage, is_busy
 from storage.settings import Settings
+
+_LIMITS = "-c statement_timeout=60s -c idle_in_transaction_session_timeout=30s"
 
 
 def make_engine(url: URL) -> Engine:
     """Make an engine of at most two connections, each checked before use.
 
-    The limits are libpq's (https://www.postgresql.org/docs/current/libpq-connect.html): a line that goes silent
-    is noticed after half a minute instead of never.
+    The limits on a silent line are libpq's (https://www.postgresql.org/docs/current/libpq-connect.html): it is noticed
+    after half a minute instead of never. Those on statements are the server's: a worker that is frozen in the middle
+    of a transaction holds nobody up for longer than that.
     """
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=1,
         max_overflow=1,
@@ -34,41 +42,71 @@ def make_engine(url: URL) -> Engine:
             "keepalives_interval": 5,  # seconds
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,  # milliseconds
+            "options": f"{url.query.get('options', '')} {_LIMITS}".strip(),
         },
     )
+    event.listen(engine, "do_connect", _without_options_through_a_pooler)
+    return engine
+
+
+def _without_options_through_a_pooler(
+    dialect: Dialect,
+    record: ConnectionPoolEntry,  # noqa: ARG001
+    arguments: list[Any],
+    parameters: dict[str, Any],
+) -> DBAPIConnection:
+    """Connect; PgBouncer, whose server connections are shared, takes no options, and has time-outs of its own."""
+    try:
+        return dialect.connect(*arguments, **parameters)
+    except psycopg2.OperationalError as error:
+        if "unsupported startup parameter" not in str(error):
+            raise
+        return dialect.connect(*arguments, **{**parameters, "options": ""})
 
 
 @contextmanager
 def open_database(
-    settings: Settings, notify: Callable[[str], None] | None = None, *, create: bool = True
+    settings: Settings,
+    notify: Callable[[str], None] | None = None,
+    *,
+    create: bool = True,
+    outage: Outage | None = None,
 ) -> Iterator[Engine]:
     """Open the database that `settings` name, starting the built-in server where they name none.
 
+    A server that is there and has no connection left, or is just starting, is waited for.
+
     Args:
+        notify: told, a line each, what a person would want to know about the server.
         create: make the tables where there are none, and check the schema's version; False leaves both to the
             caller.
-        notify: told, a line each, what a person would want to know about the built-in server.
+        outage: waits for a database that does not answer, too.
 
     Raises:
         DatabaseUnreachable: no connection could be made, or it was lost while the context lasted.
+        DatabaseAway: no connection could be made for longer than the patience.
         DatabaseRefused: the address has an option that libpq does not know, or the role lacks a right.
         EmbeddedServerError: the built-in server could not be made or started.
         SchemaMismatch: the database's schema is older or newer than this program.
     """
+    tell = notify or _say_nothing
     if settings.database_url is None:
-        with serve(settings.home, notify or _say_nothing) as url, _opened(url, create) as engine:
+        with serve(settings.home, tell) as url, _opened(url, tell, create, outage) as engine:
             yield engine
     else:
-        with _opened(settings.database_url, create) as engine:
+        with _opened(settings.database_url, tell, create, outage) as engine:
             yield engine
 
 
 @contextmanager
-def _opened(url: URL, create: bool) -> Iterator[Engine]:
+def _opened(url: URL, notify: Callable[[str], None], create: bool, outage: Outage | None) -> Iterator[Engine]:
     engine = make_engine(url)
     reached = False
     try:
-        engine.connect().close()
+        if outage is not None:
+            outage.insist(lambda: _connect(engine))
+        else:
+            _connect_when_free(engine, notify)
         reached = True
         if create:
             migrate.ensure_schema(engine)
@@ -82,6 +120,21 @@ def _opened(url: URL, create: bool) -> Iterator[Engine]:
         raise DatabaseRefused(_told(url, "refuses", error)) from error
     finally:
         engine.dispose()
+
+
+def _connect(engine: Engine) -> None:
+    engine.connect().close()
+
+
+def _connect_when_free(engine: Engine, notify: Callable[[str], None]) -> None:
+    """Connect, at once or not at all, unless the server only has no connection left or is starting."""
+    try:
+        _connect(engine)
+    except OperationalError as error:
+        if not is_busy(error):
+            raise
+        notify(f"{_told(engine.url, 'is busy', error)}; waiting for it, up to {PATIENCE / 60:.0f} min")
+        Outage(PATIENCE).insist(lambda: _connect(engine))
 
 
 def _say_nothing(line: str) -> None:

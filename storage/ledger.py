@@ -6,32 +6,68 @@ writes for a trial shows the token in the same transaction, so a worker that los
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Engine, Update, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, Update, text, update
 
 from storage.errors import LeaseLost
 from storage.events import log_event
-from storage.records import Lease, SlotRecord, Standing, WorkerRecord
-from storage.tables import slot, study, worker
+from storage.losses import reap
+from storage.records import Asked, Lease, SlotRecord, Standing
+from storage.tables import slot
 
-# The lowest open slot, or one whose lease expired. A slot that another worker is leasing or renewing at this very
-# moment is locked, and passed over.
+# The lowest open slot, for a worker that knows the current definition. A slot that another worker is leasing at this
+# very moment is locked, and passed over.
 _LEASE = text("""
     WITH next AS (
-        SELECT s.study_id, s.number, s.state, s.worker_id
+        SELECT s.study_id, s.number
         FROM caviar.slot s JOIN caviar.study USING (study_id)
-        WHERE s.study_id = :study AND control = 'run'
-          AND (s.state = 'open' OR (s.state = 'leased' AND s.expires_at < now()))
+        WHERE s.study_id = :study AND control = 'run' AND s.state = 'open'
+          AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
         ORDER BY s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
     )
     UPDATE caviar.slot s
     SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
         worker_id = :worker, attempts = s.attempts + 1
     FROM next WHERE s.study_id = next.study_id AND s.number = next.number
-    RETURNING s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch,
-              CASE WHEN next.state = 'leased' THEN next.worker_id END AS taken_from
+    RETURNING s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
+""")
+
+_HELD = text("""
+    SELECT number, tier, phase, free, attempts, trial_id, epoch FROM caviar.slot
+    WHERE study_id = :study AND token = :token
+""")
+
+_RENEW = text("""
+    WITH renewed AS (
+        UPDATE caviar.slot SET expires_at = now() + make_interval(secs => :seconds)
+        WHERE study_id = :study AND number = :slot AND token = :token
+        RETURNING study_id, kill
+    ), seen AS (
+        UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
+    )
+    SELECT study.control, study.at_once, renewed.kill FROM renewed JOIN caviar.study USING (study_id)
+""")
+
+# A lease that expired and was taken back while its worker could not reach the database, but was given to nobody.
+_RETAKE = text("""
+    UPDATE caviar.slot
+    SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
+        worker_id = :worker, losses = CASE WHEN state = 'open' THEN greatest(losses - 1, 0) ELSE losses END
+    WHERE study_id = :study AND number = :slot AND (token = :token OR (state = 'open' AND attempts = :attempts))
+    RETURNING epoch
+""")
+
+_STANDING = text("""
+    WITH seen AS (
+        UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
+    )
+    SELECT control,
+           (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study) AS version,
+           (SELECT count(*) FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'open') AS open,
+           (SELECT count(*) FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'leased') AS leased
+    FROM caviar.study WHERE study_id = :study
 """)
 
 
@@ -39,56 +75,56 @@ class Ledger:
     """One worker's view of one study's slots.
 
     Args:
+        version: of the definition that the worker knows; it leases nothing of another.
         lease_seconds: how long a lease lasts without being renewed.
     """
 
-    def __init__(self, engine: Engine, study_id: int, worker_id: UUID, lease_seconds: float) -> None:
+    def __init__(self, engine: Engine, study_id: int, version: int, worker_id: UUID, lease_seconds: float) -> None:
         self._engine = engine
         self._study_id = study_id
+        self._version = version
         self._worker_id = worker_id
+        self._token: UUID | None = None  # of a lease that was asked for, and not yet heard of
         self.lease_seconds = lease_seconds
 
     def lease(self) -> Lease | None:
-        """Lease the next slot; None where none is open, or the study is paused."""
-        token = uuid4()
-        with self._engine.begin() as connection:
-            row = connection.execute(
-                _LEASE,
-                {
-                    "study": self._study_id,
-                    "token": token,
-                    "seconds": self.lease_seconds,
-                    "worker": self._worker_id,
-                },
-            ).one_or_none()
-            if row is None:
-                return None
-            if row.taken_from is not None:
-                log_event(connection, self._study_id, "lease taken over", slot=row.number,
-                          worker_id=self._worker_id, lost_by=str(row.taken_from), epoch=row.epoch)  # fmt: skip
-        return Lease(
-            self._study_id,
-            SlotRecord(row.number, row.tier, row.phase, tuple(row.free)),
-            token,
-            row.attempts,
-            row.trial_id,
-            row.epoch,
-            row.taken_from,
-        )
+        """Take back what expired, and lease the next slot; None where none is open, or the study does not run.
 
-    def renew(self, lease: Lease) -> None:
-        """Extend the lease, and say that this worker is alive.
+        To be called again where it failed: it then returns the lease that it may have got without hearing of it.
+        """
+        if self._token is not None:
+            with self._engine.connect() as connection:
+                row = connection.execute(_HELD, {"study": self._study_id, "token": self._token}).one_or_none()
+            if row is not None:
+                return self._leased(row, self._token)
+        self._token = token = uuid4()
+        with self._engine.begin() as connection:
+            reap(connection, self._study_id)
+            row = connection.execute(_LEASE, {**self._who(), "version": self._version, "token": token}).one_or_none()
+        return self._leased(row, token)
+
+    def renew(self, lease: Lease) -> Asked:
+        """Extend the lease, and say that this worker is alive; return what it is asked for.
 
         Raises:
             LeaseLost: another worker has taken the slot over.
         """
         with self._engine.begin() as connection:
-            fence(
-                connection,
-                lease,
-                expires_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, self.lease_seconds),
-            )
-            connection.execute(update(worker).where(worker.c.worker_id == self._worker_id).values(last_seen=func.now()))
+            row = connection.execute(_RENEW, {**self._who(), **_key(lease)}).one_or_none()
+        if row is None:
+            raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
+        return Asked(*row)
+
+    def retake(self, lease: Lease) -> bool:
+        """Take a lease again that expired while the database was away; False where somebody else has the slot."""
+        with self._engine.begin() as connection:
+            row = connection.execute(_RETAKE, {**self._who(), **_key(lease), "attempts": lease.attempts}).one_or_none()
+            if row is not None:
+                log_event(
+                    connection, self._study_id, "lease taken again", slot=lease.slot.number,
+                    worker_id=self._worker_id, epoch=row.epoch,
+                )  # fmt: skip
+        return row is not None
 
     def release(self, lease: Lease) -> None:
         """Give the slot back unfinished: the next worker goes on with it. A lost lease is no error."""
@@ -96,64 +132,20 @@ class Ledger:
             connection.execute(_of(lease).values(state="open", token=None, expires_at=None))
 
     def standing(self) -> Standing:
-        """Say what is left to do, for a worker that got no lease."""
-        expired = slot.c.expires_at < func.now()
-        query = (
-            select(
-                study.c.control,
-                func.count().filter((slot.c.state == "open") | ((slot.c.state == "leased") & expired)),
-                func.count().filter((slot.c.state == "leased") & ~expired),
-            )
-            .join(slot, slot.c.study_id == study.c.study_id)
-            .where(study.c.study_id == self._study_id)
-            .group_by(study.c.control)
-        )
-        with self._engine.connect() as connection:
-            row = connection.execute(query).one_or_none()
-        return Standing(*row) if row is not None else Standing("pause", 0, 0)  # deleted meanwhile
+        """Say what is left to do, for a worker that got no lease, and that it is alive."""
+        with self._engine.begin() as connection:
+            row = connection.execute(_STANDING, self._who()).one_or_none()
+        return Standing(*row) if row is not None else Standing("stop", self._version, 0, 0)  # deleted meanwhile
 
+    def _who(self) -> dict[str, object]:
+        return {"study": self._study_id, "worker": self._worker_id, "seconds": self.lease_seconds}
 
-def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None:
-    """Write down a process that begins to work on a study."""
-    with engine.begin() as connection:
-        connection.execute(
-            insert(worker).values(
-                worker_id=record.worker_id,
-                study_id=study_id,
-                host=record.host,
-                machine=record.machine,
-                pid=record.pid,
-                device=record.device,
-                packages=dict(record.packages),
-            )
-        )
-
-
-def leases_on(engine: Engine, study_id: int, machine: str) -> set[int]:
-    """Return the process ids that hold leases of a study on that machine."""
-    query = (
-        select(worker.c.pid)
-        .join(slot, slot.c.worker_id == worker.c.worker_id)
-        .where(slot.c.study_id == study_id, slot.c.state == "leased", worker.c.machine == machine)
-    )
-    with engine.connect() as connection:
-        return set(connection.scalars(query))
-
-
-def release_dead(engine: Engine, study_id: int, machine: str, pids: Collection[int]) -> int:
-    """Open the slots that processes of that machine held, which are known to be dead; return how many."""
-    dead = select(worker.c.worker_id).where(worker.c.machine == machine, worker.c.pid.in_(pids))
-    freed = (
-        update(slot)
-        .where(slot.c.study_id == study_id, slot.c.state == "leased", slot.c.worker_id.in_(dead))
-        .values(state="open", token=None, expires_at=None)
-        .returning(slot.c.number, slot.c.epoch, slot.c.worker_id)
-    )
-    with engine.begin() as connection:
-        rows = connection.execute(freed).all()
-        for row in rows:
-            log_event(connection, study_id, "worker died", slot=row.number, worker_id=row.worker_id, epoch=row.epoch)
-    return len(rows)
+    def _leased(self, row: Row[Any] | None, token: UUID) -> Lease | None:
+        self._token = None
+        if row is None:
+            return None
+        what = SlotRecord(row.number, row.tier, row.phase, tuple(row.free))
+        return Lease(self._study_id, what, token, row.attempts, row.trial_id, row.epoch)
 
 
 def fence(connection: Connection, lease: Lease, **values: object) -> None:
@@ -164,6 +156,10 @@ def fence(connection: Connection, lease: Lease, **values: object) -> None:
     """
     if connection.execute(_of(lease).values(**values)).rowcount != 1:
         raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
+
+
+def _key(lease: Lease) -> dict[str, object]:
+    return {"slot": lease.slot.number, "token": lease.token}
 
 
 def _of(lease: Lease) -> Update:

@@ -82,6 +82,8 @@ def upgrade(engine: Engine) -> None:
         SchemaMismatch: the schema is newer than this program.
     """
     with engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))  # others may be at it, and tables may be large
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # while Optuna makes its own
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         state = schema_state(connection)
         if state is SchemaState.NEWER:
@@ -106,7 +108,8 @@ def _make_optuna_tables(engine: Engine, connection: Connection) -> None:
     # RDBStorage fills in {SCHEMA_VERSION} with str.format, so braces of a password are doubled.
     address = engine.url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     # A role whose name is that of a schema has it first in its search path; Optuna's tables belong into public.
-    options = {"pool_size": 1, "connect_args": {"options": "-c search_path=public"}}
+    # (Not by a search_path of the connection, which PgBouncer does not take.)
+    options = {"pool_size": 1, "execution_options": {"schema_translate_map": {None: "public"}}}
     storage = RDBStorage(address, engine_kwargs=options)
     storage.engine.dispose()
 

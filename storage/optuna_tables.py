@@ -7,10 +7,11 @@ with Optuna's own declarations.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Double, Enum, Integer, MetaData, String, Table, Text
+from sqlalchemy import Column, DateTime, Double, Enum, Integer, MetaData, String, Table, Text, func
 
 metadata = MetaData(schema="public")
 
+UTC_NOW = func.timezone("UTC", func.now())  # Optuna keeps UTC without a zone
 TRIAL_STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
 
 studies = Table(

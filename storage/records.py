@@ -10,16 +10,32 @@ from uuid import UUID
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """What the values of trials depend on besides their definition: versions by package, digests of code and data."""
+
+    packages: Mapping[str, str] = field(default_factory=dict)
+    code: str | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
 class StudyRecord:
-    """A study as it was registered. `control` is what workers are asked to do: `run` or `pause`."""
+    """A study with its current definition. `control` is what workers are asked to do: `run`, `pause` or `stop`."""
 
     study_id: int
     optuna_study_id: int
     name: str
     control: str
+    version: int
     body: Mapping[str, Any]
-    packages: Mapping[str, str]
+    provenance: Provenance
     created_at: datetime
+
+    @property
+    def label(self) -> str:
+        """A name for its files: when it was made tells it from one of the same name that was deleted, or is in another
+        database."""
+        return f"{self.name}-{self.created_at:%Y%m%d%H%M%S%f}"
 
 
 @dataclass(frozen=True)
@@ -45,11 +61,21 @@ class WorkerRecord:
 
 
 @dataclass(frozen=True)
+class DefinitionRecord:
+    """One version of a study's definition, and what changed against the version before."""
+
+    version: int
+    body: Mapping[str, Any]
+    provenance: Provenance
+    changes: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class Lease:
     """The right to work on one slot until it expires; `token` proves it with every write.
 
-    `trial_id` is Optuna's, and None until the trial's values are chosen. `taken_from` is the worker whose lease
-    expired on this slot.
+    `trial_id` is Optuna's, and None until the trial's values are chosen; `epoch` is the last that was written.
     """
 
     study_id: int
@@ -58,14 +84,24 @@ class Lease:
     attempts: int
     trial_id: int | None
     epoch: int
-    taken_from: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody asks of the worker that holds a lease: the study's `control`, in the middle of an epoch or not;
+    and to end the trial."""
+
+    control: str = "run"
+    at_once: bool = False
+    kill: bool = False
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What is left to do in a study, when there was no slot to lease."""
+    """What is left to do in a study, when there was no slot to lease; `version` is its definition's."""
 
     control: str
+    version: int
     open: int
     leased: int
 
@@ -86,7 +122,7 @@ class EpochRecord:
 class TrialRecord:
     """A slot with its trial in Optuna, whose fields are None or empty until the trial begins.
 
-    `parameters` are as stored in Optuna. `state` is Optuna's, in lower case, or `open`. `violated` is
+    `parameters` are as stored in Optuna. `state` is Optuna's, in lower case, `open` or `abandoned`. `violated` is
     the constraint that the trial violates: `diverged`, `out_of_memory`, or None.
     """
 
@@ -137,6 +173,7 @@ class Progress:
     complete: int
     pruned: int
     failed: int
+    abandoned: int
     diverged: int
     epochs_trained: int
     workers: int
@@ -146,7 +183,27 @@ class Progress:
 
     @property
     def done(self) -> int:
-        return self.complete + self.pruned + self.failed
+        """Slots that are spent; one that was abandoned is, too."""
+        return self.complete + self.pruned + self.failed + self.abandoned
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """A process that trains or trained, and what it does: the trial and epoch that it is at, if it has one.
+
+    `silent` is the number of seconds since it was last heard of, on the database's clock.
+    """
+
+    study: str
+    host: str
+    machine: str
+    pid: int
+    device: str
+    started_at: datetime
+    silent: float
+    ended: bool
+    trial: int | None
+    epoch: int | None
 
 
 @dataclass(frozen=True)

@@ -20,23 +20,42 @@ _NEXT_STEP = "give postgresql://USER@HOST:PORT/DATABASE, or unset CAVIAR_DATABAS
 class Settings:
     """Attributes:
     database_url: None stands for the built-in server under `home`.
-    home: folder of the built-in server's data.
+    home: folder of the built-in server's data, and of what this machine keeps while its database is away.
+    checkpoints: where large checkpoints go, as file:///folder or s3://bucket/prefix; None for the database.
     """
 
     database_url: URL | None
     home: Path
+    checkpoints: str | None = None
 
 
 def read_settings(database_url: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read `CAVIAR_DATABASE_URL` and `CAVIAR_HOME`; an address given here comes first.
+    """Read `CAVIAR_DATABASE_URL` (or the file that `CAVIAR_DATABASE_URL_FILE` names), `CAVIAR_HOME` and
+    `CAVIAR_CHECKPOINTS`; an address given here comes first.
 
     Raises:
         BadDatabaseUrl: the address cannot be read, or is not one of PostgreSQL.
     """
     environ = os.environ if environ is None else environ
-    address = database_url or environ.get("CAVIAR_DATABASE_URL")
+    address = database_url or environ.get("CAVIAR_DATABASE_URL") or _from_file(environ.get("CAVIAR_DATABASE_URL_FILE"))
     home = environ.get("CAVIAR_HOME") or platformdirs.user_data_dir("caviar", appauthor=False)
-    return Settings(parse_url(address) if address else None, Path(home).expanduser().absolute())
+    return Settings(
+        parse_url(address) if address else None,
+        Path(home).expanduser().absolute(),
+        environ.get("CAVIAR_CHECKPOINTS") or None,
+    )
+
+
+def _from_file(path: str | None) -> str | None:
+    if not path:
+        return None
+    try:
+        address = Path(path).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDatabaseUrl(f"CAVIAR_DATABASE_URL_FILE: {path} cannot be read ({error}); {_NEXT_STEP}") from None
+    if not address:
+        raise BadDatabaseUrl(f"CAVIAR_DATABASE_URL_FILE: {path} is empty; {_NEXT_STEP}")
+    return address
 
 
 def parse_url(address: str) -> URL:

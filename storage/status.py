@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
@@ -23,7 +24,8 @@ from storage.tables import epoch, slot, test_result
 
 _TRIALS = """
     SELECT s.number, s.tier, s.phase, s.free, s.epoch, s.attempts, w.host,
-           coalesce(lower(t.state::text), 'open') AS state, v.value,
+           CASE WHEN s.state = 'abandoned' THEN s.state ELSE coalesce(lower(t.state::text), 'open') END AS state,
+           v.value,
            (SELECT json_object_agg(p.param_name, p.param_value) FROM public.trial_params p
              WHERE p.trial_id = s.trial_id) AS parameters,
            (SELECT json_object_agg(a.key, a.value_json) FROM public.trial_user_attributes a
@@ -41,7 +43,8 @@ _TRIALS = """
 
 _PHASES = text("""
     SELECT s.tier, s.phase, min(s.number) AS first, count(*) AS slots,
-           count(*) FILTER (WHERE s.state = 'done') AS done,
+           count(*) FILTER (WHERE s.state IN ('done', 'abandoned')) AS done,
+           count(*) FILTER (WHERE s.state = 'abandoned') AS abandoned,
            count(*) FILTER (WHERE s.state = 'leased' AND s.expires_at >= now()) AS leased,
            count(*) FILTER (WHERE s.state = 'done' AND t.state = 'COMPLETE') AS complete,
            count(*) FILTER (WHERE s.state = 'done' AND t.state = 'PRUNED') AS pruned,
@@ -100,6 +103,7 @@ def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Pro
         complete=sum(p.complete for p in phases),
         pruned=sum(p.pruned for p in phases),
         failed=sum(p.failed for p in phases),
+        abandoned=sum(p.abandoned for p in phases),
         diverged=sum(p.diverged for p in phases),
         epochs_trained=sum(p.epochs for p in phases),
         workers=len({(r.host, r.pid) for r in running}),
@@ -184,3 +188,11 @@ def _trial(row: Any) -> TrialRecord:
         seconds=row.seconds,
         host=row.host,
     )
+
+
+def clock_skew(engine: Engine) -> float:
+    """Return by how many seconds this machine's clock is ahead of the database's."""
+    with engine.connect() as connection:
+        before = time.time()
+        theirs = float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0)
+        return (before + time.time()) / 2 - theirs

@@ -1,10 +1,10 @@
 """Caviar's tables, in the schema `caviar`. Only the migrations make or change them.
 
-A slot's life; `attempts` counts the leases:
+A slot's life; `attempts` counts the leases, `losses` those that were lost in a row without a new epoch:
 
     open --lease--> leased --finish--> done
       ^               |
-      +--- release ---+      an expired lease is taken over without coming back to `open`
+      +--- release ---+---- lost too often ----> abandoned
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import (
     ARRAY,
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -66,8 +68,9 @@ study = Table(
     Column("optuna_study_id", Integer, nullable=False, unique=True),
     # What the workers are asked to do. Whether a study is finished follows from its slots.
     Column("control", Text, nullable=False),
+    Column("at_once", Boolean, nullable=False, server_default=false()),  # in the middle of an epoch
     _time("created_at"),
-    CheckConstraint("control IN ('run', 'pause')", "control"),
+    CheckConstraint("control IN ('run', 'pause', 'stop')", "control"),
 )
 
 definition = Table(
@@ -77,6 +80,9 @@ definition = Table(
     Column("version", Integer, primary_key=True),
     Column("body", JSON, nullable=False),  # not JSONB, which loses the order of the hyperparameters
     Column("packages", JSONB, nullable=False),  # package name: version, of the program that wrote it
+    Column("code", Text),  # digest of the training code and the model's
+    Column("data", Text),  # digest of the data set's files
+    Column("changes", JSONB, nullable=False, server_default="[]"),  # a sentence each, against the version before
     _time("created_at"),
 )
 
@@ -92,6 +98,7 @@ worker = Table(
     Column("packages", JSONB, nullable=False),
     _time("started_at"),
     _time("last_seen"),
+    Column("ended_at", DateTime(timezone=True)),  # null for ever where it was killed
 )
 
 slot = Table(
@@ -104,12 +111,14 @@ slot = Table(
     Column("free", ARRAY(Text), nullable=False),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("losses", SmallInteger, nullable=False, server_default="0"),
+    Column("kill", Boolean, nullable=False, server_default=false()),  # somebody asks to end its trial
     Column("trial_id", Integer, unique=True),  # Optuna's; null until the trial's values are chosen
     Column("epoch", Integer, nullable=False, server_default="0"),  # epochs written
     Column("token", Uuid),  # who holds the lease; every write of a worker must show it
     Column("expires_at", DateTime(timezone=True)),
     Column("worker_id", Uuid, ForeignKey("caviar.worker.worker_id", ondelete="SET NULL")),
-    CheckConstraint("state IN ('open', 'leased', 'done')", "state"),
+    CheckConstraint("state IN ('open', 'leased', 'done', 'abandoned')", "state"),
     CheckConstraint("(state = 'leased') = (token IS NOT NULL AND expires_at IS NOT NULL)", "lease"),
 )
 
@@ -140,9 +149,11 @@ checkpoint = Table(
     Column("study_id", Integer, primary_key=True),
     Column("slot", Integer, primary_key=True),
     Column("epoch", Integer, nullable=False),
-    Column("digest", Text, nullable=False),  # SHA-256 of `state`, in hexadecimal
-    Column("state", LargeBinary, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the state, in hexadecimal
+    Column("state", LargeBinary),
+    Column("address", Text),  # of a file that holds the state instead
     _time("saved_at"),
+    CheckConstraint("(state IS NULL) <> (address IS NULL)", "place"),
     _of_slot(),
 )
 

@@ -15,19 +15,21 @@ from sqlalchemy import Connection, Engine, func, insert, literal, select, text, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from storage import optuna_tables as optuna
-from storage.checkpoints import drop_checkpoint, put_checkpoint
+from storage.checkpoints import Staged, drop_checkpoint, put_checkpoint
 from storage.errors import LeaseLost
 from storage.events import log_event
 from storage.ledger import fence
-from storage.records import EpochRecord, Lease
+from storage.records import Asked, EpochRecord, Lease
+from storage.tables import definition, slot, study
 
-_UTC_NOW = func.timezone("UTC", func.now())  # Optuna keeps UTC without a zone
-
+# A new epoch shows that the trial gets further: its losses are forgotten.
 _RECORD_EPOCH = text("""
     WITH renewed AS (
-        UPDATE caviar.slot SET epoch = greatest(epoch, :epoch), expires_at = now() + make_interval(secs => :lease)
+        UPDATE caviar.slot
+        SET epoch = greatest(epoch, :epoch), losses = CASE WHEN :epoch > epoch THEN 0 ELSE losses END,
+            expires_at = now() + make_interval(secs => :lease)
         WHERE study_id = :study AND number = :slot AND token = :token
-        RETURNING trial_id
+        RETURNING study_id, trial_id, kill
     ), kept AS (
         INSERT INTO caviar.epoch
         SELECT :study, :slot, :epoch, :training_loss, :validation_loss, :accuracy, :learning_rate, :seconds
@@ -35,26 +37,28 @@ _RECORD_EPOCH = text("""
         ON CONFLICT (study_id, slot, epoch) DO UPDATE
         SET training_loss = excluded.training_loss, validation_loss = excluded.validation_loss,
             accuracy = excluded.accuracy, learning_rate = excluded.learning_rate, seconds = excluded.seconds
+    ), told AS (
+        INSERT INTO public.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
+        SELECT trial_id, :epoch, :value, CAST(:kind AS public.trialintermediatevaluetype) FROM renewed
+        ON CONFLICT (trial_id, step) DO UPDATE
+        SET intermediate_value = excluded.intermediate_value,
+            intermediate_value_type = excluded.intermediate_value_type
     )
-    INSERT INTO public.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
-    SELECT trial_id, :epoch, :value, CAST(:kind AS public.trialintermediatevaluetype) FROM renewed
-    ON CONFLICT (trial_id, step) DO UPDATE
-    SET intermediate_value = excluded.intermediate_value,
-        intermediate_value_type = excluded.intermediate_value_type
+    SELECT study.control, study.at_once, renewed.kill FROM renewed JOIN caviar.study USING (study_id)
 """)
 
 
 class TrialLog:
-    """Writes the trials of one study.
+    """Writes trials.
 
     Args:
-        optuna_study_id: the study's id in Optuna's tables.
+        version: of the definition that their values are chosen by.
         lease_seconds: how long each epoch extends the lease.
     """
 
-    def __init__(self, engine: Engine, optuna_study_id: int, lease_seconds: float) -> None:
+    def __init__(self, engine: Engine, version: int, lease_seconds: float) -> None:
         self._engine = engine
-        self._optuna_study_id = optuna_study_id
+        self._version = version
         self._lease_seconds = lease_seconds
 
     def begin(
@@ -63,7 +67,7 @@ class TrialLog:
         parameters: Mapping[str, tuple[float, str]],
         attributes: Mapping[str, Any],
     ) -> int:
-        """Make the slot's trial in Optuna, running; its number is the slot's.
+        """Make the slot's trial in Optuna, running; its number is the slot's. Called once more, it finds that trial.
 
         Args:
             parameters: by name, the value in Optuna's internal form and the distribution as Optuna's JSON.
@@ -73,14 +77,17 @@ class TrialLog:
             Optuna's id of the trial.
 
         Raises:
-            LeaseLost: the lease is not held any more; nothing was written.
+            LeaseLost: the lease is not held any more, or the definition was changed; nothing was written.
         """
         # Optuna's readers remember the highest id that they have seen, so ids must become visible in their order:
         # the study's row is locked before an id is drawn, and until the transaction ends.
+        newest = select(func.max(definition.c.version)).where(definition.c.study_id == lease.study_id)
+        unbegun = (slot.c.number == lease.slot.number, slot.c.token == lease.token, slot.c.trial_id.is_(None))
         locked = (
-            select(optuna.studies.c.study_id)
-            .where(optuna.studies.c.study_id == self._optuna_study_id)
-            .with_for_update()
+            select(study.c.optuna_study_id)
+            .join(slot, slot.c.study_id == study.c.study_id)
+            .where(study.c.study_id == lease.study_id, newest.scalar_subquery() == self._version, *unbegun)
+            .with_for_update(of=study, key_share=True)
             .cte("locked")
         )
         columns = ["number", "study_id", "state", "datetime_start"]
@@ -88,15 +95,15 @@ class TrialLog:
             columns,
             select(
                 literal(lease.slot.number),
-                locked.c.study_id,
+                locked.c.optuna_study_id,
                 literal("RUNNING", optuna.trials.c.state.type),
-                _UTC_NOW,
+                optuna.UTC_NOW,
             ),
         )
         with self._engine.begin() as connection:
             trial_id = connection.execute(trial.returning(optuna.trials.c.trial_id)).scalar()
             if trial_id is None:
-                raise LeaseLost(f"the study of slot {lease.slot.number} was deleted")
+                return self._begun(connection, lease)
             if parameters:
                 connection.execute(
                     insert(optuna.trial_params).values(
@@ -115,15 +122,27 @@ class TrialLog:
             fence(connection, lease, trial_id=trial_id)
         return int(trial_id)
 
-    def record(self, lease: Lease, epoch: EpochRecord, value: float) -> None:
-        """Write an epoch, its value for Optuna, and the lease's renewal. An epoch trained again replaces itself.
+    def _begun(self, connection: Connection, lease: Lease) -> int:
+        """Return the trial that this lease began before, without its worker having heard of it."""
+        query = select(slot.c.trial_id).where(
+            slot.c.study_id == lease.study_id, slot.c.number == lease.slot.number, slot.c.token == lease.token
+        )
+        trial_id = connection.scalar(query)
+        if trial_id is None:
+            raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker, or its study was changed")
+        return int(trial_id)
+
+    def record(self, lease: Lease, epoch: EpochRecord, value: float) -> Asked:
+        """Write an epoch, its value for Optuna, and the lease's renewal; return what the worker is asked for.
+
+        An epoch that is trained again replaces itself.
 
         Raises:
             LeaseLost: the lease is not held any more; nothing was written.
         """
         kind = "FINITE" if math.isfinite(value) else "NAN" if math.isnan(value) else _infinity(value)
         with self._engine.begin() as connection:
-            written = connection.execute(
+            row = connection.execute(
                 _RECORD_EPOCH,
                 {
                     "study": lease.study_id,
@@ -134,9 +153,10 @@ class TrialLog:
                     "kind": kind,
                     **vars(epoch),
                 },
-            )
-            if written.rowcount != 1:
-                raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
+            ).one_or_none()
+        if row is None:
+            raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
+        return Asked(*row)
 
     def finish(
         self,
@@ -146,9 +166,8 @@ class TrialLog:
         value: float | None,
         attributes: Mapping[str, Any],
         *,
-        epoch: int,
         violated: str | None = None,
-        weights: bytes | None = None,
+        weights: Staged | None = None,
         failure: Mapping[str, Any] | None = None,
     ) -> None:
         """End the trial, and spend its slot.
@@ -156,7 +175,6 @@ class TrialLog:
         Args:
             state: `COMPLETE`, `PRUNED` or `FAIL`.
             value: the objective's value; None for a failed trial.
-            epoch: the last that was trained.
             violated: a constraint that the trial violates, such as "diverged".
             weights: the state to keep as the trial's checkpoint; None removes the one that there is.
             failure: for a failed trial, what was raised.
@@ -169,7 +187,7 @@ class TrialLog:
             connection.execute(
                 update(optuna.trials)
                 .where(optuna.trials.c.trial_id == trial_id)
-                .values(state=state, datetime_complete=_UTC_NOW)
+                .values(state=state, datetime_complete=optuna.UTC_NOW)
             )
             if value is not None:
                 kind = "FINITE" if math.isfinite(value) else _infinity(value)
@@ -187,7 +205,7 @@ class TrialLog:
             if failure is not None:
                 log_event(connection, lease.study_id, "trial failed", slot=lease.slot.number, **failure)
             if weights is not None:
-                put_checkpoint(connection, lease, epoch, weights)
+                put_checkpoint(connection, lease, weights)
             else:
                 drop_checkpoint(connection, lease)
 

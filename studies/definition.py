@@ -5,7 +5,6 @@ Knows no database and imports neither Optuna nor torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,38 +129,3 @@ def from_body(body: Mapping[str, Any]) -> Study:
         return Study.model_validate(dict(body))
     except ValidationError as error:
         raise BadDefinition(f"study '{body.get('name', '?')}': {first_problem(error)}") from None
-
-
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Say, a line each, what differs between two definitions as plain JSON values."""
-    lines = []
-    for key in dict.fromkeys([*after, *before]):
-        old, new = before.get(key), after.get(key)
-        if json.dumps(old) == json.dumps(new):  # as text: the order of the hyperparameters matters too
-            continue
-        if key == "tiers" and old is not None and new is not None:
-            lines += _tier_differences(old, new)
-        else:
-            lines.append(f"{key}: {old} there, {new} here")
-    return lines
-
-
-def _tier_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[str]:
-    before, after = _by_name(old), _by_name(new)
-    return [
-        f"{name}: {_told(before.get(name))} there, {_told(after.get(name))} here"
-        for name in dict.fromkeys([*before, *after])
-        if before.get(name) != after.get(name)
-    ] or ["tiers: another order of the hyperparameters here"]
-
-
-def _by_name(tiers: list[dict[str, Any]]) -> dict[str, tuple[int, dict[str, Any]]]:
-    return {name: (number, scale) for number, tier in enumerate(tiers, start=1) for name, scale in tier.items()}
-
-
-def _told(entry: tuple[int, dict[str, Any]] | None) -> str:
-    if entry is None:
-        return "none"
-    tier, scale = entry
-    fields = ", ".join(f"{key} {value}" for key, value in scale.items() if key != "kind" and value is not False)
-    return f"tier {tier} {scale['kind']} ({fields})"

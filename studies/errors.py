@@ -20,8 +20,20 @@ class DefinitionChanged(StudyError):
     """A study of that name exists with another definition."""
 
 
+class BadOrder(StudyError):
+    """Workers are told something that contradicts itself, or that this machine cannot do."""
+
+
+class Mismatch(StudyError):
+    """This machine would compute something else than the study's trials are."""
+
+
 class WorkersFailed(StudyError):
     """The workers of a run cannot go on."""
+
+
+class AddressUnavailable(StudyError):
+    """Nothing can listen at that host and port."""
 
 
 EXPECTED_ERRORS = (StudyError, StorageError, ModelError)  # shown as one line; anything else is a mistake in Caviar

@@ -15,12 +15,12 @@ from studies.plan import plan
 
 
 def state_of(progress: Progress) -> str:
-    """Return `done`, `paused`, `running` (somebody works on it) or `stopped` (work is left, and nobody is on it)."""
+    """Return `done`, `paused`, `stopped`, `running` (somebody works on it) or `waiting` (for a worker)."""
     if progress.open + progress.leased == 0:
         return "done"
-    if progress.control == "pause":
-        return "paused"
-    return "running" if progress.leased else "stopped"
+    if progress.control != "run":
+        return {"pause": "paused", "stop": "stopped"}[progress.control]
+    return "running" if progress.leased else "waiting"
 
 
 def status_facts(record: StudyRecord, study: Study, progress: Progress) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def status_facts(record: StudyRecord, study: Study, progress: Progress) -> dict[
         "complete": progress.complete,
         "pruned": progress.pruned,
         "failed": progress.failed,
+        "abandoned": progress.abandoned,
         "diverged": progress.diverged,
         "best": best and {
             "value": best.value,

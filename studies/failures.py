@@ -1,4 +1,4 @@
-"""When the same mistake ends trial after trial, the study pauses instead of spending its budget on it."""
+"""When the same mistake ends trial after trial, the study stops instead of spending its budget on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Engine
 
-from storage.definitions import set_control
+from storage.control import set_control
 from storage.events import read_events
 from storage.status import last_finished
 
@@ -25,8 +25,8 @@ def describe(error: Exception) -> dict[str, str]:
     return {name: _storable(text) for name, text in told.items()}
 
 
-def pause_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
-    """Pause a study whose last trials all raised the same: that is a mistake in the code, and no bad setting.
+def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
+    """Stop a study whose last trials all raised the same: that is a mistake in the code, and no bad setting.
 
     The same is the same kind of error from the same line: its message may well name this trial's batch size.
     """
@@ -34,7 +34,7 @@ def pause_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str])
     last = [raised.get(number) for number in last_finished(engine, study_id, SAME_ERRORS)]
     if last == [_kind(failure)] * SAME_ERRORS:
         why = f"{SAME_ERRORS} trials in a row raised the same: {failure['error']} ({failure['place']})"
-        set_control(engine, study_id, "pause", why=why)
+        set_control(engine, study_id, "stop", why=why)
 
 
 def _storable(text: str) -> str:

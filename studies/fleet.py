@@ -8,45 +8,38 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from uuid import uuid4
 
 from storage.engine import open_database
-from storage.settings import Settings
+from storage.errors import DatabaseAway
 from studies.errors import EXPECTED_ERRORS, WorkersFailed
 from studies.signals import Stop
+from studies.worker_order import Order
 
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
 _PRELOAD = ["studies.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
 _RESTARTS = 5  # of one place among the workers, before the run gives up
 _LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
 _TOLD = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
+_KILL_SECONDS = 10.0  # after its grace
 _BACK_OFF_SECONDS = 1.0  # doubled with every restart
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a worker process is to do: small enough to hand over, without a password in any argument list."""
-
-    settings: Settings
-    study: str
-    data_dir: Path
-    lease_seconds: float = 60.0
 
 
 @dataclass
 class _Place:
     """One of the fleet's workers, and those that came before it."""
 
+    device: str
     process: BaseProcess
     errors: Connection
     started: float = field(default_factory=time.monotonic)
@@ -55,13 +48,15 @@ class _Place:
 
 
 class Fleet:
-    """`count` workers on one order, from `with` to its end."""
+    """Workers on one order, from `with` to its end: one for each of `devices`, such as cpu or cuda:0."""
 
-    def __init__(self, order: Order, count: int) -> None:
+    def __init__(self, order: Order, devices: Sequence[str]) -> None:
         self._order = order
         self.warm_up()
         self._context = multiprocessing.get_context("forkserver")
-        self._places = [self._start() for _ in range(count)]
+        self.restarts = 0
+        self.pids: set[int] = set()  # of all that were ever started
+        self._places = [_Place(device, *self._start_process(device)) for device in devices]
 
     @staticmethod
     def warm_up() -> None:
@@ -75,27 +70,41 @@ class Fleet:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """Stop all workers; one that does not within its grace, and a little more, is killed."""
         self.stop()
+        deadline = time.monotonic() + self._order.grace + _KILL_SECONDS
         for place in self._places:
-            place.process.join()
+            place.process.join(max(0.0, deadline - time.monotonic()))
+            if place.process.exitcode is None:
+                place.process.kill()
+                place.process.join()
 
-    def look(self) -> list[int]:
+    def look(self, wanted: bool = True) -> list[int]:
         """Replace workers that died, after a pause that grows; return the process ids of those found dead.
+
+        Args:
+            wanted: whether there is work for workers that have left; they come back with the code and the definition
+                of this moment.
 
         Raises:
             WorkersFailed: a worker ended with an error, or died too often.
+            DatabaseAway: a worker's patience with the database is over.
         """
         dead = []
         for place in self._places:
             if place.restart_at is not None:
                 if time.monotonic() >= place.restart_at:
-                    place.process, place.errors = self._start_process()
+                    place.process, place.errors = self._start_process(place.device)
                     place.started, place.restart_at = time.monotonic(), None
+            elif place.process.exitcode == 0 and wanted:
+                place.restart_at = time.monotonic() + _BACK_OFF_SECONDS
             elif place.process.exitcode is not None and place.process.exitcode < 0:  # ended by a signal
                 dead.append(place.process.pid or 0)
                 self._plan_restart(place)
             elif place.process.exitcode:
                 said = place.errors.recv() if place.errors.poll() else f"exit code {place.process.exitcode}"
+                if place.process.exitcode == os.EX_TEMPFAIL:
+                    raise DatabaseAway(said)
                 raise WorkersFailed(f"a worker failed: {said}")
         return dead
 
@@ -129,15 +138,14 @@ class Fleet:
             )
         place.restart_at = time.monotonic() + _BACK_OFF_SECONDS * 2**place.restarts
         place.restarts += 1
+        self.restarts += 1
 
-    def _start(self) -> _Place:
-        return _Place(*self._start_process())
-
-    def _start_process(self) -> tuple[BaseProcess, Connection]:
+    def _start_process(self, device: str) -> tuple[BaseProcess, Connection]:
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_work, args=(self._order, sender), name="caviar worker")
+        process = self._context.Process(target=_work, args=(self._order, device, sender), name="caviar worker")
         with _no_interrupts():
             process.start()
+        self.pids.add(process.pid or 0)
         sender.close()
         return process, receiver
 
@@ -152,19 +160,19 @@ def _no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(order: Order, errors: Connection) -> None:
+def _work(order: Order, device: str, errors: Connection) -> None:
     """Be a worker process."""
-    with Stop() as stop:
+    with Stop(order.grace) as stop:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         _follow_parent(stop)
         try:
-            _run_worker(order, stop)
+            _run_worker(order, device, stop)
         except Exception as error:  # noqa: BLE001 - told to the parent, whose terminal it is
-            told = f"{type(error).__name__}: {error}"
+            told = str(error) if isinstance(error, DatabaseAway) else f"{type(error).__name__}: {error}"
             if not isinstance(error, EXPECTED_ERRORS):
                 told = "".join(traceback.format_exception(error))[-_TOLD:]
             errors.send(told)
-            raise SystemExit(1) from None
+            raise SystemExit(os.EX_TEMPFAIL if isinstance(error, DatabaseAway) else 1) from None
 
 
 def _follow_parent(stop: Stop) -> None:
@@ -175,34 +183,33 @@ def _follow_parent(stop: Stop) -> None:
 
     def follow() -> None:
         wait([parent.sentinel])
-        stop.asked = True
+        stop.ask()
 
     threading.Thread(target=follow, name="parent watch", daemon=True).start()
 
 
-def _run_worker(order: Order, stop: Stop) -> None:
+def _run_worker(order: Order, device: str, stop: Stop) -> None:
     import optuna
     import torch
 
     from models.data import load
     from storage.definitions import load_study
-    from storage.ledger import register_worker
+    from storage.outage import Outage
     from storage.processes import machine_id
     from storage.records import WorkerRecord
-    from studies import host
+    from storage.workers import register_worker
     from studies.assembly import THREADS
     from studies.manager import definition_of
+    from studies.provenance import package_versions
     from studies.worker import Worker
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
     torch.set_num_threads(THREADS)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with open_database(order.settings) as engine:
-        record = load_study(engine, order.study)
+    outage = Outage(order.patience, lambda: stop.overdue)
+    with open_database(order.settings, outage=outage) as engine:
+        record = outage.insist(lambda: load_study(engine, order.study))
         study = definition_of(record)
-        data = load(study.data, order.data_dir, device)
-        process = WorkerRecord(
-            uuid4(), host.host_name(), machine_id(), os.getpid(), str(device), host.package_versions()
-        )
-        register_worker(engine, record.study_id, process)
-        Worker(engine, record, study, process, data, stop, order.lease_seconds).run()
+        data = load(study.data, order.data_dir, torch.device(device))
+        process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
+        outage.insist(lambda: register_worker(engine, record.study_id, process))
+        Worker(engine, record, study, process, data, stop, order).run()

@@ -1,51 +1,151 @@
-"""A study's life outside its workers: begun or gone on with, freed of dead workers, and concluded with its test."""
+"""A study's life outside its workers: begun, gone on with, changed, freed of dead workers, and concluded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from storage.checkpoints import CheckpointStore
-from storage.definitions import find_study, register_study, set_control
-from storage.ledger import leases_on, release_dead
+from storage.control import note, set_control
+from storage.definitions import find_study, register_study
+from storage.errors import NotComparable
+from storage.losses import leases_on, reap, release_dead
 from storage.processes import is_alive, machine_id
-from storage.records import Progress, SlotRecord, StudyRecord
+from storage.records import Progress, Provenance, SlotRecord, StudyRecord
+from storage.revisions import read_versions, revise_study
 from storage.status import read_best, read_progress, read_test, write_test
-from studies import host
-from studies.definition import Study, differences, from_body, to_body
-from studies.errors import DefinitionChanged
+from studies.definition import Study, change, from_body, to_body
+from studies.errors import DefinitionChanged, Mismatch
 from studies.plan import plan
+from studies.provenance import Difference
+from studies.provenance import compare as compare_provenance
+from studies.revision import Revision, compare, rewrite
 
 
-def open_study(engine: Engine, study: Study) -> StudyRecord:
-    """Begin a study, or go on with the one of the same name and definition; a paused one is resumed.
+def open_study(
+    engine: Engine, study: Study, provenance: Provenance | None = None, *, accept: bool = False
+) -> StudyRecord:
+    """Begin a study, or go on with the one of the same name; one that is paused or stopped is resumed.
+
+    Args:
+        study: an earlier version of the definition goes on with the current one.
+        provenance: what this machine computes with; None leaves that unchecked.
+        accept: make `study` the next version of the definition, where the trials stay comparable.
 
     Raises:
-        DefinitionChanged: the database has a study of that name with another definition; nothing was changed.
+        DefinitionChanged: the definition or the code is another one, and that was not accepted; nothing was changed.
+        NotComparable: the trials there are could not be compared with those to come; nothing was changed.
+        Mismatch: this machine has another major version of Optuna.
         ForeignStudy: Optuna's tables hold a study of that name which Caviar did not make.
     """
-    record = find_study(engine, study.name) or register_study(
-        engine,
-        study.name,
-        maximize=study.maximize,
-        body=to_body(study),
-        packages=host.package_versions(),
-        slots=[SlotRecord(slot.number, slot.tier, slot.phase, slot.free) for slot in plan(study)],
-    )
-    changed = differences(record.body, to_body(study))
-    if changed:
-        raise DefinitionChanged(
-            f"a study '{study.name}' is in the database with another definition ({'; '.join(changed)}); "
-            f"run this one under a new name: --name {study.name}-2, or go on with that one: give its values"
+    record = find_study(engine, study.name)
+    if record is None:
+        slots = _slots(study)
+        record = register_study(
+            engine, study.name, maximize=study.maximize, body=to_body(study),
+            provenance=provenance or Provenance(), slots=slots,
+        )  # fmt: skip
+    revision = _difference(engine, record, study)
+    others = compare_provenance(record.provenance, provenance) if provenance else []
+    refuse_fatal(others)
+    _take_provenance(engine, record, others, revision)
+    if revision.refused:
+        raise NotComparable(
+            f"a study '{study.name}' is in the database, whose trials could not be compared with this one's "
+            f"({'; '.join(revision.changes)}); run this one under a new name: --name {study.name}-2"
         )
+    if revision.comparable:
+        if not accept and not _has_nothing_to_compare(engine, record):
+            raise DefinitionChanged(
+                f"a study '{study.name}' is in the database with another definition "
+                f"({'; '.join(revision.comparable)}); its trials stay comparable: make this its new version with --accept, go on with that one with "
+                f"caviar join {study.name}, or run this one under a new name: --name {study.name}-2"
+            )
+        _revise(engine, record, study, provenance, revision)
+        record = find_study(engine, study.name) or record
     set_control(engine, record.study_id, "run")
     return record
 
 
+def _has_nothing_to_compare(engine: Engine, record: StudyRecord) -> bool:
+    """Say whether no trial came to a result yet, so that any change is free; the code that made it fail was mended."""
+    now = progress(engine, record)
+    return now.complete + now.pruned + now.leased == 0
+
+
+def _difference(engine: Engine, record: StudyRecord, study: Study) -> Revision:
+    """Return what differs from the current version; nothing where the study is one of the earlier versions."""
+    revision = compare(definition_of(record), study)
+    if revision.changes and record.version > 1:
+        earlier = (from_body(version.body) for version in read_versions(engine, record.study_id))
+        if any(not compare(version, study).changes for version in earlier):
+            return Revision()
+    return revision
+
+
+def _take_provenance(engine: Engine, record: StudyRecord, others: list[Difference], revision: Revision) -> None:
+    """Sort what this machine computes with into what has to be accepted, what is refused, and what is noted."""
+    notes = {d.what: f"{d.there} there, {d.here} here" for d in others if d.weight == "note"}
+    if notes:
+        note(engine, record.study_id, "other versions", **notes)
+    for found in others:
+        told = f"{found.what}: {found.there} there, {found.here} here"
+        if found.what == "data":
+            revision.refused.append(told)
+        elif found.what == "code":
+            revision.comparable.append(told)
+
+
+def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecord:
+    """Give a study a larger budget: a new version of its definition, and more slots.
+
+    Raises:
+        NotComparable: the budget is not larger.
+        BadDefinition: it is no budget.
+    """
+    before = definition_of(record)
+    after = change(before, budget=budget)
+    if after.budget <= before.budget:
+        raise NotComparable(
+            f"'{record.name}' has a budget of {before.budget} trials already; give more than that, "
+            f"or end it early with: caviar stop {record.name}"
+        )
+    _revise(engine, record, after, None, compare(before, after))
+    return find_study(engine, record.name) or record
+
+
+def _revise(
+    engine: Engine, record: StudyRecord, after: Study, provenance: Provenance | None, revision: Revision
+) -> None:
+    before = definition_of(record)
+    revise_study(
+        engine, record, to_body(after), provenance or record.provenance, revision.comparable, _slots(after),
+        (lambda stored: rewrite(before, after, stored)) if revision.rewrites else None,
+    )  # fmt: skip
+
+
+def _slots(study: Study) -> list[SlotRecord]:
+    return [SlotRecord(slot.number, slot.tier, slot.phase, slot.free) for slot in plan(study)]
+
+
+def refuse_fatal(others: Iterable[Difference]) -> None:
+    """Refuse what no user may allow: rows of another major version of Optuna would be read wrongly by either.
+
+    Raises:
+        Mismatch: there is such a difference.
+    """
+    for found in others:
+        if found.weight == "fatal":
+            raise Mismatch(
+                f"the study was begun with {found.what} {found.there}, and this machine has {found.here}: "
+                f"their rows do not mean the same; install {found.what} {found.there.split('.')[0]} here"
+            )
+
+
 def definition_of(record: StudyRecord) -> Study:
-    """Return the definition that a study was registered with."""
+    """Return the current definition of a study."""
     return from_body(record.body)
 
 
@@ -57,6 +157,12 @@ def free_dead_workers(engine: Engine, record: StudyRecord, known_dead: Iterable[
     return release_dead(engine, record.study_id, machine, dead) if dead else 0
 
 
+def free_lost(engine: Engine, record: StudyRecord) -> int:
+    """Open the slots whose leases expired, wherever their workers are; return how many."""
+    with engine.begin() as connection:
+        return reap(connection, record.study_id)
+
+
 def progress(engine: Engine, record: StudyRecord) -> Progress:
     """Return how far a study is."""
     return read_progress(engine, record, maximize=definition_of(record).maximize)
@@ -65,8 +171,18 @@ def progress(engine: Engine, record: StudyRecord) -> Progress:
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
     """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
 
-    The model that is tested is the one that won: its weights were kept when its last epoch ended.
+    The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
+    machines come to the end at once, one measures, and the others wait for it.
     """
+    with engine.begin() as connection:
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(text(f"SET LOCAL {limit} = 0"))
+        key = {"study": record.study_id}
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), key)
+        _measure(engine, record, data_dir)
+
+
+def _measure(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
     study = definition_of(record)
     best = read_best(engine, record.study_id, maximize=study.maximize)
     if best is None or read_test(engine, record.study_id, best.slot.number) is not None:
@@ -79,7 +195,7 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
     from studies.resumption import load_checkpoint, resume
 
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
-    store = CheckpointStore(engine, record.study_id)
+    store = CheckpointStore(engine, record)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = study.values(best.parameters)
     data = load(study.data, data_dir, device)

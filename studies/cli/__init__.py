@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from studies.cli import data, database, manage, run_command, show
+from studies.cli import control, dashboard, data, database, join_command, look_back, manage, run_command, show
 from studies.cli.output import fail, out, set_verbose
 
 app = typer.Typer(
@@ -24,10 +24,19 @@ app = typer.Typer(
 app.command("ls")(show.ls)
 app.command("plan")(show.plan)
 app.command("run")(run_command.run)
+app.command("join")(join_command.join)
 app.command("status")(show.status)
 app.command("best")(show.best)
 app.command("trials")(show.trials)
+app.command("workers")(look_back.workers)
+app.command("history")(look_back.history)
+app.command("pause")(control.pause)
+app.command("resume")(control.resume)
+app.command("stop")(control.stop)
+app.command("kill")(control.kill)
+app.command("extend")(control.extend)
 app.command("delete")(manage.delete)
+app.command("dashboard")(dashboard.dashboard)
 app.add_typer(database.app, name="db")
 app.add_typer(data.app, name="data")
 
@@ -47,7 +56,8 @@ def main(
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 for a failed run, 2 for bad input, 130 for Ctrl-C."""
+    """Run the command line and return its exit code: 0, 1 for a failed run, 2 for bad input, 75 where the
+    database was away for too long, 130 for Ctrl-C."""
     try:
         code = app(args=(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - sorted by fail(), which raises what it does not expect

@@ -15,7 +15,6 @@ from studies.cli.output import number, out, settings_line, tell
 from studies.definition import Study
 from studies.facts import state_of
 
-_STATES = {"done": "done", "paused": "paused", "running": "running", "stopped": "waiting for a worker"}
 _LINE_SECONDS = 5.0  # between two plain lines
 
 
@@ -61,18 +60,20 @@ class Display:
             self._live.update(panel(self._study, now, self._rate.told(now)), refresh=True)
             return
         rate = self._rate.told(now)
-        news = (now.done == now.budget, now.best and now.best.slot.number, _phase(now))
+        state = state_of(now)
+        news = (state, now.best and now.best.slot.number, _phase(now))
         clock = time.monotonic()
         if clock - self._said[0] >= _LINE_SECONDS or news != self._said[1]:
             self._said = clock, news
             best = f"best {number(now.best.value)} (trial {now.best.slot.number})" if now.best else "no result yet"
-            tell("  ".join(part for part in (f"{now.done}/{now.budget} trials", _phase(now), best, rate) if part))
+            where = state if state in ("paused", "stopped") else _phase(now)
+            tell("  ".join(part for part in (f"{now.done}/{now.budget} trials", where, best, rate) if part))
 
 
 def panel(study: Study, now: Progress, rate: str = "") -> RenderableType:
     """Return a study at one moment: how far, what is best, what runs."""
     what = f"  {study.model} on {study.data}, {study.strategy}  "
-    title = Text.assemble((study.name, "bold"), what, (_STATES[state_of(now)], "cyan"))
+    title = Text.assemble((study.name, "bold"), what, (_state(now), "cyan"))
     head = Table.grid(padding=(0, 2))
     head.add_row(
         ProgressBar(total=now.budget, completed=now.done, width=30),
@@ -81,6 +82,7 @@ def panel(study: Study, now: Progress, rate: str = "") -> RenderableType:
         rate,
     )
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed, {now.diverged} diverged"
+    counts += f", {now.abandoned} abandoned" if now.abandoned else ""
     lines: list[RenderableType] = [title, head, Text(f"{counts};  {saved(study, now)}", style="dim")]
     if now.best:
         values = settings_line(study.values(now.best.parameters))
@@ -102,6 +104,11 @@ def saved(study: Study, now: Progress) -> str:
     """Say how many epochs were trained of those planned for the finished and running trials."""
     planned = (now.done + now.leased) * study.epochs
     return f"{now.epochs_trained} of {planned} epochs trained"
+
+
+def _state(now: Progress) -> str:
+    state = state_of(now)
+    return "waiting for a worker" if state == "waiting" else state
 
 
 def _phase(now: Progress) -> str:

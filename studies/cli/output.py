@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,7 @@ def database(url: str | None, *, create: bool = True) -> Iterator[Engine]:
 
 def fail(error: Exception) -> int:
     """Print an expected error in one line on stderr, and return its exit code; raise any other."""
+    from storage.errors import DatabaseAway
     from studies.errors import EXPECTED_ERRORS, WorkersFailed
 
     if isinstance(error, typer.Abort):
@@ -105,4 +107,6 @@ def fail(error: Exception) -> int:
         err().print_exception()
     else:
         err().print(f"caviar: {error}", style="red", markup=False, soft_wrap=True)
+    if isinstance(error, DatabaseAway):
+        return os.EX_TEMPFAIL
     return 1 if isinstance(error, WorkersFailed) else 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, err, say, tell
 from studies.cli.show import Selector, print_winner, winner
+from studies.cli.work import Grace, Lease, Patience, Renew, work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
     from storage.records import Progress, StudyRecord
     from studies.definition import Study
-    from studies.fleet import Order
     from studies.signals import Stop
-
-_LOOK_SECONDS = 0.5  # between two looks at the database
 
 
 def run(
@@ -39,6 +36,13 @@ def run(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Of the search and of every trial, instead of the study's.")
     ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Make a changed definition the study's next version, if that is possible.")
+    ] = False,
+    lease: Lease = 60,
+    renew: Renew = 15,
+    grace: Grace = 20,
+    patience: Patience = 900,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> int:
@@ -52,32 +56,33 @@ def run(
     """
     from storage.definitions import find_study
     from storage.settings import read_settings
-    from studies.fleet import Order
-    from studies.manager import open_study, progress
+    from studies.devices import spread, visible_gpus
+    from studies.manager import definition_of, open_study, progress
+    from studies.provenance import provenance_of
     from studies.signals import Stop
+    from studies.worker_order import Order
 
     given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed}
     again = " ".join(
         ["caviar run", study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     )
-    with Stop() as stop, database(database_url) as engine:
+    with Stop(grace) as stop, database(database_url) as engine:
         definition = _select(engine, study, budget=budget, name=name, strategy=strategy, seed=seed)
         folder = data_folder(data_dir)
+        order = Order(read_settings(database_url), definition.name, folder, lease, renew, grace, patience)
         started = time.monotonic()
         record = find_study(engine, definition.name)
         if record is None or progress(engine, record).done < definition.budget:
             _prepare(definition, folder)
-        record = open_study(engine, definition)
+            record = open_study(engine, definition, provenance_of(definition, folder), accept=accept)
+        else:
+            record = open_study(engine, definition, accept=accept)  # it is complete, and its data need not be here
+        definition = definition_of(record)
         now = progress(engine, record)
         if now.done < now.budget:
-            now = _train(
-                engine,
-                record,
-                definition,
-                Order(read_settings(database_url), record.name, folder),
-                workers,
-                stop,
-            )
+            _say_start(definition, workers)
+            outcome = work(engine, record, definition, order, spread(workers, visible_gpus()), stop)
+            now = outcome.now
         if now.done < now.budget:
             return _say_stopped(engine, record, now, stop, again)
         return _conclude(engine, record, definition, folder, time.monotonic() - started, study)
@@ -117,44 +122,27 @@ def _prepare(definition: Study, folder: Path) -> None:
         say(f"the data set '{definition.data}' is now in {folder}")
 
 
-def _train(engine: Engine, record: StudyRecord, definition: Study, order: Order, workers: int, stop: Stop) -> Progress:
-    """Run workers until nothing is left, the study is paused, or Ctrl-C; return how far the study is then."""
-    from studies.cli.display import Display
-    from studies.facts import state_of
-    from studies.fleet import Fleet
-    from studies.manager import free_dead_workers, progress
+def _say_start(definition: Study, workers: int) -> None:
+    from studies.devices import cores
 
     tell(
-        f"{record.name}: {definition.budget} trials of {definition.model} on {definition.data}, "
+        f"{definition.name}: {definition.budget} trials of {definition.model} on {definition.data}, "
         f"{definition.strategy}, seed {definition.seed}; {workers} worker(s)",
     )
-    if workers < _cores():
-        say(f"this machine has {_cores()} cores, of which a worker uses one: --workers {_cores()} uses them all")
-    freed = free_dead_workers(engine, record)
-    if freed:
-        say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
-    with Display(definition) as display:
-        with Fleet(order, workers) as fleet:
-            while not stop.asked:
-                dead = fleet.look()
-                if dead:
-                    free_dead_workers(engine, record, dead)
-                now = progress(engine, record)
-                display.show(now)
-                if state_of(now) in ("done", "paused") or not fleet.running():
-                    break
-                fleet.wait(_LOOK_SECONDS)
-        now = progress(engine, record)
-        display.show(now)
-    return now
+    if workers < cores():
+        say(f"this machine has {cores()} cores, of which a worker uses one: --workers {cores()} uses them all")
 
 
 def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop, again: str) -> int:
     from storage.events import read_events
 
-    if now.control == "pause":
-        paused = read_events(engine, record.study_id, "paused")[-1]
-        tell(f"paused: {paused.detail.get('why', 'somebody asked for it')}", markup=False)
+    if now.control == "stop" and not stop.asked:
+        stopped = read_events(engine, record.study_id, "stopped")[-1].detail
+        if "why" not in stopped:
+            tell(f"stopped by {stopped.get('by', 'somebody')} at {now.done} of {now.budget} trials; "
+                 f"go on with: {again}", markup=False)  # fmt: skip
+            return 0
+        tell(f"stopped: {stopped['why']}", markup=False)
         tell(
             f"{now.failed} of {now.budget} trials are spent on it. Once its code is mended, go on with: {again}; "
             f"begin anew with: caviar delete {record.name}",
@@ -172,10 +160,10 @@ def _conclude(
 
     conclude(engine, record, folder)
     now = progress(engine, record)
-    tell(
-        f"[bold]{record.name} is complete[/]: {now.done} trials ({now.complete} complete, {now.pruned} pruned, "
-        f"{now.failed} failed); {saved(definition, now)}" + (f"; this run took {seconds:.0f} s" if seconds > 1 else ""),
-    )
+    counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
+    counts += f", {now.abandoned} abandoned" if now.abandoned else ""
+    took = f"; this run took {seconds:.0f} s" if seconds > 1 else ""
+    tell(f"[bold]{record.name} is complete[/]: {now.done} trials ({counts}); {saved(definition, now)}{took}")
     facts = winner(engine, record)
     if facts is None:
         tell(f"no trial came to a result; see why with: caviar trials {record.name}")
@@ -190,7 +178,3 @@ def _conclude(
     lines.append(f"{run_} {again}  (does it hold?)")
     tell("\nnext: " + "\n      ".join(lines), style="dim", markup=False)
     return 0
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -57,7 +57,7 @@ def test_status_of_a_finished_study(finished: None, said: Callable[..., str]) ->
 def test_status_before_anybody_works(engine: Engine, said: Callable[..., str]) -> None:
     register(engine)
     status = json.loads(said("status", "small", "--json"))
-    assert (status["state"], status["open"], status["best"]) == ("stopped", 8, None)
+    assert (status["state"], status["open"], status["best"]) == ("waiting", 8, None)
     assert "0/8" in said("status", "small")
     assert "no trial of 'small' is complete yet" in said("best", "small")
     assert json.loads(said("best", "small", "--json")) is None
@@ -135,8 +135,8 @@ def test_delete_refuses_while_somebody_trains(
 
 
 def test_db_commands(said: Callable[..., str]) -> None:
-    assert "0001" in said("db", "upgrade")
-    assert "database: 0001" in said("db", "current")
+    assert "0002" in said("db", "upgrade")
+    assert "database: 0002" in said("db", "current")
     assert "current" in said("db", "check")
 
 

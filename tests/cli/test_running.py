@@ -201,7 +201,7 @@ def test_when_everything_is_killed_the_next_run_goes_on_at_once(
     assert rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") >= 1
     said = empty_caviar.run("run", "mine", "--workers", "2")
     assert "unfinished trial(s) of workers that died on this machine go on" in said
-    told = read_events(engine_of, load_study(engine_of, "mine").study_id, "lease taken over")
+    told = read_events(engine_of, load_study(engine_of, "mine").study_id, "lease expired")
     assert told == []  # nobody waited for a lease to expire
     assert count_everything(engine_of, epochs=12) == undisturbed
 
@@ -258,7 +258,7 @@ def test_a_study_that_pauses_says_why_and_goes_on_when_it_is_mended(empty_caviar
         .replace("tiers=TIERS", "tiers=TIERS[:1]")
     )
     said = empty_caviar.run("run", str(study), "--budget", "8", code=1)
-    assert "paused: 3 trials in a row raised the same: ValueError: not yet" in said
+    assert "stopped: 3 trials in a row raised the same: ValueError: not yet" in said
     model.write_text(body + "        return self.out(x.flatten(1))\n")
     assert "mine is complete: 8 trials (5 complete, 0 pruned, 3 failed)" in empty_caviar.run(
         "run", str(study), "--budget", "8"

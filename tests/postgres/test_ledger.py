@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import Engine, text
 
 from storage.checkpoints import CheckpointStore
-from storage.definitions import set_control
+from storage.control import set_control
 from storage.errors import DamagedCheckpoint, LeaseLost
 from storage.events import read_events
-from storage.ledger import leases_on, release_dead
+from storage.losses import leases_on, release_dead
 from storage.records import EpochRecord, Lease
 from storage.status import read_curve, read_trials
-from storage.trials import TrialLog
 from studies.manager import definition_of
+from tests.postgres import fleet_for_tests
 from tests.postgres.fleet_for_tests import ledger, register
 
 EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
@@ -66,21 +66,21 @@ def test_many_at_once_get_different_slots(engine: Engine) -> None:
 def test_an_expired_lease_is_taken_over_with_its_trial_and_told(engine: Engine) -> None:
     record, _ = register(engine)
     first, second = ledger(engine, record), ledger(engine, record)
-    log = TrialLog(engine, record.optuna_study_id, 60)
+    log = fleet_for_tests.log(engine, record)
     lost = lease_of(first.lease())
     trial_id = log.begin(lost, PARAMETERS, {})
     log.record(lost, EPOCH, 0.7)
     expire(engine, lost)
     again = lease_of(second.lease())
     assert (again.slot.number, again.trial_id, again.epoch, again.attempts) == (0, trial_id, 1, 2)
-    (told,) = read_events(engine, record.study_id, "lease taken over")
+    (told,) = read_events(engine, record.study_id, "lease expired")
     assert told.slot == 0
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
     record, _ = register(engine)
     first, second = ledger(engine, record), ledger(engine, record)
-    log, store = TrialLog(engine, record.optuna_study_id, 60), CheckpointStore(engine, record.study_id)
+    log, store = fleet_for_tests.log(engine, record), CheckpointStore(engine, record)
     lost = lease_of(first.lease())
     trial_id = log.begin(lost, PARAMETERS, {})
     expire(engine, lost)
@@ -89,10 +89,10 @@ def test_a_worker_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
     for write in (
         lambda: first.renew(lost),
         lambda: log.record(lost, EPOCH, 0.7),
-        lambda: log.finish(lost, trial_id, "COMPLETE", 0.7, {}, epoch=1),
+        lambda: log.finish(lost, trial_id, "COMPLETE", 0.7, {}),
         lambda: log.begin(lost, PARAMETERS, {}),
-        lambda: store.save(lost, 1, b"state"),
-        lambda: store.save(lost, 1, b"state", release=True),
+        lambda: store.save(lost, store.stage(lost, 1, b"state")),
+        lambda: store.save(lost, store.stage(lost, 1, b"state"), release=True),
     ):
         with pytest.raises(LeaseLost):
             write()
@@ -148,7 +148,7 @@ def test_only_the_dead_of_this_machine_lose_their_leases(engine: Engine) -> None
 def test_an_epoch_that_is_trained_again_replaces_itself(engine: Engine) -> None:
     record, _ = register(engine)
     held = lease_of(ledger(engine, record).lease())
-    log = TrialLog(engine, record.optuna_study_id, 60)
+    log = fleet_for_tests.log(engine, record)
     log.begin(held, PARAMETERS, {})
     for _ in range(2):
         log.record(held, EPOCH, 0.7)
@@ -158,9 +158,9 @@ def test_an_epoch_that_is_trained_again_replaces_itself(engine: Engine) -> None:
 def test_a_checkpoint_is_checked_when_it_is_read(engine: Engine) -> None:
     record, _ = register(engine)
     held = lease_of(ledger(engine, record).lease())
-    store = CheckpointStore(engine, record.study_id)
-    store.save(held, 1, b"first")
-    store.save(held, 2, b"second")
+    store = CheckpointStore(engine, record)
+    store.save(held, store.stage(held, 1, b"first"))
+    store.save(held, store.stage(held, 2, b"second"))
     assert store.load(0) == b"second"
     with engine.begin() as connection:
         connection.execute(text("UPDATE caviar.checkpoint SET state = 'secont'"))
@@ -172,7 +172,7 @@ def test_attributes_are_json_as_optuna_writes_it(engine: Engine) -> None:
     record, _ = register(engine)
     held = lease_of(ledger(engine, record).lease())
     attributes = {"momentum": 0.9, "zoom": {"learning_rate": [0.1, 0.2]}, "phase": 'a "quote"'}
-    TrialLog(engine, record.optuna_study_id, 60).begin(held, PARAMETERS, attributes)
+    fleet_for_tests.log(engine, record).begin(held, PARAMETERS, attributes)
     assert read_trials(engine, record.study_id)[0].attributes == json.loads(json.dumps(attributes))
 
 

@@ -112,7 +112,7 @@ def test_a_trial_costs_at_most_12_statements_and_an_epoch_3(engine: Engine) -> N
             statements.clear()
             lease = who._ledger.lease()
             assert lease is not None
-            who._work_on(lease)
+            who._trainer.work_on(lease)
             costs.append(len(statements))
         return costs
 
@@ -170,13 +170,13 @@ def test_training_code_that_raises_ends_its_trial_and_keeps_the_traceback(engine
     assert progress(engine, record).control == "run"
 
 
-def test_three_failures_in_a_row_of_the_same_kind_pause_the_study(engine: Engine) -> None:
+def test_three_failures_in_a_row_of_the_same_kind_stop_the_study(engine: Engine) -> None:
     record, study = with_fault(engine, "raise", 1, 2, 3, 4, 5, budget=8)
     worker(engine, record, study).run()
     now = progress(engine, record)
-    assert (now.control, now.failed, now.open) == ("pause", 3, 4)
-    (paused,) = read_events(engine, record.study_id, "paused")
-    assert paused.detail["why"].startswith("3 trials in a row raised the same: ValueError: wrong shape (")
+    assert (now.control, now.failed, now.open) == ("stop", 3, 4)
+    (stopped,) = read_events(engine, record.study_id, "stopped")
+    assert stopped.detail["why"].startswith("3 trials in a row raised the same: ValueError: wrong shape (")
 
 
 def test_a_message_that_postgresql_cannot_keep_ends_its_trial_too(engine: Engine) -> None:
@@ -207,10 +207,6 @@ class StopAfter(Stop):
     def asked(self) -> bool:
         self._looks -= 1
         return self._looks < 0
-
-    @asked.setter
-    def asked(self, value: bool) -> None:
-        pass
 
 
 def curves(engine: Engine, study_id: int, budget: int) -> list[list[tuple[float, ...]]]:
@@ -302,15 +298,15 @@ def test_a_winner_with_damaged_weights_is_trained_again(engine: Engine) -> None:
 def test_an_error_of_the_database_is_not_taken_for_one_of_the_training(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import ProgrammingError
 
     def broken(*args: Any) -> None:
-        raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+        raise ProgrammingError("UPDATE", {}, Exception("a mistake of ours"))
 
     record, study = register(engine)
     who: Worker = worker(engine, record, study)
-    monkeypatch.setattr(who._log, "record", broken)
-    with pytest.raises(OperationalError):
+    monkeypatch.setattr(who._trainer._log, "record", broken)
+    with pytest.raises(ProgrammingError):
         who.run()
     assert progress(engine, record).failed == 0
 
@@ -318,7 +314,7 @@ def test_an_error_of_the_database_is_not_taken_for_one_of_the_training(
 def test_a_checkpoint_of_another_network_is_refused(engine: Engine) -> None:
     record, study = register(engine, epochs=3, budget=4)
     worker(engine, record, study, StopAfter(2)).run()
-    kept = CheckpointStore(engine, record.study_id).load(0)
+    kept = CheckpointStore(engine, record).load(0)
     assert kept is not None
     from models.checkpoint import from_bytes
     from studies.assembly import assemble

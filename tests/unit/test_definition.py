@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from studies.assembly import check
-from studies.definition import change, differences, from_body, to_body
+from studies.definition import change, from_body, to_body
 from studies.errors import BadDefinition
 from studies.selection import catalog_names, select_study
 from studies.space import Choice, Grid, Linear, Log, LogOneMinus
@@ -100,19 +100,6 @@ def test_a_model_may_read_tensors_and_print_while_it_is_made(capsys: pytest.Capt
 def test_what_one_of_the_searched_optimizers_needs_may_be_searched_too() -> None:
     both = {"optimizer": Choice("sgd", "adam", default="sgd")}
     check(small_study(tiers=(both, {"beta1": LogOneMinus(0.9, 0.99, default=0.9), "momentum": TIERS[1]["momentum"]})))
-
-
-def test_differences_name_what_differs() -> None:
-    before = small_study()
-    after = change(before, budget=9, seed=4)
-    wider = small_study(tiers=({"learning_rate": Log(1e-5, 1, default=0.1)}, *TIERS[1:]))
-    assert differences(to_body(before), to_body(before)) == []
-    assert differences(to_body(before), to_body(after)) == ["budget: 8 there, 9 here", "seed: 0 there, 4 here"]
-    (line,) = differences(to_body(before), to_body(wider))
-    assert line.startswith("learning_rate: tier 1 log (low 0.0001")
-    assert "low 1e-05" in line
-    swapped = small_study(tiers=(TIERS[0], dict(reversed(TIERS[1].items())), TIERS[2]))
-    assert differences(to_body(before), to_body(swapped)) == ["tiers: another order of the hyperparameters here"]
 
 
 def test_values_are_read_back_from_what_optuna_keeps() -> None:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from storage.records import Asked
 from studies.worker_state import Next, after_epoch
 
 GOOD, NAN, INF = (0.1, 0.2), (math.nan, 0.2), (0.1, math.inf)
@@ -30,6 +31,22 @@ GOOD, NAN, INF = (0.1, 0.2), (math.nan, 0.2), (0.1, math.inf)
 def test_after_an_epoch(
     epoch: int, losses: tuple[float, ...], bad_curve: str | None, stop_asked: bool, expected: Next
 ) -> None:
-    verdict = after_epoch(epoch=epoch, last=3, losses=losses, bad_curve=bad_curve, stop_asked=stop_asked)
+    verdict = after_epoch(epoch=epoch, last=3, losses=losses, bad_curve=bad_curve, asked=Asked(), stop_asked=stop_asked)
     assert verdict.next is expected
     assert verdict.why or expected is Next.GO_ON
+
+
+@pytest.mark.parametrize(
+    ("epoch", "losses", "asked", "expected"),
+    [
+        (1, GOOD, Asked("pause"), Next.GIVE_BACK),
+        (1, GOOD, Asked("stop", at_once=True), Next.GIVE_BACK),
+        (1, GOOD, Asked(kill=True), Next.PRUNE),
+        (1, GOOD, Asked("stop", kill=True), Next.PRUNE),  # it is ended for good: nobody need go on with it
+        (3, GOOD, Asked("stop", kill=True), Next.COMPLETE),
+        (1, NAN, Asked("stop", kill=True), Next.DIVERGE),
+    ],
+)
+def test_what_is_asked_from_elsewhere(epoch: int, losses: tuple[float, ...], asked: Asked, expected: Next) -> None:
+    verdict = after_epoch(epoch=epoch, last=3, losses=losses, bad_curve=None, asked=asked, stop_asked=False)
+    assert verdict.next is expected

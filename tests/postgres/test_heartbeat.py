@@ -15,10 +15,9 @@ import storage.trials
 from storage.engine import make_engine
 from storage.errors import LeaseLost
 from storage.ledger import Ledger
-from storage.records import Lease
-from storage.trials import TrialLog
-from studies.renewal import Renewal
-from tests.postgres.fleet_for_tests import ledger, register
+from storage.records import Asked, Lease
+from studies.heartbeat import Heartbeat
+from tests.postgres.fleet_for_tests import ledger, log, register
 from tests.postgres.test_ledger import PARAMETERS, lease_of
 
 LEASE = 0.8  # seconds
@@ -35,7 +34,7 @@ def test_a_lease_outlives_its_length_while_it_is_renewed(engine: Engine) -> None
     record, _ = register(engine, budget=4)
     who, other = ledger(engine, record, LEASE), ledger(engine, record, LEASE)
     lease = lease_of(who.lease())
-    with Renewal(who, lease) as renewal:
+    with Heartbeat(who, lease, LEASE / 4) as renewal:
         started = time.monotonic()
         while time.monotonic() - started < 3 * LEASE:
             taken = other.lease()
@@ -49,7 +48,7 @@ def test_a_lease_that_was_taken_over_is_told(engine: Engine) -> None:
     record, _ = register(engine)
     who = ledger(engine, record, LEASE)
     lease = lease_of(who.lease())
-    with Renewal(who, lease) as renewal:
+    with Heartbeat(who, lease, LEASE / 4) as renewal:
         with engine.begin() as connection:
             connection.execute(text("UPDATE caviar.slot SET token = gen_random_uuid() WHERE number = 0"))
 
@@ -66,20 +65,22 @@ def test_a_lease_that_was_taken_over_is_told(engine: Engine) -> None:
 class Broken:
     """A ledger that fails in a given way, a given number of times."""
 
-    lease_seconds = 0.04
-
     def __init__(self, error: Exception, times: int) -> None:
         self.error, self.times, self.calls = error, times, 0
 
-    def renew(self, lease: Lease) -> None:
+    def renew(self, lease: Lease) -> Asked:
         self.calls += 1
         if self.calls <= self.times:
             raise self.error
+        return Asked()
+
+    def retake(self, lease: Lease) -> bool:
+        return False
 
 
-def renewed(broken: Any, calls: int) -> Renewal:
-    with Renewal(broken, lease=None) as renewal:  # type: ignore[arg-type]
-        wait_for(lambda: broken.calls >= calls or renewal._error is not None)
+def renewed(broken: Any, calls: int) -> Heartbeat:
+    with Heartbeat(broken, None, 0.01) as renewal:  # type: ignore[arg-type]
+        wait_for(lambda: broken.calls >= calls or renewal.error is not None)
     return renewal
 
 
@@ -109,7 +110,7 @@ def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeyp
 
     def begin(lease: Lease) -> None:
         own = make_engine(engine.url)
-        ids[lease.slot.number] = TrialLog(own, record.optuna_study_id, 60).begin(lease, PARAMETERS, {})
+        ids[lease.slot.number] = log(own, record).begin(lease, PARAMETERS, {})
         own.dispose()
         if lease is quick:
             done.set()
@@ -139,4 +140,4 @@ def test_a_study_that_is_deleted_takes_nobodys_lease_by_surprise(engine: Engine)
         connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE number = 0"))
     delete_study(engine, record)
     with pytest.raises(LeaseLost):
-        TrialLog(engine, record.optuna_study_id, 60).begin(lease, PARAMETERS, {})
+        log(engine, record).begin(lease, PARAMETERS, {})

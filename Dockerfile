@@ -1,0 +1,17 @@
+# The image of docker-compose.yml's workers, migration and dashboard. Caviar runs from its clone, so the image holds
+# the clone, installed as the Makefile installs it.
+FROM python:3.12-slim
+
+RUN useradd --create-home caviar && install --directory --owner=caviar /data
+WORKDIR /caviar
+
+# First what pip reads: installing takes minutes (PyTorch is large), and a change of the code must not cost them again.
+COPY pyproject.toml README.md LICENSE ./
+COPY models/__init__.py models/
+COPY storage/__init__.py storage/
+COPY studies/__init__.py studies/
+RUN python -m pip install --no-cache-dir --editable .
+COPY --chown=caviar . .
+
+USER caviar
+ENTRYPOINT ["caviar"]

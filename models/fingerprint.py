@@ -1,0 +1,55 @@
+"""What the values of a trial depend on besides its hyperparameters, as digests: the code that trains, and the data.
+
+Two machines with the same digests train the same; so does one machine on two days.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+
+from models.data import files
+from models.registry import model_class
+
+_OURS = Path(__file__).parent
+
+
+def code_digest(model: str) -> str:
+    """Return a digest of this package's source and of the model's: its file, or its package's files.
+
+    Raises:
+        UnknownModel: there is no such model.
+    """
+    return _digest([*_python_files(_OURS), *_of_model(model)])
+
+
+def data_digest(name: str, data_dir: Path) -> str:
+    """Return a digest of a data set's files.
+
+    Raises:
+        UnknownData: there is no data set of that name.
+        DataUnavailable: it is not in `data_dir`.
+    """
+    return _digest(files(name, data_dir))
+
+
+def _of_model(model: str) -> list[Path]:
+    module = inspect.getmodule(model_class(model))
+    file = Path(getattr(module, "__file__", None) or _OURS)
+    if _OURS in (file, *file.parents):
+        return []
+    return _python_files(file.parent) if "." in getattr(module, "__name__", "") else [file]
+
+
+def _python_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    whole = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as opened:
+            whole.update(path.name.encode() + hashlib.file_digest(opened, "sha256").digest())
+    return whole.hexdigest()

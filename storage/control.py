@@ -1,0 +1,92 @@
+"""What people ask of a study's workers from anywhere: to pause, stop or go on, and to end one trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from storage import optuna_tables as optuna
+from storage.errors import TrialNotRunning
+from storage.events import log_event
+from storage.losses import reap
+from storage.records import StudyRecord
+from storage.tables import checkpoint, slot, study
+
+_TOLD = {"run": "resumed", "pause": "paused", "stop": "stopped"}
+
+
+def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = False, **why: Any) -> bool:
+    """Ask the workers of a study to `run`, `pause` or `stop`; say whether that is a change, which is an event too.
+
+    Args:
+        at_once: in the middle of an epoch.
+    """
+    changed = update(study).where(
+        study.c.study_id == study_id, (study.c.control != control) | (study.c.at_once != at_once)
+    )
+    with engine.begin() as connection:
+        if not connection.execute(changed.values(control=control, at_once=at_once)).rowcount:
+            return False
+        log_event(connection, study_id, _TOLD[control], at_once=at_once, **why)
+    return True
+
+
+def note(engine: Engine, study_id: int, kind: str, **detail: Any) -> None:
+    """Write an event that is no part of a change."""
+    with engine.begin() as connection:
+        log_event(connection, study_id, kind, **detail)
+
+
+def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> bool:
+    """End a trial before its time; its slot is spent.
+
+    Returns:
+        False where a worker trains it, which ends it after its epoch; True where it is ended.
+
+    Raises:
+        TrialNotRunning: it has not begun, or has ended already.
+    """
+    of_slot = (slot.c.study_id == record.study_id, slot.c.number == number)
+    with engine.begin() as connection:
+        reap(connection, record.study_id)
+        row = connection.execute(select(slot).where(*of_slot).with_for_update()).one_or_none()
+        if row is None:
+            raise TrialNotRunning(f"'{record.name}' has no trial {number}; see: caviar trials {record.name}")
+        if row.state in ("done", "abandoned"):
+            raise TrialNotRunning(f"trial {number} of '{record.name}' has ended already ({row.state})")
+        if row.trial_id is None:
+            raise TrialNotRunning(f"trial {number} of '{record.name}' has not begun; there is nothing to end")
+        log_event(connection, record.study_id, "kill asked", slot=number, **why)
+        if row.state == "leased":
+            connection.execute(update(slot).where(*of_slot).values(kill=True))
+            return False
+        connection.execute(update(slot).where(*of_slot).values(state="done"))
+        _end(connection, row.trial_id, row.epoch)
+        connection.execute(
+            delete(checkpoint).where(checkpoint.c.study_id == record.study_id, checkpoint.c.slot == number)
+        )
+    return True
+
+
+def _end(connection: Connection, trial_id: int, epoch: int) -> None:
+    """End a trial that nobody trains: pruned with its last value, or failed where it has none."""
+    curve = optuna.trial_intermediate_values
+    last = connection.execute(select(curve).where(curve.c.trial_id == trial_id, curve.c.step == epoch)).one_or_none()
+    finite = last is not None and last.intermediate_value is not None
+    connection.execute(
+        update(optuna.trials)
+        .where(optuna.trials.c.trial_id == trial_id)
+        .values(state="PRUNED" if finite else "FAIL", datetime_complete=optuna.UTC_NOW)
+    )
+    if last is not None and finite:
+        connection.execute(
+            insert(optuna.trial_values).values(
+                trial_id=trial_id, objective=0, value=last.intermediate_value, value_type="FINITE"
+            )
+        )
+    connection.execute(
+        insert(optuna.trial_user_attributes).values(
+            trial_id=trial_id, key="why it stopped", value_json=f'"killed by hand after epoch {epoch}"'
+        )
+    )

@@ -1,0 +1,217 @@
+"""Large checkpoints as files at an address that all machines reach.
+
+An address is taken as it stands: `file:///folder` is that folder, with no %20 in it decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from storage.errors import (
+    BadCheckpointsAddress,
+    CheckpointNotRemoved,
+    CheckpointNotWritten,
+    CheckpointUnreachable,
+    DamagedCheckpoint,
+)
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+SUFFIX = ".checkpoint"  # of every file's name: whatever else lies in the folder is none of Caviar's
+_OURS = re.compile(re.escape(SUFFIX) + r"(\.[0-9a-f]{16}\.tmp)?$")
+_NEXT_STEP = "write file:///FOLDER, a folder that all machines share, or s3://BUCKET/PREFIX"
+
+
+class CheckpointFiles:
+    """Checkpoints as files under `root`, such as file:///shared/folder or s3://bucket/prefix.
+
+    Raises:
+        BadCheckpointsAddress: no files can be kept there; the message shows nothing of a key or a password.
+    """
+
+    def __init__(self, root: str) -> None:
+        protocol, path = _split(root)
+        if protocol == "s3":
+            _s3()
+            self._root = f"s3://{path.rstrip('/')}"
+        else:
+            # One spelling, so that the addresses of `list` are those of `write` on every machine.
+            self._root = f"file://{os.path.normpath('/' + path.strip('/')).rstrip('/')}"
+
+    def write(self, key: str, data: bytes) -> str:
+        """Write a file, or replace it, so that nobody ever sees half of it; return its address.
+
+        Args:
+            key: its path under the root, without `SUFFIX`.
+
+        Raises:
+            CheckpointNotWritten: with the reason; of this data, nothing is left behind.
+        """
+        address = f"{self._root}/{key}{SUFFIX}"
+        protocol, path = _split(address)
+        try:
+            if protocol == "s3":
+                _s3().pipe_file(path, data)  # one request, or parts that appear when the last one is there
+            else:
+                _write_local(path, data)
+        except Exception as error:
+            raise CheckpointNotWritten(
+                f"cannot write the checkpoint {address}: {_reason(error)}; every machine needs room there, and the "
+                f"right to write"
+            ) from error
+        return address
+
+    def list(self) -> Iterator[tuple[str, int]]:
+        """Yield addresses and sizes of all checkpoints' files, also of those that a killed writer left unfinished.
+
+        Raises:
+            BadCheckpointsAddress: they cannot be listed.
+        """
+        protocol, path = _split(self._root)
+        try:
+            for name, size in _list_s3(path) if protocol == "s3" else _list_local(path or "/"):
+                if _OURS.search(name):
+                    yield f"{protocol}://{name}", size
+        except Exception as error:
+            raise BadCheckpointsAddress(
+                f"cannot list the checkpoints at {self._root}: {_reason(error)}; see that this machine reaches it, and "
+                f"has the right to read there"
+            ) from error
+
+
+def read_file(address: str) -> bytes:
+    """Return what was written to the address, by whichever machine.
+
+    Raises:
+        DamagedCheckpoint: it is not there.
+        CheckpointUnreachable: it cannot be read here, or now; with the reason.
+        BadCheckpointsAddress: this machine lacks the package for such addresses.
+    """
+    protocol, path = _split(address)
+    s3 = _s3() if protocol == "s3" else None
+    try:
+        if s3 is not None:
+            data: bytes = s3.cat_file(path)
+            return data
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:  # of which s3fs gives no reason
+        raise DamagedCheckpoint(f"the checkpoint {address} is not there") from None
+    except Exception as error:
+        raise CheckpointUnreachable(
+            f"cannot read the checkpoint {address}: {_reason(error)}; see that this machine reaches it"
+        ) from error
+
+
+def remove_file(address: str) -> None:
+    """Remove a checkpoint's file; one that is gone already is no error.
+
+    Raises:
+        CheckpointNotRemoved: the file stays, which costs room and nothing else.
+        BadCheckpointsAddress: this machine lacks the package for such addresses.
+    """
+    protocol, path = _split(address)
+    s3 = _s3() if protocol == "s3" else None
+    try:
+        if s3 is not None:
+            s3.rm_file(path)
+        else:
+            os.unlink(path)
+    except FileNotFoundError:
+        return
+    except Exception as error:
+        raise CheckpointNotRemoved(
+            f"cannot remove the checkpoint {address}: {_reason(error)}; nobody needs it any more: remove it by hand"
+        ) from error
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Return protocol and path; of an address that is refused, show nothing that could be a key or a password."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", address, re.DOTALL)
+    if match is None:
+        step = f"write file://{address}" if address.startswith("/") else _NEXT_STEP
+        raise BadCheckpointsAddress(f"the checkpoints' address does not begin with file:// or s3://; {step}")
+    protocol, path = match[1], match[2]
+    if protocol == "file":
+        if not path.startswith("/"):
+            raise BadCheckpointsAddress(f"the checkpoints' address names no absolute folder; {_NEXT_STEP}")
+    elif protocol == "s3":
+        if "@" in path or "?" in path:  # s3fs would take them for a part of a file's name
+            raise BadCheckpointsAddress(
+                "the checkpoints' s3:// address has an @ or a ?: leave keys and options out of it, since the database "
+                "keeps it; they come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, or ~/.aws"
+            )
+        if not path.partition("/")[0]:
+            raise BadCheckpointsAddress(f"the checkpoints' address names no bucket; {_NEXT_STEP}")
+    else:
+        raise BadCheckpointsAddress(f"checkpoints cannot be kept at '{protocol}://' addresses; {_NEXT_STEP}")
+    return protocol, path
+
+
+def _s3() -> AbstractFileSystem:
+    """No listing is kept in memory: other machines write there too."""
+    import fsspec
+
+    try:
+        return fsspec.filesystem("s3", use_listings_cache=False)
+    except ImportError:
+        raise BadCheckpointsAddress(
+            "checkpoints at s3:// addresses need s3fs; in Caviar's folder, run: pip install --editable '.[s3]'"
+        ) from None
+
+
+def _write_local(path: str, data: bytes) -> None:
+    folder = os.path.dirname(path)
+    unfinished = f"{path}.{secrets.token_hex(8)}.tmp"
+    os.makedirs(folder, exist_ok=True)
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a network's file system may tell only here that it is full
+        os.replace(unfinished, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Let the new name, too, outlast a power cut: the database is about to tell of it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a file system answers that knows no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _list_local(folder: str) -> Iterator[tuple[str, int]]:
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # nothing was written yet
+            raise error
+
+    for parent, _, names in os.walk(folder, onerror=fail):
+        for name in names:
+            path = os.path.join(parent, name)
+            with contextlib.suppress(FileNotFoundError):  # removed while we look
+                yield path, os.stat(path).st_size
+
+
+def _list_s3(path: str) -> Iterator[tuple[str, int]]:
+    for name, told in _s3().find(path, detail=True).items():
+        yield name, told["size"]
+
+
+def _reason(error: Exception) -> str:
+    told = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return " ".join(told.split())

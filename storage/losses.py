@@ -1,0 +1,75 @@
+"""Leases that are lost: killed workers, dead hosts, cut networks. Their slots are open again, with their trials.
+
+A slot that is lost again and again without getting one epoch further kills its workers, as a setting does that needs
+more memory than any machine has: after `LIMIT` losses it is abandoned, so that it can't eat the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, case, delete, func, select, update
+
+from storage import optuna_tables as optuna
+from storage.events import log_event
+from storage.tables import checkpoint, slot, worker
+
+LIMIT = 5  # losses in a row without a new epoch
+
+
+def reap(connection: Connection, study_id: int) -> int:
+    """Take back the leases of a study that expired; return how many. Every worker does so, and `status`."""
+    return _take_back(connection, study_id, slot.c.expires_at < func.now(), "lease expired")
+
+
+def leases_on(engine: Engine, study_id: int, machine: str) -> set[int]:
+    """Return the process ids that hold leases of a study on that machine."""
+    query = (
+        select(worker.c.pid)
+        .join(slot, slot.c.worker_id == worker.c.worker_id)
+        .where(slot.c.study_id == study_id, slot.c.state == "leased", worker.c.machine == machine)
+    )
+    with engine.connect() as connection:
+        return set(connection.scalars(query))
+
+
+def release_dead(engine: Engine, study_id: int, machine: str, pids: Collection[int]) -> int:
+    """Open the slots that processes of that machine held, which are known to be dead; return how many."""
+    dead = select(worker.c.worker_id).where(worker.c.machine == machine, worker.c.pid.in_(pids))
+    with engine.begin() as connection:
+        return _take_back(connection, study_id, slot.c.worker_id.in_(dead), "worker died")
+
+
+def _take_back(connection: Connection, study_id: int, condition: ColumnElement[bool], kind: str) -> int:
+    # What another worker is renewing or taking back at this very moment is locked, and passed over.
+    lost = (
+        select(slot.c.number)
+        .where(slot.c.study_id == bindparam("study"), slot.c.state == "leased", condition)
+        .with_for_update(skip_locked=True)
+        .cte("lost")
+    )
+    losses = slot.c.losses + 1
+    statement = (
+        update(slot)
+        .where(slot.c.study_id == bindparam("study"), slot.c.number == lost.c.number)
+        .values(state=case((losses >= LIMIT, "abandoned"), else_="open"), losses=losses, token=None, expires_at=None)
+        .returning(slot.c.number, slot.c.state, slot.c.epoch, slot.c.losses, slot.c.trial_id, slot.c.worker_id)
+    )
+    rows = connection.execute(statement, {"study": study_id}).all()
+    for row in rows:
+        log_event(connection, study_id, kind, slot=row.number, worker_id=row.worker_id, epoch=row.epoch)
+        if row.state == "abandoned":
+            _abandon(connection, study_id, row)
+    return len(rows)
+
+
+def _abandon(connection: Connection, study_id: int, row: Any) -> None:
+    why = f"lost {row.losses} times after epoch {row.epoch} without getting further"
+    log_event(connection, study_id, "abandoned", slot=row.number, why=why)
+    connection.execute(delete(checkpoint).where(checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number))
+    connection.execute(
+        update(optuna.trials)
+        .where(optuna.trials.c.trial_id == row.trial_id)
+        .values(state="FAIL", datetime_complete=optuna.UTC_NOW)
+    )

@@ -1,0 +1,105 @@
+"""Versions of a study's definition: a new one is written with everything that follows from it, in one transaction.
+
+Optuna's tables are brought in line with it: a range that became wider is that of all earlier trials too, since
+samplers take only trials with the very same distribution for comparable; and a new hyperparameter is written down
+for every earlier trial, with the value that it had without being searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+
+from storage import optuna_tables as optuna
+from storage.definitions import add_slots, add_version
+from storage.errors import NotComparable
+from storage.events import log_event
+from storage.records import DefinitionRecord, Provenance, SlotRecord, StudyRecord
+from storage.tables import definition, slot, study
+
+Parameters = Mapping[str, tuple[float, str]]  # by name, the value as Optuna keeps it, and the distribution's JSON
+
+
+def read_versions(engine: Engine, study_id: int) -> list[DefinitionRecord]:
+    """Return all versions of a study's definition, the first one first."""
+    query = select(definition).where(definition.c.study_id == study_id).order_by(definition.c.version)
+    with engine.connect() as connection:
+        return [
+            DefinitionRecord(r.version, r.body, Provenance(r.packages, r.code, r.data), tuple(r.changes), r.created_at)
+            for r in connection.execute(query)
+        ]
+
+
+def revise_study(
+    engine: Engine,
+    record: StudyRecord,
+    body: Mapping[str, Any],
+    provenance: Provenance,
+    changes: Sequence[str],
+    slots: Sequence[SlotRecord],
+    rewrite: Callable[[Mapping[str, float]], Parameters] | None = None,
+) -> None:
+    """Write the next version of a study's definition. Workers that know an older one lease nothing any more.
+
+    Args:
+        record: the study with the version that the new one was compared with.
+        changes: a sentence each.
+        slots: of the new definition's whole budget. Those that have not begun take their place in the new plan;
+            those beyond the study's budget are appended.
+        rewrite: from the parameters of an earlier trial, as Optuna keeps them, to those of the new definition;
+            None where they are the same.
+
+    Raises:
+        NotComparable: somebody else has written a version meanwhile; nothing was changed.
+    """
+    with engine.begin() as connection:
+        connection.execute(select(study.c.study_id).where(study.c.study_id == record.study_id).with_for_update())
+        newest = connection.scalar(
+            select(func.max(definition.c.version)).where(definition.c.study_id == record.study_id)
+        )
+        if newest != record.version:
+            raise NotComparable(f"'{record.name}' was changed by somebody else meanwhile; look again and repeat it")
+        add_version(connection, record.study_id, record.version + 1, body, provenance, changes)
+        _plan_again(connection, record.study_id, slots)
+        if rewrite is not None:
+            _rewrite(connection, record.optuna_study_id, rewrite)
+        log_event(connection, record.study_id, "definition changed", version=record.version + 1, changes=list(changes))
+
+
+def _plan_again(connection: Connection, study_id: int, slots: Sequence[SlotRecord]) -> None:
+    there = connection.scalar(select(func.count()).where(slot.c.study_id == study_id)) or 0
+    unbegun = (slot.c.study_id == study_id, slot.c.state == "open", slot.c.trial_id.is_(None))
+    moved = (
+        update(slot)
+        .where(*unbegun, slot.c.number == bindparam("at"))
+        .values(tier=bindparam("in_tier"), phase=bindparam("in_phase"), free=bindparam("to_vary"))
+    )
+    rows = [{"at": s.number, "in_tier": s.tier, "in_phase": s.phase, "to_vary": list(s.free)} for s in slots[:there]]
+    if rows:
+        connection.execute(moved, rows)
+    add_slots(connection, study_id, slots[there:])
+
+
+def _rewrite(
+    connection: Connection, optuna_study_id: int, rewrite: Callable[[Mapping[str, float]], Parameters]
+) -> None:
+    params = optuna.trial_params
+    query = (
+        select(params.c.trial_id, params.c.param_name, params.c.param_value)
+        .join(optuna.trials, optuna.trials.c.trial_id == params.c.trial_id)
+        .where(optuna.trials.c.study_id == optuna_study_id)
+        .order_by(params.c.param_id)
+    )
+    of_trials: dict[int, dict[str, float]] = {}
+    for trial_id, name, value in connection.execute(query):
+        of_trials.setdefault(trial_id, {})[name] = value
+    rows = [
+        {"trial_id": trial_id, "param_name": name, "param_value": value, "distribution_json": kind}
+        for trial_id, values in of_trials.items()
+        for name, (value, kind) in rewrite(values).items()
+    ]
+    if rows:
+        connection.execute(delete(params).where(params.c.trial_id.in_(of_trials)))
+        connection.execute(insert(params), rows)

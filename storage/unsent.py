@@ -1,0 +1,60 @@
+"""What a worker could not write before its patience with the database was over, in files on its machine.
+
+The next worker that takes such a trial up here goes on from there, instead of from the database's last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.records import EpochRecord, StudyRecord
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """A trial's state after `epoch`, and its epochs that the database lacks."""
+
+    epoch: int
+    waiting: list[EpochRecord]
+    state: bytes
+
+
+class UnsentStates:
+    """The trials of one study of which this machine knows more than the database.
+
+    Args:
+        home: of Caviar's files on this machine.
+    """
+
+    def __init__(self, home: Path, study: StudyRecord) -> None:
+        self._folder = home / "unsent"
+        self._label = study.label
+
+    def keep(self, slot_number: int, unsent: Unsent) -> Path:
+        """Write a trial's state beside its place, and move it there; return where it is."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(slot_number)
+        beside = path.with_suffix(f".{os.getpid()}")
+        head = {"epoch": unsent.epoch, "waiting": [vars(epoch) for epoch in unsent.waiting]}
+        beside.write_bytes(json.dumps(head).encode() + b"\n" + unsent.state)
+        beside.replace(path)
+        return path
+
+    def find(self, slot_number: int) -> Unsent | None:
+        """Return what was kept of a trial."""
+        try:
+            head, _, state = self._path(slot_number).read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return None
+        found = json.loads(head)
+        return Unsent(found["epoch"], [EpochRecord(**epoch) for epoch in found["waiting"]], state)
+
+    def forget(self, slot_number: int) -> None:
+        """Remove what was kept of a trial."""
+        self._path(slot_number).unlink(missing_ok=True)
+
+    def _path(self, slot_number: int) -> Path:
+        return self._folder / f"{self._label}-{slot_number}.state"

@@ -1,0 +1,64 @@
+"""The processes that train: written down when they begin and end, and what they are doing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy import Engine, func, insert, select, text, update
+
+from storage.records import WorkerRecord, WorkerStatus
+from storage.tables import slot, worker
+
+_WORKERS = text("""
+    SELECT st.name, w.host, w.machine, w.pid, w.device, w.started_at,
+           extract(epoch FROM now() - w.last_seen)::float AS silent, w.ended_at IS NOT NULL AS ended,
+           s.number, s.epoch
+    FROM caviar.worker w
+    JOIN caviar.study st USING (study_id)
+    LEFT JOIN caviar.slot s ON s.worker_id = w.worker_id AND s.state = 'leased'
+    WHERE CAST(:study AS integer) IS NULL OR w.study_id = :study
+    ORDER BY w.ended_at IS NOT NULL, w.host, w.started_at
+""")
+
+
+def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None:
+    """Write down a process that begins to work on a study."""
+    with engine.begin() as connection:
+        connection.execute(
+            insert(worker).values(
+                worker_id=record.worker_id,
+                study_id=study_id,
+                host=record.host,
+                machine=record.machine,
+                pid=record.pid,
+                device=record.device,
+                packages=dict(record.packages),
+            )
+        )
+
+
+def end_worker(engine: Engine, worker_id: UUID) -> None:
+    """Write down that a process has ended by itself."""
+    with engine.begin() as connection:
+        connection.execute(
+            update(worker).where(worker.c.worker_id == worker_id).values(last_seen=func.now(), ended_at=func.now())
+        )
+
+
+def read_workers(engine: Engine, study_id: int | None = None) -> list[WorkerStatus]:
+    """Return the workers of a study (of all where none is given), those that have not ended first."""
+    with engine.connect() as connection:
+        return [WorkerStatus(*row) for row in connection.execute(_WORKERS, {"study": study_id})]
+
+
+def finished_by(engine: Engine, study_id: int, machine: str, pids: Collection[int]) -> int:
+    """Return how many slots of a study processes of a machine have spent."""
+    query = (
+        select(func.count())
+        .select_from(slot)
+        .join(worker, worker.c.worker_id == slot.c.worker_id)
+        .where(slot.c.study_id == study_id, slot.c.state == "done", worker.c.machine == machine, worker.c.pid.in_(pids))
+    )
+    with engine.connect() as connection:
+        return connection.scalar(query) or 0

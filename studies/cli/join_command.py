@@ -1,0 +1,180 @@
+"""`caviar join`: the one command that another machine needs to work on a study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from studies.cli.data import DataDir, data_folder
+from studies.cli.output import DatabaseUrl, database, err, say, tell
+from studies.cli.show import StoredStudy, print_winner, winner
+from studies.cli.work import Grace, Lease, Outcome, Patience, Renew, work
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from storage.records import StudyRecord
+    from studies.definition import Study
+    from studies.provenance import Difference
+    from studies.signals import Stop
+
+
+def join(
+    study: StoredStudy,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="WHICH", help="all, none, or numbers such as 0,2; without it, all there are.")
+    ] = None,
+    workers_per_gpu: Annotated[int, typer.Option(min=1, metavar="N", help="Processes on each GPU.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=256, metavar="N", help="Processes on the CPU, one core each; without a GPU, one for each core."
+        ),
+    ] = None,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Join with other code, data or clock than the study's; noted.")
+    ] = False,
+    lease: Lease = 60,
+    renew: Renew = 15,
+    grace: Grace = 20,
+    patience: Patience = 900,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> int:
+    """Work on a study that is in the database, with this machine's GPUs or cores, until it is done.
+
+    The definition comes from the database; before anything is computed, this machine's code, versions, data and
+    clock are compared with those that the study was begun with. A model of your own must be importable: run it in
+    the folder that has it.
+
+    Examples: caviar join digits, caviar join digits --gpus 0,2 --workers-per-gpu 2, caviar join digits --workers 8
+    """
+    from storage.definitions import load_study
+    from storage.settings import read_settings
+    from studies.devices import places, visible_gpus
+    from studies.facts import state_of
+    from studies.manager import definition_of, progress
+    from studies.signals import Stop
+    from studies.worker_order import Order
+
+    with Stop(grace) as stop, database(database_url) as engine:
+        record = load_study(engine, study)
+        definition = definition_of(record)
+        folder = data_folder(data_dir)
+        order = Order(read_settings(database_url), record.name, folder, lease, renew, grace, patience)
+        now = progress(engine, record)
+        if state_of(now) == "stopped":
+            tell(f"'{study}' is stopped at {now.done} of {now.budget} trials; go on with: caviar resume {study}")
+            return 0
+        if state_of(now) == "done":
+            return _finish(engine, record, definition, folder, None)
+        _check(engine, record, definition, folder, allow_mismatch)
+        devices = places(gpus, workers_per_gpu, workers, visible_gpus())
+        _say_start(record, definition, devices)
+        outcome = work(engine, record, definition, order, devices, stop)
+        _say_outcome(outcome, devices)
+        if outcome.now.done == outcome.now.budget:
+            return _finish(engine, record, definition, folder, outcome)
+        return _say_left(study, outcome, stop)
+
+
+def _check(engine: Engine, record: StudyRecord, definition: Study, folder: Path, allowed: bool) -> None:
+    """Compare this machine with the study before anything is leased; fetch its data.
+
+    Raises:
+        Mismatch: it would compute something else, and that is not allowed.
+    """
+    from storage.control import note
+    from storage.status import clock_skew
+    from studies.errors import Mismatch
+    from studies.fleet import Fleet
+    from studies.manager import refuse_fatal
+    from studies.provenance import compare, provenance_of
+
+    Fleet.warm_up()  # the workers' imports, while this process has its own
+    with err().status("loading PyTorch, and comparing this machine with the study"):
+        from models.data import fetch
+        from studies.assembly import check
+
+        check(definition)
+    if fetch(definition.data, folder):
+        say(f"the data set '{definition.data}' is now in {folder}")
+    found = compare(record.provenance, provenance_of(definition, folder), clock_skew(engine))
+    if found:
+        err().print(_table(found))
+    refuse_fatal(found)
+    mismatches = [d for d in found if d.weight == "mismatch"]
+    if mismatches and not allowed:
+        raise Mismatch(
+            f"this machine's {' and '.join(d.what for d in mismatches)} differ from those that '{record.name}' was "
+            f"begun with: bring them in line, or join all the same with --allow-mismatch, which is noted"
+        )
+    if found:
+        kind = "mismatch allowed" if mismatches else "other versions"
+        note(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in found})
+
+
+def _table(found: list[Difference]) -> Any:
+    from rich.table import Table
+
+    table = Table("", "the study", "this machine", box=None, header_style="bold", pad_edge=False)
+    for difference in found:
+        style = "dim" if difference.weight == "note" else "yellow"
+        table.add_row(difference.what, difference.there, difference.here, style=style)
+    return table
+
+
+def _say_start(record: StudyRecord, definition: Study, devices: list[str]) -> None:
+    from collections import Counter
+
+    from studies.devices import cores
+
+    told = ", ".join(f"{count} on {device}" for device, count in Counter(devices).items())
+    tell(
+        f"joining {record.name}: {definition.budget} trials of {definition.model} on {definition.data}, "
+        f"{definition.strategy}; workers: {told}"
+    )
+    if devices.count("cpu") > cores():
+        say(f"this machine has {cores()} cores for {devices.count('cpu')} workers, which will wait for one another")
+
+
+def _say_outcome(outcome: Outcome, devices: list[str]) -> None:
+    restarts = f", {outcome.restarts} restarted" if outcome.restarts else ""
+    tell(
+        f"this machine finished {outcome.trials} trial(s) with {len(devices)} worker(s){restarts} "
+        f"in {outcome.seconds:.0f} s"
+    )
+
+
+def _say_left(study: str, outcome: Outcome, stop: Stop) -> int:
+    now = outcome.now
+    told = f"{now.done} of {now.budget} trials are done"
+    if stop.asked:
+        tell(f"left; {told}; nothing is lost; come back with: caviar join {study}")
+        return 130 if stop.interrupted else 0
+    tell(f"'{study}' was stopped: {told}; see why with: caviar history {study}; go on with: caviar resume {study}")
+    return 0
+
+
+def _finish(engine: Engine, record: StudyRecord, definition: Study, folder: Path, outcome: Outcome | None) -> int:
+    """Measure the winner, unless another machine has done so, and show it."""
+    from models.data import check_available
+    from models.errors import DataUnavailable
+    from studies.manager import conclude
+
+    try:
+        check_available(definition.data, folder)
+        conclude(engine, record, folder)
+    except DataUnavailable as error:
+        say(f"the winner is tested elsewhere: {error}")
+    tell(f"[bold]{record.name} is complete[/]" + ("" if outcome else ": nothing is left to do"))
+    facts = winner(engine, record)
+    if facts is None:
+        tell(f"no trial came to a result; see why with: caviar trials {record.name}")
+        return 1
+    print_winner(facts)
+    tell(f"\nnext: caviar trials {record.name}  (every trial)", style="dim", markup=False)
+    return 0

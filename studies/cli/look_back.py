@@ -1,0 +1,111 @@
+"""Commands that show what happened, and who is at work: `history` and `workers`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json
+from studies.cli.show import StoredStudy
+
+if TYPE_CHECKING:
+    from storage.records import WorkerStatus
+
+_SILENT_SECONDS = 60.0  # four signs of life that did not come
+
+
+def history(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+    """Show the versions of a study's definition, and everything that happened to it.
+
+    Example: caviar history digits
+    """
+    from storage.definitions import load_study
+    from storage.events import read_events
+    from storage.revisions import read_versions
+
+    with database(database_url) as engine:
+        record = load_study(engine, study)
+        versions = read_versions(engine, record.study_id)
+        events = read_events(engine, record.study_id)
+    if as_json:
+        print_json(
+            {
+                "versions": [
+                    {"version": v.version, "at": v.created_at.isoformat(), "changes": list(v.changes),
+                     "definition": v.body, **vars(v.provenance)}
+                    for v in versions
+                ],
+                "events": [
+                    {"at": e.at.isoformat(), "kind": e.kind, "trial": e.slot, **{"detail": dict(e.detail)}}
+                    for e in events
+                ],
+            }
+        )  # fmt: skip
+        return
+    table = Table("version", "since", "what changed", box=None, header_style="bold", pad_edge=False)
+    for v in versions:
+        table.add_row(str(v.version), f"{v.created_at.astimezone():%Y-%m-%d %H:%M:%S}", "; ".join(v.changes) or "begun")
+    out().print(table)
+    out().print()
+    journal = Table("when", "event", "trial", "detail", box=None, header_style="bold", pad_edge=False)
+    for e in events:
+        when = f"{e.at.astimezone():%Y-%m-%d %H:%M:%S}"
+        journal.add_row(when, e.kind, "" if e.slot is None else str(e.slot), _told(e.detail))
+    out().print(journal)
+
+
+def _told(detail: Any) -> str:
+    """Return an event's detail in one line; a traceback is for --json."""
+    return ", ".join(f"{key} {value}" for key, value in detail.items() if key != "traceback" and value is not False)
+
+
+def workers(
+    study: Annotated[str | None, typer.Argument(help="A study in the database; without it, all.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show the workers of all machines: host, device, what each is doing, and when it was last heard of.
+
+    Examples: caviar workers, caviar workers digits --all
+    """
+    from storage.definitions import load_study
+    from storage.workers import read_workers
+    from studies.manager import free_lost
+
+    with database(database_url) as engine:
+        record = load_study(engine, study) if study else None
+        if record:
+            free_lost(engine, record)
+        found = read_workers(engine, record.study_id if record else None)
+    shown = [w for w in found if everyone or _state(w) not in ("ended", "lost")]
+    if as_json:
+        print_json(
+            [
+                {"study": w.study, "host": w.host, "pid": w.pid, "device": w.device, "state": _state(w),
+                 "trial": w.trial, "epoch": w.epoch, "started": w.started_at.isoformat(),
+                 "silent_seconds": round(w.silent, 1)}
+                for w in shown
+            ]
+        )  # fmt: skip
+        return
+    if not shown:
+        hidden = f" ({len(found)} have ended: --all shows them)" if found else ""
+        out().print(f"no worker is at work{hidden}; start some with: caviar join {study or 'STUDY'}")
+        return
+    table = Table("host", "pid", "device", "study", "doing", "heard of", box=None, header_style="bold", pad_edge=False)
+    for w in shown:
+        doing = f"trial {w.trial}, epoch {w.epoch}" if w.trial is not None else _state(w)
+        table.add_row(w.host, str(w.pid), w.device, w.study, doing, f"{w.silent:.0f} s ago")
+    out().print(table)
+
+
+def _state(worker: WorkerStatus) -> str:
+    """Return `training`, `idle`, `ended`, or `lost`: neither heard of nor ended."""
+    if worker.ended:
+        return "ended"
+    if worker.trial is not None:
+        return "training"
+    return "idle" if worker.silent < _SILENT_SECONDS else "lost"

@@ -1,0 +1,124 @@
+"""Workers of this machine on one study, from their start to its end: what `run` and `join` have in common."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Engine
+
+    from storage.outage import Outage
+    from storage.records import Progress, StudyRecord
+    from studies.definition import Study
+    from studies.signals import Stop
+    from studies.worker_order import Order
+
+_LOOK_SECONDS = 0.5  # between two looks at the database
+
+# The defaults stand in studies/worker_order.py and storage/outage.py, which are not imported for --help.
+Lease = Annotated[
+    float, typer.Option(min=0.5, metavar="SECONDS", help="After which a worker that is not heard of loses its trial.")
+]
+Renew = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Between two signs of life of a worker.")]
+Grace = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="That an epoch may take to its end after a signal to stop.")
+]
+Patience = Annotated[
+    float,
+    typer.Option(min=0, metavar="SECONDS", help="That a database that is away is waited for; then exit 75."),
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the study is when the workers of this machine leave it, and what they did."""
+
+    now: Progress
+    trials: int
+    restarts: int
+    seconds: float
+
+
+def work(
+    engine: Engine, record: StudyRecord, study: Study, order: Order, devices: Sequence[str], stop: Stop
+) -> Outcome:
+    """Run workers until the study is done or stopped, or this process is asked to stop; show how it goes.
+
+    While the study is paused they leave, and come back when it goes on.
+
+    Raises:
+        WorkersFailed: a worker ended with an error, or died too often.
+        DatabaseAway: the database was away for longer than the patience.
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    from storage.errors import DatabaseAway
+    from storage.outage import Outage
+    from storage.processes import machine_id
+    from storage.workers import finished_by
+    from studies.cli.display import Display
+    from studies.facts import state_of
+    from studies.fleet import Fleet
+    from studies.manager import free_dead_workers, progress
+
+    started = time.monotonic()
+    freed = free_dead_workers(engine, record)
+    if freed:
+        say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
+    outage = Outage(order.patience, lambda: stop.overdue)
+    now = progress(engine, record)
+    dead: set[int] = set()
+    with Display(study) as display:
+        with Fleet(order, devices) as fleet:
+            while not stop.asked:
+                dead |= set(fleet.look(wanted=now.control == "run" and now.open > 0))
+                try:
+                    if dead:
+                        free_dead_workers(engine, record, dead)
+                        dead = set()
+                    now = progress(engine, record)
+                except DBAPIError as error:
+                    _wait_for_database(order, outage, error)
+                else:
+                    _say_back(outage.over())
+                    display.show(now)
+                    if state_of(now) in ("done", "stopped"):
+                        break
+                fleet.wait(max(_LOOK_SECONDS, outage.pause))
+            if stop.asked:
+                say(f"stopping: each worker finishes its epoch, for up to {order.grace:g} s; Ctrl-C leaves at once")
+        trials = 0
+        try:
+            outage.insist(lambda: free_dead_workers(engine, record, fleet.pids))
+            now = outage.insist(lambda: progress(engine, record))
+            trials = outage.insist(lambda: finished_by(engine, record.study_id, machine_id(), fleet.pids))
+        except DatabaseAway:
+            if not stop.asked:  # whoever stops does not wait for it
+                raise
+        display.show(now)
+    return Outcome(now, trials, fleet.restarts, time.monotonic() - started)
+
+
+def _wait_for_database(order: Order, outage: Outage, error: Exception) -> None:
+    """Say once that the database is away; start the built-in server again if it is that."""
+    from storage.embedded import revive
+
+    first = outage.seconds == 0
+    outage.note(error)
+    if order.settings.database_url is None:
+        revive(order.settings.home, say)
+    elif first:
+        say(f"the database is away; the workers train on, and it is waited for, up to {order.patience / 60:.0f} min")
+
+
+def _say_back(seconds: float) -> None:
+    if seconds >= 1:
+        say(f"the database is back, after {seconds:.0f} s")

@@ -1,0 +1,62 @@
+"""Which devices this machine's workers train on: one process for each place, pinned to its device."""
+
+from __future__ import annotations
+
+import os
+
+from studies.errors import BadOrder
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def visible_gpus() -> int:
+    """Return the number of CUDA devices that torch sees."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) -> list[str]:
+    """Return a device for each worker, GPUs first.
+
+    A worker on a CPU uses one thread, so workers share the cores without being in each other's way.
+
+    Args:
+        gpus: `all`, `none`, or numbers such as `0,2`; None stands for all, where `workers` is not given.
+        per_gpu: workers on each GPU.
+        workers: on the CPU; None stands for one on each core where there is no GPU to use, else for none.
+        available: GPUs that there are.
+
+    Raises:
+        BadOrder: there is no such GPU, or nothing to work on.
+    """
+    if gpus is None:
+        gpus = "all" if workers is None else "none"
+    chosen = _chosen(gpus, available)
+    on_cpu = workers if workers is not None else (0 if chosen else cores())
+    found = [f"cuda:{number}" for number in chosen for _ in range(per_gpu)] + ["cpu"] * on_cpu
+    if not found:
+        raise BadOrder("there is nothing to work on: give --workers 1 or more, or --gpus all")
+    return found
+
+
+def spread(workers: int, available: int) -> list[str]:
+    """Return a device for each of a number of workers: the GPUs in turn, or the CPU where there are none."""
+    return [f"cuda:{number % available}" if available else "cpu" for number in range(workers)]
+
+
+def _chosen(gpus: str, available: int) -> list[int]:
+    if gpus in ("all", "none"):
+        return list(range(available)) if gpus == "all" else []
+    words = gpus.split(",")
+    numbers = [int(word) for word in words if word.strip().isdecimal()]
+    if len(numbers) < len(words) or len(set(numbers)) < len(numbers):
+        raise BadOrder(f"--gpus {gpus}: give all, none, or numbers such as 0,2")
+    missing = [number for number in numbers if number >= available]
+    if missing:
+        there = f"0 to {available - 1}" if available else "none"
+        raise BadOrder(f"--gpus {gpus}: torch sees no GPU {missing[0]} here; there are: {there}")
+    return numbers

@@ -1,0 +1,71 @@
+"""What this machine computes with, beside what a study's trials were computed with before: are they comparable?"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from storage.records import Provenance
+from studies.definition import Study
+
+_PACKAGES = ("caviar", "optuna", "torch", "torchvision", "numpy")
+_CLOCK_SECONDS = 60.0  # of difference; nothing depends on a worker's clock, but its logs and certificates do
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is another there (with the study) than here.
+
+    Attributes:
+        weight: `fatal` is never allowed, `mismatch` only by hand, and `note` is worth a line.
+    """
+
+    what: str
+    there: str
+    here: str
+    weight: str
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what a trial's values depend on, read without importing any of it."""
+    return {**{name: version(name) for name in _PACKAGES}, "python": platform.python_version()}
+
+
+def provenance_of(study: Study, data_dir: Path) -> Provenance:
+    """Return what this machine would compute the study's trials with.
+
+    Raises:
+        models.errors.UnknownModel: its model is not here.
+        models.errors.DataUnavailable: its data are not here.
+    """
+    from models.fingerprint import code_digest, data_digest
+
+    return Provenance(package_versions(), code_digest(study.model), data_digest(study.data, data_dir))
+
+
+def compare(there: Provenance, here: Provenance, clock_skew: float = 0.0) -> list[Difference]:
+    """Return what differs between the machine that defined a study and this one.
+
+    Args:
+        clock_skew: seconds by which this machine's clock is ahead of the database's.
+    """
+    found = [*_versions(there.packages, here.packages)]
+    for what, before, now in (("code", there.code, here.code), ("data", there.data, here.data)):
+        if before is not None and now is not None and before != now:
+            found.append(Difference(what, before[:12], now[:12], "mismatch"))
+    if abs(clock_skew) > _CLOCK_SECONDS:
+        found.append(Difference("clock", "the database's", f"{clock_skew:+.0f} s", "mismatch"))
+    return found
+
+
+def _versions(there: Mapping[str, str], here: Mapping[str, str]) -> list[Difference]:
+    """Optuna's major version changes what its tables hold; other versions change results in the last digits."""
+    found = []
+    for name in here:
+        if name in there and there[name] != here[name]:
+            major = name == "optuna" and there[name].split(".")[0] != here[name].split(".")[0]
+            found.append(Difference(name, there[name], here[name], "fatal" if major else "note"))
+    return found

@@ -1,0 +1,41 @@
+"""What a worker process is to do: small enough to hand over, without a password in any argument list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.outage import PATIENCE
+from storage.settings import Settings
+from studies.errors import BadOrder
+from studies.signals import GRACE
+
+LEASE, RENEW = 60.0, 15.0  # seconds
+
+
+@dataclass(frozen=True)
+class Order:
+    """Attributes:
+        lease_seconds: how long a lease lasts without being renewed; then any other worker takes the slot over.
+        renew_seconds: between two renewals.
+        grace: seconds that the epoch in progress may take after a signal to stop.
+        patience: seconds that a database that is away is waited for.
+
+    Raises:
+        BadOrder: a lease would end before it is renewed.
+    """
+
+    settings: Settings
+    study: str
+    data_dir: Path
+    lease_seconds: float = LEASE
+    renew_seconds: float = RENEW
+    grace: float = GRACE
+    patience: float = PATIENCE
+
+    def __post_init__(self) -> None:
+        if self.renew_seconds * 2 > self.lease_seconds:
+            raise BadOrder(
+                f"a lease of {self.lease_seconds:g} s cannot be renewed every {self.renew_seconds:g} s: "
+                f"one that misses a renewal must outlive it; give --renew {self.lease_seconds / 4:g} or less"
+            )
