@@ -5,8 +5,8 @@ The test part is loaded by a function of its own, so that a search can't touch i
 
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -148,7 +148,8 @@ class _Torchvision:
 
     def download(self, name: str, data_dir: Path) -> None:
         """Download beside the place and move there: what a broken download leaves is never taken for the data."""
-        staging = data_dir / f".{name}-{os.getpid()}"
+        data_dir.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=data_dir))  # containers have the same process ids
         try:
             for train in (True, False):
                 self._open(staging, train=train, download=True)

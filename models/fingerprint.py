@@ -40,7 +40,8 @@ def _of_model(model: str) -> list[Path]:
     file = Path(getattr(module, "__file__", None) or _OURS)
     if _OURS in (file, *file.parents):
         return []
-    return _python_files(file.parent) if "." in getattr(module, "__name__", "") else [file]
+    in_package = "." in getattr(module, "__name__", "") or file.name == "__init__.py"
+    return _python_files(file.parent) if in_package else [file]
 
 
 def _python_files(folder: Path) -> list[Path]:

@@ -27,7 +27,7 @@ def make_engine(url: URL) -> Engine:
     """Make an engine of at most two connections, each checked before use.
 
     The limits on a silent line are libpq's (https://www.postgresql.org/docs/current/libpq-connect.html): it is noticed
-    after half a minute instead of never. Those on statements are the server's: a worker that is frozen in the middle
+    after some 15 seconds instead of never. Those on statements are the server's: a worker that is frozen in the middle
     of a transaction holds nobody up for longer than that.
     """
     engine = create_engine(
@@ -37,11 +37,11 @@ def make_engine(url: URL) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "application_name": "caviar",
-            "connect_timeout": 10,  # seconds
+            "connect_timeout": 5,  # seconds
             "keepalives_idle": 10,  # seconds
             "keepalives_interval": 5,  # seconds
-            "keepalives_count": 3,
-            "tcp_user_timeout": 30_000,  # milliseconds
+            "keepalives_count": 2,
+            "tcp_user_timeout": 15_000,  # milliseconds
             "options": f"{url.query.get('options', '')} {_LIMITS}".strip(),
         },
     )

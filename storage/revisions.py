@@ -3,23 +3,28 @@
 Optuna's tables are brought in line with it: a range that became wider is that of all earlier trials too, since
 samplers take only trials with the very same distribution for comparable; and a new hyperparameter is written down
 for every earlier trial, with the value that it had without being searched.
+
+A slot whose trial has not begun is taken back from its worker: it has its place in the new plan, and what that worker
+would choose by the old definition cannot be written any more.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from storage import optuna_tables as optuna
 from storage.definitions import add_slots, add_version
-from storage.errors import NotComparable
 from storage.events import log_event
 from storage.records import DefinitionRecord, Provenance, SlotRecord, StudyRecord
 from storage.tables import definition, slot, study
 
 Parameters = Mapping[str, tuple[float, str]]  # by name, the value as Optuna keeps it, and the distribution's JSON
+Rewrite = Callable[[Parameters], tuple[Parameters, Mapping[str, Any]]]
 
 
 def read_versions(engine: Engine, study_id: int) -> list[DefinitionRecord]:
@@ -39,8 +44,8 @@ def revise_study(
     provenance: Provenance,
     changes: Sequence[str],
     slots: Sequence[SlotRecord],
-    rewrite: Callable[[Mapping[str, float]], Parameters] | None = None,
-) -> None:
+    rewrite: Rewrite | None = None,
+) -> bool:
     """Write the next version of a study's definition. Workers that know an older one lease nothing any more.
 
     Args:
@@ -48,58 +53,66 @@ def revise_study(
         changes: a sentence each.
         slots: of the new definition's whole budget. Those that have not begun take their place in the new plan;
             those beyond the study's budget are appended.
-        rewrite: from the parameters of an earlier trial, as Optuna keeps them, to those of the new definition;
-            None where they are the same.
+        rewrite: from the parameters of an earlier trial, as Optuna keeps them, to those of the new definition, and
+            the user attributes that explain them; None where they are the same.
 
-    Raises:
-        NotComparable: somebody else has written a version meanwhile; nothing was changed.
+    Returns:
+        False where somebody else has written a version meanwhile, or deleted the study; nothing was changed.
     """
     with engine.begin() as connection:
-        connection.execute(select(study.c.study_id).where(study.c.study_id == record.study_id).with_for_update())
+        # The lock of a worker that begins a trial: the trial is there when this goes on, or its begin waits.
+        only = select(study.c.study_id).where(study.c.study_id == record.study_id)
+        connection.execute(only.with_for_update(key_share=True))
         newest = connection.scalar(
             select(func.max(definition.c.version)).where(definition.c.study_id == record.study_id)
         )
         if newest != record.version:
-            raise NotComparable(f"'{record.name}' was changed by somebody else meanwhile; look again and repeat it")
+            return False
         add_version(connection, record.study_id, record.version + 1, body, provenance, changes)
         _plan_again(connection, record.study_id, slots)
         if rewrite is not None:
             _rewrite(connection, record.optuna_study_id, rewrite)
         log_event(connection, record.study_id, "definition changed", version=record.version + 1, changes=list(changes))
+    return True
 
 
 def _plan_again(connection: Connection, study_id: int, slots: Sequence[SlotRecord]) -> None:
     there = connection.scalar(select(func.count()).where(slot.c.study_id == study_id)) or 0
-    unbegun = (slot.c.study_id == study_id, slot.c.state == "open", slot.c.trial_id.is_(None))
+    unbegun = (slot.c.study_id == study_id, slot.c.state.in_(("open", "leased")), slot.c.trial_id.is_(None))
+    # A worker that waits to begin its trial has seen the old version, and writes nothing without its token.
     moved = (
         update(slot)
         .where(*unbegun, slot.c.number == bindparam("at"))
-        .values(tier=bindparam("in_tier"), phase=bindparam("in_phase"), free=bindparam("to_vary"))
-    )
+        .values(tier=bindparam("in_tier"), phase=bindparam("in_phase"), free=bindparam("to_vary"),
+                state="open", token=None, expires_at=None)
+    )  # fmt: skip
     rows = [{"at": s.number, "in_tier": s.tier, "in_phase": s.phase, "to_vary": list(s.free)} for s in slots[:there]]
     if rows:
         connection.execute(moved, rows)
     add_slots(connection, study_id, slots[there:])
 
 
-def _rewrite(
-    connection: Connection, optuna_study_id: int, rewrite: Callable[[Mapping[str, float]], Parameters]
-) -> None:
+def _rewrite(connection: Connection, optuna_study_id: int, rewrite: Rewrite) -> None:
     params = optuna.trial_params
     query = (
-        select(params.c.trial_id, params.c.param_name, params.c.param_value)
+        select(params.c.trial_id, params.c.param_name, params.c.param_value, params.c.distribution_json)
         .join(optuna.trials, optuna.trials.c.trial_id == params.c.trial_id)
         .where(optuna.trials.c.study_id == optuna_study_id)
         .order_by(params.c.param_id)
     )
-    of_trials: dict[int, dict[str, float]] = {}
-    for trial_id, name, value in connection.execute(query):
-        of_trials.setdefault(trial_id, {})[name] = value
-    rows = [
-        {"trial_id": trial_id, "param_name": name, "param_value": value, "distribution_json": kind}
-        for trial_id, values in of_trials.items()
-        for name, (value, kind) in rewrite(values).items()
-    ]
+    of_trials: dict[int, dict[str, tuple[float, str]]] = {}
+    for trial_id, name, value, kind in connection.execute(query):
+        of_trials.setdefault(trial_id, {})[name] = value, kind
+    rows, beside = [], []
+    for trial_id, stored in of_trials.items():
+        parameters, values = rewrite(stored)
+        rows += [
+            {"trial_id": trial_id, "param_name": name, "param_value": value, "distribution_json": kind}
+            for name, (value, kind) in parameters.items()
+        ]
+        beside += [{"trial_id": trial_id, "key": name, "value_json": json.dumps(v)} for name, v in values.items()]
     if rows:
         connection.execute(delete(params).where(params.c.trial_id.in_(of_trials)))
         connection.execute(insert(params), rows)
+    if beside:  # what stands there already is what was trained
+        connection.execute(upsert(optuna.trial_user_attributes).on_conflict_do_nothing(), beside)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from storage.checkpoints import CheckpointStore
 from storage.control import note, set_control
-from storage.definitions import find_study, register_study
+from storage.definitions import find_study, load_study, register_study
 from storage.errors import NotComparable
 from storage.losses import leases_on, reap, release_dead
 from storage.processes import is_alive, machine_id
@@ -47,10 +47,16 @@ def open_study(
             engine, study.name, maximize=study.maximize, body=to_body(study),
             provenance=provenance or Provenance(), slots=slots,
         )  # fmt: skip
-    revision = _difference(engine, record, study)
+    current = definition_of(record)
+    revision, next_one = compare(current, study), study
+    if revision.changes and _was_before(engine, record, study):
+        revision, next_one = Revision(), current
     others = compare_provenance(record.provenance, provenance) if provenance else []
     refuse_fatal(others)
-    _take_provenance(engine, record, others, revision)
+    for found in others:
+        if found.weight == "mismatch":
+            told = revision.refused if found.what == "data" else revision.comparable
+            told.append(f"{found.what}: {found.there} there, {found.here} here")
     if revision.refused:
         raise NotComparable(
             f"a study '{study.name}' is in the database, whose trials could not be compared with this one's "
@@ -60,11 +66,16 @@ def open_study(
         if not accept and not _has_nothing_to_compare(engine, record):
             raise DefinitionChanged(
                 f"a study '{study.name}' is in the database with another definition "
-                f"({'; '.join(revision.comparable)}); its trials stay comparable: make this its new version with --accept, go on with that one with "
-                f"caviar join {study.name}, or run this one under a new name: --name {study.name}-2"
+                f"({'; '.join(revision.comparable)}); its trials stay comparable: make this its new version with "
+                f"--accept, go on with that one with caviar join {study.name}, or run this one under a new name: "
+                f"--name {study.name}-2"
             )
-        _revise(engine, record, study, provenance, revision)
-        record = find_study(engine, study.name) or record
+        if not _revise(engine, record, next_one, provenance, revision):
+            return open_study(engine, study, provenance)  # the same as somebody else's, or to be accepted anew
+        record = load_study(engine, study.name)
+    notes = {d.what: f"{d.there} there, {d.here} here" for d in others if d.weight == "note"}
+    if notes:
+        note(engine, record.study_id, "other versions", **notes)
     set_control(engine, record.study_id, "run")
     return record
 
@@ -75,27 +86,10 @@ def _has_nothing_to_compare(engine: Engine, record: StudyRecord) -> bool:
     return now.complete + now.pruned + now.leased == 0
 
 
-def _difference(engine: Engine, record: StudyRecord, study: Study) -> Revision:
-    """Return what differs from the current version; nothing where the study is one of the earlier versions."""
-    revision = compare(definition_of(record), study)
-    if revision.changes and record.version > 1:
-        earlier = (from_body(version.body) for version in read_versions(engine, record.study_id))
-        if any(not compare(version, study).changes for version in earlier):
-            return Revision()
-    return revision
-
-
-def _take_provenance(engine: Engine, record: StudyRecord, others: list[Difference], revision: Revision) -> None:
-    """Sort what this machine computes with into what has to be accepted, what is refused, and what is noted."""
-    notes = {d.what: f"{d.there} there, {d.here} here" for d in others if d.weight == "note"}
-    if notes:
-        note(engine, record.study_id, "other versions", **notes)
-    for found in others:
-        told = f"{found.what}: {found.there} there, {found.here} here"
-        if found.what == "data":
-            revision.refused.append(told)
-        elif found.what == "code":
-            revision.comparable.append(told)
+def _was_before(engine: Engine, record: StudyRecord, study: Study) -> bool:
+    """Say whether a study is an earlier version of the definition: then the current one is meant."""
+    versions = read_versions(engine, record.study_id) if record.version > 1 else []
+    return any(not compare(from_body(version.body), study).changes for version in versions)
 
 
 def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecord:
@@ -104,23 +98,27 @@ def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecor
     Raises:
         NotComparable: the budget is not larger.
         BadDefinition: it is no budget.
+        StudyNotFound: it was deleted meanwhile.
     """
-    before = definition_of(record)
-    after = change(before, budget=budget)
-    if after.budget <= before.budget:
-        raise NotComparable(
-            f"'{record.name}' has a budget of {before.budget} trials already; give more than that, "
-            f"or end it early with: caviar stop {record.name}"
-        )
-    _revise(engine, record, after, None, compare(before, after))
-    return find_study(engine, record.name) or record
+    while True:
+        before = definition_of(record)
+        after = change(before, budget=budget)
+        if after.budget <= before.budget:
+            raise NotComparable(
+                f"'{record.name}' has a budget of {before.budget} trials already; give more than that, "
+                f"or end it early with: caviar stop {record.name}"
+            )
+        revised = _revise(engine, record, after, None, compare(before, after))
+        record = load_study(engine, record.name)
+        if revised:  # if not, somebody else was quicker
+            return record
 
 
 def _revise(
     engine: Engine, record: StudyRecord, after: Study, provenance: Provenance | None, revision: Revision
-) -> None:
+) -> bool:
     before = definition_of(record)
-    revise_study(
+    return revise_study(
         engine, record, to_body(after), provenance or record.provenance, revision.comparable, _slots(after),
         (lambda stored: rewrite(before, after, stored)) if revision.rewrites else None,
     )  # fmt: skip

@@ -1,9 +1,14 @@
-"""Epochs on their way to the database: kept in memory while it is away, written in order when it is back."""
+"""Epochs on their way to the database: kept in memory while it is away, written in order when it is back.
+
+They are sent in a thread, for which the training waits only a moment: a line that has gone silent takes seconds
+until the driver notices.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, wait
 
 from sqlalchemy.exc import DBAPIError
 
@@ -13,23 +18,34 @@ from storage.outage import Outage
 from storage.records import Asked, EpochRecord, Lease
 from storage.trials import TrialLog
 
+_MOMENT = 1.0  # seconds that the training waits for the database after an epoch
+
 
 class Outbox:
     """The epochs of one trial that the database does not have yet.
 
     Args:
         outage: shared by all that this worker does with the database.
+        sender: of one thread.
         back: told, once the database is back, for how many seconds it was away and how many epochs were kept.
     """
 
     def __init__(
-        self, log: TrialLog, ledger: Ledger, lease: Lease, outage: Outage, back: Callable[[float, int], None]
+        self,
+        log: TrialLog,
+        ledger: Ledger,
+        lease: Lease,
+        outage: Outage,
+        sender: Executor,
+        back: Callable[[float, int], None],
     ) -> None:
         self._log = log
         self._ledger = ledger
         self._lease = lease
         self._outage = outage
+        self._sender = sender
         self._back = back
+        self._sending: Future[Asked] | None = None
         self._waiting: deque[tuple[EpochRecord, float]] = deque()
 
     @property
@@ -48,15 +64,13 @@ class Outbox:
             LeaseLost: another worker has the slot.
             DatabaseAway: the patience is over.
         """
-        if self._outage.pause > 0:
+        if self._sending is None:
+            if self._outage.pause > 0:
+                return None
+            self._sending = self._sender.submit(self._send)
+        if not wait([self._sending], timeout=_MOMENT).done:
             return None
-        try:
-            asked = self._send()
-        except DBAPIError as error:
-            self._outage.note(error)
-            return None
-        self._outage.over()
-        return asked
+        return self._sent()
 
     def send(self) -> None:
         """Write what waits, however long that takes.
@@ -65,7 +79,21 @@ class Outbox:
             LeaseLost: another worker has the slot.
             DatabaseAway: the patience is over.
         """
+        if self._sending is not None:
+            self._sent()
         self._outage.insist(self._send)
+
+    def _sent(self) -> Asked | None:
+        """Return what the thread was told, or None where it did not get through."""
+        assert self._sending is not None
+        sending, self._sending = self._sending, None
+        try:
+            asked = sending.result()
+        except DBAPIError as error:
+            self._outage.note(error)
+            return None
+        self._outage.over()
+        return None if self._waiting else asked
 
     def _send(self) -> Asked:
         asked, kept, away = Asked(), len(self._waiting), self._outage.seconds

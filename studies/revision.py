@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.optim import SETTINGS
-from models.registry import hyperparameters
 from studies.definition import Study, to_body
 from studies.scale import Value
 from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
 
 _HARMLESS = ("pruner",)
+
+Stored = Mapping[str, tuple[float, str]]  # by name, the number in Optuna's tables, and the distribution as JSON
 
 
 @dataclass
@@ -36,6 +36,8 @@ class Revision:
 def compare(before: Study, after: Study) -> Revision:
     """Return what differs, and whether the trials of `before` are worth something under `after`.
 
+    Of another model no more is told: what its trials had that were not searched follows from it.
+
     Raises:
         models.errors.UnknownModel: the model is not here.
     """
@@ -51,38 +53,44 @@ def compare(before: Study, after: Study) -> Revision:
             found.comparable.append(told)
         else:
             found.refused.append(told)
-    _compare_fixed(before, after, found)
-    _compare_tiers(before, after, found)
+    if before.model == after.model:
+        _compare_fixed(before, after, found)
+        _compare_tiers(before, after, found)
     return found
 
 
-def rewrite(before: Study, after: Study, stored: Mapping[str, float]) -> dict[str, tuple[float, str]]:
+def rewrite(before: Study, after: Study, stored: Stored) -> tuple[Stored, Mapping[str, Value]]:
     """Return an earlier trial's parameters as the new definition has Optuna keep them.
 
     Args:
-        stored: as Optuna's tables hold them under the old definition.
+        stored: as Optuna's tables hold them under the old definition. Those of a trial that has not all of its
+            hyperparameters, which another program made, stay as they are.
 
     Returns:
-        By name, the number for Optuna's table, and the distribution as JSON.
+        The parameters, and the values to be shown beside those that are stored as something else.
     """
     from optuna.distributions import distribution_to_json
 
-    values: dict[str, Value] = before.values(stored)
-    unchanged = {n: stored[s.stored_name(n)] for n, s in before.scales().items() if after.scales().get(n) == s}
-    kept = {}
+    old = {scale.stored_name(name): name for name, scale in before.scales().items()}
+    if not old.keys() <= stored.keys():
+        return stored, {}
+    values = before.values({name: number for name, (number, _) in stored.items()})
+    kept = {name: parameter for name, parameter in stored.items() if name not in old}
     for name, scale in after.scales().items():
+        if _same(scale, before.scales().get(name)):
+            kept[scale.stored_name(name)] = stored[scale.stored_name(name)]
+            continue
         kind = scale.distribution()
-        number = unchanged.get(name)
-        if number is None:
-            number = kind.to_internal_repr(scale.to_stored(values.get(name, scale.default)))
+        values.setdefault(name, scale.default)
+        number = kind.to_internal_repr(scale.to_stored(values[name]))
         kept[scale.stored_name(name)] = number, distribution_to_json(kind)
-    return kept
+    return kept, {name: value for name, value in values.items() if name not in kept}
 
 
 def _compare_fixed(before: Study, after: Study, found: Revision) -> None:
     for name in dict.fromkeys([*before.fixed, *after.fixed]):
         if name in after.scales() or name in before.scales():
-            continue  # searched now, or before: told of there
+            continue  # searched now, or before: told of where the tiers are compared
         old, new = _unsearched(before, name), _unsearched(after, name)
         if old != new:
             found.refused.append(f"{name}: fixed to {old!r} there, {new!r} here")
@@ -100,7 +108,7 @@ def _compare_tiers(before: Study, after: Study, found: Revision) -> None:
         elif name not in old:
             _compare_new(before, name, new[name], found)
         else:
-            if old[name] != new[name]:
+            if not _same(old[name], new[name]):
                 told = f"{name}: {_told(old[name])} there, {_told(new[name])} here"
                 wider = _contains(new[name], old[name])
                 (found.comparable if wider else found.refused).append(told + ("" if wider else "; not a wider range"))
@@ -123,7 +131,17 @@ def _compare_new(before: Study, name: str, scale: Scale, found: Revision) -> Non
 
 def _unsearched(study: Study, name: str) -> Any:
     """Return the value that a hyperparameter has in all trials of a study that does not search it."""
-    return study.fixed.get(name, SETTINGS.get(name, hyperparameters(study.model).get(name)))
+    if name in study.fixed:
+        return study.fixed[name]
+    from models.optim import SETTINGS  # these load torch and the model, which no other comparison needs
+    from models.registry import hyperparameters
+
+    return SETTINGS[name] if name in SETTINGS else hyperparameters(study.model).get(name)
+
+
+def _same(scale: Scale, other: Scale | None) -> bool:
+    """Say whether two scales are the same; 1 and 1.0 are not, which are equal for Python."""
+    return repr(scale) == repr(other)
 
 
 def _told(scale: Scale) -> str:
@@ -133,7 +151,8 @@ def _told(scale: Scale) -> str:
 def _contains(new: Scale, old: Scale) -> bool:
     """Say whether a scale holds every value that another one holds, at the same meaning."""
     if isinstance(new, Grid | Choice) and isinstance(old, Grid | Choice):
-        return type(new) is type(old) and set(new.values) >= set(old.values)
+        kept = {(type(value), value) for value in old.values} <= {(type(value), value) for value in new.values}
+        return type(new) is type(old) and kept
     if isinstance(new, Log) and isinstance(old, Log):
         return new.low <= old.low and old.high <= new.high and new.or_zero >= old.or_zero
     if isinstance(new, Linear) and isinstance(old, Linear):

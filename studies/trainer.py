@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,6 +79,7 @@ class Trainer:
         self._checkpoints = CheckpointStore(engine, record, files)
         self._history = History(engine, record.optuna_study_id, maximize=study.maximize)
         self._unsent = UnsentStates(order.settings.home, record)
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._end = TrialEnd(
             engine, record, study, worker, data.classes,
             ledger, self._log, self._checkpoints, self._history, outage,
@@ -120,7 +122,7 @@ class Trainer:
 
     def _train(self, lease: Lease, trial: FrozenTrial, heartbeat: Heartbeat) -> None:
         outbox = Outbox(
-            self._log, self._ledger, lease, self._outage,
+            self._log, self._ledger, lease, self._outage, self._sender,
             lambda seconds, epochs: self._end.note("database back", lease, seconds=round(seconds), epochs=epochs),
         )  # fmt: skip
         training = self._resume(lease, trial, outbox)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from studies.cli import control, dashboard, data, database, join_command, look_back, manage, run_command, show
+from studies.cli import control, dashboard, data, database, doctor, join_command, look_back, manage, run_command, show
 from studies.cli.output import fail, out, set_verbose
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("best")(show.best)
 app.command("trials")(show.trials)
 app.command("workers")(look_back.workers)
 app.command("history")(look_back.history)
+app.command("doctor")(doctor.doctor)
 app.command("pause")(control.pause)
 app.command("resume")(control.resume)
 app.command("stop")(control.stop)

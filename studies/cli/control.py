@@ -72,7 +72,10 @@ def extend(
     with database(database_url) as engine:
         record = extend_study(engine, load_study(engine, study), budget)
         now = progress(engine, record)
-    tell(f"'{study}' has {now.budget} trials now, of which {now.done} are done; go on with: caviar join {study}")
+    resume_ = "" if now.control == "run" else f"caviar resume {study}, and "
+    tell(
+        f"'{study}' has {now.budget} trials now, of which {now.done} are done; go on with: {resume_}caviar join {study}"
+    )
 
 
 def _set(study: str, control: str, at_once: bool, database_url: str | None, done: str) -> None:

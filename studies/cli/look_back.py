@@ -38,7 +38,7 @@ def history(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseU
                     for v in versions
                 ],
                 "events": [
-                    {"at": e.at.isoformat(), "kind": e.kind, "trial": e.slot, **{"detail": dict(e.detail)}}
+                    {"at": e.at.isoformat(), "kind": e.kind, "trial": e.slot, "detail": dict(e.detail)}
                     for e in events
                 ],
             }
@@ -47,18 +47,19 @@ def history(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseU
     table = Table("version", "since", "what changed", box=None, header_style="bold", pad_edge=False)
     for v in versions:
         table.add_row(str(v.version), f"{v.created_at.astimezone():%Y-%m-%d %H:%M:%S}", "; ".join(v.changes) or "begun")
-    out().print(table)
+    out().print(table, markup=False)  # what is told may hold anything, [/] too
     out().print()
     journal = Table("when", "event", "trial", "detail", box=None, header_style="bold", pad_edge=False)
     for e in events:
         when = f"{e.at.astimezone():%Y-%m-%d %H:%M:%S}"
         journal.add_row(when, e.kind, "" if e.slot is None else str(e.slot), _told(e.detail))
-    out().print(journal)
+    out().print(journal, markup=False)
 
 
 def _told(detail: Any) -> str:
     """Return an event's detail in one line; a traceback is for --json."""
-    return ", ".join(f"{key} {value}" for key, value in detail.items() if key != "traceback" and value is not False)
+    told = {key: "; ".join(map(str, value)) if isinstance(value, list) else value for key, value in detail.items()}
+    return ", ".join(f"{key} {value}" for key, value in told.items() if key != "traceback" and value is not False)
 
 
 def workers(

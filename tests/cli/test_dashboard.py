@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -19,16 +20,23 @@ from studies.cli import run
 from studies.manager import open_study
 from tests.studies_for_tests import small_study
 
-PASSWORD = "se{cr}et"  # the tests' server takes any; Optuna formats the address that has it
+PASSWORD = "s{e}c@r/e%t"  # the tests' server takes any; what Optuna makes of it must still be an address
 
 
 @pytest.fixture
-def start(caviar: list[str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def home() -> Iterator[Path]:
+    """Not under pytest's own temporary folder, for the reason that conftest.py gives."""
+    with tempfile.TemporaryDirectory(prefix="caviar-tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def start(caviar: list[str], home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts the command on a free port, on a database or on the built-in server; the test's end kills it."""
     processes = []
 
     def start(url: URL | None, *arguments: str) -> subprocess.Popen[str]:
-        environ = {**os.environ, "CAVIAR_HOME": str(tmp_path / "home")}
+        environ = {**os.environ, "CAVIAR_HOME": str(home)}
         if url is not None:
             environ["CAVIAR_DATABASE_URL"] = url.set(password=PASSWORD).render_as_string(hide_password=False)
         process = subprocess.Popen([*caviar, "dashboard", "--port", "0", *arguments], env=environ, text=True,
@@ -85,16 +93,14 @@ def test_it_survives_a_restart_of_the_database(engine: Engine, start: Callable[.
     assert shows_small(port)
 
 
-def test_the_built_in_server_too_which_sigterm_stops(
-    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_the_built_in_server_too_which_sigterm_stops(start: Callable[..., subprocess.Popen[str]], home: Path) -> None:
     process = start(None)
     _, port = address_of(process)
     assert not shows_small(port)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 0
-    assert not (tmp_path / "home" / "postgres" / "data" / "postmaster.pid").exists()
+    assert not (home / "postgres" / "data" / "postmaster.pid").exists()
 
 
 def test_an_address_that_others_reach_comes_with_a_word_of_warning(

@@ -1,0 +1,219 @@
+"""What `caviar doctor` asks the database: facts about the server, and what ended or killed processes left there.
+
+Nothing here decides what is too much, or what may be removed; what is read is of one moment, and may be over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Engine, func, select, text, update
+
+from storage import optuna_tables as optuna
+from storage.events import log_event
+from storage.tables import checkpoint, slot, worker
+
+# Connections that are kept for a superuser are not counted on. `others` are not of Caviar, or of another database.
+_SERVER = text("""
+    SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+           current_user::text AS role, current_database()::text AS database,
+           current_setting('TimeZone') AS time_zone,
+           current_setting('transaction_read_only')::boolean AS read_only,
+           least(current_setting('max_connections')::int
+                   - current_setting('superuser_reserved_connections')::int
+                   - coalesce(current_setting('reserved_connections', true)::int, 0),
+                 (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user),
+                 (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())) AS room,
+           (SELECT count(*) FROM pg_stat_activity
+             WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+               AND NOT (application_name = 'caviar' AND datname = current_database())) AS others
+""")
+
+_STUDIES = text("""
+    SELECT st.study_id, st.name,
+           count(*) FILTER (WHERE s.state = 'open') AS open, count(*) FILTER (WHERE s.state = 'leased') AS leased,
+           coalesce(array_agg(s.number ORDER BY s.number) FILTER (WHERE s.state = 'abandoned'), '{}') AS abandoned
+    FROM caviar.study st LEFT JOIN caviar.slot s ON s.study_id = st.study_id
+    GROUP BY st.study_id ORDER BY st.name
+""")
+
+_LEASES = text("""
+    SELECT st.name AS study, w.machine, w.pid, s.expires_at < now() AS expired
+    FROM caviar.slot s
+    JOIN caviar.study st ON st.study_id = s.study_id
+    LEFT JOIN caviar.worker w ON w.worker_id = s.worker_id
+    WHERE s.state = 'leased' ORDER BY st.name, s.number
+""")
+
+# A worker whose trials are short is heard of by its leases, and by its trials' ends.
+_WORKERS = text("""
+    SELECT w.worker_id, w.study_id, w.host, w.machine, w.pid,
+           CASE WHEN bool_or(s.state = 'leased' AND s.expires_at >= now()) THEN 0
+                ELSE extract(epoch FROM now() - greatest(w.last_seen, max(t.datetime_complete) AT TIME ZONE 'UTC'))
+                END::float AS silent
+    FROM caviar.worker w
+    LEFT JOIN caviar.slot s ON s.worker_id = w.worker_id
+    LEFT JOIN public.trials t ON t.trial_id = s.trial_id
+    WHERE w.ended_at IS NULL GROUP BY w.worker_id ORDER BY w.host, w.started_at
+""")
+
+_ZOMBIES = text("""
+    SELECT t.trial_id, t.number, st.study_id, st.name AS study, s.study_id IS NOT NULL AS has_slot,
+           coalesce(extract(epoch FROM now() - t.datetime_start AT TIME ZONE 'UTC'), 0)::float AS age
+    FROM public.trials t
+    JOIN caviar.study st ON st.optuna_study_id = t.study_id
+    LEFT JOIN caviar.slot s ON s.trial_id = t.trial_id
+    WHERE t.state = 'RUNNING' AND (s.study_id IS NULL OR s.state IN ('done', 'abandoned'))
+    ORDER BY st.name, t.number
+""")
+
+
+@dataclass(frozen=True)
+class Server:
+    """`number` is the version as PostgreSQL compares it, 180000 for 18.0; `room` is for connections of this role."""
+
+    version: str
+    number: int
+    role: str
+    database: str
+    time_zone: str
+    read_only: bool
+    room: int
+    others: int
+
+
+@dataclass(frozen=True)
+class StudySlots:
+    """How many of a study's slots are open and leased, also where the lease expired; and which were abandoned."""
+
+    study_id: int
+    name: str
+    open: int
+    leased: int
+    abandoned: tuple[int, ...]
+
+    @property
+    def done(self) -> bool:
+        return self.open + self.leased == 0
+
+
+@dataclass(frozen=True)
+class HeldLease:
+    """A slot that is leased, and the process that leased it, if it is known."""
+
+    study: str
+    machine: str | None
+    pid: int | None
+    expired: bool
+
+
+@dataclass(frozen=True)
+class OpenWorker:
+    """A process that has not said that it ended; `silent` is for how many seconds nothing was heard of it."""
+
+    worker_id: UUID
+    study_id: int
+    host: str
+    machine: str
+    pid: int
+    silent: float
+
+
+@dataclass(frozen=True)
+class Zombie:
+    """A trial of a study of Caviar that is RUNNING for Optuna, while no slot is about to be trained with it.
+
+    `has_slot` is True where its slot is spent; else somebody made it with Optuna alone, `age` seconds ago.
+    """
+
+    trial_id: int
+    number: int
+    study_id: int
+    study: str
+    has_slot: bool
+    age: float
+
+
+def read_server(engine: Engine) -> Server:
+    """Return what the server is, and has room for."""
+    with engine.connect() as connection:
+        return Server(*connection.execute(_SERVER).one())
+
+
+def read_studies(engine: Engine) -> list[StudySlots]:
+    """Return how far all studies are, by name."""
+    with engine.connect() as connection:
+        rows = connection.execute(_STUDIES).all()
+    return [StudySlots(r.study_id, r.name, r.open, r.leased, tuple(r.abandoned)) for r in rows]
+
+
+def read_leases(engine: Engine) -> list[HeldLease]:
+    """Return the leases of all studies that nobody has given or taken back, by study."""
+    with engine.connect() as connection:
+        return [HeldLease(*row) for row in connection.execute(_LEASES)]
+
+
+def open_workers(engine: Engine) -> list[OpenWorker]:
+    """Return the workers of all studies that have not ended, or were killed before they could say so."""
+    with engine.connect() as connection:
+        return [OpenWorker(*row) for row in connection.execute(_WORKERS)]
+
+
+def close_workers(engine: Engine, workers: Collection[OpenWorker]) -> None:
+    """Write down that processes have ended, which could not say so themselves."""
+    ids = [w.worker_id for w in workers]
+    with engine.begin() as connection:
+        connection.execute(
+            update(worker).where(worker.c.worker_id.in_(ids), worker.c.ended_at.is_(None)).values(ended_at=func.now())
+        )
+
+
+def read_zombies(engine: Engine) -> list[Zombie]:
+    """Return the trials of all studies that only seem to run."""
+    with engine.connect() as connection:
+        return [Zombie(*row) for row in connection.execute(_ZOMBIES)]
+
+
+def end_zombie(engine: Engine, zombie: Zombie) -> None:
+    """End a trial that only seems to run, as a failed one; one that has ended meanwhile is left as it is."""
+    running = (optuna.trials.c.trial_id == zombie.trial_id, optuna.trials.c.state == "RUNNING")
+    with engine.begin() as connection:
+        ended = update(optuna.trials).where(*running).values(state="FAIL", datetime_complete=optuna.UTC_NOW)
+        if connection.execute(ended).rowcount:
+            log_event(connection, zombie.study_id, "zombie ended", trial=zombie.number)
+
+
+def slot_states(engine: Engine, study_id: int) -> dict[int, str]:
+    """Return the state of each slot of a study, by number."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(slot.c.number, slot.c.state).where(slot.c.study_id == study_id)).all()
+    return {row.number: row.state for row in rows}
+
+
+def checkpoint_size(engine: Engine) -> tuple[int, int]:
+    """Return how many states the database itself holds, and their bytes."""
+    query = select(func.count(), func.coalesce(func.sum(func.octet_length(checkpoint.c.state)), 0))
+    with engine.connect() as connection:
+        count, size = connection.execute(query.where(checkpoint.c.state.is_not(None))).one()
+    return int(count), int(size)
+
+
+def spent_checkpoints(engine: Engine, study_id: int, winner: int) -> int:
+    """Return how many finished trials of a study have a checkpoint, without the winner."""
+    query = (
+        select(func.count())
+        .select_from(checkpoint)
+        .join(slot, (slot.c.study_id == checkpoint.c.study_id) & (slot.c.number == checkpoint.c.slot))
+        .where(slot.c.study_id == study_id, slot.c.state == "done", slot.c.number != winner)
+    )
+    with engine.connect() as connection:
+        return connection.scalar(query) or 0
+
+
+def checkpoint_addresses(engine: Engine) -> list[str]:
+    """Return the addresses of all checkpoints that are files."""
+    with engine.connect() as connection:
+        query = select(checkpoint.c.address).where(checkpoint.c.address.is_not(None))
+        return [str(address) for address in connection.scalars(query)]

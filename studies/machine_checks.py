@@ -1,0 +1,90 @@
+"""What `caviar doctor` looks at on this machine, and cannot mend. Each check returns its findings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from storage.settings import Settings
+from studies.devices import cores, visible_gpus
+from studies.finding import Finding, size_told
+from studies.provenance import package_versions
+
+_SCARCE, _FULL = 1e9, 1e8  # bytes left on a disk
+
+
+def disk(settings: Settings) -> list[Finding]:
+    """Look for room, and for the right to write, where files go."""
+    folders = {"CAVIAR_HOME": settings.home}
+    if settings.checkpoints and settings.checkpoints.startswith("file://"):
+        folders["CAVIAR_CHECKPOINTS"] = Path(settings.checkpoints.removeprefix("file://"))
+    return [_room(name, folder) for name, folder in folders.items()]
+
+
+def _room(name: str, folder: Path) -> Finding:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    told = f"{size_told(free)} free for {name}, {folder}"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding("error", "disk", f"{told}, but nobody may write in {there}", f"set {name} to a folder of yours")
+    level = "error" if free < _FULL else "warning" if free < _SCARCE else "ok"
+    return Finding(level, "disk", told, "" if level == "ok" else f"make room, or set {name} to another folder")
+
+
+def software() -> list[Finding]:
+    """Say what this machine computes with."""
+    import psycopg2
+    import sqlalchemy
+
+    found = {
+        **package_versions(),
+        "sqlalchemy": sqlalchemy.__version__,
+        "psycopg2": psycopg2.__version__.split(" ")[0],
+    }
+    return [Finding("ok", "software", ", ".join(f"{name} {version}" for name, version in found.items()))]
+
+
+def gpus() -> list[Finding]:
+    """Ask torch for GPUs, and the system for those that torch does not see."""
+    import torch
+
+    count = visible_gpus()
+    if count:
+        names = sorted({torch.cuda.get_device_name(number) for number in range(count)})
+        return [Finding("ok", "gpus", f"{count}: {', '.join(names)}; CUDA {torch.version.cuda}")]
+    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if there:
+        built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs alone"
+        told = f"this machine has {there}; torch {torch.__version__}, built for {built}, can use none"
+        step = "see nvidia-smi and CUDA_VISIBLE_DEVICES, and https://pytorch.org for a torch that fits the driver"
+        return [Finding("warning", "gpus", told, step)]
+    return [Finding("ok", "gpus", f"none: CPU only, {cores()} cores")]
+
+
+def data(folder: Path, needed: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Look for the data sets.
+
+    Args:
+        needed: by data set, the unfinished studies that train on it.
+    """
+    from models.data import check_available, data_names
+    from models.errors import DataUnavailable
+
+    here, missing = [], []
+    for name in data_names():
+        try:
+            check_available(name, folder)
+            here.append(name)
+        except DataUnavailable:
+            missing.append(name)
+    wanted = [
+        Finding(
+            "warning", "data", f"'{name}' is not in {folder}, and {', '.join(needed[name])} needs it",
+            f"caviar data fetch {name} (caviar run and caviar join do that, too)",
+        )
+        for name in missing if name in needed
+    ]  # fmt: skip
+    absent = f"; not needed, not in {folder}: {', '.join(missing)}" if missing else ""
+    return wanted or [Finding("ok", "data", f"here: {', '.join(here)}{absent}")]

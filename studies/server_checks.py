@@ -1,0 +1,130 @@
+"""What `caviar doctor` looks at in the database, and cannot mend. Each check returns its findings."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from storage.definitions import find_study
+from storage.health import OpenWorker, Server, open_workers, read_server, read_studies
+from storage.migrate import SchemaState, newest_revision, revision, schema_state
+from storage.outage import PATIENCE
+from storage.processes import is_alive, machine_id
+from storage.records import Provenance, StudyRecord
+from storage.rights import missing_rights
+from storage.settings import Settings
+from storage.status import clock_skew
+from studies.finding import Finding
+from studies.provenance import compare, package_versions
+
+_OLDEST_TESTED = 15  # PostgreSQL
+_PER_PROCESS = 2  # connections of a worker, and of a command
+_CROWDED = 0.8  # of the server's connections
+_ALIVE_SECONDS = 60.0  # four signs of life that did not come
+_LOST_SECONDS = 4 * PATIENCE  # no worker comes back after that: its own patience with the database is long over
+
+
+def is_gone(worker: OpenWorker) -> bool:
+    """Say whether a worker must have ended, which did not say so."""
+    died_here = worker.machine == machine_id() and not is_alive(worker.pid)
+    return died_here or worker.silent > _LOST_SECONDS
+
+
+def unfinished(engine: Engine) -> list[StudyRecord]:
+    """Return the studies that have trials left to train."""
+    found = [find_study(engine, study.name) for study in read_studies(engine) if not study.done]
+    return [record for record in found if record is not None]  # one may be deleted meanwhile
+
+
+def database(engine: Engine, settings: Settings) -> list[Finding]:
+    """Say which database it is, and whether it is one to write to."""
+    server = read_server(engine)
+    told = f"{_place(engine, settings, server)}, database '{server.database}', as '{server.role}'"
+    if server.read_only:
+        return [Finding("error", "database", f"{told}: nothing can be written there", "give the primary's address")]
+    if server.number // 10_000 < _OLDEST_TESTED:
+        step = f"update PostgreSQL: Caviar is tested on {_OLDEST_TESTED} and newer"
+        return [Finding("warning", "database", told, step)]
+    return [Finding("ok", "database", told)]
+
+
+def _place(engine: Engine, settings: Settings, server: Server) -> str:
+    version = server.version.split(" ")[0]
+    if settings.database_url is None:
+        return f"the built-in PostgreSQL {version} in {settings.home} (no CAVIAR_DATABASE_URL)"
+    host = engine.url.host or engine.url.query.get("host") or "localhost"
+    return f"PostgreSQL {version} at {host}:{engine.url.port or 5432}"
+
+
+def rights(engine: Engine) -> list[Finding]:
+    """Compare the role's rights with those of a worker."""
+    missing = missing_rights(engine)
+    if not missing:
+        return [Finding("ok", "rights", "all that a worker needs")]
+    role = read_server(engine).role
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    making = any(right.startswith("CREATE") for right in missing)
+    step = "let the database's owner run: " + ("caviar db upgrade" if making else f"caviar db grant {role}")
+    return [Finding("error", "rights", f"'{role}' lacks {', '.join(missing[:3])}{more}", step)]
+
+
+def schema(engine: Engine) -> list[Finding]:
+    """Compare the tables with those that this program needs."""
+    with engine.connect() as connection:
+        state, found = schema_state(connection), revision(connection)
+    if state is SchemaState.EMPTY:
+        return [Finding("ok", "schema", "no tables yet: the first caviar run makes them")]
+    if state is SchemaState.CURRENT:
+        return [Finding("ok", "schema", f"{found}, which this program needs")]
+    step = "stop all workers, then run: caviar db upgrade"
+    if state is SchemaState.NEWER:
+        step = "update this clone (git pull, then make run)"
+    return [Finding("error", "schema", f"{found} is {state.value} than this program's {newest_revision()}", step)]
+
+
+def clock(engine: Engine) -> list[Finding]:
+    """Compare this machine's clock with the database's, by which leases run; time zones change nothing."""
+    skew = clock_skew(engine)
+    told = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the database's, whose time zone is "
+    told += read_server(engine).time_zone
+    if compare(Provenance(), Provenance(), skew):
+        return [Finding("warning", "clock", told, "set this machine's clock (NTP): caviar join refuses it like that")]
+    return [Finding("ok", "clock", told)]
+
+
+def connections(engine: Engine) -> list[Finding]:
+    """Compare what the whole fleet may open with what the server has."""
+    server = read_server(engine)
+    fleet = [w for w in open_workers(engine) if w.silent < _ALIVE_SECONDS and not is_gone(w)]
+    commands = len({(w.machine, w.study_id) for w in fleet}) + 1  # this one
+    needed = _PER_PROCESS * (len(fleet) + commands) + server.others
+    told = (
+        f"{needed} of {server.room}: {_PER_PROCESS} for each of {len(fleet)} worker(s) and {commands} command(s), "
+        f"{server.others} of others"
+    )
+    level = "error" if needed > server.room else "warning" if needed > _CROWDED * server.room else "ok"
+    step = "" if level == "ok" else "start fewer workers, or raise max_connections (PostgreSQL must be restarted)"
+    return [Finding(level, "connections", told, step)]
+
+
+def versions(engine: Engine) -> list[Finding]:
+    """Compare this machine's packages with those that each unfinished study was begun with."""
+    here, found = package_versions(), []
+    for record in unfinished(engine):
+        others = compare(record.provenance, Provenance(here))
+        fatal = [d for d in others if d.weight == "fatal"]
+        if not others:
+            continue
+        told = ", ".join(f"{d.what} {d.there} (here {d.here})" for d in fatal or others)
+        step = "install that here, if every digit of its results counts"
+        if fatal:
+            step = f"install {fatal[0].what} {fatal[0].there.split('.')[0]} here: their rows do not mean the same"
+        found.append(Finding("error" if fatal else "ok", "versions", f"'{record.name}' was begun with {told}", step))
+    return found or [Finding("ok", "versions", "those that unfinished studies were begun with")]
+
+
+def needed_data(engine: Engine) -> dict[str, list[str]]:
+    """Return the data sets of unfinished studies, with the names of these studies."""
+    needed: dict[str, list[str]] = {}
+    for record in unfinished(engine):
+        needed.setdefault(str(record.body["data"]), []).append(record.name)
+    return needed

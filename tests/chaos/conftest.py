@@ -1,0 +1,63 @@
+"""Scenes for the chaos suite, and its report: `make chaos` writes it down, and prints it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.scene import Row, Scene
+from tests.chaos.server import Server
+
+_ROWS: list[Row] = []
+
+
+@pytest.fixture
+def new_server() -> Iterator[Callable[..., Server]]:
+    made: list[Server] = []
+
+    def make(**options: Any) -> Server:
+        made.append(Server(**options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.remove()
+
+
+@pytest.fixture
+def new_scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
+    made: list[Scene] = []
+
+    def make(*arguments: Any, **options: Any) -> Scene:
+        made.append(Scene(*arguments, folder=tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for scene in made:
+        scene.close()
+
+
+@pytest.fixture
+def report() -> Callable[[Row], None]:
+    return _ROWS.append
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _ROWS:
+        return
+    terminalreporter.section("faults")
+    line = "{:<58} {:>8} {:>5} {:>8} {:>10} {:>12} {:>18}"
+    terminalreporter.write_line(
+        line.format("fault", "injected", "lost", "doubled", "overshoot", "interrupted", "slowest recovery")
+    )
+    for r in _ROWS:
+        told = (r.fault, r.injected, r.lost, r.doubled, r.overshoot, r.interrupted, f"{r.slowest:.1f} s")
+        terminalreporter.write_line(line.format(*told))
+    path = os.environ.get("CAVIAR_CHAOS_REPORT")
+    if path:
+        Path(path).write_text(json.dumps([vars(r) for r in _ROWS], indent=2) + "\n")

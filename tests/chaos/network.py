@@ -1,0 +1,66 @@
+"""Hosts in network namespaces of their own, each joined by a cable to the host that has the database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+
+def why_not() -> str | None:
+    """Return why this machine lets no network namespaces be made; None where it does."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    try:
+        tried = subprocess.run(["ip", "netns", "add", "caviar-try"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "there is no `ip` here"
+    subprocess.run(["ip", "netns", "del", "caviar-try"], capture_output=True, check=False)
+    return f"this machine lets no network namespaces be made: {tried.stderr.strip()}" if tried.returncode else None
+
+
+@dataclass(frozen=True)
+class Host:
+    """A network namespace with one cable.
+
+    Attributes:
+        name: of the namespace; its cable's end on this side is named alike.
+        database: the address at which the database is to be found from there.
+    """
+
+    name: str
+    number: int
+
+    @property
+    def database(self) -> str:
+        return f"10.213.{self.number}.1"
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What to write before a command that is to run there."""
+        return ("ip", "netns", "exec", self.name)
+
+    def make(self) -> Host:
+        here, there = f"v{self.name}"[:15], "eth0"
+        _ip("netns", "add", self.name)
+        _ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", self.name)
+        _ip("addr", "add", f"{self.database}/24", "dev", here)
+        _ip("link", "set", here, "up")
+        _ip("-n", self.name, "addr", "add", f"10.213.{self.number}.2/24", "dev", there)
+        _ip("-n", self.name, "link", "set", there, "up")
+        _ip("-n", self.name, "link", "set", "lo", "up")
+        return self
+
+    def cut(self) -> None:
+        """Pull the cable at the far end: packets vanish, and nobody is told."""
+        _ip("-n", self.name, "link", "set", "eth0", "down")
+
+    def mend(self) -> None:
+        _ip("-n", self.name, "link", "set", "eth0", "up")
+
+    def remove(self) -> None:
+        subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], capture_output=True, check=True)

