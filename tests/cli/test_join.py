@@ -1,0 +1,217 @@
+"""`caviar join` and control from elsewhere: what is compared, refused, noted, obeyed and told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import URL
+
+from storage.definitions import load_study
+from storage.events import read_events
+from storage.records import Provenance
+from studies.cli import run
+from studies.manager import open_study
+from studies.provenance import package_versions, provenance_of
+from tests.cli.test_running import Caviar, until
+from tests.postgres.fleet_for_tests import register, worker
+from tests.studies_for_tests import small_study
+
+Said = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def said(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+
+    def say(*words: str, code: int = 0) -> tuple[str, str]:
+        assert run(list(words)) == code, capsys.readouterr()
+        printed = capsys.readouterr()
+        return printed.out, printed.err
+
+    return say
+
+
+def begun_elsewhere(engine: Engine, **other: Any) -> None:
+    """Register a study as a machine with other code, data or packages did."""
+    here = provenance_of(small_study(), Path("nowhere"))
+    packages = {**package_versions(), **other.pop("packages", {})}
+    open_study(engine, small_study(), Provenance(packages, **{"code": here.code, "data": here.data, **other}))
+
+
+def test_a_machine_joins_works_and_sums_up(engine: Engine, said: Said) -> None:
+    begun_elsewhere(engine)
+    out, _ = said("join", "small", "--workers", "1")
+    assert "joining small: 8 trials of mlp on digits, tiered; workers: 1 on cpu" in out
+    assert "this machine finished 8 trial(s) with 1 worker(s)" in out
+    assert "small is complete" in out
+    assert "test accuracy" in out
+    assert [e.kind for e in read_events(engine, load_study(engine, "small").study_id)] == ["created"]
+    assert "nothing is left to do" in said("join", "small")[0]
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [({"code": "abc" * 9}, "code"), ({"data": "abc" * 9}, "data"), ({"code": "x", "data": "y"}, "code and data")],
+)
+def test_another_machine_is_refused_with_both_sides_or_noted(
+    engine: Engine, said: Said, other: dict[str, str], what: str
+) -> None:
+    begun_elsewhere(engine, **other)
+    _, err = said("join", "small", code=2)
+    assert f"this machine's {what} differ from those that 'small' was begun with" in err
+    assert "--allow-mismatch" in err
+    for value in other.values():
+        assert value[:12] in err  # the table of both sides
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM caviar.worker")) == 0
+    out, _ = said("join", "small", "--workers", "1", "--allow-mismatch")
+    assert "small is complete" in out
+    (noted,) = read_events(engine, load_study(engine, "small").study_id, "mismatch allowed")
+    assert set(noted.detail) == set(other)
+
+
+def test_other_versions_are_only_noted(engine: Engine, said: Said) -> None:
+    begun_elsewhere(engine, packages={"torch": "1.0", "python": "3.99"})
+    _, err = said("join", "small", "--workers", "1")
+    assert "1.0" in err
+    (noted,) = read_events(engine, load_study(engine, "small").study_id, "other versions")
+    assert noted.detail["torch"].startswith("1.0 there")
+
+
+@pytest.mark.parametrize("options", [(), ("--allow-mismatch",)])
+def test_another_major_version_of_optuna_is_never_allowed(engine: Engine, said: Said, options: tuple[str, ...]) -> None:
+    begun_elsewhere(engine, packages={"optuna": "4.9.0"})
+    assert "was begun with optuna 4.9.0" in said("join", "small", *options, code=2)[1]
+    assert "was begun with optuna 4.9.0" in said("run", "small", code=2)[1]
+
+
+def test_a_clock_that_is_wrong_is_told(engine: Engine, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun_elsewhere(engine)
+    monkeypatch.setattr("storage.status.clock_skew", lambda engine: 3600.0)
+    _, err = said("join", "small", code=2)
+    assert "this machine's clock differ" in err
+    assert "+3600 s" in err
+
+
+def test_a_stopped_study_is_left_alone(engine: Engine, said: Said) -> None:
+    begun_elsewhere(engine)
+    said("stop", "small")
+    assert "go on with: caviar resume small" in said("join", "small")[0]
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM caviar.worker")) == 0
+    said("resume", "small")
+    assert "small is complete" in said("join", "small", "--workers", "1")[0]
+    kinds = [e.kind for e in read_events(engine, load_study(engine, "small").study_id)]
+    assert kinds == ["created", "stopped", "resumed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("join", "nothing"), "no study 'nothing' in the database"),
+        (("join", "small", "--gpus", "7"), "torch sees no GPU 7 here"),
+        (("join", "small", "--lease", "10"), "a lease of 10 s cannot be renewed every 15 s"),
+        (("join", "small", "--workers", "0"), "there is nothing to work on"),
+        (("pause", "nothing"), "no study 'nothing'"),
+        (("kill", "small", "3"), "trial 3 of 'small' has not begun"),
+        (("kill", "small", "-1"), "No such option"),
+        (("extend", "small", "--budget", "8"), "has a budget of 8 trials already"),
+        (("extend", "small"), "Missing option '--budget'"),
+    ],
+)
+def test_bad_input(engine: Engine, said: Said, words: tuple[str, ...], message: str) -> None:
+    begun_elsewhere(engine)
+    assert message in " ".join(said(*words, code=2)[1].split())
+
+
+def test_workers_are_shown(engine: Engine, said: Said) -> None:
+    record, study = register(engine)
+    assert "start some with: caviar join" in said("workers")[0]
+    worker(engine, record, study).run()
+    assert "(1 have ended: --all shows them)" in said("workers", "small")[0]
+    (told,) = json.loads(said("workers", "--all", "--json")[0])
+    assert (told["study"], told["host"], told["device"], told["state"]) == ("small", "test", "cpu", "ended")
+
+
+@pytest.fixture
+def joined(caviar: list[str], database_url: URL, tmp_path: Path) -> Caviar:
+    return Caviar(caviar, database_url, tmp_path)
+
+
+def leased(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return connection.scalar(text("SELECT count(*) FROM caviar.slot WHERE state = 'leased' AND epoch > 0")) or 0
+
+
+@pytest.mark.slow
+def test_a_paused_machine_waits_with_its_workers_gone_and_goes_on(engine: Engine, joined: Caviar) -> None:
+    register(engine, epochs=300, pruner="none", strategy="random", budget=4)
+    machine = joined.start("join", "small", "--workers", "2")
+    until(lambda: leased(engine) == 2)
+    joined.run("pause", "small")
+    until(lambda: leased(engine) == 0)
+    children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
+    workers = {row[0] for row in _rows(engine, "SELECT pid FROM caviar.worker")}
+    until(lambda: not any(Path(f"/proc/{pid}").exists() and _alive(pid) for pid in workers))
+    assert children.exists()
+    assert machine.poll() is None
+    assert json.loads(joined.run("status", "small", "--json"))["state"] == "paused"
+    joined.run("resume", "small")
+    said, _ = machine.communicate(timeout=200)
+    assert machine.returncode == 0, said
+    assert "small is complete" in said
+    assert _rows(engine, "SELECT max(attempts) FROM caviar.slot")[0][0] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_machine_leaves_gracefully(engine: Engine, joined: Caviar, number: signal.Signals) -> None:
+    register(engine, epochs=3000, pruner="none", strategy="random", budget=4)
+    machine = joined.start("join", "small", "--workers", "2")
+    until(lambda: leased(engine) == 2)
+    os.kill(machine.pid, number)
+    said, _ = machine.communicate(timeout=60)
+    assert machine.returncode == (130 if number == signal.SIGINT else 0), said
+    assert "come back with: caviar join small" in said
+    assert leased(engine) == 0
+    assert _rows(engine, "SELECT count(*) FROM caviar.checkpoint")[0][0] == 2
+    assert _rows(engine, "SELECT count(*) FROM caviar.worker WHERE ended_at IS NULL")[0][0] == 0
+
+
+@pytest.mark.slow
+def test_an_epoch_that_is_longer_than_the_grace_is_abandoned(engine: Engine, joined: Caviar, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom models.mlp import MLP\n\nclass Net(MLP):\n"
+        "    def forward(self, x):\n        time.sleep(self.training / 2)\n        return super().forward(x)\n"
+    )
+    study = tmp_path / "mine.py"
+    study.write_text(
+        "from studies.definition import Study\nfrom tests.studies_for_tests import TIERS\n"
+        "STUDY = Study(name='mine', model='slow:Net', data='digits', epochs=2, budget=4, strategy='random',\n"
+        "              tiers=({'learning_rate': TIERS[0]['learning_rate']},), fixed={'batch_size': 8})\n"
+    )
+    machine = joined.start("run", str(study), "--grace", "1")
+    until(lambda: _rows(engine, "SELECT 1 FROM caviar.slot WHERE trial_id IS NOT NULL"))
+    machine.terminate()
+    said, _ = machine.communicate(timeout=30)  # its epoch would take a minute
+    assert machine.returncode == 0, said
+    assert _rows(engine, "SELECT count(*) FROM caviar.slot WHERE state = 'open'")[0][0] == 4
+    assert _rows(engine, "SELECT count(*) FROM caviar.epoch")[0][0] == 0
+
+
+def _rows(engine: Engine, query: str) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(text(query)).all()
+
+
+def _alive(pid: int) -> bool:
+    from storage.processes import is_alive
+
+    return is_alive(pid)

@@ -1,0 +1,217 @@
+"""What is asked for from anywhere reaches the workers; slots that kill their workers are abandoned."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from sqlalchemy import Engine, text
+
+from storage.checkpoints import CheckpointStore
+from storage.control import kill_trial, set_control
+from storage.engine import make_engine
+from storage.errors import LeaseLost, TrialNotRunning
+from storage.events import read_events
+from storage.losses import LIMIT
+from storage.records import EpochRecord, StudyRecord
+from storage.status import read_curve, read_trials
+from storage.workers import read_workers
+from studies.facts import state_of
+from studies.manager import free_lost, progress
+from tests.postgres.fleet_for_tests import ledger, log, register, worker
+from tests.postgres.test_ledger import PARAMETERS, expire, lease_of
+
+EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+
+
+def in_background(engine: Engine, record: StudyRecord, study: Any, **order: Any) -> tuple[threading.Thread, Engine]:
+    own = make_engine(engine.url)
+    thread = threading.Thread(target=worker(own, record, study, **order).run)
+    thread.start()
+    return thread, own
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("control", ["pause", "stop"])
+def test_workers_give_back_after_their_epoch_and_leave(engine: Engine, control: str) -> None:
+    record, study = register(engine, epochs=2000, pruner="none")
+    thread, own = in_background(engine, record, study)
+    until(lambda: read_curve(engine, record.study_id, 0))
+    assert set_control(engine, record.study_id, control, by="test")
+    thread.join(30)
+    assert not thread.is_alive()
+    own.dispose()
+    now = progress(engine, record)
+    assert (now.leased, state_of(now)) == (0, {"pause": "paused", "stop": "stopped"}[control])
+    trained = len(read_curve(engine, record.study_id, 0))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT epoch FROM caviar.checkpoint")) == trained  # nothing is trained twice
+    assert [w.ended for w in read_workers(engine, record.study_id)] == [True]
+
+
+def test_at_once_leaves_an_epoch_in_its_middle(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    import models.training
+
+    record, study = register(engine, epochs=3, budget=4)
+    started = threading.Event()
+    real = models.training.cross_entropy
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        if progress(engine, record).control == "run":  # as long as nothing is asked for, an epoch never ends
+            started.set()
+            time.sleep(0.2)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(models.training, "cross_entropy", slow)
+    monkeypatch.setattr(models.training, "split", lambda x, size: [x[:8]] * 1000)
+    thread, own = in_background(engine, record, study, lease_seconds=1.0, renew_seconds=0.1)
+    assert started.wait(30)
+    set_control(engine, record.study_id, "stop", at_once=True)
+    thread.join(30)
+    assert not thread.is_alive()
+    own.dispose()
+    assert read_curve(engine, record.study_id, 0) == []
+    assert progress(engine, record).leased == 0
+
+
+def test_asking_twice_is_one_event(engine: Engine) -> None:
+    record, _ = register(engine)
+    assert set_control(engine, record.study_id, "pause")
+    assert not set_control(engine, record.study_id, "pause")
+    assert set_control(engine, record.study_id, "pause", at_once=True)  # more haste is a change
+    assert [e.kind for e in read_events(engine, record.study_id)] == ["created", "paused", "paused"]
+
+
+def test_a_trial_that_is_trained_is_killed_after_its_epoch(engine: Engine) -> None:
+    record, study = register(engine, epochs=2000, budget=4, strategy="random", pruner="none")
+    thread, own = in_background(engine, record, study)
+    until(lambda: read_curve(engine, record.study_id, 0))
+    assert not kill_trial(engine, record, 0, by="test")
+    until(lambda: read_trials(engine, record.study_id)[0].state == "pruned")
+    killed = read_trials(engine, record.study_id)[0]
+    assert killed.attributes["why it stopped"] == f"killed by hand after epoch {killed.epoch}"
+    assert killed.value == read_curve(engine, record.study_id, 0)[-1].accuracy
+    set_control(engine, record.study_id, "stop")
+    thread.join(30)
+    own.dispose()
+
+
+def test_a_trial_that_nobody_trains_is_killed_at_once(engine: Engine) -> None:
+    record, _ = register(engine)
+    who, store = ledger(engine, record), CheckpointStore(engine, record)
+    trained, begun = lease_of(who.lease()), lease_of(who.lease())
+    for lease in (trained, begun):
+        log(engine, record).begin(lease, PARAMETERS, {})
+    log(engine, record).record(trained, EPOCH, 0.7)
+    store.save(trained, store.stage(trained, 1, b"state"))
+    expire(engine, trained)
+    expire(engine, begun)
+    for number in (0, 1):
+        assert kill_trial(engine, record, number)
+    first, second = read_trials(engine, record.study_id)[:2]
+    assert (first.state, first.value, second.state, second.value) == ("pruned", 0.7, "fail", None)
+    assert store.load(0) is None
+    theirs = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False)).trials
+    assert [(t.state.name, t.value) for t in theirs] == [("PRUNED", 0.7), ("FAIL", None)]
+    assert lease_of(who.lease()).slot.number == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(0, "has ended already"), (1, "has not begun"), (99, "has no trial 99")]
+)
+def test_what_cannot_be_killed(engine: Engine, number: int, message: str) -> None:
+    record, _ = register(engine)
+    lease = lease_of(ledger(engine, record).lease())
+    trial_id = log(engine, record).begin(lease, PARAMETERS, {})
+    log(engine, record).finish(lease, trial_id, "COMPLETE", 0.5, {})
+    with pytest.raises(TrialNotRunning, match=message):
+        kill_trial(engine, record, number)
+
+
+def lose(engine: Engine, record: StudyRecord, times: int, epochs: int = 0) -> None:
+    """Lose slot 0 a number of times, each after so many epochs that are new."""
+    who = ledger(engine, record)
+    for turn in range(times):
+        lease = lease_of(who.lease())
+        assert lease.slot.number == 0
+        if lease.trial_id is None:
+            log(engine, record).begin(lease, PARAMETERS, {})
+        for number in range(epochs):
+            log(engine, record).record(lease, EpochRecord(turn * epochs + number + 1, 1, 1, 0.5, 0.1, 0.1), 0.5)
+        expire(engine, lease)
+
+
+def test_a_slot_that_kills_its_workers_is_abandoned(engine: Engine) -> None:
+    record, _ = register(engine, budget=4)
+    lose(engine, record, LIMIT - 1)
+    assert free_lost(engine, record) == 1
+    lose(engine, record, 1)
+    assert free_lost(engine, record) == 1
+    (told,) = read_events(engine, record.study_id, "abandoned")
+    assert told.detail["why"] == "lost 5 times after epoch 0 without getting further"
+    assert read_trials(engine, record.study_id)[0].state == "abandoned"
+    now = progress(engine, record)
+    assert (now.abandoned, now.done, now.open, now.failed) == (1, 1, 3, 0)
+    assert lease_of(ledger(engine, record).lease()).slot.number == 1
+    theirs = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False)).trials
+    assert theirs[0].state == optuna.trial.TrialState.FAIL
+
+
+def test_a_slot_that_gets_further_each_time_is_not(engine: Engine) -> None:
+    """A trial of a day on machines that live for an hour."""
+    record, _ = register(engine, budget=4)
+    lose(engine, record, 2 * LIMIT, epochs=2)
+    assert lease_of(ledger(engine, record).lease()).slot.number == 0
+
+
+def test_a_lease_is_taken_again_if_nobody_else_has_it(engine: Engine) -> None:
+    record, _ = register(engine)
+    first, second = ledger(engine, record), ledger(engine, record)
+    mine = lease_of(first.lease())
+    log(engine, record).begin(mine, PARAMETERS, {})
+    expire(engine, mine)
+    free_lost(engine, record)
+    with pytest.raises(LeaseLost):
+        log(engine, record).record(mine, EPOCH, 0.7)
+    assert first.retake(mine)
+    assert first.retake(mine)  # by the heartbeat, too
+    log(engine, record).record(mine, EPOCH, 0.7)
+    expire(engine, mine)
+    assert lease_of(second.lease()).slot.number == 0
+    assert not first.retake(mine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT losses FROM caviar.slot WHERE number = 0")) == 1
+
+
+def test_a_lease_that_was_got_without_hearing_of_it_is_got_again(engine: Engine, monkeypatch: Any) -> None:
+    """The connection breaks after the commit, and before its answer."""
+    record, _ = register(engine)
+    who = ledger(engine, record)
+    monkeypatch.setattr(who, "_leased", _break)
+    with pytest.raises(ConnectionError):
+        who.lease()
+    monkeypatch.undo()
+    assert lease_of(who.lease()).slot.number == 0
+    assert lease_of(who.lease()).slot.number == 1
+
+
+def _break(*arguments: Any) -> None:
+    raise ConnectionError
+
+
+def test_a_trial_that_was_begun_without_hearing_of_it_is_found(engine: Engine) -> None:
+    record, _ = register(engine)
+    lease = lease_of(ledger(engine, record).lease())
+    assert log(engine, record).begin(lease, PARAMETERS, {}) == log(engine, record).begin(lease, PARAMETERS, {})
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM public.trials")) == 1

@@ -1,0 +1,47 @@
+"""Which devices are worked on, for every way to ask."""
+
+from __future__ import annotations
+
+import pytest
+
+from studies.devices import cores, places, spread
+from studies.errors import BadOrder
+
+
+@pytest.mark.parametrize(
+    ("gpus", "per_gpu", "workers", "available", "expected"),
+    [
+        (None, 1, None, 2, ["cuda:0", "cuda:1"]),
+        (None, 2, None, 1, ["cuda:0", "cuda:0"]),
+        ("all", 1, None, 2, ["cuda:0", "cuda:1"]),
+        ("0,2", 1, None, 3, ["cuda:0", "cuda:2"]),
+        ("none", 1, 2, 4, ["cpu", "cpu"]),
+        (None, 1, 3, 4, ["cpu", "cpu", "cpu"]),  # who asks for processes on the CPU gets those
+        ("1", 1, 2, 2, ["cuda:1", "cpu", "cpu"]),
+        (None, 1, None, 0, ["cpu"] * cores()),
+        ("none", 1, None, 4, ["cpu"] * cores()),
+    ],
+)
+def test_places(gpus: str | None, per_gpu: int, workers: int | None, available: int, expected: list[str]) -> None:
+    assert places(gpus, per_gpu, workers, available) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "available", "message"),
+    [
+        ("2", None, 2, "torch sees no GPU 2 here; there are: 0 to 1"),
+        ("0", None, 0, "there are: none"),
+        ("first", None, 2, "give all, none, or numbers such as 0,2"),
+        ("0,0", None, 2, "give all, none, or numbers such as 0,2"),
+        ("0,", None, 2, "give all, none, or numbers such as 0,2"),
+        ("none", 0, 2, "there is nothing to work on"),
+    ],
+)
+def test_what_cannot_be_had(gpus: str, workers: int | None, available: int, message: str) -> None:
+    with pytest.raises(BadOrder, match=message):
+        places(gpus, 1, workers, available)
+
+
+def test_workers_take_the_gpus_in_turn() -> None:
+    assert spread(3, 2) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert spread(2, 0) == ["cpu", "cpu"]

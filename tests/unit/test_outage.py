@@ -1,0 +1,103 @@
+"""What counts as a database that is away, for how long that is borne, and what ends the wait."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg2
+import pytest
+from psycopg2 import errors
+from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError, ProgrammingError
+
+from storage.errors import DatabaseAway
+from storage.outage import Outage, is_away, is_busy
+
+AWAY = OperationalError("SELECT", {}, psycopg2.OperationalError("connection refused"))
+
+
+class Failing:
+    """Fails a number of times, and then answers."""
+
+    def __init__(self, times: int, error: Exception = AWAY) -> None:
+        self.times, self.error, self.calls = times, error, 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+        return "answer"
+
+
+def test_an_operation_is_done_again_until_it_goes_well() -> None:
+    outage, operation = Outage(60), Failing(3)
+    assert outage.insist(operation) == "answer"
+    assert operation.calls == 4
+    assert outage.seconds == 0
+
+
+def test_patience_ends() -> None:
+    started = time.monotonic()
+    with pytest.raises(DatabaseAway, match=r"was away for \d s \(connection refused\); .* the same command"):
+        Outage(0.6).insist(Failing(999))
+    assert 0.6 <= time.monotonic() - started < 5
+
+
+def test_a_hurry_ends_it_at_once() -> None:
+    with pytest.raises(DatabaseAway):
+        Outage(60, hurry=lambda: True).insist(Failing(999))
+
+
+def test_pauses_grow_and_end_with_the_outage() -> None:
+    outage = Outage(60)
+    pauses = []
+    for _ in range(8):
+        outage.note(AWAY)
+        pauses.append(outage.pause)
+    assert pauses == pytest.approx([0.25, 0.5, 1, 2, 4, 5, 5, 5], abs=0.1)
+    assert outage.over() >= 0
+    assert outage.pause == 0
+    outage.note(AWAY)
+    assert outage.pause < 0.3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProgrammingError("SELECT", {}, errors.UndefinedTable("no such table")),
+        IntegrityError("INSERT", {}, errors.UniqueViolation("twice")),
+        ZeroDivisionError(),
+    ],
+)
+def test_a_mistake_is_never_tried_again(error: Exception) -> None:
+    operation = Failing(1, error)
+    with pytest.raises(type(error)):
+        Outage(60).insist(operation)
+    assert operation.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (OperationalError("SELECT", {}, errors.AdminShutdown("terminating connection")), True),
+        (OperationalError("SELECT", {}, errors.QueryCanceled("statement timeout")), True),
+        (InternalError("UPDATE", {}, errors.ReadOnlySqlTransaction("a standby")), True),
+        (InternalError("UPDATE", {}, errors.InvalidTransactionState("a mistake")), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_is_away(error: Exception, away: bool) -> None:
+    assert is_away(error) is away
+
+
+@pytest.mark.parametrize(
+    ("words", "busy"),
+    [
+        ("FATAL:  sorry, too many clients already", True),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", True),
+        ("FATAL:  the database system is starting up", True),
+        ("connection refused", False),
+        ('FATAL:  database "nowhere" does not exist', False),
+    ],
+)
+def test_what_is_busy(words: str, busy: bool) -> None:
+    assert is_busy(DBAPIError("SELECT", {}, psycopg2.OperationalError(words))) is busy
