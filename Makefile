@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check format bench clean
+.PHONY: help run test chaos check format bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,6 +12,9 @@ run: .venv/installed ## run the study `digits` with 2 workers, or go on with it
 
 test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the tests start themselves
 	$(BIN)/python -m pytest
+
+chaos: .venv/installed-dev ## every fault of the README's table (about five minutes)
+	CAVIAR_CHAOS_REPORT=benchmarks/results/chaos.json $(BIN)/python -m pytest tests/chaos -m "not short"
 
 check: .venv/installed-dev ## formatting, lint, types, the import contracts and docker-compose.yml
 	$(BIN)/ruff check .

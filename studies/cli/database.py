@@ -81,7 +81,7 @@ def grant(
     if beyond:
         say(f"it can do more than that, which it has from elsewhere, and no worker needs: {', '.join(beyond)}")
     tell(
-        f"\nnext, on each machine: export CAVIAR_DATABASE_URL={address}\n      caviar join STUDY",
+        f"\nnext, on each machine:\n  export CAVIAR_DATABASE_URL={address}\n  caviar join STUDY",
         style="dim",
         markup=False,
     )

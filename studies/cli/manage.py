@@ -20,11 +20,12 @@ def delete(
     """
     from storage.definitions import delete_study, load_study
     from storage.errors import StudyInUse
-    from studies.manager import free_dead_workers, progress
+    from studies.manager import free_dead_workers, free_lost, progress
 
     with database(database_url) as engine:
         record = load_study(engine, study)
         free_dead_workers(engine, record)
+        free_lost(engine, record)
         now = progress(engine, record)
         if now.leased:
             raise StudyInUse(f"{now.leased} trial(s) of '{study}' are being trained; stop the workers (Ctrl-C) first")

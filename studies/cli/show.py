@@ -127,10 +127,11 @@ def status(
     from storage.definitions import load_study
     from studies.cli.display import Display, panel
     from studies.facts import state_of, status_facts
-    from studies.manager import definition_of, progress
+    from studies.manager import definition_of, free_lost, progress
 
     with database(database_url) as engine:
         record = load_study(engine, study)
+        free_lost(engine, record)
         definition = definition_of(record)
         now = progress(engine, record)
         if as_json:

@@ -57,10 +57,12 @@ def work(
     Raises:
         WorkersFailed: a worker ended with an error, or died too often.
         DatabaseAway: the database was away for longer than the patience.
+        BadCheckpointsAddress: no checkpoints can be kept where CAVIAR_CHECKPOINTS says.
     """
     from sqlalchemy.exc import DBAPIError
 
     from storage.errors import DatabaseAway
+    from storage.files import CheckpointFiles
     from storage.outage import Outage
     from storage.processes import machine_id
     from storage.workers import finished_by
@@ -70,6 +72,8 @@ def work(
     from studies.manager import free_dead_workers, progress
 
     started = time.monotonic()
+    if order.settings.checkpoints:
+        CheckpointFiles(order.settings.checkpoints)  # refuses a bad address before anything is leased
     freed = free_dead_workers(engine, record)
     if freed:
         say(f"{freed} unfinished trial(s) of workers that died on this machine go on")

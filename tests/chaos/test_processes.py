@@ -43,7 +43,7 @@ def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: i
 @pytest.mark.parametrize(
     ("name", "number", "seconds", "budget", "least"),
     [
-        ("kill -9 of a random worker every second", signal.SIGKILL, 8, 30, 4),
+        pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 8, 30, 4, marks=pytest.mark.short),
         pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 60, 160, 30, marks=pytest.mark.chaos),
         pytest.param("SIGTERM to a random worker every second", signal.SIGTERM, 30, 110, 15, marks=pytest.mark.chaos),
     ],
@@ -102,7 +102,9 @@ def test_a_worker_frozen_past_its_lease_is_refused_and_goes_on_with_another_slot
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("commands", "workers"), [(4, 2), pytest.param(4, 8, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize(
+    ("commands", "workers"), [pytest.param(4, 2, marks=pytest.mark.short), pytest.param(4, 8, marks=pytest.mark.chaos)]
+)
 def test_workers_that_start_at_the_same_instant_on_an_empty_database(
     commands: int, workers: int, new_database: Callable[..., URL], new_scene: Callable[..., Scene],
     report: Report, tmp_path: Path,

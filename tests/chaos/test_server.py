@@ -36,7 +36,7 @@ def take_down(server: Server, how: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", FAULTS)
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.short), pytest.param(5, marks=pytest.mark.chaos)])
 def test_a_server_that_restarts(
     how: str, times: int, new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
 ) -> None:
@@ -55,7 +55,9 @@ def test_a_server_that_restarts(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [6, pytest.param(30, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(6, marks=pytest.mark.short), pytest.param(30, marks=pytest.mark.chaos)]
+)
 def test_a_server_that_is_away_for_longer_than_a_lease(
     seconds: int, new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
 ) -> None:

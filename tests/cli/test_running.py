@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -70,6 +71,13 @@ class Caviar:
 @pytest.fixture
 def empty_caviar(caviar: list[str], new_database: Callable[..., URL], tmp_path: Path) -> Caviar:
     return Caviar(caviar, new_database(empty=True), tmp_path)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for a built-in server: not pytest's, which another session may close to the account that it runs as."""
+    with tempfile.TemporaryDirectory(prefix="caviar-tests-") as made:
+        yield Path(made)
 
 
 @pytest.fixture
@@ -216,32 +224,29 @@ def test_workers_stop_when_the_command_is_killed(empty_caviar: Caviar, engine_of
 
 
 @pytest.mark.slow
-def test_the_embedded_server_needs_no_configuration(caviar: list[str], tmp_path: Path) -> None:
-    own = Caviar(caviar, None, tmp_path)
+def test_the_embedded_server_needs_no_configuration(caviar: list[str], folder: Path) -> None:
+    own = Caviar(caviar, None, folder)
     said = own.run("run", "digits", "--budget", "4", "--strategy", "random", "--workers", "2")
     assert "digits is complete: 4 trials" in said
     assert json.loads(own.run("status", "digits", "--json"))["complete"] == 4
-    assert not (tmp_path / "home" / "postgres" / "data" / "postmaster.pid").exists()  # the last one out stopped it
+    assert not (folder / "home" / "postgres" / "data" / "postmaster.pid").exists()  # the last one out stopped it
     assert "digits is complete: 4 trials" in own.run("run", "digits", "--budget", "4", "--strategy", "random")
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_in_the_middle_is_one_line_and_the_next_run_goes_on(
-    caviar: list[str], tmp_path: Path
-) -> None:
-    own = Caviar(caviar, None, tmp_path)
+def test_a_built_in_server_that_dies_in_the_middle_is_started_again(caviar: list[str], folder: Path) -> None:
+    own = Caviar(caviar, None, folder)
     study = own.study(**INDEPENDENT)
     server = make_engine(URL.create("postgresql+psycopg2", "postgres", port=5432, database="postgres",
-                                    query={"host": str(tmp_path / "home" / "postgres" / "socket")}))  # fmt: skip
+                                    query={"host": str(folder / "home" / "postgres" / "socket")}))  # fmt: skip
     process = own.start("run", study, "--workers", "2")
     until(lambda: rows(server, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= 3)
     server.dispose()
-    os.kill(int((tmp_path / "home" / "postgres" / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode in (1, 2), said  # a worker may notice first
+    os.kill(int((folder / "home" / "postgres" / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
     assert "Traceback" not in said
-    assert "does not answer any more" in said.splitlines()[-1]
-    assert "mine is complete: 40 trials" in own.run("run", study, "--workers", "2")
+    assert "mine is complete: 40 trials" in said
 
 
 @pytest.mark.slow
