@@ -117,7 +117,7 @@ def _opened(url: URL, notify: Callable[[str], None], create: bool, outage: Outag
         # An option that libpq does not know, or a right that the role has not; anything else is a mistake of ours.
         if reached and not isinstance(error.orig, InsufficientPrivilege):
             raise
-        raise DatabaseRefused(_told(url, "refuses", error)) from error
+        raise DatabaseRefused(_refused(url, error)) from error
     finally:
         engine.dispose()
 
@@ -150,6 +150,16 @@ def _unreachable(url: URL, error: DBAPIError) -> str:
 
 def _lost(url: URL, error: DBAPIError) -> str:
     return f"{_told(url, 'does not answer any more', error)}; once it does, go on with the same command"
+
+
+def _refused(url: URL, error: DBAPIError) -> str:
+    told = _told(url, "refuses", error)
+    if not isinstance(error.orig, InsufficientPrivilege):
+        return told
+    return (
+        f"{told}; that is for the role that owns the tables: repeat it with that role's address, "
+        f"or let it give this one the rights of a worker: caviar db grant {url.username or 'ROLE'}"
+    )
 
 
 def _told(url: URL, what: str, error: DBAPIError) -> str:

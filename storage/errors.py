@@ -25,6 +25,10 @@ class StudyInUse(StorageError):
     """Workers train for the study at this moment."""
 
 
+class CannotGrant(StorageError):
+    """A role cannot be made one for workers, or not by this one."""
+
+
 class EmbeddedServerError(StorageError):
     """The built-in PostgreSQL could not be made or started."""
 

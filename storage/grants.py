@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, Engine, text
 
-from storage.errors import StorageError
+from storage.errors import CannotGrant
 
 # Every table has its line, that of Optuna's which no worker touches as well: a test compares them with the database.
 # UPDATE names the columns. Locking a row needs UPDATE of any of them, and ON CONFLICT that of those it would set.
@@ -90,10 +90,6 @@ _CAN = text("""
     SELECT can, 'DATABASE ' || quote_ident(current_database()) FROM unnest(ARRAY['CONNECT', 'CREATE']) can
     WHERE has_database_privilege(CAST(:role AS oid), current_database(), can)
 """)
-
-
-class CannotGrant(StorageError):
-    """A role cannot be made one for workers, or not by this one."""
 
 
 def grant_worker(engine: Engine, role: str) -> list[str]:

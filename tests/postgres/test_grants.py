@@ -1,0 +1,515 @@
+"""A role with the rights of a worker does all that a worker does, and nothing else; and it needs each of them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from psycopg2.errors import InsufficientPrivilege
+from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from storage.checkpoints import CheckpointStore
+from storage.engine import make_engine
+from storage.errors import CannotGrant, LeaseLost
+from storage.events import read_events
+from storage.grants import RIGHTS, grant_worker
+from storage.losses import LIMIT
+from storage.migrate import ensure_schema
+from storage.records import EpochRecord
+from storage.settings import Settings, parse_url
+from storage.status import read_best, read_test, read_trials
+from studies.cli import run
+from studies.doctor import examine
+from studies.manager import conclude, free_dead_workers, free_lost, progress
+from tests.cli.test_running import Caviar
+from tests.postgres import fleet_for_tests
+from tests.postgres.fleet_for_tests import ledger, register, worker
+from tests.postgres.test_worker import StopAfter, with_fault
+
+EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
+PARAMETERS = {"learning_rate": (0.1, DISTRIBUTION)}
+
+
+@contextmanager
+def new_role(engine: Engine, options: str = "LOGIN", prefix: str = "caviar_worker") -> Iterator[str]:
+    """A role that no other test has, for they are the whole server's."""
+    name = f"{prefix}_{uuid4().hex[:12]}"
+    quoted = '"' + name.replace('"', '""') + '"'
+    execute(engine, f"CREATE ROLE {quoted} {options}")
+    try:
+        yield name
+    finally:
+        execute(engine, f"DROP OWNED BY {quoted} CASCADE", f"DROP ROLE {quoted}")
+
+
+def execute(engine: Engine, *statements: str) -> None:
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+@contextmanager
+def engine_as(engine: Engine, role: str) -> Iterator[Engine]:
+    made = make_engine(engine.url.set(username=role))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def role(engine: Engine) -> Iterator[str]:
+    """A role for workers, that has its rights."""
+    with new_role(engine) as name:
+        assert grant_worker(engine, name) == []
+        yield name
+
+
+@pytest.fixture
+def weak(engine: Engine, role: str) -> Iterator[Engine]:
+    with engine_as(engine, role) as made:
+        yield made
+
+
+# What workers and those who look do: each with the owner's engine, to prepare it, and the worker's.
+
+
+def runs_a_study_to_its_winner(engine: Engine, weak: Engine) -> None:
+    record, study = register(engine, name="whole", epochs=3)
+    worker(weak, record, study, StopAfter(2)).run()
+    with engine.connect() as connection:  # given back, with its state
+        assert connection.scalar(text("SELECT count(*) FROM caviar.checkpoint")) == 1
+    assert progress(weak, record).open == 8
+    worker(weak, record, study).run()
+    assert progress(weak, record).done == 8
+    conclude(weak, record, Path("nowhere"))
+    best = read_best(weak, record.study_id, maximize=True)
+    assert best is not None
+    assert read_test(weak, record.study_id, best.slot.number) is not None
+
+
+def keeps_a_state_between_epochs(engine: Engine, weak: Engine) -> None:
+    record, _ = register(engine, name="states")
+    who, log, store = ledger(weak, record), fleet_for_tests.log(weak, record), CheckpointStore(weak, record)
+    lease = who.lease()
+    assert lease is not None
+    log.begin(lease, PARAMETERS, {"tier": 1})
+    for number in (1, 2):
+        store.save(lease, store.stage(lease, number, b"state"))
+    assert store.load(0) == b"state"
+    assert who.renew(lease).control == "run"
+    assert who.retake(lease)
+    who.release(lease)
+    assert who.standing().open == 8
+
+
+def loses_a_lease_again_and_again(engine: Engine, weak: Engine) -> None:
+    record, _ = register(engine, name="lost")
+    who, log = ledger(weak, record), fleet_for_tests.log(weak, record)
+    lost = who.lease()
+    assert lost is not None
+    trial_id = log.begin(lost, PARAMETERS, {})
+    for _ in range(LIMIT):
+        execute(engine, "UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE state = 'leased'")
+        lease = who.lease()
+    assert lease is not None
+    assert lease.slot.number == 1
+    with pytest.raises(LeaseLost):
+        log.finish(lost, trial_id, "COMPLETE", 0.7, {})
+    assert read_trials(weak, record.study_id)[0].state == "abandoned"
+    assert free_dead_workers(weak, record, {1}) == 1
+    assert free_lost(weak, record) == 0
+
+
+def ends_a_trial_that_diverged(engine: Engine, weak: Engine) -> None:
+    record, _ = register(engine, name="diverged")
+    lease = ledger(weak, record).lease()
+    assert lease is not None
+    log = fleet_for_tests.log(weak, record)
+    trial_id = log.begin(lease, PARAMETERS, {})
+    for _ in range(2):  # an epoch that is trained again replaces itself
+        log.record(lease, EPOCH, float("nan"))
+    log.finish(lease, trial_id, "COMPLETE", 0.1, {}, violated="diverged")
+    assert progress(weak, record).diverged == 1
+
+
+def stops_a_study_whose_code_fails(engine: Engine, weak: Engine) -> None:
+    record, study = with_fault(engine, "raise", name="broken")
+    worker(weak, record, study).run()
+    now = progress(weak, record)
+    assert (now.control, now.failed) == ("stop", 3)
+
+
+def looks_and_controls(engine: Engine, weak: Engine) -> None:
+    record, _ = register(engine, name="looked-at")
+    who, log = ledger(weak, record, machine="elsewhere"), fleet_for_tests.log(weak, record)
+    leases = [who.lease() for _ in range(2)]
+    for lease in leases:
+        assert lease is not None
+        log.begin(lease, PARAMETERS, {})
+        log.record(lease, EPOCH, 0.7)
+    assert leases[0] is not None
+    who.release(leases[0])
+    for command in (
+        ["status"], ["status", "looked-at"], ["best", "looked-at"], ["trials", "looked-at"], ["workers"],
+        ["workers", "looked-at", "--all"], ["history", "looked-at"], ["db", "check"], ["db", "current"],
+        ["kill", "looked-at", "0"], ["kill", "looked-at", "1"],
+        ["pause", "looked-at"], ["resume", "looked-at"], ["stop", "looked-at", "--now"],
+    ):  # fmt: skip
+        assert run([*command, "--database-url", weak.url.render_as_string(hide_password=False)]) == 0, command
+    found = examine(Settings(weak.url, Path("nowhere")), Path("nowhere"), print, fix=True)
+    assert not any("permission denied" in finding.told for finding in found.findings)
+    assert [e.kind for e in read_events(weak, record.study_id)][-5:] == [
+        "kill asked", "kill asked", "paused", "resumed", "stopped",
+    ]  # fmt: skip
+
+
+ALL = [
+    runs_a_study_to_its_winner,
+    keeps_a_state_between_epochs,
+    loses_a_lease_again_and_again,
+    ends_a_trial_that_diverged,
+    stops_a_study_whose_code_fails,
+    looks_and_controls,
+]
+
+
+@pytest.mark.parametrize("do", ALL, ids=lambda f: f.__name__)
+def test_a_worker_has_all_rights_that_it_needs(
+    do: Callable[[Engine, Engine], None], engine: Engine, weak: Engine
+) -> None:
+    do(engine, weak)
+
+
+def test_a_worker_needs_all_rights_that_it_has(engine: Engine, weak: Engine, role: str) -> None:
+    """Each is taken away once; then one of the statements that a worker was seen to make is refused."""
+    seen: dict[str, Any] = {}
+
+    def see(connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if connection.engine.url.username == role and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", statement):
+            seen.setdefault(f"EXPLAIN {statement}", parameters[0] if many else parameters)
+
+    event.listen(Engine, "before_cursor_execute", see)
+    try:
+        for do in ALL:
+            do(engine, weak)
+    finally:
+        event.remove(Engine, "before_cursor_execute", see)
+    assert seen
+    become = f"SET LOCAL ROLE {role}"
+    assert refused_of(engine, seen, become) == []
+    rights = list(each_right())
+    assert len(rights) > 50
+    revoked = [f"{right} ON {table}" for right, table in rights]
+    revoked += [f"USAGE ON SCHEMA {schema}" for schema in ("caviar", "public")]
+    assert [r for r in revoked if not refused_of(engine, seen, f"REVOKE {r} FROM PUBLIC, {role}", become)] == []
+
+
+def test_a_worker_needs_the_sequences_of_the_tables_that_it_inserts_into(engine: Engine, role: str) -> None:
+    """No EXPLAIN asks for them."""
+    inserted = [table for right, table in each_right() if right == "INSERT" and table.startswith("public.")]
+    assert len(inserted) == 6
+    inserts = [f"INSERT INTO {table} DEFAULT VALUES" for table in inserted]
+    revoke, become = f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {role}", f"SET LOCAL ROLE {role}"
+    assert refused_of(engine, inserts, become) == []
+    assert refused_of(engine, inserts, revoke, become) == inserts
+
+
+def each_right() -> Iterator[tuple[str, str]]:
+    """Each right on a table, and on a column."""
+    for table, rights in RIGHTS.items():
+        for right in rights:
+            name, _, columns = right.partition(" (")
+            yield from (
+                ((f"{name} ({column})", table) for column in re.findall(r"\w+", columns))
+                if columns
+                else ((name, table),)
+            )
+
+
+def refused_of(engine: Engine, statements: Mapping[str, Any] | Sequence[str], *before: str) -> list[str]:
+    """Return the statements for which a right is missing; of these, and of those made `before`, nothing stays.
+
+    Args:
+        statements: with their parameters, if they have some.
+    """
+    found = []
+    with engine.connect() as connection:
+        for statement in before:
+            connection.exec_driver_sql(statement)
+        for statement in statements:
+            mark = connection.begin_nested()
+            try:
+                connection.exec_driver_sql(statement, statements[statement] if isinstance(statements, dict) else None)
+            except DBAPIError as error:
+                if isinstance(error.orig, InsufficientPrivilege):
+                    found.append(statement)
+            mark.rollback()
+    return found
+
+
+FORBIDDEN = {
+    "delete": [f"DELETE FROM {table}" for table in RIGHTS if table != "caviar.checkpoint"],
+    "truncate": [f"TRUNCATE {table} CASCADE" for table in RIGHTS],
+    "drop": [f"DROP TABLE {table} CASCADE" for table in RIGHTS] + ["DROP SCHEMA caviar CASCADE"],
+    "alter": [f"ALTER TABLE {table} ADD COLUMN more integer" for table in RIGHTS] + [
+        "ALTER SCHEMA caviar RENAME TO mine",
+        "ALTER TABLE caviar.slot DISABLE TRIGGER ALL",
+        "ALTER TYPE public.trialstate ADD VALUE 'MINE'",
+    ],
+    "create": [
+        "CREATE TABLE caviar.mine (n integer)",
+        "CREATE TABLE public.mine (n integer)",
+        "CREATE VIEW public.mine AS SELECT 1",
+        "CREATE INDEX ON caviar.slot (number)",
+        "CREATE FUNCTION public.mine() RETURNS integer LANGUAGE sql RETURN 1",
+        "CREATE TRIGGER mine AFTER INSERT ON caviar.epoch EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "CREATE SCHEMA mine",
+        "CREATE ROLE mine",
+    ],
+    "insert": [
+        "INSERT INTO caviar.study (name, optuna_study_id, control) VALUES ('mine', 99, 'run')",
+        "INSERT INTO public.studies (study_name) VALUES ('mine')",
+        "INSERT INTO caviar.slot (study_id, number, tier, phase, free, state) VALUES (1, 99, 1, 'fine', '{}', 'open')",
+        "INSERT INTO caviar.definition (study_id, version, body, packages) VALUES (1, 2, '{}', '{}')",
+    ],
+    "update": [
+        "UPDATE caviar.definition SET body = '{}'",
+        "UPDATE caviar.study SET name = 'mine'",
+        "UPDATE caviar.study SET optuna_study_id = 99",
+        "UPDATE caviar.slot SET number = number + 99",
+        "UPDATE caviar.slot SET tier = 1, free = '{}'",
+        "UPDATE caviar.worker SET study_id = 99",
+        "UPDATE caviar.event SET kind = 'nothing'",
+        "UPDATE caviar.test_result SET accuracy = 1",
+        "UPDATE caviar.schema_version SET version_num = '9999'",
+        "UPDATE public.alembic_version SET version_num = 'mine'",
+        "UPDATE public.studies SET study_name = 'mine'",
+        "UPDATE public.study_directions SET direction = 'MINIMIZE'",
+        "UPDATE public.trials SET study_id = 99",
+        "UPDATE public.trial_params SET param_value = 0",
+        "UPDATE public.trial_values SET value = 1",
+    ],
+    "other": [
+        "SET ROLE postgres",
+        "COPY caviar.slot TO PROGRAM 'true'",
+        "LOCK TABLE caviar.slot IN ACCESS EXCLUSIVE MODE",
+        "SELECT setval('public.trials_trial_id_seq', 1)",
+        "SELECT nextval('public.studies_study_id_seq')",
+        "SELECT nextval('caviar.event_event_id_seq')",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FORBIDDEN)
+def test_a_worker_may_not(kind: str, engine: Engine, weak: Engine) -> None:
+    register(engine)
+    assert refused_of(weak, FORBIDDEN[kind]) == FORBIDDEN[kind]
+
+
+def test_commands_that_a_worker_may_not_give_are_one_line(
+    engine: Engine, weak: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(engine)
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", weak.url.render_as_string(hide_password=False))
+    for command, table in (
+        (["delete", "small", "--yes"], "study"),
+        (["extend", "small", "--budget", "20"], "definition"),
+        (["run", "small", "--budget", "20", "--accept"], "definition"),
+        (["run", "digits"], "studies"),
+    ):
+        assert run(command) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        (line,) = said.err.splitlines()
+        assert f"refuses: permission denied for table {table}" in line
+    assert progress(engine, register(engine)[0]).budget == 8
+
+
+@pytest.fixture
+def processes(caviar: list[str], weak: Engine, tmp_path: Path) -> Caviar:
+    """The command, with the address of the worker's role."""
+    return Caviar(caviar, weak.url, tmp_path)
+
+
+@pytest.mark.slow
+def test_join_and_run_with_nothing_but_the_rights_of_a_worker(engine: Engine, processes: Caviar) -> None:
+    register(engine, epochs=3)
+    said = processes.run("join", "small", "--workers", "2")
+    assert "small is complete" in said
+    assert "measured once" in said
+    record, _ = register(engine, name="other", epochs=3)
+    assert "other is complete: 8 trials" in processes.run("run", "other", "--workers", "2")
+    assert progress(engine, record).done == 8
+
+
+def test_every_table_has_a_line(engine: Engine) -> None:
+    """One that is added must be decided about."""
+    there = {f"{schema}.{name}" for schema in ("caviar", "public") for name in inspect(engine).get_table_names(schema)}
+    assert set(RIGHTS) == there
+
+
+def test_a_right_that_an_earlier_version_gave_is_taken_back_and_what_is_not_ours_stays(
+    engine: Engine, weak: Engine, role: str
+) -> None:
+    execute(
+        engine,
+        f"GRANT ALL ON caviar.study, public.studies, caviar.definition TO {role}",
+        f"GRANT UPDATE (name), REFERENCES (name) ON caviar.study TO {role}",
+        f"GRANT ALL ON SCHEMA caviar TO {role}",
+        f"GRANT DELETE ON caviar.slot TO {role} WITH GRANT OPTION",
+        f"GRANT ALL ON SEQUENCE public.trials_trial_id_seq TO {role}",
+        "CREATE TABLE public.theirs (n integer)",
+        f"GRANT INSERT ON public.theirs TO {role}",
+        "CREATE TABLE public.own (n integer)",
+        f"ALTER TABLE public.own OWNER TO {role}",
+    )
+    execute(weak, "GRANT DELETE ON caviar.slot TO PUBLIC")
+    assert grant_worker(engine, role) == []
+    ours = [
+        "INSERT INTO caviar.study (name, optuna_study_id, control) VALUES ('mine', 99, 'run')",
+        "UPDATE caviar.study SET name = 'mine'",
+        "DELETE FROM public.studies",
+        "DELETE FROM caviar.slot",
+        "TRUNCATE caviar.definition",
+        "CREATE TABLE caviar.mine (n integer)",
+        "SELECT setval('public.trials_trial_id_seq', 1)",
+    ]
+    assert refused_of(weak, ours) == ours
+    assert refused_of(weak, ["INSERT INTO public.theirs VALUES (1)", "ALTER TABLE public.own ADD COLUMN m text"]) == []
+    execute(engine, "DROP TABLE public.theirs")
+
+
+def test_what_a_role_can_do_beyond_that_is_told(engine: Engine, role: str) -> None:
+    execute(engine, "GRANT CREATE ON SCHEMA public TO PUBLIC")  # as before PostgreSQL 15
+    with new_role(engine, "NOLOGIN") as group:
+        execute(engine, f"GRANT DELETE ON caviar.study TO {group}", f"GRANT {group} TO {role}")
+        assert grant_worker(engine, role) == ["CREATE on SCHEMA public", "DELETE on caviar.study"]
+
+
+@pytest.mark.parametrize("name", ['we"ird %s :name; --', "Worker", "select"])
+def test_a_role_of_any_name(name: str, engine: Engine) -> None:
+    with new_role(engine, prefix=name) as role:
+        assert grant_worker(engine, role) == []
+        with engine_as(engine, role) as weak:
+            keeps_a_state_between_epochs(engine, weak)
+
+
+def test_a_database_that_is_closed_to_everybody_else(engine: Engine) -> None:
+    """Connections, and the schema `public`, are open to everybody by default."""
+    name = engine.url.database
+    execute(engine, f"REVOKE ALL ON DATABASE {name} FROM PUBLIC", "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    with new_role(engine) as role:
+        grant_worker(engine, role)
+        with engine_as(engine, role) as weak:
+            keeps_a_state_between_epochs(engine, weak)
+
+
+@pytest.fixture
+def owner(new_database: Callable[..., URL]) -> Iterator[tuple[Engine, Engine]]:
+    """A database whose owner is no superuser: the superuser's engine, and the owner's."""
+    engine = make_engine(new_database(empty=True))
+    name = engine.url.database
+    with new_role(engine, prefix="caviar_owner") as role:
+        execute(engine, f"ALTER DATABASE {name} OWNER TO {role}")
+        with engine_as(engine, role) as theirs:
+            ensure_schema(theirs)
+            yield engine, theirs
+        execute(engine, f"ALTER DATABASE {name} OWNER TO postgres")
+    engine.dispose()
+
+
+def test_the_owner_needs_not_be_a_superuser(owner: tuple[Engine, Engine]) -> None:
+    engine, theirs = owner
+    with new_role(engine) as role:
+        assert grant_worker(theirs, role) == []
+        with engine_as(engine, role) as weak:
+            runs_a_study_to_its_winner(theirs, weak)
+
+
+def test_whoever_does_not_own_the_tables_cannot_grant(owner: tuple[Engine, Engine]) -> None:
+    engine, theirs = owner
+    with new_role(engine) as role, new_role(engine) as other:
+        grant_worker(theirs, role)
+        for who in (role, other):
+            with engine_as(engine, who) as weak, pytest.raises(CannotGrant, match="only their owner may") as refused:
+                grant_worker(weak, other)
+            assert f"with the address of '{theirs.url.username}'" in str(refused.value)
+        execute(
+            engine,
+            f"ALTER DATABASE {engine.url.database} OWNER TO postgres",
+            f"GRANT CONNECT ON DATABASE {engine.url.database} TO {theirs.url.username}",
+            f"REVOKE CONNECT ON DATABASE {engine.url.database} FROM PUBLIC",
+        )
+        with pytest.raises(CannotGrant, match=f"may not grant CONNECT on DATABASE {engine.url.database}; "):
+            grant_worker(theirs, other)
+        read = ["SELECT FROM caviar.study"]
+        assert refused_of(engine, read, f"SET LOCAL ROLE {other}") == read  # nothing is given by halves
+
+
+def test_roles_that_cannot_be_workers(owner: tuple[Engine, Engine]) -> None:
+    engine, theirs = owner
+    with pytest.raises(CannotGrant, match=r"no role 'nobody'; .* CREATE ROLE .nobody. LOGIN PASSWORD"):
+        grant_worker(theirs, "nobody")
+    with pytest.raises(CannotGrant, match="no role 'public'"):
+        grant_worker(theirs, "public")
+    with (
+        new_role(engine, "SUPERUSER") as strong,
+        new_role(engine, "NOINHERIT") as member,
+        new_role(engine) as of_strong,
+        new_role(engine) as of_database,
+        new_role(engine) as of_schema,
+    ):
+        execute(
+            engine,
+            f"GRANT {theirs.url.username} TO {member}",
+            f"GRANT {strong} TO {of_strong}",
+            f"ALTER DATABASE {engine.url.database} OWNER TO {of_database}",
+            f"ALTER SCHEMA public OWNER TO {of_schema}",
+        )
+        for role in (strong, member, of_strong, of_database, of_schema, theirs.url.username or ""):
+            with pytest.raises(CannotGrant, match=f"'{role}' can do everything here"):
+                grant_worker(theirs, role)
+        execute(
+            engine,
+            f"ALTER DATABASE {engine.url.database} OWNER TO postgres",
+            "ALTER SCHEMA public OWNER TO postgres",
+        )
+
+
+def test_two_at_once(engine: Engine) -> None:
+    with new_role(engine) as one, new_role(engine) as other, ThreadPoolExecutor(8) as pool:
+        engines = [make_engine(engine.url) for _ in range(8)]
+        assert list(pool.map(grant_worker, engines, [one, other] * 4)) == [[]] * 8
+        for made in engines:
+            made.dispose()
+
+
+def test_the_command_says_what_the_role_can_do_and_the_next_step(
+    engine: Engine, role: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = engine.url.set(password="secret").update_query_dict({"sslmode": "prefer"})
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", url.render_as_string(hide_password=False))
+    assert run(["db", "grant", role]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert f"'{role}' can look at studies, train their trials" in said.out
+    assert "secret" not in said.out
+    (address,) = shlex.split(re.findall(r"export CAVIAR_DATABASE_URL=(.*)", said.out)[0])
+    told = parse_url(address)
+    assert (told.username, told.password, told.database) == (role, "PASSWORD", engine.url.database)
+    assert told.query == {**engine.url.query, "sslmode": "prefer"}
+    execute(engine, "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    assert run(["db", "grant", role]) == 0
+    assert capsys.readouterr().err.endswith("no worker needs: CREATE on SCHEMA public\n")
+    assert run(["db", "grant", "nobody"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("caviar: this PostgreSQL has no role 'nobody'")
