@@ -78,11 +78,11 @@ def revise_study(
 
 def _plan_again(connection: Connection, study_id: int, slots: Sequence[SlotRecord]) -> None:
     there = connection.scalar(select(func.count()).where(slot.c.study_id == study_id)) or 0
-    unbegun = (slot.c.study_id == study_id, slot.c.state.in_(("open", "leased")), slot.c.trial_id.is_(None))
+    unspent = (slot.c.state == "open") | (slot.c.state == "leased")
     # A worker that waits to begin its trial has seen the old version, and writes nothing without its token.
     moved = (
         update(slot)
-        .where(*unbegun, slot.c.number == bindparam("at"))
+        .where(slot.c.study_id == study_id, slot.c.number == bindparam("at"), unspent, slot.c.trial_id.is_(None))
         .values(tier=bindparam("in_tier"), phase=bindparam("in_phase"), free=bindparam("to_vary"),
                 state="open", token=None, expires_at=None)
     )  # fmt: skip

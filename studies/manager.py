@@ -97,17 +97,16 @@ def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecor
 
     Raises:
         NotComparable: the budget is not larger.
-        BadDefinition: it is no budget.
         StudyNotFound: it was deleted meanwhile.
     """
     while True:
         before = definition_of(record)
-        after = change(before, budget=budget)
-        if after.budget <= before.budget:
+        if budget <= before.budget:
             raise NotComparable(
                 f"'{record.name}' has a budget of {before.budget} trials already; give more than that, "
                 f"or end it early with: caviar stop {record.name}"
             )
+        after = change(before, budget=budget)
         revised = _revise(engine, record, after, None, compare(before, after))
         record = load_study(engine, record.name)
         if revised:  # if not, somebody else was quicker
