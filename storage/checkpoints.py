@@ -2,7 +2,7 @@
 
 States are kept in the database, or, where there is a place for them, in files that all machines reach: those are
 written before the transaction that names them, and removed after the one that names them no more, so that the
-database never names a file that is not there. What a killed worker leaves of them, `caviar doctor --fix` removes.
+database never names a file that is not there. What is left of them otherwise, `caviar doctor --fix` removes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, CheckpointNotWritten, DamagedCheckpoint
 from storage.files import CheckpointFiles, read_file, remove_file
-from storage.ledger import fence
+from storage.ledger import GIVEN_BACK, fence
 from storage.records import Lease, StudyRecord
 from storage.tables import checkpoint, slot
 
 LIMIT = 64 * 2**20  # bytes of a state in the database
+_LARGE = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ class CheckpointStore:
             LeaseLost: the lease is not held any more; nothing was written.
         """
         with self._engine.begin() as connection:
-            if release:
-                fence(connection, lease, state="open", token=None, expires_at=None)
-            else:
-                fence(connection, lease, token=lease.token)
+            if staged.state is not None and len(staged.state) > _LARGE:
+                # A slow line may take longer than a frozen worker may keep a transaction open.
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            fence(connection, lease, **(GIVEN_BACK if release else {"token": lease.token}))
             put_checkpoint(connection, lease, staged)
         self.tidy(lease.slot.number, staged)
 
@@ -90,6 +91,7 @@ class CheckpointStore:
             checkpoint.c.study_id == self._study_id, checkpoint.c.slot == slot_number
         )
         with self._engine.connect() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large one on a slow line
             row = connection.execute(query).one_or_none()
         if row is None:
             return None

@@ -13,6 +13,7 @@ from storage.errors import ForeignStudy, StudyInUse, StudyNotFound
 from storage.events import log_event
 from storage.records import Provenance, SlotRecord, StudyRecord
 from storage.tables import definition, slot, study
+from storage.waiting import patiently
 
 
 def find_study(engine: Engine, name: str) -> StudyRecord | None:
@@ -131,7 +132,8 @@ def delete_study(engine: Engine, record: StudyRecord) -> None:
     busy = select(func.count()).where(
         slot.c.study_id == record.study_id, slot.c.state == "leased", slot.c.expires_at >= func.now()
     )
-    with engine.begin() as connection:
+    with patiently(), engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))  # there may be many rows
         # In the order in which a worker locks them when it begins a trial: the study's row, then its slots.
         connection.execute(select(study.c.study_id).where(study.c.study_id == record.study_id).with_for_update())
         connection.execute(select(slot.c.number).where(slot.c.study_id == record.study_id).with_for_update())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg2
 from psycopg2.errors import InsufficientPrivilege
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
@@ -19,8 +20,9 @@ from storage.embedded import serve
 from storage.errors import DatabaseRefused, DatabaseUnreachable
 from storage.outage import PATIENCE, Outage, is_busy
 from storage.settings import Settings
+from storage.waiting import limit_waits
 
-_LIMITS = "-c statement_timeout=60s -c idle_in_transaction_session_timeout=30s"
+_LIMITS = {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}
 
 
 def make_engine(url: URL) -> Engine:
@@ -28,7 +30,7 @@ def make_engine(url: URL) -> Engine:
 
     The limits on a silent line are libpq's (https://www.postgresql.org/docs/current/libpq-connect.html): it is noticed
     after some 15 seconds instead of never. Those on statements are the server's: a worker that is frozen in the middle
-    of a transaction holds nobody up for longer than that.
+    of a transaction holds nobody up for longer than that. Those on a server that never answers are `waiting`'s.
     """
     engine = create_engine(
         url,
@@ -37,31 +39,39 @@ def make_engine(url: URL) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "application_name": "caviar",
-            "connect_timeout": 5,  # seconds
             "keepalives_idle": 10,  # seconds
             "keepalives_interval": 5,  # seconds
             "keepalives_count": 2,
             "tcp_user_timeout": 15_000,  # milliseconds
-            "options": f"{url.query.get('options', '')} {_LIMITS}".strip(),
+            "options": " ".join([str(url.query.get("options", "")), *(f"-c {n}={v}" for n, v in _LIMITS.items())]),
         },
     )
-    event.listen(engine, "do_connect", _without_options_through_a_pooler)
+    event.listen(engine, "do_connect", partial(_connect_through_a_pooler, engine))
+    limit_waits()
     return engine
 
 
-def _without_options_through_a_pooler(
+def _connect_through_a_pooler(
+    engine: Engine,
     dialect: Dialect,
     record: ConnectionPoolEntry,  # noqa: ARG001
     arguments: list[Any],
     parameters: dict[str, Any],
 ) -> DBAPIConnection:
-    """Connect; PgBouncer, whose server connections are shared, takes no options, and has time-outs of its own."""
+    """Connect. PgBouncer, whose server connections are shared, takes no options: each transaction says the limits."""
     try:
         return dialect.connect(*arguments, **parameters)
     except psycopg2.OperationalError as error:
         if "unsupported startup parameter" not in str(error):
             raise
+        if not event.contains(engine, "begin", _set_limits):
+            event.listen(engine, "begin", _set_limits)
         return dialect.connect(*arguments, **{**parameters, "options": ""})
+
+
+def _set_limits(connection: Connection) -> None:
+    for name, value in _LIMITS.items():
+        connection.exec_driver_sql(f"SET LOCAL {name} = '{value}'")
 
 
 @contextmanager
@@ -71,6 +81,7 @@ def open_database(
     *,
     create: bool = True,
     outage: Outage | None = None,
+    hurry: Callable[[], bool] = lambda: False,
 ) -> Iterator[Engine]:
     """Open the database that `settings` name, starting the built-in server where they name none.
 
@@ -81,6 +92,7 @@ def open_database(
         create: make the tables where there are none, and check the schema's version; False leaves both to the
             caller.
         outage: waits for a database that does not answer, too.
+        hurry: ends the wait for a server that is busy.
 
     Raises:
         DatabaseUnreachable: no connection could be made, or it was lost while the context lasted.
@@ -91,24 +103,28 @@ def open_database(
     """
     tell = notify or _say_nothing
     if settings.database_url is None:
-        with serve(settings.home, tell) as url, _opened(url, tell, create, outage) as engine:
+        with serve(settings.home, tell) as url, _opened(url, tell, create, outage, hurry) as engine:
             yield engine
     else:
-        with _opened(settings.database_url, tell, create, outage) as engine:
+        with _opened(settings.database_url, tell, create, outage, hurry) as engine:
             yield engine
 
 
 @contextmanager
-def _opened(url: URL, notify: Callable[[str], None], create: bool, outage: Outage | None) -> Iterator[Engine]:
+def _opened(
+    url: URL, notify: Callable[[str], None], create: bool, outage: Outage | None, hurry: Callable[[], bool]
+) -> Iterator[Engine]:
     engine = make_engine(url)
     reached = False
     try:
         if outage is not None:
             outage.insist(lambda: _connect(engine))
         else:
-            _connect_when_free(engine, notify)
+            _connect_when_free(engine, notify, hurry)
         reached = True
-        if create:
+        if create and outage is not None:
+            outage.insist(lambda: migrate.ensure_schema(engine))
+        elif create:
             migrate.ensure_schema(engine)
         yield engine
     except OperationalError as error:
@@ -126,7 +142,7 @@ def _connect(engine: Engine) -> None:
     engine.connect().close()
 
 
-def _connect_when_free(engine: Engine, notify: Callable[[str], None]) -> None:
+def _connect_when_free(engine: Engine, notify: Callable[[str], None], hurry: Callable[[], bool]) -> None:
     """Connect, at once or not at all, unless the server only has no connection left or is starting."""
     try:
         _connect(engine)
@@ -134,7 +150,7 @@ def _connect_when_free(engine: Engine, notify: Callable[[str], None]) -> None:
         if not is_busy(error):
             raise
         notify(f"{_told(engine.url, 'is busy', error)}; waiting for it, up to {PATIENCE / 60:.0f} min")
-        Outage(PATIENCE).insist(lambda: _connect(engine))
+        Outage(PATIENCE, hurry).insist(lambda: _connect(engine))
 
 
 def _say_nothing(line: str) -> None:

@@ -103,6 +103,10 @@ def read_file(address: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:  # of which s3fs gives no reason
+        if s3 is None and not os.path.isdir(os.path.dirname(path)):
+            raise CheckpointUnreachable(
+                f"the folder of the checkpoint {address} is not there; see that it is mounted on this machine"
+            ) from None
         raise DamagedCheckpoint(f"the checkpoint {address} is not there") from None
     except Exception as error:
         raise CheckpointUnreachable(

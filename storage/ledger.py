@@ -50,12 +50,14 @@ _RENEW = text("""
     SELECT study.control, study.at_once, renewed.kill FROM renewed JOIN caviar.study USING (study_id)
 """)
 
-# A lease that expired and was taken back while its worker could not reach the database, but was given to nobody.
+# A lease that expired and was taken back while its worker could not reach the database, but was given to nobody: the
+# slot is open, and still names the worker that lost it. One that was given back names none.
 _RETAKE = text("""
     UPDATE caviar.slot
     SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
         worker_id = :worker, losses = CASE WHEN state = 'open' THEN greatest(losses - 1, 0) ELSE losses END
-    WHERE study_id = :study AND number = :slot AND (token = :token OR (state = 'open' AND attempts = :attempts))
+    WHERE study_id = :study AND number = :slot AND worker_id = :worker AND attempts = :attempts
+      AND (token = :token OR state = 'open')
     RETURNING epoch
 """)
 
@@ -69,6 +71,9 @@ _STANDING = text("""
            (SELECT count(*) FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'leased') AS leased
     FROM caviar.study WHERE study_id = :study
 """)
+
+
+GIVEN_BACK = {"state": "open", "token": None, "expires_at": None, "worker_id": None}  # of a slot
 
 
 class Ledger:
@@ -129,7 +134,7 @@ class Ledger:
     def release(self, lease: Lease) -> None:
         """Give the slot back unfinished: the next worker goes on with it. A lost lease is no error."""
         with self._engine.begin() as connection:
-            connection.execute(_of(lease).values(state="open", token=None, expires_at=None))
+            connection.execute(_of(lease).values(**GIVEN_BACK))
 
     def standing(self) -> Standing:
         """Say what is left to do, for a worker that got no lease, and that it is alive."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from storage.errors import SchemaMismatch
 from storage.tables import SCHEMA, VERSION_TABLE
+from storage.waiting import patiently
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -81,7 +82,7 @@ def upgrade(engine: Engine) -> None:
     Raises:
         SchemaMismatch: the schema is newer than this program.
     """
-    with engine.begin() as connection:
+    with patiently(), engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # others may be at it, and tables may be large
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # while Optuna makes its own
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

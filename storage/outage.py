@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from psycopg2 import errors
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
 from storage.errors import DatabaseAway
 
@@ -33,6 +33,8 @@ _BUSY = (
 
 def is_away(error: BaseException) -> bool:
     """Say whether an error means that the database cannot be reached, or not now."""
+    if isinstance(error, TimeoutError):  # all connections of this process wait for a server that does not answer
+        return True
     if not isinstance(error, DBAPIError):
         return False
     return isinstance(error, OperationalError | InterfaceError) or isinstance(error.orig, _ALSO_AWAY)
@@ -102,7 +104,7 @@ class Outage:
         while True:
             try:
                 result = operation()
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 self.note(error)
                 self._sleep()
             else:

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from storage import optuna_tables as optuna
 from storage.definitions import add_slots, add_version
 from storage.events import log_event
+from storage.ledger import GIVEN_BACK
 from storage.records import DefinitionRecord, Provenance, SlotRecord, StudyRecord
 from storage.tables import definition, slot, study
 
@@ -83,9 +84,8 @@ def _plan_again(connection: Connection, study_id: int, slots: Sequence[SlotRecor
     moved = (
         update(slot)
         .where(slot.c.study_id == study_id, slot.c.number == bindparam("at"), unspent, slot.c.trial_id.is_(None))
-        .values(tier=bindparam("in_tier"), phase=bindparam("in_phase"), free=bindparam("to_vary"),
-                state="open", token=None, expires_at=None)
-    )  # fmt: skip
+        .values(tier=bindparam("in_tier"), phase=bindparam("in_phase"), free=bindparam("to_vary"), **GIVEN_BACK)
+    )
     rows = [{"at": s.number, "in_tier": s.tier, "in_phase": s.phase, "to_vary": list(s.free)} for s in slots[:there]]
     if rows:
         connection.execute(moved, rows)

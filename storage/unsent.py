@@ -5,6 +5,7 @@ The next worker that takes such a trial up here goes on from there, instead of f
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -33,24 +34,36 @@ class UnsentStates:
         self._folder = home / "unsent"
         self._label = study.label
 
-    def keep(self, slot_number: int, unsent: Unsent) -> Path:
-        """Write a trial's state beside its place, and move it there; return where it is."""
+    def keep(self, slot_number: int, unsent: Unsent) -> None:
+        """Write a trial's state beside its place, and move it there.
+
+        Raises:
+            OSError: there is no room, or no right to write; nothing is left half-written.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(slot_number)
         beside = path.with_suffix(f".{os.getpid()}")
-        head = {"epoch": unsent.epoch, "waiting": [vars(epoch) for epoch in unsent.waiting]}
-        beside.write_bytes(json.dumps(head).encode() + b"\n" + unsent.state)
-        beside.replace(path)
-        return path
+        epochs = json.dumps([vars(epoch) for epoch in unsent.waiting])
+        body = f"{unsent.epoch}\n{epochs}\n".encode() + unsent.state
+        try:
+            with beside.open("wb") as file:
+                file.write(f"{hashlib.sha256(body).hexdigest()}\n".encode() + body)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def find(self, slot_number: int) -> Unsent | None:
-        """Return what was kept of a trial."""
+        """Return what was kept of a trial; None where nothing was, or where it is damaged."""
         try:
-            head, _, state = self._path(slot_number).read_bytes().partition(b"\n")
+            digest, _, body = self._path(slot_number).read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
-        found = json.loads(head)
-        return Unsent(found["epoch"], [EpochRecord(**epoch) for epoch in found["waiting"]], state)
+        if hashlib.sha256(body).hexdigest().encode() != digest:
+            return None  # the database's last checkpoint is older, and sound
+        epoch, epochs, state = body.split(b"\n", 2)
+        return Unsent(int(epoch), [EpochRecord(**epoch) for epoch in json.loads(epochs)], state)
 
     def forget(self, slot_number: int) -> None:
         """Remove what was kept of a trial."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import Engine, func, insert, select, text, update
+from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 
 from storage.records import WorkerRecord, WorkerStatus
 from storage.tables import slot, worker
@@ -23,10 +24,11 @@ _WORKERS = text("""
 
 
 def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None:
-    """Write down a process that begins to work on a study."""
+    """Write down a process that begins to work on a study; once, however often it is called."""
     with engine.begin() as connection:
         connection.execute(
-            insert(worker).values(
+            insert(worker)
+            .values(
                 worker_id=record.worker_id,
                 study_id=study_id,
                 host=record.host,
@@ -35,6 +37,7 @@ def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None
                 device=record.device,
                 packages=dict(record.packages),
             )
+            .on_conflict_do_nothing()
         )
 
 

@@ -13,17 +13,19 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
+from multiprocessing.resource_tracker import ensure_running as ensure_tracker_running
 from uuid import uuid4
 
 from storage.engine import open_database
 from storage.errors import DatabaseAway
-from studies.errors import EXPECTED_ERRORS, WorkersFailed
-from studies.signals import Stop
+from storage.records import StudyRecord
+from studies.errors import EXPECTED_ERRORS, Mismatch, WorkersFailed
+from studies.signals import GRACEFUL, Stop
 from studies.worker_order import Order
 
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
@@ -63,7 +65,9 @@ class Fleet:
         """Let the fork server begin its imports."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
-        with _no_interrupts():
+        with _no_signals():
+            ensure_tracker_running()  # it would lift the block that the fork server is to inherit
+        with _no_signals():
             ensure_running()
 
     def __enter__(self) -> Fleet:
@@ -79,7 +83,7 @@ class Fleet:
                 place.process.kill()
                 place.process.join()
 
-    def look(self, wanted: bool = True) -> list[int]:
+    def look(self, *, wanted: bool = True) -> list[int]:
         """Replace workers that died, after a pause that grows; return the process ids of those found dead.
 
         Args:
@@ -93,7 +97,7 @@ class Fleet:
         dead = []
         for place in self._places:
             if place.restart_at is not None:
-                if time.monotonic() >= place.restart_at:
+                if wanted and time.monotonic() >= place.restart_at:
                     place.process, place.errors = self._start_process(place.device)
                     place.started, place.restart_at = time.monotonic(), None
             elif place.process.exitcode == 0 and wanted:
@@ -102,7 +106,7 @@ class Fleet:
                 dead.append(place.process.pid or 0)
                 self._plan_restart(place)
             elif place.process.exitcode:
-                said = place.errors.recv() if place.errors.poll() else f"exit code {place.process.exitcode}"
+                said = _last_words(place)
                 if place.process.exitcode == os.EX_TEMPFAIL:
                     raise DatabaseAway(said)
                 raise WorkersFailed(f"a worker failed: {said}")
@@ -143,17 +147,28 @@ class Fleet:
     def _start_process(self, device: str) -> tuple[BaseProcess, Connection]:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(self._order, device, sender), name="caviar worker")
-        with _no_interrupts():
+        with _no_signals():
             process.start()
         self.pids.add(process.pid or 0)
         sender.close()
         return process, receiver
 
 
+def _last_words(place: _Place) -> str:
+    with suppress(EOFError):
+        if place.errors.poll():
+            return str(place.errors.recv())
+    return f"it left with exit code {place.process.exitcode}, and said nothing"
+
+
 @contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C from processes that are being made: it reaches them once they can handle it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _no_signals() -> Iterator[None]:
+    """Keep signals to stop from processes that are being made: they reach workers once they can handle them.
+
+    The fork server never does. A signal to the whole group, as of systemd or Slurm, would end it, and nobody would
+    know any more which workers live.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, GRACEFUL)
     try:
         yield
     finally:
@@ -163,7 +178,7 @@ def _no_interrupts() -> Iterator[None]:
 def _work(order: Order, device: str, errors: Connection) -> None:
     """Be a worker process."""
     with Stop(order.grace) as stop:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, GRACEFUL)
         _follow_parent(stop)
         try:
             _run_worker(order, device, stop)
@@ -197,6 +212,7 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
     from storage.outage import Outage
     from storage.processes import machine_id
     from storage.records import WorkerRecord
+    from storage.waiting import limit_waits
     from storage.workers import register_worker
     from studies.assembly import THREADS
     from studies.manager import definition_of
@@ -205,11 +221,33 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
     torch.set_num_threads(THREADS)
+    limit_waits(lambda: stop.overdue)
     outage = Outage(order.patience, lambda: stop.overdue)
     with open_database(order.settings, outage=outage) as engine:
         record = outage.insist(lambda: load_study(engine, order.study))
         study = definition_of(record)
+        _check_code(order, record, study.model)
         data = load(study.data, order.data_dir, torch.device(device))
         process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
         outage.insist(lambda: register_worker(engine, record.study_id, process))
         Worker(engine, record, study, process, data, stop, order).run()
+
+
+def _check_code(order: Order, record: StudyRecord, model: str) -> None:
+    """Refuse to train with code that is not the study's: the definition may have a new version, and files may change.
+
+    Raises:
+        Mismatch: it is another one, and that is not allowed.
+    """
+    from models.fingerprint import code_digest
+
+    if order.code is None:
+        return
+    here = code_digest(model)
+    if here != order.code:  # what the fork server has imported is not what stands in the files
+        raise Mismatch("the code on this machine was changed since this command was started: start it again")
+    if record.provenance.code not in (None, here) and not order.allow_mismatch:
+        raise Mismatch(
+            f"'{record.name}' has a new version with other code than this machine's: bring it in line, and start "
+            f"this command again"
+        )

@@ -53,21 +53,17 @@ class Heartbeat:
             raise self.error
 
     def _renew(self) -> None:
-        was_away = False
         while not self._over.wait(self._seconds):
             try:
-                self._renew_once(was_away)
-                was_away = False
+                self._renew_once()
             except Exception as error:  # noqa: BLE001 - handed to the worker by check()
-                was_away = is_away(error)
-                if not was_away:
+                if not is_away(error):
                     self.error = error
                     return
 
-    def _renew_once(self, was_away: bool) -> None:
+    def _renew_once(self) -> None:
         try:
             self.asked = self._ledger.renew(self._lease)
         except LeaseLost:
-            # It may only have expired while nobody could renew it.
-            if not was_away or not self._ledger.retake(self._lease):
+            if not self._ledger.retake(self._lease):  # it may only have expired while nobody could renew it
                 raise

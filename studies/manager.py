@@ -16,6 +16,7 @@ from storage.processes import is_alive, machine_id
 from storage.records import Progress, Provenance, SlotRecord, StudyRecord
 from storage.revisions import read_versions, revise_study
 from storage.status import read_best, read_progress, read_test, write_test
+from storage.waiting import patiently
 from studies.definition import Study, change, from_body, to_body
 from studies.errors import DefinitionChanged, Mismatch
 from studies.plan import plan
@@ -83,7 +84,7 @@ def open_study(
 def _has_nothing_to_compare(engine: Engine, record: StudyRecord) -> bool:
     """Say whether no trial came to a result yet, so that any change is free; the code that made it fail was mended."""
     now = progress(engine, record)
-    return now.complete + now.pruned + now.leased == 0
+    return now.complete + now.pruned + now.leased + now.epochs_trained == 0
 
 
 def _was_before(engine: Engine, record: StudyRecord, study: Study) -> bool:
@@ -146,11 +147,11 @@ def definition_of(record: StudyRecord) -> Study:
     return from_body(record.body)
 
 
-def free_dead_workers(engine: Engine, record: StudyRecord, known_dead: Iterable[int] = ()) -> int:
+def free_dead_workers(engine: Engine, record: StudyRecord) -> int:
     """Open the slots whose workers on this machine are dead, so that nobody waits for their leases; return how many."""
     machine = machine_id()
     holders = leases_on(engine, record.study_id, machine)
-    dead = {pid for pid in holders if pid in known_dead or not is_alive(pid)}
+    dead = {pid for pid in holders if not is_alive(pid)}
     return release_dead(engine, record.study_id, machine, dead) if dead else 0
 
 
@@ -171,8 +172,8 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
     The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
     machines come to the end at once, one measures, and the others wait for it.
     """
-    with engine.begin() as connection:
-        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+    with patiently(), engine.begin() as connection:
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):  # others wait meanwhile
             connection.execute(text(f"SET LOCAL {limit} = 0"))
         key = {"study": record.study_id}
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), key)

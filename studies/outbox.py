@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import LeaseLost
 from storage.ledger import Ledger
@@ -89,7 +89,7 @@ class Outbox:
         sending, self._sending = self._sending, None
         try:
             asked = sending.result()
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             self._outage.note(error)
             return None
         self._outage.over()
@@ -102,8 +102,7 @@ class Outbox:
             try:
                 asked = self._log.record(self._lease, epoch, value)
             except LeaseLost:
-                # It may only have expired while nobody could renew it.
-                if not away or not self._ledger.retake(self._lease):
+                if not self._ledger.retake(self._lease):  # it may only have expired while nobody could renew it
                     raise
                 continue
             self._waiting.popleft()

@@ -11,7 +11,7 @@ from typing import Any
 GRACE = 20.0  # seconds that the epoch in progress may take after a signal
 
 # Slurm sends SIGUSR1 ahead of a job's end, where asked to: sbatch --signal=USR1@60.
-_GRACEFUL = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+GRACEFUL = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Stop:
@@ -43,7 +43,7 @@ class Stop:
             self._deadline = time.monotonic() + self._grace
 
     def __enter__(self) -> Stop:
-        for number in _GRACEFUL:
+        for number in GRACEFUL:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 

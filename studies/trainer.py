@@ -10,13 +10,13 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.checkpoint import to_bytes
 from models.data import Data
@@ -79,6 +79,7 @@ class Trainer:
         self._checkpoints = CheckpointStore(engine, record, files)
         self._history = History(engine, record.optuna_study_id, maximize=study.maximize)
         self._unsent = UnsentStates(order.settings.home, record)
+        self._clean: Unsent | None = None  # the last state that may be kept on this machine
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._end = TrialEnd(
             engine, record, study, worker, data.classes,
@@ -94,14 +95,23 @@ class Trainer:
         try:
             with Heartbeat(self._ledger, lease, self._order.renew_seconds) as heartbeat:
                 self._outage.insist(self._history.refresh)
-                trial = self._begin(lease) if lease.trial_id is None else _copy(self._history.trial(lease.trial_id))
-                try:
-                    self._train(lease, trial, heartbeat)
-                except _TrainingRaised as raised:
-                    self._end.fail(lease, trial, raised.error)
+                trial = self._begin(lease) if lease.trial_id is None else self._take_up(lease.trial_id)
+                self._train(lease, trial, heartbeat)
         except LeaseLost:
             # Another worker goes on with this slot, or its study was changed; nothing was written for it here.
             self._outage.insist(lambda: self._ledger.release(lease))
+        except DatabaseAway:
+            raise
+        except Exception:
+            with suppress(SQLAlchemyError):  # at once, for another machine; else when the lease expires
+                self._ledger.release(lease)
+            raise
+
+    def _take_up(self, trial_id: int) -> FrozenTrial:
+        trial = self._history.trial(trial_id)
+        if self._study.distributions().keys() - trial.params.keys():
+            raise LeaseLost("the study was changed after this slot was leased")
+        return _copy(trial)
 
     def _begin(self, lease: Lease) -> FrozenTrial:
         """Choose the values of a slot and make its trial."""
@@ -125,21 +135,45 @@ class Trainer:
             self._log, self._ledger, lease, self._outage, self._sender,
             lambda seconds, epochs: self._end.note("database back", lease, seconds=round(seconds), epochs=epochs),
         )  # fmt: skip
-        training = self._resume(lease, trial, outbox)
+        self._clean = None
+        try:
+            training = self._resume(lease, trial, outbox)
+            self._train_on(lease, trial, training, outbox, heartbeat)
+        except _TrainingRaised as raised:
+            outbox.send()
+            self._end.fail(lease, trial, raised.error)
+        except DatabaseAway:
+            self._keep_here(lease)
+            raise
+
+    def _train_on(
+        self, lease: Lease, trial: FrozenTrial, training: Training, outbox: Outbox, heartbeat: Heartbeat
+    ) -> None:
         try:
             verdict = self._iterate(lease, trial, training, outbox, heartbeat)
-            outbox.send()
-            if verdict.next is Next.GIVE_BACK:
-                self._give_back(lease, training)
-            else:
-                self._end.finish(lease, trial, verdict, training)
         except Interrupted:  # the state is of no use: the next worker goes on from the checkpoint before
             heartbeat.check()
+            outbox.send()
             self._outage.insist(lambda: self._ledger.release(lease))
-        except DatabaseAway:
-            kept = Unsent(training.epoch, outbox.waiting, to_bytes(training.state()))
-            self._unsent.keep(lease.slot.number, kept)
-            raise
+            return
+        self._clean = _snapshot(training, outbox)
+        outbox.send()
+        if verdict.next is Next.GIVE_BACK:
+            self._give_back(lease, training)
+        else:
+            self._end.finish(lease, trial, verdict, training)
+
+    def _keep_here(self, lease: Lease) -> None:
+        """Keep on this machine what the database could not be told."""
+        if self._clean is None:
+            return
+        try:
+            self._unsent.keep(lease.slot.number, self._clean)
+        except OSError as error:
+            raise DatabaseAway(
+                f"the database was away for too long, and what was not written cannot be kept on this machine "
+                f"({error}): trial {lease.slot.number} goes on from its last checkpoint there"
+            ) from error
 
     def _give_back(self, lease: Lease, training: Training) -> None:
         staged = self._end.stage(lease, training)
@@ -165,10 +199,12 @@ class Trainer:
             self._end.note("checkpoint refused", lease, reason=refused)
         trial.intermediate_values = {e: v for e, v in trial.intermediate_values.items() if e <= training.epoch}
         if unsent is not None and not refused:
+            self._clean = unsent
             for epoch in unsent.waiting:
                 outbox.add(epoch, self._take(trial, epoch))
             outbox.send()
             self._end.note("went on from this machine's own state", lease, epoch=unsent.epoch)
+            self._save(lease, training)
         self._unsent.forget(number)
         return training
 
@@ -192,11 +228,20 @@ class Trainer:
             with _training_code():
                 result = next(epochs)
             heartbeat.check()
-            verdict = self._record(lease, trial, result, outbox)
+            try:
+                verdict = self._record(lease, trial, result, outbox)
+            except DatabaseAway:
+                self._clean = _snapshot(training, outbox)
+                raise
+            if not outbox.waiting:
+                self._clean = None  # the database has all of it
             if verdict.next is not Next.GO_ON:
                 return verdict
-            if time.monotonic() - saved >= _CHECKPOINT_SECONDS and not outbox.waiting:
-                self._save(lease, training)
+            if time.monotonic() - saved >= _CHECKPOINT_SECONDS:
+                if outbox.waiting:
+                    self._clean = _snapshot(training, outbox)
+                else:
+                    self._save(lease, training)
                 saved = time.monotonic()
         return Verdict(Next.COMPLETE, "finished")  # its last epoch was trained, and not written, before
 
@@ -226,7 +271,7 @@ class Trainer:
     def _see_others(self) -> None:
         try:
             self._history.refresh()
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             self._outage.note(error)
 
     def _save(self, lease: Lease, training: Training) -> None:
@@ -235,7 +280,7 @@ class Trainer:
         try:
             if staged is not None:
                 self._checkpoints.save(lease, staged)
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             self._outage.note(error)
 
 
@@ -255,6 +300,14 @@ def _training_code() -> Iterator[None]:
         raise
     except Exception as error:
         raise _TrainingRaised(error) from error
+
+
+def _snapshot(training: Training, outbox: Outbox) -> Unsent | None:
+    """Return what can be kept on this machine; not of a trial that diverged, which is better trained again."""
+    waiting = outbox.waiting
+    if waiting and not all(map(math.isfinite, (waiting[-1].training_loss, waiting[-1].validation_loss))):
+        return None
+    return Unsent(training.epoch, waiting, to_bytes(training.state()))
 
 
 def _follows(unsent: Unsent, written: int) -> bool:

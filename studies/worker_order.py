@@ -20,6 +20,8 @@ class Order:
         renew_seconds: between two renewals.
         grace: seconds that the epoch in progress may take after a signal to stop.
         patience: seconds that a database that is away is waited for.
+        code: digest of the code that trains, when the workers' command was started; None leaves it unchecked.
+        allow_mismatch: work although this machine's code is not the study's.
 
     Raises:
         BadOrder: a lease would end before it is renewed.
@@ -32,6 +34,8 @@ class Order:
     renew_seconds: float = RENEW
     grace: float = GRACE
     patience: float = PATIENCE
+    code: str | None = None
+    allow_mismatch: bool = False
 
     def __post_init__(self) -> None:
         if self.renew_seconds * 2 > self.lease_seconds:

@@ -81,10 +81,14 @@ def extend(
 def _set(study: str, control: str, at_once: bool, database_url: str | None, done: str) -> None:
     from storage.control import set_control
     from storage.definitions import load_study
+    from studies.facts import state_of
     from studies.manager import progress
 
     with database(database_url) as engine:
         record = load_study(engine, study)
+        if state_of(progress(engine, record)) == "done":
+            tell(f"'{study}' is done; nothing was changed; see: caviar best {study}")
+            return
         changed = set_control(engine, record.study_id, control, at_once=at_once, by=_by())
         at_work = progress(engine, record).leased
     if not changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,7 +61,7 @@ def join(
     from studies.signals import Stop
     from studies.worker_order import Order
 
-    with Stop(grace) as stop, database(database_url) as engine:
+    with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
         record = load_study(engine, study)
         definition = definition_of(record)
         folder = data_folder(data_dir)
@@ -71,7 +72,8 @@ def join(
             return 0
         if state_of(now) == "done":
             return _finish(engine, record, definition, folder, None)
-        _check(engine, record, definition, folder, allow_mismatch)
+        code = _check(engine, record, definition, folder, allow_mismatch)
+        order = replace(order, code=code, allow_mismatch=allow_mismatch)
         devices = places(gpus, workers_per_gpu, workers, visible_gpus())
         _say_start(record, definition, devices)
         outcome = work(engine, record, definition, order, devices, stop)
@@ -81,8 +83,8 @@ def join(
         return _say_left(study, outcome, stop)
 
 
-def _check(engine: Engine, record: StudyRecord, definition: Study, folder: Path, allowed: bool) -> None:
-    """Compare this machine with the study before anything is leased; fetch its data.
+def _check(engine: Engine, record: StudyRecord, definition: Study, folder: Path, allowed: bool) -> str | None:
+    """Compare this machine with the study before anything is leased; fetch its data; return the code's digest.
 
     Raises:
         Mismatch: it would compute something else, and that is not allowed.
@@ -102,7 +104,8 @@ def _check(engine: Engine, record: StudyRecord, definition: Study, folder: Path,
         check(definition)
     if fetch(definition.data, folder):
         say(f"the data set '{definition.data}' is now in {folder}")
-    found = compare(record.provenance, provenance_of(definition, folder), clock_skew(engine))
+    here = provenance_of(definition, folder)
+    found = compare(record.provenance, here, clock_skew(engine))
     if found:
         err().print(_table(found))
     refuse_fatal(found)
@@ -115,6 +118,7 @@ def _check(engine: Engine, record: StudyRecord, definition: Study, folder: Path,
     if found:
         kind = "mismatch allowed" if mismatches else "other versions"
         note(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in found})
+    return here.code
 
 
 def _table(found: list[Difference]) -> Any:
@@ -163,12 +167,14 @@ def _finish(engine: Engine, record: StudyRecord, definition: Study, folder: Path
     """Measure the winner, unless another machine has done so, and show it."""
     from models.data import check_available
     from models.errors import DataUnavailable
+    from storage.errors import CheckpointUnreachable
+    from storage.outage import PATIENCE, Outage
     from studies.manager import conclude
 
     try:
         check_available(definition.data, folder)
-        conclude(engine, record, folder)
-    except DataUnavailable as error:
+        Outage(PATIENCE).insist(lambda: conclude(engine, record, folder))
+    except (DataUnavailable, CheckpointUnreachable) as error:
         say(f"the winner is tested elsewhere: {error}")
     tell(f"[bold]{record.name} is complete[/]" + ("" if outcome else ": nothing is left to do"))
     facts = winner(engine, record)

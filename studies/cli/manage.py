@@ -20,6 +20,7 @@ def delete(
     """
     from storage.definitions import delete_study, load_study
     from storage.errors import StudyInUse
+    from storage.outage import Outage
     from studies.manager import free_dead_workers, free_lost, progress
 
     with database(database_url) as engine:
@@ -32,5 +33,5 @@ def delete(
         if not yes and not typer.confirm(f"Delete '{study}' with {now.done} finished trials?"):
             out().print("nothing was deleted")
             return
-        delete_study(engine, record)
+        Outage(10).insist(lambda: delete_study(engine, record))  # a worker may be in its way for a moment
     out().print(f"deleted '{study}'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,14 +78,14 @@ def settings_line(values: dict[str, Any]) -> str:
 
 
 @contextmanager
-def database(url: str | None, *, create: bool = True) -> Iterator[Engine]:
-    """Open the database that the option or the environment names."""
+def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] = lambda: False) -> Iterator[Engine]:
+    """Open the database that the option or the environment names; `hurry` ends the wait for one that is busy."""
     from storage.engine import open_database
     from storage.settings import read_settings
 
-    if url and ":" in url.partition("://")[2].rpartition("@")[0]:
+    if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
         say("a password in --database-url can be seen by other users of this machine; better set CAVIAR_DATABASE_URL")
-    with open_database(read_settings(url), say, create=create) as engine:
+    with open_database(read_settings(url), say, create=create, hurry=hurry) as engine:
         yield engine
 
 

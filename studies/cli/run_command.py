@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,10 +56,12 @@ def run(
     caviar run my_study.py --budget 100
     """
     from storage.definitions import find_study
+    from storage.outage import Outage
     from storage.settings import read_settings
     from studies.devices import spread, visible_gpus
-    from studies.manager import definition_of, open_study, progress
+    from studies.manager import conclude, definition_of, open_study, progress
     from studies.provenance import provenance_of
+    from studies.revision import compare
     from studies.signals import Stop
     from studies.worker_order import Order
 
@@ -66,17 +69,21 @@ def run(
     again = " ".join(
         ["caviar run", study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     )
-    with Stop(grace) as stop, database(database_url) as engine:
+    with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
         definition = _select(engine, study, budget=budget, name=name, strategy=strategy, seed=seed)
         folder = data_folder(data_dir)
         order = Order(read_settings(database_url), definition.name, folder, lease, renew, grace, patience)
         started = time.monotonic()
         record = find_study(engine, definition.name)
-        if record is None or progress(engine, record).done < definition.budget:
+        if record is None or _is_unfinished(progress(engine, record), definition.budget):
             _prepare(definition, folder)
-            record = open_study(engine, definition, provenance_of(definition, folder), accept=accept)
+            here = provenance_of(definition, folder)
+            order = replace(order, code=here.code)
+            record = open_study(engine, definition, here, accept=accept)
         else:
             record = open_study(engine, definition, accept=accept)  # it is complete, and its data need not be here
+        if compare(definition, definition_of(record)).changes:
+            say(f"this is an earlier version of '{record.name}', which goes on with version {record.version}")
         definition = definition_of(record)
         now = progress(engine, record)
         if now.done < now.budget:
@@ -85,7 +92,12 @@ def run(
             now = outcome.now
         if now.done < now.budget:
             return _say_stopped(engine, record, now, stop, again)
-        return _conclude(engine, record, definition, folder, time.monotonic() - started, study)
+        Outage(patience, lambda: stop.asked).insist(lambda: conclude(engine, record, folder))
+        return _say_complete(engine, record, definition, time.monotonic() - started, study)
+
+
+def _is_unfinished(now: Progress, budget: int) -> bool:
+    return now.done < now.budget or now.budget < budget
 
 
 def _select(
@@ -152,13 +164,10 @@ def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop,
     return 130 if stop.interrupted else 0 if stop.asked else 1
 
 
-def _conclude(
-    engine: Engine, record: StudyRecord, definition: Study, folder: Path, seconds: float, selector: str
-) -> int:
+def _say_complete(engine: Engine, record: StudyRecord, definition: Study, seconds: float, selector: str) -> int:
     from studies.cli.display import saved
-    from studies.manager import conclude, progress
+    from studies.manager import progress
 
-    conclude(engine, record, folder)
     now = progress(engine, record)
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
     counts += f", {now.abandoned} abandoned" if now.abandoned else ""

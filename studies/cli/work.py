@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 from studies.cli.output import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Engine
 
@@ -59,7 +60,7 @@ def work(
         DatabaseAway: the database was away for longer than the patience.
         BadCheckpointsAddress: no checkpoints can be kept where CAVIAR_CHECKPOINTS says.
     """
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import SQLAlchemyError
 
     from storage.errors import DatabaseAway
     from storage.files import CheckpointFiles
@@ -78,30 +79,29 @@ def work(
     if freed:
         say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
     outage = Outage(order.patience, lambda: stop.overdue)
-    now = progress(engine, record)
-    dead: set[int] = set()
+    now, died = progress(engine, record), False
     with Display(study) as display:
-        with Fleet(order, devices) as fleet:
+        with _freeing_dead(engine, record), Fleet(order, devices) as fleet:
             while not stop.asked:
-                dead |= set(fleet.look(wanted=now.control == "run" and now.open > 0))
+                died = bool(fleet.look(wanted=now.control == "run" and now.open > 0)) or died
                 try:
-                    if dead:
-                        free_dead_workers(engine, record, dead)
-                        dead = set()
+                    if died:
+                        free_dead_workers(engine, record)
+                        died = False
                     now = progress(engine, record)
-                except DBAPIError as error:
+                except SQLAlchemyError as error:
                     _wait_for_database(order, outage, error)
                 else:
                     _say_back(outage.over())
                     display.show(now)
-                    if state_of(now) in ("done", "stopped"):
+                    # A study that is stopped still has epochs that come to their end.
+                    if state_of(now) == "done" or (state_of(now) == "stopped" and not fleet.running()):
                         break
                 fleet.wait(max(_LOOK_SECONDS, outage.pause))
             if stop.asked:
                 say(f"stopping: each worker finishes its epoch, for up to {order.grace:g} s; Ctrl-C leaves at once")
         trials = 0
         try:
-            outage.insist(lambda: free_dead_workers(engine, record, fleet.pids))
             now = outage.insist(lambda: progress(engine, record))
             trials = outage.insist(lambda: finished_by(engine, record.study_id, machine_id(), fleet.pids))
         except DatabaseAway:
@@ -109,6 +109,20 @@ def work(
                 raise
         display.show(now)
     return Outcome(now, trials, fleet.restarts, time.monotonic() - started)
+
+
+@contextmanager
+def _freeing_dead(engine: Engine, record: StudyRecord) -> Iterator[None]:
+    """Open, at the end, what workers of this machine held when they were killed."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from studies.manager import free_dead_workers
+
+    try:
+        yield
+    finally:
+        with suppress(SQLAlchemyError):  # else their leases expire
+            free_dead_workers(engine, record)
 
 
 def _wait_for_database(order: Order, outage: Outage, error: Exception) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,6 +58,20 @@ class Server:
         pid = int((self._data / "postmaster.pid").read_text().split()[0])
         os.kill(pid, 9)
         (self._data / "postmaster.pid").unlink()
+
+    def freeze(self, *, thaw: bool = False) -> None:
+        """Stop all processes of the server where they are, as a paused container's; or let them go on."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+
+    def _processes(self) -> list[int]:
+        first = int((self._data / "postmaster.pid").read_text().split()[0])
+        found = [first]
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                if int(stat.read_text().rpartition(")")[2].split()[1]) == first:
+                    found.append(int(stat.parent.name))
+        return found
 
     def remove(self) -> None:
         self._run("pg_ctl", "stop", "-D", str(self._data), "-m", "immediate", check=False)

@@ -186,18 +186,55 @@ def test_a_machine_leaves_gracefully(engine: Engine, joined: Caviar, number: sig
 
 
 @pytest.mark.slow
-def test_an_epoch_that_is_longer_than_the_grace_is_abandoned(engine: Engine, joined: Caviar, tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text(
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_the_whole_group_is_as_graceful(
+    engine: Engine, joined: Caviar, tmp_path: Path, number: signal.Signals
+) -> None:
+    """As systemd and Slurm send it: the command, its workers, and the fork server between them."""
+    study = slow_study(tmp_path, epochs=40, batch_size=512)  # an epoch of one and a half seconds
+    machine = joined.start("run", study, "--workers", "2")
+    until(lambda: leased(engine) == 2)
+    os.killpg(machine.pid, number)
+    said, _ = machine.communicate(timeout=60)
+    assert machine.returncode == 0, said
+    assert _rows(engine, "SELECT count(*) FROM caviar.event WHERE kind = 'worker died'")[0][0] == 0
+    assert _rows(engine, "SELECT count(*) FROM caviar.checkpoint")[0][0] == 2
+    assert _rows(engine, "SELECT sum(losses) FROM caviar.slot")[0][0] == 0
+
+
+@pytest.mark.slow
+def test_a_stopped_study_lets_long_epochs_come_to_their_end(engine: Engine, joined: Caviar, tmp_path: Path) -> None:
+    study = slow_study(tmp_path, epochs=40, batch_size=128)  # an epoch of four and a half seconds
+    machine = joined.start("run", study, "--grace", "0")
+    until(lambda: leased(engine) == 1)
+    joined.run("stop", "mine")
+    said, _ = machine.communicate(timeout=60)
+    assert machine.returncode == 0, said
+    assert "stopped by" in said
+    ((checkpoint, epochs),) = _rows(engine, "SELECT c.epoch, s.epoch FROM caviar.checkpoint c, caviar.slot s "
+                                            "WHERE s.number = c.slot")  # fmt: skip
+    assert checkpoint == epochs
+
+
+def slow_study(folder: Path, **fields: int) -> str:
+    (folder / "slow.py").write_text(
         "import time\nfrom models.mlp import MLP\n\nclass Net(MLP):\n"
         "    def forward(self, x):\n        time.sleep(self.training / 2)\n        return super().forward(x)\n"
     )
-    study = tmp_path / "mine.py"
+    study = folder / "mine.py"
     study.write_text(
         "from studies.definition import Study\nfrom tests.studies_for_tests import TIERS\n"
-        "STUDY = Study(name='mine', model='slow:Net', data='digits', epochs=2, budget=4, strategy='random',\n"
-        "              tiers=({'learning_rate': TIERS[0]['learning_rate']},), fixed={'batch_size': 8})\n"
+        f"STUDY = Study(name='mine', model='slow:Net', data='digits', epochs={fields['epochs']}, budget=4,\n"
+        "              strategy='random', tiers=({'learning_rate': TIERS[0]['learning_rate']},),\n"
+        f"              fixed={{'batch_size': {fields['batch_size']}}})\n"
     )
-    machine = joined.start("run", str(study), "--grace", "1")
+    return str(study)
+
+
+@pytest.mark.slow
+def test_an_epoch_that_is_longer_than_the_grace_is_abandoned(engine: Engine, joined: Caviar, tmp_path: Path) -> None:
+    study = slow_study(tmp_path, epochs=2, batch_size=8)
+    machine = joined.start("run", study, "--grace", "1")
     until(lambda: _rows(engine, "SELECT 1 FROM caviar.slot WHERE trial_id IS NOT NULL"))
     machine.terminate()
     said, _ = machine.communicate(timeout=30)  # its epoch would take a minute

@@ -1,0 +1,66 @@
+"""Waiting for the server in steps, so that one that is there and never answers is noticed, and signals are heard.
+
+libpq waits in C, where no signal handler of Python runs, and for ever while the server's kernel lives: keepalives see
+nothing wrong with a paused container. Source: https://www.psycopg.org/docs/advanced.html#support-for-coroutine-libraries
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 40.0  # without a byte; the server itself ends a statement before
+_HURRIED_SECONDS = 2.0
+_STEP = 0.5  # seconds
+_patient: ContextVar[bool] = ContextVar("patient", default=False)
+
+
+def limit_waits(hurry: Callable[[], bool] | None = None) -> None:
+    """Let every connection of this process wait for at most so long; from now on, and for those that there are.
+
+    Args:
+        hurry: asked while waiting; True shortens it to a moment. None keeps what was said before.
+    """
+    if hurry is not None or extensions.get_wait_callback() is None:
+        extensions.set_wait_callback(partial(_wait, hurry or _never))
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Wait for as long as it takes: for a lock that another process holds, or a migration of large tables."""
+    token = _patient.set(True)
+    try:
+        yield
+    finally:
+        _patient.reset(token)
+
+
+def _never() -> bool:
+    return False
+
+
+def _wait(hurry: Callable[[], bool], connection: Any) -> None:
+    connecting = connection.status == extensions.STATUS_SETUP
+    limit = CONNECT_SECONDS if connecting else ANSWER_SECONDS
+    began = time.monotonic()
+    while True:
+        state = connection.poll()
+        if state == extensions.POLL_OK:
+            return
+        file = [connection.fileno()]
+        reading, writing = (file, []) if state == extensions.POLL_READ else ([], file)
+        if any(select.select(reading, writing, [], _STEP)):
+            began = time.monotonic()  # something moves: a large checkpoint on a slow line
+            continue
+        waited = time.monotonic() - began
+        if waited >= (_HURRIED_SECONDS if hurry() else limit) and (connecting or hurry() or not _patient.get()):
+            raise psycopg2.OperationalError(f"the server has not answered for {waited:.0f} s")
