@@ -81,7 +81,7 @@ def open_database(
     *,
     create: bool = True,
     outage: Outage | None = None,
-    hurry: Callable[[], bool] = lambda: False,
+    hurry: Callable[[], bool] | None = None,
 ) -> Iterator[Engine]:
     """Open the database that `settings` name, starting the built-in server where they name none.
 
@@ -92,7 +92,7 @@ def open_database(
         create: make the tables where there are none, and check the schema's version; False leaves both to the
             caller.
         outage: waits for a database that does not answer, too.
-        hurry: ends the wait for a server that is busy.
+        hurry: shortens every wait for a server that is busy or does not answer.
 
     Raises:
         DatabaseUnreachable: no connection could be made, or it was lost while the context lasted.
@@ -102,6 +102,7 @@ def open_database(
         SchemaMismatch: the database's schema is older or newer than this program.
     """
     tell = notify or _say_nothing
+    limit_waits(hurry)
     if settings.database_url is None:
         with serve(settings.home, tell) as url, _opened(url, tell, create, outage, hurry) as engine:
             yield engine
@@ -112,7 +113,7 @@ def open_database(
 
 @contextmanager
 def _opened(
-    url: URL, notify: Callable[[str], None], create: bool, outage: Outage | None, hurry: Callable[[], bool]
+    url: URL, notify: Callable[[str], None], create: bool, outage: Outage | None, hurry: Callable[[], bool] | None
 ) -> Iterator[Engine]:
     engine = make_engine(url)
     reached = False
@@ -142,7 +143,7 @@ def _connect(engine: Engine) -> None:
     engine.connect().close()
 
 
-def _connect_when_free(engine: Engine, notify: Callable[[str], None], hurry: Callable[[], bool]) -> None:
+def _connect_when_free(engine: Engine, notify: Callable[[str], None], hurry: Callable[[], bool] | None) -> None:
     """Connect, at once or not at all, unless the server only has no connection left or is starting."""
     try:
         _connect(engine)
@@ -150,7 +151,7 @@ def _connect_when_free(engine: Engine, notify: Callable[[str], None], hurry: Cal
         if not is_busy(error):
             raise
         notify(f"{_told(engine.url, 'is busy', error)}; waiting for it, up to {PATIENCE / 60:.0f} min")
-        Outage(PATIENCE, hurry).insist(lambda: _connect(engine))
+        Outage(PATIENCE, hurry or (lambda: False)).insist(lambda: _connect(engine))
 
 
 def _say_nothing(line: str) -> None:

@@ -212,7 +212,6 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
     from storage.outage import Outage
     from storage.processes import machine_id
     from storage.records import WorkerRecord
-    from storage.waiting import limit_waits
     from storage.workers import register_worker
     from studies.assembly import THREADS
     from studies.manager import definition_of
@@ -221,9 +220,8 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
     torch.set_num_threads(THREADS)
-    limit_waits(lambda: stop.overdue)
     outage = Outage(order.patience, lambda: stop.overdue)
-    with open_database(order.settings, outage=outage) as engine:
+    with open_database(order.settings, outage=outage, hurry=lambda: stop.overdue) as engine:
         record = outage.insist(lambda: load_study(engine, order.study))
         study = definition_of(record)
         _check_code(order, record, study.model)

@@ -78,8 +78,8 @@ def settings_line(values: dict[str, Any]) -> str:
 
 
 @contextmanager
-def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] = lambda: False) -> Iterator[Engine]:
-    """Open the database that the option or the environment names; `hurry` ends the wait for one that is busy."""
+def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] | None = None) -> Iterator[Engine]:
+    """Open the database that the option or the environment names; `hurry` shortens the wait for one that is busy."""
     from storage.engine import open_database
     from storage.settings import read_settings
 

@@ -74,6 +74,8 @@ class Server:
         return found
 
     def remove(self) -> None:
+        with suppress(OSError):
+            self.freeze(thaw=True)
         self._run("pg_ctl", "stop", "-D", str(self._data), "-m", "immediate", check=False)
         shutil.rmtree(self._folder, ignore_errors=True)
 

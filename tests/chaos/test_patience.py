@@ -18,7 +18,7 @@ def test_past_the_patience_nothing_is_lost(
 ) -> None:
     server = new_server()
     scene = new_scene(server.url(), patience=4, environ={"CAVIAR_HOME": str(tmp_path / "home")})
-    scene.begin(6, epochs=120)
+    scene.begin(4, epochs=100)
     scene.start(2)
     scene.wait_until(lambda: len(scene.at_work()) == 2)
     scene.note_hit()

@@ -69,7 +69,7 @@ def test_a_worker_frozen_past_its_lease_is_refused_and_goes_on_with_another_slot
     database_url: URL, new_scene: Callable[..., Scene], report: Report
 ) -> None:
     scene = new_scene(database_url)
-    scene.begin(24, epochs=40)
+    scene.begin(12, epochs=40)
     for _ in range(2):
         scene.start(1)
     times = 3

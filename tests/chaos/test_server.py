@@ -63,7 +63,7 @@ def test_a_server_that_is_away_for_longer_than_a_lease(
 ) -> None:
     server = new_server()
     scene = new_scene(server.url())
-    begin(scene, budget=12, epochs=100)
+    begin(scene, budget=8, epochs=100)
     scene.note_hit()
     server.stop()
     time.sleep(seconds)
@@ -84,7 +84,7 @@ def test_a_server_that_is_there_and_does_not_answer(
 ) -> None:
     server = new_server()
     scene = new_scene(server.url())
-    begin(scene, budget=12, epochs=100)
+    begin(scene, budget=8, epochs=60)
     scene.note_hit()
     server.freeze()
     time.sleep(8)
@@ -106,7 +106,7 @@ def test_backends_that_are_terminated_one_by_one(
 ) -> None:
     server = new_server()
     scene = new_scene(server.url(), lease=6.0)
-    begin(scene, budget=24)
+    begin(scene, budget=16)
     ended = 0
     for _ in range(15):
         found = scene.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'caviar' "
@@ -128,7 +128,7 @@ def test_connections_that_are_all_taken(
 ) -> None:
     server = new_server(connections=14)
     scene = new_scene(server.url(), lease=6.0)
-    begin(scene, budget=24)
+    begin(scene, budget=16)
     address = server.url().render_as_string(hide_password=False).replace("+psycopg2", "")
     hogs = []
     scene.note_hit()
