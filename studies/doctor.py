@@ -36,6 +36,8 @@ _OF_TABLES: Mapping[str, Callable[[Engine, Settings], list[Finding]]] = {
     "unsent": left_overs.unsent,
 }
 
+_FAILURES = (DBAPIError, OSError, *EXPECTED_ERRORS)
+
 
 @dataclass
 class Report:
@@ -51,20 +53,28 @@ class Report:
         return any(finding.level == "error" for finding in self.findings)
 
     def look(self, what: str, check: Callable[..., list[Finding]], *arguments: object) -> bool:
-        """Add what a check finds, once what can be mended of it was; return False where that is an error.
-
-        A check that cannot be made is an error of its own.
-        """
-        try:
-            found = check(*arguments)
-            mends = [finding.mend for finding in found if finding.mend is not None] if self.fix else []
-            for mend in mends:
-                self.done.append(mend())
-            found = check(*arguments) if mends else found
-        except (DBAPIError, OSError, *EXPECTED_ERRORS) as error:
-            found = [Finding("error", what, f"cannot be checked: {_in_one_line(error)}")]
+        """Add what a check finds, once what can be mended of it was; return False where that is an error."""
+        found = _look(what, check, *arguments)
+        mends = [finding.mend for finding in found if finding.mend is not None] if self.fix else []
+        failures = [failure for mend in mends if (failure := self._mend(what, mend)) is not None]
+        found = [*failures, *_look(what, check, *arguments)] if mends else found
         self.findings += found
         return all(finding.level != "error" for finding in found)
+
+    def _mend(self, what: str, mend: Callable[[], str]) -> Finding | None:
+        try:
+            self.done.append(mend())
+        except _FAILURES as error:
+            return Finding("error", what, f"cannot be mended: {_in_one_line(error)}")
+        return None
+
+
+def _look(what: str, check: Callable[..., list[Finding]], *arguments: object) -> list[Finding]:
+    """Make a check; that it cannot be made is a finding, too."""
+    try:
+        return check(*arguments)
+    except _FAILURES as error:
+        return [Finding("error", what, f"cannot be checked: {_in_one_line(error)}")]
 
 
 def examine(settings: Settings, data_dir: Path, notify: Callable[[str], None], *, fix: bool = False) -> Report:
@@ -83,7 +93,7 @@ def examine(settings: Settings, data_dir: Path, notify: Callable[[str], None], *
             if _look_at_database(report, engine, settings):
                 needed = server_checks.needed_data(engine)
     except StorageError as error:
-        report.findings.append(_unreachable(error))
+        report.findings.append(_unreachable(settings, error))
         report.findings.append(_not_checked([*list(_OF_DATABASE)[1:], *_OF_TABLES]))
     report.look("disk", machine_checks.disk, settings)
     report.look("software", machine_checks.software)
@@ -110,7 +120,7 @@ def _not_checked(names: Iterable[str]) -> Finding:
     return Finding("warning", "not checked", ", ".join(names), "mend the error above first")
 
 
-def _unreachable(error: StorageError) -> Finding:
+def _unreachable(settings: Settings, error: StorageError) -> Finding:
     """Tell why there is no database, without its password."""
     cause = error.__cause__
     if not isinstance(error, DatabaseAway) or not isinstance(cause, DBAPIError):
@@ -118,9 +128,10 @@ def _unreachable(error: StorageError) -> Finding:
     step = "start it, correct CAVIAR_DATABASE_URL, or unset that for the built-in server"
     if is_busy(cause):
         step = "try again; if it has no connection left, start fewer workers, or raise max_connections"
-    return Finding("error", "database", f"does not answer: {_in_one_line(cause)}", step)
+    told = f"{server_checks.place(settings)} does not answer: {_in_one_line(cause)}"
+    return Finding("error", "database", told, step)
 
 
 def _in_one_line(error: BaseException) -> str:
     lines = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].split("failed: ")[-1] if lines else type(error).__name__

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from storage import health
 from storage.checkpoints import CheckpointStore
 from storage.definitions import find_study, study_names
+from storage.errors import CheckpointNotRemoved
 from storage.files import CheckpointFiles, remove_file
 from storage.left_files import UnsentFile, checkpoint_key, unsent_files
 from storage.losses import LIMIT
@@ -75,7 +76,7 @@ def trials(engine: Engine) -> list[Finding]:
     for study in health.read_studies(engine):
         if study.abandoned:
             numbers = ", ".join(map(str, study.abandoned))
-            told = f"trial(s) {numbers} of '{study.name}' were given up: {LIMIT} workers died of each in a row"
+            told = f"trial(s) {numbers} of '{study.name}' were given up: each lost {LIMIT} workers in a row"
             step = f"caviar history {study.name}; if it is memory, narrow its ranges or start fewer workers"
             found.append(Finding("ok" if study.done else "warning", "trials", told, step))
     return found or [Finding("ok", "trials", "none that nobody will end, none given up")]
@@ -132,7 +133,9 @@ def files(engine: Engine, settings: Settings) -> list[Finding]:
         BadCheckpointsAddress: they cannot be listed.
     """
     if settings.checkpoints is None:
-        return [Finding("ok", "files", "none: checkpoints are kept in the database (no CAVIAR_CHECKPOINTS)")]
+        count = len(health.checkpoint_addresses(engine))
+        told = f"not looked for, without CAVIAR_CHECKPOINTS: {count} are named by the database"
+        return [Finding("ok", "files", told)]
     there = list(CheckpointFiles(settings.checkpoints).list())
     records = _by_label(engine)
     in_use = _in_use(engine)
@@ -154,15 +157,21 @@ def files(engine: Engine, settings: Settings) -> list[Finding]:
 
 
 def _remove(addresses: Sequence[tuple[str, int]], told: str) -> str:
+    failure = None
     for address, _ in addresses:
-        remove_file(address)
+        try:
+            remove_file(address)
+        except CheckpointNotRemoved as error:
+            failure = error  # others are not for that to stay
+    if failure is not None:
+        raise failure
     return f"{told} are removed"
 
 
 def _in_use(engine: Engine) -> set[int]:
-    """Return the studies that somebody works on, or may come back to."""
+    """Return the studies that somebody works on, or may come back to: workers that are gone were written down so."""
     leased = {study.study_id for study in health.read_studies(engine) if study.leased}
-    return leased | {worker.study_id for worker in health.open_workers(engine) if not is_gone(worker)}
+    return leased | {worker.study_id for worker in health.open_workers(engine)}
 
 
 def unsent(engine: Engine, settings: Settings) -> list[Finding]:

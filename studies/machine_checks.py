@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from studies.finding import Finding, size_told
 from studies.provenance import package_versions
 
 _SCARCE, _FULL = 1e9, 1e8  # bytes left on a disk
+_DEVICES, _DRIVER = Path("/dev"), Path("/proc/driver/nvidia/version")
 
 
 def disk(settings: Settings) -> list[Finding]:
@@ -50,17 +52,25 @@ def gpus() -> list[Finding]:
     """Ask torch for GPUs, and the system for those that torch does not see."""
     import torch
 
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
     count = visible_gpus()
     if count:
         names = sorted({torch.cuda.get_device_name(number) for number in range(count)})
-        return [Finding("ok", "gpus", f"{count}: {', '.join(names)}; CUDA {torch.version.cuda}")]
-    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
+        return [Finding("ok", "gpus", f"{count}: {', '.join(names)}; {built}{_driver()}")]
+    there = len(list(_DEVICES.glob("nvidia[0-9]*")))
     if there:
-        built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs alone"
-        told = f"this machine has {there}; torch {torch.__version__}, built for {built}, can use none"
+        has_any = torch.version.cuda or torch.version.hip
+        told = f"this machine has {there}{_driver()}; torch {torch.__version__} can use none, built for "
+        told += built if has_any else "CPUs alone"
         step = "see nvidia-smi and CUDA_VISIBLE_DEVICES, and https://pytorch.org for a torch that fits the driver"
         return [Finding("warning", "gpus", told, step)]
     return [Finding("ok", "gpus", f"none: CPU only, {cores()} cores")]
+
+
+def _driver() -> str:
+    """Return the version of NVIDIA's driver, where there is one."""
+    found = re.search(r"Kernel Module.*?\s(\d[\d.]+)\s", _DRIVER.read_text()) if _DRIVER.exists() else None
+    return f", driver {found[1]}" if found else ""
 
 
 def data(folder: Path, needed: Mapping[str, Sequence[str]]) -> list[Finding]:

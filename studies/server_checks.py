@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from storage.definitions import find_study
-from storage.health import OpenWorker, Server, open_workers, read_server, read_studies
+from storage.health import OpenWorker, open_workers, read_server, read_studies
 from storage.migrate import SchemaState, newest_revision, revision, schema_state
 from storage.outage import PATIENCE
 from storage.processes import is_alive, machine_id
@@ -38,7 +38,8 @@ def unfinished(engine: Engine) -> list[StudyRecord]:
 def database(engine: Engine, settings: Settings) -> list[Finding]:
     """Say which database it is, and whether it is one to write to."""
     server = read_server(engine)
-    told = f"{_place(engine, settings, server)}, database '{server.database}', as '{server.role}'"
+    version = server.version.split(" ")[0]
+    told = f"{place(settings, version)}, database '{server.database}', as '{server.role}'"
     if server.read_only:
         return [Finding("error", "database", f"{told}: nothing can be written there", "give the primary's address")]
     if server.number // 10_000 < _OLDEST_TESTED:
@@ -47,12 +48,13 @@ def database(engine: Engine, settings: Settings) -> list[Finding]:
     return [Finding("ok", "database", told)]
 
 
-def _place(engine: Engine, settings: Settings, server: Server) -> str:
-    version = server.version.split(" ")[0]
-    if settings.database_url is None:
-        return f"the built-in PostgreSQL {version} in {settings.home} (no CAVIAR_DATABASE_URL)"
-    host = engine.url.host or engine.url.query.get("host") or "localhost"
-    return f"PostgreSQL {version} at {host}:{engine.url.port or 5432}"
+def place(settings: Settings, version: str = "") -> str:
+    """Return which PostgreSQL is used, without its password."""
+    name = f"PostgreSQL {version}".strip()
+    url = settings.database_url
+    if url is None:
+        return f"the built-in {name} in {settings.home} (no CAVIAR_DATABASE_URL)"
+    return f"{name} at {url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}"
 
 
 def rights(engine: Engine) -> list[Finding]:

@@ -39,6 +39,7 @@ def interrupt(scene: Scene) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.chaos
 def test_a_full_disk_for_checkpoints(
     tiny_disk: Path, database_url: URL, new_scene: Callable[..., Scene], report: Report
 ) -> None:
@@ -58,7 +59,7 @@ def test_a_full_disk_for_checkpoints(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["database", "files"])
+@pytest.mark.parametrize("where", [pytest.param("database", marks=pytest.mark.chaos), "files"])
 def test_damaged_checkpoints_and_those_of_another_version(
     where: str, tmp_path: Path, database_url: URL, new_scene: Callable[..., Scene], report: Report,
     monkeypatch: pytest.MonkeyPatch,

@@ -102,9 +102,7 @@ def test_a_worker_frozen_past_its_lease_is_refused_and_goes_on_with_another_slot
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("commands", "workers"), [pytest.param(4, 2, marks=pytest.mark.short), pytest.param(4, 8, marks=pytest.mark.chaos)]
-)
+@pytest.mark.parametrize(("commands", "workers"), [pytest.param(4, 8, marks=pytest.mark.chaos)])
 def test_workers_that_start_at_the_same_instant_on_an_empty_database(
     commands: int, workers: int, new_database: Callable[..., URL], new_scene: Callable[..., Scene],
     report: Report, tmp_path: Path,

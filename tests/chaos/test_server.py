@@ -35,8 +35,13 @@ def take_down(server: Server, how: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", FAULTS)
-@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.short), pytest.param(5, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize(
+    ("how", "times"),
+    [
+        pytest.param("kill", 1, marks=pytest.mark.short),
+        *(pytest.param(how, 5, marks=pytest.mark.chaos) for how in FAULTS),
+    ],
+)
 def test_a_server_that_restarts(
     how: str, times: int, new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
 ) -> None:
@@ -101,6 +106,7 @@ def test_a_server_that_is_there_and_does_not_answer(
 
 
 @pytest.mark.slow
+@pytest.mark.chaos
 def test_backends_that_are_terminated_one_by_one(
     new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
 ) -> None:
@@ -123,6 +129,7 @@ def test_backends_that_are_terminated_one_by_one(
 
 
 @pytest.mark.slow
+@pytest.mark.chaos
 def test_connections_that_are_all_taken(
     new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
 ) -> None:
