@@ -26,6 +26,8 @@ _LEASE = text("""
         WHERE s.study_id = :study AND control = 'run' AND s.state = 'open'
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
         ORDER BY s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
+    ), seen AS (
+        UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
     )
     UPDATE caviar.slot s
     SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),

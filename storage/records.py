@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +35,7 @@ class StudyRecord:
     def label(self) -> str:
         """A name for its files: when it was made tells it from one of the same name that was deleted, or is in another
         database."""
-        return f"{self.name}-{self.created_at:%Y%m%d%H%M%S%f}"
+        return f"{self.name}-{self.created_at.astimezone(UTC):%Y%m%d%H%M%S%f}"
 
 
 @dataclass(frozen=True)

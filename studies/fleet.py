@@ -113,8 +113,8 @@ class Fleet:
         return dead
 
     def running(self) -> bool:
-        """Say whether any worker is at work, or about to be replaced."""
-        return any(place.restart_at is not None or place.process.exitcode is None for place in self._places)
+        """Say whether any worker is at work."""
+        return any(place.process.exitcode is None for place in self._places)
 
     def wait(self, seconds: float) -> None:
         """Wait, until a worker ends or the time is over."""

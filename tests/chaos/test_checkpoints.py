@@ -59,7 +59,8 @@ def test_a_full_disk_for_checkpoints(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", [pytest.param("database", marks=pytest.mark.chaos), "files"])
+@pytest.mark.chaos
+@pytest.mark.parametrize("where", ["database", "files"])
 def test_damaged_checkpoints_and_those_of_another_version(
     where: str, tmp_path: Path, database_url: URL, new_scene: Callable[..., Scene], report: Report,
     monkeypatch: pytest.MonkeyPatch,

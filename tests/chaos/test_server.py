@@ -84,6 +84,7 @@ def test_a_server_that_is_away_for_longer_than_a_lease(
 
 
 @pytest.mark.slow
+@pytest.mark.chaos
 def test_a_server_that_is_there_and_does_not_answer(
     new_server: Callable[..., Server], new_scene: Callable[..., Scene], report: Report
 ) -> None:

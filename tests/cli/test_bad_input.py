@@ -134,10 +134,10 @@ def test_a_role_without_rights_is_one_line(
 ) -> None:
     engine = make_engine(_url(url))
     with engine.begin() as connection:
-        connection.execute(text("DROP ROLE IF EXISTS weak"))
-        connection.execute(text("CREATE ROLE weak LOGIN"))
+        connection.execute(text("DROP ROLE IF EXISTS rightless"))
+        connection.execute(text("CREATE ROLE rightless LOGIN"))
     engine.dispose()
-    weak = _url(url).set(username="weak").render_as_string(hide_password=False)
+    weak = _url(url).set(username="rightless").render_as_string(hide_password=False)
     for command in (["db", "current"], ["ls"], ["run", "digits"]):
         monkeypatch.setenv("CAVIAR_DATABASE_URL", weak)
         assert "refuses: permission denied" in refused(*command)

