@@ -51,7 +51,7 @@ class Outbox:
     @property
     def waiting(self) -> list[EpochRecord]:
         """The epochs that are not written."""
-        return [epoch for epoch, _ in self._waiting]
+        return [epoch for epoch, _ in list(self._waiting)]  # at one moment: the thread takes from it
 
     def add(self, epoch: EpochRecord, value: float) -> None:
         """Take an epoch, and the value that Optuna is to see of it."""

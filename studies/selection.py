@@ -7,7 +7,8 @@ import importlib.util
 import re
 import sys
 import traceback
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -58,11 +59,24 @@ def _load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))  # its models beside it, as when Python runs the file
     sys.modules[spec.name] = module
     try:
-        with redirect_stdout(sys.stderr):  # stdout is for results
+        with redirect_stdout(sys.stderr), _without_bytecode(path):  # stdout is for results
             spec.loader.exec_module(module)
     except Exception as error:
         raise _broken(error, str(path)) from error
     return module
+
+
+@contextmanager
+def _without_bytecode(path: Path) -> Iterator[None]:
+    """Read a file itself: Python takes bytecode for current where a file was changed within a second to the same size,
+    such as from budget=40 to budget=60. What it imports is not kept as bytecode either."""
+    with suppress(OSError):  # a folder that we may not write in has none of ours
+        Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _load_module(name: str) -> ModuleType:

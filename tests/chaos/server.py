@@ -15,6 +15,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from storage.embedded import _open_parents
+
 _CONFIGURATION = """
 listen_addresses = '{listen}'
 port = {port}
@@ -35,6 +37,8 @@ class Server:
         self._data = self._folder / "data"
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self.port = _free_port()
+        if self._user is not None:
+            _open_parents(self._bin / "postgres")  # as the built-in server does for the account that it runs as
         if self._user is not None:
             os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--no-instructions")

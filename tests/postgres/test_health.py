@@ -129,7 +129,7 @@ def test_a_worker_whose_trials_are_shorter_than_its_signs_of_life_is_heard_of(en
     assert who.lease() is not None
     assert health.open_workers(engine)[0].silent == 0
     execute(engine, "UPDATE caviar.slot SET expires_at = now() - interval '1 second' WHERE state = 'leased'")
-    assert health.open_workers(engine)[0].silent >= 7200
+    assert health.open_workers(engine)[0].silent < 60  # a lease is a sign of life, too
 
 
 def test_workers_are_closed_once(engine: Engine) -> None:
