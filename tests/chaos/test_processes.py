@@ -44,8 +44,8 @@ def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: i
     ("name", "number", "seconds", "budget", "least"),
     [
         pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 8, 30, 4, marks=pytest.mark.short),
-        pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 60, 160, 30, marks=pytest.mark.chaos),
-        pytest.param("SIGTERM to a random worker every second", signal.SIGTERM, 30, 110, 15, marks=pytest.mark.chaos),
+        pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 60, 50, 30, marks=pytest.mark.chaos),
+        pytest.param("SIGTERM to a random worker every second", signal.SIGTERM, 30, 60, 15, marks=pytest.mark.chaos),
     ],
 )
 def test_workers_that_end(
@@ -58,7 +58,7 @@ def test_workers_that_end(
         scene.start(2)
     scene.wait_until(lambda: len(scene.at_work()) >= 4)
     sent = disturb(scene, number, seconds, machines=3, workers=2)
-    scene.wait_until(lambda: scene.keep_alive(3, 2) or not scene.left())
+    scene.wait_until(lambda: scene.keep_alive(3, 2) or not scene.left(), 200)
     scene.finish()
     assert sent >= least
     report(scene.audit(name, sent))
