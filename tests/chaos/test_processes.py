@@ -44,7 +44,7 @@ def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: i
     ("name", "number", "seconds", "budget", "least"),
     [
         pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 8, 30, 4, marks=pytest.mark.short),
-        pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 60, 50, 30, marks=pytest.mark.chaos),
+        pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 60, 100, 30, marks=pytest.mark.chaos),
         pytest.param("SIGTERM to a random worker every second", signal.SIGTERM, 30, 60, 15, marks=pytest.mark.chaos),
     ],
 )
@@ -54,11 +54,11 @@ def test_workers_that_end(
 ) -> None:  # fmt: skip
     scene = new_scene(database_url)
     scene.begin(budget, epochs=20)
-    for _ in range(3):
+    for _ in range(4):
         scene.start(2)
-    scene.wait_until(lambda: len(scene.at_work()) >= 4)
-    sent = disturb(scene, number, seconds, machines=3, workers=2)
-    scene.wait_until(lambda: scene.keep_alive(3, 2) or not scene.left(), 200)
+    scene.wait_until(lambda: len(scene.at_work()) >= 6)
+    sent = disturb(scene, number, seconds, machines=4, workers=2)
+    scene.wait_until(lambda: scene.keep_alive(4, 2) or not scene.left(), 200)
     scene.finish()
     assert sent >= least
     report(scene.audit(name, sent))
