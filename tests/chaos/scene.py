@@ -129,10 +129,13 @@ class Scene:
         return int(self.rows("SELECT coalesce(sum(epoch), 0) FROM caviar.slot")[0][0])
 
     def at_work(self) -> list[Any]:
-        """Return (pid, worker_id, number) of the live workers in the middle of a trial, the least disturbed first."""
+        """Return (pid, worker_id, number) of the live workers in the middle of a trial, the least disturbed first.
+
+        One that was met three times in a row is spared: two more, and it would rightly be abandoned.
+        """
         found = self.rows("""
             SELECT w.pid, w.worker_id, s.number FROM caviar.slot s JOIN caviar.worker w USING (worker_id)
-            WHERE s.state = 'leased' AND s.epoch > 0 ORDER BY s.attempts, random()
+            WHERE s.state = 'leased' AND s.epoch > 0 AND s.losses < 3 ORDER BY s.attempts, random()
         """)
         return [row for row in found if is_alive(row.pid)]
 
