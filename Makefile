@@ -13,7 +13,7 @@ run: .venv/installed ## run the study `digits` with 2 workers, or go on with it
 test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the tests start themselves
 	$(BIN)/python -m pytest
 
-chaos: .venv/installed-dev ## every fault of the README's table (about five minutes)
+chaos: .venv/installed-dev ## every fault of the README's table (about ten minutes)
 	CAVIAR_CHAOS_REPORT=benchmarks/results/chaos.json $(BIN)/python -m pytest tests/chaos tests/cli/test_doctor.py -m "(chaos or slow) and not short"
 
 check: .venv/installed-dev ## formatting, lint, types, the import contracts and docker-compose.yml
