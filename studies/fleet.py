@@ -83,7 +83,7 @@ class Fleet:
                 place.process.kill()
                 place.process.join()
 
-    def look(self, *, wanted: bool = True) -> list[int]:
+    def look(self, *, wanted: bool) -> list[int]:
         """Replace workers that died, after a pause that grows; return the process ids of those found dead.
 
         Args:
