@@ -217,6 +217,7 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
     from studies.manager import definition_of
     from studies.provenance import package_versions
     from studies.worker import Worker
+    from studies.worker_context import WorkerContext
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
     torch.set_num_threads(THREADS)
@@ -228,7 +229,7 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
         data = load(study.data, order.data_dir, torch.device(device))
         process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
         outage.insist(lambda: register_worker(engine, record.study_id, process))
-        Worker(engine, record, study, process, data, stop, order).run()
+        Worker(WorkerContext(engine, record, study, process, data, stop, order)).run()
 
 
 def _check_code(order: Order, record: StudyRecord, model: str) -> None:

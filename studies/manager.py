@@ -57,7 +57,7 @@ def open_study(
     for found in others:
         if found.weight == "mismatch":
             told = revision.refused if found.what == "data" else revision.comparable
-            told.append(f"{found.what}: {found.there} there, {found.here} here")
+            told.append(f"{found.what}: {found.there} before, {found.here} now")
     if revision.refused:
         raise NotComparable(
             f"a study '{study.name}' is in the database, whose trials could not be compared with this one's "

@@ -7,16 +7,13 @@ until the driver notices.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import LeaseLost
-from storage.ledger import Ledger
-from storage.outage import Outage
 from storage.records import Asked, EpochRecord, Lease
-from storage.trials import TrialLog
+from studies.worker_context import WorkerContext
 
 _MOMENT = 1.0  # seconds that the training waits for the database after an epoch
 
@@ -25,26 +22,14 @@ class Outbox:
     """The epochs of one trial that the database does not have yet.
 
     Args:
-        outage: shared by all that this worker does with the database.
         sender: of one thread.
-        back: told, once the database is back, for how many seconds it was away and how many epochs were kept.
     """
 
-    def __init__(
-        self,
-        log: TrialLog,
-        ledger: Ledger,
-        lease: Lease,
-        outage: Outage,
-        sender: Executor,
-        back: Callable[[float, int], None],
-    ) -> None:
-        self._log = log
-        self._ledger = ledger
+    def __init__(self, context: WorkerContext, lease: Lease, sender: Executor) -> None:
+        self._context = context
+        self._outage = context.outage
         self._lease = lease
-        self._outage = outage
         self._sender = sender
-        self._back = back
         self._sending: Future[Asked] | None = None
         self._waiting: deque[tuple[EpochRecord, float]] = deque()
 
@@ -100,12 +85,12 @@ class Outbox:
         while self._waiting:
             epoch, value = self._waiting[0]
             try:
-                asked = self._log.record(self._lease, epoch, value)
+                asked = self._context.log.record(self._lease, epoch, value)
             except LeaseLost:
-                if not self._ledger.retake(self._lease):  # it may only have expired while nobody could renew it
+                if not self._context.ledger.retake(self._lease):  # it may only have expired while nobody could renew it
                     raise
                 continue
             self._waiting.popleft()
         if away:
-            self._back(away, kept)
+            self._context.note("database back", self._lease, seconds=round(away), epochs=kept)
         return asked

@@ -46,7 +46,7 @@ def compare(before: Study, after: Study) -> Revision:
     for name in new:
         if name in ("tiers", "fixed") or old[name] == new[name]:
             continue
-        told = f"{name}: {old[name]} there, {new[name]} here"
+        told = f"{name}: {old[name]} before, {new[name]} now"
         if name == "budget" and after.budget < before.budget:
             found.refused.append(f"{told}; a budget can grow, but not shrink (caviar stop ends a study early)")
         elif name == "budget" or name in _HARMLESS:
@@ -93,7 +93,7 @@ def _compare_fixed(before: Study, after: Study, found: Revision) -> None:
             continue  # searched now, or before: told of where the tiers are compared
         old, new = _unsearched(before, name), _unsearched(after, name)
         if old != new:
-            found.refused.append(f"{name}: fixed to {old!r} there, {new!r} here")
+            found.refused.append(f"{name}: fixed to {old!r} before, {new!r} now")
         elif (name in before.fixed) != (name in after.fixed):
             found.comparable.append(f"{name}: {old!r} as before, by another line")
 
@@ -104,24 +104,24 @@ def _compare_tiers(before: Study, after: Study, found: Revision) -> None:
     tiers_after = {name: tier for name, tier, _ in after.hyperparameters()}
     for name in dict.fromkeys([*old, *new]):
         if name not in new:
-            found.refused.append(f"{name}: searched there ({old[name]}), and not here")
+            found.refused.append(f"{name}: searched before ({old[name]}), and no more")
         elif name not in old:
             _compare_new(before, name, new[name], found)
         else:
             if not _same(old[name], new[name]):
-                told = f"{name}: {_told(old[name])} there, {_told(new[name])} here"
+                told = f"{name}: {_told(old[name])} before, {_told(new[name])} now"
                 wider = _contains(new[name], old[name])
                 (found.comparable if wider else found.refused).append(told + ("" if wider else "; not a wider range"))
                 found.rewrites = True
             if tiers_before[name] != tiers_after[name]:
-                found.comparable.append(f"{name}: tier {tiers_before[name]} there, {tiers_after[name]} here")
+                found.comparable.append(f"{name}: tier {tiers_before[name]} before, {tiers_after[name]} now")
     if not found.changes and list(old) != list(new):
-        found.comparable.append("another order of the hyperparameters here")
+        found.comparable.append("another order of the hyperparameters")
 
 
 def _compare_new(before: Study, name: str, scale: Scale, found: Revision) -> None:
     had = _unsearched(before, name)
-    told = f"{name}: new here ({_told(scale)}); {had!r} in all earlier trials"
+    told = f"{name}: new ({_told(scale)}); {had!r} in all earlier trials"
     if scale.default == had:
         found.comparable.append(told)
     else:

@@ -7,57 +7,32 @@ from typing import Any
 
 import torch
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine
 
-from models.checkpoint import to_bytes
 from models.training import Training
-from storage.checkpoints import CheckpointStore, Staged
-from storage.errors import CheckpointNotWritten
-from storage.events import log_event, read_events
-from storage.history import History, is_feasible
-from storage.ledger import Ledger
-from storage.outage import Outage
-from storage.records import Lease, StudyRecord, WorkerRecord
-from storage.trials import TrialLog
-from studies.definition import Study
+from storage.events import read_events
+from storage.history import is_feasible
+from storage.records import Lease
 from studies.failures import describe, stop_if_repeated
+from studies.keeping import stage
+from studies.worker_context import WorkerContext
 from studies.worker_state import Next, Verdict
 
 OUT_OF_MEMORY = "out of memory"  # the event
 
 
 class TrialEnd:
-    """Ends the trials of one worker. The database is waited for: there is nothing else to do with them.
+    """Ends one trial. The database is waited for: there is nothing else to do with it.
 
     Args:
-        classes: of the data; guessing among them is the worst that a trial can do.
+        trial: as Optuna has it, with its curve.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        record: StudyRecord,
-        study: Study,
-        worker: WorkerRecord,
-        classes: int,
-        ledger: Ledger,
-        log: TrialLog,
-        checkpoints: CheckpointStore,
-        history: History,
-        outage: Outage,
-    ) -> None:
-        self._engine = engine
-        self._study_id = record.study_id
-        self._study = study
-        self._worker = worker
-        self._classes = classes
-        self._ledger = ledger
-        self._log = log
-        self._checkpoints = checkpoints
-        self._history = history
-        self._outage = outage
+    def __init__(self, context: WorkerContext, lease: Lease, trial: FrozenTrial) -> None:
+        self._context = context
+        self._lease = lease
+        self._trial = trial
 
-    def finish(self, lease: Lease, trial: FrozenTrial, verdict: Verdict, training: Training) -> None:
+    def finish(self, verdict: Verdict, training: Training) -> None:
         """End a trial as its last epoch decided.
 
         Raises:
@@ -66,15 +41,15 @@ class TrialEnd:
         """
         epoch = training.epoch
         if verdict.next is Next.DIVERGE:
-            self._end(lease, trial, "COMPLETE", self._worst(), verdict.why, epoch, violated="diverged")
+            self._end("COMPLETE", self._worst(), verdict.why, epoch, violated="diverged")
         elif verdict.next is Next.PRUNE:
-            self._end(lease, trial, "PRUNED", trial.intermediate_values[epoch], verdict.why, epoch)
+            self._end("PRUNED", self._trial.intermediate_values[epoch], verdict.why, epoch)
         else:
-            value = trial.intermediate_values[epoch]
-            weights = self.stage(lease, training) if self._is_best(value) else None
-            self._end(lease, trial, "COMPLETE", value, verdict.why, epoch, weights=weights)
+            value = self._trial.intermediate_values[epoch]
+            weights = stage(self._context, self._lease, training) if self._is_best(value) else None
+            self._end("COMPLETE", value, verdict.why, epoch, weights=weights)
 
-    def fail(self, lease: Lease, trial: FrozenTrial, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """End a trial whose training code raised; one that ran out of memory gets one more try.
 
         Raises:
@@ -83,53 +58,33 @@ class TrialEnd:
         """
         failure = describe(error)
         told = failure["error"]
-        epoch = max(trial.intermediate_values, default=0)
+        epoch = max(self._trial.intermediate_values, default=0)
         if isinstance(error, torch.OutOfMemoryError):
-            if not self._outage.insist(lambda: self._ran_out_before(trial.number)):
-                self.note(OUT_OF_MEMORY, lease, error=told)  # another worker, or another time, may have more memory
-                self._outage.insist(lambda: self._ledger.release(lease))
+            if not self._context.outage.insist(self._ran_out_before):
+                self._context.note(
+                    OUT_OF_MEMORY, self._lease, error=told
+                )  # another worker, or another time, may have more memory
+                self._context.release(self._lease)
             else:
-                self._end(lease, trial, "COMPLETE", self._worst(), told, epoch, violated="out_of_memory")
+                self._end("COMPLETE", self._worst(), told, epoch, violated="out_of_memory")
             return
-        self._end(lease, trial, "FAIL", None, told, epoch, failure=failure)
-        self._outage.insist(lambda: stop_if_repeated(self._engine, self._study_id, failure))
+        self._end("FAIL", None, told, epoch, failure=failure)
+        context = self._context
+        context.outage.insist(lambda: stop_if_repeated(context.engine, context.record.study_id, failure))
 
-    def stage(self, lease: Lease, training: Training) -> Staged | None:
-        """Make a training's state ready to be kept; None, and an event, where that is not possible."""
-        try:
-            return self._checkpoints.stage(lease, training.epoch, to_bytes(training.state()))
-        except CheckpointNotWritten as error:
-            self.note("checkpoint not written", lease, reason=str(error))
-            return None
-
-    def note(self, kind: str, lease: Lease, **detail: Any) -> None:
-        """Write an event about a trial; the same one twice is written once."""
-
-        def write() -> None:
-            known = read_events(self._engine, self._study_id, kind)
-            if any(e.slot == lease.slot.number and e.detail == detail for e in known):
-                return
-            with self._engine.begin() as connection:
-                log_event(
-                    connection, self._study_id, kind,
-                    slot=lease.slot.number, worker_id=self._worker.worker_id, **detail,
-                )  # fmt: skip
-
-        self._outage.insist(write)
-
-    def _end(
-        self, lease: Lease, trial: FrozenTrial, state: str, value: float | None, why: str, epoch: int, **more: Any
-    ) -> None:
+    def _end(self, state: str, value: float | None, why: str, epoch: int, **more: Any) -> None:
         attributes = {"epochs": epoch, "why it stopped": why}
-        self._outage.insist(lambda: self._log.finish(lease, trial._trial_id, state, value, attributes, **more))
-        self._checkpoints.tidy(lease.slot.number, more.get("weights"))
+        context, lease, trial_id = self._context, self._lease, self._trial._trial_id
+        context.outage.insist(lambda: context.log.finish(lease, trial_id, state, value, attributes, **more))
+        context.checkpoints.tidy(lease.slot.number, more.get("weights"))
 
-    def _ran_out_before(self, number: int) -> bool:
-        return any(e.slot == number for e in read_events(self._engine, self._study_id, OUT_OF_MEMORY))
+    def _ran_out_before(self) -> bool:
+        events = read_events(self._context.engine, self._context.record.study_id, OUT_OF_MEMORY)
+        return any(event.slot == self._lease.slot.number for event in events)
 
     def _is_best(self, value: float) -> bool:
         """Say whether no complete trial is better; then the weights are kept, for the test at the end."""
-        sign = 1 if self._study.maximize else -1
+        sign = 1 if self._context.study.maximize else -1
         return all(sign * value >= sign * (t.value or 0.0) for t in self._feasible())
 
     def _worst(self) -> float:
@@ -137,9 +92,10 @@ class TrialEnd:
 
         Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
         """
+        classes = self._context.data.classes
         seen = [t.value for t in self._feasible() if t.value is not None]
-        return min([*seen, 1 / self._classes]) if self._study.maximize else max([*seen, math.log(self._classes)])
+        return min([*seen, 1 / classes]) if self._context.study.maximize else max([*seen, math.log(classes)])
 
     def _feasible(self) -> list[FrozenTrial]:
-        trials = self._history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        trials = self._context.history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return [t for t in trials if is_feasible(t)]

@@ -127,9 +127,9 @@ def test_a_changed_file_shows_the_difference_and_changes_nothing(finished: File,
     line = refused("run", finished.write(**WIDER))
     assert (
         "a study 'mine' is in the database with another definition ("
-        "learning_rate: 0.001 … 1, log, default 0.1 there, 0.0001 … 1, log, default 0.1 here; "
-        "decay: new here (0.001 … 1 or 0, log, default 0.0); 0.0 in all earlier trials; "
-        "momentum: new here (0.5 … 0.99, log of 1-β, default 0.9); 0.9 in all earlier trials)"
+        "learning_rate: 0.001 … 1, log, default 0.1 before, 0.0001 … 1, log, default 0.1 now; "
+        "decay: new (0.001 … 1 or 0, log, default 0.0); 0.0 in all earlier trials; "
+        "momentum: new (0.5 … 0.99, log of 1-β, default 0.9); 0.9 in all earlier trials)"
     ) in line
     assert "make this its new version with --accept" in line
     assert "caviar join mine" in line
@@ -156,12 +156,12 @@ def test_an_accepted_change_is_the_study_s_next_version(finished: File, engine: 
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"model": "cnn"}, "model: mlp there, cnn here"),
-        ({"metric": "loss", "direction": "minimize"}, "metric: accuracy there, loss here; direction: maximize there"),
-        ({"epochs": 3}, "epochs: 2 there, 3 here"),
-        ({"budget": 3}, "budget: 4 there, 3 here; a budget can grow, but not shrink"),
-        ({"rate": "Log(1e-2, 1, default=0.1)"}, "0.01 … 1, log, default 0.1 here; not a wider range"),
-        ({"fixed": "{'dropout': 0.3}"}, "dropout: fixed to 0.0 there, 0.3 here"),
+        ({"model": "cnn"}, "model: mlp before, cnn now"),
+        ({"metric": "loss", "direction": "minimize"}, "metric: accuracy before, loss now; direction: maximize before"),
+        ({"epochs": 3}, "epochs: 2 before, 3 now"),
+        ({"budget": 3}, "budget: 4 before, 3 now; a budget can grow, but not shrink"),
+        ({"rate": "Log(1e-2, 1, default=0.1)"}, "0.01 … 1, log, default 0.1 now; not a wider range"),
+        ({"fixed": "{'dropout': 0.3}"}, "dropout: fixed to 0.0 before, 0.3 now"),
         (
             {"budget": 5, "more": ", 'momentum': LogOneMinus(0.5, 0.99, default=0.8)"},
             "0.9 in all earlier trials, which",
@@ -182,11 +182,11 @@ def test_a_change_after_which_trials_are_not_comparable_is_refused_even_with_acc
 def test_other_code_is_to_be_accepted_and_other_data_are_refused(finished: File, engine: Engine, refused: Said) -> None:
     execute(engine, "UPDATE caviar.definition SET code = 'older code'")
     line = refused("run", finished.write(budget=5))
-    assert "(budget: 4 there, 5 here; code: older code there, " in line
+    assert "(budget: 4 before, 5 now; code: older code before, " in line
     assert "--accept" in line
     execute(engine, "UPDATE caviar.definition SET data = 'older data'")
     line = refused("run", finished.write(budget=5), "--accept")
-    assert "data: older data there, " in line
+    assert "data: older data before, " in line
     assert load_study(engine, "mine").version == 1
 
 
@@ -236,19 +236,19 @@ def test_history_shows_versions_and_events(finished: File, engine: Engine, said:
     ] * 3
     assert [v["version"] for v in told["versions"]] == [1, 2, 3]
     assert [len(v["changes"]) for v in told["versions"]] == [0, 3, 1]
-    assert told["versions"][2]["changes"] == ["budget: 4 there, 6 here"]
+    assert told["versions"][2]["changes"] == ["budget: 4 before, 6 now"]
     assert [v["definition"]["budget"] for v in told["versions"]] == [4, 4, 6]
     assert len({v["code"] for v in told["versions"]}) == len({v["data"] for v in told["versions"]}) == 1
     assert len(told["versions"][0]["code"]) == 64
     assert all(set(e) == {"at", "kind", "trial", "detail"} for e in told["events"])
     assert [e["kind"] for e in told["events"]] == ["created", "definition changed", "definition changed"]
-    assert told["events"][2]["detail"] == {"version": 3, "changes": ["budget: 4 there, 6 here"]}
+    assert told["events"][2]["detail"] == {"version": 3, "changes": ["budget: 4 before, 6 now"]}
     lines = [line.strip() for line in said("history", "mine").splitlines()]
     assert lines[0].split() == ["version", "since", "what", "changed"]
     assert lines[1].startswith("1 ")
     assert lines[1].endswith("begun")
-    assert any(line.startswith("3 ") and line.endswith("budget: 4 there, 6 here") for line in lines)
-    assert any("definition changed" in line and "changes budget: 4 there, 6 here, version 3" in line for line in lines)
+    assert any(line.startswith("3 ") and line.endswith("budget: 4 before, 6 now") for line in lines)
+    assert any("definition changed" in line and "changes budget: 4 before, 6 now, version 3" in line for line in lines)
 
 
 def test_history_shows_whatever_a_change_or_an_event_holds(engine: Engine, said: Said) -> None:

@@ -22,6 +22,7 @@ from studies.manager import open_study
 from studies.provenance import package_versions
 from studies.signals import Stop
 from studies.worker import Worker
+from studies.worker_context import WorkerContext
 from studies.worker_order import Order
 from tests.studies_for_tests import small_study
 
@@ -57,4 +58,5 @@ def log(engine: Engine, record: StudyRecord) -> TrialLog:
 
 def worker(engine: Engine, record: StudyRecord, study: Study, stop: Stop | None = None, **order: Any) -> Worker:
     told = Order(read_settings(), record.name, Path("nowhere"), **order)
-    return Worker(engine, record, study, register_process(engine, record), digits(), stop or Stop(), told)
+    process = register_process(engine, record)
+    return Worker(WorkerContext(engine, record, study, process, digits(), stop or Stop(), told))

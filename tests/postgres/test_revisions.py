@@ -34,6 +34,7 @@ from studies.plan import Slot, plan
 from studies.scale import Value
 from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 from studies.strategies import propose
+from studies.trainer import Trainer
 from tests.postgres.fleet_for_tests import ledger, log, register, worker
 from tests.studies_for_tests import small_study
 
@@ -394,7 +395,7 @@ def test_what_was_accepted_is_only_what_was_shown(engine: Engine, quicker: Quick
     record = open_study(engine, BEFORE)
     finish(engine, record, ledger(engine, record))
     quicker(lambda: accept(engine, change(BEFORE, pruner="none")))
-    with pytest.raises(DefinitionChanged, match="pruner: none there, median here"):
+    with pytest.raises(DefinitionChanged, match="pruner: none before, median now"):
         accept(engine, change(BEFORE, budget=9))
     assert definition_of(load_study(engine, "small")) == change(BEFORE, pruner="none")
 
@@ -415,14 +416,14 @@ def test_workers_that_know_the_older_version_lease_nothing_and_leave(engine: Eng
 
 def at_an_epoch(who: Any, number: int, epoch: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let something happen just before a worker writes that epoch of that trial."""
-    record = who._trainer._log.record
+    record = who.context.log.record
 
     def recorded(lease: Lease, of: EpochRecord, value: float) -> Any:
         if (lease.slot.number, of.epoch) == (number, epoch):
             act()
         return record(lease, of, value)
 
-    monkeypatch.setattr(who._trainer._log, "record", recorded)
+    monkeypatch.setattr(who.context.log, "record", recorded)
 
 
 Curve = list[tuple[float, ...]]
@@ -486,10 +487,10 @@ def test_a_slot_that_was_leased_before_the_change_is_begun_by_nobody_who_does_no
     record = open_study(engine, BEFORE)
     finish(engine, record, ledger(engine, record))
     old = worker(engine, record, BEFORE)
-    lease = old._ledger.lease()
+    lease = old.context.ledger.lease()
     assert lease is not None
     record = accept(engine, AFTER)
-    old._trainer.work_on(lease)
+    Trainer(old.context).work_on(lease)
     with pytest.raises(LeaseLost):
         begin(engine, load_study(engine, "small"), lease)
     assert slots_of(engine, record.study_id)[1] == (*planned(AFTER)[1], "open")
@@ -508,11 +509,11 @@ def test_a_lease_of_before_that_is_taken_by_an_older_worker_all_the_same_is_give
     finish(engine, record, ledger(engine, record))
     old = worker(engine, record, BEFORE)
     accept(engine, AFTER)
-    old._ledger._version = 2
-    lease = old._ledger.lease()
-    old._ledger._version = 1
+    old.context.ledger._version = 2
+    lease = old.context.ledger.lease()
+    old.context.ledger._version = 1
     assert lease is not None
-    old._trainer.work_on(lease)
+    Trainer(old.context).work_on(lease)
     assert slots_of(engine, record.study_id)[1][4] == "open"
     assert len(loaded(engine).trials) == 1
 
@@ -643,7 +644,7 @@ def test_without_accept_nothing_is_changed(engine: Engine) -> None:
     set_control(engine, record.study_id, "stop")
     before = everything(engine)
     elsewhere = Provenance({"optuna": "5.1.0", "numpy": "2.1"}, HERE.code, HERE.data)
-    with pytest.raises(DefinitionChanged, match=r"budget: 8 there, 12 here; .* with --accept, .* --name small-2$"):
+    with pytest.raises(DefinitionChanged, match=r"budget: 8 before, 12 now; .* with --accept, .* --name small-2$"):
         open_study(engine, AFTER, elsewhere)
     for fields in ({"model": "cnn"}, {"data": "mnist"}, {"metric": "loss", "direction": "minimize"}, {"seed": 1}):
         with pytest.raises(NotComparable, match=r"run this one under a new name: --name small-2$"):
@@ -662,9 +663,9 @@ def test_a_version_tells_what_changed_and_what_it_was_computed_with(engine: Engi
     first, second, third = read_versions(engine, record.study_id)
     assert (first.version, first.changes, first.provenance) == (1, (), HERE)
     assert first.body == to_body(BEFORE)
-    assert second.changes == ("pruner: median there, none here", "code: code of then there, code of now here")
+    assert second.changes == ("pruner: median before, none now", "code: code of then before, code of now now")
     assert (second.provenance.code, second.provenance.data) == ("code of now", HERE.data)
-    assert third.changes == ("budget: 8 there, 10 here",)
+    assert third.changes == ("budget: 8 before, 10 now",)
     assert third.provenance == second.provenance  # an extension computes nothing
     assert third.body == to_body(change(BEFORE, pruner="none", budget=10))
     told = [e.detail for e in read_events(engine, record.study_id, "definition changed")]
@@ -691,7 +692,7 @@ def test_while_nothing_is_complete_a_change_is_free(engine: Engine) -> None:
         open_study(engine, change(BEFORE, budget=9, seed=1), mended)
     record = load_study(engine, "small")
     finish(engine, record, ledger(engine, record))
-    with pytest.raises(DefinitionChanged, match="code: code, mended there, code of then here"):
+    with pytest.raises(DefinitionChanged, match="code: code, mended before, code of then now"):
         open_study(engine, change(BEFORE, budget=9), HERE)
     assert accept(engine, change(BEFORE, budget=9), HERE).version == 4
 
@@ -699,7 +700,7 @@ def test_while_nothing_is_complete_a_change_is_free(engine: Engine) -> None:
 def test_other_data_are_refused_even_while_nothing_is_complete(engine: Engine) -> None:
     open_study(engine, BEFORE, HERE)
     for code in (HERE.code, "other code"):
-        with pytest.raises(NotComparable, match="data: data of then there, data of now here"):
+        with pytest.raises(NotComparable, match="data: data of then before, data of now now"):
             accept(engine, BEFORE, Provenance(HERE.packages, code, "data of now"))
     assert load_study(engine, "small").version == 1
 

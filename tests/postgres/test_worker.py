@@ -21,6 +21,7 @@ from storage.status import read_best, read_curve, read_trials
 from studies.manager import conclude, progress
 from studies.signals import Stop
 from studies.space import Log
+from studies.trainer import Trainer
 from studies.worker import Worker
 from tests.postgres.fleet_for_tests import register, worker
 
@@ -110,9 +111,9 @@ def test_a_trial_costs_at_most_12_statements_and_an_epoch_3(engine: Engine) -> N
         costs = []
         for _ in range(study.budget):
             statements.clear()
-            lease = who._ledger.lease()
+            lease = who.context.ledger.lease()
             assert lease is not None
-            who._trainer.work_on(lease)
+            Trainer(who.context).work_on(lease)
             costs.append(len(statements))
         return costs
 
@@ -246,9 +247,9 @@ def test_a_damaged_checkpoint_is_told_and_the_trial_begins_again(engine: Engine)
 def test_an_interrupted_trial_has_its_second_try_at_memory_too(engine: Engine) -> None:
     record, study = with_fault(engine, "memory", 0, budget=2)
     who = worker(engine, record, study)
-    lease = who._ledger.lease()
+    lease = who.context.ledger.lease()
     assert lease is not None
-    who._ledger.release(lease)  # an attempt that was not one at memory
+    who.context.ledger.release(lease)  # an attempt that was not one at memory
     who.run()
     assert [t.violated for t in read_trials(engine, record.study_id)] == [None, None]
     assert len(read_events(engine, record.study_id, "out of memory")) == 1
@@ -305,7 +306,7 @@ def test_an_error_of_the_database_is_not_taken_for_one_of_the_training(
 
     record, study = register(engine)
     who: Worker = worker(engine, record, study)
-    monkeypatch.setattr(who._trainer._log, "record", broken)
+    monkeypatch.setattr(who.context.log, "record", broken)
     with pytest.raises(ProgrammingError):
         who.run()
     assert progress(engine, record).failed == 0

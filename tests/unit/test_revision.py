@@ -53,28 +53,28 @@ def rewritten(before: Study, after: Study, values: dict[str, Value]) -> dict[str
 
 
 COMPARABLE: list[tuple[dict[str, Any], str]] = [
-    ({"budget": 9}, "budget: 8 there, 9 here"),
-    ({"pruner": "none"}, "pruner: median there, none here"),
+    ({"budget": 9}, "budget: 8 before, 9 now"),
+    ({"pruner": "none"}, "pruner: median before, none now"),
     (
         {"tiers": ({"learning_rate": Log(1e-5, 1, default=0.1)}, *TIERS[1:])},
-        "learning_rate: 0.0001 … 1, log, default 0.1 there, 1e-05 … 1, log, default 0.1 here",
+        "learning_rate: 0.0001 … 1, log, default 0.1 before, 1e-05 … 1, log, default 0.1 now",
     ),
     (
         {"tiers": ({"learning_rate": Log(1e-4, 1, default=0.2)}, *TIERS[1:])},
-        "learning_rate: 0.0001 … 1, log, default 0.1 there, 0.0001 … 1, log, default 0.2 here",
+        "learning_rate: 0.0001 … 1, log, default 0.1 before, 0.0001 … 1, log, default 0.2 now",
     ),
     (
         {"tiers": (*TIERS, {"activation": Choice("relu", "tanh", default="relu")})},
-        "activation: new here (one of relu, tanh, default relu); 'relu' in all earlier trials",
+        "activation: new (one of relu, tanh, default relu); 'relu' in all earlier trials",
     ),
     (
         {"tiers": (*TIERS, {"weight_decay": Log(1e-5, 1, default=0, or_zero=True)})},
-        "weight_decay: new here (1e-05 … 1 or 0, log, default 0.0); 0.0 in all earlier trials",
+        "weight_decay: new (1e-05 … 1 or 0, log, default 0.0); 0.0 in all earlier trials",
     ),
-    ({"tiers": (TIERS[1], TIERS[0], TIERS[2])}, "learning_rate: tier 1 there, 2 here"),
+    ({"tiers": (TIERS[1], TIERS[0], TIERS[2])}, "learning_rate: tier 1 before, 2 now"),
     (
         {"tiers": (TIERS[0], dict(reversed(TIERS[1].items())), TIERS[2])},
-        "another order of the hyperparameters here",
+        "another order of the hyperparameters",
     ),
     ({"fixed": {"dropout": 0.0}}, "dropout: 0.0 as before, by another line"),
 ]
@@ -88,36 +88,35 @@ def test_comparable(fields: dict[str, Any], told: str) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"model": "cnn"}, "model: mlp there, cnn here"),
-    ({"data": "mnist"}, "data: digits there, mnist here"),
-    ({"metric": "loss", "direction": "minimize"}, "metric: accuracy there, loss here"),
-    ({"metric": "loss", "direction": "minimize"}, "direction: maximize there, minimize here"),
-    ({"epochs": 3}, "epochs: 2 there, 3 here"),
-    ({"seed": 1}, "seed: 0 there, 1 here"),
-    ({"strategy": "tpe"}, "strategy: tiered there, tpe here"),
-    ({"budget": 7}, "budget: 8 there, 7 here; a budget can grow, but not shrink (caviar stop ends a study early)"),
+    ({"model": "cnn"}, "model: mlp before, cnn now"),
+    ({"data": "mnist"}, "data: digits before, mnist now"),
+    ({"metric": "loss", "direction": "minimize"}, "metric: accuracy before, loss now"),
+    ({"metric": "loss", "direction": "minimize"}, "direction: maximize before, minimize now"),
+    ({"epochs": 3}, "epochs: 2 before, 3 now"),
+    ({"seed": 1}, "seed: 0 before, 1 now"),
+    ({"strategy": "tpe"}, "strategy: tiered before, tpe now"),
+    ({"budget": 7}, "budget: 8 before, 7 now; a budget can grow, but not shrink (caviar stop ends a study early)"),
     (
         {"tiers": TIERS[:2]},
-        "decay: searched there (0.001 … 1 or 0, log), and not here",
+        "decay: searched before (0.001 … 1 or 0, log), and no more",
     ),
     (
         {"tiers": TIERS[:2], "fixed": {"layers": 2}},
-        "layers: searched there (one of 2, 3, 4), and not here",
+        "layers: searched before (one of 2, 3, 4), and no more",
     ),
     (
         {"tiers": (*TIERS, {"activation": Choice("relu", "tanh", default="tanh")})},
-        "activation: new here (one of relu, tanh, default tanh); "
-        "'relu' in all earlier trials, which its default must be",
+        "activation: new (one of relu, tanh, default tanh); 'relu' in all earlier trials, which its default must be",
     ),
-    ({"fixed": {"dropout": 0.1}}, "dropout: fixed to 0.0 there, 0.1 here"),
-    ({"fixed": {"optimizer": "adam"}}, "optimizer: fixed to 'sgd' there, 'adam' here"),
+    ({"fixed": {"dropout": 0.1}}, "dropout: fixed to 0.0 before, 0.1 now"),
+    ({"fixed": {"optimizer": "adam"}}, "optimizer: fixed to 'sgd' before, 'adam' now"),
     (
         {"tiers": ({"learning_rate": Log(1e-3, 1, default=0.1)}, *TIERS[1:])},
-        "learning_rate: 0.0001 … 1, log, default 0.1 there, 0.001 … 1, log, default 0.1 here; not a wider range",
+        "learning_rate: 0.0001 … 1, log, default 0.1 before, 0.001 … 1, log, default 0.1 now; not a wider range",
     ),
     (
         {"tiers": ({"learning_rate": Linear(0.0001, 1.0, default=0.1)}, *TIERS[1:])},
-        "learning_rate: 0.0001 … 1, log, default 0.1 there, 0.0001 … 1, linear, default 0.1 here; not a wider range",
+        "learning_rate: 0.0001 … 1, log, default 0.1 before, 0.0001 … 1, linear, default 0.1 now; not a wider range",
     ),
 ]
 
@@ -166,7 +165,7 @@ def test_what_was_fixed_may_be_searched_from_that_value_on() -> None:
     assert compare(before, small_study(tiers=(*TIERS, {"dropout": wider}))).refused == []
     other = compare(before, small_study(tiers=(*TIERS, {"dropout": Linear(0.0, 0.5, default=0.2)})))
     assert other.refused == [
-        "dropout: new here (0 … 0.5, linear, default 0.2); 0.1 in all earlier trials, which its default must be"
+        "dropout: new (0 … 0.5, linear, default 0.2); 0.1 in all earlier trials, which its default must be"
     ]
 
 
@@ -187,13 +186,13 @@ def test_a_budget_is_compared_where_the_model_is_not() -> None:
     """`caviar extend` runs on any machine: that of the model is asked for its defaults only if that decides."""
     before = small_study(model="nowhere:Net", fixed={"dropout": 0.1})
     after = small_study(model="nowhere:Net", fixed={"dropout": 0.1}, budget=9)
-    assert compare(before, after).comparable == ["budget: 8 there, 9 here"]
+    assert compare(before, after).comparable == ["budget: 8 before, 9 now"]
 
 
 def test_another_model_is_refused_where_the_old_one_is_gone() -> None:
     before = small_study(model="nowhere:Net", fixed={"dropout": 0.1})
     after = small_study(tiers=(*TIERS, {"activation": Choice("relu", "tanh", default="relu")}))
-    assert "model: nowhere:Net there, mlp here" in compare(before, after).refused
+    assert "model: nowhere:Net before, mlp now" in compare(before, after).refused
 
 
 _ends = st.floats(1e-6, 1e3).map(lambda x: float(f"{x:.6g}"))

@@ -1,0 +1,104 @@
+"""Keeps the state of a trial that is not over: in the database, or on this machine while that is away."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.checkpoint import to_bytes
+from models.training import Training
+from storage.checkpoints import Staged
+from storage.errors import CheckpointNotWritten, DatabaseAway
+from storage.records import Lease
+from storage.unsent import Unsent
+from studies.outbox import Outbox
+from studies.worker_context import WorkerContext
+
+_CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a trial that goes on
+
+
+def stage(context: WorkerContext, lease: Lease, training: Training) -> Staged | None:
+    """Make a training's state ready to be kept; None, and an event, where that is not possible."""
+    try:
+        return context.checkpoints.stage(lease, training.epoch, to_bytes(training.state()))
+    except CheckpointNotWritten as error:
+        context.note("checkpoint not written", lease, reason=str(error))
+        return None
+
+
+class Keeper:
+    """Keeps the state of one trial.
+
+    Args:
+        outbox: of this trial; what waits in it is not in the database, and belongs to a state on this machine.
+    """
+
+    def __init__(self, context: WorkerContext, lease: Lease, outbox: Outbox) -> None:
+        self._context = context
+        self._lease = lease
+        self._outbox = outbox
+        self._kept = time.monotonic()
+        self._clean: Unsent | None = None  # the last state that may be kept on this machine
+
+    def found(self, unsent: Unsent) -> None:
+        """Take the state that this machine has from before, until the database has it."""
+        self._clean = unsent
+
+    def after_epoch(self, training: Training) -> None:
+        """Keep the state of a trial that goes on, if the last one is old."""
+        if not self._outbox.waiting:
+            self._clean = None  # the database has all of it
+        if time.monotonic() - self._kept < _CHECKPOINT_SECONDS:
+            return
+        if self._outbox.waiting:
+            self.snapshot(training)
+        else:
+            self.save(training)
+        self._kept = time.monotonic()
+
+    def snapshot(self, training: Training) -> None:
+        """Remember the state, in case that the database stays away; not of a trial that diverged, which is better
+        trained again."""
+        waiting = self._outbox.waiting
+        sound = not waiting or all(map(math.isfinite, (waiting[-1].training_loss, waiting[-1].validation_loss)))
+        self._clean = Unsent(training.epoch, waiting, to_bytes(training.state())) if sound else None
+
+    def save(self, training: Training) -> None:
+        """Replace the trial's checkpoint, if the database is there."""
+        staged = stage(self._context, self._lease, training)
+        try:
+            if staged is not None:
+                self._context.checkpoints.save(self._lease, staged)
+        except SQLAlchemyError as error:
+            self._context.outage.note(error)
+
+    def give_back(self, training: Training) -> None:
+        """Leave the trial to whoever comes, with its state.
+
+        Raises:
+            DatabaseAway: the patience is over.
+        """
+        staged = stage(self._context, self._lease, training)
+        if staged is None:
+            self._context.release(self._lease)
+        else:
+            self._context.outage.insist(lambda: self._context.checkpoints.save(self._lease, staged, release=True))
+
+    def keep_here(self) -> None:
+        """Keep on this machine what the database could not be told.
+
+        Raises:
+            DatabaseAway: that is not possible either.
+        """
+        if self._clean is None:
+            return
+        number = self._lease.slot.number
+        try:
+            self._context.unsent.keep(number, self._clean)
+        except OSError as error:
+            raise DatabaseAway(
+                f"the database was away for too long, and what was not written cannot be kept on this machine "
+                f"({error}): trial {number} goes on from its last checkpoint there"
+            ) from error

@@ -1,0 +1,32 @@
+"""Training code is expected to fail in its own ways: what it raises is told apart from whatever Caviar may raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from models.training import Interrupted
+
+
+class TrainingRaised(Exception):
+    """Training code raised `error`, as distinct from whatever the database or this worker may raise."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def training_code() -> Iterator[None]:
+    """Run what comes from a model or its training.
+
+    Raises:
+        TrainingRaised: whatever it raised.
+        models.training.Interrupted: it was asked to leave.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        raise TrainingRaised(error) from error

@@ -1,0 +1,80 @@
+"""What one worker works with: its study, its data, and its ways to the database, made once for all its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine
+
+from models.data import Data
+from storage.checkpoints import CheckpointStore
+from storage.events import log_event, read_events
+from storage.files import CheckpointFiles
+from storage.history import History
+from storage.ledger import Ledger
+from storage.outage import Outage
+from storage.records import Lease, StudyRecord, WorkerRecord
+from storage.trials import TrialLog
+from storage.unsent import UnsentStates
+from studies.definition import Study
+from studies.signals import Stop
+from studies.worker_order import Order
+
+
+@dataclass
+class WorkerContext:
+    """Attributes:
+    record: the study with the definition that this worker knows.
+    process: this process, registered already.
+    data: on the device that trains.
+    stop: read between batches and epochs.
+    outage: shared by all that this worker does with the database.
+    """
+
+    engine: Engine
+    record: StudyRecord
+    study: Study
+    process: WorkerRecord
+    data: Data
+    stop: Stop
+    order: Order
+
+    def __post_init__(self) -> None:
+        record, order = self.record, self.order
+        self.outage = Outage(order.patience, lambda: self.stop.overdue)
+        self.ledger = Ledger(
+            self.engine, record.study_id, record.version, self.process.worker_id, order.lease_seconds
+        )  # fmt: skip
+        self.log = TrialLog(self.engine, record.version, order.lease_seconds)
+        self.history = History(self.engine, record.optuna_study_id, maximize=self.study.maximize)
+        files = CheckpointFiles(order.settings.checkpoints) if order.settings.checkpoints else None
+        self.checkpoints = CheckpointStore(self.engine, record, files)
+        self.unsent = UnsentStates(order.settings.home, record)
+
+    def release(self, lease: Lease) -> None:
+        """Give a slot back, once the database can be told.
+
+        Raises:
+            DatabaseAway: the patience is over.
+        """
+        self.outage.insist(lambda: self.ledger.release(lease))
+
+    def note(self, kind: str, lease: Lease, **detail: Any) -> None:
+        """Write an event about a trial; the same one twice is written once.
+
+        Raises:
+            DatabaseAway: the patience is over.
+        """
+
+        def write() -> None:
+            known = read_events(self.engine, self.record.study_id, kind)
+            if any(e.slot == lease.slot.number and e.detail == detail for e in known):
+                return
+            with self.engine.begin() as connection:
+                log_event(
+                    connection, self.record.study_id, kind,
+                    slot=lease.slot.number, worker_id=self.process.worker_id, **detail,
+                )  # fmt: skip
+
+        self.outage.insist(write)
