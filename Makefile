@@ -14,7 +14,7 @@ test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the test
 	$(BIN)/python -m pytest
 
 chaos: .venv/installed-dev ## every fault of the README's table (about ten minutes)
-	CAVIAR_CHAOS_REPORT=benchmarks/results/chaos.json $(BIN)/python -m pytest tests/chaos tests/cli/test_doctor.py -m "(chaos or slow) and not short"
+	CAVIAR_CHAOS_REPORT=benchmarks/results/chaos.json $(BIN)/python -m pytest tests/chaos -m "(chaos or slow) and not short" -n 2 --dist worksteal
 
 check: .venv/installed-dev ## formatting, lint, types, the import contracts and docker-compose.yml
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Two machines with the same digests train the same; so does one machine on two da
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 from collections.abc import Iterable
@@ -17,7 +18,8 @@ _OURS = Path(__file__).parent
 
 
 def code_digest(model: str) -> str:
-    """Return a digest of this package's source and of the model's: its file, or its package's files.
+    """Return a digest of this package's source and of the model's: its file and those beside it that it imports, or
+    its package's files.
 
     Raises:
         UnknownModel: there is no such model.
@@ -41,7 +43,27 @@ def _of_model(model: str) -> list[Path]:
     if _OURS in (file, *file.parents):
         return []
     in_package = "." in getattr(module, "__name__", "") or file.name == "__init__.py"
-    return _python_files(file.parent) if in_package else [file]
+    return _python_files(file.parent) if in_package else sorted(_with_imports(file))
+
+
+def _with_imports(file: Path) -> set[Path]:
+    """Return a file and, one from another, the modules and packages in its folder that it imports."""
+    found, unread = set[Path](), [file]
+    while unread:
+        path = unread.pop()
+        found.add(path)
+        names = {name.split(".")[0] for node in ast.walk(ast.parse(path.read_bytes())) for name in _imported(node)}
+        for name in names:
+            module, package = file.parent / f"{name}.py", file.parent / name
+            beside = _python_files(package) if package.is_dir() else [module] if module.is_file() else []
+            unread += [other for other in beside if other not in found]
+    return found
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
 
 
 def _python_files(folder: Path) -> list[Path]:

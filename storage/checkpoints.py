@@ -8,6 +8,7 @@ database never names a file that is not there. What is left of them otherwise, `
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -73,9 +74,7 @@ class CheckpointStore:
             LeaseLost: the lease is not held any more; nothing was written.
         """
         with self._engine.begin() as connection:
-            if staged.state is not None and len(staged.state) > _LARGE:
-                # A slow line may take longer than a frozen worker may keep a transaction open.
-                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            take_time_for(connection, staged)
             fence(connection, lease, **(GIVEN_BACK if release else {"token": lease.token}))
             put_checkpoint(connection, lease, staged)
         self.tidy(lease.slot.number, staged)
@@ -108,12 +107,12 @@ class CheckpointStore:
         if kept is not None and kept.address is not None:
             self._addresses[slot_number] = kept.address
         if before is not None and (kept is None or before != kept.address):
-            _remove(before)
+            remove_files([before])
 
     def keep_only(self, slot_number: int) -> None:
-        """Remove the checkpoints of all finished trials but one."""
+        """Remove the checkpoints of all trials that have ended but one."""
         done = select(slot.c.number).where(
-            slot.c.study_id == self._study_id, slot.c.state == "done", slot.c.number != slot_number
+            slot.c.study_id == self._study_id, slot.c.state.in_(("done", "abandoned")), slot.c.number != slot_number
         )
         statement = (
             delete(checkpoint)
@@ -122,15 +121,22 @@ class CheckpointStore:
         )
         with self._engine.begin() as connection:
             addresses = connection.scalars(statement).all()
-        for address in addresses:
-            if address is not None:
-                _remove(address)
+        remove_files(addresses)
 
 
-def _remove(address: str) -> None:
-    """Remove a file that the database names no more. One that stays costs room, and is found by `caviar doctor`."""
-    with suppress(CheckpointNotRemoved, BadCheckpointsAddress):
-        remove_file(address)
+def remove_files(addresses: Iterable[str | None]) -> None:
+    """Remove files that the database names no more. One that stays costs room, and is found by `caviar doctor`."""
+    for address in addresses:
+        if address is not None:
+            with suppress(CheckpointNotRemoved, BadCheckpointsAddress):
+                remove_file(address)
+
+
+def take_time_for(connection: Connection, staged: Staged | None) -> None:
+    """Before a lease is shown: let a large state take longer on a slow line than a frozen worker may hold others up."""
+    if staged is not None and staged.state is not None and len(staged.state) > _LARGE:
+        for limit in ("idle_in_transaction_session_timeout", "statement_timeout"):
+            connection.execute(text(f"SET LOCAL {limit} = 0"))
 
 
 def put_checkpoint(connection: Connection, lease: Lease, staged: Staged) -> None:

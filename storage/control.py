@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from storage import optuna_tables as optuna
+from storage.checkpoints import remove_files
 from storage.errors import TrialNotRunning
 from storage.events import log_event
 from storage.losses import reap
@@ -63,9 +64,9 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
             return False
         connection.execute(update(slot).where(*of_slot).values(state="done"))
         _end(connection, row.trial_id, row.epoch)
-        connection.execute(
-            delete(checkpoint).where(checkpoint.c.study_id == record.study_id, checkpoint.c.slot == number)
-        )
+        dropped = delete(checkpoint).where(checkpoint.c.study_id == record.study_id, checkpoint.c.slot == number)
+        addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
+    remove_files(addresses)
     return True
 
 

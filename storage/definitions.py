@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text
 
 from storage import optuna_tables as optuna
+from storage.checkpoints import remove_files
 from storage.errors import ForeignStudy, StudyInUse, StudyNotFound
 from storage.events import log_event
 from storage.records import Provenance, SlotRecord, StudyRecord
-from storage.tables import definition, slot, study
+from storage.tables import checkpoint, definition, slot, study
 from storage.waiting import patiently
 
 
@@ -43,6 +44,12 @@ def study_names(engine: Engine) -> list[str]:
     """Return the names of all studies, in alphabetical order."""
     with engine.connect() as connection:
         return list(connection.scalars(select(study.c.name).order_by(study.c.name)))
+
+
+def load_studies(engine: Engine) -> list[StudyRecord]:
+    """Return all studies, in alphabetical order of their names."""
+    found = [find_study(engine, name) for name in study_names(engine)]
+    return [record for record in found if record is not None]  # one may be deleted meanwhile
 
 
 def load_study(engine: Engine, name: str) -> StudyRecord:
@@ -123,7 +130,7 @@ def add_slots(connection: Connection, study_id: int, slots: Sequence[SlotRecord]
 
 
 def delete_study(engine: Engine, record: StudyRecord) -> None:
-    """Delete a study with all its trials, in Optuna's tables too, in one transaction.
+    """Delete a study with all its trials, in Optuna's tables too, in one transaction; then its checkpoints' files.
 
     Raises:
         StudyInUse: workers hold leases of its slots; nothing was deleted.
@@ -140,8 +147,10 @@ def delete_study(engine: Engine, record: StudyRecord) -> None:
         leased = connection.scalar(busy)
         if leased:
             raise StudyInUse(f"{leased} trial(s) of '{record.name}' are being trained; stop the workers (Ctrl-C) first")
+        files = connection.scalars(select(checkpoint.c.address).where(checkpoint.c.study_id == record.study_id)).all()
         connection.execute(delete(study).where(study.c.study_id == record.study_id))
         for table in optuna.OF_A_TRIAL:
             connection.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
         for table in (optuna.trials, *optuna.OF_A_STUDY, optuna.studies):
             connection.execute(delete(table).where(table.c.study_id == record.optuna_study_id))
+    remove_files(files)

@@ -25,7 +25,7 @@ _LEASE = text("""
         FROM caviar.slot s JOIN caviar.study USING (study_id)
         WHERE s.study_id = :study AND control = 'run' AND s.state = 'open'
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
-        ORDER BY s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
+        ORDER BY s.number = ANY(:avoided), s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
     ), seen AS (
         UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
     )
@@ -93,6 +93,7 @@ class Ledger:
         self._worker_id = worker_id
         self._token: UUID | None = None  # of a lease that was asked for, and not yet heard of
         self.lease_seconds = lease_seconds
+        self.avoided: set[int] = set()  # slots that this worker leases last: another one may do better
 
     def lease(self) -> Lease | None:
         """Take back what expired, and lease the next slot; None where none is open, or the study does not run.
@@ -107,7 +108,8 @@ class Ledger:
         self._token = token = uuid4()
         with self._engine.begin() as connection:
             reap(connection, self._study_id)
-            row = connection.execute(_LEASE, {**self._who(), "version": self._version, "token": token}).one_or_none()
+            asked = {"version": self._version, "token": token, "avoided": sorted(self.avoided)}
+            row = connection.execute(_LEASE, {**self._who(), **asked}).one_or_none()
         return self._leased(row, token)
 
     def renew(self, lease: Lease) -> Asked:

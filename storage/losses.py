@@ -6,10 +6,11 @@ more memory than any machine has: after `LIMIT` losses it is abandoned, so that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, case, delete, func, insert, select, update
 
 from storage import optuna_tables as optuna
 from storage.events import log_event
@@ -67,9 +68,18 @@ def _take_back(connection: Connection, study_id: int, condition: ColumnElement[b
 def _abandon(connection: Connection, study_id: int, row: Any) -> None:
     why = f"lost {row.losses} times after epoch {row.epoch} without getting further"
     log_event(connection, study_id, "abandoned", slot=row.number, why=why)
-    connection.execute(delete(checkpoint).where(checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number))
+    # A file is removed by whoever ends the study: this transaction may yet fail.
+    of_trial = (checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number)
+    connection.execute(delete(checkpoint).where(*of_trial, checkpoint.c.address.is_(None)))
+    if row.trial_id is None:
+        return
     connection.execute(
         update(optuna.trials)
         .where(optuna.trials.c.trial_id == row.trial_id)
         .values(state="FAIL", datetime_complete=optuna.UTC_NOW)
+    )
+    connection.execute(
+        insert(optuna.trial_user_attributes).values(
+            trial_id=row.trial_id, key="why it stopped", value_json=json.dumps(why)
+        )
     )

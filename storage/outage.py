@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from storage.errors import DatabaseAway
 
 T = TypeVar("T")
-PATIENCE = 900.0  # seconds
+PATIENCE, MOST_PATIENCE = 900.0, 86_400.0  # seconds: by default, and at most
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two tries
 # A standby that was not yet promoted answers, and writes nothing.
 _ALSO_AWAY = (errors.ReadOnlySqlTransaction,)
@@ -85,7 +85,7 @@ class Outage:
         if now - self._since >= self._patience or self._hurry():
             raise DatabaseAway(
                 f"the database was away for {now - self._since:.0f} s ({_told(error)}); "
-                f"what was not written is kept on this machine: once the database answers, go on with the same command"
+                f"once it answers, go on with the same command"
             ) from error
         self._next = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._tries)
         self._tries += 1

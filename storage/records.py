@@ -164,9 +164,10 @@ class RunningTrial:
 
 @dataclass(frozen=True)
 class Progress:
-    """A study at one moment. Expired leases count as open."""
+    """A study at one moment. Expired leases count as open; `version` is its definition's."""
 
     control: str
+    version: int
     budget: int
     open: int
     leased: int

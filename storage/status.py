@@ -41,6 +41,11 @@ _TRIALS = """
     WHERE s.study_id = :study
 """
 
+_STUDY = text("""
+    SELECT control, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version
+    FROM caviar.study s WHERE study_id = :study
+""")
+
 _PHASES = text("""
     SELECT s.tier, s.phase, min(s.number) AS first, count(*) AS slots,
            count(*) FILTER (WHERE s.state IN ('done', 'abandoned')) AS done,
@@ -87,8 +92,8 @@ def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Pro
     """
     parameters = {"study": record.study_id}
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        control = connection.scalar(text("SELECT control FROM caviar.study WHERE study_id = :study"), parameters)
-        if control is None:
+        of_study = connection.execute(_STUDY, parameters).one_or_none()
+        if of_study is None:
             raise StudyNotFound(f"the study '{record.name}' was deleted meanwhile")
         phases = connection.execute(_PHASES, parameters).all()
         running = connection.execute(_RUNNING, parameters).all()
@@ -96,7 +101,8 @@ def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Pro
     slots, done = sum(p.slots for p in phases), sum(p.done for p in phases)
     leased = sum(p.leased for p in phases)
     return Progress(
-        control=control,
+        control=of_study.control,
+        version=of_study.version,
         budget=slots,
         open=slots - done - leased,
         leased=leased,

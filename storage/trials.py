@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, func, insert, literal, select, text, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from storage import optuna_tables as optuna
-from storage.checkpoints import Staged, drop_checkpoint, put_checkpoint
+from storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_time_for
 from storage.errors import LeaseLost
 from storage.events import log_event
 from storage.ledger import fence
@@ -183,6 +183,7 @@ class TrialLog:
             LeaseLost: the lease is not held any more; nothing was written.
         """
         with self._engine.begin() as connection:
+            take_time_for(connection, weights)
             fence(connection, lease, state="done", token=None, expires_at=None)
             connection.execute(
                 update(optuna.trials)

@@ -221,6 +221,8 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
     torch.set_num_threads(THREADS)
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
     outage = Outage(order.patience, lambda: stop.overdue)
     with open_database(order.settings, outage=outage, hurry=lambda: stop.overdue) as engine:
         record = outage.insist(lambda: load_study(engine, order.study))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -53,17 +52,16 @@ class Keeper:
         if time.monotonic() - self._kept < _CHECKPOINT_SECONDS:
             return
         if self._outbox.waiting:
-            self.snapshot(training)
+            self.snapshot(training, sound=True)
         else:
             self.save(training)
         self._kept = time.monotonic()
 
-    def snapshot(self, training: Training) -> None:
+    def snapshot(self, training: Training, *, sound: bool) -> None:
         """Remember the state, in case that the database stays away; not of a trial that diverged, which is better
         trained again."""
-        waiting = self._outbox.waiting
-        sound = not waiting or all(map(math.isfinite, (waiting[-1].training_loss, waiting[-1].validation_loss)))
-        self._clean = Unsent(training.epoch, waiting, to_bytes(training.state())) if sound else None
+        state = Unsent(training.epoch, self._outbox.waiting, to_bytes(training.state())) if sound else None
+        self._clean = state
 
     def save(self, training: Training) -> None:
         """Replace the trial's checkpoint, if the database is there."""
@@ -86,14 +84,14 @@ class Keeper:
         else:
             self._context.outage.insist(lambda: self._context.checkpoints.save(self._lease, staged, release=True))
 
-    def keep_here(self) -> None:
-        """Keep on this machine what the database could not be told.
+    def keep_here(self) -> bool:
+        """Keep on this machine what the database could not be told; False where there is nothing to keep.
 
         Raises:
             DatabaseAway: that is not possible either.
         """
         if self._clean is None:
-            return
+            return False
         number = self._lease.slot.number
         try:
             self._context.unsent.keep(number, self._clean)
@@ -102,3 +100,4 @@ class Keeper:
                 f"the database was away for too long, and what was not written cannot be kept on this machine "
                 f"({error}): trial {number} goes on from its last checkpoint there"
             ) from error
+        return True

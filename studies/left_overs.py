@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from storage import health
 from storage.checkpoints import CheckpointStore
-from storage.definitions import find_study, study_names
+from storage.definitions import find_study, load_studies
 from storage.errors import CheckpointNotRemoved
 from storage.files import CheckpointFiles, remove_file
 from storage.left_files import UnsentFile, checkpoint_key, unsent_files
@@ -211,5 +211,4 @@ def _unsent_of(engine: Engine, record: StudyRecord, kept: Sequence[UnsentFile]) 
 
 
 def _by_label(engine: Engine) -> dict[str, StudyRecord]:
-    records = (find_study(engine, name) for name in study_names(engine))
-    return {record.label: record for record in records if record is not None}
+    return {record.label: record for record in load_studies(engine)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -166,29 +166,44 @@ def progress(engine: Engine, record: StudyRecord) -> Progress:
     return read_progress(engine, record, maximize=definition_of(record).maximize)
 
 
-def conclude(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
+def _never() -> bool:
+    return False
+
+
+def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] = _never) -> bool:
     """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
 
     The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
     machines come to the end at once, one measures, and the others wait for it.
+
+    Args:
+        record: the study; its definition is read anew, which may have been changed meanwhile.
+        leave: asked again and again whether to leave it undone, where the winner must be trained again.
+
+    Returns:
+        False where it was left undone.
+
+    Raises:
+        CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
+        models.errors.DataUnavailable: the data are not here.
     """
     with patiently(), engine.begin() as connection:
         for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):  # others wait meanwhile
             connection.execute(text(f"SET LOCAL {limit} = 0"))
         key = {"study": record.study_id}
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), key)
-        _measure(engine, record, data_dir)
+        return _measure(engine, load_study(engine, record.name), data_dir, leave)
 
 
-def _measure(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
+def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool]) -> bool:
     study = definition_of(record)
     best = read_best(engine, record.study_id, maximize=study.maximize)
     if best is None or read_test(engine, record.study_id, best.slot.number) is not None:
-        return
+        return True
     import torch
 
     from models.data import load, load_test
-    from models.training import evaluate
+    from models.training import Interrupted, evaluate
     from studies.assembly import THREADS
     from studies.resumption import load_checkpoint, resume
 
@@ -197,9 +212,15 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = study.values(best.parameters)
     data = load(study.data, data_dir, device)
-    training, _ = resume(study, best.slot.number, values, data, load_checkpoint(store, best.slot.number))
-    for _ in training.epochs(study.epochs):  # none are left, unless its weights are lost: then it is trained again
-        pass
+    training, refused = resume(study, best.slot.number, values, data, load_checkpoint(store, best.slot.number))
+    if refused:
+        note(engine, record.study_id, "checkpoint refused", trial=best.slot.number, reason=refused)
+    try:
+        for _ in training.epochs(study.epochs, leave):  # none are left, unless its weights are lost
+            pass
+    except Interrupted:
+        return False
     loss, accuracy = evaluate(training.model, load_test(study.data, data_dir, device))
     write_test(engine, record.study_id, best.slot.number, loss, accuracy)
     store.keep_only(best.slot.number)
+    return True

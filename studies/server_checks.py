@@ -7,20 +7,20 @@ from sqlalchemy import Engine
 from storage.definitions import find_study
 from storage.health import OpenWorker, open_workers, read_server, read_studies
 from storage.migrate import SchemaState, newest_revision, revision, schema_state
-from storage.outage import PATIENCE
+from storage.outage import MOST_PATIENCE
 from storage.processes import is_alive, machine_id
 from storage.records import Provenance, StudyRecord
 from storage.rights import missing_rights
 from storage.settings import Settings
 from storage.status import clock_skew
+from storage.workers import SILENT_SECONDS
 from studies.finding import Finding
 from studies.provenance import compare, package_versions
 
 _OLDEST_TESTED = 15  # PostgreSQL
 _PER_PROCESS = 2  # connections of a worker, and of a command
 _CROWDED = 0.8  # of the server's connections
-_ALIVE_SECONDS = 60.0  # four signs of life that did not come
-_LOST_SECONDS = 4 * PATIENCE  # no worker comes back after that: its own patience with the database is long over
+_LOST_SECONDS = MOST_PATIENCE + 3600.0  # no worker comes back after that: its patience with the database is over
 
 
 def is_gone(worker: OpenWorker) -> bool:
@@ -96,7 +96,7 @@ def clock(engine: Engine) -> list[Finding]:
 def connections(engine: Engine) -> list[Finding]:
     """Compare what the whole fleet may open with what the server has."""
     server = read_server(engine)
-    fleet = [w for w in open_workers(engine) if w.silent < _ALIVE_SECONDS and not is_gone(w)]
+    fleet = [w for w in open_workers(engine) if w.silent < SILENT_SECONDS and not is_gone(w)]
     commands = len({(w.machine, w.study_id) for w in fleet}) + 1  # this one
     needed = _PER_PROCESS * (len(fleet) + commands) + server.others
     told = (

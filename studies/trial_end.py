@@ -61,9 +61,9 @@ class TrialEnd:
         epoch = max(self._trial.intermediate_values, default=0)
         if isinstance(error, torch.OutOfMemoryError):
             if not self._context.outage.insist(self._ran_out_before):
-                self._context.note(
-                    OUT_OF_MEMORY, self._lease, error=told
-                )  # another worker, or another time, may have more memory
+                # Another worker, or another time, may have more memory.
+                self._context.note(OUT_OF_MEMORY, self._lease, error=told)
+                self._context.ledger.avoided.add(self._lease.slot.number)
                 self._context.release(self._lease)
             else:
                 self._end("COMPLETE", self._worst(), told, epoch, violated="out_of_memory")

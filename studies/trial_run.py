@@ -6,13 +6,14 @@ While the database is away the training goes on; past the patience, what was not
 from __future__ import annotations
 
 import math
+import time
 from concurrent.futures import Executor
 
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.training import EpochResult, Interrupted, Training
-from storage.errors import DatabaseAway
+from storage.errors import CheckpointUnreachable, DatabaseAway
 from storage.records import Asked, EpochRecord, Lease
 from storage.unsent import Unsent
 from studies.heartbeat import Heartbeat
@@ -24,6 +25,8 @@ from studies.trial_code import TrainingRaised, training_code
 from studies.trial_end import TrialEnd
 from studies.worker_context import WorkerContext
 from studies.worker_state import Next, Verdict, after_epoch
+
+_RETRY_SECONDS = 1.0  # between two tries to reach a checkpoint's file
 
 
 class TrialRun:
@@ -54,23 +57,26 @@ class TrialRun:
             DatabaseAway: the patience is over; what was not written is kept on this machine.
         """
         try:
-            self._train(self._resume())
+            self._train()
         except TrainingRaised as raised:
             self._outbox.send()
             self._end.fail(raised.error)
-        except DatabaseAway:
-            self._keeper.keep_here()
+        except DatabaseAway as error:
+            if self._keeper.keep_here():
+                told = f"{error}; what was not written of trial {self._lease.slot.number} is kept on this machine"
+                raise DatabaseAway(told) from error
             raise
 
-    def _train(self, training: Training) -> None:
+    def _train(self) -> None:
         try:
+            training = self._resume()
             verdict = self._iterate(training)
         except Interrupted:  # the state is of no use: the next worker goes on from the checkpoint before
             self._heartbeat.check()
             self._outbox.send()
             self._context.release(self._lease)
             return
-        self._keeper.snapshot(training)
+        self._keeper.snapshot(training, sound=verdict.next is not Next.DIVERGE)
         self._outbox.send()
         if verdict.next is Next.GIVE_BACK:
             self._keeper.give_back(training)
@@ -85,7 +91,7 @@ class TrialRun:
         if unsent is not None and _follows(unsent, self._lease.epoch):
             kept = Kept(unsent.state)
         elif begun:
-            unsent, kept = None, context.outage.insist(lambda: load_checkpoint(context.checkpoints, number))
+            unsent, kept = None, self._load()
         else:
             kept = Kept()
         values = context.study.trained(self._trial.params)
@@ -99,6 +105,27 @@ class TrialRun:
             self._send_kept(unsent, training)
         context.unsent.forget(number)
         return training
+
+    def _load(self) -> Kept:
+        """Read the trial's checkpoint; a place of files that cannot be reached now is waited for, as the database is.
+
+        Raises:
+            CheckpointUnreachable: the patience is over.
+            Interrupted: this worker is to stop.
+        """
+        context = self._context
+        until = time.monotonic() + context.order.patience
+        while True:
+            try:
+                return context.outage.insist(lambda: load_checkpoint(context.checkpoints, self._lease.slot.number))
+            except CheckpointUnreachable as error:
+                context.note("checkpoint out of reach", self._lease, reason=str(error))
+                if time.monotonic() > until:
+                    raise
+                self._heartbeat.check()
+                if context.stop.asked:
+                    raise Interrupted from error
+                time.sleep(_RETRY_SECONDS)
 
     def _send_kept(self, unsent: Unsent, training: Training) -> None:
         self._keeper.found(unsent)
@@ -124,7 +151,7 @@ class TrialRun:
             try:
                 verdict = self._record(result)
             except DatabaseAway:
-                self._keeper.snapshot(training)
+                self._keeper.snapshot(training, sound=_is_sound(result))
                 raise
             if verdict.next is not Next.GO_ON:
                 return verdict
@@ -166,6 +193,10 @@ class TrialRun:
             self._context.history.refresh()
         except SQLAlchemyError as error:
             self._context.outage.note(error)
+
+
+def _is_sound(result: EpochResult) -> bool:
+    return math.isfinite(result.training_loss) and math.isfinite(result.validation_loss)
 
 
 def _follows(unsent: Unsent, written: int) -> bool:

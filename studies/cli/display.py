@@ -54,6 +54,10 @@ class Display:
         if self._live:
             self._live.stop()
 
+    def change(self, study: Study) -> None:
+        """Show the study by another definition from now on."""
+        self._study = study
+
     def show(self, now: Progress) -> None:
         """Show the study as it is now."""
         if self._live:

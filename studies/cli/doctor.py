@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import AsJson, DatabaseUrl, err, out, print_json, say
+from studies.cli.output import AsJson, DatabaseUrl, err, out, print_json, say, settings_of
 
 if TYPE_CHECKING:
     from studies.doctor import Report
@@ -31,9 +31,7 @@ def doctor(
 
     Nothing is changed without --fix, and nothing that may be in use with it. Example: caviar doctor --fix
     """
-    from storage.settings import read_settings
-
-    settings = read_settings(database_url)
+    settings = settings_of(database_url)
     with err().status("examining the database and this machine"):
         from studies.doctor import examine
 

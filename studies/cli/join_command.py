@@ -10,17 +10,18 @@ import typer
 from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, err, say, tell
 from studies.cli.show import StoredStudy, print_winner, winner
-from studies.cli.work import Grace, Lease, Outcome, Patience, Renew, work
+from studies.cli.work import Grace, Lease, Outcome, Patience, Renew, measure, prepare, work
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
 
-    from storage.records import StudyRecord
+    from storage.records import Progress, StudyRecord
     from studies.definition import Study
     from studies.provenance import Difference
     from studies.signals import Stop
+    from studies.worker_order import Order
 
 
 def join(
@@ -71,16 +72,16 @@ def join(
             tell(f"'{study}' is stopped at {now.done} of {now.budget} trials; go on with: caviar resume {study}")
             return 0
         if state_of(now) == "done":
-            return _finish(engine, record, definition, folder, None)
+            return _finish(engine, record, order, stop, "nothing is left to do")
         code = _check(engine, record, definition, folder, allow_mismatch)
         order = replace(order, code=code, allow_mismatch=allow_mismatch)
         devices = places(gpus, workers_per_gpu, workers, visible_gpus())
         _say_start(record, definition, devices)
         outcome = work(engine, record, definition, order, devices, stop)
         _say_outcome(outcome, devices)
-        if outcome.now.done == outcome.now.budget:
-            return _finish(engine, record, definition, folder, outcome)
-        return _say_left(study, outcome, stop)
+        if outcome.now.done == outcome.now.budget and not stop.asked:
+            return _finish(engine, outcome.record, order, stop)
+        return _say_left(study, outcome.now, stop)
 
 
 def _check(engine: Engine, record: StudyRecord, definition: Study, folder: Path, allowed: bool) -> str | None:
@@ -92,18 +93,10 @@ def _check(engine: Engine, record: StudyRecord, definition: Study, folder: Path,
     from storage.control import note
     from storage.status import clock_skew
     from studies.errors import Mismatch
-    from studies.fleet import Fleet
     from studies.manager import refuse_fatal
     from studies.provenance import compare, provenance_of
 
-    Fleet.warm_up()  # the workers' imports, while this process has its own
-    with err().status("loading PyTorch, and comparing this machine with the study"):
-        from models.data import fetch
-        from studies.assembly import check
-
-        check(definition)
-    if fetch(definition.data, folder):
-        say(f"the data set '{definition.data}' is now in {folder}")
+    prepare(definition, folder, "comparing this machine with the study")
     here = provenance_of(definition, folder)
     found = compare(record.provenance, here, clock_skew(engine))
     if found:
@@ -153,8 +146,7 @@ def _say_outcome(outcome: Outcome, devices: list[str]) -> None:
     )
 
 
-def _say_left(study: str, outcome: Outcome, stop: Stop) -> int:
-    now = outcome.now
+def _say_left(study: str, now: Progress, stop: Stop) -> int:
     told = f"{now.done} of {now.budget} trials are done"
     if stop.asked:
         tell(f"left; {told}; nothing is lost; come back with: caviar join {study}")
@@ -163,20 +155,20 @@ def _say_left(study: str, outcome: Outcome, stop: Stop) -> int:
     return 0
 
 
-def _finish(engine: Engine, record: StudyRecord, definition: Study, folder: Path, outcome: Outcome | None) -> int:
+def _finish(engine: Engine, record: StudyRecord, order: Order, stop: Stop, why: str = "") -> int:
     """Measure the winner, unless another machine has done so, and show it."""
     from models.data import check_available
     from models.errors import DataUnavailable
     from storage.errors import CheckpointUnreachable
-    from storage.outage import PATIENCE, Outage
-    from studies.manager import conclude
+    from studies.manager import definition_of, progress
 
     try:
-        check_available(definition.data, folder)
-        Outage(PATIENCE).insist(lambda: conclude(engine, record, folder))
+        check_available(definition_of(record).data, order.data_dir)
+        if not measure(engine, record, order, stop):
+            return _say_left(record.name, progress(engine, record), stop)
     except (DataUnavailable, CheckpointUnreachable) as error:
         say(f"the winner is tested elsewhere: {error}")
-    tell(f"[bold]{record.name} is complete[/]" + ("" if outcome else ": nothing is left to do"))
+    tell(f"[bold]{record.name} is complete[/]" + (f": {why}" if why else ""))
     facts = winner(engine, record)
     if facts is None:
         tell(f"no trial came to a result; see why with: caviar trials {record.name}")

@@ -13,8 +13,6 @@ from studies.cli.show import StoredStudy
 if TYPE_CHECKING:
     from storage.records import WorkerStatus
 
-_SILENT_SECONDS = 60.0  # four signs of life that did not come
-
 
 def history(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     """Show the versions of a study's definition, and everything that happened to it.
@@ -72,14 +70,14 @@ def workers(
 
     Examples: caviar workers, caviar workers digits --all
     """
-    from storage.definitions import load_study
+    from storage.definitions import load_studies, load_study
     from storage.workers import read_workers
     from studies.manager import free_lost
 
     with database(database_url) as engine:
         record = load_study(engine, study) if study else None
-        if record:
-            free_lost(engine, record)
+        for looked_at in [record] if record else load_studies(engine):
+            free_lost(engine, looked_at)
         found = read_workers(engine, record.study_id if record else None)
     shown = [w for w in found if everyone or _state(w) not in ("ended", "lost")]
     if as_json:
@@ -109,4 +107,6 @@ def _state(worker: WorkerStatus) -> str:
         return "ended"
     if worker.trial is not None:
         return "training"
-    return "idle" if worker.silent < _SILENT_SECONDS else "lost"
+    from storage.workers import SILENT_SECONDS
+
+    return "idle" if worker.silent < SILENT_SECONDS else "lost"

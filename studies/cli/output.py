@@ -16,6 +16,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from storage.settings import Settings
+
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
@@ -77,15 +79,21 @@ def settings_line(values: dict[str, Any]) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in values.items())
 
 
-@contextmanager
-def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] | None = None) -> Iterator[Engine]:
-    """Open the database that the option or the environment names; `hurry` shortens the wait for one that is busy."""
-    from storage.engine import open_database
+def settings_of(url: str | None) -> Settings:
+    """Return the settings of this process, with the database that the option names, if it does."""
     from storage.settings import read_settings
 
     if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
         say("a password in --database-url can be seen by other users of this machine; better set CAVIAR_DATABASE_URL")
-    with open_database(read_settings(url), say, create=create, hurry=hurry) as engine:
+    return read_settings(url)
+
+
+@contextmanager
+def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] | None = None) -> Iterator[Engine]:
+    """Open the database that the option or the environment names; `hurry` shortens the wait for one that is busy."""
+    from storage.engine import open_database
+
+    with open_database(settings_of(url), say, create=create, hurry=hurry) as engine:
         yield engine
 
 

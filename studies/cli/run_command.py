@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, err, say, tell
+from studies.cli.output import DatabaseUrl, database, say, tell
 from studies.cli.show import Selector, print_winner, winner
-from studies.cli.work import Grace, Lease, Patience, Renew, work
+from studies.cli.work import Grace, Lease, Patience, Renew, measure, prepare, work
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy import Engine
 
     from storage.records import Progress, StudyRecord
@@ -56,10 +54,9 @@ def run(
     caviar run my_study.py --budget 100
     """
     from storage.definitions import find_study
-    from storage.outage import Outage
     from storage.settings import read_settings
     from studies.devices import spread, visible_gpus
-    from studies.manager import conclude, definition_of, open_study, progress
+    from studies.manager import definition_of, open_study, progress
     from studies.provenance import provenance_of
     from studies.revision import compare
     from studies.signals import Stop
@@ -76,7 +73,7 @@ def run(
         started = time.monotonic()
         record = find_study(engine, definition.name)
         if record is None or _is_unfinished(progress(engine, record), definition.budget):
-            _prepare(definition, folder)
+            prepare(definition, folder, "checking the study")
             here = provenance_of(definition, folder)
             order = replace(order, code=here.code)
             record = open_study(engine, definition, here, accept=accept)
@@ -89,11 +86,10 @@ def run(
         if now.done < now.budget:
             _say_start(definition, workers)
             outcome = work(engine, record, definition, order, spread(workers, visible_gpus()), stop)
-            now = outcome.now
-        if now.done < now.budget:
+            record, now = outcome.record, outcome.now
+        if now.done < now.budget or not measure(engine, record, order, stop):
             return _say_stopped(engine, record, now, stop, again)
-        Outage(patience, lambda: stop.asked).insist(lambda: conclude(engine, record, folder))
-        return _say_complete(engine, record, definition, time.monotonic() - started, study)
+        return _say_complete(engine, record, definition_of(record), time.monotonic() - started, study)
 
 
 def _is_unfinished(now: Progress, budget: int) -> bool:
@@ -118,20 +114,6 @@ def _select(
             raise
         found = definition_of(record)
     return change(found, budget=budget, name=name, strategy=strategy, seed=seed)
-
-
-def _prepare(definition: Study, folder: Path) -> None:
-    """Check, before anything is registered or leased, that all is there that the study needs; fetch its data."""
-    from studies.fleet import Fleet
-
-    Fleet.warm_up()  # the workers' imports, while this process has its own
-    with err().status("loading PyTorch, and checking the study"):
-        from models.data import fetch
-        from studies.assembly import check
-
-        check(definition)
-    if fetch(definition.data, folder):
-        say(f"the data set '{definition.data}' is now in {folder}")
 
 
 def _say_start(definition: Study, workers: int) -> None:

@@ -29,13 +29,15 @@ def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
 
     Example: caviar ls
     """
-    from storage.definitions import load_study, study_names
+    from storage.definitions import load_studies
     from studies.facts import status_facts
-    from studies.manager import definition_of, progress
+    from studies.manager import definition_of, free_lost, progress
     from studies.selection import catalog_names
 
     with database(database_url) as engine:
-        records = [load_study(engine, name) for name in study_names(engine)]
+        records = load_studies(engine)
+        for record in records:
+            free_lost(engine, record)
         stored = [status_facts(record, definition_of(record), progress(engine, record)) for record in records]
     if as_json:
         print_json({"catalog": catalog_names(), "studies": stored})
@@ -46,7 +48,7 @@ def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         return
     table = Table("study", "state", "done", "best", "trial", "strategy", box=None, header_style="bold", pad_edge=False)
     for s in stored:
-        done = s["complete"] + s["pruned"] + s["failed"]
+        done = s["complete"] + s["pruned"] + s["failed"] + s["abandoned"]
         best = s["best"] or {}
         table.add_row(
             s["name"], s["state"], f"{done}/{s['budget']}", number(best.get("value")),
@@ -144,6 +146,7 @@ def status(
             display.show(now)
             while state_of(now) != "done":
                 time.sleep(1)
+                free_lost(engine, record)
                 now = progress(engine, record)
                 display.show(now)
 

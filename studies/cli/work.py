@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import say
+from studies.cli.output import err, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -34,18 +35,69 @@ Grace = Annotated[
 ]
 Patience = Annotated[
     float,
-    typer.Option(min=0, metavar="SECONDS", help="That a database that is away is waited for; then exit 75."),
+    # At most storage/outage.py's MOST_PATIENCE: after that, what a worker holds may be removed.
+    typer.Option(
+        min=0, max=86_400, metavar="SECONDS", help="That a database that is away is waited for; then exit 75."
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the study is when the workers of this machine leave it, and what they did."""
+    """Where the study is, and by which definition, when the workers of this machine leave it; and what they did."""
 
+    record: StudyRecord
     now: Progress
     trials: int
     restarts: int
     seconds: float
+
+
+def prepare(study: Study, folder: Path, doing: str) -> None:
+    """Check, before anything is registered or leased, that all is there that a study needs; fetch its data.
+
+    Args:
+        folder: of data sets.
+        doing: what is done, for whoever waits.
+
+    Raises:
+        studies.errors.BadDefinition: it cannot be trained.
+        models.errors.DataUnavailable: the data are not here, and could not be fetched.
+    """
+    from studies.fleet import Fleet
+
+    Fleet.warm_up()  # the workers' imports, while this process has its own
+    with err().status(f"loading PyTorch, and {doing}"):
+        from models.data import fetch
+        from studies.assembly import check
+
+        check(study)
+    if fetch(study.data, folder):
+        say(f"the data set '{study.data}' is now in {folder}")
+
+
+def measure(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> bool:
+    """Measure the winner of a study that is done; False where this process was asked to stop before.
+
+    Raises:
+        DatabaseAway: the patience is over.
+        storage.errors.CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
+        models.errors.DataUnavailable: the data are not here.
+    """
+    from storage.errors import DatabaseAway
+    from storage.outage import Outage
+    from studies.manager import conclude
+
+    def asked() -> bool:
+        return stop.asked
+
+    try:
+        outage = Outage(order.patience, asked)
+        return not stop.asked and outage.insist(lambda: conclude(engine, record, order.data_dir, asked))
+    except DatabaseAway:
+        if not stop.asked:  # whoever stops does not wait for it
+            raise
+        return False
 
 
 def work(
@@ -62,6 +114,7 @@ def work(
     """
     from sqlalchemy.exc import SQLAlchemyError
 
+    from storage.definitions import load_study
     from storage.errors import DatabaseAway
     from storage.files import CheckpointFiles
     from storage.outage import Outage
@@ -70,7 +123,7 @@ def work(
     from studies.cli.display import Display
     from studies.facts import state_of
     from studies.fleet import Fleet
-    from studies.manager import free_dead_workers, progress
+    from studies.manager import definition_of, free_dead_workers, progress
 
     started = time.monotonic()
     if order.settings.checkpoints:
@@ -89,6 +142,9 @@ def work(
                         free_dead_workers(engine, record)
                         died = False
                     now = progress(engine, record)
+                    if now.version != record.version:
+                        record = load_study(engine, record.name)
+                        display.change(definition_of(record))
                 except SQLAlchemyError as error:
                     _wait_for_database(order, outage, error)
                 else:
@@ -102,13 +158,15 @@ def work(
                 say(f"stopping: each worker finishes its epoch, for up to {order.grace:g} s; Ctrl-C leaves at once")
         trials = 0
         try:
+            record = outage.insist(lambda: load_study(engine, record.name))
+            display.change(definition_of(record))
             now = outage.insist(lambda: progress(engine, record))
             trials = outage.insist(lambda: finished_by(engine, record.study_id, machine_id(), fleet.pids))
         except DatabaseAway:
             if not stop.asked:  # whoever stops does not wait for it
                 raise
         display.show(now)
-    return Outcome(now, trials, fleet.restarts, time.monotonic() - started)
+    return Outcome(record, now, trials, fleet.restarts, time.monotonic() - started)
 
 
 @contextmanager

@@ -13,8 +13,6 @@ import pytest
 from tests.chaos.scene import Row, Scene
 from tests.chaos.server import Server
 
-_ROWS: list[Row] = []
-
 
 @pytest.fixture
 def new_server() -> Iterator[Callable[..., Server]]:
@@ -43,21 +41,29 @@ def new_scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
 
 
 @pytest.fixture
-def report() -> Callable[[Row], None]:
-    return _ROWS.append
+def report(record_property: Callable[[str, Any], None]) -> Callable[[Row], None]:
+    """Note what a fault did; with the test's own report it comes from whichever process runs the test."""
+    return lambda row: record_property("fault", vars(row))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if not _ROWS:
+    rows = [
+        Row(**row)
+        for passed in terminalreporter.stats.get("passed", ())
+        for name, row in passed.user_properties
+        if name == "fault" and passed.when == "call"
+    ]
+    if not rows:
         return
+    rows.sort(key=lambda row: row.fault)
     terminalreporter.section("faults")
     line = "{:<58} {:>8} {:>5} {:>8} {:>10} {:>12} {:>18}"
     terminalreporter.write_line(
         line.format("fault", "injected", "lost", "doubled", "overshoot", "interrupted", "slowest recovery")
     )
-    for r in _ROWS:
+    for r in rows:
         told = (r.fault, r.injected, r.lost, r.doubled, r.overshoot, r.interrupted, f"{r.slowest:.1f} s")
         terminalreporter.write_line(line.format(*told))
     path = os.environ.get("CAVIAR_CHAOS_REPORT")
     if path:
-        Path(path).write_text(json.dumps([vars(r) for r in _ROWS], indent=2) + "\n")
+        Path(path).write_text(json.dumps([vars(r) for r in rows], indent=2) + "\n")

@@ -40,8 +40,12 @@ class Host:
         """What to write before a command that is to run there."""
         return ("ip", "netns", "exec", self.name)
 
+    @property
+    def _cable(self) -> str:
+        return f"v{self.name}"[:15]
+
     def make(self) -> Host:
-        here, there = f"v{self.name}"[:15], "eth0"
+        here, there = self._cable, "eth0"
         _ip("netns", "add", self.name)
         _ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", self.name)
         _ip("addr", "add", f"{self.database}/24", "dev", here)
@@ -52,11 +56,11 @@ class Host:
         return self
 
     def cut(self) -> None:
-        """Pull the cable at the far end: packets vanish, and nobody is told."""
-        _ip("-n", self.name, "link", "set", "eth0", "down")
+        """Pull the cable at the database's end: what this host sends vanishes, and nobody tells it."""
+        _ip("link", "set", self._cable, "down")
 
     def mend(self) -> None:
-        _ip("-n", self.name, "link", "set", "eth0", "up")
+        _ip("link", "set", self._cable, "up")
 
     def remove(self) -> None:
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)

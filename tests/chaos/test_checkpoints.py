@@ -45,7 +45,7 @@ def test_a_full_disk_for_checkpoints(
 ) -> None:
     (tiny_disk / "filling").write_bytes(b"x" * 60_000)
     scene = new_scene(database_url, environ={"CAVIAR_CHECKPOINTS": f"file://{tiny_disk}/checkpoints"})
-    scene.begin(4, epochs=60)
+    scene.begin(3, epochs=60)
     scene.start(2)
     interrupt(scene)
     told = scene.rows("SELECT detail->>'reason' AS reason FROM caviar.event WHERE kind = 'checkpoint not written'")
@@ -67,7 +67,7 @@ def test_damaged_checkpoints_and_those_of_another_version(
 ) -> None:  # fmt: skip
     folder = tmp_path / "checkpoints"
     scene = new_scene(database_url, environ={"CAVIAR_CHECKPOINTS": f"file://{folder}"} if where == "files" else {})
-    scene.begin(4, epochs=60)
+    scene.begin(3, epochs=60)
     scene.start(2)
     interrupt(scene)
     monkeypatch.setattr(checkpoint, "_VERSION", 99)

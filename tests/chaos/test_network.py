@@ -34,7 +34,7 @@ def test_a_cable_that_is_pulled_and_mended(
 ) -> None:
     server = new_server(listen="*")
     scene = new_scene(server.url(), lease=3.0)
-    scene.begin(12, epochs=60)
+    scene.begin(9, epochs=60)
     for host in hosts:
         scene.start(2, url=server.url(host.database), prefix=host.prefix)
     scene.wait_until(lambda: len(scene.at_work()) == 4)

@@ -5,23 +5,31 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from storage.checkpoints import CheckpointStore
 from storage.control import kill_trial, set_control
+from storage.definitions import delete_study
 from storage.engine import make_engine
 from storage.errors import LeaseLost, TrialNotRunning
 from storage.events import read_events
+from storage.files import CheckpointFiles
 from storage.losses import LIMIT
 from storage.records import EpochRecord, StudyRecord
+from storage.settings import read_settings
 from storage.status import read_curve, read_trials
+from storage.waiting import limit_waits
 from storage.workers import read_workers
+from studies.cli.work import measure
 from studies.facts import state_of
 from studies.manager import free_lost, progress
+from studies.signals import Stop
+from studies.worker_order import Order
 from tests.postgres.fleet_for_tests import ledger, log, register, worker
 from tests.postgres.test_ledger import PARAMETERS, expire, lease_of
 
@@ -215,3 +223,87 @@ def test_a_trial_that_was_begun_without_hearing_of_it_is_found(engine: Engine) -
     assert log(engine, record).begin(lease, PARAMETERS, {}) == log(engine, record).begin(lease, PARAMETERS, {})
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM public.trials")) == 1
+
+
+def staged_files(engine: Engine, record: StudyRecord, folder: Path, slots: int) -> list[Path]:
+    """Give the first slots a trial with a checkpoint in a file each, and give them back."""
+    store = CheckpointStore(engine, record, CheckpointFiles(f"file://{folder}"))
+    who = ledger(engine, record)
+    leases = [lease_of(who.lease()) for _ in range(slots)]
+    for lease in leases:
+        log(engine, record).begin(lease, PARAMETERS, {})
+        log(engine, record).record(lease, EPOCH, 0.7)
+        store.save(lease, store.stage(lease, 1, b"state"), release=True)
+    return sorted(folder.rglob("*.checkpoint"))
+
+
+def test_a_trial_s_file_goes_with_it(engine: Engine, tmp_path: Path) -> None:
+    record, _ = register(engine)
+    first, second = staged_files(engine, record, tmp_path, 2)
+    assert kill_trial(engine, record, 0)
+    assert not first.exists()
+    assert second.exists()
+    delete_study(engine, record)
+    assert not second.exists()
+
+
+def test_an_abandoned_trial_s_file_goes_when_the_study_ends(engine: Engine, tmp_path: Path) -> None:
+    record, _ = register(engine)
+    (file,) = staged_files(engine, record, tmp_path, 1)
+    lose(engine, record, LIMIT)
+    free_lost(engine, record)
+    assert read_trials(engine, record.study_id)[0].state == "abandoned"
+    assert "lost 5 times" in read_trials(engine, record.study_id)[0].attributes["why it stopped"]
+    CheckpointStore(engine, record).keep_only(7)
+    assert not file.exists()
+
+
+def test_who_is_asked_to_leave_does_not_wait_until_the_winner_is_tested_elsewhere(engine: Engine) -> None:
+    record, study = register(engine, budget=4)
+    worker(engine, record, study).run()
+    own = make_engine(engine.url)
+    order = Order(read_settings(), record.name, Path("nowhere"))
+    with Stop() as stop, own.connect() as other:
+        limit_waits(lambda: stop.asked)
+        other.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), {"study": record.study_id})
+        threading.Timer(0.5, stop.ask).start()
+        started = time.monotonic()
+        assert not measure(engine, record, order, stop)
+        assert time.monotonic() - started < 30
+    own.dispose()
+    limit_waits(lambda: False)
+    with Stop() as stop:
+        assert measure(engine, record, order, stop)
+        stop.ask()
+        assert not measure(engine, record, order, stop)
+
+
+def test_a_worker_leaves_to_others_what_was_too_large_for_it(engine: Engine) -> None:
+    record, _ = register(engine)
+    small, large = ledger(engine, record), ledger(engine, record)
+    lease = lease_of(small.lease())
+    small.avoided.add(lease.slot.number)
+    small.release(lease)
+    assert lease_of(small.lease()).slot.number == 1
+    assert lease_of(large.lease()).slot.number == 0
+    assert [lease_of(small.lease()).slot.number for _ in range(3)] == [2, 3, 4]
+
+
+def test_a_large_state_takes_its_time_at_a_trial_s_end_too(engine: Engine) -> None:
+    record, _ = register(engine, budget=4)
+    store, who = CheckpointStore(engine, record), ledger(engine, record)
+    limits: list[list[Any]] = []
+
+    def look(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "INSERT INTO caviar.checkpoint" in statement:
+            for name in ("idle_in_transaction_session_timeout", "statement_timeout"):
+                cursor.execute(f"SHOW {name}")
+                limits.append(cursor.fetchone()[0])
+
+    event.listen(engine, "before_cursor_execute", look)
+    for size in (10, 2 * 2**20):
+        lease = lease_of(who.lease())
+        trial_id = log(engine, record).begin(lease, PARAMETERS, {})
+        weights = store.stage(lease, 1, b"x" * size)
+        log(engine, record).finish(lease, trial_id, "COMPLETE", 0.7, {}, weights=weights)
+    assert limits == ["1min", "30s", "0", "0"]

@@ -745,10 +745,55 @@ def test_the_file_of_an_earlier_version_does_not_come_back_with_other_code(engin
     finish(engine, record, ledger(engine, record))
     accept(engine, AFTER, HERE)
     mended = Provenance(HERE.packages, "code, mended", HERE.data)
-    with pytest.raises(DefinitionChanged, match=r"\(code: code of then there, code, mended here\)"):
+    with pytest.raises(DefinitionChanged, match=r"\(code: code of then before, code, mended now\)"):
         open_study(engine, BEFORE, mended)
     record = accept(engine, BEFORE, mended)
     assert (record.version, record.provenance.code) == (3, "code, mended")
     assert definition_of(record) == AFTER
     assert len(slots_of(engine, record.study_id)) == 12
     is_whole(engine, AFTER)
+
+
+def test_the_winner_is_tested_by_the_definition_that_it_was_trained_by(engine: Engine) -> None:
+    before = change(BEFORE, budget=3, epochs=1)
+    record = open_study(engine, before)
+    after = change(before, budget=4, fixed={}, tiers=(*before.tiers, {"dropout": Linear(0.0, 0.5, default=0.1)}))
+    revised = accept(engine, after)
+    worker(engine, revised, after).run()
+    assert conclude(engine, record, Path("nowhere"))  # by a command that knows the definition it was started with
+    assert read_events(engine, record.study_id, "checkpoint refused") == []
+    first = read_best(engine, record.study_id, maximize=True)
+    assert first is not None
+    told = read_test(engine, record.study_id, first.slot.number)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM caviar.test_result"))
+    conclude(engine, revised, Path("nowhere"))
+    assert read_test(engine, record.study_id, first.slot.number) == told
+
+
+def test_a_command_shows_a_study_by_its_current_definition(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import studies.cli.work as module
+    from studies.cli import run
+
+    record = open_study(engine, change(BEFORE, budget=3, epochs=1))
+    revised = change(
+        definition_of(record), budget=4, tiers=({"learning_rate": Log(1e-4, 2, default=0.1)}, *BEFORE.tiers[1:])
+    )
+    shown: list[Study] = []
+    real = module.Outcome
+
+    def outcome(of: StudyRecord, *rest: Any) -> Any:
+        shown.append(definition_of(of))
+        return real(of, *rest)
+
+    def ended(*arguments: Any) -> int:
+        accept(engine, revised)
+        return 0
+
+    monkeypatch.setattr(module, "Outcome", outcome)
+    monkeypatch.setattr("studies.manager.free_dead_workers", ended)
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    assert run(["join", "small", "--workers", "1"]) == 0, capsys.readouterr()
+    assert shown == [revised]

@@ -189,7 +189,7 @@ def test_a_message_that_postgresql_cannot_keep_ends_its_trial_too(engine: Engine
 
 
 def test_out_of_memory_is_tried_once_more_and_then_spent(engine: Engine) -> None:
-    record, study = with_fault(engine, "memory", 1, 2, budget=4)
+    record, study = with_fault(engine, "memory", 1, 4, budget=4)  # the second try comes after all others
     worker(engine, record, study).run()
     trials = read_trials(engine, record.study_id)
     assert [t.state for t in trials] == ["complete"] * 4
@@ -324,3 +324,55 @@ def test_a_checkpoint_of_another_network_is_refused(engine: Engine) -> None:
     values = {**{n: s.default for n, s in study.scales().items()}, "hidden_units": 99}
     with pytest.raises(BadCheckpoint):
         assemble(study, 0, values, digits(), from_bytes(kept, torch.device("cpu")))
+
+
+def test_of_a_trial_that_diverged_no_state_is_kept_while_the_database_is_away(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from storage.errors import DatabaseAway
+
+    def away(*arguments: Any, **options: Any) -> None:
+        raise OperationalError("UPDATE", {}, Exception("gone"))
+
+    for fault, kept in (("nan", False), ("", True)):
+        record, study = with_fault(engine, fault, 0, budget=2, name=f"away{fault}")
+        who = worker(engine, record, study, patience=0)
+        monkeypatch.setattr(who.context.log, "finish", away)
+        with pytest.raises(DatabaseAway) as told:
+            who.run()
+        assert (who.context.unsent.find(0) is not None) == kept
+        assert ("is kept on this machine" in str(told.value)) == kept
+
+
+def test_a_place_of_files_that_is_out_of_reach_is_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    import studies.trial_run
+    from storage.errors import CheckpointUnreachable
+
+    record, study = register(engine, epochs=3, budget=4)
+    worker(engine, record, study, StopAfter(2)).run()
+    real, tries = studies.trial_run.load_checkpoint, []
+
+    def load(*arguments: Any) -> Any:
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise CheckpointUnreachable("the share is not mounted")
+        return real(*arguments)
+
+    def unreachable(*arguments: Any) -> Any:
+        raise CheckpointUnreachable("no such share")
+
+    monkeypatch.setattr(studies.trial_run, "load_checkpoint", load)
+    monkeypatch.setattr(studies.trial_run, "_RETRY_SECONDS", 0.01)
+    worker(engine, record, study).run()
+    assert progress(engine, record).complete == 4
+    assert [e.detail["reason"] for e in read_events(engine, record.study_id, "checkpoint out of reach")] == [
+        "the share is not mounted"
+    ]
+    record, study = register(engine, epochs=3, budget=4, name="never")
+    worker(engine, record, study, StopAfter(2)).run()
+    monkeypatch.setattr(studies.trial_run, "load_checkpoint", unreachable)
+    with pytest.raises(CheckpointUnreachable):
+        worker(engine, record, study, patience=0).run()
+    assert progress(engine, record).leased == 0

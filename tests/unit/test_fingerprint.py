@@ -70,6 +70,22 @@ def test_a_model_s_own_file_counts_and_no_other(folder: Path) -> None:
     assert anew("my_net:Net") != before
 
 
+def test_what_a_model_s_file_imports_from_beside_it_counts(folder: Path) -> None:
+    (folder / "net.py").write_text("import os\nfrom my_layers import Layer\n\n" + NET)
+    (folder / "my_layers.py").write_text("import my_blocks.deep\n\nLayer = 1\n")
+    (folder / "my_blocks").mkdir()
+    (folder / "my_blocks" / "deep.py").write_text("import net\n")
+    (folder / "other.py").write_text("")
+    before = anew("net:Net")
+    (folder / "other.py").write_text("# changed")
+    assert anew("net:Net") == before
+    (folder / "my_layers.py").write_text("import my_blocks.deep\n\nLayer = 2\n")
+    changed = anew("net:Net")
+    assert changed != before
+    (folder / "my_blocks" / "deep.py").write_text("# changed\n")
+    assert anew("net:Net") not in (before, changed)
+
+
 @pytest.mark.parametrize("where", ["net.py", "__init__.py", "blocks/deep.py"])
 @pytest.mark.parametrize("model", ["my_package.net:Net", "my_package:Net", "my_package:Own"])
 def test_every_file_of_a_model_s_package_counts(folder: Path, model: str, where: str) -> None:
