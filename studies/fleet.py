@@ -34,7 +34,7 @@ _RESTARTS = 5  # of one place among the workers, before the run gives up
 _LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
 _TOLD = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
 _KILL_SECONDS = 10.0  # after its grace
-_BACK_OFF_SECONDS = 1.0  # doubled with every restart
+_BACK_OFF_SECONDS, _LONGEST_BACK_OFF = 1.0, 4.0  # doubled with every restart
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Fleet:
                 f"a worker was killed {place.restarts + 1} times, last by signal {number}; "
                 f"is there enough memory? Fewer workers need less: --workers 1"
             )
-        place.restart_at = time.monotonic() + _BACK_OFF_SECONDS * 2**place.restarts
+        place.restart_at = time.monotonic() + min(_LONGEST_BACK_OFF, _BACK_OFF_SECONDS * 2**place.restarts)
         place.restarts += 1
         self.restarts += 1
 

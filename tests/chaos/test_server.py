@@ -45,7 +45,7 @@ def test_a_server_that_restarts(
 ) -> None:
     server = new_server()
     scene = new_scene(server.url(), lease=6.0)
-    begin(scene, budget=8 + 4 * times * len(ways))
+    begin(scene, budget=8 + 4 * times * len(ways), epochs=15)
     slowest = dict.fromkeys(ways, 0.0)
     for how in ways * times:
         scene.note_hit()

@@ -153,7 +153,7 @@ def test_a_study_of_that_name_with_another_definition(url: str, refused: Callabl
     open_study(engine, small_study())
     before = _rows(engine)
     said = refused("run", "small", "--budget", "9", "--seed", "1")
-    assert "(budget: 8 there, 9 here; seed: 0 there, 1 here)" in said
+    assert "(budget: 8 before, 9 now; seed: 0 before, 1 now)" in said
     assert "--name small-2" in said
     assert _rows(engine) == before
     engine.dispose()

@@ -167,14 +167,14 @@ def test_a_lease_on_another_machine_whose_process_id_means_nobody_here(engine: E
 def test_a_worker_that_ended_without_a_word(engine: Engine, doctor: Doctor) -> None:
     record, _ = register(engine)
     register_process(engine, record, machine="elsewhere")
-    execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '2 hours'")
+    execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '26 hours'")
     is_mended(doctor, "workers", "1 ended without a word: 1 on test", "1 worker(s) are written down as ended")
 
 
 def test_a_worker_that_may_come_back_is_left_alone(engine: Engine, doctor: Doctor) -> None:
     record, _ = register(engine)
     register_process(engine, record, machine="elsewhere")
-    execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '50 minutes'")
+    execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '24 hours'")
     assert doctor() == []
 
 
