@@ -64,6 +64,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for r in rows:
         told = (r.fault, r.injected, r.lost, r.doubled, r.overshoot, r.interrupted, f"{r.slowest:.1f} s")
         terminalreporter.write_line(line.format(*told))
-    path = os.environ.get("CAVIAR_CHAOS_REPORT")
+    path = os.environ.get("CHAOS_REPORT")
     if path:
         Path(path).write_text(json.dumps([vars(r) for r in rows], indent=2) + "\n")
