@@ -104,5 +104,5 @@ def test_nothing_in_the_tree_names_this_machine(root: Path) -> None:
     if shutil.which("git") is None or not (root / ".git").exists():
         pytest.skip("not a git checkout")
     files = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.split()
-    here = str(root.parent) + "/"
+    here = f"{root}/"
     assert [f for f in files if here in (root / f).read_text(errors="ignore")] == []
