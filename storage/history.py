@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+import math
+from collections.abc import Container, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -13,21 +14,30 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
 
-# What changed since the last reading: newer trials, and those that were running then.
+# What changed since the last reading: newer trials, and those that were running then. The first reading leaves out the
+# curves of trials that have a value: they are most of what there is to read, and few of them are needed.
 _CHANGED = text("""
     SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start, t.datetime_complete,
            (SELECT v.value FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
            (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
               FROM public.trial_params p WHERE p.trial_id = t.trial_id) AS params,
-           (SELECT json_agg(json_build_array(i.step, i.intermediate_value))
-              FROM public.trial_intermediate_values i
-             WHERE i.trial_id = t.trial_id AND i.intermediate_value_type = 'FINITE') AS curve,
+           CASE WHEN :seen >= 0 OR NOT EXISTS (SELECT FROM public.trial_values v WHERE v.trial_id = t.trial_id)
+                THEN (SELECT json_agg(json_build_array(i.step, i.intermediate_value))
+                        FROM public.trial_intermediate_values i
+                       WHERE i.trial_id = t.trial_id AND i.intermediate_value_type = 'FINITE') END AS curve,
            (SELECT json_object_agg(a.key, a.value_json)
               FROM public.trial_system_attributes a WHERE a.trial_id = t.trial_id) AS attributes
     FROM public.trials t
     WHERE t.study_id = :study AND (t.trial_id > :seen OR t.trial_id = ANY(:running))
     ORDER BY t.trial_id
 """)
+
+_CURVES = text("""
+    SELECT trial_id, json_agg(json_build_array(step, intermediate_value)) AS curve
+    FROM public.trial_intermediate_values
+    WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
+""")
+_COMPARED = 1000  # trials that a curve is compared with: their median is that of all, within 2 % of the ranks
 
 
 class History(InMemoryStorage):
@@ -42,6 +52,8 @@ class History(InMemoryStorage):
         self._optuna_study_id = optuna_study_id
         self._trials: dict[int, FrozenTrial] = {}  # by Optuna's id
         self._running: set[int] = set()
+        self._complete: list[int] = []  # in the order in which they were heard of
+        self._bare: set[int] = set()  # whose curves were not read
         self._seen = -1
         self.notes: dict[str, Any] = {}
         direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
@@ -52,6 +64,8 @@ class History(InMemoryStorage):
         parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": sorted(self._running)}
         with self._engine.connect() as connection:
             rows = connection.execute(_CHANGED, parameters).all()
+        if self._seen < 0:
+            self._bare = {row.trial_id for row in rows if row.value is not None}
         for row in rows:
             trial = _frozen(row)
             self._trials[row.trial_id] = trial
@@ -60,10 +74,23 @@ class History(InMemoryStorage):
                 self._running.discard(row.trial_id)
             else:
                 self._running.add(row.trial_id)
+            if trial.state == TrialState.COMPLETE:
+                self._complete.append(row.trial_id)
 
     def study(self) -> optuna.Study:
         """Return a study over this view. It is made anew for each proposal, since a study caches its trials."""
         return optuna.Study("history", self)
+
+    def complete(self) -> optuna.Study:
+        """Return a study of the complete trials with their curves; of more than a thousand, every second, third, ..."""
+        chosen = self._complete[:: math.ceil(len(self._complete) / _COMPARED) or 1]
+        missing = [trial_id for trial_id in chosen if trial_id in self._bare]
+        if missing:
+            with self._engine.connect() as connection:
+                for trial_id, curve in connection.execute(_CURVES, {"trials": missing}):
+                    self._trials[trial_id].intermediate_values = _curve(curve)
+            self._bare.difference_update(missing)
+        return optuna.Study("history", _Part(self, [self._trials[trial_id] for trial_id in chosen]))
 
     def trial(self, trial_id: int) -> FrozenTrial:
         """Return the trial of that id, as it was at the last `refresh`."""
@@ -85,6 +112,23 @@ class History(InMemoryStorage):
         self.notes[key] = value
 
 
+class _Part(InMemoryStorage):
+    """Some trials of a history."""
+
+    def __init__(self, history: History, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._some = trials
+        self.create_new_study(history.get_study_directions(0), "history")
+
+    def get_all_trials(
+        self,
+        study_id: int,  # noqa: ARG002
+        deepcopy: bool = True,  # noqa: ARG002
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        return [t for t in self._some if states is None or t.state in states]
+
+
 def is_feasible(trial: FrozenTrial) -> bool:
     """Say whether a trial violates no constraint: it neither diverged nor ran out of memory."""
     return all(violation <= 0 for violation in trial.constraints.values())
@@ -102,9 +146,13 @@ def _frozen(row: Any) -> FrozenTrial:
         distributions=distributions,
         user_attrs={},
         system_attrs={key: json.loads(value) for key, value in (row.attributes or {}).items()},
-        intermediate_values=dict(sorted((step, value) for step, value in row.curve or ())),
+        intermediate_values=_curve(row.curve or ()),
         trial_id=row.trial_id,
     )
+
+
+def _curve(points: Iterable[tuple[int, float]]) -> dict[int, float]:
+    return dict(sorted((step, value) for step, value in points))
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ Processes come from Python's fork server, which has imported torch and Optuna on
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -223,6 +224,7 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
     torch.set_num_threads(THREADS)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
+    gc.freeze()  # what is imported lives as long as this process: no collection needs to look at all of torch again
     outage = Outage(order.patience, lambda: stop.overdue)
     with open_database(order.settings, outage=outage, hurry=lambda: stop.overdue) as engine:
         record = outage.insist(lambda: load_study(engine, order.study))

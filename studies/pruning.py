@@ -22,7 +22,7 @@ def reason_to_stop(study: Study, view: optuna.Study, trial: FrozenTrial) -> str 
     """Return why a trial should stop after its last reported epoch, or None where it should go on.
 
     Args:
-        view: the study's trials so far, as Optuna reads them.
+        view: the study's complete trials so far, as Optuna reads them; those of a large study that it is compared with.
         trial: the running trial, with the value of each epoch so far in its intermediate values; 1 is the first.
     """
     if study.pruner == "none" or not trial.intermediate_values:

@@ -63,6 +63,8 @@ class TieredSampler(BaseSampler):
         self._scales = study.scales()
         self._tiers = {name: tier for name, tier, _ in study.hyperparameters()}
         self._distributions = study.distributions()
+        self._storage: object = None  # whose trials these are
+        self._trained: dict[int, dict[str, Value]] = {}  # of finished trials, by Optuna's id
 
     def infer_relative_search_space(
         self,
@@ -82,7 +84,7 @@ class TieredSampler(BaseSampler):
         if slot.phase == "all":
             stored = self._by_model(study, trial)
         else:
-            observed = observations(self._definition, study.get_trials(deepcopy=False))
+            observed = self._observations(study)
             values, box = self._by_plan(slot, trial.number, observed)
             stored = {self._scales[n].stored_name(n): self._scales[n].to_stored(v) for n, v in values.items()}
             if box:
@@ -122,7 +124,7 @@ class TieredSampler(BaseSampler):
         one with the worst that was seen.
         """
         trials = study.get_trials(deepcopy=False)
-        observed = sorted(observations(self._definition, trials), key=lambda o: o.loss)
+        observed = sorted(self._observations(study), key=lambda o: o.loss)
         newest = sorted(observed[_MODEL_BEST:], key=lambda o: o.number)[-_MODEL_NEWEST:]
         chosen = {o.number for o in [*observed[:_MODEL_BEST], *newest]}
         losses = dict(zip([o.number for o in observed], half_rank([o.loss for o in observed]), strict=True))
@@ -133,24 +135,40 @@ class TieredSampler(BaseSampler):
             view.sampler = GPSampler(seed=seed, n_startup_trials=1)
             return view.ask(self._distributions).params
 
+    def _observations(self, study: optuna.Study) -> list[Observation]:
+        if study._storage is not self._storage:
+            self._storage, self._trained = study._storage, {}
+        return observations(self._definition, study.get_trials(deepcopy=False), self._trained)
+
     def _readable(self, box: Box) -> dict[str, list[Value]]:
         return {
             name: [self._scales[name].value(low), self._scales[name].value(high)] for name, (low, high) in box.items()
         }
 
 
-def observations(study: Study, trials: Sequence[FrozenTrial]) -> list[Observation]:
+def observations(
+    study: Study, trials: Sequence[FrozenTrial], trained: dict[int, dict[str, Value]] | None = None
+) -> list[Observation]:
     """Return the finished trials with a loss: complete ones have their value, pruned ones the last that they reported.
 
     A failed trial, and one without any value, has the worst loss of all, and is never forgotten.
+
+    Args:
+        trained: the values of finished trials by Optuna's id, as far as they are known; the others are added.
     """
+    stored = {scale.stored_name(name) for name, scale in study.scales().items()}
     known, lost = [], []
     sign = -1.0 if study.maximize else 1.0
-    scales = study.scales()
     for trial in trials:
-        if not trial.state.is_finished() or any(s.stored_name(n) not in trial.params for n, s in scales.items()):
+        if not trial.state.is_finished():
             continue
-        values = study.trained(trial.params)
+        values = trained.get(trial._trial_id) if trained is not None else None
+        if values is None:
+            if stored - trial.params.keys():
+                continue  # another program made it
+            values = study.trained(trial.params)
+            if trained is not None:
+                trained[trial._trial_id] = values
         value = trial.value
         if value is None and trial.intermediate_values:
             value = trial.intermediate_values[max(trial.intermediate_values)]

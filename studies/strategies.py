@@ -18,41 +18,45 @@ from studies.sampler import TieredSampler, copy_of
 _GRID_POINTS = 3  # of each hyperparameter with a range; a short list is taken whole
 
 
-def propose(study: Study, slot: Slot, view: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-    """Return the stored values of all hyperparameters for a slot's trial.
+class Proposer:
+    """Chooses values for the slots of one study, by its strategy; remembers what it has read of finished trials."""
 
-    Args:
-        view: the study's trials so far, as Optuna reads them.
-        trial: the trial that is about to begin; its number is the slot's.
-    """
-    scales = study.scales()
-    if slot.phase == "default":
-        return {scale.stored_name(name): scale.to_stored(scale.default) for name, scale in scales.items()}
-    if study.strategy == "grid":
-        return _grid_point(study, slot.number)
-    if study.strategy == "gp":
-        chosen = _gaussian_process(study, slot.number, view)
-    else:
-        sampler = _sampler(study, slot.number)
-        chosen = sampler.sample_relative(view, trial, sampler.infer_relative_search_space(view, trial))
-        for name, scale in scales.items():
-            stored = scale.stored_name(name)
-            if stored not in chosen:
-                chosen[stored] = sampler.sample_independent(view, trial, stored, scale.distribution())
-    # As it will be trained: a decay anywhere below its lowest is 0, and stored as such.
-    values = study.trained(chosen)
-    return {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in scales.items()}
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._tiered = TieredSampler(study) if study.strategy in ("tiered", "classic") else None
+
+    def propose(self, slot: Slot, view: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """Return the stored values of all hyperparameters for a slot's trial.
+
+        Args:
+            view: the study's trials so far, as Optuna reads them.
+            trial: the trial that is about to begin; its number is the slot's.
+        """
+        study = self._study
+        scales = study.scales()
+        if slot.phase == "default":
+            return {scale.stored_name(name): scale.to_stored(scale.default) for name, scale in scales.items()}
+        if study.strategy == "grid":
+            return _grid_point(study, slot.number)
+        if study.strategy == "gp":
+            chosen = _gaussian_process(study, slot.number, view)
+        else:
+            sampler = self._tiered or _sampler(study, slot.number)
+            chosen = sampler.sample_relative(view, trial, sampler.infer_relative_search_space(view, trial))
+            for name, scale in scales.items():
+                stored = scale.stored_name(name)
+                if stored not in chosen:
+                    chosen[stored] = sampler.sample_independent(view, trial, stored, scale.distribution())
+        # As it will be trained: a decay anywhere below its lowest is 0, and stored as such.
+        values = study.trained(chosen)
+        return {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in scales.items()}
 
 
 def _sampler(study: Study, number: int) -> BaseSampler:
-    """Return the sampler for one slot. It is made anew for each, seeded by study and slot, so that the same slot
+    """Return Optuna's sampler for one slot. It is made anew for each, seeded by study and slot, so that the same slot
     gets the same values whichever worker asks, and no two slots the same numbers."""
     seed = derive(study.seed, "sampler", number) % 2**32
-    if study.strategy == "random":
-        return RandomSampler(seed)
-    if study.strategy == "tpe":
-        return TPESampler(seed=seed)
-    return TieredSampler(study)
+    return RandomSampler(seed) if study.strategy == "random" else TPESampler(seed=seed)
 
 
 def _gaussian_process(study: Study, number: int, view: optuna.Study) -> dict[str, Any]:

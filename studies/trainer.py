@@ -18,7 +18,7 @@ from storage.errors import DatabaseAway, LeaseLost
 from storage.records import Lease
 from studies.heartbeat import Heartbeat
 from studies.plan import Slot
-from studies.strategies import propose
+from studies.strategies import Proposer
 from studies.trial_run import TrialRun
 from studies.worker_context import WorkerContext
 
@@ -28,6 +28,7 @@ class Trainer:
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
+        self._proposer = Proposer(context.study)
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
 
     def work_on(self, lease: Lease) -> None:
@@ -63,7 +64,7 @@ class Trainer:
         study, history, process = self._context.study, self._context.history, self._context.process
         slot = Slot(lease.slot.number, lease.slot.tier, lease.slot.phase, lease.slot.free)
         history.notes.clear()
-        stored = propose(study, slot, history.study(), _running(slot.number))
+        stored = self._proposer.propose(slot, history.study(), _running(slot.number))
         distributions, values = study.distributions(), study.trained(stored)
         parameters = {n: (d.to_internal_repr(stored[n]), distribution_to_json(d)) for n, d in distributions.items()}
         attributes = {

@@ -176,10 +176,18 @@ class TrialRun:
             epoch=result.epoch,
             last=study.epochs,
             losses=(result.training_loss, result.validation_loss),
-            bad_curve=None if again else reason_to_stop(study, self._context.history.study(), self._trial),
+            bad_curve=None if again else self._reason_to_stop(),
             asked=asked or Asked(),
             stop_asked=self._context.stop.asked,
         )
+
+    def _reason_to_stop(self) -> str | None:
+        try:
+            others = self._context.history.complete()
+        except SQLAlchemyError as error:
+            self._context.outage.note(error)
+            return None
+        return reason_to_stop(self._context.study, others, self._trial)
 
     def _take(self, epoch: EpochRecord) -> float:
         """Add an epoch to the trial's curve, and return its value."""

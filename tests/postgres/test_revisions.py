@@ -33,7 +33,7 @@ from studies.manager import conclude, definition_of, extend_study, open_study, p
 from studies.plan import Slot, plan
 from studies.scale import Value
 from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
-from studies.strategies import propose
+from studies.strategies import Proposer
 from studies.trainer import Trainer
 from tests.postgres.fleet_for_tests import ledger, log, register, worker
 from tests.studies_for_tests import small_study
@@ -209,7 +209,7 @@ def test_every_strategy_goes_on_with_trials_of_both_versions(engine: Engine, str
             number=number, state=TrialState.RUNNING, value=None, datetime_start=None, datetime_complete=None,
             params={}, distributions={}, user_attrs={}, system_attrs={}, intermediate_values={}, trial_id=-1,
         )  # fmt: skip
-        stored = propose(after, slot, history.study(), trial)
+        stored = Proposer(after).propose(slot, history.study(), trial)
         assert set(stored) == set(after.distributions())
         for name, distribution in after.distributions().items():
             assert distribution._contains(distribution.to_internal_repr(stored[name]))

@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 from studies.definition import Study, change
 from studies.plan import plan
 from studies.sampler import Observation, TieredSampler, half_rank, halton, observations, zoom
-from studies.strategies import propose
+from studies.strategies import Proposer
 from tests.studies_for_tests import TIERS, small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -79,7 +79,7 @@ def test_it_works_in_a_plain_optuna_program_and_beats_random() -> None:
         study = small_study(budget=20, metric="loss", direction="minimize", seed=seed)
         if sampler is None:
             return search(study)[0].best_value
-        values = [propose(change(study, strategy="random"), slot, optuna.create_study(), trial(slot.number))
+        values = [Proposer(change(study, strategy="random")).propose(slot, optuna.create_study(), trial(slot.number))
                   for slot in plan(change(study, strategy="random"))]  # fmt: skip
         return min(loss_of({n: s.from_stored(v[s.stored_name(n)]) for n, s in study.scales().items()}) for v in values)
 
@@ -213,7 +213,7 @@ def test_every_strategy_proposes_all_hyperparameters_and_repeats_itself(strategy
     for slot in plan(study)[:14]:
         # A new study each time, as a worker does: a study caches its trials.
         stored, again = (
-            propose(study, slot, optuna.Study(program.study_name, program._storage), trial(slot.number))
+            Proposer(study).propose(slot, optuna.Study(program.study_name, program._storage), trial(slot.number))
             for _ in range(2)
         )
         assert set(stored) == names
@@ -233,6 +233,7 @@ def test_a_grid_visits_each_of_its_points_once() -> None:
         strategy="grid", budget=28, tiers=({"layers": TIERS[2]["layers"]}, {"momentum": TIERS[1]["momentum"]})
     )
     points = [
-        tuple(propose(study, slot, optuna.create_study(), trial(slot.number)).values()) for slot in plan(study)[1:10]
+        tuple(Proposer(study).propose(slot, optuna.create_study(), trial(slot.number)).values())
+        for slot in plan(study)[1:10]
     ]
     assert len(set(points)) == 9

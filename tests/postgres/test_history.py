@@ -1,0 +1,76 @@
+"""A study's trials in memory: read once and quickly, kept up to date, and the same for every reader."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import Engine, event
+
+from storage import history as module
+from storage.history import History
+from studies.pruning import reason_to_stop
+from tests.postgres.fleet_for_tests import register, worker
+
+
+def trained(engine: Engine, **fields: object) -> History:
+    record, study = register(engine, epochs=6, **fields)
+    worker(engine, record, study).run()
+    return History(engine, record.optuna_study_id, maximize=True)
+
+
+def test_curves_are_read_when_they_are_needed_and_are_optunas(engine: Engine) -> None:
+    history = trained(engine, pruner="none", strategy="random")
+    history.refresh()
+    assert all(trial.intermediate_values == {} for trial in history.get_all_trials(0))
+    theirs = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False)).trials
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    read = history.complete().get_trials(deepcopy=False)
+    assert {t.number: t.intermediate_values for t in read} == {
+        t.number: t.intermediate_values for t in theirs if t.state == TrialState.COMPLETE
+    }
+    history.complete()
+    assert len(statements) == 1
+
+
+def test_what_ends_later_comes_with_its_curve(engine: Engine) -> None:
+    record, study = register(engine, epochs=3, pruner="none")
+    history = History(engine, record.optuna_study_id, maximize=True)
+    history.refresh()
+    worker(engine, record, study).run()
+    history.refresh()
+    assert [len(trial.intermediate_values) for trial in history.get_all_trials(0)] == [0] * 8  # still the first reading
+    assert [len(trial.intermediate_values) for trial in history.complete().trials] == [3] * 8
+
+
+def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) -> None:
+    from storage.records import EpochRecord
+    from tests.postgres.fleet_for_tests import ledger, log
+    from tests.postgres.test_ledger import PARAMETERS, lease_of
+
+    record, _ = register(engine)
+    who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
+    lease = lease_of(who.lease())
+    trial_id = log(engine, record).begin(lease, PARAMETERS, {})
+    log(engine, record).record(lease, EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
+    history.refresh()
+    assert history.trial(trial_id).intermediate_values == {1: 0.7}
+    log(engine, record).record(lease, EpochRecord(2, 0.5, 0.6, 0.8, 0.1, 0.01), 0.8)
+    log(engine, record).finish(lease, trial_id, "COMPLETE", 0.8, {})
+    history.refresh()
+    assert history.complete().trials[0].intermediate_values == {1: 0.7, 2: 0.8}
+
+
+def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = trained(engine, budget=20, pruner="none", strategy="random")
+    history.refresh()
+    assert [t.number for t in history.complete().trials] == list(range(20))
+    monkeypatch.setattr(module, "_COMPARED", 8)
+    compared = history.complete()
+    assert [t.number for t in compared.trials] == [0, 3, 6, 9, 12, 15, 18]
+    trial = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict.fromkeys(range(1, 6), 0.0))
+    _, study = register(engine, name="other")
+    assert reason_to_stop(study, compared, trial) == "worse than the median at epoch 5"
