@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, split
 from torch.nn.functional import cross_entropy
+from torch.utils._pytree import tree_map_only
 
 from models.data import Data, Part
 from models.errors import BadCheckpoint
@@ -39,7 +40,7 @@ class Interrupted(Exception):
     """An epoch was left in its middle; the training is of no further use."""
 
 
-def _never() -> bool:
+def never() -> bool:
     return False
 
 
@@ -53,6 +54,9 @@ class Training:
         seed: of initial weights, shuffles and dropout.
         state: what `state()` of an earlier run of the same network, settings, data and seed returned.
 
+    Attributes:
+        epoch: the last that was trained.
+
     Raises:
         BadCheckpoint: `state` does not fit this network.
     """
@@ -65,17 +69,17 @@ class Training:
         seed: int,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        self._settings = settings
-        self._data = data
-        self._seed = seed
+        self.settings = settings
+        self.data = data
+        self.seed = seed
         torch.manual_seed(derive(seed, "weights"))
         self.model = build(data.sample, data.classes).to(data.training.x.device)
-        self._optimizer = make_optimizer(self.model.parameters(), settings)
+        self.optimizer = make_optimizer(self.model.parameters(), settings)
         self.epoch = 0
         if state is not None:
             self._restore(state)
 
-    def epochs(self, last: int, leave: Callable[[], bool] = _never) -> Iterator[EpochResult]:
+    def epochs(self, last: int, leave: Callable[[], bool] = never) -> Iterator[EpochResult]:
         """Train up to and including epoch `last`, yielding after every epoch; 1 is the first.
 
         Args:
@@ -84,43 +88,62 @@ class Training:
         Raises:
             Interrupted: `leave` said so.
         """
+        self._leave_cohort()
         while self.epoch < last:
             started = time.perf_counter()
-            rate = learning_rate(self._settings, self.epoch)
+            rate = learning_rate(self.settings, self.epoch)
             training_loss = self._train_epoch(rate, leave)
-            validation_loss, accuracy = evaluate(self.model, self._data.validation)
+            validation_loss, accuracy = evaluate(self.model, self.data.validation)
             self.epoch += 1
             yield EpochResult(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
 
     def state(self) -> dict[str, Any]:
-        """Return all that the next epoch depends on: random states are functions of the seed and the epoch."""
-        return {"epoch": self.epoch, "model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        """Return a copy of all that the next epoch depends on: random states follow from the seed and the epoch."""
+        state = {"epoch": self.epoch, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return tree_map_only(Tensor, torch.clone, state)  # type: ignore[no-any-return]
+
+    def shuffled(self) -> Tensor:
+        """Return the order of the training examples in the next epoch."""
+        y = self.data.training.y
+        generator = torch.Generator().manual_seed(derive(self.seed, "shuffle", self.epoch))
+        return torch.randperm(len(y), generator=generator).to(y.device)
+
+    def dropout_seed(self) -> int:
+        """Return the seed of the next epoch's dropout."""
+        return derive(self.seed, "dropout", self.epoch)
+
+    def _leave_cohort(self) -> None:
+        """Take the tensors that are places in a cohort's out of it: fused optimizers want them whole."""
+        for parameter in self.model.parameters():
+            if parameter.untyped_storage().nbytes() > parameter.nbytes:
+                parameter.data = parameter.data.clone()
+                state = self.optimizer.state[parameter]
+                state.update({name: tensor.clone() for name, tensor in state.items() if tensor is not None})
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         try:
             self.model.load_state_dict(state["model"])
-            self._optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.load_state_dict(state["optimizer"])
             self.epoch = int(state["epoch"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise BadCheckpoint(f"the checkpoint does not fit this network: {reason}") from error
 
     def _train_epoch(self, rate: float, leave: Callable[[], bool]) -> float:
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        x, y = self._data.training.x, self._data.training.y
-        torch.manual_seed(derive(self._seed, "dropout", self.epoch))
-        shuffle = torch.Generator().manual_seed(derive(self._seed, "shuffle", self.epoch))
-        order = torch.randperm(len(y), generator=shuffle).to(y.device)
+        x, y = self.data.training.x, self.data.training.y
+        torch.manual_seed(self.dropout_seed())
+        order = self.shuffled()
         total = torch.zeros((), dtype=torch.float64, device=y.device)
         self.model.train()
-        for batch in split(order, self._settings.batch_size):
+        for batch in split(order, self.settings.batch_size):
             if leave():
                 raise Interrupted
             loss = cross_entropy(self.model(x[batch]), y[batch])
-            self._optimizer.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
+            self.optimizer.step()
             total += loss.detach() * len(batch)  # on the device: no waiting for each step's value
         return float(total) / len(y)
 

@@ -1,0 +1,128 @@
+"""Many trainings as one program: their weights stacked, one matrix product for all, each with its own settings.
+
+A member is an ordinary `Training`. While it is in a cohort its tensors are places in the cohort's, so that it may be
+saved after any epoch, leave, and go on alone or in another cohort. Its curve is the same as alone, but for rounding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+import torch
+from torch import nn, split
+from torch.nn.functional import cross_entropy
+
+from models.data import Part
+from models.mlp import MLP
+from models.optim import learning_rate
+from models.stacked_mlp import StackedMLP
+from models.stacked_module import StackedModule
+from models.stacked_optim import make_update
+from models.training import EpochResult, Interrupted, Training, never
+
+_WIDEST = 1.5  # times the members' own weights that padding may make of them
+_EVALUATION_BATCH = 1024  # examples; the activations of all members should stay in the cache
+
+
+class Cohort:
+    """Trains several trainings of one `kind` together.
+
+    Raises:
+        ValueError: they are of several kinds.
+    """
+
+    def __init__(self, members: Sequence[Training]) -> None:
+        if len({kind(member) for member in members}) != 1:
+            raise ValueError("a cohort needs members of one kind")
+        self.members = tuple(members)
+        self._stack = _stack([member.model for member in members])
+        self._update = make_update(
+            [m.settings for m in members], [m.optimizer for m in members], self._stack.parameters, self._stack.views
+        )
+
+    def epoch(self, leave: Callable[[], bool] = never) -> list[EpochResult]:
+        """Train one epoch, and return each member's result; the seconds are its share.
+
+        Args:
+            leave: asked before each batch whether to leave the epoch in its middle.
+
+        Raises:
+            Interrupted: `leave` said so; no member is of further use.
+        """
+        started = time.perf_counter()
+        rates = [learning_rate(member.settings, member.epoch) for member in self.members]
+        with torch.no_grad():
+            training = self._train(rates, leave)
+            validation = self._evaluate(self.members[0].data.validation)
+        share = (time.perf_counter() - started) / len(self.members)
+        results = []
+        for member, rate, loss, (held_out, accuracy) in zip(self.members, rates, training, validation, strict=True):
+            member.epoch += 1
+            results.append(EpochResult(member.epoch, loss, held_out, accuracy, rate, share))
+        return results
+
+    def _train(self, rates: Sequence[float], leave: Callable[[], bool]) -> list[float]:
+        part, size = self.members[0].data.training, self.members[0].settings.batch_size
+        orders = torch.stack([member.shuffled() for member in self.members])
+        generators = [torch.Generator(part.y.device).manual_seed(member.dropout_seed()) for member in self.members]
+        total = torch.zeros(len(self.members), dtype=torch.float64, device=part.y.device)
+        self._update.begin(rates)
+        for index in torch.split(orders, size, dim=1):
+            if leave():
+                raise Interrupted
+            x = part.x.index_select(0, index.flatten()).view(*index.shape, *part.x.shape[1:])
+            losses = self._stack.step(x, part.y[index], self._update, generators)
+            total += losses * index.shape[1]
+        self._update.settle()
+        return (total / len(part.y)).tolist()
+
+    def _evaluate(self, part: Part) -> list[tuple[float, float]]:
+        """Return each member's mean cross-entropy and accuracy."""
+        members = len(self.members)
+        loss = torch.zeros(members, dtype=torch.float64, device=part.y.device)
+        right = torch.zeros(members, device=part.y.device)
+        for x, y in zip(split(part.x, _EVALUATION_BATCH), split(part.y, _EVALUATION_BATCH), strict=True):
+            logits = self._stack.logits(x)
+            own = y.expand(members, -1)
+            loss += cross_entropy(logits.mT, own, reduction="none").sum(1)
+            right += (logits.argmax(2) == own).sum(1)
+        count = len(part.y)
+        return list(zip((loss / count).tolist(), (right / count).tolist(), strict=True))
+
+
+def _stack(models: Sequence[nn.Module]) -> StackedMLP | StackedModule:
+    perceptrons = [model for model in models if type(model) is MLP]
+    return StackedMLP(perceptrons) if len(perceptrons) == len(models) else StackedModule(models)
+
+
+def kind(training: Training) -> Hashable:
+    """Return what the members of a cohort must have in common."""
+    model, settings = training.model, training.settings
+    if type(model) is MLP:
+        layers = [type(layer) for layer in model.network if not isinstance(layer, nn.Dropout)]
+        structure: Hashable = tuple(layers)
+    else:
+        structure = repr(model)
+    return structure, settings.batch_size, settings.optimizer, id(training.data)
+
+
+def groups(trainings: Iterable[Training]) -> list[list[Training]]:
+    """Divide trainings into those that one cohort can hold without too much padding."""
+    found: list[list[Training]] = []
+    for training in sorted(trainings, key=_weights):
+        fitting = next((g for g in found if kind(g[0]) == kind(training) and _pays(g, training)), None)
+        if fitting is None:
+            found.append([training])
+        else:
+            fitting.append(training)
+    return found
+
+
+def _weights(training: Training) -> int:
+    return sum(p.numel() for p in training.model.parameters())
+
+
+def _pays(group: Sequence[Training], widest: Training) -> bool:
+    members = [*group, widest]
+    return len(members) * _weights(widest) <= _WIDEST * sum(map(_weights, members))

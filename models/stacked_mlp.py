@@ -1,0 +1,112 @@
+"""Several multi-layer perceptrons as one: forward and backward written out as batched matrix products.
+
+Autograd's graph and the optimizer's calls cost a small network more than its arithmetic; here a step is a dozen calls
+for all members together. Narrower networks are padded with zeros up to the widest: a unit with no weights in and none
+out stays so under gradient descent and Adam, whatever the activation, since each of them maps 0 to 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, log_softmax
+
+from models.mlp import MLP
+from models.stacked_optim import Update
+
+_aten = torch.ops.aten
+# Of each activation: its value; and the gradient before it, from the one behind it, its value and what it was given.
+_ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
+    nn.ReLU: (torch.relu, lambda gradient, value, _: _aten.threshold_backward(gradient, value, 0)),
+    nn.Tanh: (torch.tanh, lambda gradient, value, _: _aten.tanh_backward(gradient, value)),
+    nn.GELU: (gelu, lambda gradient, _, given: _aten.gelu_backward(gradient, given)),
+}
+
+
+class StackedMLP:
+    """K perceptrons of the same depth and activation, whose parameters become places in this object's tensors.
+
+    Attributes:
+        parameters: of each layer the weights (K, out, in) and the biases (K, 1, out), from the input to the logits.
+    """
+
+    def __init__(self, members: Sequence[MLP]) -> None:
+        self._sizes = [[tuple(p.shape) for p in model.parameters()] for model in members]
+        activation = next(type(m) for m in members[0].network if type(m) in _ACTIVATIONS)
+        self._value, self._gradient = _ACTIVATIONS[activation]
+        self._dropout = [next((m.p for m in model.network if isinstance(m, nn.Dropout)), 0.0) for model in members]
+        self.parameters: list[Tensor] = []
+        for of_all in zip(*(model.parameters() for model in members), strict=True):
+            shape = [
+                max(sizes) for sizes in zip(*(p.shape if p.ndim > 1 else (1, *p.shape) for p in of_all), strict=True)
+            ]
+            self.parameters.append(of_all[0].new_zeros(len(members), *shape).detach())
+        for number, model in enumerate(members):
+            for parameter, place in zip(model.parameters(), self.views(self.parameters, number), strict=True):
+                place.copy_(parameter.data)
+                parameter.data = place
+
+    def views(self, stacked: Sequence[Tensor], member: int) -> list[Tensor]:
+        """Return a member's part of tensors that are stacked as the parameters are, in the shape of its own."""
+        found = []
+        for tensor, size in zip(stacked, self._sizes[member], strict=True):
+            found.append(tensor[member, : size[0], : size[1]] if len(size) > 1 else tensor[member, 0, : size[0]])
+        return found
+
+    def step(self, x: Tensor, y: Tensor, update: Update, generators: Sequence[torch.Generator]) -> Tensor:
+        """Make a step on each member's mini-batch, x (K, B, ...) of classes y (K, B); return their mean losses (K,).
+
+        Args:
+            generators: of the members' dropout.
+        """
+        layers = len(self.parameters) // 2
+        inputs, given, values = [x.flatten(2)], list[Tensor](), list[Tensor]()  # of each layer
+        masks = list[Tensor | None]()
+        for layer in range(layers):
+            out = torch.baddbmm(self.parameters[2 * layer + 1], inputs[layer], self.parameters[2 * layer].mT)
+            if layer < layers - 1:
+                given.append(out)
+                values.append(self._value(out))
+                masks.append(self._mask(values[layer], generators))
+                inputs.append(_masked(values[layer], masks[layer]))
+        logs = log_softmax(out, -1)
+        right = y.unsqueeze(-1)
+        losses = -logs.gather(-1, right).mean((1, 2))
+        gradient = logs.exp_().scatter_add_(-1, right, logs.new_full(right.shape, -1.0)).div_(x.shape[1])
+        update.step()
+        for layer in reversed(range(layers)):
+            behind = torch.bmm(gradient, self.parameters[2 * layer]) if layer else gradient  # before the weights move
+            update.follow(2 * layer + 1, gradient.sum(1, keepdim=True))
+            update.follow_outer(2 * layer, gradient, inputs[layer])
+            if layer:
+                mask = masks[layer - 1]
+                gradient = self._gradient(_masked(behind, mask), values[layer - 1], given[layer - 1])
+        return losses
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the members' logits (K, n, classes) for the same examples x (n, ...), without dropout."""
+        members, width = self.parameters[0].shape[:2]
+        # One product for all members: to their first layer, they are one wide layer.
+        out = x.flatten(1) @ self.parameters[0].flatten(0, 1).T
+        out = out.view(-1, members, width).transpose(0, 1) + self.parameters[1]
+        for layer in range(1, len(self.parameters) // 2):
+            out = torch.baddbmm(self.parameters[2 * layer + 1], self._value(out), self.parameters[2 * layer].mT)
+        return out
+
+    def _mask(self, values: Tensor, generators: Sequence[torch.Generator]) -> Tensor | None:
+        """Return what dropout multiplies values (K, B, width) with; each member draws as torch's own dropout does."""
+        if not any(self._dropout):
+            return None
+        mask = torch.ones_like(values)
+        for member, (share, generator) in enumerate(zip(self._dropout, generators, strict=True)):
+            if share:
+                width = self._sizes[member][0][0]
+                own = values.new_empty(values.shape[1], width).bernoulli_(1 - share, generator=generator)
+                mask[member, :, :width] = own.div_(1 - share)
+        return mask
+
+
+def _masked(values: Tensor, mask: Tensor | None) -> Tensor:
+    return values if mask is None else values * mask

@@ -1,0 +1,151 @@
+"""A trial is the same alone and in a cohort, whoever else is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.checkpoint import from_bytes, to_bytes
+from models.cnn import CNN
+from models.cohort import Cohort, groups, kind
+from models.data import Data, load
+from models.mlp import MLP
+from models.optim import Settings
+from models.training import EpochResult, Interrupted, Training
+
+# Sums are made in another order than alone, and training amplifies that; most of all Adam, which divides a gradient
+# that is all rounding by its own size. Of a loss of about 1, in the first epoch and later; of accuracy, in images.
+FIRST, LOSS, IMAGES = 1e-3, 1e-2, 3
+EPOCHS = 5
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    torch.set_num_threads(1)
+    return load("digits", Path("nowhere"), torch.device("cpu"))
+
+
+def make(data: Data, number: int, state: Any = None, model: Any = MLP, **fields: Any) -> Training:
+    of_model = {n: fields.pop(n) for n in list(fields) if n not in Settings.__dataclass_fields__}
+    settings = Settings(**{"batch_size": 64, **fields})
+    return Training(lambda sample, classes: model(sample, classes, **of_model), settings, data, 100 + number, state)
+
+
+def alone(training: Training, last: int = EPOCHS) -> list[EpochResult]:
+    return list(training.epochs(last))
+
+
+def together(trainings: Sequence[Training], epochs: int = EPOCHS) -> list[list[EpochResult]]:
+    cohort = Cohort(trainings)
+    return [list(curve) for curve in zip(*(cohort.epoch() for _ in range(epochs)), strict=True)]
+
+
+def assert_same(curve: Sequence[EpochResult], other: Sequence[EpochResult]) -> None:
+    assert [e.epoch for e in curve] == [e.epoch for e in other]
+    for one, two in zip(curve, other, strict=True):
+        assert one.learning_rate == two.learning_rate
+        assert one.training_loss == pytest.approx(two.training_loss, abs=LOSS if one.epoch > 1 else FIRST)
+        assert one.validation_loss == pytest.approx(two.validation_loss, abs=LOSS)
+        assert one.accuracy == pytest.approx(two.accuracy, abs=IMAGES / 359)
+
+
+SGD = [
+    {"learning_rate": 0.1},
+    {"learning_rate": 0.02, "momentum": 0.99, "decay": 0.3},
+    {"learning_rate": 0.5, "momentum": 0.0},
+    {"learning_rate": 0.05, "momentum": 0.5, "weight_decay": 1e-3},
+]
+ADAM = [
+    {"learning_rate": 0.001},
+    {"learning_rate": 0.01, "beta1": 0.5, "decay": 0.3},
+    {"learning_rate": 0.002, "beta2": 0.9, "epsilon": 1e-4},
+    {"learning_rate": 0.001, "weight_decay": 1e-2},
+]
+WIDTHS = [{"hidden_units": 64}, {"hidden_units": 50}, {"hidden_units": 70}, {"hidden_units": 64}]
+
+
+@pytest.mark.parametrize(
+    ("model", "of_model"),
+    [
+        (MLP, [{}] * 4),
+        (MLP, WIDTHS),
+        (MLP, [{"activation": "tanh", "layers": 3, **w} for w in WIDTHS]),
+        (MLP, [{"activation": "gelu", "layers": 1, **w} for w in WIDTHS]),
+        (MLP, [{**w, "dropout": d} for w, d in zip(WIDTHS, (0.0, 0.2, 0.5, 0.1), strict=True)]),
+        (CNN, [{"channels": 4, "hidden_units": 16}] * 4),
+    ],
+    ids=["mlp", "widths", "tanh", "gelu", "dropout", "cnn"],
+)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_member_has_the_curve_that_it_has_alone(digits: Data, optimizer: str, model: Any, of_model: Any) -> None:
+    settings = [{"optimizer": optimizer, **s} for s in (SGD if optimizer == "sgd" else ADAM)]
+    fields = [{"model": model, **s, **m} for s, m in zip(settings, of_model, strict=True)]
+    curves = together([make(digits, number, **f) for number, f in enumerate(fields)])
+    for number, f in enumerate(fields):
+        assert_same(curves[number], alone(make(digits, number, **f)))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("first_alone", [True, False])
+def test_a_checkpoint_of_either_goes_on_in_the_other(digits: Data, optimizer: str, first_alone: bool) -> None:
+    settings = [{"optimizer": optimizer, **s} for s in (SGD if optimizer == "sgd" else ADAM)]
+
+    def members(states: Sequence[Any]) -> list[Training]:
+        return [make(digits, n, states[n], **s, **WIDTHS[n]) for n, s in enumerate(settings)]
+
+    begun = members([None] * 4)
+    first = [alone(m, 2) for m in begun] if first_alone else together(begun, 2)
+    states = [from_bytes(to_bytes(m.state()), torch.device("cpu")) for m in begun]
+    assert all(len(to_bytes(m.state())) < 400_000 for m in begun)  # its own weights, and no other member's
+    again = members(states)
+    rest = together(again, 3) if first_alone else [alone(m) for m in again]
+    for number, s in enumerate(settings):
+        assert_same(first[number] + rest[number], alone(make(digits, number, **s, **WIDTHS[number])))
+    if not first_alone:  # and without a checkpoint, the member itself
+        for number, member in enumerate(begun):
+            theirs, own = rest[number], alone(member)
+            assert [(e.epoch, e.validation_loss) for e in own] == [(e.epoch, e.validation_loss) for e in theirs]
+
+
+def test_members_come_and_go_and_diverge_without_disturbing_the_others(digits: Data) -> None:
+    members = [make(digits, n, **s) for n, s in enumerate(SGD)]
+    bad = make(digits, 9, learning_rate=1e6)
+    curves: dict[int, list[EpochResult]] = {n: [] for n in range(4)}
+    for epoch in range(EPOCHS + 1):
+        there = [n for n in range(4) if (n != 1 or epoch < 2) and (n != 3 or epoch > 0) and len(curves[n]) < EPOCHS]
+        results = Cohort([*(members[n] for n in there), bad]).epoch()
+        for n, result in zip(there, results, strict=False):
+            curves[n].append(result)
+    for n, count in enumerate((EPOCHS, 2, EPOCHS, EPOCHS)):
+        assert_same(curves[n], alone(make(digits, n, **SGD[n]), count))
+
+
+def test_a_member_does_not_depend_on_its_company(digits: Data) -> None:
+    """Bit for bit, where the products have the same shapes."""
+    one = together([make(digits, n, **s) for n, s in enumerate(SGD)])[0]
+    other = together([make(digits, n, **SGD[0]) if n == 0 else make(digits, n + 50) for n in range(4)])[0]
+    assert_same(one, other)
+
+
+def test_an_epoch_can_be_left_in_its_middle(digits: Data) -> None:
+    looks = iter([False, False, True])
+    with pytest.raises(Interrupted):
+        Cohort([make(digits, 0), make(digits, 1)]).epoch(lambda: next(looks))
+
+
+def test_what_one_cohort_can_hold(digits: Data) -> None:
+    narrow = [make(digits, n, hidden_units=w) for n, w in enumerate((50, 60, 70, 80))]
+    wide = make(digits, 5, hidden_units=600)
+    deep = make(digits, 6, layers=3)
+    large = make(digits, 7, batch_size=128)
+    adam = make(digits, 8, optimizer="adam")
+    found = groups([wide, *narrow, deep, large, adam])
+    assert sorted(map(len, found)) == [1, 1, 1, 1, 4]
+    assert narrow in found
+    with pytest.raises(ValueError, match="of one kind"):
+        Cohort([narrow[0], deep])
+    assert kind(narrow[0]) == kind(narrow[3])
