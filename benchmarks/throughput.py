@@ -2,8 +2,9 @@
 
     python benchmarks/throughput.py [--data-dir DIR] [--short] [--repeats 5] [--examples 12800]
 
-DIR is where Caviar keeps its data sets; without MNIST in it, `digits` alone is measured. Each way trains the same networks on the same examples, each
-model in an order of its own, for one epoch with its evaluation; the ways are interleaved, and compared pair by pair.
+DIR is where Caviar keeps its data sets; without MNIST in it, `digits` alone is measured. Each way trains the same
+networks on the same examples, each model in an order of its own, for one epoch with its evaluation; the ways are
+interleaved, and compared pair by pair.
 Prints a table and writes benchmarks/results/throughput.json with hardware, versions, n, median and spread.
 """
 
