@@ -13,7 +13,7 @@ run: .venv/installed ## run the study `digits` with 2 workers, or go on with it
 test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the tests start themselves
 	$(BIN)/python -m pytest -n 2 --dist load --maxschedchunk 1
 
-chaos: .venv/installed-dev ## every fault of the README's table (about six minutes)
+chaos: .venv/installed-dev ## every fault of the README's table (6 to 7 minutes)
 	CHAOS_REPORT=benchmarks/results/chaos.json $(BIN)/python -m pytest tests/chaos -m "(chaos or slow) and not short" -n 2 --dist load --maxschedchunk 1
 
 check: .venv/installed-dev ## formatting, lint, types, the import contracts and docker-compose.yml

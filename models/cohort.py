@@ -13,6 +13,7 @@ import torch
 from torch import nn, split
 from torch.nn.functional import cross_entropy
 
+from models.cnn import CNN
 from models.data import Part
 from models.mlp import MLP
 from models.optim import learning_rate
@@ -97,13 +98,15 @@ def _stack(models: Sequence[nn.Module]) -> StackedMLP | StackedModule:
 
 
 def kind(training: Training) -> Hashable:
-    """Return what the members of a cohort must have in common."""
+    """Return what the members of a cohort must have in common; a network of another class is a kind of its own."""
     model, settings = training.model, training.settings
     if type(model) is MLP:
         layers = [type(layer) for layer in model.network if not isinstance(layer, nn.Dropout)]
         structure: Hashable = tuple(layers)
-    else:
+    elif type(model) is CNN and not any(isinstance(layer, nn.Dropout) for layer in model.modules()):
         structure = repr(model)
+    else:
+        structure = id(training)  # its attributes, buffers and random numbers may be of its own: it trains alone
     return structure, settings.batch_size, settings.optimizer, id(training.data)
 
 

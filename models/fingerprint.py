@@ -52,18 +52,27 @@ def _with_imports(file: Path) -> set[Path]:
     while unread:
         path = unread.pop()
         found.add(path)
-        names = {name.split(".")[0] for node in ast.walk(ast.parse(path.read_bytes())) for name in _imported(node)}
-        for name in names:
+        for name in _imported(path):
             module, package = file.parent / f"{name}.py", file.parent / name
-            beside = _python_files(package) if package.is_dir() else [module] if module.is_file() else []
+            whole = (package / "__init__.py").is_file() or not module.is_file()  # as Python looks for them
+            beside = _python_files(package) if whole else [module]
             unread += [other for other in beside if other not in found]
     return found
 
 
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    return [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+def _imported(path: Path) -> set[str]:
+    """Return the top-level names that a file imports; of one that is no Python of today, none."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return set()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.split(".")[0] for name in names}
 
 
 def _python_files(folder: Path) -> list[Path]:

@@ -96,7 +96,7 @@ class StackedMLP:
         return out
 
     def _mask(self, values: Tensor, generators: Sequence[torch.Generator]) -> Tensor | None:
-        """Return what dropout multiplies values (K, B, width) with; each member draws as torch's own dropout does."""
+        """Return what dropout multiplies values (K, B, width) with; as on a CPU torch's dropout draws them."""
         if not any(self._dropout):
             return None
         mask = torch.ones_like(values)
@@ -104,7 +104,7 @@ class StackedMLP:
             if share:
                 width = self._sizes[member][0][0]
                 own = values.new_empty(values.shape[1], width).bernoulli_(1 - share, generator=generator)
-                mask[member, :, :width] = own.div_(1 - share)
+                mask[member, :, :width] = own.div_(1 - share) if share < 1 else 0
         return mask
 
 

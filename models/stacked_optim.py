@@ -113,6 +113,7 @@ class StackedSGD:
 
     def settle(self) -> None:
         self._multiply_out(self._scale)
+        _hand_back(self._optimizers, {"momentum_buffer": self._averages}, self._views)
 
     def _multiply_out(self, factor: Tensor) -> None:
         for average in self._averages:
@@ -134,36 +135,39 @@ class StackedAdam:
         views: Views,
     ) -> None:
         self._parameters = parameters
+        self._optimizers, self._views = optimizers, views
         self._first = [torch.zeros_like(p) for p in parameters]
         self._second = [torch.zeros_like(p) for p in parameters]
         like = parameters[0]
-        self._beta1, self._beta2 = (
-            _vector([s.beta1 for s in settings], like),
-            _vector([s.beta2 for s in settings], like),
-        )
-        self._epsilon = _vector([s.epsilon for s in settings], like)
+        self._betas = [[s.beta1 for s in settings], [s.beta2 for s in settings]]
+        # 1 - β in double precision first: float32 has no digits left for it where β is nearly 1.
+        self._new1, self._new2 = (_vector([1 - beta for beta in betas], like) for betas in self._betas)
+        self._beta2 = _vector(self._betas[1], like)
+        tiny = torch.finfo(like.dtype).tiny  # so that 0 / 0, which padding has, is 0
+        self._epsilon = _vector([max(s.epsilon, tiny) for s in settings], like)
         self._decay = _vector([s.weight_decay for s in settings], like)
         self._decays = any(s.weight_decay for s in settings)
         _adopt(optimizers, {"exp_avg": self._first, "exp_avg_sq": self._second}, views)
-        self._counts = [[state["step"] for state in optimizer.state.values()] for optimizer in optimizers]
-        self._step = _vector([float(counts[0]) for counts in self._counts], like)
-        self._rate = self._step
-        self._move = self._root = self._step
+        self._steps = [_steps(optimizer) for optimizer in optimizers]
+        self._rates: Sequence[float] = ()
+        self._move = self._root = self._epsilon
 
     def begin(self, rates: Sequence[float]) -> None:
-        self._rate = _vector(rates, self._parameters[0])
+        self._rates = rates
 
     def step(self) -> None:
-        self._step = self._step + 1
-        self._move = -self._rate / (1 - self._beta1**self._step)
-        self._root = torch.rsqrt(1 - self._beta2**self._step)
+        self._steps = [steps + 1 for steps in self._steps]
+        first, second = ([1 - b**t for b, t in zip(betas, self._steps, strict=True)] for betas in self._betas)
+        like = self._parameters[0]
+        self._move = _vector([-rate / part for rate, part in zip(self._rates, first, strict=True)], like)
+        self._root = _vector([part**-0.5 for part in second], like)
 
     def follow(self, number: int, gradient: Tensor) -> None:
         weights, first, second = self._parameters[number], self._first[number], self._second[number]
         if self._decays:
             gradient = gradient + _like(self._decay, weights) * weights
-        first.lerp_(gradient, _like(1 - self._beta1, weights))
-        second.mul_(_like(self._beta2, weights)).addcmul_(gradient * _like(1 - self._beta2, weights), gradient)
+        first.lerp_(gradient, _like(self._new1, weights))
+        second.mul_(_like(self._beta2, weights)).addcmul_(gradient * _like(self._new2, weights), gradient)
         root = second.sqrt().mul_(_like(self._root, weights)).add_(_like(self._epsilon, weights))
         weights.addcdiv_(first * _like(self._move, weights), root)
 
@@ -171,30 +175,35 @@ class StackedAdam:
         self.follow(number, torch.bmm(out.mT, into))
 
     def settle(self) -> None:
-        for counts, steps in zip(self._counts, self._step.tolist(), strict=True):
-            for count in counts:
-                count.fill_(steps)
+        _hand_back(self._optimizers, {"exp_avg": self._first, "exp_avg_sq": self._second}, self._views)
+        for optimizer, steps in zip(self._optimizers, self._steps, strict=True):
+            for state in optimizer.state.values():
+                state["step"] = torch.tensor(float(steps), device=self._first[0].device)
+
+
+def _steps(optimizer: torch.optim.Optimizer) -> int:
+    return int(next((state["step"] for state in optimizer.state.values()), 0))
 
 
 def _adopt(optimizers: Sequence[torch.optim.Optimizer], averages: dict[str, list[Tensor]], views: Views) -> Tensor:
-    """Copy the members' averages into the stack, and let their optimizers have them there from now on.
-
-    Returns:
-        Of each member, whether it has none yet, which are zeros then.
-    """
-    fresh = []
+    """Copy the members' averages into the stack; return of each member whether it has none yet, which are zeros."""
     for member, optimizer in enumerate(optimizers):
         parameters = optimizer.param_groups[0]["params"]
-        fresh.append(not optimizer.state)
         for name, stacked in averages.items():
             for parameter, place in zip(parameters, views(stacked, member), strict=True):
-                state = optimizer.state[parameter]
-                if state.get(name) is not None:
-                    place.copy_(state[name])
-                state[name] = place
-                if name == "exp_avg":
-                    state.setdefault("step", torch.zeros((), device=place.device))
-    return torch.tensor(fresh, device=next(iter(averages.values()))[0].device)
+                known = optimizer.state.get(parameter, {}).get(name)
+                if known is not None:
+                    place.copy_(known)
+    return torch.tensor([not o.state for o in optimizers], device=next(iter(averages.values()))[0].device)
+
+
+def _hand_back(optimizers: Sequence[torch.optim.Optimizer], averages: dict[str, list[Tensor]], views: Views) -> None:
+    """Let the members' optimizers have their averages, as places in the stack."""
+    for member, optimizer in enumerate(optimizers):
+        parameters = optimizer.param_groups[0]["params"]
+        for name, stacked in averages.items():
+            for parameter, place in zip(parameters, views(stacked, member), strict=True):
+                optimizer.state[parameter][name] = place
 
 
 def _vector(values: Sequence[float], like: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn, split
 from torch.nn.functional import cross_entropy
-from torch.utils._pytree import tree_map_only
 
 from models.data import Data, Part
 from models.errors import BadCheckpoint
@@ -98,9 +97,12 @@ class Training:
             yield EpochResult(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
 
     def state(self) -> dict[str, Any]:
-        """Return a copy of all that the next epoch depends on: random states follow from the seed and the epoch."""
-        state = {"epoch": self.epoch, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return tree_map_only(Tensor, torch.clone, state)  # type: ignore[no-any-return]
+        """Return all that the next epoch depends on: random states are functions of the seed and the epoch."""
+        model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        for name, tensor in model.items():
+            model[name] = _whole(tensor)
+        moments = {number: {n: _whole(v) for n, v in own.items()} for number, own in optimizer["state"].items()}
+        return {"epoch": self.epoch, "model": model, "optimizer": {**optimizer, "state": moments}}
 
     def shuffled(self) -> Tensor:
         """Return the order of the training examples in the next epoch."""
@@ -115,10 +117,10 @@ class Training:
     def _leave_cohort(self) -> None:
         """Take the tensors that are places in a cohort's out of it: fused optimizers want them whole."""
         for parameter in self.model.parameters():
-            if parameter.untyped_storage().nbytes() > parameter.nbytes:
-                parameter.data = parameter.data.clone()
-                state = self.optimizer.state[parameter]
-                state.update({name: tensor.clone() for name, tensor in state.items() if tensor is not None})
+            parameter.data = _whole(parameter.data)
+            state = self.optimizer.state.get(parameter)
+            if state:
+                state.update({name: _whole(value) for name, value in state.items()})
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         try:
@@ -146,6 +148,13 @@ class Training:
             self.optimizer.step()
             total += loss.detach() * len(batch)  # on the device: no waiting for each step's value
         return float(total) / len(y)
+
+
+def _whole(value: Any) -> Any:
+    """Return a tensor that is a place in a larger one as one of its own; anything else as it is."""
+    if isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes:
+        return value.clone()
+    return value
 
 
 @torch.inference_mode()

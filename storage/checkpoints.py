@@ -109,10 +109,12 @@ class CheckpointStore:
         if before is not None and (kept is None or before != kept.address):
             remove_files([before])
 
-    def keep_only(self, slot_number: int) -> None:
+    def keep_only(self, slot_number: int | None) -> None:
         """Remove the checkpoints of all trials that have ended but one."""
         done = select(slot.c.number).where(
-            slot.c.study_id == self._study_id, slot.c.state.in_(("done", "abandoned")), slot.c.number != slot_number
+            slot.c.study_id == self._study_id,
+            slot.c.state.in_(("done", "abandoned")),
+            slot.c.number.is_distinct_from(slot_number),
         )
         statement = (
             delete(checkpoint)

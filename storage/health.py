@@ -201,12 +201,12 @@ def checkpoint_size(engine: Engine) -> tuple[int, int]:
 
 
 def spent_checkpoints(engine: Engine, study_id: int, winner: int) -> int:
-    """Return how many finished trials of a study have a checkpoint, without the winner."""
+    """Return how many trials of a study that have ended have a checkpoint, without the winner."""
     query = (
         select(func.count())
         .select_from(checkpoint)
         .join(slot, (slot.c.study_id == checkpoint.c.study_id) & (slot.c.number == checkpoint.c.slot))
-        .where(slot.c.study_id == study_id, slot.c.state == "done", slot.c.number != winner)
+        .where(slot.c.study_id == study_id, slot.c.state.in_(("done", "abandoned")), slot.c.number != winner)
     )
     with engine.connect() as connection:
         return connection.scalar(query) or 0

@@ -15,13 +15,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
 
 # What changed since the last reading: newer trials, and those that were running then. The first reading leaves out the
-# curves of trials that have a value: they are most of what there is to read, and few of them are needed.
+# curves of complete trials: they are most of what there is to read, and only the pruner needs them, not all.
 _CHANGED = text("""
     SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start, t.datetime_complete,
            (SELECT v.value FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
            (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
               FROM public.trial_params p WHERE p.trial_id = t.trial_id) AS params,
-           CASE WHEN :seen >= 0 OR NOT EXISTS (SELECT FROM public.trial_values v WHERE v.trial_id = t.trial_id)
+           CASE WHEN :seen >= 0 OR t.state <> 'COMPLETE'
                 THEN (SELECT json_agg(json_build_array(i.step, i.intermediate_value))
                         FROM public.trial_intermediate_values i
                        WHERE i.trial_id = t.trial_id AND i.intermediate_value_type = 'FINITE') END AS curve,
@@ -65,7 +65,7 @@ class History(InMemoryStorage):
         with self._engine.connect() as connection:
             rows = connection.execute(_CHANGED, parameters).all()
         if self._seen < 0:
-            self._bare = {row.trial_id for row in rows if row.value is not None}
+            self._bare = {row.trial_id for row in rows if row.state == "COMPLETE"}
         for row in rows:
             trial = _frozen(row)
             self._trials[row.trial_id] = trial

@@ -198,7 +198,9 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
 def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool]) -> bool:
     study = definition_of(record)
     best = read_best(engine, record.study_id, maximize=study.maximize)
+    store = CheckpointStore(engine, record)
     if best is None or read_test(engine, record.study_id, best.slot.number) is not None:
+        store.keep_only(best.slot.number if best else None)
         return True
     import torch
 
@@ -208,7 +210,6 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     from studies.resumption import load_checkpoint, resume
 
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
-    store = CheckpointStore(engine, record)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = study.values(best.parameters)
     data = load(study.data, data_dir, device)

@@ -123,7 +123,7 @@ class TrialRun:
                 if time.monotonic() > until:
                     raise
                 self._heartbeat.check()
-                if context.stop.asked:
+                if context.stop.asked or self._heartbeat.asked.control != "run":
                     raise Interrupted from error
                 time.sleep(_RETRY_SECONDS)
 

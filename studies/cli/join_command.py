@@ -72,7 +72,7 @@ def join(
             tell(f"'{study}' is stopped at {now.done} of {now.budget} trials; go on with: caviar resume {study}")
             return 0
         if state_of(now) == "done":
-            return _finish(engine, record, order, stop, "nothing is left to do")
+            return _finish(engine, record, order, stop, now, "nothing is left to do")
         code = _check(engine, record, definition, folder, allow_mismatch)
         order = replace(order, code=code, allow_mismatch=allow_mismatch)
         devices = places(gpus, workers_per_gpu, workers, visible_gpus())
@@ -80,7 +80,7 @@ def join(
         outcome = work(engine, record, definition, order, devices, stop)
         _say_outcome(outcome, devices)
         if outcome.now.done == outcome.now.budget and not stop.asked:
-            return _finish(engine, outcome.record, order, stop)
+            return _finish(engine, outcome.record, order, stop, outcome.now)
         return _say_left(study, outcome.now, stop)
 
 
@@ -155,17 +155,17 @@ def _say_left(study: str, now: Progress, stop: Stop) -> int:
     return 0
 
 
-def _finish(engine: Engine, record: StudyRecord, order: Order, stop: Stop, why: str = "") -> int:
+def _finish(engine: Engine, record: StudyRecord, order: Order, stop: Stop, now: Progress, why: str = "") -> int:
     """Measure the winner, unless another machine has done so, and show it."""
     from models.data import check_available
     from models.errors import DataUnavailable
     from storage.errors import CheckpointUnreachable
-    from studies.manager import definition_of, progress
+    from studies.manager import definition_of
 
     try:
         check_available(definition_of(record).data, order.data_dir)
         if not measure(engine, record, order, stop):
-            return _say_left(record.name, progress(engine, record), stop)
+            return _say_left(record.name, now, stop)
     except (DataUnavailable, CheckpointUnreachable) as error:
         say(f"the winner is tested elsewhere: {error}")
     tell(f"[bold]{record.name} is complete[/]" + (f": {why}" if why else ""))

@@ -125,10 +125,29 @@ def test_members_come_and_go_and_diverge_without_disturbing_the_others(digits: D
 
 
 def test_a_member_does_not_depend_on_its_company(digits: Data) -> None:
-    """Bit for bit, where the products have the same shapes."""
     one = together([make(digits, n, **s) for n, s in enumerate(SGD)])[0]
     other = together([make(digits, n, **SGD[0]) if n == 0 else make(digits, n + 50) for n in range(4)])[0]
     assert_same(one, other)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_cohort_that_is_made_and_not_used_leaves_no_trace(digits: Data, optimizer: str) -> None:
+    members = [make(digits, n, optimizer=optimizer, learning_rate=0.01) for n in range(2)]
+    Cohort(members)
+    curves = together(members, 2)
+    Cohort(members)
+    for n, member in enumerate(members):
+        assert_same([*curves[n], *alone(member)], alone(make(digits, n, optimizer=optimizer, learning_rate=0.01)))
+
+
+def test_the_ends_of_the_ranges(digits: Data) -> None:
+    fields = [
+        {"hidden_units": 50, "dropout": 1.0, "optimizer": "adam", "epsilon": 1e-45, "activation": "tanh"},
+        {"hidden_units": 64, "optimizer": "adam", "beta2": 0.99999999, "activation": "tanh", "learning_rate": 1e-3},
+    ]
+    curves = together([make(digits, n, **f) for n, f in enumerate(fields)], 2)
+    for n, f in enumerate(fields):
+        assert_same(curves[n], alone(make(digits, n, **f), 2))
 
 
 def test_an_epoch_can_be_left_in_its_middle(digits: Data) -> None:
@@ -149,3 +168,4 @@ def test_what_one_cohort_can_hold(digits: Data) -> None:
     with pytest.raises(ValueError, match="of one kind"):
         Cohort([narrow[0], deep])
     assert kind(narrow[0]) == kind(narrow[3])
+    assert len(groups([make(digits, n, model=CNN, dropout=0.5) for n in range(2)])) == 2  # draws numbers of its own

@@ -75,6 +75,8 @@ def test_what_a_model_s_file_imports_from_beside_it_counts(folder: Path) -> None
     (folder / "my_layers.py").write_text("import my_blocks.deep\n\nLayer = 1\n")
     (folder / "my_blocks").mkdir()
     (folder / "my_blocks" / "deep.py").write_text("import net\n")
+    (folder / "my_layers").mkdir()  # of data, say: Python imports the file
+    (folder / "my_blocks" / "template.py").write_text("{{ not Python }}")
     (folder / "other.py").write_text("")
     before = anew("net:Net")
     (folder / "other.py").write_text("# changed")
