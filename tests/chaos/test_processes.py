@@ -45,7 +45,7 @@ def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: i
     [
         pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 8, 30, 4, marks=pytest.mark.short),
         pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 60, 50, 30, marks=pytest.mark.chaos),
-        pytest.param("SIGTERM to a random worker every second", signal.SIGTERM, 20, 44, 12, marks=pytest.mark.chaos),
+        pytest.param("SIGTERM to a random worker every second", signal.SIGTERM, 60, 76, 30, marks=pytest.mark.chaos),
     ],
 )
 def test_workers_that_end(
