@@ -30,7 +30,7 @@ format: .venv/installed-dev ## put the code into the house style
 bench: .venv/installed ## the figures of the README (about half an hour)
 	$(BIN)/python benchmarks/digits.py
 	$(BIN)/python benchmarks/exactness.py
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/throughput.py --short
 
 clean: ## remove .venv and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -40,24 +40,40 @@ _CURVES = text("""
 _COMPARED = 1000  # trials that a curve is compared with: their median is that of all, within 2 % of the ranks
 
 
-class History(InMemoryStorage):
+class _View(InMemoryStorage):
+    """Trials for samplers and pruners to read, by Optuna's id."""
+
+    def __init__(self, trials: dict[int, FrozenTrial], direction: optuna.study.StudyDirection) -> None:
+        super().__init__()
+        self._trials = trials
+        self.create_new_study([direction], "history")
+
+    def get_all_trials(
+        self,
+        study_id: int,  # noqa: ARG002
+        deepcopy: bool = True,  # noqa: ARG002
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        trials = sorted(self._trials.values(), key=lambda trial: trial.number)
+        return [t for t in trials if states is None or t.state in states]
+
+
+class History(_View):
     """Optuna's view of one study, for choosing values and pruning; Optuna writes nothing through it.
 
     What a sampler notes on the trial that it is choosing for is collected in `notes`.
     """
 
     def __init__(self, engine: Engine, optuna_study_id: int, *, maximize: bool) -> None:
-        super().__init__()
+        self._direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
+        super().__init__({}, self._direction)
         self._engine = engine
         self._optuna_study_id = optuna_study_id
-        self._trials: dict[int, FrozenTrial] = {}  # by Optuna's id
         self._running: set[int] = set()
         self._complete: list[int] = []  # in the order in which they were heard of
         self._bare: set[int] = set()  # whose curves were not read
         self._seen = -1
         self.notes: dict[str, Any] = {}
-        direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
-        self.create_new_study([direction], "history")
 
     def refresh(self) -> None:
         """Read the trials that began, went on or ended since the last call."""
@@ -90,43 +106,17 @@ class History(InMemoryStorage):
                 for trial_id, curve in connection.execute(_CURVES, {"trials": missing}):
                     self._trials[trial_id].intermediate_values = _curve(curve)
             self._bare.difference_update(missing)
-        return optuna.Study("history", _Part(self, [self._trials[trial_id] for trial_id in chosen]))
+        return optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
 
     def trial(self, trial_id: int) -> FrozenTrial:
         """Return the trial of that id, as it was at the last `refresh`."""
         return self._trials[trial_id]
-
-    def get_all_trials(
-        self,
-        study_id: int,  # noqa: ARG002
-        deepcopy: bool = True,  # noqa: ARG002
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        trials = sorted(self._trials.values(), key=lambda trial: trial.number)
-        return [t for t in trials if states is None or t.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Samplers of Optuna tell one another through such attributes what they chose; here the lease's holder does."""
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: ARG002
         self.notes[key] = value
-
-
-class _Part(InMemoryStorage):
-    """Some trials of a history."""
-
-    def __init__(self, history: History, trials: list[FrozenTrial]) -> None:
-        super().__init__()
-        self._some = trials
-        self.create_new_study(history.get_study_directions(0), "history")
-
-    def get_all_trials(
-        self,
-        study_id: int,  # noqa: ARG002
-        deepcopy: bool = True,  # noqa: ARG002
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        return [t for t in self._some if states is None or t.state in states]
 
 
 def is_feasible(trial: FrozenTrial) -> bool:

@@ -166,11 +166,7 @@ def progress(engine: Engine, record: StudyRecord) -> Progress:
     return read_progress(engine, record, maximize=definition_of(record).maximize)
 
 
-def _never() -> bool:
-    return False
-
-
-def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] = _never) -> bool:
+def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:
     """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
 
     The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
@@ -195,7 +191,7 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
         return _measure(engine, load_study(engine, record.name), data_dir, leave)
 
 
-def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool]) -> bool:
+def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None) -> bool:
     study = definition_of(record)
     best = read_best(engine, record.study_id, maximize=study.maximize)
     store = CheckpointStore(engine, record)
@@ -205,7 +201,7 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     import torch
 
     from models.data import load, load_test
-    from models.training import Interrupted, evaluate
+    from models.training import Interrupted, evaluate, never
     from studies.assembly import THREADS
     from studies.resumption import load_checkpoint, resume
 
@@ -217,7 +213,7 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     if refused:
         note(engine, record.study_id, "checkpoint refused", trial=best.slot.number, reason=refused)
     try:
-        for _ in training.epochs(study.epochs, leave):  # none are left, unless its weights are lost
+        for _ in training.epochs(study.epochs, leave or never):  # none are left, unless its weights are lost
             pass
     except Interrupted:
         return False

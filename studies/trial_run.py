@@ -182,6 +182,8 @@ class TrialRun:
         )
 
     def _reason_to_stop(self) -> str | None:
+        if self._context.study.pruner == "none":
+            return None  # without reading any curves
         try:
             others = self._context.history.complete()
         except SQLAlchemyError as error:
