@@ -19,7 +19,7 @@ from models.mlp import MLP
 from models.optim import learning_rate
 from models.stacked_mlp import StackedMLP
 from models.stacked_module import StackedModule
-from models.stacked_optim import make_update
+from models.stacked_optim import Members
 from models.training import EpochResult, Interrupted, Training, never
 
 _WIDEST = 1.5  # times the members' own weights that padding may make of them
@@ -38,9 +38,8 @@ class Cohort:
             raise ValueError("a cohort needs members of one kind")
         self.members = tuple(members)
         self._stack = _stack([member.model for member in members])
-        self._update = make_update(
-            [m.settings for m in members], [m.optimizer for m in members], self._stack.parameters, self._stack.views
-        )
+        settings, optimizers = [m.settings for m in members], [m.optimizer for m in members]
+        self._update = Members(settings, optimizers, self._stack.parameters, self._stack.views).update()
 
     def epoch(self, leave: Callable[[], bool] = never) -> list[EpochResult]:
         """Train one epoch, and return each member's result; the seconds are its share.

@@ -7,7 +7,8 @@ own optimizer's state too, so that it can go on alone, and be checkpointed, at t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -38,21 +39,50 @@ class Update(Protocol):
         """End an epoch: what the members' own optimizers hold is as if they had trained alone."""
 
 
-def make_update(
-    settings: Sequence[Settings],
-    optimizers: Sequence[torch.optim.Optimizer],
-    parameters: Sequence[Tensor],
-    views: Views,
-) -> Update:
-    """Return the update of a stack, going on from where the members' own optimizers are.
+@dataclass(frozen=True)
+class Members:
+    """The networks of a stack, as their updates see them.
 
     Args:
-        settings: of the members, which have one optimizer in common.
-        optimizers: the members' own; from now on their averages are places in the stack.
+        settings: of each, which have one optimizer in common.
+        optimizers: the members' own.
         parameters: of the stack, (K, ...) each.
+        views: of one member's part of the stack.
     """
-    kind = StackedAdam if settings[0].optimizer == "adam" else StackedSGD
-    return kind(settings, optimizers, parameters, views)
+
+    settings: Sequence[Settings]
+    optimizers: Sequence[torch.optim.Optimizer]
+    parameters: Sequence[Tensor]
+    views: Views
+
+    def update(self) -> Update:
+        """Return the update of the stack, going on from where the members' own optimizers are."""
+        return StackedAdam(self) if self.settings[0].optimizer == "adam" else StackedSGD(self)
+
+    def vector(self, values: Iterable[float]) -> Tensor:
+        """Return a value of each member, (K,)."""
+        like = self.parameters[0]
+        return torch.tensor(list(values), dtype=like.dtype, device=like.device)
+
+    def averages(self, name: str) -> list[Tensor]:
+        """Return what the members' optimizers keep under a name, stacked; zeros where they have none yet."""
+        stacked = [torch.zeros_like(parameter) for parameter in self.parameters]
+        for optimizer, parameter, place in self._places(stacked):
+            known = optimizer.state.get(parameter, {}).get(name)
+            if known is not None:
+                place.copy_(known)
+        return stacked
+
+    def hand_back(self, name: str, stacked: Sequence[Tensor]) -> None:
+        """Let the members' optimizers keep, under that name, their places in the stack."""
+        for optimizer, parameter, place in self._places(stacked):
+            optimizer.state[parameter][name] = place
+
+    def _places(self, stacked: Sequence[Tensor]) -> Iterator[tuple[torch.optim.Optimizer, Tensor, Tensor]]:
+        for member, optimizer in enumerate(self.optimizers):
+            own = optimizer.param_groups[0]["params"]
+            for parameter, place in zip(own, self.views(stacked, member), strict=True):
+                yield optimizer, parameter, place
 
 
 class StackedSGD:
@@ -62,29 +92,24 @@ class StackedSGD:
     s gets small, which saves one pass over all weights in each step. As in torch.optim.SGD, v is g after the first.
     """
 
-    def __init__(
-        self,
-        settings: Sequence[Settings],
-        optimizers: Sequence[torch.optim.Optimizer],
-        parameters: Sequence[Tensor],
-        views: Views,
-    ) -> None:
-        self._parameters = parameters
-        self._optimizers, self._views = optimizers, views
-        self._averages = [torch.zeros_like(p) for p in parameters]
-        self._beta = _vector([s.momentum for s in settings], parameters[0])
-        self._decay = _vector([s.weight_decay for s in settings], parameters[0])
+    def __init__(self, members: Members) -> None:
+        settings = members.settings
+        self._members = members
+        self._parameters = members.parameters
+        self._averages = members.averages("momentum_buffer")
+        self._fresh = torch.tensor([not o.state for o in members.optimizers], device=self._parameters[0].device)
+        self._beta = members.vector(s.momentum for s in settings)
+        self._decay = members.vector(s.weight_decay for s in settings)
         self._decays = any(s.weight_decay for s in settings)
         smallest = min(s.momentum for s in settings)
         # 1e-4 leaves float32 the digits it needs; a β that is small is multiplied out at every step.
         self._period = max(1, int(math.log(1e-4) / math.log(smallest))) if smallest > 0 else 1
-        self._fresh = _adopt(optimizers, {"momentum_buffer": self._averages}, views)
         self._scale = torch.ones_like(self._beta)
         self._rate = self._gain = self._move = self._scale
         self._steps = 0
 
     def begin(self, rates: Sequence[float]) -> None:
-        self._rate = _vector(rates, self._parameters[0])
+        self._rate = self._members.vector(rates)
 
     def step(self) -> None:
         self._steps += 1
@@ -113,7 +138,7 @@ class StackedSGD:
 
     def settle(self) -> None:
         self._multiply_out(self._scale)
-        _hand_back(self._optimizers, {"momentum_buffer": self._averages}, self._views)
+        self._members.hand_back("momentum_buffer", self._averages)
 
     def _multiply_out(self, factor: Tensor) -> None:
         for average in self._averages:
@@ -127,28 +152,20 @@ class StackedAdam:
     Source: D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, https://arxiv.org/abs/1412.6980.
     """
 
-    def __init__(
-        self,
-        settings: Sequence[Settings],
-        optimizers: Sequence[torch.optim.Optimizer],
-        parameters: Sequence[Tensor],
-        views: Views,
-    ) -> None:
-        self._parameters = parameters
-        self._optimizers, self._views = optimizers, views
-        self._first = [torch.zeros_like(p) for p in parameters]
-        self._second = [torch.zeros_like(p) for p in parameters]
-        like = parameters[0]
+    def __init__(self, members: Members) -> None:
+        settings = members.settings
+        self._members = members
+        self._parameters = members.parameters
+        self._first, self._second = members.averages("exp_avg"), members.averages("exp_avg_sq")
         self._betas = [[s.beta1 for s in settings], [s.beta2 for s in settings]]
         # 1 - β in double precision first: float32 has no digits left for it where β is nearly 1.
-        self._new1, self._new2 = (_vector([1 - beta for beta in betas], like) for betas in self._betas)
-        self._beta2 = _vector(self._betas[1], like)
-        tiny = torch.finfo(like.dtype).tiny  # so that 0 / 0, which padding has, is 0
-        self._epsilon = _vector([max(s.epsilon, tiny) for s in settings], like)
-        self._decay = _vector([s.weight_decay for s in settings], like)
+        self._new1, self._new2 = (members.vector(1 - beta for beta in betas) for betas in self._betas)
+        self._beta2 = members.vector(self._betas[1])
+        tiny = torch.finfo(self._parameters[0].dtype).tiny  # so that 0 / 0, which padding has, is 0
+        self._epsilon = members.vector(max(s.epsilon, tiny) for s in settings)
+        self._decay = members.vector(s.weight_decay for s in settings)
         self._decays = any(s.weight_decay for s in settings)
-        _adopt(optimizers, {"exp_avg": self._first, "exp_avg_sq": self._second}, views)
-        self._steps = [_steps(optimizer) for optimizer in optimizers]
+        self._steps = [_steps(optimizer) for optimizer in members.optimizers]
         self._rates: Sequence[float] = ()
         self._move = self._root = self._epsilon
 
@@ -158,9 +175,8 @@ class StackedAdam:
     def step(self) -> None:
         self._steps = [steps + 1 for steps in self._steps]
         first, second = ([1 - b**t for b, t in zip(betas, self._steps, strict=True)] for betas in self._betas)
-        like = self._parameters[0]
-        self._move = _vector([-rate / part for rate, part in zip(self._rates, first, strict=True)], like)
-        self._root = _vector([part**-0.5 for part in second], like)
+        self._move = self._members.vector(-rate / part for rate, part in zip(self._rates, first, strict=True))
+        self._root = self._members.vector(part**-0.5 for part in second)
 
     def follow(self, number: int, gradient: Tensor) -> None:
         weights, first, second = self._parameters[number], self._first[number], self._second[number]
@@ -175,39 +191,15 @@ class StackedAdam:
         self.follow(number, torch.bmm(out.mT, into))
 
     def settle(self) -> None:
-        _hand_back(self._optimizers, {"exp_avg": self._first, "exp_avg_sq": self._second}, self._views)
-        for optimizer, steps in zip(self._optimizers, self._steps, strict=True):
+        self._members.hand_back("exp_avg", self._first)
+        self._members.hand_back("exp_avg_sq", self._second)
+        for optimizer, steps in zip(self._members.optimizers, self._steps, strict=True):
             for state in optimizer.state.values():
                 state["step"] = torch.tensor(float(steps), device=self._first[0].device)
 
 
 def _steps(optimizer: torch.optim.Optimizer) -> int:
     return int(next((state["step"] for state in optimizer.state.values()), 0))
-
-
-def _adopt(optimizers: Sequence[torch.optim.Optimizer], averages: dict[str, list[Tensor]], views: Views) -> Tensor:
-    """Copy the members' averages into the stack; return of each member whether it has none yet, which are zeros."""
-    for member, optimizer in enumerate(optimizers):
-        parameters = optimizer.param_groups[0]["params"]
-        for name, stacked in averages.items():
-            for parameter, place in zip(parameters, views(stacked, member), strict=True):
-                known = optimizer.state.get(parameter, {}).get(name)
-                if known is not None:
-                    place.copy_(known)
-    return torch.tensor([not o.state for o in optimizers], device=next(iter(averages.values()))[0].device)
-
-
-def _hand_back(optimizers: Sequence[torch.optim.Optimizer], averages: dict[str, list[Tensor]], views: Views) -> None:
-    """Let the members' optimizers have their averages, as places in the stack."""
-    for member, optimizer in enumerate(optimizers):
-        parameters = optimizer.param_groups[0]["params"]
-        for name, stacked in averages.items():
-            for parameter, place in zip(parameters, views(stacked, member), strict=True):
-                optimizer.state[parameter][name] = place
-
-
-def _vector(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
 def _like(vector: Tensor, of: Tensor) -> Tensor:

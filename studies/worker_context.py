@@ -24,12 +24,15 @@ from studies.worker_order import Order
 
 @dataclass
 class WorkerContext:
-    """Attributes:
-    record: the study with the definition that this worker knows.
-    process: this process, registered already.
-    data: on the device that trains.
-    stop: read between batches and epochs.
-    outage: shared by all that this worker does with the database.
+    """A worker's study, data and ways to the database.
+
+    Attributes:
+        record: the study with the definition that this worker knows.
+        process: this process, registered already.
+        data: on the device that trains.
+        stop: read between batches and epochs.
+        outage: shared by all that this worker does with the database.
+        ledger, log, history, checkpoints, unsent: how it reads and writes trials.
     """
 
     engine: Engine
