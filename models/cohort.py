@@ -7,13 +7,13 @@ saved after any epoch, leave, and go on alone or in another cohort. Its curve is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn, split
 from torch.nn.functional import cross_entropy
 
-from models.cnn import CNN
+from models.cohort_kinds import kind
 from models.data import Part
 from models.mlp import MLP
 from models.optim import learning_rate
@@ -22,7 +22,6 @@ from models.stacked_module import StackedModule
 from models.stacked_optim import Members
 from models.training import EpochResult, Interrupted, Training, never
 
-_WIDEST = 1.5  # times the members' own weights that padding may make of them
 _EVALUATION_BATCH = 1024  # examples; the activations of all members should stay in the cache
 
 
@@ -94,37 +93,3 @@ class Cohort:
 def _stack(models: Sequence[nn.Module]) -> StackedMLP | StackedModule:
     perceptrons = [model for model in models if type(model) is MLP]
     return StackedMLP(perceptrons) if len(perceptrons) == len(models) else StackedModule(models)
-
-
-def kind(training: Training) -> Hashable:
-    """Return what the members of a cohort must have in common; a network of another class is a kind of its own."""
-    model, settings = training.model, training.settings
-    if type(model) is MLP:
-        layers = [type(layer) for layer in model.network if not isinstance(layer, nn.Dropout)]
-        structure: Hashable = tuple(layers)
-    elif type(model) is CNN and not any(isinstance(layer, nn.Dropout) for layer in model.modules()):
-        structure = repr(model)
-    else:
-        structure = id(training)  # its attributes, buffers and random numbers may be of its own: it trains alone
-    return structure, settings.batch_size, settings.optimizer, id(training.data)
-
-
-def groups(trainings: Iterable[Training]) -> list[list[Training]]:
-    """Divide trainings into those that one cohort can hold without too much padding."""
-    found: list[list[Training]] = []
-    for training in sorted(trainings, key=_weights):
-        fitting = next((g for g in found if kind(g[0]) == kind(training) and _pays(g, training)), None)
-        if fitting is None:
-            found.append([training])
-        else:
-            fitting.append(training)
-    return found
-
-
-def _weights(training: Training) -> int:
-    return sum(p.numel() for p in training.model.parameters())
-
-
-def _pays(group: Sequence[Training], widest: Training) -> bool:
-    members = [*group, widest]
-    return len(members) * _weights(widest) <= _WIDEST * sum(map(_weights, members))

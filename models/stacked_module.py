@@ -5,7 +5,7 @@ Source: https://docs.pytorch.org/tutorials/intermediate/ensembling.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,23 +16,20 @@ from models.stacked_optim import Update
 
 
 class StackedModule:
-    """K networks of the same structure, whose parameters become places in this object's tensors.
+    """K networks of the same structure, whose parameters and buffers become places in this object's tensors.
 
     Attributes:
         parameters: (K, ...) each, in the order of the members' own.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
-        self._network = members[0]  # its structure; the parameters are handed to it
+        self._network = members[0]  # its structure; the parameters and buffers are handed to it
         self._names = [name for name, _ in self._network.named_parameters()]
-        self.parameters = [
-            torch.stack([p.detach() for p in of_all]) for of_all in zip(*(m.parameters() for m in members), strict=True)
-        ]
-        for number, model in enumerate(members):
-            for parameter, place in zip(model.parameters(), self.views(self.parameters, number), strict=True):
-                parameter.data = place
+        self._buffer_names = [name for name, _ in self._network.named_buffers()]
+        self.parameters = _stacked(model.parameters() for model in members)
+        self._buffers = _stacked(model.buffers() for model in members)
         self._gradients: Callable[..., tuple[list[Tensor], Tensor]] = vmap(grad_and_value(self._loss))
-        self._logits: Callable[..., Tensor] = vmap(self._forward, in_dims=(0, None))
+        self._logits: Callable[..., Tensor] = vmap(self._forward, in_dims=(0, 0, None))
 
     def views(self, stacked: Sequence[Tensor], member: int) -> list[Tensor]:
         """Return a member's part of tensors that are stacked as the parameters are."""
@@ -41,7 +38,7 @@ class StackedModule:
     def step(self, x: Tensor, y: Tensor, update: Update, generators: Sequence[torch.Generator]) -> Tensor:  # noqa: ARG002
         """Make a step on each member's mini-batch, x (K, B, ...) of classes y (K, B); return their mean losses (K,)."""
         self._network.train()
-        gradients, losses = self._gradients(self.parameters, x, y)
+        gradients, losses = self._gradients(self.parameters, self._buffers, x, y)
         update.step()
         for number, gradient in enumerate(gradients):
             update.follow(number, gradient)
@@ -50,11 +47,22 @@ class StackedModule:
     def logits(self, x: Tensor) -> Tensor:
         """Return the members' logits (K, n, classes) for the same examples x (n, ...)."""
         self._network.eval()
-        return self._logits(self.parameters, x)
+        return self._logits(self.parameters, self._buffers, x)
 
-    def _forward(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
-        named = dict(zip(self._names, parameters, strict=True))
+    def _forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor) -> Tensor:
+        named = dict(zip([*self._names, *self._buffer_names], [*parameters, *buffers], strict=True))
         return functional_call(self._network, named, x)  # type: ignore[no-any-return]
 
-    def _loss(self, parameters: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return cross_entropy(self._forward(parameters, x), y)
+    def _loss(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(self._forward(parameters, buffers, x), y)
+
+
+def _stacked(of_members: Iterable[Iterable[Tensor]]) -> list[Tensor]:
+    """Return the members' tensors stacked, and make those the members' own."""
+    stacked = []
+    for of_all in zip(*of_members, strict=True):
+        places = torch.stack([tensor.detach() for tensor in of_all])
+        for number, tensor in enumerate(of_all):
+            tensor.data = places[number]
+        stacked.append(places)
+    return stacked

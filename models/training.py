@@ -68,6 +68,7 @@ class Training:
         seed: int,
         state: Mapping[str, Any] | None = None,
     ) -> None:
+        self.build = build
         self.settings = settings
         self.data = data
         self.seed = seed
@@ -116,6 +117,8 @@ class Training:
 
     def _leave_cohort(self) -> None:
         """Take the tensors that are places in a cohort's out of it: fused optimizers want them whole."""
+        for buffer in self.model.buffers():
+            buffer.data = _whole(buffer.data)
         for parameter in self.model.parameters():
             parameter.data = _whole(parameter.data)
             state = self.optimizer.state.get(parameter)

@@ -6,16 +6,18 @@ writes for a trial shows the token in the same transaction, so a worker that los
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Engine, Row, Update, text, update
+from sqlalchemy import Connection, Engine, Row, TextClause, Update, text, update
 
 from storage.errors import LeaseLost
 from storage.events import log_event
-from storage.losses import reap
+from storage.losses import SUSPECT, reap
 from storage.records import Asked, Lease, SlotRecord, Standing
 from storage.tables import slot
+from storage.workers import SILENT_SECONDS
 
 # The lowest open slot, for a worker that knows the current definition. A slot that another worker is leasing at this
 # very moment is locked, and passed over.
@@ -36,6 +38,33 @@ _LEASE = text("""
     RETURNING s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
 """)
 
+# Open slots of the same phase as one that is held, a fair share of them among the workers that are alive. The default
+# configuration goes with the coarse phase of its tier: neither needs to know the other's result.
+_LEASE_BESIDE = text("""
+    WITH held AS (
+        SELECT s.tier, CASE s.phase WHEN 'default' THEN 'coarse' ELSE s.phase END AS phase
+        FROM caviar.slot s JOIN caviar.study USING (study_id)
+        WHERE s.study_id = :study AND s.number = :slot AND s.token = :held AND s.losses < :suspect AND control = 'run'
+          AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
+    ), fitting AS (
+        SELECT s.number FROM caviar.slot s JOIN held USING (tier, phase)
+        WHERE s.study_id = :study AND s.state = 'open' AND s.losses < :suspect AND s.number <> ALL(:avoided)
+    ), next AS (
+        SELECT s.study_id, s.number
+        FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'open' AND s.number IN (SELECT number FROM fitting)
+        ORDER BY s.number
+        LIMIT (SELECT least(:count, ceil((SELECT count(*) FROM fitting) / greatest(count(*), 1)::float))::int
+               FROM caviar.worker
+               WHERE study_id = :study AND ended_at IS NULL AND last_seen > now() - make_interval(secs => :alive))
+        FOR UPDATE OF s SKIP LOCKED
+    )
+    UPDATE caviar.slot s
+    SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
+        worker_id = :worker, attempts = s.attempts + 1
+    FROM next WHERE s.study_id = next.study_id AND s.number = next.number
+    RETURNING s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
+""")
+
 _HELD = text("""
     SELECT number, tier, phase, free, attempts, trial_id, epoch FROM caviar.slot
     WHERE study_id = :study AND token = :token
@@ -43,13 +72,15 @@ _HELD = text("""
 
 _RENEW = text("""
     WITH renewed AS (
-        UPDATE caviar.slot SET expires_at = now() + make_interval(secs => :seconds)
-        WHERE study_id = :study AND number = :slot AND token = :token
-        RETURNING study_id, kill
+        UPDATE caviar.slot s SET expires_at = now() + make_interval(secs => :seconds)
+        FROM unnest(CAST(:slots AS integer[]), CAST(:tokens AS uuid[])) AS held (number, token)
+        WHERE s.study_id = :study AND s.number = held.number AND s.token = held.token
+        RETURNING s.study_id, s.number, s.kill
     ), seen AS (
         UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
     )
-    SELECT study.control, study.at_once, renewed.kill FROM renewed JOIN caviar.study USING (study_id)
+    SELECT renewed.number, study.control, study.at_once, renewed.kill
+    FROM renewed JOIN caviar.study USING (study_id)
 """)
 
 # A lease that expired and was taken back while its worker could not reach the database, but was given to nobody: the
@@ -100,29 +131,30 @@ class Ledger:
 
         To be called again where it failed: it then returns the lease that it may have got without hearing of it.
         """
-        if self._token is not None:
-            with self._engine.connect() as connection:
-                row = connection.execute(_HELD, {"study": self._study_id, "token": self._token}).one_or_none()
-            if row is not None:
-                return self._leased(row, self._token)
-        self._token = token = uuid4()
-        with self._engine.begin() as connection:
-            reap(connection, self._study_id)
-            asked = {"version": self._version, "token": token, "avoided": sorted(self.avoided)}
-            row = connection.execute(_LEASE, {**self._who(), **asked}).one_or_none()
-        return self._leased(row, token)
+        asked = {"version": self._version, "avoided": sorted(self.avoided)}
+        return next(iter(self._lease(_LEASE, asked, reaping=True)), None)
 
-    def renew(self, lease: Lease) -> Asked:
-        """Extend the lease, and say that this worker is alive; return what it is asked for.
+    def lease_beside(self, lease: Lease, count: int) -> list[Lease]:
+        """Lease up to `count` further slots of the phase of one that is held, to be trained together with it.
 
-        Raises:
-            LeaseLost: another worker has taken the slot over.
+        No more than this worker's share of those that are open. A slot whose workers were lost twice, and that did
+        not get further since, is left for a worker that trains it alone: it may be what ended them.
         """
+        asked = {
+            "version": self._version, "avoided": sorted(self.avoided), "held": lease.token, "slot": lease.slot.number,
+            "count": count, "suspect": SUSPECT, "alive": SILENT_SECONDS,
+        }  # fmt: skip
+        return sorted(self._lease(_LEASE_BESIDE, asked), key=lambda found: found.slot.number)
+
+    def renew(self, leases: Sequence[Lease]) -> dict[int, Asked]:
+        """Extend leases, and say that this worker is alive; return what it is asked for, by slot.
+
+        A slot that is not in the answer was taken over by another worker.
+        """
+        held = {"slots": [lease.slot.number for lease in leases], "tokens": [lease.token for lease in leases]}
         with self._engine.begin() as connection:
-            row = connection.execute(_RENEW, {**self._who(), **_key(lease)}).one_or_none()
-        if row is None:
-            raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
-        return Asked(*row)
+            rows = connection.execute(_RENEW, {**self._who(), **held}).all()
+        return {row.number: Asked(*row[1:]) for row in rows}
 
     def retake(self, lease: Lease) -> bool:
         """Take a lease again that expired while the database was away; False where somebody else has the slot."""
@@ -149,12 +181,28 @@ class Ledger:
     def _who(self) -> dict[str, object]:
         return {"study": self._study_id, "worker": self._worker_id, "seconds": self.lease_seconds}
 
-    def _leased(self, row: Row[Any] | None, token: UUID) -> Lease | None:
+    def _lease(self, statement: TextClause, asked: Mapping[str, object], *, reaping: bool = False) -> list[Lease]:
+        if self._token is not None:
+            with self._engine.connect() as connection:
+                rows = connection.execute(_HELD, {"study": self._study_id, "token": self._token}).all()
+            if rows:
+                return self._leased(rows, self._token)
+        self._token = token = uuid4()
+        with self._engine.begin() as connection:
+            if reaping:
+                reap(connection, self._study_id)
+            rows = connection.execute(statement, {**self._who(), **asked, "token": token}).all()
+        return self._leased(rows, token)
+
+    def _leased(self, rows: Iterable[Row[Any]], token: UUID) -> list[Lease]:
         self._token = None
-        if row is None:
-            return None
-        what = SlotRecord(row.number, row.tier, row.phase, tuple(row.free))
-        return Lease(self._study_id, what, token, row.attempts, row.trial_id, row.epoch)
+        return [
+            Lease(
+                self._study_id, SlotRecord(row.number, row.tier, row.phase, tuple(row.free)), token, row.attempts,
+                row.trial_id, row.epoch,
+            )
+            for row in rows
+        ]  # fmt: skip
 
 
 def fence(connection: Connection, lease: Lease, **values: object) -> None:

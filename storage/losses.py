@@ -17,6 +17,7 @@ from storage.events import log_event
 from storage.tables import checkpoint, slot, worker
 
 LIMIT = 5  # losses in a row without a new epoch
+SUSPECT = 2  # losses in a row, after which a slot is trained alone: others beside it would be lost with it
 
 
 def reap(connection: Connection, study_id: int) -> int:

@@ -119,6 +119,15 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class Report:
+    """An epoch of the trial of a lease, and the value that Optuna is to see of it."""
+
+    lease: Lease
+    epoch: EpochRecord
+    value: float
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """A slot with its trial in Optuna, whose fields are None or empty until the trial begins.
 
@@ -190,7 +199,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """A process that trains or trained, and what it does: the trial and epoch that it is at, if it has one.
+    """A process that trains or trained, and what it does: the last epoch of each trial that it is at.
 
     `silent` is the number of seconds since it was last heard of, on the database's clock.
     """
@@ -203,8 +212,7 @@ class WorkerStatus:
     started_at: datetime
     silent: float
     ended: bool
-    trial: int | None
-    epoch: int | None
+    trials: Mapping[int, int]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, literal, select, text, update
@@ -19,32 +19,42 @@ from storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_ti
 from storage.errors import LeaseLost
 from storage.events import log_event
 from storage.ledger import fence
-from storage.records import Asked, EpochRecord, Lease
+from storage.records import Asked, Lease, Report
 from storage.tables import definition, slot, study
 
 # A new epoch shows that the trial gets further: its losses are forgotten.
-_RECORD_EPOCH = text("""
-    WITH renewed AS (
-        UPDATE caviar.slot
-        SET epoch = greatest(epoch, :epoch), losses = CASE WHEN :epoch > epoch THEN 0 ELSE losses END,
+_RECORD_EPOCHS = text("""
+    WITH given AS (
+        SELECT * FROM unnest(
+            CAST(:slot AS integer[]), CAST(:token AS uuid[]), CAST(:epoch AS integer[]),
+            CAST(:training_loss AS float8[]), CAST(:validation_loss AS float8[]), CAST(:accuracy AS float8[]),
+            CAST(:learning_rate AS float8[]), CAST(:seconds AS float8[]), CAST(:value AS float8[]),
+            CAST(:kind AS text[]))
+          AS g (slot, token, epoch, training_loss, validation_loss, accuracy, learning_rate, seconds, value, kind)
+    ), newest AS (
+        SELECT slot, token, max(epoch) AS epoch FROM given GROUP BY slot, token
+    ), renewed AS (
+        UPDATE caviar.slot s
+        SET epoch = greatest(s.epoch, n.epoch), losses = CASE WHEN n.epoch > s.epoch THEN 0 ELSE s.losses END,
             expires_at = now() + make_interval(secs => :lease)
-        WHERE study_id = :study AND number = :slot AND token = :token
-        RETURNING study_id, trial_id, kill
+        FROM newest n WHERE s.study_id = :study AND s.number = n.slot AND s.token = n.token
+        RETURNING s.study_id, s.number, s.trial_id, s.kill
     ), kept AS (
         INSERT INTO caviar.epoch
-        SELECT :study, :slot, :epoch, :training_loss, :validation_loss, :accuracy, :learning_rate, :seconds
-        FROM renewed
+        SELECT r.study_id, g.slot, g.epoch, g.training_loss, g.validation_loss, g.accuracy, g.learning_rate, g.seconds
+        FROM renewed r JOIN given g ON g.slot = r.number
         ON CONFLICT (study_id, slot, epoch) DO UPDATE
         SET training_loss = excluded.training_loss, validation_loss = excluded.validation_loss,
             accuracy = excluded.accuracy, learning_rate = excluded.learning_rate, seconds = excluded.seconds
     ), told AS (
         INSERT INTO public.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
-        SELECT trial_id, :epoch, :value, CAST(:kind AS public.trialintermediatevaluetype) FROM renewed
+        SELECT r.trial_id, g.epoch, g.value, CAST(g.kind AS public.trialintermediatevaluetype)
+        FROM renewed r JOIN given g ON g.slot = r.number
         ON CONFLICT (trial_id, step) DO UPDATE
         SET intermediate_value = excluded.intermediate_value,
             intermediate_value_type = excluded.intermediate_value_type
     )
-    SELECT study.control, study.at_once, renewed.kill FROM renewed JOIN caviar.study USING (study_id)
+    SELECT r.number, study.control, study.at_once, r.kill FROM renewed r JOIN caviar.study USING (study_id)
 """)
 
 
@@ -132,31 +142,21 @@ class TrialLog:
             raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker, or its study was changed")
         return int(trial_id)
 
-    def record(self, lease: Lease, epoch: EpochRecord, value: float) -> Asked:
-        """Write an epoch, its value for Optuna, and the lease's renewal; return what the worker is asked for.
+    def record(self, reports: Sequence[Report]) -> dict[int, Asked]:
+        """Write epochs of one study's trials, their values for Optuna, and the renewal of their leases.
 
         An epoch that is trained again replaces itself.
 
-        Raises:
-            LeaseLost: the lease is not held any more; nothing was written.
+        Returns:
+            What the worker is asked for, by slot. A slot that is missing has another worker: of it nothing is written.
         """
-        kind = "FINITE" if math.isfinite(value) else "NAN" if math.isnan(value) else _infinity(value)
+        rows = [{**vars(report.epoch), **_value(report), **_key(report.lease)} for report in reports]
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
         with self._engine.begin() as connection:
-            row = connection.execute(
-                _RECORD_EPOCH,
-                {
-                    "study": lease.study_id,
-                    "slot": lease.slot.number,
-                    "token": lease.token,
-                    "lease": self._lease_seconds,
-                    "value": value if kind == "FINITE" else None,
-                    "kind": kind,
-                    **vars(epoch),
-                },
-            ).one_or_none()
-        if row is None:
-            raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
-        return Asked(*row)
+            written = connection.execute(
+                _RECORD_EPOCHS, {"study": reports[0].lease.study_id, "lease": self._lease_seconds, **columns}
+            ).all()
+        return {row.number: Asked(*row[1:]) for row in written}
 
     def finish(
         self,
@@ -221,6 +221,17 @@ def _set_attributes(connection: Connection, table: Any, trial_id: int, attribute
             index_elements=["trial_id", "key"], set_={"value_json": statement.excluded.value_json}
         )
     )
+
+
+def _value(report: Report) -> dict[str, Any]:
+    """Return what Optuna is to see of an epoch, as its tables keep what is not finite."""
+    value = report.value
+    kind = "FINITE" if math.isfinite(value) else "NAN" if math.isnan(value) else _infinity(value)
+    return {"value": value if kind == "FINITE" else None, "kind": kind}
+
+
+def _key(lease: Lease) -> dict[str, Any]:
+    return {"slot": lease.slot.number, "token": lease.token}
 
 
 def _infinity(value: float) -> str:

@@ -16,12 +16,13 @@ SILENT_SECONDS = 60.0  # after which a worker that has no lease is taken for los
 _WORKERS = text("""
     SELECT st.name, w.host, w.machine, w.pid, w.device, w.started_at,
            extract(epoch FROM now() - w.last_seen)::float AS silent, w.ended_at IS NOT NULL AS ended,
-           s.number, s.epoch
+           coalesce(array_agg(s.number ORDER BY s.number) FILTER (WHERE s.number IS NOT NULL), '{}') AS trials,
+           coalesce(array_agg(s.epoch ORDER BY s.number) FILTER (WHERE s.number IS NOT NULL), '{}') AS epochs
     FROM caviar.worker w
     JOIN caviar.study st USING (study_id)
     LEFT JOIN caviar.slot s ON s.worker_id = w.worker_id AND s.state = 'leased'
     WHERE CAST(:study AS integer) IS NULL OR w.study_id = :study
-    ORDER BY w.ended_at IS NOT NULL, w.host, w.started_at
+    GROUP BY w.worker_id, st.study_id ORDER BY w.ended_at IS NOT NULL, w.host, w.started_at
 """)
 
 
@@ -54,7 +55,15 @@ def end_worker(engine: Engine, worker_id: UUID) -> None:
 def read_workers(engine: Engine, study_id: int | None = None) -> list[WorkerStatus]:
     """Return the workers of a study (of all where none is given), those that have not ended first."""
     with engine.connect() as connection:
-        return [WorkerStatus(*row) for row in connection.execute(_WORKERS, {"study": study_id})]
+        rows = connection.execute(_WORKERS, {"study": study_id}).all()
+    return [
+        WorkerStatus(
+            study=row.name, host=row.host, machine=row.machine, pid=row.pid, device=row.device,
+            started_at=row.started_at, silent=row.silent, ended=row.ended,
+            trials=dict(zip(row.trials, row.epochs, strict=True)),
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 def finished_by(engine: Engine, study_id: int, machine: str, pids: Collection[int]) -> int:

@@ -92,6 +92,13 @@ def _split(study: Study, values: Mapping[str, Value]) -> tuple[Callable[..., nn.
     return partial(model_class(study.model), **of_model), settings
 
 
+def held_in_cohort(study: Study) -> list[str]:
+    """Return the hyperparameters that trials have in common which are trained as one program."""
+    from models.cohort_kinds import may_differ
+
+    return [name for name in study.scales() if name not in may_differ(model_class(study.model))]
+
+
 def assemble(
     study: Study, number: int, values: Mapping[str, Value], data: Data, state: Mapping[str, Any] | None = None
 ) -> Training:

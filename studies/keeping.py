@@ -31,7 +31,7 @@ class Keeper:
     """Keeps the state of one trial.
 
     Args:
-        outbox: of this trial; what waits in it is not in the database, and belongs to a state on this machine.
+        outbox: what waits in it of this trial is not in the database, and belongs to a state on this machine.
     """
 
     def __init__(self, context: WorkerContext, lease: Lease, outbox: Outbox) -> None:
@@ -47,11 +47,12 @@ class Keeper:
 
     def after_epoch(self, training: Training) -> None:
         """Keep the state of a trial that goes on, if the last one is old."""
-        if not self._outbox.waiting:
+        waiting = self._outbox.waiting(self._lease)
+        if not waiting:
             self._clean = None  # the database has all of it
         if time.monotonic() - self._kept < _CHECKPOINT_SECONDS:
             return
-        if self._outbox.waiting:
+        if waiting:
             self.snapshot(training, sound=True)
         else:
             self.save(training)
@@ -60,7 +61,7 @@ class Keeper:
     def snapshot(self, training: Training, *, sound: bool) -> None:
         """Remember the state, in case that the database stays away; not of a trial that diverged, which is better
         trained again."""
-        state = Unsent(training.epoch, self._outbox.waiting, to_bytes(training.state())) if sound else None
+        state = Unsent(training.epoch, self._outbox.waiting(self._lease), to_bytes(training.state())) if sound else None
         self._clean = state
 
     def save(self, training: Training) -> None:

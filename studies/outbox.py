@@ -1,96 +1,119 @@
 """Epochs on their way to the database: kept in memory while it is away, written in order when it is back.
 
-They are sent in a thread, for which the training waits only a moment: a line that has gone silent takes seconds
-until the driver notices.
+Those of all trials that a worker trains together are one transaction. They are sent in a thread, for which the training
+waits only a moment: a line that has gone silent takes seconds until the driver notices.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import LeaseLost
-from storage.records import Asked, EpochRecord, Lease
+from storage.records import Asked, EpochRecord, Lease, Report
 from studies.worker_context import WorkerContext
 
 _MOMENT = 1.0  # seconds that the training waits for the database after an epoch
 
 
 class Outbox:
-    """The epochs of one trial that the database does not have yet.
+    """The epochs of a worker's trials that the database does not have yet."""
 
-    Args:
-        sender: of one thread.
-    """
-
-    def __init__(self, context: WorkerContext, lease: Lease, sender: Executor) -> None:
+    def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._outage = context.outage
-        self._lease = lease
-        self._sender = sender
-        self._sending: Future[Asked] | None = None
-        self._waiting: deque[tuple[EpochRecord, float]] = deque()
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._sending: Future[None] | None = None
+        self._waiting: tuple[
+            Report, ...
+        ] = ()  # replaced, never changed; by the thread only while a sending is under way
+        self._added: list[Report] = []  # while one was
+        self._asked: dict[int, Asked] = {}
+        self._lost: set[int] = set()
 
-    @property
-    def waiting(self) -> list[EpochRecord]:
-        """The epochs that are not written."""
-        return [epoch for epoch, _ in list(self._waiting)]  # at one moment: the thread takes from it
-
-    def add(self, epoch: EpochRecord, value: float) -> None:
+    def add(self, lease: Lease, epoch: EpochRecord, value: float) -> None:
         """Take an epoch, and the value that Optuna is to see of it."""
-        self._waiting.append((epoch, value))
+        self._added.append(Report(lease, epoch, value))
 
-    def try_to_send(self) -> Asked | None:
-        """Write what waits, unless a try has just failed; return what is asked for, or None if epochs still wait.
+    def waiting(self, lease: Lease) -> list[EpochRecord]:
+        """Return the epochs of a trial that are not written."""
+        number = lease.slot.number
+        return [report.epoch for report in (*self._waiting, *self._added) if report.lease.slot.number == number]
+
+    def asked(self, lease: Lease) -> Asked:
+        """Return what was asked for when the trial's last epochs were written.
 
         Raises:
             LeaseLost: another worker has the slot.
+        """
+        if lease.slot.number in self._lost:
+            raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
+        return self._asked.get(lease.slot.number, Asked())
+
+    def forget(self, lease: Lease) -> None:
+        """Forget what waits of a trial, and what was heard of it."""
+        self._finish_sending()
+        number = lease.slot.number
+        self._waiting = tuple(report for report in self._all() if report.lease.slot.number != number)
+        self._asked.pop(number, None)
+        self._lost.discard(number)
+
+    def try_to_send(self) -> bool:
+        """Write what waits, unless a try has just failed; False if epochs still wait.
+
+        Raises:
             DatabaseAway: the patience is over.
         """
         if self._sending is None:
             if self._outage.pause > 0:
-                return None
+                return False
+            self._waiting = self._all()
             self._sending = self._sender.submit(self._send)
         if not wait([self._sending], timeout=_MOMENT).done:
-            return None
-        return self._sent()
+            return False
+        self._finish_sending()
+        return not (self._waiting or self._added)
 
     def send(self) -> None:
         """Write what waits, however long that takes.
 
         Raises:
-            LeaseLost: another worker has the slot.
             DatabaseAway: the patience is over.
         """
-        if self._sending is not None:
-            self._sent()
-        self._outage.insist(self._send)
+        self._finish_sending()
+        self._waiting = self._all()
+        if self._waiting:
+            self._outage.insist(self._send)
 
-    def _sent(self) -> Asked | None:
-        """Return what the thread was told, or None where it did not get through."""
-        assert self._sending is not None
+    def _all(self) -> tuple[Report, ...]:
+        """Return all that waits, of an epoch that was trained twice the second one."""
+        added, self._added = self._added, []
+        reports = {(report.lease.slot.number, report.epoch.epoch): report for report in (*self._waiting, *added)}
+        return tuple(reports.values())
+
+    def _finish_sending(self) -> None:
+        """Hear of what the thread did, if it was sent to do anything."""
+        if self._sending is None:
+            return
         sending, self._sending = self._sending, None
         try:
-            asked = sending.result()
+            sending.result()
         except SQLAlchemyError as error:
             self._outage.note(error)
-            return None
-        self._outage.over()
-        return None if self._waiting else asked
+        else:
+            self._outage.over()
 
-    def _send(self) -> Asked:
-        asked, kept, away = Asked(), len(self._waiting), self._outage.seconds
+    def _send(self) -> None:
+        ledger, kept, away = self._context.ledger, self._waiting, self._outage.seconds
         while self._waiting:
-            epoch, value = self._waiting[0]
-            try:
-                asked = self._context.log.record(self._lease, epoch, value)
-            except LeaseLost:
-                if not self._context.ledger.retake(self._lease):  # it may only have expired while nobody could renew it
-                    raise
-                continue
-            self._waiting.popleft()
-        if away:
-            self._context.note("database back", self._lease, seconds=round(away), epochs=kept)
-        return asked
+            leases = {report.lease.slot.number: report.lease for report in self._waiting}
+            asked = self._context.log.record(self._waiting)
+            # A lease may only have expired while nobody could renew it.
+            lost = {number for number in leases.keys() - asked.keys() if not ledger.retake(leases[number])}
+            self._asked |= asked
+            self._lost |= lost
+            settled = asked.keys() | lost
+            self._waiting = tuple(r for r in self._waiting if r.lease.slot.number not in settled)
+        if away and kept:
+            self._context.note("database back", kept[0].lease, seconds=round(away), epochs=len(kept))

@@ -54,6 +54,11 @@ def plan(study: Study) -> list[Slot]:
     return slots
 
 
+def by_model(study: Study, slot: Slot) -> bool:
+    """Say whether a model chooses a slot's values."""
+    return study.strategy == "tiered" and slot.phase == "all"
+
+
 def _spans(study: Study) -> list[range]:
     """Return the slots in which each tier is the newest; the first span counts the default configuration."""
     tiers = len(study.tiers)

@@ -1,26 +1,33 @@
-"""One leased slot: choose its values or take its trial up, and train it.
+"""Trains leased slots: one, and as many beside it as its cohort holds, each a trial of its own.
 
-Training code is expected to fail in its own ways; whatever it raises ends its trial, not the worker.
+A member that ends leaves its place to the next slot of the same phase. Training code is expected to fail in its own
+ways; whatever it raises ends its trial, not the worker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
-from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.trial import FrozenTrial, TrialState
+import torch
 from sqlalchemy.exc import SQLAlchemyError
 
+from models.cohort import Cohort
+from models.cohort_kinds import groups
+from models.training import EpochResult, Interrupted
 from storage.errors import DatabaseAway, LeaseLost
 from storage.records import Lease
+from studies.chooser import Chooser
+from studies.cohort_size import CohortSize
 from studies.heartbeat import Heartbeat
-from studies.plan import Slot
-from studies.strategies import Proposer
+from studies.outbox import Outbox
+from studies.trial_code import TrainingRaised, training_code
 from studies.trial_run import TrialRun
 from studies.worker_context import WorkerContext
+from studies.worker_state import Next, Verdict
+
+_LOOK_SECONDS = 0.25  # between two looks at what other workers' trials have done
 
 
 class Trainer:
@@ -28,65 +35,184 @@ class Trainer:
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
-        self._proposer = Proposer(context.study)
-        self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._size = CohortSize(context)
+        self._chooser = Chooser(context)
+        self._outbox = Outbox(context)
+        self._runs: list[TrialRun] = []
+        self._cohorts: dict[tuple[int, ...], Cohort] = {}  # by the slots of their members
+        self._places_free = False  # since the last look for slots that could take them
+        self._looked = 0.0
 
     def work_on(self, lease: Lease) -> None:
-        """Train a leased slot to its end, or until the worker is asked to stop.
+        """Train a leased slot and those beside it to their ends, or until the worker is asked to stop.
 
         Raises:
             DatabaseAway: the patience is over; what was not written is kept on this machine.
         """
         context = self._context
+        held = [lease]
         try:
-            with Heartbeat(context.ledger, lease, context.order.renew_seconds) as heartbeat:
-                context.outage.insist(context.history.refresh)
-                trial = self._begin(lease) if lease.trial_id is None else self._take_up(lease.trial_id)
-                TrialRun(context, lease, trial, heartbeat, self._sender).run()
-        except LeaseLost:
-            context.release(lease)  # another worker has it, or its study was changed: nothing was written for it here
-        except DatabaseAway:
+            with Heartbeat(context.ledger, context.order.renew_seconds) as self._heartbeat:
+                self._take(held)
+                self._places_free = True
+                while self._runs:
+                    held = self._lease_more()
+                    self._take(held)
+                    self._train_epoch()
+        except DatabaseAway as error:
+            kept = [str(run.lease.slot.number) for run in self._runs if run.keep_here()]
+            if kept:
+                told = f"trial{'s' if len(kept) > 1 else ''} {', '.join(kept)}"
+                raise DatabaseAway(f"{error}; what was not written of {told} is kept on this machine") from error
             raise
         except Exception:
-            with suppress(SQLAlchemyError):  # at once, for another machine; else when the lease expires
-                context.ledger.release(lease)
+            with suppress(SQLAlchemyError):  # at once, for another machine; else when the leases expire
+                for abandoned in [*(run.lease for run in self._runs), *held]:
+                    context.ledger.release(abandoned)
             raise
+        finally:
+            self._runs.clear()
+            self._cohorts.clear()
 
-    def _take_up(self, trial_id: int) -> FrozenTrial:
-        """Return a trial whose curve this worker may extend; the history's own is shared with the samplers."""
-        trial = self._context.history.trial(trial_id)
-        if self._context.study.distributions().keys() - trial.params.keys():
-            raise LeaseLost("the study was changed after this slot was leased")
-        return _running(trial.number, trial_id, trial.params, trial.distributions, trial.intermediate_values)
+    def _lease_more(self) -> list[Lease]:
+        """Lease slots for the places that are free."""
+        context, free = self._context, self._size.now - len(self._runs)
+        if free <= 0 or not self._places_free or context.stop.asked:
+            return []
+        self._places_free = False
+        beside = self._runs[0].lease
+        return context.outage.insist(lambda: context.ledger.lease_beside(beside, free))
 
-    def _begin(self, lease: Lease) -> FrozenTrial:
-        """Choose the values of a slot and make its trial."""
-        study, history, process = self._context.study, self._context.history, self._context.process
-        slot = Slot(lease.slot.number, lease.slot.tier, lease.slot.phase, lease.slot.free)
-        history.notes.clear()
-        stored = self._proposer.propose(slot, history.study(), _running(slot.number))
-        distributions, values = study.distributions(), study.trained(stored)
-        parameters = {n: (d.to_internal_repr(stored[n]), distribution_to_json(d)) for n, d in distributions.items()}
-        attributes = {
-            "tier": slot.tier,
-            "phase": slot.phase,
-            "worker": f"{process.host}:{process.pid}",
-            **{n: v for n, v in values.items() if n not in stored},  # momentum beside one_minus_momentum
-            **history.notes,
-        }
-        trial_id = self._context.outage.insist(lambda: self._context.log.begin(lease, parameters, attributes))
-        return _running(slot.number, trial_id, stored, distributions)
+    def _take(self, leases: list[Lease]) -> None:
+        """Make runs of leased slots, which leave the list one by one."""
+        for lease in list(leases):
+            self._heartbeat.hold(lease)
+            try:
+                named, trial = self._chooser.trial(lease, self._runs[0].trial if self._runs else None)
+            except LeaseLost:  # another worker has it, or its study was changed: nothing was written for it here
+                self._heartbeat.let_go(lease)
+                self._context.release(lease)
+            else:
+                self._looked = time.monotonic()  # the chooser does
+                run = TrialRun(self._context, named, trial, self._heartbeat, self._outbox)
+                self._runs.append(run)
+                begun = lease.trial_id is not None
+                self._attempt(run, self._open, begun)
+            leases.remove(lease)
 
+    def _open(self, run: TrialRun, begun: bool) -> bool:
+        return run.open(begun=begun) or self._finish(run, Verdict(Next.COMPLETE, "finished"))
 
-def _running(
-    number: int,
-    trial_id: int = -1,
-    params: Mapping[str, Any] | None = None,
-    distributions: Mapping[str, BaseDistribution] | None = None,
-    curve: Mapping[int, float] | None = None,
-) -> FrozenTrial:
-    return FrozenTrial(
-        number=number, state=TrialState.RUNNING, value=None, datetime_start=None, datetime_complete=None,
-        params=dict(params or {}), distributions=dict(distributions or {}), user_attrs={}, system_attrs={},
-        intermediate_values=dict(curve or {}), trial_id=trial_id,
-    )  # fmt: skip
+    def _open_again(self, run: TrialRun) -> bool:
+        return run.open_again() or self._finish(run, Verdict(Next.COMPLETE, "finished"))
+
+    def _finish(self, run: TrialRun, verdict: Verdict) -> bool:
+        run.finish(verdict)
+        return False
+
+    def _train_epoch(self) -> None:
+        """Train one epoch of each trial, write all of them, and let those go that are over."""
+        results: list[tuple[TrialRun, EpochResult]] = []
+        for members in self._groups():
+            try:
+                found = self._train(members)
+            except Interrupted:
+                for run in list(self._runs):
+                    self._attempt(run, self._leave, run in members)
+                return
+            for run, result in zip(members, found, strict=bool(found)):
+                run.take(result)
+                results.append((run, result))
+        if self._outbox.try_to_send():
+            self._see_others()
+        for run, result in results:
+            self._attempt(run, self._judge, result)
+
+    def _train(self, members: Sequence[TrialRun]) -> list[EpochResult]:
+        """Train one epoch of trials that are one group; return nothing where that was not possible.
+
+        Raises:
+            models.training.Interrupted: it was left in its middle.
+        """
+        try:
+            with training_code():
+                if len(members) == 1:
+                    return [next(members[0].training.epochs(self._context.study.epochs, self._leave_epoch))]
+                return self._cohort(members).epoch(self._leave_epoch)
+        except TrainingRaised as raised:
+            if len(members) == 1:
+                self._attempt(members[0], self._fail, raised.error)
+                return []
+            self._size.shrink(raised.error, len(members))
+        self._cohorts.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # of the larger cohort
+        for run in members:
+            self._attempt(run, self._open_again)
+        return []
+
+    def _groups(self) -> list[list[TrialRun]]:
+        """Divide the trials into those that are trained as one program."""
+        by_training = {id(run.training): run for run in self._runs}
+        found = [[by_training[id(t)] for t in group] for group in groups([run.training for run in self._runs])]
+        largest = self._size.now
+        return [group[at : at + largest] for group in found for at in range(0, len(group), largest)]
+
+    def _cohort(self, members: Sequence[TrialRun]) -> Cohort:
+        key = tuple(run.lease.slot.number for run in members)
+        if key not in self._cohorts:
+            self._cohorts[key] = Cohort([run.training for run in members])
+        return self._cohorts[key]
+
+    def _judge(self, run: TrialRun, result: EpochResult) -> bool:
+        verdict = run.judge(result)
+        if verdict.next is Next.GO_ON:
+            run.go_on()
+            return True
+        return self._finish(run, verdict)
+
+    def _fail(self, run: TrialRun, error: Exception) -> bool:
+        run.fail(error)
+        return False
+
+    def _leave(self, run: TrialRun, in_epoch: bool) -> bool:
+        """Give a trial back; one whose epoch was left in its middle as it was before."""
+        if not in_epoch:
+            return self._finish(run, Verdict(Next.GIVE_BACK, "given back"))
+        run.leave_epoch()
+        return False
+
+    def _attempt(self, run: TrialRun, step: Callable[..., bool], *what: object) -> None:
+        """Do something with a run; it leaves where that says that it does not go on."""
+        try:
+            try:
+                goes_on = step(run, *what)
+            except TrainingRaised as raised:
+                goes_on = self._fail(run, raised.error)
+            except Interrupted:
+                goes_on = self._leave(run, in_epoch=True)
+        except LeaseLost:  # another worker has it, or its study was changed: nothing more was written for it here
+            goes_on = False
+            self._context.release(run.lease)
+        if not goes_on:
+            self._runs.remove(run)
+            self._heartbeat.let_go(run.lease)
+            self._outbox.forget(run.lease)
+            self._cohorts.clear()
+            self._places_free, self._looked = True, 0.0
+
+    def _leave_epoch(self) -> bool:
+        """Say, between two batches, whether to leave the epoch where it is."""
+        asked = self._heartbeat.asked
+        return self._context.stop.overdue or self._heartbeat.in_vain() or (asked.at_once and asked.control != "run")
+
+    def _see_others(self) -> None:
+        """Read what other trials have done, if one of this worker ended, or if that is long ago."""
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        try:
+            self._context.history.refresh()
+        except SQLAlchemyError as error:
+            self._context.outage.note(error)
+        else:
+            self._looked = time.monotonic()

@@ -20,6 +20,7 @@ class Order:
         renew_seconds: between two renewals.
         grace: seconds that the epoch in progress may take after a signal to stop.
         patience: seconds that a database that is away is waited for.
+        cohort: trials that each worker trains as one program; None for as many as pay.
         code: digest of the code that trains, when the workers' command was started; None leaves it unchecked.
         allow_mismatch: work although this machine's code is not the study's.
 
@@ -34,6 +35,7 @@ class Order:
     renew_seconds: float = RENEW
     grace: float = GRACE
     patience: float = PATIENCE
+    cohort: int | None = 1
     code: str | None = None
     allow_mismatch: bool = False
 

@@ -16,6 +16,7 @@ from studies.definition import Study
 from studies.facts import state_of
 
 _LINE_SECONDS = 5.0  # between two plain lines
+_ROWS = 12  # of running trials
 
 
 class Rate:
@@ -94,13 +95,15 @@ def panel(study: Study, now: Progress, rate: str = "") -> RenderableType:
         lines.append(Text.assemble("best ", value, f" (trial {now.best.slot.number})  ", values))
     if now.running:
         running = Table.grid(padding=(0, 2))
-        for r in now.running:
+        for r in now.running[:_ROWS]:
             running.add_row(
                 f"trial {r.number}", f"tier {r.tier} {r.phase}",
                 ProgressBar(total=study.epochs, completed=r.epoch, width=12),
                 f"epoch {r.epoch}/{study.epochs}", number(r.value), Text(f"{r.host}:{r.pid}", style="dim"),
             )  # fmt: skip
         lines.append(running)
+        if len(now.running) > _ROWS:
+            lines.append(Text(f"and {len(now.running) - _ROWS} more trials", style="dim"))
     return Group(*lines)
 
 

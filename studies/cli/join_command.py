@@ -10,7 +10,7 @@ import typer
 from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, err, say, tell
 from studies.cli.show import StoredStudy, print_winner, winner
-from studies.cli.work import Grace, Lease, Outcome, Patience, Renew, measure, prepare, work
+from studies.cli.work import Cohort, Grace, Lease, Outcome, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,7 @@ def join(
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Join with other code, data or clock than the study's; noted.")
     ] = False,
+    cohort: Cohort = "auto",
     lease: Lease = 60,
     renew: Renew = 15,
     grace: Grace = 20,
@@ -62,11 +63,12 @@ def join(
     from studies.signals import Stop
     from studies.worker_order import Order
 
+    size = cohort_size(cohort)
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
         record = load_study(engine, study)
         definition = definition_of(record)
         folder = data_folder(data_dir)
-        order = Order(read_settings(database_url), record.name, folder, lease, renew, grace, patience)
+        order = Order(read_settings(database_url), record.name, folder, lease, renew, grace, patience, size)
         now = progress(engine, record)
         if state_of(now) == "stopped":
             tell(f"'{study}' is stopped at {now.done} of {now.budget} trials; go on with: caviar resume {study}")

@@ -84,7 +84,8 @@ def workers(
         print_json(
             [
                 {"study": w.study, "host": w.host, "pid": w.pid, "device": w.device, "state": _state(w),
-                 "trial": w.trial, "epoch": w.epoch, "started": w.started_at.isoformat(),
+                 "trials": [{"trial": number, "epoch": epoch} for number, epoch in w.trials.items()],
+                 "started": w.started_at.isoformat(),
                  "silent_seconds": round(w.silent, 1)}
                 for w in shown
             ]
@@ -96,7 +97,8 @@ def workers(
         return
     table = Table("host", "pid", "device", "study", "doing", "heard of", box=None, header_style="bold", pad_edge=False)
     for w in shown:
-        doing = f"trial {w.trial}, epoch {w.epoch}" if w.trial is not None else _state(w)
+        doing = ", ".join(f"{number} ({epoch})" for number, epoch in w.trials.items())
+        doing = f"trial{'s' if len(w.trials) > 1 else ''} (epoch) {doing}" if doing else _state(w)
         table.add_row(w.host, str(w.pid), w.device, w.study, doing, f"{w.silent:.0f} s ago")
     out().print(table)
 
@@ -105,7 +107,7 @@ def _state(worker: WorkerStatus) -> str:
     """Return `training`, `idle`, `ended`, or `lost`: neither heard of nor ended."""
     if worker.ended:
         return "ended"
-    if worker.trial is not None:
+    if worker.trials:
         return "training"
     from storage.workers import SILENT_SECONDS
 

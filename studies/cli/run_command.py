@@ -11,7 +11,7 @@ import typer
 from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, say, tell
 from studies.cli.show import Selector, print_winner, winner
-from studies.cli.work import Grace, Lease, Patience, Renew, measure, prepare, work
+from studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -38,6 +38,7 @@ def run(
     accept: Annotated[
         bool, typer.Option("--accept", help="Make a changed definition the study's next version, if that is possible.")
     ] = False,
+    cohort: Cohort = "auto",
     lease: Lease = 60,
     renew: Renew = 15,
     grace: Grace = 20,
@@ -66,10 +67,11 @@ def run(
     again = " ".join(
         ["caviar run", study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     )
+    size = cohort_size(cohort)
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
         definition = _select(engine, study, budget=budget, name=name, strategy=strategy, seed=seed)
         folder = data_folder(data_dir)
-        order = Order(read_settings(database_url), definition.name, folder, lease, renew, grace, patience)
+        order = Order(read_settings(database_url), definition.name, folder, lease, renew, grace, patience, size)
         started = time.monotonic()
         record = find_study(engine, definition.name)
         if record is None or _is_unfinished(progress(engine, record), definition.budget):

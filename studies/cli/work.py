@@ -40,6 +40,26 @@ Patience = Annotated[
         min=0, max=86_400, metavar="SECONDS", help="That a database that is away is waited for; then exit 75."
     ),
 ]
+Cohort = Annotated[
+    str, typer.Option(metavar="N", help="Trials that a worker trains as one program; auto: as many as make it faster.")
+]
+
+
+def cohort_size(given: str) -> int | None:
+    """Read `--cohort`; None for auto.
+
+    Raises:
+        BadOrder: it is neither auto nor a number from 1.
+    """
+    from studies.errors import BadOrder
+
+    if given == "auto":
+        return None
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    raise BadOrder(
+        f"--cohort {given}: give auto, or how many trials each worker trains as one program; 1 for one by one"
+    )
 
 
 @dataclass(frozen=True)
@@ -121,6 +141,7 @@ def work(
     from storage.processes import machine_id
     from storage.workers import finished_by
     from studies.cli.display import Display
+    from studies.cli.news import CohortNews
     from studies.facts import state_of
     from studies.fleet import Fleet
     from studies.manager import definition_of, free_dead_workers, progress
@@ -132,6 +153,7 @@ def work(
     if freed:
         say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
     outage = Outage(order.patience, lambda: stop.overdue)
+    news = CohortNews(engine, record)
     now, died = progress(engine, record), False
     with Display(study) as display:
         with _freeing_dead(engine, record), Fleet(order, devices) as fleet:
@@ -149,6 +171,7 @@ def work(
                     _wait_for_database(order, outage, error)
                 else:
                     _say_back(outage.over())
+                    news.tell()
                     display.show(now)
                     # A study that is stopped still has epochs that come to their end.
                     if state_of(now) == "done" or (state_of(now) == "stopped" and not fleet.running()):

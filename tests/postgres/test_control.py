@@ -20,7 +20,7 @@ from storage.errors import LeaseLost, TrialNotRunning
 from storage.events import read_events
 from storage.files import CheckpointFiles
 from storage.losses import LIMIT
-from storage.records import EpochRecord, StudyRecord
+from storage.records import EpochRecord, Report, StudyRecord
 from storage.settings import read_settings
 from storage.status import read_curve, read_trials
 from storage.waiting import limit_waits
@@ -120,7 +120,7 @@ def test_a_trial_that_nobody_trains_is_killed_at_once(engine: Engine) -> None:
     trained, begun = lease_of(who.lease()), lease_of(who.lease())
     for lease in (trained, begun):
         log(engine, record).begin(lease, PARAMETERS, {})
-    log(engine, record).record(trained, EPOCH, 0.7)
+    log(engine, record).record([Report(trained, EPOCH, 0.7)])
     store.save(trained, store.stage(trained, 1, b"state"))
     expire(engine, trained)
     expire(engine, begun)
@@ -155,7 +155,9 @@ def lose(engine: Engine, record: StudyRecord, times: int, epochs: int = 0) -> No
         if lease.trial_id is None:
             log(engine, record).begin(lease, PARAMETERS, {})
         for number in range(epochs):
-            log(engine, record).record(lease, EpochRecord(turn * epochs + number + 1, 1, 1, 0.5, 0.1, 0.1), 0.5)
+            log(engine, record).record(
+                [Report(lease, EpochRecord(turn * epochs + number + 1, 1, 1, 0.5, 0.1, 0.1), 0.5)]
+            )
         expire(engine, lease)
 
 
@@ -190,10 +192,10 @@ def test_a_lease_is_taken_again_if_nobody_else_has_it(engine: Engine) -> None:
     expire(engine, mine)
     free_lost(engine, record)
     with pytest.raises(LeaseLost):
-        log(engine, record).record(mine, EPOCH, 0.7)
+        log(engine, record).record([Report(mine, EPOCH, 0.7)])
     assert first.retake(mine)
     assert first.retake(mine)  # by the heartbeat, too
-    log(engine, record).record(mine, EPOCH, 0.7)
+    log(engine, record).record([Report(mine, EPOCH, 0.7)])
     expire(engine, mine)
     assert lease_of(second.lease()).slot.number == 0
     assert not first.retake(mine)
@@ -232,7 +234,7 @@ def staged_files(engine: Engine, record: StudyRecord, folder: Path, slots: int) 
     leases = [lease_of(who.lease()) for _ in range(slots)]
     for lease in leases:
         log(engine, record).begin(lease, PARAMETERS, {})
-        log(engine, record).record(lease, EPOCH, 0.7)
+        log(engine, record).record([Report(lease, EPOCH, 0.7)])
         store.save(lease, store.stage(lease, 1, b"state"), release=True)
     return sorted(folder.rglob("*.checkpoint"))
 

@@ -24,7 +24,7 @@ from storage.events import read_events
 from storage.grants import RIGHTS, grant_worker
 from storage.losses import LIMIT
 from storage.migrate import ensure_schema
-from storage.records import EpochRecord
+from storage.records import EpochRecord, Report
 from storage.settings import Settings, parse_url
 from storage.status import read_best, read_test, read_trials
 from studies.cli import run
@@ -105,7 +105,7 @@ def keeps_a_state_between_epochs(engine: Engine, weak: Engine) -> None:
     for number in (1, 2):
         store.save(lease, store.stage(lease, number, b"state"))
     assert store.load(0) == b"state"
-    assert who.renew(lease).control == "run"
+    assert who.renew([lease])[0].control == "run"
     assert who.retake(lease)
     who.release(lease)
     assert who.standing().open == 8
@@ -139,7 +139,7 @@ def ends_a_trial_that_diverged(engine: Engine, weak: Engine) -> None:
     log = fleet_for_tests.log(weak, record)
     trial_id = log.begin(lease, PARAMETERS, {})
     for _ in range(2):  # an epoch that is trained again replaces itself
-        log.record(lease, EPOCH, float("nan"))
+        log.record([Report(lease, EPOCH, float("nan"))])
     log.finish(lease, trial_id, "COMPLETE", 0.1, {}, violated="diverged")
     assert progress(weak, record).diverged == 1
 
@@ -158,7 +158,7 @@ def looks_and_controls(engine: Engine, weak: Engine) -> None:
     for lease in leases:
         assert lease is not None
         log.begin(lease, PARAMETERS, {})
-        log.record(lease, EPOCH, 0.7)
+        log.record([Report(lease, EPOCH, 0.7)])
     assert leases[0] is not None
     who.release(leases[0])
     for command in (

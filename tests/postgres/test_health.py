@@ -18,7 +18,7 @@ from storage.events import read_events
 from storage.grants import grant_worker
 from storage.ledger import Ledger
 from storage.left_files import UnsentFile, checkpoint_key, unsent_files
-from storage.records import EpochRecord, Lease, StudyRecord
+from storage.records import EpochRecord, Lease, Report, StudyRecord
 from storage.rights import missing_rights
 from storage.unsent import Unsent, UnsentStates
 from tests.postgres.fleet_for_tests import ledger, log, register, register_process, worker
@@ -120,7 +120,7 @@ def test_a_worker_whose_trials_are_shorter_than_its_signs_of_life_is_heard_of(en
     who, lease, trial_id = begin(engine, record)
     execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '1 day'")
     assert health.open_workers(engine)[0].silent == 0
-    log(engine, record).record(lease, EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
+    log(engine, record).record([Report(lease, EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
     log(engine, record).finish(lease, trial_id, "COMPLETE", 0.7, {})
     execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '1 day'")
     assert 0 <= health.open_workers(engine)[0].silent < 60

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -15,7 +16,7 @@ import storage.trials
 from storage.engine import make_engine
 from storage.errors import LeaseLost
 from storage.ledger import Ledger
-from storage.records import Asked, Lease
+from storage.records import Asked, Lease, SlotRecord
 from studies.heartbeat import Heartbeat
 from tests.postgres.fleet_for_tests import ledger, log, register
 from tests.postgres.test_ledger import PARAMETERS, lease_of
@@ -34,13 +35,14 @@ def test_a_lease_outlives_its_length_while_it_is_renewed(engine: Engine) -> None
     record, _ = register(engine, budget=4)
     who, other = ledger(engine, record, LEASE), ledger(engine, record, LEASE)
     lease = lease_of(who.lease())
-    with Heartbeat(who, lease, LEASE / 4) as renewal:
+    with Heartbeat(who, LEASE / 4) as renewal:
+        renewal.hold(lease)
         started = time.monotonic()
         while time.monotonic() - started < 3 * LEASE:
             taken = other.lease()
             assert taken is None or taken.slot.number > 0
             time.sleep(0.1)
-        renewal.check()
+        renewal.check(lease)
     wait_for(lambda: (found := other.lease()) is not None and found.slot.number == 0)  # and not longer than that
 
 
@@ -48,13 +50,14 @@ def test_a_lease_that_was_taken_over_is_told(engine: Engine) -> None:
     record, _ = register(engine)
     who = ledger(engine, record, LEASE)
     lease = lease_of(who.lease())
-    with Heartbeat(who, lease, LEASE / 4) as renewal:
+    with Heartbeat(who, LEASE / 4) as renewal:
+        renewal.hold(lease)
         with engine.begin() as connection:
             connection.execute(text("UPDATE caviar.slot SET token = gen_random_uuid() WHERE number = 0"))
 
         def lost() -> bool:
             try:
-                renewal.check()
+                renewal.check(lease)
             except LeaseLost:
                 return True
             return False
@@ -68,29 +71,33 @@ class Broken:
     def __init__(self, error: Exception, times: int) -> None:
         self.error, self.times, self.calls = error, times, 0
 
-    def renew(self, lease: Lease) -> Asked:
+    def renew(self, leases: Sequence[Lease]) -> dict[int, Asked]:
         self.calls += 1
         if self.calls <= self.times:
             raise self.error
-        return Asked()
+        return {lease.slot.number: Asked() for lease in leases}
 
     def retake(self, lease: Lease) -> bool:
         return False
 
 
+HELD = Lease(1, SlotRecord(0, 1, "default", ()), uuid4(), 1, None, 0)
+
+
 def renewed(broken: Any, calls: int) -> Heartbeat:
-    with Heartbeat(broken, None, 0.01) as renewal:  # type: ignore[arg-type]
+    with Heartbeat(broken, 0.01) as renewal:
+        renewal.hold(HELD)
         wait_for(lambda: broken.calls >= calls or renewal.error is not None)
     return renewal
 
 
 def test_a_database_that_is_away_for_a_moment_is_survived() -> None:
-    renewed(Broken(OperationalError("UPDATE", {}, Exception("away")), times=3), calls=5).check()
+    renewed(Broken(OperationalError("UPDATE", {}, Exception("away")), times=3), calls=5).check(HELD)
 
 
 def test_a_renewal_does_not_die_unseen() -> None:
     with pytest.raises(ZeroDivisionError):
-        renewed(Broken(ZeroDivisionError(), times=1), calls=99).check()
+        renewed(Broken(ZeroDivisionError(), times=1), calls=99).check(HELD)
 
 
 def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

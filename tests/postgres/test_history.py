@@ -45,7 +45,7 @@ def test_what_ends_later_comes_with_its_curve(engine: Engine) -> None:
 
 
 def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) -> None:
-    from storage.records import EpochRecord
+    from storage.records import EpochRecord, Report
     from tests.postgres.fleet_for_tests import ledger, log
     from tests.postgres.test_ledger import PARAMETERS, lease_of
 
@@ -53,10 +53,10 @@ def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) ->
     who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
     lease = lease_of(who.lease())
     trial_id = log(engine, record).begin(lease, PARAMETERS, {})
-    log(engine, record).record(lease, EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
+    log(engine, record).record([Report(lease, EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
     history.refresh()
     assert history.trial(trial_id).intermediate_values == {1: 0.7}
-    log(engine, record).record(lease, EpochRecord(2, 0.5, 0.6, 0.8, 0.1, 0.01), 0.8)
+    log(engine, record).record([Report(lease, EpochRecord(2, 0.5, 0.6, 0.8, 0.1, 0.01), 0.8)])
     log(engine, record).finish(lease, trial_id, "COMPLETE", 0.8, {})
     history.refresh()
     assert history.complete().trials[0].intermediate_values == {1: 0.7, 2: 0.8}

@@ -13,7 +13,7 @@ from storage.control import set_control
 from storage.errors import DamagedCheckpoint, LeaseLost
 from storage.events import read_events
 from storage.losses import leases_on, release_dead
-from storage.records import EpochRecord, Lease
+from storage.records import EpochRecord, Lease, Report
 from storage.status import read_curve, read_trials
 from studies.manager import definition_of
 from tests.postgres import fleet_for_tests
@@ -69,7 +69,7 @@ def test_an_expired_lease_is_taken_over_with_its_trial_and_told(engine: Engine) 
     log = fleet_for_tests.log(engine, record)
     lost = lease_of(first.lease())
     trial_id = log.begin(lost, PARAMETERS, {})
-    log.record(lost, EPOCH, 0.7)
+    log.record([Report(lost, EPOCH, 0.7)])
     expire(engine, lost)
     again = lease_of(second.lease())
     assert (again.slot.number, again.trial_id, again.epoch, again.attempts) == (0, trial_id, 1, 2)
@@ -87,8 +87,6 @@ def test_a_worker_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
     held = lease_of(second.lease())
     before = read_trials(engine, record.study_id)
     for write in (
-        lambda: first.renew(lost),
-        lambda: log.record(lost, EPOCH, 0.7),
         lambda: log.finish(lost, trial_id, "COMPLETE", 0.7, {}),
         lambda: log.begin(lost, PARAMETERS, {}),
         lambda: store.save(lost, store.stage(lost, 1, b"state")),
@@ -96,12 +94,14 @@ def test_a_worker_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
     ):
         with pytest.raises(LeaseLost):
             write()
+    assert first.renew([lost]) == {}
+    assert log.record([Report(lost, EPOCH, 0.7)]) == {}
     first.release(lost)
     assert read_trials(engine, record.study_id) == before
     assert read_curve(engine, record.study_id, 0) == []
     assert store.load(0) is None
-    second.renew(held)
-    log.record(held, EPOCH, 0.7)
+    assert second.renew([held])
+    log.record([Report(held, EPOCH, 0.7)])
     assert read_curve(engine, record.study_id, 0) == [EPOCH]
 
 
@@ -110,7 +110,7 @@ def test_an_expired_lease_that_nobody_took_is_still_held(engine: Engine) -> None
     only = ledger(engine, record)
     held = lease_of(only.lease())
     expire(engine, held)
-    only.renew(held)
+    assert only.renew([held])
     assert lease_of(only.lease()).slot.number == 1
 
 
@@ -151,7 +151,7 @@ def test_an_epoch_that_is_trained_again_replaces_itself(engine: Engine) -> None:
     log = fleet_for_tests.log(engine, record)
     log.begin(held, PARAMETERS, {})
     for _ in range(2):
-        log.record(held, EPOCH, 0.7)
+        log.record([Report(held, EPOCH, 0.7)])
     assert read_curve(engine, record.study_id, 0) == [EPOCH]
 
 

@@ -23,7 +23,7 @@ from storage.errors import LeaseLost, NotComparable, StudyNotFound
 from storage.events import log_event, read_events
 from storage.history import History
 from storage.ledger import Ledger
-from storage.records import EpochRecord, Lease, Provenance, StudyRecord
+from storage.records import EpochRecord, Lease, Provenance, Report, StudyRecord
 from storage.revisions import read_versions, revise_study
 from storage.status import read_best, read_curve, read_test, read_trials
 from studies import manager
@@ -116,7 +116,7 @@ def finish(engine: Engine, record: StudyRecord, who: Ledger, values: Mapping[str
     lease = who.lease()
     trial_id = begin(engine, record, lease, values)
     assert lease is not None
-    log(engine, record).record(lease, EPOCH, 0.7)
+    log(engine, record).record([Report(lease, EPOCH, 0.7)])
     log(engine, record).finish(lease, trial_id, "COMPLETE", 0.7, {})
 
 
@@ -607,7 +607,7 @@ def test_many_changes_while_many_begin(engine: Engine) -> None:
             try:
                 while (lease := who.lease()) is not None:
                     trial_id = begin(own, record, lease)
-                    log(own, record).record(lease, EPOCH, 0.7)
+                    log(own, record).record([Report(lease, EPOCH, 0.7)])
                     log(own, record).finish(lease, trial_id, "COMPLETE", 0.7, {})
             except LeaseLost:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 
 from models.checkpoint import from_bytes, to_bytes
 from models.cnn import CNN
-from models.cohort import Cohort, groups, kind
+from models.cohort import Cohort
+from models.cohort_kinds import groups, kind
 from models.data import Data, load
 from models.mlp import MLP
 from models.optim import Settings
@@ -32,7 +34,7 @@ def digits() -> Data:
 def make(data: Data, number: int, state: Any = None, model: Any = MLP, **fields: Any) -> Training:
     of_model = {n: fields.pop(n) for n in list(fields) if n not in Settings.__dataclass_fields__}
     settings = Settings(**{"batch_size": 64, **fields})
-    return Training(lambda sample, classes: model(sample, classes, **of_model), settings, data, 100 + number, state)
+    return Training(partial(model, **of_model), settings, data, 100 + number, state)
 
 
 def alone(training: Training, last: int = EPOCHS) -> list[EpochResult]:

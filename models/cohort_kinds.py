@@ -1,0 +1,141 @@
+"""What may be trained as one program: trainings of one kind, in groups that need not too much padding."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from models.mlp import MLP
+from models.optim import SETTINGS
+from models.stacked_module import StackedModule
+from models.training import Training
+
+_WIDEST = 1.5  # times the members' own weights that padding may make of them
+_TRIED = 8  # examples that a kind is tried with
+_IN_COMMON = ("batch_size", "optimizer")
+_PADDED = ("hidden_units", "dropout")  # of the perceptron
+
+_reasons: dict[Hashable, str | None] = {}  # of kinds that were tried: why they train alone
+
+
+def may_differ(model: Callable[..., nn.Module]) -> frozenset[str]:
+    """Return the hyperparameters in which members of a cohort of that model may differ."""
+    return frozenset(SETTINGS) - {*_IN_COMMON} | ({*_PADDED} if model is MLP else set())
+
+
+def kind(training: Training) -> Hashable:
+    """Return what the members of a cohort must have in common; of a network that trains alone, nothing has it."""
+    model, settings = training.model, training.settings
+    if type(model) is MLP:
+        structure: Hashable = tuple(type(layer) for layer in model.network if not isinstance(layer, nn.Dropout))
+    elif why_alone(training) is None:
+        structure = _config(training)
+    else:
+        structure = id(training)
+    return structure, settings.batch_size, settings.optimizer, id(training.data)
+
+
+def groups(trainings: Iterable[Training]) -> list[list[Training]]:
+    """Divide trainings into those that one cohort can hold without too much padding."""
+    found: list[list[Training]] = []
+    for training in sorted(trainings, key=_weights):
+        fitting = next((g for g in found if kind(g[0]) == kind(training) and _pays(g, training)), None)
+        if fitting is None:
+            found.append([training])
+        else:
+            fitting.append(training)
+    return found
+
+
+def why_alone(training: Training) -> str | None:
+    """Return why a network cannot be trained together with others of its kind; None where it can.
+
+    It is tried on a few examples, once for each kind: a network of any class may do what cannot be stacked, such as
+    drawing random numbers (dropout), deciding by what its data are, or keeping averages of its own (BatchNorm).
+    """
+    if type(training.model) is MLP:
+        return None
+    config = _config(training)
+    if config is None:
+        return "it is not made from a class and its hyperparameters"
+    if config not in _reasons:
+        _reasons[config] = _try(training)
+    return _reasons[config]
+
+
+def _config(training: Training) -> Hashable:
+    """Return what a network is made from, if that says everything but its random weights."""
+    build = training.build
+    if not isinstance(build, partial) or build.args:
+        return None
+    sample = tuple(training.data.sample)
+    return (
+        build.func,
+        tuple(sorted(build.keywords.items())),
+        sample,
+        training.data.classes,
+        training.data.training.x.device,
+    )
+
+
+def _try(training: Training) -> str | None:
+    """Compare a step of two such networks together with the same step of each alone."""
+    part, device = training.data.training, training.data.training.x.device
+    x, y = part.x[:_TRIED], part.y[:_TRIED]
+    try:
+        with torch.random.fork_rng(enabled=device.type == "cpu"):
+            alone = [training.build(training.data.sample, training.data.classes).to(device) for _ in range(2)]
+        if not all(p.requires_grad for model in alone for p in model.parameters()):
+            return "some of its parameters are not trained"
+        stack, caught = StackedModule(copy.deepcopy(alone)), _Caught()
+        with torch.no_grad():
+            stack.step(torch.stack([x, x]), torch.stack([y, y]), caught, ())
+            together = stack.logits(x)
+    except Exception as error:  # noqa: BLE001 - whatever it is: this network is for the ordinary loop
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    for number, model in enumerate(alone):
+        model.train()
+        cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in model.parameters()]
+        model.eval()
+        with torch.no_grad():
+            logits = model(x)
+        pairs = [
+            (logits, together[number]),
+            *((g, c[number]) for g, c in zip(gradients, caught.gradients, strict=True)),
+        ]
+        if any(one is None or not torch.allclose(one, other, rtol=1e-3, atol=1e-5) for one, other in pairs):
+            return "together with others it gives other results"
+    return None
+
+
+class _Caught:
+    """An update that keeps the gradients and moves nothing."""
+
+    def __init__(self) -> None:
+        self.gradients: list[Tensor] = []
+
+    def begin(self, rates: Sequence[float]) -> None: ...
+
+    def step(self) -> None: ...
+
+    def follow(self, number: int, gradient: Tensor) -> None:  # noqa: ARG002
+        self.gradients.append(gradient)
+
+    def follow_outer(self, number: int, out: Tensor, into: Tensor) -> None: ...
+
+    def settle(self) -> None: ...
+
+
+def _weights(training: Training) -> int:
+    return sum(p.numel() for p in training.model.parameters())
+
+
+def _pays(group: Sequence[Training], widest: Training) -> bool:
+    members = [*group, widest]
+    return len(members) * _weights(widest) <= _WIDEST * sum(map(_weights, members))

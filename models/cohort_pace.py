@@ -1,0 +1,75 @@
+"""How many trainings of a kind pay as one program on this device: a short measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from models.cohort import Cohort
+from models.data import Data, Part
+from models.training import Training
+
+_SIZES = (4, 8, 16, 32, 64)
+_GAIN = 1.1  # times as fast that a larger cohort must be, since its trials learn less from one another
+_SECONDS = 0.03  # that a measurement of one network takes, at least
+_BATCHES = (4, 64)  # in a measurement, at least and at most
+_TURNS = 3  # of which the fastest counts
+
+
+def measure(make: Callable[[int], Training], limit: int) -> tuple[int, float]:
+    """Return the size of a cohort that pays, and how many times as fast each of its members trains as alone.
+
+    Args:
+        make: a training of the kind, by its number.
+        limit: of the size.
+
+    Returns:
+        1, and how fast the smallest cohort is, where none pays: wide layers, large batches, convolutions on a CPU. A
+        size that needs more memory than there is does not count.
+    """
+    first = make(0)
+    whole, size = first.data, first.settings.batch_size
+    few = _part_of(whole, _BATCHES[0] * size)
+    batch = _seconds([first], few) / _BATCHES[0]
+    data = _part_of(whole, size * int(min(max(_SECONDS / batch, _BATCHES[0]), _BATCHES[1])))
+    alone = best = _seconds([make(0)], data)
+    found, times = 1, 0.0
+    for count in [*(size for size in _SIZES if size < limit), limit]:
+        try:
+            seconds = _seconds([make(number) for number in range(count)], data) / count
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            break
+        times = times or alone / seconds
+        if seconds * _GAIN > best:
+            break
+        found, best, times = count, seconds, alone / seconds
+    return found, times
+
+
+def _seconds(trainings: list[Training], data: Data) -> float:
+    """Return how long an epoch takes, evaluation included."""
+    for training in trainings:
+        training.data = data
+    cohort, taken = Cohort(trainings) if len(trainings) > 1 else None, []
+    for _ in range(_TURNS):
+        started = time.perf_counter()
+        if cohort is not None:
+            cohort.epoch()
+        else:
+            next(trainings[0].epochs(trainings[0].epoch + 1))
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def _part_of(data: Data, examples: int) -> Data:
+    """Return so many examples, and as large a share of those that it is evaluated on."""
+    share = min(1.0, examples / len(data.training.y))
+    held_out = max(1, int(share * len(data.validation.y)))
+    return Data(
+        Part(data.training.x[:examples], data.training.y[:examples]),
+        Part(data.validation.x[:held_out], data.validation.y[:held_out]),
+        data.classes,
+    )

@@ -1,0 +1,84 @@
+"""From a leased slot to its trial: the one that it has, or a new one with values that are chosen for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.trial import FrozenTrial, TrialState
+
+from storage.errors import LeaseLost
+from storage.records import Lease
+from studies.assembly import held_in_cohort
+from studies.plan import Slot, by_model
+from studies.strategies import Proposer
+from studies.worker_context import WorkerContext
+
+
+class Chooser:
+    """Chooses for the slots that one worker leases."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._proposer = Proposer(context.study)
+        scales, held = context.study.scales(), held_in_cohort(context.study)
+        self._held = [scales[name].stored_name(name) for name in held]
+
+    def trial(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:
+        """Return the trial of a slot, whose curve the worker may extend, and the lease with that trial's id.
+
+        Args:
+            beside: a trial that it will be trained together with: chosen by a model, it gets the same values of what
+                members of a cohort have in common. Those matter least, and the model learns as much from the others.
+
+        Raises:
+            LeaseLost: another worker has the slot, or the study was changed meanwhile.
+            DatabaseAway: the patience is over.
+        """
+        self._context.outage.insist(self._context.history.refresh)
+        if lease.trial_id is not None:
+            return lease, self._begun(lease.trial_id)
+        return self._begin(lease, beside)
+
+    def _begun(self, trial_id: int) -> FrozenTrial:
+        """Return a copy of a trial: the history's own is shared with the samplers."""
+        trial = self._context.history.trial(trial_id)
+        if self._context.study.distributions().keys() - trial.params.keys():
+            raise LeaseLost("the study was changed after this slot was leased")
+        return _running(trial.number, trial_id, trial.params, trial.distributions, trial.intermediate_values)
+
+    def _begin(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:
+        study, history, process = self._context.study, self._context.history, self._context.process
+        slot = Slot(lease.slot.number, lease.slot.tier, lease.slot.phase, lease.slot.free)
+        held = {name: beside.params[name] for name in self._held} if beside and by_model(study, slot) else {}
+        history.notes.clear()
+        stored = self._proposer.propose(slot, history.study(), _running(slot.number, held=held))
+        distributions, values = study.distributions(), study.trained(stored)
+        parameters = {n: (d.to_internal_repr(stored[n]), distribution_to_json(d)) for n, d in distributions.items()}
+        attributes = {
+            "tier": slot.tier,
+            "phase": slot.phase,
+            "worker": f"{process.host}:{process.pid}",
+            **{n: v for n, v in values.items() if n not in stored},  # momentum beside one_minus_momentum
+            **history.notes,
+        }
+        trial_id = self._context.outage.insist(lambda: self._context.log.begin(lease, parameters, attributes))
+        return replace(lease, trial_id=trial_id), _running(slot.number, trial_id, stored, distributions)
+
+
+def _running(
+    number: int,
+    trial_id: int = -1,
+    params: Mapping[str, Any] | None = None,
+    distributions: Mapping[str, BaseDistribution] | None = None,
+    curve: Mapping[int, float] | None = None,
+    held: Mapping[str, Any] | None = None,
+) -> FrozenTrial:
+    return FrozenTrial(
+        number=number, state=TrialState.RUNNING, value=None, datetime_start=None, datetime_complete=None,
+        params=dict(params or {}), distributions=dict(distributions or {}), user_attrs={},
+        system_attrs={"fixed_params": dict(held)} if held else {},  # as Optuna marks a trial that was enqueued
+        intermediate_values=dict(curve or {}), trial_id=trial_id,
+    )  # fmt: skip

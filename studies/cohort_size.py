@@ -1,0 +1,67 @@
+"""How many trials a worker trains as one program: as many as pay on its device, found by a short measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from models.cohort_kinds import why_alone
+from models.cohort_pace import measure
+from models.training import Training
+from storage.events import log_event
+from studies.assembly import assemble
+from studies.worker_context import WorkerContext
+
+# Of a study's budget, so that most of its trials learn from others.
+_SHARE_OF_BUDGET = 8
+_MOST = 128
+
+
+class CohortSize:
+    """The size of one worker's cohorts: as ordered, or measured; less where memory does not suffice.
+
+    Attributes:
+        now: at most so many trials are trained together.
+    """
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        ordered = context.order.cohort
+        self.now = ordered if ordered is not None else self._measured()
+
+    def shrink(self, error: Exception, members: int) -> None:
+        """After an epoch of so many members raised: half as many where memory was not enough, else one by one."""
+        self.now = members // 2 if isinstance(error, torch.OutOfMemoryError) else 1
+        self._tell(why=f"{type(error).__name__}: {error}".splitlines()[0])
+
+    def _measured(self) -> int:
+        study, data = self._context.study, self._context.data
+        limit = min(_MOST, study.budget // _SHARE_OF_BUDGET)
+        if limit < 2:
+            return 1
+        values = {name: scale.default for name, scale in study.scales().items()}
+
+        def make(number: int) -> Training:
+            return assemble(study, number, values, data)
+
+        why = why_alone(make(0))
+        if why is not None:
+            self.now = 1
+            self._tell(why=why)
+            return 1
+        self.now, times = measure(make, limit)
+        self._tell(times_as_fast=round(times, 1))
+        return self.now
+
+    def _tell(self, **detail: Any) -> None:
+        context = self._context
+
+        def write() -> None:
+            with context.engine.begin() as connection:
+                log_event(
+                    connection, context.record.study_id, "cohort size",
+                    worker_id=context.process.worker_id, size=self.now, **detail,
+                )  # fmt: skip
+
+        context.outage.insist(write)
