@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
@@ -32,19 +33,27 @@ from storage.status import read_curve, read_trials
 from studies.assembly import THREADS, assemble
 from studies.definition import Study
 from studies.manager import open_study
+from studies.space import Log
 from tests.postgres.fleet_for_tests import digits
 from tests.studies_for_tests import TIERS
 
 LEASE = 2.0  # seconds
+TOLERANCE = 1e-2  # of a loss and of an accuracy, in a cohort; as in tests/unit/test_cohort.py
 ROOT = Path(__file__).parents[2]
 _CAVIAR = [str(Path(sys.executable).parent / "caviar")]
 
 
-def chaos_study(budget: int, epochs: int) -> Study:
-    """Each trial depends on its slot alone, so its curve must be the same whatever happened to its worker."""
+def chaos_study(budget: int, epochs: int, *, one_kind: bool = False) -> Study:
+    """Each trial depends on its slot alone, so its curve must be the same whatever happened to its worker.
+
+    Args:
+        one_kind: let every trial fit into every cohort, at learning rates that make little of a rounding error.
+    """
+    tiers = ({"learning_rate": Log(1e-3, 0.1, default=0.1), "decay": Log(1e-3, 1, default=0, or_zero=True)},)
     return Study(
         name="chaos", model="tests.chaos.slow_net:SlowNet", data="digits", epochs=epochs, budget=budget,
-        strategy="random", pruner="none", tiers=TIERS,
+        strategy="random", pruner="none", tiers=tiers if one_kind else TIERS,
+        fixed={"batch_size": 256} if one_kind else {},
     )  # fmt: skip
 
 
@@ -68,6 +77,7 @@ class Scene:
     Args:
         url: of the database, as this process reaches it.
         folder: of everything that the machines keep.
+        cohort: trials that each worker trains as one program.
     """
 
     url: URL
@@ -75,6 +85,7 @@ class Scene:
     lease: float = LEASE
     environ: dict[str, str] = field(default_factory=dict)
     patience: float = 120
+    cohort: int = 1
 
     def __post_init__(self) -> None:
         self.machines: list[subprocess.Popen[str]] = []
@@ -85,7 +96,7 @@ class Scene:
 
     def begin(self, budget: int, epochs: int = 20) -> StudyRecord:
         ensure_schema(self.engine)
-        self.study = chaos_study(budget, epochs)
+        self.study = chaos_study(budget, epochs, one_kind=self.cohort > 1)
         self.record = open_study(self.engine, self.study)
         return self.record
 
@@ -93,7 +104,7 @@ class Scene:
         """Start a machine."""
         command = [*prefix, *_CAVIAR, *(arguments or ("join", "chaos", "--gpus", "none"))]
         command += ["--workers", str(workers), "--lease", str(self.lease), "--renew", str(self.lease / 4)]
-        command += ["--patience", str(self.patience), "--grace", "5"]
+        command += ["--patience", str(self.patience), "--grace", "5", "--cohort", str(self.cohort)]
         address = (url or self.url).render_as_string(hide_password=False).replace("+psycopg2", "")
         number = len(self._logs)
         log = self.folder / f"machine-{number}.log"
@@ -185,7 +196,10 @@ class Scene:
         self.engine.dispose()
 
     def audit(self, fault: str, injected: int) -> Row:
-        """Count every row, and train every interrupted trial again, undisturbed: the curves must be equal."""
+        """Count every row, and train every interrupted trial again, undisturbed and alone.
+
+        The curves must be equal, bit for bit where the trial was trained alone before.
+        """
         record = load_study(self.engine, "chaos")
         trials = read_trials(self.engine, record.study_id)
         numbers = [n for (n,) in self.rows("SELECT number FROM public.trials ORDER BY number")]
@@ -215,7 +229,10 @@ class Scene:
         quick = self.study.model_copy(update={"model": "mlp"})  # the same network, without its waiting
         training = assemble(quick, number, self.study.values(stored), digits())
         again = [(r.training_loss, r.validation_loss, r.accuracy) for r in training.epochs(self.study.epochs)]
-        assert [(e.training_loss, e.validation_loss, e.accuracy) for e in curve] == again, f"trial {number}"
+        found = [(e.training_loss, e.validation_loss, e.accuracy) for e in curve]
+        if self.cohort > 1:
+            again = [pytest.approx(epoch, abs=TOLERANCE) for epoch in again]
+        assert found == again, f"trial {number}"
 
 
 def send(pid: int, number: int) -> bool:

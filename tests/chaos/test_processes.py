@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from tests.chaos.scene import LEASE, Row, Scene, chaos_study, send
 
 Report = Callable[[Row], None]
+KILL, TERM = "kill -9 of a random worker every second", "SIGTERM to a random worker every second"
 
 
 def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: int) -> int:
@@ -41,18 +42,21 @@ def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: i
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "number", "seconds", "budget", "least"),
+    ("name", "number", "seconds", "budget", "least", "cohort"),
     [
-        pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 8, 30, 4, marks=pytest.mark.short),
-        pytest.param("kill -9 of a random worker every second", signal.SIGKILL, 60, 50, 30, marks=pytest.mark.chaos),
-        pytest.param("SIGTERM to a random worker every second", signal.SIGTERM, 60, 76, 30, marks=pytest.mark.chaos),
+        pytest.param(KILL, signal.SIGKILL, 8, 30, 4, 1, marks=pytest.mark.short),
+        pytest.param(KILL, signal.SIGKILL, 60, 50, 30, 1, marks=pytest.mark.chaos),
+        pytest.param(f"{KILL}, cohorts of 4", signal.SIGKILL, 8, 40, 4, 4, marks=pytest.mark.short),
+        pytest.param(f"{KILL}, cohorts of 4", signal.SIGKILL, 30, 160, 15, 4, marks=pytest.mark.chaos),
+        pytest.param(TERM, signal.SIGTERM, 60, 76, 30, 1, marks=pytest.mark.chaos),
+        pytest.param(f"{TERM}, cohorts of 4", signal.SIGTERM, 30, 160, 15, 4, marks=pytest.mark.chaos),
     ],
 )
 def test_workers_that_end(
-    name: str, number: int, seconds: float, budget: int, least: int,
+    name: str, number: int, seconds: float, budget: int, least: int, cohort: int,
     database_url: URL, new_scene: Callable[..., Scene], report: Report,
 ) -> None:  # fmt: skip
-    scene = new_scene(database_url)
+    scene = new_scene(database_url, cohort=cohort)
     scene.begin(budget, epochs=20)
     for _ in range(4):
         scene.start(2)
