@@ -73,7 +73,9 @@ class Training:
         self.data = data
         self.seed = seed
         torch.manual_seed(derive(seed, "weights"))
-        self.model = build(data.sample, data.classes).to(data.training.x.device)
+        # Convolutions are faster with their channels last: 1.3 to 1.6 times on a CPU; nothing else is laid out so.
+        network: Any = build(data.sample, data.classes)
+        self.model: nn.Module = network.to(data.training.x.device, memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.model.parameters(), settings)
         self.epoch = 0
         if state is not None:
@@ -89,6 +91,7 @@ class Training:
             Interrupted: `leave` said so.
         """
         self._leave_cohort()
+        self._lay_out()
         while self.epoch < last:
             started = time.perf_counter()
             rate = learning_rate(self.settings, self.epoch)
@@ -121,9 +124,15 @@ class Training:
             buffer.data = _whole(buffer.data)
         for parameter in self.model.parameters():
             parameter.data = _whole(parameter.data)
-            state = self.optimizer.state.get(parameter)
-            if state:
-                state.update({name: _whole(value) for name, value in state.items()})
+
+    def _lay_out(self) -> None:
+        """Lay the optimizer's averages out in memory as their parameters are, as fused optimizers take for granted."""
+        for parameter, state in self.optimizer.state.items():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    own = _whole(value)
+                    same = own.stride() == parameter.stride()
+                    state[name] = own if same else torch.empty_like(parameter).copy_(own)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         try:

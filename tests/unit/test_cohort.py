@@ -113,6 +113,18 @@ def test_a_checkpoint_of_either_goes_on_in_the_other(digits: Data, optimizer: st
             assert [(e.epoch, e.validation_loss) for e in own] == [(e.epoch, e.validation_loss) for e in theirs]
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_convolutional_network_goes_on_alone_from_a_cohort_and_its_checkpoint(digits: Data, optimizer: str) -> None:
+    fields = {"model": CNN, "channels": 4, "hidden_units": 16, "optimizer": optimizer, "learning_rate": 0.01}
+    begun = [make(digits, n, **fields) for n in range(2)]
+    first = together(begun, 2)
+    states = [from_bytes(to_bytes(m.state()), torch.device("cpu")) for m in begun]
+    for number, member in enumerate(begun):
+        expected = alone(make(digits, number, **fields))
+        assert_same([*first[number], *alone(make(digits, number, states[number], **fields))], expected)
+        assert_same([*first[number], *alone(member)], expected)
+
+
 def test_members_come_and_go_and_diverge_without_disturbing_the_others(digits: Data) -> None:
     members = [make(digits, n, **s) for n, s in enumerate(SGD)]
     bad = make(digits, 9, learning_rate=1e6)
