@@ -125,6 +125,18 @@ def test_a_convolutional_network_goes_on_alone_from_a_cohort_and_its_checkpoint(
         assert_same([*first[number], *alone(member)], expected)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_averages_that_lie_otherwise_in_memory_are_laid_out_as_their_weights(digits: Data, optimizer: str) -> None:
+    """Fused optimizers take it for granted; a checkpoint of an earlier version has them otherwise."""
+    fields = {"model": CNN, "optimizer": optimizer, "learning_rate": 0.01}
+    begun = make(digits, 0, **fields)
+    first, state = alone(begun, 2), begun.state()
+    for averages in state["optimizer"]["state"].values():
+        averages.update({name: value.contiguous() for name, value in averages.items()})
+    rest = alone(make(digits, 0, from_bytes(to_bytes(state), torch.device("cpu")), **fields))
+    assert [*first, *rest][-1].validation_loss == alone(make(digits, 0, **fields))[-1].validation_loss
+
+
 def test_members_come_and_go_and_diverge_without_disturbing_the_others(digits: Data) -> None:
     members = [make(digits, n, **s) for n, s in enumerate(SGD)]
     bad = make(digits, 9, learning_rate=1e6)
