@@ -1,12 +1,16 @@
 """From a budget to its slots: which tier and phase each trial belongs to, and which hyperparameters are free in it.
 
-Pure: the same study gives the same table on every machine. The constants and the measurements behind them:
+Pure: the same study gives the same table on every machine. The schedules, and the measurements behind them (mean
+regret on six tables of trained networks, 20 seeds; 0 is the best of a table, 1 a median configuration):
 
-- Up to 15 trials the tiers share the budget as 20, 30 and 50 %; a fourth gets as much again as 40.
-- From 16 on, the tiers open within the first 3, 4 and 5 trials (a fourth: 4), and all later trials are free in
-  every hyperparameter, chosen by a model. Tiers stay open: freezing the winners of earlier tiers loses to TPE from
-  20 trials on.
-- Half of a tier's trials are coarse, over the whole range; the others fine, zoomed in on what was good.
+- Up to 15 trials the tiers share the budget as 20, 30 and 50 %; a fourth gets as much again as 40. Half of a tier's
+  trials are coarse, over the whole range; the others fine, zoomed in on what was good. It needs no model, and is best
+  where there is nothing to learn from: 0.180 after 10 trials, where a model is at 0.217 and random search at 0.221.
+- From 16 on, four coarse trials of the first tier, five of the first two, then everything is free, and all but the
+  coarse ones are chosen by a model: its prototype reaches 0.123 after 20 trials and 0.077 after 50. The tiers of a
+  small budget first, then Optuna's GPSampler, reach 0.133 and 0.094; TPE from the same default 0.175 and 0.127.
+
+Tiers stay open: freezing the winners of earlier tiers loses to TPE from 20 trials on.
 """
 
 from __future__ import annotations
@@ -16,8 +20,8 @@ from dataclasses import dataclass
 from studies.definition import Study
 
 SMALL_BUDGET = 15
+COARSE, FINE = 4, 5  # slots of a larger budget before everything is free
 _SHARES = (20, 30, 50, 40)
-_OPENING = (3, 4, 5, 4)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,13 @@ def plan(study: Study) -> list[Slot]:
     names = [tuple(tier) for tier in study.tiers]
     everything = sum(names, ())
     slots = [Slot(0, 1, "default", ())]
-    if study.strategy in ("tiered", "classic"):
+    if study.strategy == "tiered" and study.budget > SMALL_BUDGET:
+        second = min(2, len(names))
+        slots += [Slot(number, 1, "coarse", names[0]) for number in range(1, 1 + COARSE)]
+        slots += [
+            Slot(number, second, "fine", sum(names[:second], ())) for number in range(1 + COARSE, 1 + COARSE + FINE)
+        ]
+    elif study.strategy in ("tiered", "classic"):
         for tier, span in enumerate(_spans(study), start=1):
             free = sum(names[:tier], ())
             searched = span[1:] if tier == 1 else span
@@ -62,13 +72,10 @@ def by_model(study: Study, slot: Slot) -> bool:
 def _spans(study: Study) -> list[range]:
     """Return the slots in which each tier is the newest; the first span counts the default configuration."""
     tiers = len(study.tiers)
-    if study.strategy == "tiered" and study.budget > SMALL_BUDGET:
-        ends = [sum(_OPENING[: tier + 1]) for tier in range(tiers)]
-    else:
-        total = sum(_SHARES[:tiers])
-        ends = [round(study.budget * sum(_SHARES[: tier + 1]) / total) for tier in range(tiers)]
-        for tier in range(tiers):  # at least one slot each, however small the budget
-            ends[tier] = max(ends[tier], tier + 1)
-        for tier in reversed(range(tiers)):
-            ends[tier] = min(ends[tier], study.budget - (tiers - 1 - tier))
+    total = sum(_SHARES[:tiers])
+    ends = [round(study.budget * sum(_SHARES[: tier + 1]) / total) for tier in range(tiers)]
+    for tier in range(tiers):  # at least one slot each, however small the budget
+        ends[tier] = max(ends[tier], tier + 1)
+    for tier in reversed(range(tiers)):
+        ends[tier] = min(ends[tier], study.budget - (tiers - 1 - tier))
     return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]

@@ -12,47 +12,41 @@ without talking. Distributions stay the full range for the whole life of a study
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
 
 from models.seeding import derive
+from studies.candidates import candidates, cube, fresh
 from studies.definition import Study
-from studies.plan import Slot, plan
+from studies.observations import Observation, best_of, half_rank, observations
+from studies.plan import COARSE, Slot, plan
+from studies.points import halton, strata, zoom
 from studies.scale import Value
+from studies.surrogate import Array, Surrogate, fit, log_expected_improvement, one_thread
 
-_ENOUGH = 2  # finished trials before there is a zoom box: the default, and one more
-_MARGIN = 0.05  # of the unit interval, on each side of the zoom box
 _MODEL_BEST, _MODEL_NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
+_LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
 
 Box = Mapping[str, tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Observation:
-    """A finished trial: its values, and its loss (lower is better)."""
-
-    number: int
-    values: Mapping[str, Value]
-    loss: float
-    failed: bool = False
 
 
 class TieredSampler(BaseSampler):
     """Chooses values for the slots of a study's plan.
 
+    Values that the trial's system attribute `fixed_params` holds, as after Optuna's `enqueue_trial`, are kept, and the
+    others are chosen to go with them: trials of one shape can then be trained as one cohort.
+
     Args:
         study: the definition; its direction must be the Optuna study's. Its strategy is `tiered` or `classic`.
 
     Raises:
-        ValueError: another strategy, or, when it chooses, another direction.
+        ValueError: another strategy, or, when it chooses, another direction, or a held value outside its scale.
     """
 
     def __init__(self, study: Study) -> None:
@@ -63,6 +57,10 @@ class TieredSampler(BaseSampler):
         self._scales = study.scales()
         self._tiers = {name: tier for name, tier, _ in study.hyperparameters()}
         self._distributions = study.distributions()
+        self._cube = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
+        self._lengths = np.array([_LENGTHS[tier - 1] for tier in self._tiers.values()])
+        self._modelled = self._slots[-1].phase == "all"
+        self._fitted: tuple[object, Surrogate] | None = None  # the latest, and what it was fitted to
         self._storage: object = None  # whose trials these are
         self._trained: dict[int, dict[str, Value]] = {}  # of finished trials, by Optuna's id
 
@@ -81,14 +79,20 @@ class TieredSampler(BaseSampler):
                 f"study '{self._definition.name}' is to {self._definition.direction}; say so to Optuna too"
             )
         slot = self._slots[min(trial.number, len(self._slots) - 1)]  # beyond the budget the last phase goes on
-        if slot.phase == "all":
-            stored = self._by_model(study, trial)
+        held = self._held(trial)
+        observed = self._observations(study)
+        if self._modelled and slot.phase == "coarse":
+            values = self._by_strata(slot)
+        elif self._modelled and slot.phase != "default" and observed:
+            with one_thread():
+                values = self._by_model(slot, trial.number, observed, self._running(study, trial.number), held)
         else:
-            observed = self._observations(study)
             values, box = self._by_plan(slot, trial.number, observed)
-            stored = {self._scales[n].stored_name(n): self._scales[n].to_stored(v) for n, v in values.items()}
-            if box:
+            if box := {name: edges for name, edges in box.items() if name not in held}:
                 study._storage.set_trial_user_attr(trial._trial_id, "zoom", self._readable(box))
+        values |= held
+        stored = {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in self._scales.items()}
+        stored |= trial.system_attrs.get("fixed_params", {})  # as they were given, to the last bit
         return {name: value for name, value in stored.items() if name in search_space}
 
     def sample_independent(
@@ -98,11 +102,20 @@ class TieredSampler(BaseSampler):
         seed = derive(self._definition.seed, "independent", trial.number, param_name) % 2**32
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
+    def _by_strata(self, slot: Slot) -> dict[str, Value]:
+        """Return the free hyperparameters each in a part of its range of its own, and the default of the others."""
+        return {
+            name: scale.value(strata(COARSE, self._definition.seed, name)[slot.number - 1])
+            if name in slot.free
+            else scale.default
+            for name, scale in self._scales.items()
+        }
+
     def _by_plan(
         self, slot: Slot, number: int, observed: Sequence[Observation]
     ) -> tuple[dict[str, Value], dict[str, tuple[float, float]]]:
         """Return values, and the zoom box of those that were zoomed, on the unit interval."""
-        best = min(observed, key=lambda o: (o.loss, o.failed), default=None)
+        best = best_of(observed)
         boxes = zoom(self._definition, observed)
         points = dict(zip(self._scales, halton(len(self._scales), self._definition.seed, number), strict=True))
         values: dict[str, Value] = {}
@@ -117,23 +130,66 @@ class TieredSampler(BaseSampler):
             values[name] = scale.value(low + points[name] * (high - low))
         return values, used
 
-    def _by_model(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        """Let Optuna's GPSampler choose, with every finished trial given to it as a complete one.
+    def _by_model(
+        self,
+        slot: Slot,
+        number: int,
+        observed: Sequence[Observation],
+        running: Sequence[Mapping[str, Value]],
+        held: Mapping[str, Value],
+    ) -> dict[str, Value]:
+        """Return the candidate from which the model expects most; what is neither free nor held stays at the best."""
+        values = {**best_of(observed).values, **held}  # type: ignore[union-attr]  # one is there
+        free = np.array([name in slot.free and name not in held for name in self._scales])
+        if not free.any():
+            return values
+        surrogate = self._surrogate(observed)
+        expected, _ = surrogate.posterior(surrogate.x)
+        starts = np.where(free, surrogate.x[np.argsort(expected, kind="stable")], self._points([values]))
+        rng = np.random.default_rng(derive(self._definition.seed, "model", number))
+        taken = self._points([*(o.values for o in observed), *running])
+        points = fresh(candidates(self._cube, starts, free, rng), taken)
+        mean, deviation = surrogate.believing(self._points(running)).posterior(points)
+        chosen = points[np.argmax(log_expected_improvement(mean, deviation, expected.min()))]
+        for (name, scale), unit, moves in zip(self._scales.items(), chosen, free, strict=True):
+            if moves:
+                values[name] = scale.value(float(unit))
+        return values
 
-        GPSampler learns from complete trials only. A pruned trial counts here with its last reported value, a failed
-        one with the worst that was seen.
-        """
-        trials = study.get_trials(deepcopy=False)
-        observed = sorted(self._observations(study), key=lambda o: o.loss)
-        newest = sorted(observed[_MODEL_BEST:], key=lambda o: o.number)[-_MODEL_NEWEST:]
-        chosen = {o.number for o in [*observed[:_MODEL_BEST], *newest]}
-        losses = dict(zip([o.number for o in observed], half_rank([o.loss for o in observed]), strict=True))
-        seed = derive(self._definition.seed, "model", trial.number) % 2**32
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            view = copy_of(trials, losses={n: loss for n, loss in losses.items() if n in chosen}, but=trial.number)
-            view.sampler = GPSampler(seed=seed, n_startup_trials=1)
-            return view.ask(self._distributions).params
+    def _surrogate(self, observed: Sequence[Observation]) -> Surrogate:
+        """Return the model of what is finished; the same one as long as nothing else is, as for trials of a batch."""
+        key = [(o.number, o.loss, o.values) for o in observed]
+        if self._fitted is None or self._fitted[0] != key:
+            ranked = sorted(zip(half_rank([o.loss for o in observed]), observed, strict=True), key=lambda pair: pair[0])
+            newest = sorted(ranked[_MODEL_BEST:], key=lambda pair: pair[1].number)[-_MODEL_NEWEST:]
+            chosen = ranked[:_MODEL_BEST] + newest
+            z = np.array([loss for loss, _ in chosen])
+            z = (z - z.mean()) / (z.std() or 1.0)
+            self._fitted = key, fit(self._points([o.values for _, o in chosen]), z, self._cube.unordered, self._lengths)
+        return self._fitted[1]
+
+    def _points(self, configurations: Sequence[Mapping[str, Value]]) -> Array:
+        """Return configurations on the unit cube: (configurations, hyperparameters)."""
+        rows = [[scale.unit(values[name]) for name, scale in self._scales.items()] for values in configurations]
+        return np.array(rows, dtype=float).reshape(len(rows), len(self._scales))
+
+    def _held(self, trial: FrozenTrial) -> dict[str, Value]:
+        """Return the values that the trial has already been given."""
+        fixed = trial.system_attrs.get("fixed_params", {})
+        held = {}
+        for name, scale in self._scales.items():
+            if (stored := scale.stored_name(name)) in fixed:
+                kind = self._distributions[stored]
+                if not kind._contains(kind.to_internal_repr(fixed[stored])):
+                    raise ValueError(f"{stored} = {fixed[stored]!r} is outside its scale: {scale}")
+                held[name] = scale.from_stored(fixed[stored])
+        return held
+
+    def _running(self, study: optuna.Study, number: int) -> list[dict[str, Value]]:
+        """Return what other trials are training."""
+        trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        known = self._distributions.keys()
+        return [self._definition.trained(t.params) for t in trials if t.number != number and known <= t.params.keys()]
 
     def _observations(self, study: optuna.Study) -> list[Observation]:
         if study._storage is not self._storage:
@@ -144,114 +200,3 @@ class TieredSampler(BaseSampler):
         return {
             name: [self._scales[name].value(low), self._scales[name].value(high)] for name, (low, high) in box.items()
         }
-
-
-def observations(
-    study: Study, trials: Sequence[FrozenTrial], trained: dict[int, dict[str, Value]] | None = None
-) -> list[Observation]:
-    """Return the finished trials with a loss: complete ones have their value, pruned ones the last that they reported.
-
-    A failed trial, and one without any value, has the worst loss of all, and is never forgotten.
-
-    Args:
-        trained: the values of finished trials by Optuna's id, as far as they are known; the others are added.
-    """
-    stored = {scale.stored_name(name) for name, scale in study.scales().items()}
-    known, lost = [], []
-    sign = -1.0 if study.maximize else 1.0
-    for trial in trials:
-        if not trial.state.is_finished():
-            continue
-        values = trained.get(trial._trial_id) if trained is not None else None
-        if values is None:
-            if stored - trial.params.keys():
-                continue  # another program made it
-            values = study.trained(trial.params)
-            if trained is not None:
-                trained[trial._trial_id] = values
-        value = trial.value
-        if value is None and trial.intermediate_values:
-            value = trial.intermediate_values[max(trial.intermediate_values)]
-        if trial.state == TrialState.FAIL or value is None or not np.isfinite(value):
-            lost.append((trial.number, values))
-        else:
-            known.append(Observation(trial.number, values, sign * value))
-    worst = max((o.loss for o in known), default=0.0)
-    return sorted([*known, *(Observation(n, v, worst, failed=True) for n, v in lost)], key=lambda o: o.number)
-
-
-def zoom(study: Study, observed: Sequence[Observation]) -> dict[str, tuple[float, float]]:
-    """Return each hyperparameter's zoom box on the unit interval; nothing before two trials are finished.
-
-    From the lowest to the highest of the best quarter of the trials (two at least), padded by half its width + 0.05.
-    """
-    if len(observed) < _ENOUGH:
-        return {}
-    good = sorted(observed, key=lambda o: o.loss)[: max(2, len(observed) // 4)]
-    boxes = {}
-    for name, scale in study.scales().items():
-        units = [scale.unit(o.values[name]) for o in good]
-        pad = (max(units) - min(units)) / 2 + _MARGIN
-        boxes[name] = max(0.0, min(units) - pad), min(1.0, max(units) + pad)
-    return boxes
-
-
-def half_rank(losses: Sequence[float]) -> list[float]:
-    """Return losses on a scale on which bad trials are only bad, however bad: what a model should see.
-
-    Better than the median: (y - median) / rms(better ones - median). Worse: the normal score of the rank. An early
-    stopped or diverged trial would otherwise stretch the scale until good ones cannot be told apart.
-    """
-    from scipy.stats import norm, rankdata
-
-    y = np.asarray(losses, dtype=float)
-    median = float(np.median(y))
-    better = y < median
-    spread = float(np.sqrt(np.mean((y[better] - median) ** 2))) if better.any() else 1.0
-    scores = norm.ppf((rankdata(y) - 0.5) / len(y))
-    return [float(z) for z in np.where(better, (y - median) / spread, np.maximum(scores, 0.0))]
-
-
-def halton(dimensions: int, seed: int, index: int) -> list[float]:
-    """Return one point of a scrambled Halton sequence: quasi-random, so a few points leave no large gaps.
-
-    Source: A. B. Owen, A randomized Halton algorithm in R, https://arxiv.org/abs/1706.02808 (as scipy has it).
-    """
-    from scipy.stats import qmc
-
-    sequence = qmc.Halton(dimensions, scramble=True, rng=np.random.default_rng(derive(seed, "halton")))
-    sequence.fast_forward(index)
-    return [float(x) for x in sequence.random(1)[0]]
-
-
-def copy_of(trials: Sequence[FrozenTrial], losses: Mapping[int, float], but: int) -> optuna.Study:
-    """Return a study to minimise, in memory, of the trials that have a loss, as complete ones, and of the running ones.
-
-    Constraints are left out: a trial that violates one has a bad loss already, and GPSampler refuses a study in which
-    some trials have constraints and others have not.
-    """
-    with _quiet():
-        copy = optuna.create_study()
-    for trial in trials:
-        state = TrialState.COMPLETE if trial.number in losses else TrialState.RUNNING
-        if trial.number != but and trial.distributions and (trial.number in losses or trial.state == state):
-            copy.add_trial(
-                optuna.trial.create_trial(
-                    state=state,
-                    value=losses.get(trial.number),
-                    params=trial.params,
-                    distributions=trial.distributions,
-                )
-            )
-    return copy
-
-
-class _quiet:
-    """Optuna says at level INFO that it made a study; the model's is not one that anybody wants to hear of."""
-
-    def __enter__(self) -> None:
-        self._before = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def __exit__(self, *exception: object) -> None:
-        optuna.logging.set_verbosity(self._before)

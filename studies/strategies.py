@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from models.seeding import derive
 from studies.definition import Study
 from studies.plan import Slot
-from studies.sampler import TieredSampler, copy_of
+from studies.sampler import TieredSampler
 
 _GRID_POINTS = 3  # of each hyperparameter with a range; a short list is taken whole
 
@@ -64,7 +65,7 @@ def _gaussian_process(study: Study, number: int, view: optuna.Study) -> dict[str
     sign = -1 if study.maximize else 1
     trials = view.get_trials(deepcopy=False)
     losses = {t.number: sign * (t.value or 0.0) for t in trials if t.state == TrialState.COMPLETE}
-    copy = copy_of(trials, losses, but=number)
+    copy = _copy_of(trials, losses, but=number)
     copy.sampler = GPSampler(seed=derive(study.seed, "sampler", number) % 2**32, warn_independent_sampling=False)
     return copy.ask(study.distributions()).params
 
@@ -78,3 +79,36 @@ def _grid_point(study: Study, number: int) -> dict[str, Any]:
     points = list(itertools.product(*axes.values()))
     random.Random(derive(study.seed, "grid")).shuffle(points)
     return dict(zip(axes, points[(number - 1) % len(points)], strict=True))
+
+
+def _copy_of(trials: Sequence[FrozenTrial], losses: Mapping[int, float], but: int) -> optuna.Study:
+    """Return a study to minimise, in memory, of the trials that have a loss, as complete ones, and of the running ones.
+
+    Constraints are left out: a trial that violates one has a bad loss already, and GPSampler refuses a study in which
+    some trials have constraints and others have not.
+    """
+    with _quiet():
+        copy = optuna.create_study()
+    for trial in trials:
+        state = TrialState.COMPLETE if trial.number in losses else TrialState.RUNNING
+        if trial.number != but and trial.distributions and (trial.number in losses or trial.state == state):
+            copy.add_trial(
+                optuna.trial.create_trial(
+                    state=state,
+                    value=losses.get(trial.number),
+                    params=trial.params,
+                    distributions=trial.distributions,
+                )
+            )
+    return copy
+
+
+class _quiet:
+    """Optuna says at level INFO that it made a study; the model's is not one that anybody wants to hear of."""
+
+    def __enter__(self) -> None:
+        self._before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def __exit__(self, *exception: object) -> None:
+        optuna.logging.set_verbosity(self._before)

@@ -9,9 +9,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+import studies.sampler as sampler_module
 from studies.definition import Study, change
+from studies.observations import Observation, half_rank, observations
 from studies.plan import plan
-from studies.sampler import Observation, TieredSampler, half_rank, halton, observations, zoom
+from studies.points import halton, strata, zoom
+from studies.sampler import TieredSampler
+from studies.space import Choice, Grid
 from studies.strategies import Proposer
 from tests.studies_for_tests import TIERS, small_study
 
@@ -68,7 +72,9 @@ def test_only_the_learning_rate_leaves_the_default_in_tier_one() -> None:
     study = small_study(budget=20, metric="loss", direction="minimize")
     _, seen = search(study)
     assert changed(seen[0]) == set()
-    assert changed(seen[1]) == changed(seen[2]) == {"learning_rate"}
+    assert all(changed(values) == {"learning_rate"} for values in seen[1:5])
+    quarters = [int(4 * study.scales()["learning_rate"].unit(values["learning_rate"])) for values in seen[1:5]]
+    assert sorted(quarters) == [0, 1, 2, 3]
     for slot, values in zip(plan(study), seen, strict=True):
         if slot.tier == 2:
             assert changed(values) <= {"learning_rate", "momentum", "hidden_units", "batch_size"}
@@ -148,28 +154,140 @@ def test_fine_trials_stay_in_the_box_and_say_so() -> None:
         assert low <= values["learning_rate"] <= high
 
 
-def test_the_model_learns_from_pruned_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[optuna.trial.FrozenTrial] = []
-    real = optuna.Study.add_trial
-
-    def spy(self: optuna.Study, added: optuna.trial.FrozenTrial) -> None:
-        given.append(added)
-        real(self, added)
-
-    study = small_study(budget=20, metric="loss", direction="minimize")
+def after(study: Study, count: int, **fields: Any) -> optuna.Study:
+    """A program with some trials of `loss_of`, at random."""
     program = optuna.create_study(sampler=TieredSampler(study))
-    for number in range(12):
-        state = TrialState.PRUNED if number % 2 else TrialState.COMPLETE
-        program.add_trial(
-            finished(study, number, state, 1.0 + number if state is TrialState.COMPLETE else None, {1: 5.0})
-        )
-    monkeypatch.setattr(optuna.Study, "add_trial", spy)
-    program.ask({s.stored_name(n): s.distribution() for n, s in study.scales().items()})
-    assert len(given) == 12
-    assert {t.state for t in given} == {TrialState.COMPLETE}
-    values = [t.value for t in given]  # complete: 1, 3, ... 11; pruned: 5 each, so four of the complete are worse
-    assert sorted(values)[:2] == [values[0], values[2]]  # type: ignore[type-var]
-    assert max(values) == values[10]  # type: ignore[type-var]
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        values = {n: s.value(float(rng.random())) for n, s in study.scales().items()}
+        stored = {s.stored_name(n): s.to_stored(values[n]) for n, s in study.scales().items()}
+        loss = loss_of(values) if "learning_rate" in values and len(values) == 6 else float(rng.random())
+        given = {"value": loss, **fields}
+        program.add_trial(create_trial(params=stored, distributions=study.distributions(), **given))
+    return program
+
+
+LOSS = {"metric": "loss", "direction": "minimize"}
+
+
+@pytest.mark.parametrize("state", [TrialState.PRUNED, TrialState.FAIL])
+def test_the_model_learns_from_pruned_and_failed_trials(state: TrialState) -> None:
+    study = small_study(budget=40, **LOSS)
+    untold, told = after(study, 12), after(study, 12)
+    proposed = untold.ask(study.distributions()).params
+    ended = {"state": state, "value": None, "intermediate_values": {1: 99.0} if state is TrialState.PRUNED else {}}
+    for program in (untold, told):  # so that the next one has the same number
+        program.add_trial(create_trial(state=TrialState.FAIL))
+    told.add_trial(create_trial(params=proposed, distributions=study.distributions(), **ended))
+    untold.add_trial(create_trial(state=TrialState.FAIL))
+    assert untold.ask(study.distributions()).params != told.ask(study.distributions()).params
+
+
+def test_a_fresh_sampler_proposes_the_same_and_a_batch_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = small_study(budget=60, **LOSS)
+    fits = []
+    real = sampler_module.fit
+
+    def spy(*given: Any) -> Any:
+        fits.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(sampler_module, "fit", spy)
+    program = after(study, 20)
+    batch = [program.ask(study.distributions()).params for _ in range(6)]
+    assert len(fits) == 1
+    assert len({tuple(params.items()) for params in batch}) == 6
+    last = program.trials[-1]
+    view = optuna.create_study()
+    for done in program.trials[:-1]:
+        view.add_trial(done)
+    assert TieredSampler(study).sample_relative(view, trial(last.number), study.distributions()) == last.params
+    assert len(fits) == 2
+    program.tell(20, 0.5)
+    program.ask(study.distributions())
+    assert len(fits) == 3
+
+
+def test_values_that_a_trial_was_given_are_kept_and_the_model_goes_with_them() -> None:
+    study = small_study(budget=40, **LOSS)
+    held = {"one_minus_momentum": 0.03, "log2_batch_size": 9, "layers": 4}
+    for strategy, count in (("classic", 20), ("tiered", 1), ("tiered", 5), ("tiered", 20)):  # at last: all free
+        program = after(change(study, strategy=strategy), count)
+        program.enqueue_trial(held)
+        asked = program.ask()
+        given = program.trials[asked.number]
+        assert held.items() <= program.sampler.sample_relative(program, given, study.distributions()).items()
+        for name, kind in study.distributions().items():
+            asked._suggest(name, kind)
+        assert held.items() <= asked.params.items()
+    program = after(study, 20)
+    free = program.ask(study.distributions()).params
+    program = after(study, 20)
+    program.enqueue_trial({"learning_rate": 1e-4})
+    assert program.ask(study.distributions()).params != {**free, "learning_rate": 1e-4}  # others are chosen for it
+    whole = {s.stored_name(n): s.to_stored(s.default) for n, s in study.scales().items()}
+    program.enqueue_trial(whole)
+    assert program.ask(study.distributions()).params == whole
+
+
+def test_a_held_value_outside_its_scale_is_refused() -> None:
+    program = after(small_study(budget=40, **LOSS), 20)
+    program.enqueue_trial({"layers": 7})
+    with pytest.raises(ValueError, match="layers = 7 is outside its scale: one of 2, 3, 4"):
+        program.ask(small_study().distributions())
+
+
+def test_what_is_not_free_yet_stays_at_the_best_so_far() -> None:
+    study = small_study(budget=40, **LOSS)
+    program = after(study, 6)
+    asked = study.trained(program.ask(study.distributions()).params)
+    best = study.trained(program.best_trial.params)
+    assert (asked["layers"], asked["decay"]) == (best["layers"], best["decay"])
+    assert asked != best
+
+
+@pytest.mark.parametrize("tiers", [({"layers": Grid(2, 3, 4, default=2)}, {"kind": Choice("a", "b", default="a")})])
+def test_a_small_space_is_searched_whole_before_anything_is_repeated(tiers: Any) -> None:
+    study = small_study(budget=40, tiers=tiers, **LOSS)
+    program = after(study, 1)
+    for _ in range(4):  # the coarse ones have a plan
+        program.add_trial(create_trial(state=TrialState.FAIL))
+    seen = {tuple(program.trials[0].params.items())}
+    for _ in range(5):
+        asked = program.ask(study.distributions())
+        program.tell(asked, 1.0)
+        seen.add(tuple(asked.params.items()))
+    assert len(seen) == 6
+    for _ in range(3):
+        program.tell(program.ask(study.distributions()), 1.0)
+
+
+def test_where_nothing_is_finished_yet_workers_spread_out() -> None:
+    study = small_study(budget=40, **LOSS)
+    program = optuna.create_study(sampler=TieredSampler(study))
+    asked = [program.ask(study.distributions()).params for _ in range(12)]
+    assert len({tuple(params.items()) for params in asked}) == 12
+
+
+def test_it_finds_better_points_than_random_search_in_30_trials() -> None:
+    wins = 0
+    for seed in range(10):
+        study = small_study(budget=30, seed=seed, **LOSS)
+        rng = np.random.default_rng(seed)
+        scales = study.scales().items()
+        random = min(loss_of({n: s.value(float(rng.random())) for n, s in scales}) for _ in range(30))
+        wins += search(study)[0].best_value < random
+    assert wins >= 9
+
+
+def test_strata_are_one_number_from_each_part_in_an_order_of_its_own() -> None:
+    orders = set()
+    for name in ("a", "b", "c", "d", "e"):
+        numbers = strata(4, 0, name)
+        assert sorted(int(4 * u) for u in numbers) == [0, 1, 2, 3]
+        orders.add(tuple(np.argsort(numbers)))
+    assert len(orders) > 1
+    assert strata(4, 0, "a") != strata(4, 1, "a")
 
 
 def test_what_the_model_sees_of_an_explosion_is_only_that_it_is_bad() -> None:

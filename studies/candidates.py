@@ -1,0 +1,102 @@
+"""Configurations for a model to choose from: most of them near the best ones, some anywhere.
+
+Points of the unit cube, each of them one that a study can store. Near the best, hyperparameters of early tiers move
+more often than those of late ones, by steps of all sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution, IntDistribution
+
+from studies.scale import BaseScale
+from studies.space import Choice, Log
+from studies.surrogate import Array
+
+_CANDIDATES, _LOCAL = 600, 450  # 2,000 are no better
+_STARTS = (0.6, 0.25, 0.15)  # how often the best points so far are started from
+_MOVES = (0.9, 0.6, 0.4, 0.4)  # how often a hyperparameter moves, by tier
+_STEP, _SMALLER, _LARGER = 0.15, -1.5, 0.7  # of the unit interval, times e to the power of U(smaller, larger)
+_REDRAWN = 0.15  # of those that move: to anywhere
+
+
+@dataclass(frozen=True)
+class Cube:
+    """The unit cube of a search, with an axis for each hyperparameter: (hyperparameters,) each.
+
+    Attributes:
+        moves: how often a hyperparameter moves.
+        bins: how many values it has; 0 where it is continuous.
+        gap: where its numbers begin that are not the lowest value: the decade that stands for a decay of 0.
+        unordered: whether it is one of a few names.
+    """
+
+    moves: Array
+    bins: NDArray[np.int_]
+    gap: Array
+    unordered: NDArray[np.bool_]
+
+    def snap(self, points: Array) -> Array:
+        """Return the points with the values that are stored for them."""
+        bins = np.maximum(self.bins, 1)
+        middles = (np.clip(np.floor(points * bins), 0, bins - 1) + 0.5) / bins
+        return np.where(self.bins > 0, middles, np.where(points < self.gap, 0.0, np.clip(points, 0.0, 1.0)))
+
+
+def cube(scales: Sequence[tuple[int, BaseScale]]) -> Cube:
+    """Return the cube of scales, each with its tier."""
+    bins, gaps = [], []
+    for _, scale in scales:
+        kind = scale.distribution()
+        count = 0
+        if isinstance(kind, CategoricalDistribution):
+            count = len(kind.choices)
+        elif isinstance(kind, IntDistribution):
+            count = (kind.high - kind.low) // kind.step + 1
+        bins.append(count)
+        gaps.append(scale.unit(scale.low) if isinstance(scale, Log) and scale.or_zero else 0.0)
+    return Cube(
+        np.array([_MOVES[tier - 1] for tier, _ in scales]),
+        np.array(bins),
+        np.array(gaps),
+        np.array([isinstance(scale, Choice) for _, scale in scales]),
+    )
+
+
+def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.random.Generator) -> Array:
+    """Return points that differ from the starts in nothing but the free hyperparameters: (600, hyperparameters).
+
+    Args:
+        starts: points to start from, the best first; alike in what is not free. Those after the third are left out.
+        free: which hyperparameters may move; one at least.
+    """
+    starts = starts[: len(_STARTS)]
+    often = np.array(_STARTS[: len(starts)]) / sum(_STARTS[: len(starts)])
+    start = starts[rng.choice(len(starts), size=_LOCAL, p=often)]
+    moved = free & (rng.random(start.shape) < cube.moves)
+    still = np.flatnonzero(~moved.any(axis=1))
+    moved[still, rng.choice(np.flatnonzero(free), size=len(still))] = True
+    step = _STEP * np.exp(rng.uniform(_SMALLER, _LARGER, size=(_LOCAL, 1)))
+    anywhere = rng.random((_CANDIDATES, starts.shape[1]))
+    redrawn = moved & (cube.unordered | (rng.random(start.shape) < _REDRAWN))
+    near = np.where(redrawn, anywhere[:_LOCAL], start + moved * step * rng.normal(size=start.shape))
+    far = np.where(free, anywhere[_LOCAL:], starts[0])
+    # What does not move is left alone: it need not be a point that this scale would choose.
+    moving = np.concatenate([moved, np.broadcast_to(free, far.shape)])
+    points = np.concatenate([near, far])
+    return np.where(moving, cube.snap(points), points)
+
+
+def fresh(points: Array, taken: Array) -> Array:
+    """Return the points that were not taken yet; all of them where all were, so that a search can always go on."""
+    known = {point.tobytes() for point in _rounded(taken)}
+    new = np.array([point.tobytes() not in known for point in _rounded(points)])
+    return points[new] if new.any() else points
+
+
+def _rounded(points: Array) -> Array:
+    return np.round(points, 9) + 0.0  # so that -0 is 0
