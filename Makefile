@@ -27,10 +27,14 @@ format: .venv/installed-dev ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed ## the figures of the README (about half an hour)
-	$(BIN)/python benchmarks/digits.py
-	$(BIN)/python benchmarks/exactness.py
+bench: .venv/installed ## every benchmark of the README in its short form (about 12 minutes)
+	$(BIN)/python benchmarks/digits.py --short
+	$(BIN)/python benchmarks/exactness.py --short
 	$(BIN)/python benchmarks/throughput.py --short
+	$(BIN)/python benchmarks/time_to_target.py --short
+	$(BIN)/python benchmarks/storage_cost.py --short
+	$(BIN)/python benchmarks/scale.py --check
+	$(BIN)/python benchmarks/scale.py --short
 
 clean: ## remove .venv and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

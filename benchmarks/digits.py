@@ -1,9 +1,10 @@
 """The figures of the README on `digits`: strategies over several seeds, each through the command line.
 
     python benchmarks/digits.py [--seeds 10] [--budget 40] [--workers 2] [--strategies tiered,random]
+                                [--short]
 
 Each search runs in an empty database of its own folder, the strategies interleaved seed by seed. Prints a table and
-writes benchmarks/results/digits.json with hardware, versions, seeds, n and spread.
+writes benchmarks/results/digits.json with hardware, versions, seeds, n and spread; its short form digits-short.json.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe
+from machine import write
 
 CAVIAR = str(Path(sys.executable).parent / "caviar")
 
@@ -59,7 +60,10 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=40)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--strategies", default="tiered,random")
+    parser.add_argument("--short", action="store_true", help="2 seeds")
     options = parser.parse_args()
+    if options.short:
+        options.seeds = 2
     strategies = options.strategies.split(",")
     rows = []
     with tempfile.TemporaryDirectory() as home:
@@ -74,10 +78,7 @@ def main() -> None:
         own = [row for row in rows if row["strategy"] == strategy]
         print(f"{strategy:<10} {told([r['validation'] for r in own]):<18} {told([r['test'] for r in own]):<18} "
               f"{told([r['epochs'] for r in own], 0):<16} {told([r['seconds'] for r in own], 0)}")  # fmt: skip
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    document = {"machine": describe(), "options": vars(options), "runs": rows}
-    (results / "digits.json").write_text(json.dumps(document, indent=1) + "\n")
+    write("digits", options, runs=rows)
 
 
 if __name__ == "__main__":

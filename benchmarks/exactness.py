@@ -1,6 +1,6 @@
 """Does a budget of 40 trials give exactly 40, however many workers begin on an empty database at once?
 
-    python benchmarks/exactness.py [--repeats 10] [--workers 1,2,4,8] [--commands 2]
+    python benchmarks/exactness.py [--repeats 10] [--workers 1,2,4,8] [--commands 2] [--short]
 
 Each run has a new server and an empty database; the workers are started at the same instant. Then Optuna's own
 client counts the trials. The last row starts several `caviar run` at the same instant on the same study.
@@ -53,7 +53,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--workers", default="1,2,4,8")
     parser.add_argument("--commands", type=int, default=2)
+    parser.add_argument("--short", action="store_true", help="once each")
     options = parser.parse_args()
+    if options.short:
+        options.repeats = 1
     cases = [(int(workers), 1) for workers in options.workers.split(",")] + [(2, options.commands)]
     wrong = 0
     for workers, commands in cases:

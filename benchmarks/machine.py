@@ -1,11 +1,25 @@
-"""What a figure was measured on."""
+"""What a figure was measured on, and where it is kept."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write(name: str, options: argparse.Namespace, **results: Any) -> None:
+    """Write a benchmark's results; those of a short form beside the README's, not over them."""
+    given = {n: None if isinstance(value, Path) else value for n, value in vars(options).items()}  # no machine's paths
+    RESULTS.mkdir(exist_ok=True)
+    document = {"machine": describe(), "options": given, **results}
+    path = RESULTS / f"{name}{'-short' if options.short else ''}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def describe() -> dict[str, object]:
