@@ -14,8 +14,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
 
-# What changed since the last reading: newer trials, and those that were running then. The first reading leaves out the
-# curves of complete trials: they are most of what there is to read, and only the pruner needs them, not all.
+# What changed since the last reading: newer trials, and those that were running then and are no more; how far the
+# others are is for their own workers to know. The first reading leaves out the curves of complete trials: they are most
+# of what there is to read, and only the pruner needs them, not all.
 _CHANGED = text("""
     SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start, t.datetime_complete,
            (SELECT v.value FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
@@ -28,7 +29,8 @@ _CHANGED = text("""
            (SELECT json_object_agg(a.key, a.value_json)
               FROM public.trial_system_attributes a WHERE a.trial_id = t.trial_id) AS attributes
     FROM public.trials t
-    WHERE t.study_id = :study AND (t.trial_id > :seen OR t.trial_id = ANY(:running))
+    WHERE t.study_id = :study
+      AND (t.trial_id > :seen OR t.trial_id = :anew OR t.trial_id = ANY(:running) AND t.state <> 'RUNNING')
     ORDER BY t.trial_id
 """)
 
@@ -75,9 +77,14 @@ class History(_View):
         self._seen = -1
         self.notes: dict[str, Any] = {}
 
-    def refresh(self) -> None:
-        """Read the trials that began, went on or ended since the last call."""
-        parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": sorted(self._running)}
+    def refresh(self, anew: int | None = None) -> None:
+        """Read the trials that began or ended since the last call.
+
+        Args:
+            anew: Optuna's id of a trial that is taken up: its curve, too.
+        """
+        running = sorted(self._running)
+        parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": running, "anew": anew}
         with self._engine.connect() as connection:
             rows = connection.execute(_CHANGED, parameters).all()
         if self._seen < 0:
@@ -109,7 +116,7 @@ class History(_View):
         return optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
 
     def trial(self, trial_id: int) -> FrozenTrial:
-        """Return the trial of that id, as it was at the last `refresh`."""
+        """Return the trial of that id, as it was when `refresh` read it."""
         return self._trials[trial_id]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -32,6 +33,7 @@ from sqlalchemy import (
     Uuid,
     false,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -120,6 +122,8 @@ slot = Table(
     Column("worker_id", Uuid, ForeignKey("caviar.worker.worker_id", ondelete="SET NULL")),
     CheckConstraint("state IN ('open', 'leased', 'done', 'abandoned')", "state"),
     CheckConstraint("(state = 'leased') = (token IS NOT NULL AND expires_at IS NOT NULL)", "lease"),
+    # Of a long study most slots are spent; workers look at the others only.
+    Index("ix_slot_unspent", "study_id", "number", postgresql_where=text("state IN ('open', 'leased')")),
 )
 
 

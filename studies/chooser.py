@@ -37,7 +37,7 @@ class Chooser:
             LeaseLost: another worker has the slot, or the study was changed meanwhile.
             DatabaseAway: the patience is over.
         """
-        self._context.outage.insist(self._context.history.refresh)
+        self._context.outage.insist(lambda: self._context.history.refresh(lease.trial_id))
         if lease.trial_id is not None:
             return lease, self._begun(lease.trial_id)
         return self._begin(lease, beside)

@@ -62,6 +62,23 @@ def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) ->
     assert history.complete().trials[0].intermediate_values == {1: 0.7, 2: 0.8}
 
 
+def test_a_trial_that_runs_elsewhere_is_read_again_when_it_is_taken_up(engine: Engine) -> None:
+    from storage.records import EpochRecord, Report
+    from tests.postgres.fleet_for_tests import ledger, log
+    from tests.postgres.test_ledger import PARAMETERS, lease_of
+
+    record, _ = register(engine)
+    who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
+    lease = lease_of(who.lease())
+    trial_id = log(engine, record).begin(lease, PARAMETERS, {})
+    history.refresh()
+    log(engine, record).record([Report(lease, EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+    history.refresh()
+    assert history.trial(trial_id).intermediate_values == {}
+    history.refresh(anew=trial_id)
+    assert history.trial(trial_id).intermediate_values == {1: 0.7}
+
+
 def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
