@@ -75,6 +75,7 @@ class History(_View):
         self._complete: list[int] = []  # in the order in which they were heard of
         self._bare: set[int] = set()  # whose curves were not read
         self._seen = -1
+        self._compared: optuna.Study | None = None  # until another trial ends
         self.notes: dict[str, Any] = {}
 
     def refresh(self, anew: int | None = None) -> None:
@@ -87,6 +88,8 @@ class History(_View):
         parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": running, "anew": anew}
         with self._engine.connect() as connection:
             rows = connection.execute(_CHANGED, parameters).all()
+        if rows:
+            self._compared = None
         if self._seen < 0:
             self._bare = {row.trial_id for row in rows if row.state == "COMPLETE"}
         for row in rows:
@@ -106,6 +109,8 @@ class History(_View):
 
     def complete(self) -> optuna.Study:
         """Return a study of the complete trials with their curves; of more than a thousand, every second, third, ..."""
+        if self._compared is not None:
+            return self._compared
         chosen = self._complete[:: math.ceil(len(self._complete) / _COMPARED) or 1]
         missing = [trial_id for trial_id in chosen if trial_id in self._bare]
         if missing:
@@ -113,7 +118,8 @@ class History(_View):
                 for trial_id, curve in connection.execute(_CURVES, {"trials": missing}):
                     self._trials[trial_id].intermediate_values = _curve(curve)
             self._bare.difference_update(missing)
-        return optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
+        self._compared = optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
+        return self._compared
 
     def trial(self, trial_id: int) -> FrozenTrial:
         """Return the trial of that id, as it was when `refresh` read it."""

@@ -11,8 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, literal, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from storage import optuna_tables as optuna
 from storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_time_for
@@ -20,7 +19,34 @@ from storage.errors import LeaseLost
 from storage.events import log_event
 from storage.ledger import fence
 from storage.records import Asked, Lease, Report
-from storage.tables import definition, slot, study
+from storage.tables import slot
+
+# Optuna's readers remember the highest id that they have seen, so ids must become visible in their order: the study's
+# row is locked before an id is drawn, and until the transaction ends.
+_BEGIN = text("""
+    WITH locked AS (
+        SELECT study.optuna_study_id
+        FROM caviar.study JOIN caviar.slot USING (study_id)
+        WHERE study_id = :study AND slot.number = :slot AND slot.token = :token AND slot.trial_id IS NULL
+          AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
+        FOR NO KEY UPDATE OF study
+    ), trial AS (
+        INSERT INTO public.trials (number, study_id, state, datetime_start)
+        SELECT :slot, optuna_study_id, 'RUNNING', timezone('UTC', now()) FROM locked
+        RETURNING trial_id
+    ), chosen AS (
+        INSERT INTO public.trial_params (trial_id, param_name, param_value, distribution_json)
+        SELECT trial_id, name, value, kind
+        FROM trial, unnest(CAST(:names AS text[]), CAST(:values AS float8[]), CAST(:kinds AS text[]))
+             WITH ORDINALITY AS p (name, value, kind, place)
+        ORDER BY place
+    ), told AS (
+        INSERT INTO public.trial_user_attributes (trial_id, key, value_json)
+        SELECT trial_id, key, value_json
+        FROM trial, unnest(CAST(:keys AS text[]), CAST(:jsons AS text[])) AS a (key, value_json)
+    )
+    SELECT trial_id FROM trial
+""")
 
 # A new epoch shows that the trial gets further: its losses are forgotten.
 _RECORD_EPOCHS = text("""
@@ -89,46 +115,18 @@ class TrialLog:
         Raises:
             LeaseLost: the lease is not held any more, or the definition was changed; nothing was written.
         """
-        # Optuna's readers remember the highest id that they have seen, so ids must become visible in their order:
-        # the study's row is locked before an id is drawn, and until the transaction ends.
-        newest = select(func.max(definition.c.version)).where(definition.c.study_id == lease.study_id)
-        unbegun = (slot.c.number == lease.slot.number, slot.c.token == lease.token, slot.c.trial_id.is_(None))
-        locked = (
-            select(study.c.optuna_study_id)
-            .join(slot, slot.c.study_id == study.c.study_id)
-            .where(study.c.study_id == lease.study_id, newest.scalar_subquery() == self._version, *unbegun)
-            .with_for_update(of=study, key_share=True)
-            .cte("locked")
-        )
-        columns = ["number", "study_id", "state", "datetime_start"]
-        trial = insert(optuna.trials).from_select(
-            columns,
-            select(
-                literal(lease.slot.number),
-                locked.c.optuna_study_id,
-                literal("RUNNING", optuna.trials.c.state.type),
-                optuna.UTC_NOW,
-            ),
-        )
+        names, stored = list(parameters), list(parameters.values())
         with self._engine.begin() as connection:
-            trial_id = connection.execute(trial.returning(optuna.trials.c.trial_id)).scalar()
+            trial_id = connection.execute(
+                _BEGIN,
+                {
+                    "study": lease.study_id, "version": self._version, **_key(lease),
+                    "names": names, "values": [value for value, _ in stored], "kinds": [kind for _, kind in stored],
+                    **_as_json(attributes),
+                },
+            ).scalar()  # fmt: skip
             if trial_id is None:
                 return self._begun(connection, lease)
-            if parameters:
-                connection.execute(
-                    insert(optuna.trial_params).values(
-                        [
-                            {
-                                "trial_id": trial_id,
-                                "param_name": name,
-                                "param_value": value,
-                                "distribution_json": kind,
-                            }
-                            for name, (value, kind) in parameters.items()
-                        ]
-                    )
-                )
-            _set_attributes(connection, optuna.trial_user_attributes, trial_id, attributes)
             fence(connection, lease, trial_id=trial_id)
         return int(trial_id)
 
@@ -200,9 +198,9 @@ class TrialLog:
                         value_type=kind,
                     )
                 )
-            _set_attributes(connection, optuna.trial_user_attributes, trial_id, attributes)
+            _set_attributes(connection, "trial_user_attributes", trial_id, attributes)
             if violated is not None:  # as trial.set_constraint writes it
-                _set_attributes(connection, optuna.trial_system_attributes, trial_id, {f"constraints:{violated}": 1.0})
+                _set_attributes(connection, "trial_system_attributes", trial_id, {f"constraints:{violated}": 1.0})
             if failure is not None:
                 log_event(connection, lease.study_id, "trial failed", slot=lease.slot.number, **failure)
             if weights is not None:
@@ -211,16 +209,18 @@ class TrialLog:
                 drop_checkpoint(connection, lease)
 
 
-def _set_attributes(connection: Connection, table: Any, trial_id: int, attributes: Mapping[str, Any]) -> None:
-    if not attributes:
-        return
-    rows = [{"trial_id": trial_id, "key": k, "value_json": json.dumps(v)} for k, v in attributes.items()]
-    statement = upsert(table).values(rows)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["trial_id", "key"], set_={"value_json": statement.excluded.value_json}
-        )
-    )
+def _set_attributes(connection: Connection, table: str, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    statement = text(f"""
+        INSERT INTO public.{table} (trial_id, key, value_json)
+        SELECT :trial, key, value_json
+        FROM unnest(CAST(:keys AS text[]), CAST(:jsons AS text[])) AS a (key, value_json)
+        ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
+    """)
+    connection.execute(statement, {"trial": trial_id, **_as_json(attributes)})
+
+
+def _as_json(attributes: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {"keys": list(attributes), "jsons": [json.dumps(value) for value in attributes.values()]}
 
 
 def _value(report: Report) -> dict[str, Any]:

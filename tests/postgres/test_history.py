@@ -86,6 +86,7 @@ def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(
     history.refresh()
     assert [t.number for t in history.complete().trials] == list(range(20))
     monkeypatch.setattr(module, "_COMPARED", 8)
+    history._compared = None  # as after another trial's end
     compared = history.complete()
     assert [t.number for t in compared.trials] == [0, 3, 6, 9, 12, 15, 18]
     trial = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict.fromkeys(range(1, 6), 0.0))
