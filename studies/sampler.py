@@ -149,8 +149,10 @@ class TieredSampler(BaseSampler):
         rng = np.random.default_rng(derive(self._definition.seed, "model", number))
         taken = self._points([*(o.values for o in observed), *running])
         points = fresh(candidates(self._cube, starts, free, rng), taken)
-        mean, deviation = surrogate.believing(self._points(running)).posterior(points)
-        chosen = points[np.argmax(log_expected_improvement(mean, deviation, expected.min()))]
+        believing = surrogate.believing(self._points(running))
+        # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
+        best = believing.posterior(believing.x)[0].min()
+        chosen = points[np.argmax(log_expected_improvement(*believing.posterior(points), best))]
         for (name, scale), unit, moves in zip(self._scales.items(), chosen, free, strict=True):
             if moves:
                 values[name] = scale.value(float(unit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -154,10 +155,10 @@ def test_fine_trials_stay_in_the_box_and_say_so() -> None:
         assert low <= values["learning_rate"] <= high
 
 
-def after(study: Study, count: int, **fields: Any) -> optuna.Study:
+def after(study: Study, count: int, random: int = 0, **fields: Any) -> optuna.Study:
     """A program with some trials of `loss_of`, at random."""
     program = optuna.create_study(sampler=TieredSampler(study))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(random)
     for _ in range(count):
         values = {n: s.value(float(rng.random())) for n, s in study.scales().items()}
         stored = {s.stored_name(n): s.to_stored(values[n]) for n, s in study.scales().items()}
@@ -206,6 +207,18 @@ def test_a_fresh_sampler_proposes_the_same_and_a_batch_is_fitted_once(monkeypatc
     program.tell(20, 0.5)
     program.ask(study.distributions())
     assert len(fits) == 3
+
+
+def test_trials_of_a_batch_do_not_stand_beside_one_another() -> None:
+    """What is expected of a running trial is nothing to improve on right beside it."""
+    close = 0
+    for seed, count in itertools.product(range(4), (6, 8, 10, 12, 16, 20, 25)):
+        study = small_study(budget=60, seed=seed, **LOSS)
+        program = after(study, count, random=seed)
+        batch = [study.trained(program.ask(study.distributions()).params) for _ in range(6)]
+        points = np.array([[s.unit(values[n]) for n, s in study.scales().items()] for values in batch])
+        close += np.abs(points[:, None] - points[None]).max(axis=2)[np.triu_indices(6, 1)].min() < 0.08
+    assert close <= 3  # of 28 batches
 
 
 def test_values_that_a_trial_was_given_are_kept_and_the_model_goes_with_them() -> None:
