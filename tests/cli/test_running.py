@@ -108,6 +108,9 @@ def count_everything(engine: Engine, budget: int = 40, epochs: int = 2) -> list[
     return [[(e.epoch, e.training_loss, e.validation_loss, e.accuracy) for e in c] for c in curves]
 
 
+ALONE = ("--workers", "2", "--cohort", "1")  # bit for bit; tests/chaos does the same to cohorts
+
+
 @pytest.fixture
 def undisturbed(engine: Engine) -> list[list[tuple[float, ...]]]:
     """The curves of `INDEPENDENT`, trained in this process by one worker that nothing happens to."""
@@ -156,7 +159,7 @@ def test_ctrl_c_and_again_goes_on_where_it_was(
     empty_caviar: Caviar, engine_of: Engine, undisturbed: list[list[tuple[float, ...]]]
 ) -> None:
     study = empty_caviar.study(**INDEPENDENT)
-    process = empty_caviar.start("run", study, "--workers", "2", "--seed", "0")
+    process = empty_caviar.start("run", study, *ALONE, "--seed", "0")
     until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= 6)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the command and its workers
     said, _ = process.communicate(timeout=60)
@@ -166,7 +169,7 @@ def test_ctrl_c_and_again_goes_on_where_it_was(
     done = rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'")
     assert 6 <= done < 40
     before = rows(engine_of, "SELECT max(trial_value_id) FROM public.trial_values")
-    assert "mine is complete: 40 trials" in empty_caviar.run("run", "mine", "--workers", "2")
+    assert "mine is complete: 40 trials" in empty_caviar.run("run", "mine", *ALONE)
     assert count_everything(engine_of, epochs=12) == undisturbed
     attempts = rows(engine_of, "SELECT sum(attempts) FROM caviar.slot")
     assert attempts <= 40 + 2  # only the two that were interrupted were leased twice
@@ -181,7 +184,7 @@ def test_killed_workers_are_replaced_and_their_curves_are_as_if_nothing_happened
     empty_caviar: Caviar, engine_of: Engine, undisturbed: list[list[tuple[float, ...]]]
 ) -> None:
     study = empty_caviar.study(**INDEPENDENT)
-    process = empty_caviar.start("run", study, "--workers", "2")
+    process = empty_caviar.start("run", study, *ALONE)
     for done in (4, 8, 12):
         until(lambda least=done: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= least)  # type: ignore[misc]
         victim = rows(
@@ -203,12 +206,12 @@ def test_when_everything_is_killed_the_next_run_goes_on_at_once(
     empty_caviar: Caviar, engine_of: Engine, undisturbed: list[list[tuple[float, ...]]]
 ) -> None:
     study = empty_caviar.study(**INDEPENDENT)
-    process = empty_caviar.start("run", study, "--workers", "2")
+    process = empty_caviar.start("run", study, *ALONE)
     until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= 4)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") >= 1
-    said = empty_caviar.run("run", "mine", "--workers", "2")
+    said = empty_caviar.run("run", "mine", *ALONE)
     assert "unfinished trial(s) of workers that died on this machine go on" in said
     told = read_events(engine_of, load_study(engine_of, "mine").study_id, "lease expired")
     assert told == []  # nobody waited for a lease to expire
@@ -217,7 +220,7 @@ def test_when_everything_is_killed_the_next_run_goes_on_at_once(
 
 @pytest.mark.slow
 def test_workers_stop_when_the_command_is_killed(empty_caviar: Caviar, engine_of: Engine) -> None:
-    process = empty_caviar.start("run", empty_caviar.study(epochs=200), "--workers", "2")
+    process = empty_caviar.start("run", empty_caviar.study(epochs=200), *ALONE)
     until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") == 2)
     process.kill()
     until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") == 0, 30)

@@ -418,10 +418,10 @@ def at_an_epoch(who: Any, number: int, epoch: int, act: Callable[[], object], mo
     """Let something happen just before a worker writes that epoch of that trial."""
     record = who.context.log.record
 
-    def recorded(lease: Lease, of: EpochRecord, value: float) -> Any:
-        if (lease.slot.number, of.epoch) == (number, epoch):
+    def recorded(reports: Sequence[Report]) -> Any:
+        if (number, epoch) in [(report.lease.slot.number, report.epoch.epoch) for report in reports]:
             act()
-        return record(lease, of, value)
+        return record(reports)
 
     monkeypatch.setattr(who.context.log, "record", recorded)
 
