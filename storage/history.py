@@ -108,10 +108,12 @@ class History(_View):
         return optuna.Study("history", self)
 
     def complete(self) -> optuna.Study:
-        """Return a study of the complete trials with their curves; of more than a thousand, every second, third, ..."""
+        """Return a study of the complete trials with their curves; of more than a thousand, every second, third, ...
+        and the best."""
         if self._compared is not None:
             return self._compared
         chosen = self._complete[:: math.ceil(len(self._complete) / _COMPARED) or 1]
+        chosen = list({*chosen, *self._best()})
         missing = [trial_id for trial_id in chosen if trial_id in self._bare]
         if missing:
             with self._engine.connect() as connection:
@@ -120,6 +122,13 @@ class History(_View):
             self._bare.difference_update(missing)
         self._compared = optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
         return self._compared
+
+    def _best(self) -> list[int]:
+        """Return the id of the best complete trial, if there is one that counts."""
+        sign = 1 if self._direction == optuna.study.StudyDirection.MAXIMIZE else -1
+        sound = [(self._trials[i].value, i) for i in self._complete if is_feasible(self._trials[i])]
+        known = [(sign * value, -i) for value, i in sound if value is not None]
+        return [-max(known)[1]] if known else []
 
     def trial(self, trial_id: int) -> FrozenTrial:
         """Return the trial of that id, as it was when `refresh` read it."""

@@ -33,7 +33,8 @@ class Study(BaseModel):
         budget: trials, counting the pruned and failed ones; each tier needs one at least.
         seed: of the search and of every trial's training.
         strategy: `tiered`, its variant without a model `classic`, or one to compare with.
-        pruner: `median` stops bad learning curves early; `none` stops none.
+        pruner: `pace` stops early what learns four times slower than the best, `median` what is worse than the median;
+            `none` stops none.
         tiers: by priority, each from a hyperparameter's name to its scale; four at most.
         fixed: values of hyperparameters that are not searched, where they differ from the model's defaults.
 
@@ -53,7 +54,7 @@ class Study(BaseModel):
     budget: StrictInt = Field(ge=1)
     seed: StrictInt = Field(default=0, ge=0)
     strategy: Strategy = "tiered"
-    pruner: Literal["median", "none"] = "median"
+    pruner: Literal["pace", "median", "none"] = "pace"
     tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
     fixed: Mapping[str, Value] = Field(default_factory=dict)
 

@@ -395,7 +395,7 @@ def test_what_was_accepted_is_only_what_was_shown(engine: Engine, quicker: Quick
     record = open_study(engine, BEFORE)
     finish(engine, record, ledger(engine, record))
     quicker(lambda: accept(engine, change(BEFORE, pruner="none")))
-    with pytest.raises(DefinitionChanged, match="pruner: none before, median now"):
+    with pytest.raises(DefinitionChanged, match="pruner: none before, pace now"):
         accept(engine, change(BEFORE, budget=9))
     assert definition_of(load_study(engine, "small")) == change(BEFORE, pruner="none")
 
@@ -663,7 +663,7 @@ def test_a_version_tells_what_changed_and_what_it_was_computed_with(engine: Engi
     first, second, third = read_versions(engine, record.study_id)
     assert (first.version, first.changes, first.provenance) == (1, (), HERE)
     assert first.body == to_body(BEFORE)
-    assert second.changes == ("pruner: median before, none now", "code: code of then before, code of now now")
+    assert second.changes == ("pruner: pace before, none now", "code: code of then before, code of now now")
     assert (second.provenance.code, second.provenance.data) == ("code of now", HERE.data)
     assert third.changes == ("budget: 8 before, 10 now",)
     assert third.provenance == second.provenance  # an extension computes nothing

@@ -1,4 +1,4 @@
-"""The median rule: who is stopped, and who never."""
+"""Who is stopped early, and who never."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from studies.pruning import reason_to_stop
 from tests.studies_for_tests import small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+MEDIAN, PACE = small_study(pruner="median"), small_study(pruner="pace")
 CURVE = {1: 0.5, 2: 0.6, 3: 0.7, 4: 0.8, 5: 0.9}
 
 
@@ -24,28 +25,62 @@ def running(*values: float) -> optuna.trial.FrozenTrial:
 
 
 def test_a_bad_curve_is_stopped_after_the_warm_up() -> None:
-    reason = reason_to_stop(small_study(), complete(5), running(0.1, 0.1, 0.1, 0.1))
+    reason = reason_to_stop(MEDIAN, complete(5), running(0.1, 0.1, 0.1, 0.1))
     assert reason == "worse than the median at epoch 4"
 
 
 def test_nothing_is_stopped_in_the_first_three_epochs() -> None:
-    assert reason_to_stop(small_study(), complete(50), running(0.1, 0.1, 0.1)) is None
+    assert reason_to_stop(MEDIAN, complete(50), running(0.1, 0.1, 0.1)) is None
 
 
 def test_nothing_is_stopped_before_five_trials_are_complete() -> None:
-    assert reason_to_stop(small_study(), complete(4), running(0.1, 0.1, 0.1, 0.1, 0.1)) is None
+    assert reason_to_stop(MEDIAN, complete(4), running(0.1, 0.1, 0.1, 0.1, 0.1)) is None
 
 
 def test_diverged_trials_are_no_ground_to_stop_others() -> None:
     program = complete(4)
     for _ in range(5):
         program.add_trial(create_trial(value=0.1, intermediate_values={1: 0.1}, constraints={"diverged": 1.0}))
-    assert reason_to_stop(small_study(), program, running(0.1, 0.1, 0.1, 0.1, 0.1)) is None
+    assert reason_to_stop(MEDIAN, program, running(0.1, 0.1, 0.1, 0.1, 0.1)) is None
 
 
 def test_a_good_curve_goes_on_and_its_best_epoch_counts() -> None:
-    assert reason_to_stop(small_study(), complete(5), running(0.5, 0.95, 0.1, 0.1)) is None
+    assert reason_to_stop(MEDIAN, complete(5), running(0.5, 0.95, 0.1, 0.1)) is None
 
 
 def test_without_a_pruner_nothing_is_stopped() -> None:
     assert reason_to_stop(small_study(pruner="none"), complete(5), running(0.1, 0.1, 0.1, 0.1)) is None
+
+
+def test_what_learns_more_than_four_times_slower_than_the_best_is_stopped() -> None:
+    program = complete(1)  # with one finished trial already
+    reason = reason_to_stop(PACE, program, running(0.1, 0.2, 0.3, 0.4))
+    assert reason == "at epoch 4 not yet where trial 0, the best, was at epoch 1"
+    assert reason_to_stop(PACE, program, running(0.1, 0.2, 0.3, 0.5)) is None  # it is just there
+    assert reason_to_stop(PACE, program, running(0.5, 0.1, 0.1, 0.1)) is None  # its best epoch counts
+    reason = reason_to_stop(PACE, program, running(*[0.5] * 8))
+    assert reason == "at epoch 8 not yet where trial 0, the best, was at epoch 2"
+
+
+def test_a_good_trial_is_not_measured_against_other_good_ones() -> None:
+    """Half of the good trials at the end of a search are below their median."""
+    below = running(*(value - 0.01 for value in CURVE.values()))
+    assert reason_to_stop(MEDIAN, complete(20), below) is not None
+    assert reason_to_stop(PACE, complete(20), below) is None
+
+
+def test_nobody_is_slow_in_the_first_three_epochs_or_before_any_trial_is_finished() -> None:
+    assert reason_to_stop(PACE, complete(9), running(0.1, 0.1, 0.1)) is None
+    assert reason_to_stop(PACE, complete(0), running(*[0.1] * 9)) is None
+    assert reason_to_stop(small_study(pruner="none"), complete(9), running(*[0.1] * 9)) is None
+
+
+def test_the_pace_is_the_best_trials_whichever_way_is_better_and_never_a_diverged_ones() -> None:
+    loss = small_study(metric="loss", direction="minimize")
+    program = optuna.create_study(direction="minimize")
+    curves = [{1: 3.0, 2: 2.0, 3: 1.0}, {1: 2.0, 2: 1.0, 3: 0.5}, {1: 0.1, 2: 0.1, 3: 0.1}]
+    for curve, constraints in zip(curves, ({}, {}, {"diverged": 1.0}), strict=True):
+        program.add_trial(create_trial(value=curve[3], intermediate_values=curve, constraints=constraints))
+    assert reason_to_stop(loss, program, running(9.0, 8.0, 7.0, 2.0)) is None
+    reason = reason_to_stop(loss, program, running(9.0, 8.0, 7.0, 2.5))
+    assert reason == "at epoch 4 not yet where trial 1, the best, was at epoch 1"

@@ -54,7 +54,7 @@ def rewritten(before: Study, after: Study, values: dict[str, Value]) -> dict[str
 
 COMPARABLE: list[tuple[dict[str, Any], str]] = [
     ({"budget": 9}, "budget: 8 before, 9 now"),
-    ({"pruner": "none"}, "pruner: median before, none now"),
+    ({"pruner": "none"}, "pruner: pace before, none now"),
     (
         {"tiers": ({"learning_rate": Log(1e-5, 1, default=0.1)}, *TIERS[1:])},
         "learning_rate: 0.0001 … 1, log, default 0.1 before, 1e-05 … 1, log, default 0.1 now",
