@@ -93,10 +93,11 @@ def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.rando
 
 def fresh(points: Array, taken: Array) -> Array:
     """Return the points that were not taken yet; all of them where all were, so that a search can always go on."""
-    known = {point.tobytes() for point in _rounded(taken)}
-    new = np.array([point.tobytes() not in known for point in _rounded(points)])
+    new = ~np.isin(_as_keys(points), _as_keys(taken))
     return points[new] if new.any() else points
 
 
-def _rounded(points: Array) -> Array:
-    return np.round(points, 9) + 0.0  # so that -0 is 0
+def _as_keys(points: Array) -> NDArray[np.void]:
+    """Return a value for each point that is equal where the points are."""
+    rounded = np.ascontiguousarray(np.round(points, 9) + 0.0)  # so that -0 is 0
+    return rounded.view(np.dtype((np.void, rounded.itemsize * points.shape[1]))).ravel()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.definition import Study
@@ -28,40 +29,36 @@ def best_of(observed: Sequence[Observation]) -> Observation | None:
 
 
 def observations(
-    study: Study, trials: Sequence[FrozenTrial], trained: dict[int, dict[str, Value]] | None = None
+    study: Study, trials: Sequence[FrozenTrial], known: dict[int, Observation] | None = None
 ) -> list[Observation]:
     """Return the finished trials with a loss: complete ones have their value, pruned ones the last that they reported.
 
     A failed trial, and one without any value, has the worst loss of all, and is never forgotten.
 
     Args:
-        trained: the values of finished trials by Optuna's id, as far as they are known; the others are added.
+        known: the finished trials that were read before, by number; the others are added.
     """
+    known = {} if known is None else known
     stored = {scale.stored_name(name) for name, scale in study.scales().items()}
-    known, lost = [], []
-    sign = -1.0 if study.maximize else 1.0
     for trial in trials:
-        if not trial.state.is_finished():
-            continue
-        values = trained.get(trial._trial_id) if trained is not None else None
-        if values is None:
-            if stored - trial.params.keys():
-                continue  # another program made it
-            values = study.trained(trial.params)
-            if trained is not None:
-                trained[trial._trial_id] = values
-        value = trial.value
-        if value is None and trial.intermediate_values:
-            value = trial.intermediate_values[max(trial.intermediate_values)]
-        if trial.state == TrialState.FAIL or value is None or not np.isfinite(value):
-            lost.append((trial.number, values))
-        else:
-            known.append(Observation(trial.number, values, sign * value))
-    worst = max((o.loss for o in known), default=0.0)
-    return sorted([*known, *(Observation(n, v, worst, failed=True) for n, v in lost)], key=lambda o: o.number)
+        # A trial with other parameters was made by another program.
+        if trial.number not in known and trial.state.is_finished() and stored <= trial.params.keys():
+            known[trial.number] = _observe(study, trial)
+    found = [known[trial.number] for trial in trials if trial.number in known]
+    worst = max((o.loss for o in found if not o.failed), default=0.0)
+    return sorted((replace(o, loss=worst) if o.failed else o for o in found), key=lambda o: o.number)
 
 
-def half_rank(losses: Sequence[float]) -> list[float]:
+def _observe(study: Study, trial: FrozenTrial) -> Observation:
+    values, value = study.trained(trial.params), trial.value
+    if value is None and trial.intermediate_values:
+        value = trial.intermediate_values[max(trial.intermediate_values)]
+    if trial.state == TrialState.FAIL or value is None or not np.isfinite(value):
+        return Observation(trial.number, values, 0.0, failed=True)
+    return Observation(trial.number, values, -value if study.maximize else value)
+
+
+def half_rank(losses: Sequence[float]) -> NDArray[np.float64]:
     """Return losses on a scale on which bad trials are only bad, however bad: what a model should see.
 
     Better than the median: (y - median) / rms(better ones - median). Worse: the normal score of the rank. An early
@@ -76,4 +73,4 @@ def half_rank(losses: Sequence[float]) -> list[float]:
     _, of, count = np.unique(y, return_inverse=True, return_counts=True)
     ranks = np.cumsum(count) - (count - 1) / 2  # those that are equal share the mean of their ranks
     scores = ndtri((ranks[of] - 0.5) / len(y))
-    return [float(z) for z in np.where(better, above / spread, np.maximum(scores, 0.0))]
+    return np.asarray(np.where(better, above / spread, np.maximum(scores, 0.0)))

@@ -60,9 +60,10 @@ class TieredSampler(BaseSampler):
         self._cube = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
         self._lengths = np.array([_LENGTHS[tier - 1] for tier in self._tiers.values()])
         self._modelled = self._slots[-1].phase == "all"
-        self._fitted: tuple[object, Surrogate] | None = None  # the latest, and what it was fitted to
+        self._fitted: tuple[list[Observation], Surrogate] | None = None  # the latest, and what it was fitted to
         self._storage: object = None  # whose trials these are
-        self._trained: dict[int, dict[str, Value]] = {}  # of finished trials, by Optuna's id
+        self._known: dict[int, Observation] = {}  # finished trials, by number
+        self._units: dict[int, list[float]] = {}  # of finished trials, by number, on the unit cube
 
     def infer_relative_search_space(
         self,
@@ -134,7 +135,7 @@ class TieredSampler(BaseSampler):
         self,
         slot: Slot,
         number: int,
-        observed: Sequence[Observation],
+        observed: list[Observation],
         running: Sequence[Mapping[str, Value]],
         held: Mapping[str, Value],
     ) -> dict[str, Value]:
@@ -147,7 +148,7 @@ class TieredSampler(BaseSampler):
         expected, _ = surrogate.posterior(surrogate.x)
         starts = np.where(free, surrogate.x[np.argsort(expected, kind="stable")], self._points([values]))
         rng = np.random.default_rng(derive(self._definition.seed, "model", number))
-        taken = self._points([*(o.values for o in observed), *running])
+        taken = np.concatenate([self._finished(observed), self._points(running)])
         points = fresh(candidates(self._cube, starts, free, rng), taken)
         believing = surrogate.believing(self._points(running))
         # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
@@ -158,17 +159,23 @@ class TieredSampler(BaseSampler):
                 values[name] = scale.value(float(unit))
         return values
 
-    def _surrogate(self, observed: Sequence[Observation]) -> Surrogate:
+    def _surrogate(self, observed: list[Observation]) -> Surrogate:
         """Return the model of what is finished; the same one as long as nothing else is, as for trials of a batch."""
-        key = [(o.number, o.loss, o.values) for o in observed]
-        if self._fitted is None or self._fitted[0] != key:
-            ranked = sorted(zip(half_rank([o.loss for o in observed]), observed, strict=True), key=lambda pair: pair[0])
-            newest = sorted(ranked[_MODEL_BEST:], key=lambda pair: pair[1].number)[-_MODEL_NEWEST:]
-            chosen = ranked[:_MODEL_BEST] + newest
-            z = np.array([loss for loss, _ in chosen])
-            z = (z - z.mean()) / (z.std() or 1.0)
-            self._fitted = key, fit(self._points([o.values for _, o in chosen]), z, self._cube.unordered, self._lengths)
+        if self._fitted is None or self._fitted[0] != observed:
+            z = half_rank([o.loss for o in observed])
+            order = np.argsort(z, kind="stable")
+            chosen = np.concatenate([order[:_MODEL_BEST], np.sort(order[_MODEL_BEST:])[-_MODEL_NEWEST:]])
+            z = (z[chosen] - z[chosen].mean()) / (z[chosen].std() or 1.0)
+            points = self._finished([observed[place] for place in chosen])
+            self._fitted = observed, fit(points, z, self._cube.unordered, self._lengths)
         return self._fitted[1]
+
+    def _finished(self, observed: Sequence[Observation]) -> Array:
+        """Return finished trials on the unit cube: (trials, hyperparameters)."""
+        for o in observed:
+            if o.number not in self._units:
+                self._units[o.number] = [scale.unit(o.values[name]) for name, scale in self._scales.items()]
+        return np.array([self._units[o.number] for o in observed], dtype=float)
 
     def _points(self, configurations: Sequence[Mapping[str, Value]]) -> Array:
         """Return configurations on the unit cube: (configurations, hyperparameters)."""
@@ -195,8 +202,8 @@ class TieredSampler(BaseSampler):
 
     def _observations(self, study: optuna.Study) -> list[Observation]:
         if study._storage is not self._storage:
-            self._storage, self._trained = study._storage, {}
-        return observations(self._definition, study.get_trials(deepcopy=False), self._trained)
+            self._storage, self._known, self._units = study._storage, {}, {}
+        return observations(self._definition, study.get_trials(deepcopy=False), self._known)
 
     def _readable(self, box: Box) -> dict[str, list[Value]]:
         return {

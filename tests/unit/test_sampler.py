@@ -307,8 +307,8 @@ def test_what_the_model_sees_of_an_explosion_is_only_that_it_is_bad() -> None:
     losses = [0.1, 0.2, 0.3, 0.4, 1e30]
     assert np.argsort(half_rank(losses)).tolist() == [0, 1, 2, 3, 4]
     assert max(half_rank(losses)) < 2
-    assert half_rank([0.5, 0.5, 0.5]) == [0, 0, 0]
-    assert half_rank([0.5]) == [0]
+    assert half_rank([0.5, 0.5, 0.5]).tolist() == [0, 0, 0]
+    assert half_rank([0.5]).tolist() == [0]
 
 
 def test_a_failed_trial_is_never_the_best_so_far() -> None:
