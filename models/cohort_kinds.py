@@ -56,7 +56,7 @@ def why_alone(training: Training) -> str | None:
     """Return why a network cannot be trained together with others of its kind; None where it can.
 
     It is tried on a few examples, once for each kind: a network of any class may do what cannot be stacked, such as
-    drawing random numbers (dropout), deciding by what its data are, or keeping averages of its own (BatchNorm).
+    drawing random numbers (dropout) or deciding by what its data are.
     """
     if type(training.model) is MLP:
         return None
@@ -64,7 +64,10 @@ def why_alone(training: Training) -> str | None:
     if config is None:
         return "it is not made from a class and its hyperparameters"
     if config not in _reasons:
-        _reasons[config] = _try(training)
+        try:
+            _reasons[config] = _try(training)
+        except torch.OutOfMemoryError:
+            return "there is not enough memory to try it"  # now
     return _reasons[config]
 
 
@@ -96,6 +99,8 @@ def _try(training: Training) -> str | None:
         with torch.no_grad():
             stack.step(torch.stack([x, x]), torch.stack([y, y]), caught, ())
             together = stack.logits(x)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it is: this network is for the ordinary loop
         return f"{type(error).__name__}: {error}".splitlines()[0]
     for number, model in enumerate(alone):

@@ -15,6 +15,7 @@ _SIZES = (4, 8, 16, 32, 64)
 _GAIN = 1.1  # times as fast that a larger cohort must be, since its trials learn less from one another
 _SECONDS = 0.03  # that a measurement of one network takes, at least
 _BATCHES = (4, 64)  # in a measurement, at least and at most
+_SLOW = 0.25  # seconds: a batch that takes longer keeps its device busy alone, and a measurement would take long
 _TURNS = 3  # of which the fastest counts
 
 
@@ -33,6 +34,8 @@ def measure(make: Callable[[int], Training], limit: int) -> tuple[int, float]:
     whole, size = first.data, first.settings.batch_size
     few = _part_of(whole, _BATCHES[0] * size)
     batch = _seconds([first], few) / _BATCHES[0]
+    if batch > _SLOW:
+        return 1, 1.0
     data = _part_of(whole, size * int(min(max(_SECONDS / batch, _BATCHES[0]), _BATCHES[1])))
     alone = best = _seconds([make(0)], data)
     found, times = 1, 0.0

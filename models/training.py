@@ -73,9 +73,10 @@ class Training:
         self.data = data
         self.seed = seed
         torch.manual_seed(derive(seed, "weights"))
-        # Convolutions are faster with their channels last: 1.3 to 1.6 times on a CPU; nothing else is laid out so.
-        network: Any = build(data.sample, data.classes)
-        self.model: nn.Module = network.to(data.training.x.device, memory_format=torch.channels_last)
+        self.model = build(data.sample, data.classes).to(data.training.x.device)
+        for module in self.model.modules():
+            if isinstance(module, nn.Conv2d):  # faster with its channels last: 1.2 to 1.7 times on a CPU
+                module.to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.model.parameters(), settings)
         self.epoch = 0
         if state is not None:

@@ -75,7 +75,7 @@ class History(_View):
         self._complete: list[int] = []  # in the order in which they were heard of
         self._bare: set[int] = set()  # whose curves were not read
         self._seen = -1
-        self._compared: optuna.Study | None = None  # until another trial ends
+        self._compared: optuna.Study | None = None  # until another one is complete
         self.notes: dict[str, Any] = {}
 
     def refresh(self, anew: int | None = None) -> None:
@@ -88,7 +88,7 @@ class History(_View):
         parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": running, "anew": anew}
         with self._engine.connect() as connection:
             rows = connection.execute(_CHANGED, parameters).all()
-        if rows:
+        if any(row.state == "COMPLETE" for row in rows):
             self._compared = None
         if self._seen < 0:
             self._bare = {row.trial_id for row in rows if row.state == "COMPLETE"}

@@ -71,10 +71,14 @@ _HELD = text("""
 """)
 
 _RENEW = text("""
-    WITH renewed AS (
+    WITH held AS (  -- in the order in which whoever else locks several slots does it
+        SELECT s.study_id, s.number
+        FROM caviar.slot s
+        JOIN unnest(CAST(:slots AS integer[]), CAST(:tokens AS uuid[])) AS h (number, token) USING (number, token)
+        WHERE s.study_id = :study ORDER BY s.number FOR NO KEY UPDATE OF s
+    ), renewed AS (
         UPDATE caviar.slot s SET expires_at = now() + make_interval(secs => :seconds)
-        FROM unnest(CAST(:slots AS integer[]), CAST(:tokens AS uuid[])) AS held (number, token)
-        WHERE s.study_id = :study AND s.number = held.number AND s.token = held.token
+        FROM held WHERE s.study_id = held.study_id AND s.number = held.number
         RETURNING s.study_id, s.number, s.kill
     ), seen AS (
         UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
@@ -132,10 +136,10 @@ class Ledger:
         To be called again where it failed: it then returns the lease that it may have got without hearing of it.
         """
         asked = {"version": self._version, "avoided": sorted(self.avoided)}
-        return next(iter(self._lease(_LEASE, asked, reaping=True)), None)
+        return next(iter(self._lease(_LEASE, asked)), None)
 
     def lease_beside(self, lease: Lease, count: int) -> list[Lease]:
-        """Lease up to `count` further slots of the phase of one that is held, to be trained together with it.
+        """Take back what expired, and lease up to `count` further slots of the phase of one that is held.
 
         No more than this worker's share of those that are open. A slot whose workers were lost twice, and that did
         not get further since, is left for a worker that trains it alone: it may be what ended them.
@@ -181,7 +185,7 @@ class Ledger:
     def _who(self) -> dict[str, object]:
         return {"study": self._study_id, "worker": self._worker_id, "seconds": self.lease_seconds}
 
-    def _lease(self, statement: TextClause, asked: Mapping[str, object], *, reaping: bool = False) -> list[Lease]:
+    def _lease(self, statement: TextClause, asked: Mapping[str, object]) -> list[Lease]:
         if self._token is not None:
             with self._engine.connect() as connection:
                 rows = connection.execute(_HELD, {"study": self._study_id, "token": self._token}).all()
@@ -189,8 +193,7 @@ class Ledger:
                 return self._leased(rows, self._token)
         self._token = token = uuid4()
         with self._engine.begin() as connection:
-            if reaping:
-                reap(connection, self._study_id)
+            reap(connection, self._study_id)
             rows = connection.execute(statement, {**self._who(), **asked, "token": token}).all()
         return self._leased(rows, token)
 

@@ -59,11 +59,15 @@ _RECORD_EPOCHS = text("""
           AS g (slot, token, epoch, training_loss, validation_loss, accuracy, learning_rate, seconds, value, kind)
     ), newest AS (
         SELECT slot, token, max(epoch) AS epoch FROM given GROUP BY slot, token
+    ), held AS (  -- in the order in which whoever else locks several slots does it
+        SELECT s.study_id, s.number, n.epoch
+        FROM caviar.slot s JOIN newest n ON s.number = n.slot AND s.token = n.token
+        WHERE s.study_id = :study ORDER BY s.number FOR NO KEY UPDATE OF s
     ), renewed AS (
         UPDATE caviar.slot s
-        SET epoch = greatest(s.epoch, n.epoch), losses = CASE WHEN n.epoch > s.epoch THEN 0 ELSE s.losses END,
+        SET epoch = greatest(s.epoch, h.epoch), losses = CASE WHEN h.epoch > s.epoch THEN 0 ELSE s.losses END,
             expires_at = now() + make_interval(secs => :lease)
-        FROM newest n WHERE s.study_id = :study AND s.number = n.slot AND s.token = n.token
+        FROM held h WHERE s.study_id = h.study_id AND s.number = h.number
         RETURNING s.study_id, s.number, s.trial_id, s.kill
     ), kept AS (
         INSERT INTO caviar.epoch

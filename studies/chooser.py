@@ -31,7 +31,7 @@ class Chooser:
 
         Args:
             beside: a trial that it will be trained together with: chosen by a model, it gets the same values of what
-                members of a cohort have in common. Those matter least, and the model learns as much from the others.
+                members of a cohort have in common.
 
         Raises:
             LeaseLost: another worker has the slot, or the study was changed meanwhile.
@@ -53,6 +53,8 @@ class Chooser:
         study, history, process = self._context.study, self._context.history, self._context.process
         slot = Slot(lease.slot.number, lease.slot.tier, lease.slot.phase, lease.slot.free)
         held = {name: beside.params[name] for name in self._held} if beside and by_model(study, slot) else {}
+        if held.keys() >= {study.scales()[name].stored_name(name) for name in slot.free}:
+            held = {}  # nothing would be left to choose, and every trial the same
         history.notes.clear()
         stored = self._proposer.propose(slot, history.study(), _running(slot.number, held=held))
         distributions, values = study.distributions(), study.trained(stored)

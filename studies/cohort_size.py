@@ -32,8 +32,8 @@ class CohortSize:
 
     def shrink(self, error: Exception, members: int) -> None:
         """After an epoch of so many members raised: half as many where memory was not enough, else one by one."""
-        self.now = members // 2 if isinstance(error, torch.OutOfMemoryError) else 1
-        self._tell(why=f"{type(error).__name__}: {error}".splitlines()[0])
+        self.now = min(self.now, members // 2 if isinstance(error, torch.OutOfMemoryError) else 1)
+        self._tell(why=told(error))
 
     def _measured(self) -> int:
         study, data = self._context.study, self._context.data
@@ -45,13 +45,17 @@ class CohortSize:
         def make(number: int) -> Training:
             return assemble(study, number, values, data)
 
-        why = why_alone(make(0))
+        self.now = 1
+        try:
+            why = why_alone(make(0))
+            if why is None:
+                self.now, times = measure(make, limit)
+        except Exception as error:  # noqa: BLE001 - a trial that raises it too is told as such
+            why = told(error)
         if why is not None:
-            self.now = 1
             self._tell(why=why)
-            return 1
-        self.now, times = measure(make, limit)
-        self._tell(times_as_fast=round(times, 1))
+        else:
+            self._tell(times_as_fast=round(times, 1))
         return self.now
 
     def _tell(self, **detail: Any) -> None:
@@ -65,3 +69,8 @@ class CohortSize:
                 )  # fmt: skip
 
         context.outage.insist(write)
+
+
+def told(error: Exception) -> str:
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -85,7 +85,8 @@ class Heartbeat:
         asked = self._ledger.renew(held)
         for lease in held:
             # It may only have expired while nobody could renew it; or its trial has ended this very moment.
-            if lease.slot.number not in asked and not self._ledger.retake(lease) and lease.slot.number in self._held:
-                self._lost.add(lease.slot.number)
+            number = lease.slot.number
+            if number not in asked and not self._ledger.retake(lease) and self._held.get(number) is lease:
+                self._lost.add(number)
         if asked:
             self.asked = next(iter(asked.values()))

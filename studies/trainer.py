@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import torch
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.cohort import Cohort
@@ -27,6 +28,7 @@ from studies.trial_run import TrialRun
 from studies.worker_context import WorkerContext
 from studies.worker_state import Next, Verdict
 
+_LOOK_AGAIN_SECONDS = 5.0  # for slots beside, where there were not enough
 _LOOK_SECONDS = 0.25  # between two looks at what other workers' trials have done
 
 
@@ -40,7 +42,9 @@ class Trainer:
         self._outbox = Outbox(context)
         self._runs: list[TrialRun] = []
         self._cohorts: dict[tuple[int, ...], Cohort] = {}  # by the slots of their members
-        self._places_free = False  # since the last look for slots that could take them
+        self._look_at = 0.0  # when to look for slots that could take the free places
+        self._beside: FrozenTrial | None = None  # whose values later ones get, of what a cohort has in common
+        self._alike = 0  # trials that have them
         self._looked = 0.0
 
     def work_on(self, lease: Lease) -> None:
@@ -53,8 +57,8 @@ class Trainer:
         held = [lease]
         try:
             with Heartbeat(context.ledger, context.order.renew_seconds) as self._heartbeat:
+                self._beside, self._look_at = None, 0.0
                 self._take(held)
-                self._places_free = True
                 while self._runs:
                     held = self._lease_more()
                     self._take(held)
@@ -77,18 +81,19 @@ class Trainer:
     def _lease_more(self) -> list[Lease]:
         """Lease slots for the places that are free."""
         context, free = self._context, self._size.now - len(self._runs)
-        if free <= 0 or not self._places_free or context.stop.asked:
+        if free <= 0 or time.monotonic() < self._look_at or context.stop.asked:
             return []
-        self._places_free = False
         beside = self._runs[0].lease
-        return context.outage.insist(lambda: context.ledger.lease_beside(beside, free))
+        found = context.outage.insist(lambda: context.ledger.lease_beside(beside, free))
+        self._look_at = time.monotonic() + _LOOK_AGAIN_SECONDS  # or when a run leaves
+        return found
 
     def _take(self, leases: list[Lease]) -> None:
         """Make runs of leased slots, which leave the list one by one."""
         for lease in list(leases):
             self._heartbeat.hold(lease)
             try:
-                named, trial = self._chooser.trial(lease, self._runs[0].trial if self._runs else None)
+                named, trial = self._chooser.trial(lease, self._beside)
             except LeaseLost:  # another worker has it, or its study was changed: nothing was written for it here
                 self._heartbeat.let_go(lease)
                 self._context.release(lease)
@@ -97,8 +102,18 @@ class Trainer:
                 run = TrialRun(self._context, named, trial, self._heartbeat, self._outbox)
                 self._runs.append(run)
                 begun = lease.trial_id is not None
+                if not begun:
+                    self._share(trial)
                 self._attempt(run, self._open, begun)
             leases.remove(lease)
+
+    def _share(self, trial: FrozenTrial) -> None:
+        """Let the next trials have this one's values of what a cohort has in common, but no more than one cohort."""
+        if self._beside is None:
+            self._beside, self._alike = trial, 0
+        self._alike += 1
+        if self._alike >= self._size.now:
+            self._beside = None
 
     def _open(self, run: TrialRun, begun: bool) -> bool:
         return run.open(begun=begun) or self._finish(run, Verdict(Next.COMPLETE, "finished"))
@@ -117,6 +132,10 @@ class Trainer:
             try:
                 found = self._train(members)
             except Interrupted:
+                for run in members:
+                    run.drop()
+                for run, result in results:
+                    self._attempt(run, self._judge, result)
                 for run in list(self._runs):
                     self._attempt(run, self._leave, run in members)
                 return
@@ -143,10 +162,13 @@ class Trainer:
             if len(members) == 1:
                 self._attempt(members[0], self._fail, raised.error)
                 return []
-            self._size.shrink(raised.error, len(members))
+            error = raised.error
+        for run in members:
+            run.drop()
         self._cohorts.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # of the larger cohort
+        self._size.shrink(error, len(members))
         for run in members:
             self._attempt(run, self._open_again)
         return []
@@ -199,7 +221,7 @@ class Trainer:
             self._heartbeat.let_go(run.lease)
             self._outbox.forget(run.lease)
             self._cohorts.clear()
-            self._places_free, self._looked = True, 0.0
+            self._look_at = self._looked = 0.0
 
     def _leave_epoch(self) -> bool:
         """Say, between two batches, whether to leave the epoch where it is."""

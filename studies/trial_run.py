@@ -102,6 +102,10 @@ class TrialRun:
         self.lease = replace(self.lease, epoch=max([self.lease.epoch, *self.trial.intermediate_values]))
         return self.open(begun=True)
 
+    def drop(self) -> None:
+        """An epoch was left in its middle: nothing of the state may be kept. Before anything else that can fail."""
+        self._training = None
+
     def leave_epoch(self) -> None:
         """An epoch was left in its middle: the state is of no use, and the next worker goes on from the checkpoint.
 
@@ -109,7 +113,7 @@ class TrialRun:
             LeaseLost: another worker has the slot.
             DatabaseAway: the patience is over.
         """
-        self._training = None
+        self.drop()
         self._heartbeat.check(self.lease)
         self._outbox.send()
         self._context.release(self.lease)

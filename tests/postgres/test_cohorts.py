@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event, text
 from torch import Tensor, nn
 
 from models.cohort import Cohort
+from models.training import Interrupted
 from storage.control import kill_trial
 from storage.errors import DatabaseAway
 from storage.events import read_events
@@ -21,7 +22,7 @@ from storage.records import Lease, StudyRecord
 from storage.status import read_curve, read_trials
 from storage.workers import read_workers
 from studies.manager import progress
-from studies.space import Linear, Log
+from studies.space import Grid, Linear, Log, PowersOfTwo
 from tests.postgres.fleet_for_tests import ledger, register, register_process, worker
 from tests.postgres.test_ledger import expire, lease_of
 from tests.postgres.test_worker import StopAfter
@@ -343,3 +344,68 @@ def test_the_size_is_found_by_measuring(engine: Engine, monkeypatch: pytest.Monk
         assert limits == [10]  # an eighth of the budget
         (told,) = read_events(engine, record.study_id, "cohort size")
         assert told.detail == {"size": size, "times_as_fast": round(measured[1], 1)}
+
+
+def test_of_an_epoch_that_was_left_in_its_middle_nothing_is_kept(engine: Engine) -> None:
+    """The database is away, and the grace is over in the middle of an epoch of the cohort."""
+    from sqlalchemy.exc import OperationalError
+
+    expected = alone(engine, 5)
+    record, study = register(engine, budget=5, **FIXED)
+    who = worker(engine, record, study, cohort=4, patience=0)
+    real = Cohort.epoch
+
+    def epoch(cohort: Cohort, *arguments: Any) -> Any:
+        if len(cohort.members) == 4 and cohort.members[0].epoch == 1:
+            real(cohort)  # the weights have moved
+            for member in cohort.members:
+                member.epoch -= 1
+            raise Interrupted
+        return real(cohort, *arguments)
+
+    def away(lease: Lease) -> None:
+        raise OperationalError("UPDATE", {}, Exception("gone"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cohort, "epoch", epoch)
+        patch.setattr(who.context.ledger, "release", away)
+        with pytest.raises(DatabaseAway):
+            who.run()
+    assert [who.context.unsent.find(number) for number in range(5)] == [None] * 5
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE state = 'leased'"))
+    worker(engine, record, study, cohort=4).run()
+    for number in range(5):
+        assert_same(curve(engine, record, number), expected[number])
+
+
+def test_where_a_cohort_has_all_in_common_that_is_free_its_trials_differ(engine: Engine) -> None:
+    tiers = (
+        {"batch_size": PowersOfTwo(64, 512, default=128)},
+        {"layers": Grid(1, 2, 3, 4, default=2)},
+        {"learning_rate": Log(1e-2, 1, default=0.1)},
+    )
+    record, study = register(engine, budget=16, epochs=1, tiers=tiers)
+    worker(engine, record, study, cohort=5).run()
+    chosen = [tuple(sorted(t.parameters.items())) for t in read_trials(engine, record.study_id)][5:]
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_what_a_cohort_has_in_common_is_chosen_anew_for_each_cohort(engine: Engine) -> None:
+    record, study = register(engine, budget=40, epochs=1)
+    worker(engine, record, study, cohort=4).run()
+    chosen = [(t.parameters["log2_batch_size"], t.parameters["layers"]) for t in read_trials(engine, record.study_id)]
+    for at in range(10, 40, 4):
+        assert len(set(chosen[at : at + 4])) <= 2
+    assert len(set(chosen[10:])) > 2
+
+
+def test_a_size_that_cannot_be_measured_is_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise RuntimeError("not enough memory: you tried to allocate 9 TB")
+
+    monkeypatch.setattr("studies.cohort_size.measure", broken)
+    record, study = register(engine, budget=80, **FIXED)
+    assert worker(engine, record, study, cohort=None)._trainer._size.now == 1
+    (told,) = read_events(engine, record.study_id, "cohort size")
+    assert told.detail == {"size": 1, "why": "RuntimeError: not enough memory: you tried to allocate 9 TB"}

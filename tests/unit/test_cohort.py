@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from models.checkpoint import from_bytes, to_bytes
 from models.cnn import CNN
 from models.cohort import Cohort
-from models.cohort_kinds import groups, kind
+from models.cohort_kinds import groups, kind, why_alone
 from models.data import Data, load
 from models.mlp import MLP
 from models.optim import Settings
@@ -195,3 +196,42 @@ def test_what_one_cohort_can_hold(digits: Data) -> None:
         Cohort([narrow[0], deep])
     assert kind(narrow[0]) == kind(narrow[3])
     assert len(groups([make(digits, n, model=CNN, dropout=0.5) for n in range(2)])) == 2  # draws numbers of its own
+
+
+class Normalised(nn.Module):
+    """A user's network with averages of its own, and parameters that are no convolution's."""
+
+    def __init__(self, sample: tuple[int, ...], classes: int, *, channels: int = 4) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(torch.randn(channels, sample[0], 3, 3) / 3)
+        self.norm = nn.BatchNorm2d(channels)
+        self.out = nn.Linear(channels * sample[1] * sample[2], classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weights = self.mix.view(self.mix.shape[0], -1).view(self.mix.shape)  # only where they lie as they were made
+        x = torch.relu(self.norm(nn.functional.conv2d(x, weights, padding=1)))
+        return self.out(x.flatten(1))  # type: ignore[no-any-return]
+
+
+class Volume(nn.Module):
+    def __init__(self, sample: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.body, self.out = nn.Conv3d(1, 2, (1, 3, 3)), nn.Linear(2 * 36, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.body(x.unsqueeze(1)).flatten(1))  # type: ignore[no-any-return]
+
+
+def test_averages_of_a_network_of_the_users_are_each_members_own(digits: Data) -> None:
+    fields = [{"model": Normalised, "learning_rate": rate} for rate in (0.01, 0.05, 0.1)]
+    members = [make(digits, n, **f) for n, f in enumerate(fields)]
+    assert why_alone(members[0]) is None
+    curves = together(members, 3)
+    for n, f in enumerate(fields):
+        assert_same(curves[n], alone(make(digits, n, **f), 3))
+        assert_same([*curves[n], *alone(members[n])], alone(make(digits, n, **f)))
+
+
+def test_networks_of_any_dimension_train(digits: Data) -> None:
+    assert alone(make(digits, 0, model=Volume), 1)[0].training_loss > 0
+    assert why_alone(make(digits, 1, model=Volume)) is None
