@@ -24,14 +24,11 @@ class Costs:
     look: tuple[float, float]
     client_look: tuple[float, float]
     each_more: float
-    source: str
 
 
 def read_costs() -> Costs:
     """Return the measured costs."""
     path = Path(__file__).parent / "results" / "storage_cost.json"
-    if not path.exists():
-        return MEASURED
     document = json.loads(path.read_text())
     found: dict[str, dict[str, dict[int, float]]] = {"core": {}, "commit": {}, "client": {}}
     for row in document["rows"]:
@@ -49,31 +46,7 @@ def read_costs() -> Costs:
     looks = line(lambda look: look["server_ms"]), line(lambda look: look["ms"] - look["server_ms"])
     one, *_, many = (cohort["statements_ms"] for cohort in document["cohorts"])
     each_more = (many / one - 1) / (document["cohorts"][-1]["members"] - 1)
-    source = "benchmarks/results/storage_cost.json"
-    return Costs(**found, look=looks[0], client_look=looks[1], each_more=each_more, source=source)
-
-
-# A short run of benchmarks/storage_cost.py on 2 busy cores (AMD EPYC), PostgreSQL 18 on the same machine.
-MEASURED = Costs(
-    core={
-        "lease": {100: 1.1, 5000: 4.6, 20000: 8.8},
-        "begin": {100: 2.6, 20000: 7.1},
-        "record": {100: 0.7, 20000: 0.8},
-        "finish": {100: 3.7, 20000: 13.7},
-    },
-    commit={name: {100: 3.0} for name in ("lease", "begin", "record", "finish")},
-    client={
-        "lease": {100: 2.0},
-        "propose": {100: 500.0, 20000: 760.0},
-        "begin": {100: 6.5},
-        "record": {100: 0.7},
-        "finish": {100: 1.5},
-    },
-    look=(0.4, 0.038),
-    client_look=(0.5, 0.05),
-    each_more=0.2,
-    source="the constants in benchmarks/costs.py",
-)
+    return Costs(**found, look=looks[0], client_look=looks[1], each_more=each_more)
 
 
 def at(costs: dict[int, float], finished: int) -> float:

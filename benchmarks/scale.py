@@ -4,12 +4,11 @@
 
 Workers take slots, choose values, begin trials, write 10 epochs each and end them, against a server of so many cores
 that serves transactions in the order of their arrival. A transaction takes a core for the time that its statements
-were measured to take (benchmarks/results/storage_cost.json where it is there, otherwise the constants in costs.py;
-drawn from an exponential distribution with that mean), its commit, during which no core works, and a round trip of
-0.5 ms for each statement. As in the real thing:
+were measured to take (benchmarks/results/storage_cost.json; drawn from an exponential distribution with that mean), its
+commit, during which no core works, and a round trip of 0.5 ms for each statement. As in the real thing:
 
 - trials begin one by one: the study's row is locked from the first statement to the commit (storage/trials.py);
-- after every epoch a worker looks at all trials that run, which costs the more the more there are;
+- after every epoch a worker looks which of the trials that run have ended;
 - the costs of leasing and of choosing grow with the finished trials: each worker has made ten already;
 - leases are renewed every 15 s, on a connection of their own;
 - one worker more for every ten finds no open slot, and looks again after 0.5 s, later after 2 s.
@@ -38,7 +37,7 @@ RENEW, FIRST_WAIT, LONGEST_WAIT = 15.0, 0.5, 2.0  # seconds; studies/worker_orde
 FINISHED = 10  # trials for each worker, when the simulation begins
 WAITING = 0.1  # workers without a slot, for each that has one
 # Statements, with BEGIN and COMMIT; lease and refresh as tests/postgres/test_worker.py counts them.
-STATEMENTS = {"lease": 4, "refresh": 2, "begin": 6, "record": 3, "finish": 7, "renew": 3}
+STATEMENTS = {"lease": 4, "refresh": 2, "begin": 4, "record": 3, "finish": 7, "renew": 3}
 REMEDIES: dict[str, dict[str, int]] = {
     "as above": {},
     "cohorts of 16": {"cohort": 16},
@@ -206,7 +205,7 @@ def main() -> None:
                   f"({min(simulated):.4f} to {max(simulated):.4f}), by formula {formula:.4f}", flush=True)  # fmt: skip
         return
     costs = read_costs()
-    print(f"{options.cores} cores, trials of {EPOCHS} epochs; costs: {costs.source}\n{HEAD}", flush=True)
+    print(f"{options.cores} cores, trials of {EPOCHS} epochs; costs of storage_cost.json\n{HEAD}", flush=True)
     rows = []
     for trials in (10, 100, 1000) if options.short else (10, 100, 1000, 10_000):
         for minutes in (1, 10, 60):

@@ -23,8 +23,8 @@ class Chooser:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._proposer = Proposer(context.study)
-        scales, held = context.study.scales(), held_in_cohort(context.study)
-        self._held = [scales[name].stored_name(name) for name in held]
+        scales = context.study.scales()
+        self._held = {name: scales[name].stored_name(name) for name in held_in_cohort(context.study)}
 
     def trial(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:
         """Return the trial of a slot, whose curve the worker may extend, and the lease with that trial's id.
@@ -52,9 +52,10 @@ class Chooser:
     def _begin(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:
         study, history, process = self._context.study, self._context.history, self._context.process
         slot = Slot(lease.slot.number, lease.slot.tier, lease.slot.phase, lease.slot.free)
-        held = {name: beside.params[name] for name in self._held} if beside and by_model(study, slot) else {}
-        if held.keys() >= {study.scales()[name].stored_name(name) for name in slot.free}:
-            held = {}  # nothing would be left to choose, and every trial the same
+        held = {}
+        # Where all that is free is held nothing would be left to choose, and every trial the same.
+        if beside and by_model(study, slot) and not self._held.keys() >= set(slot.free):
+            held = {stored: beside.params[stored] for stored in self._held.values()}
         history.notes.clear()
         stored = self._proposer.propose(slot, history.study(), _running(slot.number, held=held))
         distributions, values = study.distributions(), study.trained(stored)
