@@ -48,7 +48,9 @@ class Shape:
         return model_class(self.model)(sample, classes)
 
     def training(self, data: Data, number: int) -> Training:
-        return Training(self.build, Settings(batch_size=self.batch, learning_rate=0.05), data, number)
+        return Training(
+            partial(model_class(self.model)), Settings(batch_size=self.batch, learning_rate=0.05), data, number
+        )
 
 
 def usual_loop(shape: Shape, data_dir: Path, examples: int, held_out: int) -> float:
