@@ -19,9 +19,17 @@ from storage.records import Asked, Lease, SlotRecord, Standing
 from storage.tables import slot
 from storage.workers import SILENT_SECONDS
 
+_TAKE = """
+    UPDATE caviar.slot s
+    SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
+        worker_id = :worker, attempts = s.attempts + 1
+    FROM next WHERE s.study_id = next.study_id AND s.number = next.number
+    RETURNING s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
+"""
+
 # The lowest open slot, for a worker that knows the current definition. A slot that another worker is leasing at this
 # very moment is locked, and passed over.
-_LEASE = text("""
+_LEASE = text(f"""
     WITH next AS (
         SELECT s.study_id, s.number
         FROM caviar.slot s JOIN caviar.study USING (study_id)
@@ -31,16 +39,12 @@ _LEASE = text("""
     ), seen AS (
         UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
     )
-    UPDATE caviar.slot s
-    SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
-        worker_id = :worker, attempts = s.attempts + 1
-    FROM next WHERE s.study_id = next.study_id AND s.number = next.number
-    RETURNING s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
+    {_TAKE}
 """)
 
 # Open slots of the same phase as one that is held, a fair share of them among the workers that are alive. The default
 # configuration goes with the coarse phase of its tier: neither needs to know the other's result.
-_LEASE_BESIDE = text("""
+_LEASE_BESIDE = text(f"""
     WITH held AS (
         SELECT s.tier, CASE s.phase WHEN 'default' THEN 'coarse' ELSE s.phase END AS phase
         FROM caviar.slot s JOIN caviar.study USING (study_id)
@@ -58,11 +62,7 @@ _LEASE_BESIDE = text("""
                WHERE study_id = :study AND ended_at IS NULL AND last_seen > now() - make_interval(secs => :alive))
         FOR UPDATE OF s SKIP LOCKED
     )
-    UPDATE caviar.slot s
-    SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
-        worker_id = :worker, attempts = s.attempts + 1
-    FROM next WHERE s.study_id = next.study_id AND s.number = next.number
-    RETURNING s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
+    {_TAKE}
 """)
 
 _HELD = text("""

@@ -46,7 +46,7 @@ def plan(study: Study) -> list[Slot]:
     names = [tuple(tier) for tier in study.tiers]
     everything = sum(names, ())
     slots = [Slot(0, 1, "default", ())]
-    if study.strategy == "tiered" and study.budget > SMALL_BUDGET:
+    if _with_model(study):
         second = min(2, len(names))
         slots += [Slot(number, 1, "coarse", names[0]) for number in range(1, 1 + COARSE)]
         slots += [
@@ -64,9 +64,18 @@ def plan(study: Study) -> list[Slot]:
     return slots
 
 
+def by_strata(study: Study, slot: Slot) -> bool:
+    """Say whether a slot's values come each from a part of its range of its own."""
+    return _with_model(study) and slot.phase == "coarse"
+
+
 def by_model(study: Study, slot: Slot) -> bool:
     """Say whether a model chooses a slot's values."""
-    return study.strategy == "tiered" and study.budget > SMALL_BUDGET and slot.phase in ("fine", "all")
+    return _with_model(study) and slot.phase in ("fine", "all")
+
+
+def _with_model(study: Study) -> bool:
+    return study.strategy == "tiered" and study.budget > SMALL_BUDGET
 
 
 def _spans(study: Study) -> list[range]:

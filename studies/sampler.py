@@ -25,7 +25,7 @@ from models.seeding import derive
 from studies.candidates import candidates, cube, fresh
 from studies.definition import Study
 from studies.observations import Observation, best_of, half_rank, observations
-from studies.plan import COARSE, Slot, plan
+from studies.plan import COARSE, Slot, by_model, by_strata, plan
 from studies.points import halton, strata, zoom
 from studies.scale import Value
 from studies.surrogate import Array, Surrogate, fit, log_expected_improvement, one_thread
@@ -59,7 +59,6 @@ class TieredSampler(BaseSampler):
         self._distributions = study.distributions()
         self._cube = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
         self._lengths = np.array([_LENGTHS[tier - 1] for tier in self._tiers.values()])
-        self._modelled = self._slots[-1].phase == "all"
         self._fitted: tuple[list[Observation], Surrogate] | None = None  # the latest, and what it was fitted to
         self._storage: object = None  # whose trials these are
         self._known: dict[int, Observation] = {}  # finished trials, by number
@@ -82,9 +81,9 @@ class TieredSampler(BaseSampler):
         slot = self._slots[min(trial.number, len(self._slots) - 1)]  # beyond the budget the last phase goes on
         held = self._held(trial)
         observed = self._observations(study)
-        if self._modelled and slot.phase == "coarse":
+        if by_strata(self._definition, slot):
             values = self._by_strata(slot)
-        elif self._modelled and slot.phase != "default" and observed:
+        elif by_model(self._definition, slot) and observed:
             with one_thread():
                 values = self._by_model(slot, trial.number, observed, self._running(study, trial.number), held)
         else:

@@ -97,7 +97,7 @@ class TrialRun:
         Raises:
             As `open` does.
         """
-        self._training = None
+        self.drop()
         self._outbox.forget(self.lease)
         self.lease = replace(self.lease, epoch=max([self.lease.epoch, *self.trial.intermediate_values]))
         return self.open(begun=True)
@@ -166,7 +166,7 @@ class TrialRun:
             LeaseLost: another worker has the slot; nothing was written.
             DatabaseAway: the patience is over.
         """
-        self._training = None
+        self.drop()
         self._outbox.send()
         self._outbox.asked(self.lease)
         self._end.fail(error)
