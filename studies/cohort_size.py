@@ -11,6 +11,7 @@ from models.cohort_pace import measure
 from models.training import Training
 from storage.events import log_event
 from studies.assembly import assemble
+from studies.failures import describe, storable
 from studies.worker_context import WorkerContext
 
 # Of a study's budget, so that most of its trials learn from others.
@@ -33,7 +34,7 @@ class CohortSize:
     def shrink(self, error: Exception, members: int) -> None:
         """After an epoch of so many members raised: half as many where memory was not enough, else one by one."""
         self.now = min(self.now, members // 2 if isinstance(error, torch.OutOfMemoryError) else 1)
-        self._tell(why=told(error))
+        self._tell(why=describe(error)["error"])
 
     def _measured(self) -> int:
         study, data = self._context.study, self._context.data
@@ -51,9 +52,9 @@ class CohortSize:
             if why is None:
                 self.now, times = measure(make, limit)
         except Exception as error:  # noqa: BLE001 - a trial that raises it too is told as such
-            why = told(error)
+            why = describe(error)["error"]
         if why is not None:
-            self._tell(why=why)
+            self._tell(why=storable(why))
         else:
             self._tell(times_as_fast=round(times, 1))
         return self.now
@@ -69,8 +70,3 @@ class CohortSize:
                 )  # fmt: skip
 
         context.outage.insist(write)
-
-
-def told(error: Exception) -> str:
-    """Return an error in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]

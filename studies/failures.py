@@ -22,7 +22,7 @@ def describe(error: Exception) -> dict[str, str]:
         "place": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "",
         "traceback": "".join(traceback.format_exception(error)),
     }
-    return {name: _storable(text) for name, text in told.items()}
+    return {name: storable(text) for name, text in told.items()}
 
 
 def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
@@ -37,7 +37,7 @@ def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) 
         set_control(engine, study_id, "stop", why=why)
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """PostgreSQL keeps neither NUL nor halves of surrogate pairs, and a message may hold anything."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 

@@ -406,10 +406,10 @@ def test_what_a_cohort_has_in_common_is_chosen_anew_for_each_cohort(
 
 def test_a_size_that_cannot_be_measured_is_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: Any) -> Any:
-        raise RuntimeError("not enough memory: you tried to allocate 9 TB")
+        raise RuntimeError("not enough memory:\0 you tried to allocate 9 TB")
 
     monkeypatch.setattr("studies.cohort_size.measure", broken)
     record, study = register(engine, budget=80, **FIXED)
     assert worker(engine, record, study, cohort=None)._trainer._size.now == 1
     (told,) = read_events(engine, record.study_id, "cohort size")
-    assert told.detail == {"size": 1, "why": "RuntimeError: not enough memory: you tried to allocate 9 TB"}
+    assert told.detail == {"size": 1, "why": "RuntimeError: not enough memory:\\0 you tried to allocate 9 TB"}
