@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Engine, Row, TextClause, Update, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, TextClause, Update, text, update
 
 from storage.errors import LeaseLost
 from storage.events import log_event
@@ -208,13 +208,16 @@ class Ledger:
         ]  # fmt: skip
 
 
-def fence(connection: Connection, lease: Lease, **values: object) -> None:
+def fence(connection: Connection, lease: Lease, *also: ColumnElement[bool], **values: object) -> None:
     """Change the leased slot, if the lease is still held.
+
+    Args:
+        also: what must be true of the slot besides.
 
     Raises:
         LeaseLost: it is not; the caller's transaction must end without a commit.
     """
-    if connection.execute(_of(lease).values(**values)).rowcount != 1:
+    if connection.execute(_of(lease).where(*also).values(**values)).rowcount != 1:
         raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
@@ -120,26 +121,26 @@ class TrialLog:
             LeaseLost: the lease is not held any more, or the definition was changed; nothing was written.
         """
         names, stored = list(parameters), list(parameters.values())
-        with self._engine.begin() as connection:
-            trial_id = connection.execute(
-                _BEGIN,
-                {
-                    "study": lease.study_id, "version": self._version, **_key(lease),
-                    "names": names, "values": [value for value, _ in stored], "kinds": [kind for _, kind in stored],
-                    **_as_json(attributes),
-                },
-            ).scalar()  # fmt: skip
-            if trial_id is None:
-                return self._begun(connection, lease)
-            fence(connection, lease, trial_id=trial_id)
-        return int(trial_id)
+        given = {
+            "study": lease.study_id, "version": self._version, **_key(lease),
+            "names": names, "values": [value for value, _ in stored], "kinds": [kind for _, kind in stored],
+            **_as_json(attributes),
+        }  # fmt: skip
+        with suppress(LeaseLost), self._engine.begin() as connection:
+            trial_id = connection.execute(_BEGIN, given).scalar()
+            if trial_id is not None:
+                fence(connection, lease, slot.c.trial_id.is_(None), trial_id=trial_id)
+                return int(trial_id)
+        return self._begun(lease)
 
-    def _begun(self, connection: Connection, lease: Lease) -> int:
-        """Return the trial that this lease began before, without its worker having heard of it."""
+    def _begun(self, lease: Lease) -> int:
+        """Return the trial that this lease began before, or on another connection at the same time, without its
+        worker having heard of it."""
         query = select(slot.c.trial_id).where(
             slot.c.study_id == lease.study_id, slot.c.number == lease.slot.number, slot.c.token == lease.token
         )
-        trial_id = connection.scalar(query)
+        with self._engine.connect() as connection:
+            trial_id = connection.scalar(query)
         if trial_id is None:
             raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker, or its study was changed")
         return int(trial_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,26 @@ def test_a_trial_that_was_begun_without_hearing_of_it_is_found(engine: Engine) -
     record, _ = register(engine)
     lease = lease_of(ledger(engine, record).lease())
     assert log(engine, record).begin(lease, PARAMETERS, {}) == log(engine, record).begin(lease, PARAMETERS, {})
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM public.trials")) == 1
+
+
+def test_a_trial_that_is_begun_twice_at_once_is_begun_once(engine: Engine) -> None:
+    """A connection breaks, its statement still waits on the server, and the worker tries again."""
+    record, _ = register(engine)
+    lease = lease_of(ledger(engine, record).lease())
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    engines = [make_engine(engine.url) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        with engine.begin() as holder:
+            holder.execute(text("SELECT 1 FROM caviar.study FOR NO KEY UPDATE"))
+            both = [pool.submit(log(own, record).begin, lease, PARAMETERS, {}) for own in engines]
+            until = time.monotonic() + 20
+            while time.monotonic() < until and holder.scalar(text(waiting)) < 2:
+                holder.execute(text("SELECT pg_stat_clear_snapshot()"))
+        assert len({one.result(20) for one in both}) == 1
+    for own in engines:
+        own.dispose()
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM public.trials")) == 1
 

@@ -109,11 +109,11 @@ def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeyp
     ids: dict[int, int] = {}
     real = storage.trials.fence
 
-    def hold(connection: Connection, lease: Lease, **values: object) -> None:
+    def hold(connection: Connection, lease: Lease, *also: Any, **values: object) -> None:
         if lease is slow:  # it has drawn its id, and does not commit yet
             drawn.set()
             go_on.wait(20)
-        real(connection, lease, **values)
+        real(connection, lease, *also, **values)
 
     def begin(lease: Lease) -> None:
         own = make_engine(engine.url)
