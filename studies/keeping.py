@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.checkpoint import to_bytes
 from models.training import Training
 from storage.checkpoints import Staged
-from storage.errors import CheckpointNotWritten, DatabaseAway
+from storage.errors import CheckpointNotWritten
 from storage.records import Lease
 from storage.unsent import Unsent
 from studies.outbox import Outbox
@@ -89,16 +89,9 @@ class Keeper:
         """Keep on this machine what the database could not be told; False where there is nothing to keep.
 
         Raises:
-            DatabaseAway: that is not possible either.
+            OSError: no file can be written.
         """
         if self._clean is None:
             return False
-        number = self._lease.slot.number
-        try:
-            self._context.unsent.keep(number, self._clean)
-        except OSError as error:
-            raise DatabaseAway(
-                f"the database was away for too long, and what was not written cannot be kept on this machine "
-                f"({error}): trial {number} goes on from its last checkpoint there"
-            ) from error
+        self._context.unsent.keep(self._lease.slot.number, self._clean)
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import torch
 from optuna.trial import FrozenTrial
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.cohort import Cohort
 from models.cohort_kinds import groups
 from models.training import EpochResult, Interrupted
-from storage.errors import DatabaseAway, LeaseLost
+from storage.errors import CheckpointUnreachable, DatabaseAway, LeaseLost
 from storage.records import Lease
 from studies.chooser import Chooser
 from studies.cohort_size import CohortSize
@@ -64,12 +65,10 @@ class Trainer:
                     self._take(held)
                     self._train_epoch()
         except DatabaseAway as error:
-            kept = [str(run.lease.slot.number) for run in self._runs if run.keep_here()]
-            if kept:
-                told = f"trial{'s' if len(kept) > 1 else ''} {', '.join(kept)}"
-                raise DatabaseAway(f"{error}; what was not written of {told} is kept on this machine") from error
-            raise
-        except Exception:
+            raise DatabaseAway("; ".join([str(error), *self._keep_here()])) from error
+        except Exception as error:
+            if isinstance(error, CheckpointUnreachable):  # of one trial: the others lose nothing by it
+                self._keep_here()
             with suppress(SQLAlchemyError):  # at once, for another machine; else when the leases expire
                 for abandoned in [*(run.lease for run in self._runs), *held]:
                     context.ledger.release(abandoned)
@@ -77,6 +76,21 @@ class Trainer:
         finally:
             self._runs.clear()
             self._cohorts.clear()
+
+    def _keep_here(self) -> list[str]:
+        """Keep on this machine what the database does not have of each trial; return what is to be said of it."""
+        kept, told = [], []
+        for run in self._runs:
+            number = str(run.lease.slot.number)
+            try:
+                if run.keep_here():
+                    kept.append(number)
+            except OSError as error:
+                told.append(f"trial {number} goes on from its last checkpoint, since no file can be written ({error})")
+        if kept:
+            which = f"trial{'s' if len(kept) > 1 else ''} {', '.join(kept)}"
+            told.append(f"what was not written of {which} is kept on this machine")
+        return told
 
     def _lease_more(self) -> list[Lease]:
         """Lease slots for the places that are free."""
@@ -104,7 +118,7 @@ class Trainer:
                 begun = lease.trial_id is not None
                 if not begun:
                     self._share(trial)
-                self._attempt(run, self._open, begun)
+                self._attempt(run, self._open, partial(run.open, begun=begun))
             leases.remove(lease)
 
     def _share(self, trial: FrozenTrial) -> None:
@@ -115,11 +129,8 @@ class Trainer:
         if self._alike >= self._size.now:
             self._beside = None
 
-    def _open(self, run: TrialRun, begun: bool) -> bool:
-        return run.open(begun=begun) or self._finish(run, Verdict(Next.COMPLETE, "finished"))
-
-    def _open_again(self, run: TrialRun) -> bool:
-        return run.open_again() or self._finish(run, Verdict(Next.COMPLETE, "finished"))
+    def _open(self, run: TrialRun, take_up: Callable[[], bool]) -> bool:
+        return take_up() or self._finish(run, Verdict(Next.COMPLETE, "finished"))
 
     def _finish(self, run: TrialRun, verdict: Verdict) -> bool:
         run.finish(verdict)
@@ -159,10 +170,10 @@ class Trainer:
                     return [next(members[0].training.epochs(self._context.study.epochs, self._leave_epoch))]
                 return self._cohort(members).epoch(self._leave_epoch)
         except TrainingRaised as raised:
-            if len(members) == 1:
-                self._attempt(members[0], self._fail, raised.error)
-                return []
             error = raised.error
+        if len(members) == 1:
+            self._attempt(members[0], self._fail, error)
+            return []
         for run in members:
             run.drop()
         self._cohorts.clear()
@@ -170,7 +181,7 @@ class Trainer:
             torch.cuda.empty_cache()  # of the larger cohort
         self._size.shrink(error, len(members))
         for run in members:
-            self._attempt(run, self._open_again)
+            self._attempt(run, self._open, run.open_again)
         return []
 
     def _groups(self) -> list[list[TrialRun]]:

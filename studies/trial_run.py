@@ -175,7 +175,7 @@ class TrialRun:
         """Keep on this machine what the database could not be told; False where there is nothing to keep.
 
         Raises:
-            DatabaseAway: that is not possible either.
+            OSError: no file can be written.
         """
         if self._training is not None and self._training.epoch:
             self._keeper.snapshot(self._training, sound=self._sound)

@@ -258,7 +258,8 @@ def test_a_cohort_that_is_stopped_goes_on_with_every_member(engine: Engine) -> N
         assert_same(curve(engine, record, number), expected[number])
 
 
-def test_every_members_state_is_kept_here_while_the_database_is_away(engine: Engine) -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_every_members_state_is_kept_here_while_the_database_is_away(engine: Engine, full: bool) -> None:
     from sqlalchemy.exc import OperationalError
 
     expected = alone(engine, 5, epochs=4)
@@ -272,13 +273,48 @@ def test_every_members_state_is_kept_here_while_the_database_is_away(engine: Eng
             raise OperationalError("UPDATE", {}, Exception("gone"))
         return real(reports)
 
+    def keep(number: int, state: Any) -> None:
+        if full and number == 2:
+            raise OSError("disk full")
+        written(number, state)
+
+    written = who.context.unsent.keep
+    who.context.unsent.keep = keep  # type: ignore[method-assign]
     who.context.log.record = away  # type: ignore[method-assign]
-    with pytest.raises(DatabaseAway, match="of trials 1, 2, 3, 4 is kept on this machine"):
+    of = "trial 2 goes on from its last .*disk full.* of trials 1, 3, 4" if full else "of trials 1, 2, 3, 4"
+    with pytest.raises(DatabaseAway, match=f"{of} is kept on this machine"):
         who.run()
     with engine.begin() as connection:
         connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE state = 'leased'"))
     worker(engine, record, study, cohort=4).run()
-    assert len(read_events(engine, record.study_id, "went on from this machine's own state")) == 4
+    assert len(read_events(engine, record.study_id, "went on from this machine's own state")) == 4 - full
+    for number in range(5):
+        assert_same(curve(engine, record, number), expected[number])
+
+
+def test_a_member_whose_checkpoint_is_out_of_reach_costs_the_others_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import studies.trial_run
+    from storage.errors import CheckpointUnreachable
+
+    def load(store: Any, number: int) -> Any:
+        if number == 4:
+            raise CheckpointUnreachable("no such share")
+        return real(store, number)
+
+    real = studies.trial_run.load_checkpoint
+    expected = alone(engine, 5, epochs=4)
+    record, study = register(engine, budget=5, **{**FIXED, "epochs": 4})
+    worker(engine, record, study, StopAfter(9), cohort=4).run()
+    monkeypatch.setattr(studies.trial_run, "load_checkpoint", load)
+    with pytest.raises(CheckpointUnreachable):
+        worker(engine, record, study, cohort=4, patience=0).run()
+    assert progress(engine, record).leased == 0
+    monkeypatch.setattr(studies.trial_run, "load_checkpoint", real)
+    worker(engine, record, study, cohort=4).run()
+    events = read_events(engine, record.study_id, "went on from this machine's own state")
+    assert [event.slot for event in events] == [1, 2, 3]
     for number in range(5):
         assert_same(curve(engine, record, number), expected[number])
 
