@@ -33,7 +33,7 @@ class Study(BaseModel):
         budget: trials, counting the pruned and failed ones; each tier needs one at least.
         seed: of the search and of every trial's training.
         strategy: `tiered`, its variant without a model `classic`, or one to compare with.
-        pruner: `pace` stops early what learns four times slower than the best, `median` what is worse than the median;
+        pruner: `pace` stops early what learns twice slower than the best, `median` what is worse than the median;
             `none` stops none.
         tiers: by priority, each from a hyperparameter's name to its scale; four at most.
         fixed: values of hyperparameters that are not searched, where they differ from the model's defaults.

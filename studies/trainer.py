@@ -146,7 +146,7 @@ class Trainer:
                 for run in members:
                     run.drop()
                 for run, result in results:
-                    self._attempt(run, self._judge, result)
+                    self._attempt(run, self._judge, result, ())
                 for run in list(self._runs):
                     self._attempt(run, self._leave, run in members)
                 return
@@ -155,8 +155,9 @@ class Trainer:
                 results.append((run, result))
         if self._outbox.try_to_send():
             self._see_others()
+        beside = [run.trial for run in self._runs]  # those that are stopped now, too
         for run, result in results:
-            self._attempt(run, self._judge, result)
+            self._attempt(run, self._judge, result, beside)
 
     def _train(self, members: Sequence[TrialRun]) -> list[EpochResult]:
         """Train one epoch of trials that are one group; return nothing where that was not possible.
@@ -197,8 +198,8 @@ class Trainer:
             self._cohorts[key] = Cohort([run.training for run in members])
         return self._cohorts[key]
 
-    def _judge(self, run: TrialRun, result: EpochResult) -> bool:
-        verdict = run.judge(result)
+    def _judge(self, run: TrialRun, result: EpochResult, beside: Sequence[FrozenTrial]) -> bool:
+        verdict = run.judge(result, beside)
         if verdict.next is Next.GO_ON:
             run.go_on()
             return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from optuna.trial import FrozenTrial
@@ -124,8 +125,11 @@ class TrialRun:
         self._sound = math.isfinite(result.training_loss) and math.isfinite(result.validation_loss)
         self._outbox.add(self.lease, epoch, self._note(epoch))
 
-    def judge(self, result: EpochResult) -> Verdict:
+    def judge(self, result: EpochResult, beside: Sequence[FrozenTrial]) -> Verdict:
         """Say what comes after an epoch that was taken.
+
+        Args:
+            beside: the trials that the same worker trains, with their curves.
 
         Raises:
             LeaseLost: another worker has the slot.
@@ -136,7 +140,7 @@ class TrialRun:
             epoch=result.epoch,
             last=self._context.study.epochs,
             losses=(result.training_loss, result.validation_loss),
-            bad_curve=None if again else self._reason_to_stop(),
+            bad_curve=None if again else self._reason_to_stop(beside),
             asked=self._outbox.asked(self.lease),
             stop_asked=self._context.stop.asked,
         )
@@ -211,7 +215,7 @@ class TrialRun:
         self._context.note("went on from this machine's own state", self.lease, epoch=unsent.epoch)
         self._keeper.save(training)
 
-    def _reason_to_stop(self) -> str | None:
+    def _reason_to_stop(self, beside: Sequence[FrozenTrial]) -> str | None:
         if self._context.study.pruner == "none":
             return None  # without reading any curves
         try:
@@ -219,7 +223,8 @@ class TrialRun:
         except SQLAlchemyError as error:
             self._context.outage.note(error)
             return None
-        return reason_to_stop(self._context.study, others, self.trial)
+        beside = [trial for trial in beside if trial is not self.trial]
+        return reason_to_stop(self._context.study, others, self.trial, beside)
 
     def _note(self, epoch: EpochRecord) -> float:
         """Add an epoch to the trial's curve, and return its value."""

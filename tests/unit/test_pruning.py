@@ -52,14 +52,24 @@ def test_without_a_pruner_nothing_is_stopped() -> None:
     assert reason_to_stop(small_study(pruner="none"), complete(5), running(0.1, 0.1, 0.1, 0.1)) is None
 
 
-def test_what_learns_more_than_four_times_slower_than_the_best_is_stopped() -> None:
+def test_what_learns_more_than_twice_slower_than_the_best_is_stopped() -> None:
     program = complete(1)  # with one finished trial already
     reason = reason_to_stop(PACE, program, running(0.1, 0.2, 0.3, 0.4))
-    assert reason == "at epoch 4 not yet where trial 0, the best, was at epoch 1"
-    assert reason_to_stop(PACE, program, running(0.1, 0.2, 0.3, 0.5)) is None  # it is just there
-    assert reason_to_stop(PACE, program, running(0.5, 0.1, 0.1, 0.1)) is None  # its best epoch counts
-    reason = reason_to_stop(PACE, program, running(*[0.5] * 8))
-    assert reason == "at epoch 8 not yet where trial 0, the best, was at epoch 2"
+    assert reason == "at epoch 4 not yet where trial 0, the best, was at epoch 2"
+    assert reason_to_stop(PACE, program, running(0.1, 0.2, 0.3, 0.6)) is None  # it is just there
+    assert reason_to_stop(PACE, program, running(0.6, 0.1, 0.1, 0.1)) is None  # its best epoch counts
+    reason = reason_to_stop(PACE, program, running(*[0.6] * 5))
+    assert reason == "at epoch 5 not yet where trial 0, the best, was at epoch 3"
+
+
+def test_the_pace_is_that_of_a_trial_beside_it_where_that_one_is_the_best() -> None:
+    slow, quick = running(0.1, 0.2, 0.3, 0.4), running(0.3, 0.5, 0.5, 0.5)
+    quick.number = 7
+    reason = reason_to_stop(PACE, complete(0), slow, [quick])
+    assert reason == "at epoch 4 not yet where trial 7, the best, was at epoch 2"
+    assert reason_to_stop(PACE, complete(0), quick, [slow]) is None
+    assert reason_to_stop(PACE, complete(0), slow, [running(), running(0.1, 0.1, 0.1, 0.9)]) is None
+    assert reason_to_stop(PACE, complete(1), slow, [running(0.1, 0.1, 0.1, 0.8)]) is not None  # 0.9 is better
 
 
 def test_a_good_trial_is_not_measured_against_other_good_ones() -> None:
@@ -81,6 +91,6 @@ def test_the_pace_is_the_best_trials_whichever_way_is_better_and_never_a_diverge
     curves = [{1: 3.0, 2: 2.0, 3: 1.0}, {1: 2.0, 2: 1.0, 3: 0.5}, {1: 0.1, 2: 0.1, 3: 0.1}]
     for curve, constraints in zip(curves, ({}, {}, {"diverged": 1.0}), strict=True):
         program.add_trial(create_trial(value=curve[3], intermediate_values=curve, constraints=constraints))
-    assert reason_to_stop(loss, program, running(9.0, 8.0, 7.0, 2.0)) is None
-    reason = reason_to_stop(loss, program, running(9.0, 8.0, 7.0, 2.5))
-    assert reason == "at epoch 4 not yet where trial 1, the best, was at epoch 1"
+    assert reason_to_stop(loss, program, running(9.0, 8.0, 7.0, 1.0)) is None
+    reason = reason_to_stop(loss, program, running(9.0, 8.0, 7.0, 1.5))
+    assert reason == "at epoch 4 not yet where trial 1, the best, was at epoch 2"
