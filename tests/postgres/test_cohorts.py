@@ -319,6 +319,22 @@ def test_a_member_whose_checkpoint_is_out_of_reach_costs_the_others_nothing(
         assert_same(curve(engine, record, number), expected[number])
 
 
+def test_a_bad_curve_is_stopped_by_a_better_one_beside_it(engine: Engine) -> None:
+    """In the first cohort, too, when no trial is complete yet."""
+    tiers = ({"learning_rate": Log(1e-5, 1, default=0.3)},)
+    record, study = register(
+        engine, budget=16, **{**FIXED, "strategy": "tiered", "tiers": tiers, "pruner": "pace", "epochs": 9}
+    )
+    worker(engine, record, study, cohort=5).run()
+    first = read_trials(engine, record.study_id)[:5]
+    assert first[0].state == "complete"
+    slow = [trial for trial in first if trial.parameters["learning_rate"] < 1e-3]
+    assert slow
+    for trial in slow:
+        assert (trial.state, trial.epoch) == ("pruned", 4)
+        assert trial.attributes["why it stopped"].endswith("the best, was at epoch 2")
+
+
 class Drops(nn.Module):
     """A user's network that cannot be stacked: dropout draws random numbers."""
 
