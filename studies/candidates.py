@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from studies.scale import BaseScale
-from studies.space import Choice, Log
 from studies.surrogate import Array
 
 _CANDIDATES, _LOCAL = 600, 450  # 2,000 are no better
@@ -49,22 +48,19 @@ class Cube:
 
 def cube(scales: Sequence[tuple[int, BaseScale]]) -> Cube:
     """Return the cube of scales, each with its tier."""
-    bins, gaps = [], []
-    for _, scale in scales:
-        kind = scale.distribution()
-        count = 0
-        if isinstance(kind, CategoricalDistribution):
-            count = len(kind.choices)
-        elif isinstance(kind, IntDistribution):
-            count = (kind.high - kind.low) // kind.step + 1
-        bins.append(count)
-        gaps.append(scale.unit(scale.low) if isinstance(scale, Log) and scale.or_zero else 0.0)
     return Cube(
         np.array([_MOVES[tier - 1] for tier, _ in scales]),
-        np.array(bins),
-        np.array(gaps),
-        np.array([isinstance(scale, Choice) for _, scale in scales]),
+        np.array([_bins(scale.distribution()) for _, scale in scales]),
+        np.array([scale.gap for _, scale in scales]),
+        np.array([scale.unordered for _, scale in scales]),
     )
+
+
+def _bins(kind: BaseDistribution) -> int:
+    if isinstance(kind, CategoricalDistribution):
+        return len(kind.choices)
+    assert isinstance(kind, FloatDistribution | IntDistribution)
+    return 0 if kind.step is None or kind.log else round((kind.high - kind.low) / kind.step) + 1
 
 
 def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.random.Generator) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from storage.history import is_feasible
 from studies.definition import Study
 from studies.scale import Value
 
@@ -33,7 +34,8 @@ def observations(
 ) -> list[Observation]:
     """Return the finished trials with a loss: complete ones have their value, pruned ones the last that they reported.
 
-    A failed trial, and one without any value, has the worst loss of all, and is never forgotten.
+    A failed trial, one without any value, and one that violates a constraint has the worst loss of all, and is never
+    forgotten.
 
     Args:
         known: the finished trials that were read before, by number; the others are added.
@@ -53,7 +55,7 @@ def _observe(study: Study, trial: FrozenTrial) -> Observation:
     values, value = study.trained(trial.params), trial.value
     if value is None and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
-    if trial.state == TrialState.FAIL or value is None or not np.isfinite(value):
+    if trial.state == TrialState.FAIL or value is None or not np.isfinite(value) or not is_feasible(trial):
         return Observation(trial.number, values, 0.0, failed=True)
     return Observation(trial.number, values, -value if study.maximize else value)
 

@@ -1,210 +1,112 @@
-"""The TieredSampler: tiers that open one after the other, coarse to fine, then everything under a model.
+"""The TieredSampler: the search of this package as an ordinary sampler, for ordinary Optuna programs too.
 
-An ordinary `optuna.samplers.BaseSampler`, for ordinary Optuna programs too:
+    sampler = TieredSampler(tiers=[["lr"], ["momentum", "units"], ["layers"]], budget=50, seed=0)
+    optuna.create_study(sampler=sampler).optimize(objective)
 
-    sampler = TieredSampler(study_definition)
-    optuna.create_study(sampler=sampler, direction="maximize").optimize(objective)
+or, for a study's definition, whose stored names and distributions the objective suggests:
 
-where the objective suggests the stored names and distributions of the definition's scales. A proposal depends on
-the study's seed, the trial's number and the study's trials alone, so any number of processes share one search
-without talking. Distributions stay the full range for the whole life of a study: tiers and zoom live in here.
+    optuna.create_study(sampler=TieredSampler(study_definition), direction="maximize")
+
+Distributions stay the full range for the whole life of a study: tiers and zoom live in studies/proposals.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from secrets import randbelow
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
 from models.seeding import derive
-from studies.candidates import candidates, cube, fresh
 from studies.definition import Study
-from studies.observations import Observation, best_of, half_rank, observations
-from studies.plan import COARSE, Slot, by_model, by_strata, plan
-from studies.points import halton, strata, zoom
-from studies.scale import Value
-from studies.surrogate import Array, Surrogate, fit, log_expected_improvement, one_thread
+from studies.optuna_space import middle, search_of
+from studies.proposals import Tiers
 
-_MODEL_BEST, _MODEL_NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
-_LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
-
-Box = Mapping[str, tuple[float, float]]
+_BUDGET = 100
 
 
 class TieredSampler(BaseSampler):
-    """Chooses values for the slots of a study's plan.
+    """Chooses values tier by tier, coarse to fine, then all together under a model.
 
+    Without a definition the first trial has the middle of every range on its own scale; then whatever all finished
+    trials had in common is searched by tiers, and a parameter that only some of them have, at random.
     Values that the trial's system attribute `fixed_params` holds, as after Optuna's `enqueue_trial`, are kept, and the
-    others are chosen to go with them: trials of one shape can then be trained as one cohort.
+    others are chosen to go with them: trials of one shape can then be trained as one cohort. A trial that violates a
+    constraint counts as the worst. It is not for studies of several objectives.
 
     Args:
         study: the definition; its direction must be the Optuna study's. Its strategy is `tiered` or `classic`.
+        tiers: without a definition: parameters by priority, in up to four tiers; those that no tier names come last.
+        budget: without a definition: trials that are planned; up to 15 are spread without a model.
+        seed: without a definition: of the search; None for another one each time. Processes of one study that are to
+            divide the first trials' ranges among them need the same.
 
     Raises:
-        ValueError: another strategy, or, when it chooses, another direction, or a held value outside its scale.
+        ValueError: another strategy, more than four tiers, a budget below 1; or, when it chooses, another direction,
+            several objectives, or a held value outside its scale.
     """
 
-    def __init__(self, study: Study) -> None:
-        if study.strategy not in ("tiered", "classic"):
+    def __init__(
+        self,
+        study: Study | None = None,
+        *,
+        tiers: Sequence[Sequence[str]] = (),
+        budget: int = _BUDGET,
+        seed: int | None = None,
+    ) -> None:
+        if study is not None and study.strategy not in ("tiered", "classic"):
             raise ValueError(f"the strategy must be tiered or classic; study '{study.name}' has {study.strategy}")
+        if len(tiers) > 4 or budget < 1:
+            raise ValueError(f"at most four tiers, and a budget of 1 or more; given {len(tiers)} and {budget}")
         self._definition = study
-        self._slots = plan(study)
-        self._scales = study.scales()
-        self._tiers = {name: tier for name, tier, _ in study.hyperparameters()}
-        self._distributions = study.distributions()
-        self._cube = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
-        self._lengths = np.array([_LENGTHS[tier - 1] for tier in self._tiers.values()])
-        self._fitted: tuple[list[Observation], Surrogate] | None = None  # the latest, and what it was fitted to
-        self._storage: object = None  # whose trials these are
-        self._known: dict[int, Observation] = {}  # finished trials, by number
-        self._units: dict[int, list[float]] = {}  # of finished trials, by number, on the unit cube
+        self._given = tiers, budget
+        self._seed = study.seed if study else randbelow(2**32) if seed is None else seed
+        self._tiers = Tiers(study) if study else None
+        self._of: Mapping[str, BaseDistribution] = study.distributions() if study else {}
 
     def infer_relative_search_space(
         self,
-        study: optuna.Study,  # noqa: ARG002
+        study: optuna.Study,
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        return self._distributions
+        self._raise_error_if_multi_objective(study)
+        if self._definition is not None:
+            return dict(self._of)
+        common = IntersectionSearchSpace(include_pruned=True).calculate(study)
+        return {name: kind for name, kind in common.items() if not kind.single()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if study.direction.name != self._definition.direction.upper():
-            raise ValueError(
-                f"study '{self._definition.name}' is to {self._definition.direction}; say so to Optuna too"
-            )
-        slot = self._slots[min(trial.number, len(self._slots) - 1)]  # beyond the budget the last phase goes on
-        held = self._held(trial)
-        observed = self._observations(study)
-        if by_strata(self._definition, slot):
-            values = self._by_strata(slot)
-        elif by_model(self._definition, slot) and observed:
-            with one_thread():
-                values = self._by_model(slot, trial.number, observed, self._running(study, trial.number), held)
-        else:
-            values, box = self._by_plan(slot, trial.number, observed)
-            if box := {name: edges for name, edges in box.items() if name not in held}:
-                study._storage.set_trial_user_attr(trial._trial_id, "zoom", self._readable(box))
-        values |= held
-        stored = {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in self._scales.items()}
-        stored |= trial.system_attrs.get("fixed_params", {})  # as they were given, to the last bit
-        return {name: value for name, value in stored.items() if name in search_space}
+        self._raise_error_if_multi_objective(study)
+        if not search_space:
+            return {}
+        chosen = self._searching(study, search_space).choose(study, trial)
+        return {name: value for name, value in chosen.items() if name in search_space}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Choose a parameter that the definition does not know: at random."""
-        seed = derive(self._definition.seed, "independent", trial.number, param_name) % 2**32
+        """Choose a parameter that is not searched by tiers, or not yet: at random, but for the first trial."""
+        self._raise_error_if_multi_objective(study)
+        if trial.number == 0 and self._definition is None:
+            return middle(param_distribution)
+        seed = derive(self._seed, "independent", trial.number, param_name) % 2**32
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
-    def _by_strata(self, slot: Slot) -> dict[str, Value]:
-        """Return the free hyperparameters each in a part of its range of its own, and the default of the others."""
-        return {
-            name: scale.value(strata(COARSE, self._definition.seed, name)[slot.number - 1])
-            if name in slot.free
-            else scale.default
-            for name, scale in self._scales.items()
-        }
-
-    def _by_plan(
-        self, slot: Slot, number: int, observed: Sequence[Observation]
-    ) -> tuple[dict[str, Value], dict[str, tuple[float, float]]]:
-        """Return values, and the zoom box of those that were zoomed, on the unit interval."""
-        best = best_of(observed)
-        boxes = zoom(self._definition, observed)
-        points = dict(zip(self._scales, halton(len(self._scales), self._definition.seed, number), strict=True))
-        values: dict[str, Value] = {}
-        used: dict[str, tuple[float, float]] = {}
-        for name, scale in self._scales.items():
-            if name not in slot.free:
-                values[name] = best.values[name] if best and slot.phase != "default" else scale.default
-                continue
-            low, high = 0.0, 1.0
-            if name in boxes and (self._tiers[name] < slot.tier or slot.phase == "fine"):
-                used[name] = low, high = boxes[name]
-            values[name] = scale.value(low + points[name] * (high - low))
-        return values, used
-
-    def _by_model(
-        self,
-        slot: Slot,
-        number: int,
-        observed: list[Observation],
-        running: Sequence[Mapping[str, Value]],
-        held: Mapping[str, Value],
-    ) -> dict[str, Value]:
-        """Return the candidate from which the model expects most; what is neither free nor held stays at the best."""
-        values = {**best_of(observed).values, **held}  # type: ignore[union-attr]  # one is there
-        free = np.array([name in slot.free and name not in held for name in self._scales])
-        if not free.any():
-            return values
-        surrogate = self._surrogate(observed)
-        expected, _ = surrogate.posterior(surrogate.x)
-        starts = np.where(free, surrogate.x[np.argsort(expected, kind="stable")], self._points([values]))
-        rng = np.random.default_rng(derive(self._definition.seed, "model", number))
-        taken = np.concatenate([self._finished(observed), self._points(running)])
-        points = fresh(candidates(self._cube, starts, free, rng), taken)
-        believing = surrogate.believing(self._points(running))
-        # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
-        best = believing.posterior(believing.x)[0].min()
-        chosen = points[np.argmax(log_expected_improvement(*believing.posterior(points), best))]
-        for (name, scale), unit, moves in zip(self._scales.items(), chosen, free, strict=True):
-            if moves:
-                values[name] = scale.value(float(unit))
-        return values
-
-    def _surrogate(self, observed: list[Observation]) -> Surrogate:
-        """Return the model of what is finished; the same one as long as nothing else is, as for trials of a batch."""
-        if self._fitted is None or self._fitted[0] != observed:
-            z = half_rank([o.loss for o in observed])
-            order = np.argsort(z, kind="stable")
-            chosen = np.concatenate([order[:_MODEL_BEST], np.sort(order[_MODEL_BEST:])[-_MODEL_NEWEST:]])
-            z = (z[chosen] - z[chosen].mean()) / (z[chosen].std() or 1.0)
-            points = self._finished([observed[place] for place in chosen])
-            self._fitted = observed, fit(points, z, self._cube.unordered, self._lengths)
-        return self._fitted[1]
-
-    def _finished(self, observed: Sequence[Observation]) -> Array:
-        """Return finished trials on the unit cube: (trials, hyperparameters)."""
-        for o in observed:
-            if o.number not in self._units:
-                self._units[o.number] = [scale.unit(o.values[name]) for name, scale in self._scales.items()]
-        return np.array([self._units[o.number] for o in observed], dtype=float)
-
-    def _points(self, configurations: Sequence[Mapping[str, Value]]) -> Array:
-        """Return configurations on the unit cube: (configurations, hyperparameters)."""
-        rows = [[scale.unit(values[name]) for name, scale in self._scales.items()] for values in configurations]
-        return np.array(rows, dtype=float).reshape(len(rows), len(self._scales))
-
-    def _held(self, trial: FrozenTrial) -> dict[str, Value]:
-        """Return the values that the trial has already been given."""
-        fixed = trial.system_attrs.get("fixed_params", {})
-        held = {}
-        for name, scale in self._scales.items():
-            if (stored := scale.stored_name(name)) in fixed:
-                kind = self._distributions[stored]
-                if not kind._contains(kind.to_internal_repr(fixed[stored])):
-                    raise ValueError(f"{stored} = {fixed[stored]!r} is outside its scale: {scale}")
-                held[name] = scale.from_stored(fixed[stored])
-        return held
-
-    def _running(self, study: optuna.Study, number: int) -> list[dict[str, Value]]:
-        """Return what other trials are training."""
-        trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        known = self._distributions.keys()
-        return [self._definition.trained(t.params) for t in trials if t.number != number and known <= t.params.keys()]
-
-    def _observations(self, study: optuna.Study) -> list[Observation]:
-        if study._storage is not self._storage:
-            self._storage, self._known, self._units = study._storage, {}, {}
-        return observations(self._definition, study.get_trials(deepcopy=False), self._known)
-
-    def _readable(self, box: Box) -> dict[str, list[Value]]:
-        return {
-            name: [self._scales[name].value(low), self._scales[name].value(high)] for name, (low, high) in box.items()
-        }
+    def _searching(self, study: optuna.Study, space: dict[str, BaseDistribution]) -> Tiers:
+        """Return the search of these parameters."""
+        if self._definition is None:
+            if self._tiers is None or self._of != space:
+                self._tiers, self._of = Tiers(search_of(space, *self._given, self._seed, study.direction)), dict(space)
+        elif study.direction.name != self._definition.direction.upper():
+            raise ValueError(
+                f"study '{self._definition.name}' is to {self._definition.direction}; say so to Optuna too"
+            )
+        assert self._tiers is not None
+        return self._tiers

@@ -51,6 +51,16 @@ class BaseScale(BaseModel, ABC):
     def distribution(self) -> BaseDistribution:
         """Return the stored axis as Optuna's distribution: the whole range, for the whole life of a study."""
 
+    @property
+    def unordered(self) -> bool:
+        """Whether this is one of a few names, none of them nearer to one than to another."""
+        return False
+
+    @property
+    def gap(self) -> float:
+        """Where on [0, 1] the numbers begin that are not the lowest value; 0 where all are."""
+        return 0.0
+
     def stored_name(self, name: str) -> str:
         """Return the name under which Optuna keeps the hyperparameter `name`."""
         return name

@@ -57,6 +57,10 @@ class Log(BaseScale):
     def _floor(self) -> float:
         return self.low / 10 if self.or_zero else self.low
 
+    @property
+    def gap(self) -> float:
+        return self.unit(self.low) if self.or_zero else 0.0
+
     def value(self, unit: float) -> float:
         return self.from_stored(on_log_axis(unit, self._floor, self.high))
 
@@ -294,6 +298,10 @@ class Choice(_Listed):
     """One of a few names, without an order. For the activation."""
 
     kind: Literal["choice"] = "choice"
+
+    @property
+    def unordered(self) -> bool:
+        return True
 
     def __init__(self, *values: Value, default: Value, **fields: Any) -> None:
         super().__init__(*values, default=default, **fields)

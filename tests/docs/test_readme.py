@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -90,7 +91,7 @@ def test_scripts_that_figures_come_from_exist(root: Path) -> None:
 
 
 def test_the_examples_run(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
-    study, model = python_blocks()
+    study, model, _ = python_blocks()
     (tmp_path / "my_study.py").write_text(study)
     (tmp_path / "my_model.py").write_text(model)
     assert run(["plan", str(tmp_path / "my_study.py")]) == 0
@@ -98,6 +99,14 @@ def test_the_examples_run(tmp_path: Path, database_url: URL, monkeypatch: pytest
     (tmp_path / "my_study.py").write_text(own)
     monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
     assert run(["run", str(tmp_path / "my_study.py"), "--budget", "4"]) == 0
+
+
+def test_the_optuna_program_runs() -> None:
+    *_, program = python_blocks()
+    ran: dict[str, Any] = {}
+    exec(program, ran)
+    assert len(ran["study"].trials) == 30
+    assert ran["study"].best_params["y"] == 3
 
 
 def test_nothing_in_the_tree_names_this_machine(root: Path) -> None:

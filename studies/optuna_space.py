@@ -1,0 +1,109 @@
+"""The search of an Optuna program that has no definition: its distributions as scales, its tiers as a study's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
+from pydantic import ConfigDict, Field, InstanceOf, StrictInt
+
+from studies.definition import Study
+from studies.scale import BaseScale, Value, bin_of, on_log_axis, place_on_log_axis, within
+
+
+class OptunaScale(BaseScale):
+    """One of Optuna's distributions as a scale; its default is its middle, or the first of its choices."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    of: InstanceOf[BaseDistribution]
+
+    @property
+    def default(self) -> Value:
+        return middle(self.of)  # type: ignore[no-any-return]
+
+    @property
+    def unordered(self) -> bool:
+        return isinstance(self.of, CategoricalDistribution)
+
+    def value(self, unit: float) -> Value:
+        kind = self.of
+        if isinstance(kind, CategoricalDistribution):
+            return kind.choices[bin_of(unit, len(kind.choices))]  # type: ignore[return-value]
+        assert isinstance(kind, FloatDistribution | IntDistribution)
+        if kind.step is not None and not kind.log:
+            number = kind.low + bin_of(unit, _steps(kind)) * kind.step
+        else:
+            low, high = _axis(kind)
+            number = on_log_axis(unit, low, high) if kind.log else low + unit * (high - low)
+        if isinstance(kind, IntDistribution):
+            return int(within(round(number), kind.low, kind.high))
+        return float(within(number, kind.low, kind.high))
+
+    def unit(self, value: Value) -> float:
+        kind = self.of
+        if isinstance(kind, CategoricalDistribution):
+            return (kind.to_internal_repr(value) + 0.5) / len(kind.choices)
+        assert isinstance(kind, FloatDistribution | IntDistribution)
+        if kind.step is not None and not kind.log:
+            return within((round((float(value) - kind.low) / kind.step) + 0.5) / _steps(kind), 0.0, 1.0)
+        low, high = _axis(kind)
+        if kind.log:
+            return place_on_log_axis(within(float(value), low, high), low, high)
+        return within((float(value) - low) / (high - low), 0.0, 1.0)
+
+    def distribution(self) -> BaseDistribution:
+        return self.of
+
+
+class OptunaSearch(Study):
+    """What a study's definition is to the tiers; it has neither model nor data."""
+
+    name: str = "optuna"
+    model: str = ""
+    data: str = ""
+    epochs: StrictInt = 1
+    tiers: tuple[Mapping[str, InstanceOf[OptunaScale]], ...] = Field(min_length=1)  # type: ignore[assignment]
+
+
+def search_of(
+    space: Mapping[str, BaseDistribution],
+    tiers: Sequence[Sequence[str]],
+    budget: int,
+    seed: int,
+    direction: StudyDirection,
+) -> OptunaSearch:
+    """Return the search of a space: its parameters by tier, those that no tier names in the last one."""
+    named = [{name: OptunaScale(of=space[name]) for name in tier if name in space} for tier in tiers]
+    others = {name: OptunaScale(of=kind) for name, kind in space.items() if not any(name in tier for tier in tiers)}
+    if len(tiers) == 4 and others:
+        named[-1] |= others
+    else:
+        named.append(others)
+    used = tuple(tier for tier in named if tier)
+    maximize = direction == StudyDirection.MAXIMIZE
+    return OptunaSearch(
+        metric="accuracy" if maximize else "loss", direction="maximize" if maximize else "minimize",
+        budget=max(budget, len(used)), seed=seed, tiers=used,
+    )  # fmt: skip
+
+
+def middle(kind: BaseDistribution) -> Any:
+    """Return the middle of a distribution on its own scale, or the first of its choices."""
+    if isinstance(kind, CategoricalDistribution):
+        return kind.choices[0]
+    return OptunaScale(of=kind).value(0.5)
+
+
+def _steps(kind: FloatDistribution | IntDistribution) -> int:
+    assert kind.step is not None
+    return round((kind.high - kind.low) / kind.step) + 1
+
+
+def _axis(kind: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    """Return the ends of an axis without steps; an integer has as much of it at both ends as elsewhere."""
+    if isinstance(kind, IntDistribution):
+        return kind.low - 0.5, kind.high + 0.5
+    return kind.low, kind.high

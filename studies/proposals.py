@@ -1,0 +1,195 @@
+"""What the tiers propose: one after the other, coarse to fine, then everything under a model.
+
+A proposal depends on the study's seed, the trial's number and the study's trials alone, so any number of processes
+share one search without talking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from models.seeding import derive
+from studies.candidates import candidates, cube, fresh
+from studies.definition import Study
+from studies.observations import Observation, best_of, half_rank, observations
+from studies.plan import COARSE, Slot, by_model, by_strata, plan
+from studies.points import halton, strata, zoom
+from studies.scale import Value
+from studies.surrogate import Array, Surrogate, fit, log_expected_improvement, one_thread
+
+_MODEL_BEST, _MODEL_NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
+_LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
+
+Box = Mapping[str, tuple[float, float]]
+
+
+class Tiers:
+    """Chooses values for the slots of a study's plan.
+
+    Args:
+        study: the definition; its strategy is `tiered` or `classic`.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._definition = study
+        self._slots = plan(study)
+        self._scales = study.scales()
+        self._tiers = {name: tier for name, tier, _ in study.hyperparameters()}
+        self._distributions = study.distributions()
+        self._cube = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
+        self._lengths = np.array([_LENGTHS[tier - 1] for tier in self._tiers.values()])
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin without anything that was read of trials."""
+        self._fitted: tuple[list[Observation], Surrogate] | None = None  # the latest, and what it was fitted to
+        self._storage: object = None  # whose trials these are
+        self._known: dict[int, Observation] = {}  # finished trials, by number
+        self._units: dict[int, list[float]] = {}  # of finished trials, by number, on the unit cube
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was read of trials: it is read again, and a storage need not be something to pickle."""
+        return {"_definition": self._definition}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_definition"])  # type: ignore[misc]
+
+    def choose(self, program: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """Return the stored values of all hyperparameters for a trial.
+
+        Args:
+            program: the trials so far.
+            trial: the one that is about to begin; its number is its slot's.
+
+        Raises:
+            ValueError: a value that it was given before is outside its scale.
+        """
+        slot = self._slots[min(trial.number, len(self._slots) - 1)]  # beyond the budget the last phase goes on
+        held = self._held(trial)
+        observed = self._observations(program)
+        if by_strata(self._definition, slot):
+            values = self._by_strata(slot)
+        elif by_model(self._definition, slot) and observed:
+            with one_thread():
+                values = self._by_model(slot, trial.number, observed, self._running(program, trial.number), held)
+        else:
+            values, box = self._by_plan(slot, trial.number, observed)
+            if box := {name: edges for name, edges in box.items() if name not in held}:
+                program._storage.set_trial_user_attr(trial._trial_id, "zoom", self._readable(box))
+        values |= held
+        stored = {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in self._scales.items()}
+        stored |= trial.system_attrs.get("fixed_params", {})  # as they were given, to the last bit
+        return stored
+
+    def _by_strata(self, slot: Slot) -> dict[str, Value]:
+        """Return the free hyperparameters each in a part of its range of its own, and the default of the others."""
+        return {
+            name: scale.value(strata(COARSE, self._definition.seed, name)[slot.number - 1])
+            if name in slot.free
+            else scale.default
+            for name, scale in self._scales.items()
+        }
+
+    def _by_plan(
+        self, slot: Slot, number: int, observed: Sequence[Observation]
+    ) -> tuple[dict[str, Value], dict[str, tuple[float, float]]]:
+        """Return values, and the zoom box of those that were zoomed, on the unit interval."""
+        best = best_of(observed)
+        boxes = zoom(self._definition, observed)
+        points = dict(zip(self._scales, halton(len(self._scales), self._definition.seed, number), strict=True))
+        values: dict[str, Value] = {}
+        used: dict[str, tuple[float, float]] = {}
+        for name, scale in self._scales.items():
+            if name not in slot.free:
+                values[name] = best.values[name] if best and slot.phase != "default" else scale.default
+                continue
+            low, high = 0.0, 1.0
+            if name in boxes and (self._tiers[name] < slot.tier or slot.phase == "fine"):
+                used[name] = low, high = boxes[name]
+            values[name] = scale.value(low + points[name] * (high - low))
+        return values, used
+
+    def _by_model(
+        self,
+        slot: Slot,
+        number: int,
+        observed: list[Observation],
+        running: Sequence[Mapping[str, Value]],
+        held: Mapping[str, Value],
+    ) -> dict[str, Value]:
+        """Return the candidate from which the model expects most; what is neither free nor held stays at the best."""
+        values = {**best_of(observed).values, **held}  # type: ignore[union-attr]  # one is there
+        free = np.array([name in slot.free and name not in held for name in self._scales])
+        if not free.any():
+            return values
+        surrogate = self._surrogate(observed)
+        expected, _ = surrogate.posterior(surrogate.x)
+        starts = np.where(free, surrogate.x[np.argsort(expected, kind="stable")], self._points([values]))
+        rng = np.random.default_rng(derive(self._definition.seed, "model", number))
+        taken = np.concatenate([self._finished(observed), self._points(running)])
+        points = fresh(candidates(self._cube, starts, free, rng), taken)
+        believing = surrogate.believing(self._points(running))
+        # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
+        best = believing.posterior(believing.x)[0].min()
+        chosen = points[np.argmax(log_expected_improvement(*believing.posterior(points), best))]
+        for (name, scale), unit, moves in zip(self._scales.items(), chosen, free, strict=True):
+            if moves:
+                values[name] = scale.value(float(unit))
+        return values
+
+    def _surrogate(self, observed: list[Observation]) -> Surrogate:
+        """Return the model of what is finished; the same one as long as nothing else is, as for trials of a batch."""
+        if self._fitted is None or self._fitted[0] != observed:
+            z = half_rank([o.loss for o in observed])
+            order = np.argsort(z, kind="stable")
+            chosen = np.concatenate([order[:_MODEL_BEST], np.sort(order[_MODEL_BEST:])[-_MODEL_NEWEST:]])
+            z = (z[chosen] - z[chosen].mean()) / (z[chosen].std() or 1.0)
+            points = self._finished([observed[place] for place in chosen])
+            self._fitted = observed, fit(points, z, self._cube.unordered, self._lengths)
+        return self._fitted[1]
+
+    def _finished(self, observed: Sequence[Observation]) -> Array:
+        """Return finished trials on the unit cube: (trials, hyperparameters)."""
+        for o in observed:
+            if o.number not in self._units:
+                self._units[o.number] = [scale.unit(o.values[name]) for name, scale in self._scales.items()]
+        return np.array([self._units[o.number] for o in observed], dtype=float)
+
+    def _points(self, configurations: Sequence[Mapping[str, Value]]) -> Array:
+        """Return configurations on the unit cube: (configurations, hyperparameters)."""
+        rows = [[scale.unit(values[name]) for name, scale in self._scales.items()] for values in configurations]
+        return np.array(rows, dtype=float).reshape(len(rows), len(self._scales))
+
+    def _held(self, trial: FrozenTrial) -> dict[str, Value]:
+        """Return the values that the trial has already been given."""
+        fixed = trial.system_attrs.get("fixed_params", {})
+        held = {}
+        for name, scale in self._scales.items():
+            if (stored := scale.stored_name(name)) in fixed:
+                kind = self._distributions[stored]
+                if not kind._contains(kind.to_internal_repr(fixed[stored])):
+                    raise ValueError(f"{stored} = {fixed[stored]!r} is outside its scale: {scale}")
+                held[name] = scale.from_stored(fixed[stored])
+        return held
+
+    def _running(self, study: optuna.Study, number: int) -> list[dict[str, Value]]:
+        """Return what other trials are training."""
+        trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        known = self._distributions.keys()
+        return [self._definition.trained(t.params) for t in trials if t.number != number and known <= t.params.keys()]
+
+    def _observations(self, study: optuna.Study) -> list[Observation]:
+        if study._storage is not self._storage:
+            self._forget()
+            self._storage = study._storage
+        return observations(self._definition, study.get_trials(deepcopy=False), self._known)
+
+    def _readable(self, box: Box) -> dict[str, list[Value]]:
+        return {
+            name: [self._scales[name].value(low), self._scales[name].value(high)] for name, (low, high) in box.items()
+        }

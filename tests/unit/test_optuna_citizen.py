@@ -1,0 +1,179 @@
+"""The TieredSampler in Optuna programs that know nothing of Caviar: Optuna's own tests of samplers, and more."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase
+from optuna.trial import Trial, TrialState
+
+from studies.optuna_space import OptunaScale
+from studies.sampler import TieredSampler
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class TestAsOptunaTestsSamplers(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: TieredSampler(tiers=[["x"], ["y"]], seed=0)
+
+
+def bowl(trial: Trial) -> float:
+    """Best at x = 0.001, units = 40 and name = b; y is only there with the name a."""
+    x = trial.suggest_float("x", 1e-5, 1, log=True)
+    units = trial.suggest_int("units", 1, 64)
+    name = trial.suggest_categorical("name", ["a", "b", "c"])
+    y = trial.suggest_float("y", 0, 1) if name == "a" else 0.0
+    return (math.log10(x) + 3) ** 2 + ((units - 40) / 32) ** 2 + {"a": 0.3, "b": 0.0, "c": 1.0}[name] + y
+
+
+def search(sampler: BaseSampler, trials: int = 40, direction: str = "minimize", **how: Any) -> optuna.Study:
+    study = optuna.create_study(sampler=sampler, direction=direction)
+    sign = 1 if direction == "minimize" else -1
+    study.optimize(lambda trial: sign * bowl(trial), n_trials=trials, **how)
+    return study
+
+
+def test_the_first_trial_has_the_middle_of_every_range_and_then_only_the_first_tier_moves() -> None:
+    study = search(TieredSampler(tiers=[["x"], ["units", "name"]], seed=0), trials=5)
+    first, *others = [trial.params for trial in study.trials]
+    assert (first["x"], first["units"], first["name"]) == (pytest.approx(10**-2.5), 33, "a")
+    assert {(p["units"], p["name"]) for p in others} == {(33, "a")}
+    quarters = sorted(int((math.log10(p["x"]) + 5) / 5 * 4) for p in others)
+    assert quarters == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_it_finds_more_than_random_search(direction: str) -> None:
+    ours = [search(TieredSampler(tiers=[["x"]], seed=seed), 40, direction).best_value for seed in range(5)]
+    theirs = [search(optuna.samplers.RandomSampler(seed), 40, direction).best_value for seed in range(5)]
+    assert abs(sum(ours)) < abs(sum(theirs)) / 3
+
+
+def test_the_same_seed_gives_the_same_search_also_after_pickling() -> None:
+    def params(sampler: BaseSampler) -> list[dict[str, Any]]:
+        return [trial.params for trial in search(sampler, 15).trials]
+
+    used = TieredSampler(tiers=[["x"]], seed=3)
+    expected = params(used)
+    assert params(pickle.loads(pickle.dumps(used))) == expected
+    assert params(TieredSampler(tiers=[["x"]], seed=4)) != expected
+    assert params(TieredSampler()) != params(TieredSampler())
+
+
+def test_a_sampler_that_is_pickled_in_the_middle_goes_on_as_if_it_were_not() -> None:
+    study = search(TieredSampler(tiers=[["x"]], seed=3), 12)
+    whole = search(TieredSampler(tiers=[["x"]], seed=3), 15)
+    study.sampler = pickle.loads(pickle.dumps(study.sampler))
+    study.optimize(bowl, n_trials=3)
+    assert [t.params for t in study.trials] == [t.params for t in whole.trials]
+
+
+def test_threads_share_a_search() -> None:
+    study = search(TieredSampler(tiers=[["x"]], seed=0), 40, n_jobs=4)
+    assert len(study.trials) == 40
+    assert study.best_value < 0.5
+
+
+def test_programs_share_a_search_through_a_storage(tmp_path: Any) -> None:
+    address = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(study_name="shared", storage=address)
+    for _ in range(4):
+        program = optuna.load_study(study_name="shared", storage=address, sampler=TieredSampler(tiers=[["x"]], seed=0))
+        program.optimize(bowl, n_trials=6)
+    alone = search(TieredSampler(tiers=[["x"]], seed=0), 24)
+    assert [t.params for t in program.trials] == [t.params for t in alone.trials]
+
+
+def test_trials_that_failed_or_came_to_nothing_are_learned_from() -> None:
+    def fragile(trial: Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        if x > 0.5:
+            raise ValueError("x is too large")
+        return -x
+
+    study = optuna.create_study(sampler=TieredSampler(seed=0))
+    study.optimize(fragile, n_trials=40, catch=ValueError)
+    assert len(study.trials) == 40
+    assert study.best_value < -0.4
+    late = [trial.state for trial in study.trials[20:]]
+    assert late.count(TrialState.FAIL) < len(late) / 2
+
+
+def test_what_violates_a_constraint_is_avoided_however_good_it_is() -> None:
+    def constrained(trial: Trial) -> float:
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+        trial.set_constraint("sum", x + y - 1)  # at most 0 where it is kept
+        return -x - 0.5 * y
+
+    study = optuna.create_study(sampler=TieredSampler(seed=0))
+    study.optimize(constrained, n_trials=60)
+    assert study.best_value < -0.9  # -1 is at (1, 0)
+    late = [max(trial.constraints.values()) > 0 for trial in study.trials[30:]]
+    assert sum(late) < len(late) / 2
+
+
+def test_where_all_values_are_equal_the_search_goes_on_without_repeats() -> None:
+    study = optuna.create_study(sampler=TieredSampler(seed=0))
+    study.optimize(lambda trial: 0.0 * trial.suggest_float("x", 0, 1), n_trials=30)
+    assert len({trial.params["x"] for trial in study.trials}) == 30
+
+
+def test_fifty_parameters() -> None:
+    def wide(trial: Trial) -> float:
+        return sum(trial.suggest_float(f"x{number}", -1, 1) ** 2 for number in range(50))
+
+    tiers = [[f"x{number}" for number in range(start, 50, 4)] for start in range(4)]
+    study = optuna.create_study(sampler=TieredSampler(tiers=tiers, seed=0))
+    study.enqueue_trial({f"x{number}": 0.9 for number in range(50)})
+    study.optimize(wide, n_trials=40)
+    assert study.best_value < 30  # from 40.5
+
+
+def test_several_objectives_are_refused() -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=TieredSampler())
+    with pytest.raises(ValueError, match="multi-objective"):
+        study.ask().suggest_float("x", 0, 1)
+
+
+def test_what_cannot_be_searched_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most four tiers"):
+        TieredSampler(tiers=[["a"], ["b"], ["c"], ["d"], ["e"]])
+    with pytest.raises(ValueError, match="budget of 1 or more"):
+        TieredSampler(budget=0)
+
+
+DISTRIBUTIONS = [
+    FloatDistribution(-1, 1), FloatDistribution(1e-7, 1, log=True), FloatDistribution(-10.2, 10.2, step=0.1),
+    IntDistribution(-10, 10), IntDistribution(3, 9, step=2), IntDistribution(1, 100, log=True),
+    CategoricalDistribution(["a", None, 3]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DISTRIBUTIONS, ids=str)
+@given(unit=st.floats(0, 1))
+def test_every_place_of_a_scale_is_a_value_of_its_distribution_and_back(kind: BaseDistribution, unit: float) -> None:
+    scale = OptunaScale(of=kind)
+    value = scale.value(unit)
+    assert kind._contains(kind.to_internal_repr(value))
+    assert 0 <= scale.unit(value) <= 1
+    assert scale.value(scale.unit(value)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("kind", DISTRIBUTIONS[3:6], ids=str)
+def test_the_ends_of_an_integer_scale_are_as_likely_as_the_others(kind: IntDistribution) -> None:
+    values = [OptunaScale(of=kind).value(place / 10_000) for place in range(10_001)]
+    assert (values[0], values[-1]) == (kind.low, kind.high)
+    if not kind.log:
+        counts = [values.count(number) for number in range(kind.low, kind.high + 1, kind.step)]
+        assert max(counts) - min(counts) <= 2
