@@ -80,7 +80,7 @@ class Cohort:
         """Return each member's mean cross-entropy and accuracy."""
         members = len(self.members)
         loss = torch.zeros(members, dtype=torch.float64, device=part.y.device)
-        right = torch.zeros(members, device=part.y.device)
+        right = torch.zeros_like(loss)  # in double precision a share is the one that a member has alone
         for x, y in zip(split(part.x, _EVALUATION_BATCH), split(part.y, _EVALUATION_BATCH), strict=True):
             logits = self._stack.logits(x)
             own = y.expand(members, -1)
