@@ -23,7 +23,7 @@ from studies.scale import Value
 from studies.surrogate import Array, Surrogate, fit, log_expected_improvement, one_thread
 
 _MODEL_BEST, _MODEL_NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
-_LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
+LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
 
 Box = Mapping[str, tuple[float, float]]
 
@@ -42,7 +42,7 @@ class Tiers:
         self._tiers = {name: tier for name, tier, _ in study.hyperparameters()}
         self._distributions = study.distributions()
         self._cube = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
-        self._lengths = np.array([_LENGTHS[tier - 1] for tier in self._tiers.values()])
+        self._lengths = np.array([LENGTHS[tier - 1] for tier in self._tiers.values()])
         self._forget()
 
     def _forget(self) -> None:

@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from studies.cli import control, dashboard, data, database, doctor, join_command, look_back, manage, run_command, show
+from studies.cli import (
+    control,
+    dashboard,
+    data,
+    database,
+    doctor,
+    importance_command,
+    join_command,
+    look_back,
+    manage,
+    run_command,
+    show,
+)  # fmt: skip
 from studies.cli.output import fail, out, set_verbose
 
 app = typer.Typer(
@@ -28,6 +40,7 @@ app.command("join")(join_command.join)
 app.command("status")(show.status)
 app.command("best")(show.best)
 app.command("trials")(show.trials)
+app.command("importance")(importance_command.importance)
 app.command("workers")(look_back.workers)
 app.command("history")(look_back.history)
 app.command("doctor")(doctor.doctor)

@@ -145,3 +145,21 @@ def test_data_ls(said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_
     lines = said("data", "ls").splitlines()
     assert lines[0].split() == ["digits", "here"]
     assert "caviar data fetch mnist" in lines[1]
+
+
+def test_importance_says_what_mattered_and_whether_the_order_held(
+    finished: None, engine: Engine, said: Callable[..., str]
+) -> None:
+    told = json.loads(said("importance", "small", "--json"))["importances"]
+    assert told["trials"] == 12
+    assert {one["name"] for one in told["hyperparameters"]} == {
+        "learning_rate", "momentum", "hidden_units", "batch_size", "layers", "decay",
+    }  # fmt: skip
+    assert {order["verdict"] for order in told["orders"]} <= {"held", "reversed", "open"}
+    assert [(order["tier"], order["after"]) for order in told["orders"]] == [(1, 2), (2, 3)]
+    table = said("importance", "small")
+    assert "how much of small's result each hyperparameter decides alone, by 12 trials" in table
+    assert table.count("sure of tier") == 2
+    register(engine, name="new")
+    assert "10 finished trials of different values are needed" in said("importance", "new")
+    assert json.loads(said("importance", "new", "--json")) == {"study": "new", "importances": None}

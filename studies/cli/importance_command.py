@@ -1,0 +1,71 @@
+"""`caviar importance`: which hyperparameters mattered, and whether the order of the tiers held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell
+from studies.cli.show import StoredStudy
+
+if TYPE_CHECKING:
+    from studies.importance import Importances
+
+_BAR = 24  # columns
+
+
+def importance(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseUrl = None) -> int:
+    """Show how much of the result each hyperparameter decided, and whether the documented order held.
+
+    Example: caviar importance digits
+    """
+    from storage.definitions import load_study
+    from storage.history import History
+    from studies.importance import ENOUGH, importances
+    from studies.manager import definition_of
+
+    with database(database_url) as engine:
+        record = load_study(engine, study)
+        definition = definition_of(record)
+        history = History(engine, record.optuna_study_id, maximize=definition.maximize)
+        history.refresh()
+    found = importances(definition, history.study().get_trials(deepcopy=False))
+    if as_json:
+        print_json({"study": record.name, "importances": found and _facts(found)})
+        return 0
+    if found is None:
+        tell(f"{record.name}: {ENOUGH} finished trials of different values are needed; look again later")
+        return 0
+    tell(f"how much of {record.name}'s result each hyperparameter decides alone, by {found.trials} trials\n")
+    table = Table("tier", "hyperparameter", "share", "90 % interval", "", box=None, header_style="bold", pad_edge=False)
+    full = "█" if out().encoding.startswith("utf") else "#"
+    for one in found.hyperparameters:
+        bar = full * round(_BAR * min(one.share, 1))
+        table.add_row(str(one.tier), one.name, f"{one.share:.0%}", f"{one.low:.0%} to {one.high:.0%}", bar)
+    out().print(table)
+    tell("\n" + "\n".join(_said(found)))
+    return 0
+
+
+def _said(found: Importances) -> list[str]:
+    """Answer in words whether the order held."""
+    if not found.orders:
+        return ["the study has one tier: there is no order to compare with"]
+    told = {
+        "held": "tier {0} mattered more than tier {1}: the documented order held",
+        "reversed": "tier {1} mattered more than tier {0}: here the documented order did not hold",
+        "open": "tier {0} or tier {1}? These trials cannot tell",
+    }
+    return [
+        f"{told[order.verdict].format(order.tier, order.after)} ({order.sure:.0%} sure of tier {order.tier})"
+        for order in found.orders
+    ]
+
+
+def _facts(found: Importances) -> dict[str, Any]:
+    return {
+        "trials": found.trials,
+        "hyperparameters": [vars(one) for one in found.hyperparameters],
+        "orders": [vars(order) for order in found.orders],
+    }

@@ -1,0 +1,131 @@
+"""Which hyperparameters mattered in a study, how surely, and whether the documented order of tiers held.
+
+A hyperparameter's importance is its main effect: the share of the whole variation over the search space, of the rank of
+the loss, that it explains alone (a first-order Sobol index), by a Gaussian process like the one that the search learns
+from. What it explains only together with others is nobody's, so the shares need not add up to 1. Its interval is that
+of the same measure on trials drawn anew (a bootstrap). Source: I. M. Sobol, Global sensitivity indices for nonlinear
+mathematical models and their Monte Carlo estimates, https://doi.org/10.1016/S0378-4754(00)00270-6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
+
+from models.seeding import derive
+from studies.candidates import cube
+from studies.definition import Study
+from studies.observations import observations
+from studies.proposals import LENGTHS
+from studies.surrogate import Array, Surrogate, fit, one_thread
+
+ENOUGH = 10  # trials: with fewer, an interval says nothing
+_PLACES, _OTHERS = 8, 128  # at which a hyperparameter is looked at, and at how many places of the others each
+_DRAWS = 60  # of the bootstrap
+_MOST = 200  # trials that are looked at; of more, the newest
+_INTERVAL = (5, 95)  # percent
+_SURE = 0.95
+
+
+@dataclass(frozen=True)
+class Importance:
+    """A hyperparameter's share of the variation, 0 to 1, with its 90 % interval."""
+
+    name: str
+    tier: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Order:
+    """Whether a tier mattered more than the one after it: `held`, `reversed`, or `open` where the trials cannot tell.
+
+    Attributes:
+        sure: in how many of the bootstrap's draws the earlier tier's most important hyperparameter mattered more.
+    """
+
+    tier: int
+    after: int
+    verdict: str
+    sure: float
+
+
+@dataclass(frozen=True)
+class Importances:
+    """What `importances` found."""
+
+    trials: int
+    hyperparameters: tuple[Importance, ...]  # the most important first
+    orders: tuple[Order, ...]
+
+
+def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | None:
+    """Return what mattered; None where fewer than ten trials are finished, or all came to the same."""
+    observed = observations(study, trials)[-_MOST:]
+    scales = study.scales()
+    x = np.array([[scales[n].unit(o.values[n]) for n in scales] for o in observed]).reshape(-1, len(scales))
+    losses = np.array([o.loss for o in observed])
+    if len(observed) < ENOUGH or np.ptp(losses) == 0:
+        return None
+    tiers = [tier for _, tier, _ in study.hyperparameters()]
+    rng = np.random.default_rng(derive(study.seed, "importance"))
+    with one_thread():
+        whole = _shares(study, x, losses, rng)
+        draws = list[Array]()
+        while len(draws) < _DRAWS:
+            drawn = rng.integers(len(x), size=len(x))
+            if np.ptp(losses[drawn]) > 0:
+                draws.append(_shares(study, x[drawn], losses[drawn], rng))
+    low, high = np.percentile(draws, _INTERVAL, axis=0)
+    found = [
+        Importance(name, tier, float(whole[i]), float(low[i]), float(high[i]))
+        for i, (name, tier) in enumerate(zip(scales, tiers, strict=True))
+    ]
+    found.sort(key=lambda importance: -importance.share)
+    return Importances(len(observed), tuple(found), _orders(np.array(draws), np.array(tiers)))
+
+
+def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> Array:
+    """Return each hyperparameter's share of the variation, by a process that is fitted to these trials."""
+    axes = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
+    from scipy.stats import rankdata
+
+    z = rankdata(losses)  # what an explosion decides is only that it is the worst
+    z = (z - z.mean()) / (z.std() or 1.0)
+    lengths = np.array([LENGTHS[tier - 1] for _, tier, _ in study.hyperparameters()])
+    process = fit(x, z, axes.unordered, lengths)
+    others = axes.snap(rng.random((_OTHERS, x.shape[1])))
+    effects, everywhere = [], [process.posterior(others)[0]]
+    for axis in range(x.shape[1]):
+        means = _along(process, others, axis, int(axes.bins[axis]))
+        effects.append(float(np.var(means.mean(axis=1))))
+        everywhere.append(means.ravel())
+    whole = float(np.var(np.concatenate(everywhere)))
+    return np.minimum(np.array(effects) / whole, 1.0) if whole > 0 else np.zeros(x.shape[1])
+
+
+def _along(process: Surrogate, others: Array, axis: int, bins: int) -> Array:
+    """Return the expected loss at places along an axis, for each place of the others: (places, others)."""
+    count = min(bins or _PLACES, _PLACES)
+    points = np.repeat(others[None], count, axis=0)
+    points[:, :, axis] = ((np.arange(count) + 0.5) / count)[:, None]
+    return process.posterior(points.reshape(-1, others.shape[1]))[0].reshape(count, -1)
+
+
+def _orders(draws: Array, tiers: NDArray[np.int_]) -> tuple[Order, ...]:
+    """Say of each tier whether it mattered more than the next."""
+    present = sorted(set(tiers.tolist()))
+    of_tier = {tier: draws[:, tiers == tier].max(axis=1) for tier in present}
+    found = []
+    for tier, after in pairwise(present):
+        sure = float(np.mean(of_tier[tier] > of_tier[after]))
+        verdict = "held" if sure >= _SURE else "reversed" if sure <= 1 - _SURE else "open"
+        found.append(Order(tier, after, verdict, sure))
+    return tuple(found)
