@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from models.seeding import derive
-from studies.candidates import cube
+from studies.candidates import Cube, cube
 from studies.definition import Study
 from studies.observations import observations
 from studies.proposals import LENGTHS
@@ -34,13 +34,18 @@ _SURE = 0.95
 
 @dataclass(frozen=True)
 class Importance:
-    """A hyperparameter's share of the variation, 0 to 1, with its 90 % interval."""
+    """A hyperparameter's share of the variation, 0 to 1, with its bootstrap interval.
+
+    Attributes:
+        varied: whether it had more than one value; without, nothing is known of it.
+    """
 
     name: str
     tier: int
     share: float
     low: float
     high: float
+    varied: bool
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
     if len(observed) < ENOUGH or np.ptp(losses) == 0:
         return None
     tiers = [tier for _, tier, _ in study.hyperparameters()]
+    varied = [len(set(column)) > 1 for column in x.T.tolist()]
     rng = np.random.default_rng(derive(study.seed, "importance"))
     with one_thread():
         whole = _shares(study, x, losses, rng)
@@ -85,11 +91,12 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
                 draws.append(_shares(study, x[drawn], losses[drawn], rng))
     low, high = np.percentile(draws, _INTERVAL, axis=0)
     found = [
-        Importance(name, tier, float(whole[i]), float(low[i]), float(high[i]))
+        # Trials that are drawn twice make the process surer than it is: the interval is widened to the share itself.
+        Importance(name, tier, float(whole[i]), float(min(low[i], whole[i])), float(max(high[i], whole[i])), varied[i])
         for i, (name, tier) in enumerate(zip(scales, tiers, strict=True))
     ]
     found.sort(key=lambda importance: -importance.share)
-    return Importances(len(observed), tuple(found), _orders(np.array(draws), np.array(tiers)))
+    return Importances(len(observed), tuple(found), _orders(np.array(draws)[:, varied], np.array(tiers)[varied], tiers))
 
 
 def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> Array:
@@ -104,28 +111,31 @@ def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> 
     others = axes.snap(rng.random((_OTHERS, x.shape[1])))
     effects, everywhere = [], [process.posterior(others)[0]]
     for axis in range(x.shape[1]):
-        means = _along(process, others, axis, int(axes.bins[axis]))
+        means = _along(process, axes, others, axis)
         effects.append(float(np.var(means.mean(axis=1))))
         everywhere.append(means.ravel())
     whole = float(np.var(np.concatenate(everywhere)))
     return np.minimum(np.array(effects) / whole, 1.0) if whole > 0 else np.zeros(x.shape[1])
 
 
-def _along(process: Surrogate, others: Array, axis: int, bins: int) -> Array:
+def _along(process: Surrogate, axes: Cube, others: Array, axis: int) -> Array:
     """Return the expected loss at places along an axis, for each place of the others: (places, others)."""
-    count = min(bins or _PLACES, _PLACES)
+    bins = int(axes.bins[axis])
+    count = bins if axes.unordered[axis] else min(bins or _PLACES, _PLACES)
     points = np.repeat(others[None], count, axis=0)
     points[:, :, axis] = ((np.arange(count) + 0.5) / count)[:, None]
-    return process.posterior(points.reshape(-1, others.shape[1]))[0].reshape(count, -1)
+    return process.posterior(axes.snap(points.reshape(-1, others.shape[1])))[0].reshape(count, -1)
 
 
-def _orders(draws: Array, tiers: NDArray[np.int_]) -> tuple[Order, ...]:
-    """Say of each tier whether it mattered more than the next."""
-    present = sorted(set(tiers.tolist()))
-    of_tier = {tier: draws[:, tiers == tier].max(axis=1) for tier in present}
+def _orders(draws: Array, of: NDArray[np.int_], tiers: Sequence[int]) -> tuple[Order, ...]:
+    """Say of each tier whether it mattered more than the next, by what was varied: (draws, varied)."""
+    best = {tier: draws[:, of == tier].max(axis=1) for tier in set(of.tolist())}
     found = []
-    for tier, after in pairwise(present):
-        sure = float(np.mean(of_tier[tier] > of_tier[after]))
+    for tier, after in pairwise(sorted(set(tiers))):
+        if tier not in best or after not in best:
+            found.append(Order(tier, after, "open", 0.5))
+            continue
+        sure = float(np.mean(best[tier] > best[after]) + np.mean(best[tier] == best[after]) / 2)
         verdict = "held" if sure >= _SURE else "reversed" if sure <= 1 - _SURE else "open"
         found.append(Order(tier, after, verdict, sure))
     return tuple(found)

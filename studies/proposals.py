@@ -6,6 +6,7 @@ share one search without talking.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from models.seeding import derive
 from studies.candidates import candidates, cube, fresh
 from studies.definition import Study
 from studies.observations import Observation, best_of, half_rank, observations
+from studies.optuna_space import OptunaSearch
 from studies.plan import COARSE, Slot, by_model, by_strata, plan
 from studies.points import halton, strata, zoom
 from studies.scale import Value
@@ -43,12 +45,13 @@ class Tiers:
         self._distributions = study.distributions()
         self._cube = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
         self._lengths = np.array([LENGTHS[tier - 1] for tier in self._tiers.values()])
+        self._lock = threading.Lock()  # threads of one Optuna program share a sampler
         self._forget()
 
     def _forget(self) -> None:
         """Begin without anything that was read of trials."""
         self._fitted: tuple[list[Observation], Surrogate] | None = None  # the latest, and what it was fitted to
-        self._storage: object = None  # whose trials these are
+        self._whose: tuple[object, int] | None = None  # trials these are
         self._known: dict[int, Observation] = {}  # finished trials, by number
         self._units: dict[int, list[float]] = {}  # of finished trials, by number, on the unit cube
 
@@ -67,8 +70,12 @@ class Tiers:
             trial: the one that is about to begin; its number is its slot's.
 
         Raises:
-            ValueError: a value that it was given before is outside its scale.
+            ValueError: a value that it was given before is outside its scale, in a study with a definition.
         """
+        with self._lock:
+            return self._choose(program, trial)
+
+    def _choose(self, program: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         slot = self._slots[min(trial.number, len(self._slots) - 1)]  # beyond the budget the last phase goes on
         held = self._held(trial)
         observed = self._observations(program)
@@ -79,7 +86,8 @@ class Tiers:
                 values = self._by_model(slot, trial.number, observed, self._running(program, trial.number), held)
         else:
             values, box = self._by_plan(slot, trial.number, observed)
-            if box := {name: edges for name, edges in box.items() if name not in held}:
+            box = {name: edges for name, edges in box.items() if name not in held}
+            if box and not isinstance(self._definition, OptunaSearch):
                 program._storage.set_trial_user_attr(trial._trial_id, "zoom", self._readable(box))
         values |= held
         stored = {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in self._scales.items()}
@@ -173,6 +181,8 @@ class Tiers:
             if (stored := scale.stored_name(name)) in fixed:
                 kind = self._distributions[stored]
                 if not kind._contains(kind.to_internal_repr(fixed[stored])):
+                    if isinstance(self._definition, OptunaSearch):
+                        continue  # Optuna warns of it, and keeps it
                     raise ValueError(f"{stored} = {fixed[stored]!r} is outside its scale: {scale}")
                 held[name] = scale.from_stored(fixed[stored])
         return held
@@ -184,9 +194,10 @@ class Tiers:
         return [self._definition.trained(t.params) for t in trials if t.number != number and known <= t.params.keys()]
 
     def _observations(self, study: optuna.Study) -> list[Observation]:
-        if study._storage is not self._storage:
+        whose = study._storage, study._study_id
+        if whose != self._whose:
             self._forget()
-            self._storage = study._storage
+            self._whose = whose
         return observations(self._definition, study.get_trials(deepcopy=False), self._known)
 
     def _readable(self, box: Box) -> dict[str, list[Value]]:

@@ -3,7 +3,8 @@
 - `pace`, the default: a trial stops that learns more than twice slower than the best one, complete or beside it: its
   best value so far is worse than what that one had in half of the epochs. It compares with the best, so the many good
   trials at the end of a search are not measured against one another; in time, so it needs no idea of how values spread;
-  and with trials that are running, since the first ones of a search would otherwise all be trained to their ends.
+  and with trials that are running, since the first ones of a search would otherwise all be trained to their ends. One
+  of those may yet diverge: what only running trials are better than needs two of them to be stopped.
 - `median`, Optuna's: a trial stops whose best value so far is worse than the median of the complete trials' values at
   that epoch, once five are complete. It saves more epochs, and stops half of the good trials at the end of a search.
 """
@@ -23,6 +24,7 @@ from studies.definition import Study
 FIRST_TRIALS = 5  # complete before the median stops any
 WARM_UP = 3  # epochs that every trial gets
 SLOWER = 2  # times
+_SURE = 2  # trials, where the best is not complete
 
 
 def reason_to_stop(
@@ -53,15 +55,19 @@ def reason_to_stop(
 def _too_slow(study: Study, others: Sequence[FrozenTrial], trial: FrozenTrial) -> str | None:
     sign = 1 if study.maximize else -1
 
-    def best_until(curve: Mapping[int, float], epoch: int) -> float:
+    def best_until(curve: Mapping[int, float], epoch: float) -> float:
         return max((sign * value for at, value in curve.items() if at <= epoch), default=-math.inf)
 
     def standing(other: FrozenTrial) -> float:
-        return best_until(other.intermediate_values, study.epochs) if other.value is None else sign * other.value
+        return best_until(other.intermediate_values, math.inf) if other.value is None else sign * other.value
 
     epoch = max(trial.intermediate_values)
     early = math.ceil(epoch / SLOWER)
     best = max((other for other in others if other.intermediate_values), key=standing, default=None)
-    if best is None or best_until(trial.intermediate_values, epoch) >= best_until(best.intermediate_values, early):
+    mine = best_until(trial.intermediate_values, epoch)
+    # A curve that is worse again sets no pace by what it was.
+    if best is None or mine >= min(best_until(best.intermediate_values, early), standing(best)):
+        return None
+    if best.value is None and sum(standing(other) > mine for other in others) < _SURE:
         return None
     return f"at epoch {epoch} not yet where trial {best.number}, the best, was at epoch {early}"

@@ -12,7 +12,7 @@ Distributions stay the full range for the whole life of a study: tiers and zoom 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from secrets import randbelow
 from typing import Any
 
@@ -47,8 +47,8 @@ class TieredSampler(BaseSampler):
             divide the first trials' ranges among them need the same.
 
     Raises:
-        ValueError: another strategy, more than four tiers, a budget below 1; or, when it chooses, another direction,
-            several objectives, or a held value outside its scale.
+        ValueError: another strategy, more than four tiers, a name in two, a budget or a seed that is too small; or,
+            when it chooses, another direction, several objectives, or a held value outside a definition's scale.
     """
 
     def __init__(
@@ -63,11 +63,16 @@ class TieredSampler(BaseSampler):
             raise ValueError(f"the strategy must be tiered or classic; study '{study.name}' has {study.strategy}")
         if len(tiers) > 4 or budget < 1:
             raise ValueError(f"at most four tiers, and a budget of 1 or more; given {len(tiers)} and {budget}")
+        named = [name for tier in tiers for name in tier]
+        if any(isinstance(tier, str) for tier in tiers) or len(set(named)) < len(named):
+            raise ValueError(f"each tier is a list of names, none of them in two; given {list(tiers)!r}")
+        if seed is not None and seed < 0:
+            raise ValueError(f"a seed is 0 or more; given {seed}")
         self._definition = study
         self._given = tiers, budget
-        self._seed = study.seed if study else randbelow(2**32) if seed is None else seed
+        self._seed = study.seed if study else randbelow(2**32) if seed is None else int(seed)
         self._tiers = Tiers(study) if study else None
-        self._of: Mapping[str, BaseDistribution] = study.distributions() if study else {}
+        self._of: object = None  # what is searched, without a definition
 
     def infer_relative_search_space(
         self,
@@ -76,7 +81,7 @@ class TieredSampler(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         self._raise_error_if_multi_objective(study)
         if self._definition is not None:
-            return dict(self._of)
+            return self._definition.distributions()
         common = IntersectionSearchSpace(include_pruned=True).calculate(study)
         return {name: kind for name, kind in common.items() if not kind.single()}
 
@@ -102,9 +107,12 @@ class TieredSampler(BaseSampler):
     def _searching(self, study: optuna.Study, space: dict[str, BaseDistribution]) -> Tiers:
         """Return the search of these parameters."""
         if self._definition is None:
-            if self._tiers is None or self._of != space:
-                self._tiers, self._of = Tiers(search_of(space, *self._given, self._seed, study.direction)), dict(space)
-        elif study.direction.name != self._definition.direction.upper():
+            tiers, of = self._tiers, (space, study.direction)
+            if tiers is None or self._of != of:
+                tiers = Tiers(search_of(space, *self._given, self._seed, study.direction))
+                self._tiers, self._of = tiers, of
+            return tiers
+        if study.direction.name != self._definition.direction.upper():
             raise ValueError(
                 f"study '{self._definition.name}' is to {self._definition.direction}; say so to Optuna too"
             )

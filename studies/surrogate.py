@@ -11,7 +11,9 @@ logarithm of the expected improvement S. Ament et al., https://arxiv.org/abs/231
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -32,13 +34,18 @@ _JITTER = 1e-6  # added to the noise, so that a configuration may stand there tw
 _SMALLEST = 1e-10  # posterior variance; rounding can make it negative
 
 
-def one_thread() -> AbstractContextManager[Any]:
-    """Keep numpy's and scipy's linear algebra on one core meanwhile.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep numpy's and scipy's linear algebra on one core meanwhile; one thread at a time.
 
     Its matrices are too small for more, and on a machine whose cores are busy training, threads that wait for one
     another make a proposal thirty times slower.
     """
-    return _controller().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+    with _limited, _controller().limit(limits=1, user_api="blas"):
+        yield
+
+
+_limited = threading.RLock()  # who leaves last would else restore what the first had set
 
 
 @cache

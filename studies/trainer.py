@@ -52,7 +52,7 @@ class Trainer:
         """Train a leased slot and those beside it to their ends, or until the worker is asked to stop.
 
         Raises:
-            DatabaseAway: the patience is over; what was not written is kept on this machine.
+            DatabaseAway, CheckpointUnreachable: the patience is over; what was not written is kept on this machine.
         """
         context = self._context
         held = [lease]
@@ -67,11 +67,13 @@ class Trainer:
         except DatabaseAway as error:
             raise DatabaseAway("; ".join([str(error), *self._keep_here()])) from error
         except Exception as error:
-            if isinstance(error, CheckpointUnreachable):  # of one trial: the others lose nothing by it
-                self._keep_here()
+            # Of one trial: the others lose nothing by it.
+            kept = self._keep_here() if isinstance(error, CheckpointUnreachable) else []
             with suppress(SQLAlchemyError):  # at once, for another machine; else when the leases expire
                 for abandoned in [*(run.lease for run in self._runs), *held]:
                     context.ledger.release(abandoned)
+            if kept:
+                raise CheckpointUnreachable("; ".join([str(error), *kept])) from error
             raise
         finally:
             self._runs.clear()

@@ -42,7 +42,8 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
     full = "█" if out().encoding.startswith("utf") else "#"
     for one in found.hyperparameters:
         bar = full * round(_BAR * min(one.share, 1))
-        table.add_row(str(one.tier), one.name, f"{one.share:.0%}", f"{one.low:.0%} to {one.high:.0%}", bar)
+        interval = f"{one.low:.0%} to {one.high:.0%}" if one.varied else "not varied yet"
+        table.add_row(str(one.tier), one.name, f"{one.share:.0%}" if one.varied else "-", interval, bar)
     out().print(table)
     tell("\n" + "\n".join(_said(found)))
     return 0

@@ -447,7 +447,9 @@ def test_what_a_cohort_has_in_common_is_chosen_anew_for_each_cohort(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its members end one by one, so that it never ends itself."""
-    monkeypatch.setattr("studies.trial_run.reason_to_stop", lambda study, view, trial: ["", None][trial.number % 3 > 0])
+    monkeypatch.setattr(
+        "studies.trial_run.reason_to_stop", lambda study, view, trial, _: ["", None][trial.number % 3 > 0]
+    )
     record, study = register(engine, budget=40, epochs=3)
     worker(engine, record, study, cohort=4).run()
     chosen = [(t.parameters["log2_batch_size"], t.parameters["layers"]) for t in read_trials(engine, record.study_id)]

@@ -11,18 +11,21 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.definition import Study
 from studies.importance import ENOUGH, Importances, importances
+from studies.space import Choice, Log
 from tests.studies_for_tests import small_study
 
 STUDY = small_study(metric="loss", direction="minimize")
 Loss = Callable[[dict[str, float], np.random.Generator], float]  # of places on [0, 1]
 
 
-def trials(loss: Loss, count: int = 40, study: Study = STUDY) -> list[FrozenTrial]:
+def trials(
+    loss: Loss, count: int = 40, study: Study = STUDY, at: Callable[[dict[str, float]], dict[str, float]] = dict
+) -> list[FrozenTrial]:
     """Return complete trials at random places, with a loss of those places."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(count):
-        places = {name: float(rng.random()) for name in study.scales()}
+        places = at({name: float(rng.random()) for name in study.scales()})
         stored = {s.stored_name(n): s.to_stored(s.value(places[n])) for n, s in study.scales().items()}
         found.append(
             create_trial(state=TrialState.COMPLETE, value=loss(places, rng), params=stored,
@@ -79,6 +82,24 @@ def test_the_interval_holds_the_share_and_the_same_trials_say_the_same() -> None
     assert found == importances(STUDY, seen)
     assert found is not None
     assert all(0 <= one.low <= one.high <= 1 for one in found.hyperparameters)
+
+
+def test_of_what_was_not_varied_nothing_is_said() -> None:
+    def at_default(places: dict[str, float]) -> dict[str, float]:
+        return {**places, "layers": 0.1, "decay": 0.0}
+
+    found = importances(STUDY, trials(lambda u, _: u["learning_rate"], at=at_default))
+    assert found is not None
+    assert {one.name for one in found.hyperparameters if not one.varied} == {"layers", "decay"}
+    assert (found.orders[1].verdict, found.orders[1].sure) == ("open", 0.5)
+
+
+def test_a_choice_of_many_names_can_decide() -> None:
+    names = [f"n{number}" for number in range(9)]
+    tiers = ({"learning_rate": Log(1e-4, 1, default=0.1)}, {"act": Choice(*names, default="n0")})
+    study = small_study(metric="loss", direction="minimize", tiers=tiers)
+    found = importances(study, trials(lambda u, _: float(int(u["act"] * 9) % 3), 60, study))
+    assert by_name(found)["act"] > 0.7
 
 
 def test_too_few_trials_and_those_that_all_came_to_the_same_say_nothing() -> None:

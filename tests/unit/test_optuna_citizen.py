@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import pickle
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import optuna
@@ -146,7 +148,56 @@ def test_several_objectives_are_refused() -> None:
         study.ask().suggest_float("x", 0, 1)
 
 
+@pytest.mark.parametrize("directions", [("minimize", "minimize"), ("minimize", "maximize")])
+def test_a_sampler_of_two_studies_learns_from_each_only_its_own(directions: tuple[str, str]) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    used = TieredSampler(seed=0)
+    first = optuna.create_study(storage=storage, sampler=used, direction=directions[0])
+    first.optimize(lambda trial: (trial.suggest_float("x", 0, 1) - 0.1) ** 2, n_trials=20)
+    sign = 1 if directions[1] == "minimize" else -1
+
+    def search_again(sampler: BaseSampler) -> list[float]:
+        study = optuna.create_study(storage=storage, sampler=sampler, direction=directions[1])
+        study.optimize(lambda trial: sign * (trial.suggest_float("x", 0, 1) - 0.9) ** 2, n_trials=20)
+        return [trial.params["x"] for trial in study.trials]
+
+    assert search_again(used) == search_again(TieredSampler(seed=0))
+
+
+def test_an_enqueued_value_outside_its_range_is_kept_as_optuna_keeps_it() -> None:
+    study = optuna.create_study(sampler=TieredSampler(seed=0))
+    study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 1), n_trials=2)
+    study.enqueue_trial({"x": 1.5})
+    with pytest.warns(UserWarning, match="out of range"):
+        study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 1), n_trials=1)
+    assert 0 <= study.trials[-1].params["y"] <= 1
+
+
+def test_one_thread_leaves_the_number_of_threads_as_it_was_however_threads_interleave() -> None:
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    from studies.surrogate import one_thread
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    def hold(_: int) -> None:
+        for _ in range(20):
+            with one_thread():
+                time.sleep(0.001)
+
+    with threadpool_limits(2, user_api="blas"), ThreadPoolExecutor(4) as pool:
+        list(pool.map(hold, range(4)))
+        assert threads() == {2}
+
+
 def test_what_cannot_be_searched_is_refused() -> None:
+    with pytest.raises(ValueError, match="list of names"):
+        TieredSampler(tiers=["lr", "m"])
+    with pytest.raises(ValueError, match="none of them in two"):
+        TieredSampler(tiers=[["x"], ["x"]])
+    with pytest.raises(ValueError, match="a seed is 0 or more"):
+        TieredSampler(seed=-1)
     with pytest.raises(ValueError, match="at most four tiers"):
         TieredSampler(tiers=[["a"], ["b"], ["c"], ["d"], ["e"]])
     with pytest.raises(ValueError, match="budget of 1 or more"):

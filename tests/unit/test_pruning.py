@@ -63,13 +63,21 @@ def test_what_learns_more_than_twice_slower_than_the_best_is_stopped() -> None:
 
 
 def test_the_pace_is_that_of_a_trial_beside_it_where_that_one_is_the_best() -> None:
-    slow, quick = running(0.1, 0.2, 0.3, 0.4), running(0.3, 0.5, 0.5, 0.5)
+    slow, quick, second = running(0.1, 0.2, 0.3, 0.4), running(0.3, 0.5, 0.5, 0.5), running(0.1, 0.2, 0.3, 0.45)
     quick.number = 7
-    reason = reason_to_stop(PACE, complete(0), slow, [quick])
+    reason = reason_to_stop(PACE, complete(0), slow, [quick, second])
     assert reason == "at epoch 4 not yet where trial 7, the best, was at epoch 2"
+    assert reason_to_stop(PACE, complete(0), second, [quick, slow]) is None  # that one may yet diverge
     assert reason_to_stop(PACE, complete(0), quick, [slow]) is None
     assert reason_to_stop(PACE, complete(0), slow, [running(), running(0.1, 0.1, 0.1, 0.9)]) is None
     assert reason_to_stop(PACE, complete(1), slow, [running(0.1, 0.1, 0.1, 0.8)]) is not None  # 0.9 is better
+
+
+def test_a_curve_that_is_worse_again_sets_no_pace_by_what_it_was() -> None:
+    program = optuna.create_study(direction="maximize")
+    program.add_trial(create_trial(value=0.7, intermediate_values={1: 0.98, 2: 0.98, 3: 0.8, 4: 0.7}))
+    assert reason_to_stop(PACE, program, running(0.1, 0.2, 0.3, 0.75)) is None
+    assert reason_to_stop(PACE, program, running(0.1, 0.2, 0.3, 0.65)) is not None
 
 
 def test_a_good_trial_is_not_measured_against_other_good_ones() -> None:
