@@ -1,9 +1,10 @@
 """Which hyperparameters mattered in a study, how surely, and whether the documented order of tiers held.
 
-A hyperparameter's importance is its main effect: the share of the whole variation over the search space, of the rank of
-the loss, that it explains alone (a first-order Sobol index), by a Gaussian process like the one that the search learns
-from. What it explains only together with others is nobody's, so the shares need not add up to 1. Its interval is that
-of the same measure on trials drawn anew (a bootstrap). Source: I. M. Sobol, Global sensitivity indices for nonlinear
+A hyperparameter's importance is its main effect: the share of the whole variation over the search space that it
+explains alone (a first-order Sobol index), by a Gaussian process like the one that the search learns from. Where the
+truth is known (benchmarks/search/importance.py), losses on the scale of the search find it better than their ranks do.
+What it explains only together with others is nobody's, so the shares need not add up to 1. Its interval is that of the
+same measure on trials drawn anew (a bootstrap). Source: I. M. Sobol, Global sensitivity indices for nonlinear
 mathematical models and their Monte Carlo estimates, https://doi.org/10.1016/S0378-4754(00)00270-6.
 """
 
@@ -20,7 +21,7 @@ from optuna.trial import FrozenTrial
 from models.seeding import derive
 from studies.candidates import Cube, cube
 from studies.definition import Study
-from studies.observations import observations
+from studies.observations import half_rank, observations
 from studies.proposals import LENGTHS
 from studies.surrogate import Array, Surrogate, fit, one_thread
 
@@ -102,9 +103,7 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
 def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> Array:
     """Return each hyperparameter's share of the variation, by a process that is fitted to these trials."""
     axes = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
-    from scipy.stats import rankdata
-
-    z = rankdata(losses)  # what an explosion decides is only that it is the worst
+    z = half_rank(list(losses))  # what an explosion decides is only that it is bad
     z = (z - z.mean()) / (z.std() or 1.0)
     lengths = np.array([LENGTHS[tier - 1] for _, tier, _ in study.hyperparameters()])
     process = fit(x, z, axes.unordered, lengths)
