@@ -27,7 +27,7 @@ format: .venv/installed-dev ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed ## every benchmark of the README in its short form (about 12 minutes)
+bench: .venv/installed ## the README's benchmarks, but for benchmarks/search, in their short forms (about 12 minutes)
 	$(BIN)/python benchmarks/digits.py --short
 	$(BIN)/python benchmarks/exactness.py --short
 	$(BIN)/python benchmarks/throughput.py --short

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -48,7 +49,8 @@ class _View(InMemoryStorage):
     def __init__(self, trials: dict[int, FrozenTrial], direction: optuna.study.StudyDirection) -> None:
         super().__init__()
         self._trials = trials
-        self.create_new_study([direction], "history")
+        with quiet():
+            self.create_new_study([direction], "history")
 
     def get_all_trials(
         self,
@@ -139,6 +141,17 @@ class History(_View):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: ARG002
         self.notes[key] = value
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from saying that it made a study in memory, which is not one that anybody wants to hear of."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def is_feasible(trial: FrozenTrial) -> bool:

@@ -6,19 +6,19 @@ more often than those of late ones, by steps of all sizes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from studies.scale import BaseScale
+from studies.definition import Study
+from studies.optuna_space import count
 from studies.surrogate import Array
 
 _CANDIDATES, _LOCAL = 600, 450  # 2,000 are no better
 _STARTS = (0.6, 0.25, 0.15)  # how often the best points so far are started from
 _MOVES = (0.9, 0.6, 0.4, 0.4)  # how often a hyperparameter moves, by tier
+_LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
 _STEP, _SMALLER, _LARGER = 0.15, -1.5, 0.7  # of the unit interval, times e to the power of U(smaller, larger)
 _REDRAWN = 0.15  # of those that move: to anywhere
 
@@ -29,12 +29,14 @@ class Cube:
 
     Attributes:
         moves: how often a hyperparameter moves.
+        lengths: after how much of it the model expects a loss to have changed.
         bins: how many values it has; 0 where it is continuous.
         gap: where its numbers begin that are not the lowest value: the decade that stands for a decay of 0.
         unordered: whether it is one of a few names.
     """
 
     moves: Array
+    lengths: Array
     bins: NDArray[np.int_]
     gap: Array
     unordered: NDArray[np.bool_]
@@ -46,21 +48,17 @@ class Cube:
         return np.where(self.bins > 0, middles, np.where(points < self.gap, 0.0, np.clip(points, 0.0, 1.0)))
 
 
-def cube(scales: Sequence[tuple[int, BaseScale]]) -> Cube:
-    """Return the cube of scales, each with its tier."""
+def cube(study: Study) -> Cube:
+    """Return the cube of a study's hyperparameters."""
+    tiers = [tier - 1 for _, tier, _ in study.hyperparameters()]
+    scales = study.scales().values()
     return Cube(
-        np.array([_MOVES[tier - 1] for tier, _ in scales]),
-        np.array([_bins(scale.distribution()) for _, scale in scales]),
-        np.array([scale.gap for _, scale in scales]),
-        np.array([scale.unordered for _, scale in scales]),
+        np.array(_MOVES)[tiers],
+        np.array(_LENGTHS)[tiers],
+        np.array([count(scale.distribution()) for scale in scales]),
+        np.array([scale.gap for scale in scales]),
+        np.array([scale.unordered for scale in scales]),
     )
-
-
-def _bins(kind: BaseDistribution) -> int:
-    if isinstance(kind, CategoricalDistribution):
-        return len(kind.choices)
-    assert isinstance(kind, FloatDistribution | IntDistribution)
-    return 0 if kind.step is None or kind.log else round((kind.high - kind.low) / kind.step) + 1
 
 
 def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.random.Generator) -> Array:

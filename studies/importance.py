@@ -21,8 +21,7 @@ from optuna.trial import FrozenTrial
 from models.seeding import derive
 from studies.candidates import Cube, cube
 from studies.definition import Study
-from studies.observations import half_rank, observations
-from studies.proposals import LENGTHS
+from studies.observations import half_rank, observations, standardised
 from studies.surrogate import Array, Surrogate, fit, one_thread
 
 ENOUGH = 10  # trials: with fewer, an interval says nothing
@@ -102,11 +101,8 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
 
 def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> Array:
     """Return each hyperparameter's share of the variation, by a process that is fitted to these trials."""
-    axes = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
-    z = half_rank(list(losses))  # what an explosion decides is only that it is bad
-    z = (z - z.mean()) / (z.std() or 1.0)
-    lengths = np.array([LENGTHS[tier - 1] for _, tier, _ in study.hyperparameters()])
-    process = fit(x, z, axes.unordered, lengths)
+    axes = cube(study)
+    process = fit(x, standardised(half_rank(list(losses))), axes.unordered, axes.lengths)
     others = axes.snap(rng.random((_OTHERS, x.shape[1])))
     effects, everywhere = [], [process.posterior(others)[0]]
     for axis in range(x.shape[1]):

@@ -60,6 +60,11 @@ def _observe(study: Study, trial: FrozenTrial) -> Observation:
     return Observation(trial.number, values, -value if study.maximize else value)
 
 
+def standardised(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return losses with a mean of 0 and a variance of 1; all 0 where all are equal."""
+    return np.asarray((z - z.mean()) / (z.std() or 1.0))
+
+
 def half_rank(losses: Sequence[float]) -> NDArray[np.float64]:
     """Return losses on a scale on which bad trials are only bad, however bad: what a model should see.
 

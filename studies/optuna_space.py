@@ -33,8 +33,8 @@ class OptunaScale(BaseScale):
         if isinstance(kind, CategoricalDistribution):
             return kind.choices[bin_of(unit, len(kind.choices))]  # type: ignore[return-value]
         assert isinstance(kind, FloatDistribution | IntDistribution)
-        if kind.step is not None and not kind.log:
-            number = kind.low + bin_of(unit, _steps(kind)) * kind.step
+        if (values := count(kind)) and kind.step is not None:
+            number = kind.low + bin_of(unit, values) * kind.step
         else:
             low, high = _axis(kind)
             number = on_log_axis(unit, low, high) if kind.log else low + unit * (high - low)
@@ -47,8 +47,8 @@ class OptunaScale(BaseScale):
         if isinstance(kind, CategoricalDistribution):
             return (kind.to_internal_repr(value) + 0.5) / len(kind.choices)
         assert isinstance(kind, FloatDistribution | IntDistribution)
-        if kind.step is not None and not kind.log:
-            return within((round((float(value) - kind.low) / kind.step) + 0.5) / _steps(kind), 0.0, 1.0)
+        if (values := count(kind)) and kind.step is not None:
+            return within((round((float(value) - kind.low) / kind.step) + 0.5) / values, 0.0, 1.0)
         low, high = _axis(kind)
         if kind.log:
             return place_on_log_axis(within(float(value), low, high), low, high)
@@ -90,16 +90,19 @@ def search_of(
     )  # fmt: skip
 
 
+def count(kind: BaseDistribution) -> int:
+    """Return how many values a distribution has that share its scale equally; 0 where it is continuous."""
+    if isinstance(kind, CategoricalDistribution):
+        return len(kind.choices)
+    assert isinstance(kind, FloatDistribution | IntDistribution)
+    return 0 if kind.step is None or kind.log else round((kind.high - kind.low) / kind.step) + 1
+
+
 def middle(kind: BaseDistribution) -> Any:
     """Return the middle of a distribution on its own scale, or the first of its choices."""
     if isinstance(kind, CategoricalDistribution):
         return kind.choices[0]
     return OptunaScale(of=kind).value(0.5)
-
-
-def _steps(kind: FloatDistribution | IntDistribution) -> int:
-    assert kind.step is not None
-    return round((kind.high - kind.low) / kind.step) + 1
 
 
 def _axis(kind: FloatDistribution | IntDistribution) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from models.seeding import derive
 from studies.candidates import candidates, cube, fresh
 from studies.definition import Study
-from studies.observations import Observation, best_of, half_rank, observations
+from studies.observations import Observation, best_of, half_rank, observations, standardised
 from studies.optuna_space import OptunaSearch
 from studies.plan import COARSE, Slot, by_model, by_strata, plan
 from studies.points import halton, strata, zoom
@@ -25,7 +25,6 @@ from studies.scale import Value
 from studies.surrogate import Array, Surrogate, fit, log_expected_improvement, one_thread
 
 _MODEL_BEST, _MODEL_NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
-LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
 
 Box = Mapping[str, tuple[float, float]]
 
@@ -43,8 +42,7 @@ class Tiers:
         self._scales = study.scales()
         self._tiers = {name: tier for name, tier, _ in study.hyperparameters()}
         self._distributions = study.distributions()
-        self._cube = cube([(tier, scale) for _, tier, scale in study.hyperparameters()])
-        self._lengths = np.array([LENGTHS[tier - 1] for tier in self._tiers.values()])
+        self._cube = cube(study)
         self._lock = threading.Lock()  # threads of one Optuna program share a sampler
         self._forget()
 
@@ -55,12 +53,9 @@ class Tiers:
         self._known: dict[int, Observation] = {}  # finished trials, by number
         self._units: dict[int, list[float]] = {}  # of finished trials, by number, on the unit cube
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[type[Tiers], tuple[Study]]:
         """Leave out what was read of trials: it is read again, and a storage need not be something to pickle."""
-        return {"_definition": self._definition}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_definition"])  # type: ignore[misc]
+        return Tiers, (self._definition,)
 
     def choose(self, program: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         """Return the stored values of all hyperparameters for a trial.
@@ -156,9 +151,8 @@ class Tiers:
             z = half_rank([o.loss for o in observed])
             order = np.argsort(z, kind="stable")
             chosen = np.concatenate([order[:_MODEL_BEST], np.sort(order[_MODEL_BEST:])[-_MODEL_NEWEST:]])
-            z = (z[chosen] - z[chosen].mean()) / (z[chosen].std() or 1.0)
             points = self._finished([observed[place] for place in chosen])
-            self._fitted = observed, fit(points, z, self._cube.unordered, self._lengths)
+            self._fitted = observed, fit(points, standardised(z[chosen]), self._cube.unordered, self._cube.lengths)
         return self._fitted[1]
 
     def _finished(self, observed: Sequence[Observation]) -> Array:

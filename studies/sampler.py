@@ -71,8 +71,8 @@ class TieredSampler(BaseSampler):
         self._definition = study
         self._given = tiers, budget
         self._seed = study.seed if study else randbelow(2**32) if seed is None else int(seed)
-        self._tiers = Tiers(study) if study else None
-        self._of: object = None  # what is searched, without a definition
+        # What is searched, and its search: one value, so that threads see both or neither.
+        self._searched: tuple[object, Tiers] | None = (None, Tiers(study)) if study else None
 
     def infer_relative_search_space(
         self,
@@ -106,15 +106,12 @@ class TieredSampler(BaseSampler):
 
     def _searching(self, study: optuna.Study, space: dict[str, BaseDistribution]) -> Tiers:
         """Return the search of these parameters."""
-        if self._definition is None:
-            tiers, of = self._tiers, (space, study.direction)
-            if tiers is None or self._of != of:
-                tiers = Tiers(search_of(space, *self._given, self._seed, study.direction))
-                self._tiers, self._of = tiers, of
-            return tiers
-        if study.direction.name != self._definition.direction.upper():
+        if self._definition is not None and study.direction.name != self._definition.direction.upper():
             raise ValueError(
                 f"study '{self._definition.name}' is to {self._definition.direction}; say so to Optuna too"
             )
-        assert self._tiers is not None
-        return self._tiers
+        searched, of = self._searched, None if self._definition else (space, study.direction)
+        if searched is None or searched[0] != of:
+            searched = of, Tiers(search_of(space, *self._given, self._seed, study.direction))
+            self._searched = searched
+        return searched[1]

@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from models.seeding import derive
+from storage.history import quiet
 from studies.definition import Study
 from studies.plan import Slot
 from studies.sampler import TieredSampler
@@ -87,7 +88,7 @@ def _copy_of(trials: Sequence[FrozenTrial], losses: Mapping[int, float], but: in
     Constraints are left out: a trial that violates one has a bad loss already, and GPSampler refuses a study in which
     some trials have constraints and others have not.
     """
-    with _quiet():
+    with quiet():
         copy = optuna.create_study()
     for trial in trials:
         state = TrialState.COMPLETE if trial.number in losses else TrialState.RUNNING
@@ -101,14 +102,3 @@ def _copy_of(trials: Sequence[FrozenTrial], losses: Mapping[int, float], but: in
                 )
             )
     return copy
-
-
-class _quiet:
-    """Optuna says at level INFO that it made a study; the model's is not one that anybody wants to hear of."""
-
-    def __enter__(self) -> None:
-        self._before = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def __exit__(self, *exception: object) -> None:
-        optuna.logging.set_verbosity(self._before)

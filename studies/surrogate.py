@@ -34,6 +34,9 @@ _JITTER = 1e-6  # added to the noise, so that a configuration may stand there tw
 _SMALLEST = 1e-10  # posterior variance; rounding can make it negative
 
 
+_limited = threading.RLock()  # who leaves last would else restore what the first had set
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Keep numpy's and scipy's linear algebra on one core meanwhile; one thread at a time.
@@ -43,9 +46,6 @@ def one_thread() -> Iterator[None]:
     """
     with _limited, _controller().limit(limits=1, user_api="blas"):
         yield
-
-
-_limited = threading.RLock()  # who leaves last would else restore what the first had set
 
 
 @cache

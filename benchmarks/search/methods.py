@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -51,8 +52,11 @@ PLANNED = ("classic", "tiered")  # whose schedule depends on the budget, so that
 def begin(method: str, study: Study, pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
     """Return an Optuna study in memory that a method searches."""
     name, _, default = method.partition("+")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = METHODS[name](study)
     search = optuna.create_study(
-        sampler=METHODS[name](study), direction=study.direction, pruner=pruner or optuna.pruners.NopPruner()
+        sampler=sampler, direction=study.direction, pruner=pruner or optuna.pruners.NopPruner()
     )
     if default:
         search.enqueue_trial(

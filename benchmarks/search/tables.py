@@ -24,15 +24,16 @@ DEVELOPMENT = ("australian", "car", "kc1", "vehicle", "naval_propulsion", "prote
 # Looked at once, after every choice was made.
 UNSEEN = ("blood_transfusion", "credit_g", "phoneme", "segment", "parkinsons_telemonitoring", "slice_localization")
 
+Axes = Mapping[str, tuple[int, int | tuple[str, ...], int]]
 # By tier, each with the number of its values and the place of its default: what the program that made the table has
 # as its own (scikit-learn's MLPClassifier: 0.001, a batch of 200, layers of 100, L2 of 0.0001; the nearest there is),
 # or, where it has none, what the field's examples use. A list names what has no order.
-_HPOBENCH = {
+_HPOBENCH: Axes = {
     "learning_rate_init": (1, 10, 4),
     "batch_size": (2, 10, 8), "width": (2, 10, 4),
     "depth": (3, 3, 0), "alpha": (3, 10, 4),
 }  # fmt: skip
-_HPOLIB: dict[str, tuple[int, int | tuple[str, ...], int]] = {
+_HPOLIB: Axes = {
     "init_lr": (1, 6, 1),
     "batch_size": (2, 4, 2), "n_units_1": (2, 6, 3), "n_units_2": (2, 6, 3),
     "lr_schedule": (3, ("cosine", "const"), 1), "dropout_1": (3, 3, 0), "dropout_2": (3, 3, 0),
@@ -58,17 +59,11 @@ class Table:
     seconds: NDArray[np.float64]
     sizes: tuple[int, ...]
 
-    def study(self, budget: int, seed: int, strategy: str = "tiered") -> Study:
+    def study(self, budget: int, seed: int) -> Study:
         """Return the search of this table as a study."""
-        tiers: list[dict[str, Any]] = [{}, {}, {}]
-        for name, (tier, values, default) in _axes(self.suite).items():
-            if isinstance(values, int):
-                tiers[tier - 1][name] = Linear(0, values - 1, default=default)
-            else:
-                tiers[tier - 1][name] = Choice(*values, default=values[default])
         return Study(
             name=self.name, model="mlp", data="digits", metric="loss", direction="minimize", epochs=1,
-            budget=budget, seed=seed, strategy=strategy, tiers=tuple(tiers),
+            budget=budget, seed=seed, tiers=tiers_of(_axes(self.suite)),
         )  # fmt: skip
 
     def place(self, values: Mapping[str, Any]) -> int:
@@ -82,13 +77,26 @@ class Table:
 
     def regret(self, row: int) -> float:
         """Return how far a configuration's true mean is from the best one's: 1 is where the median one is."""
-        means = self.means
-        return float((means[row] - means.min()) / (np.median(means) - means.min()))
+        return regret_of(self.means, row)
 
     @cached_property
     def means(self) -> NDArray[np.float64]:
         """True losses, (configurations,)."""
         return self.losses.mean(axis=1)
+
+
+def tiers_of(axes: Axes) -> tuple[dict[str, Any], ...]:
+    """Return axes as a study's tiers."""
+    tiers: list[dict[str, Any]] = [{}, {}, {}]
+    for name, (tier, values, default) in axes.items():
+        scale = Linear(0, values - 1, default=default) if isinstance(values, int) else None
+        tiers[tier - 1][name] = scale or Choice(*values, default=values[default])
+    return tuple(tiers)
+
+
+def regret_of(losses: NDArray[np.float64], row: int) -> float:
+    """Return how far one of the losses is from the best one: 1 is where the median one is."""
+    return float((losses[row] - losses.min()) / (np.median(losses) - losses.min()))
 
 
 def load(name: str) -> Table:
@@ -117,5 +125,5 @@ def _load(suite: str, name: str) -> Table:
     return Table(name, suite, losses, seconds, sizes)
 
 
-def _axes(suite: str) -> Mapping[str, tuple[int, int | tuple[str, ...], int]]:
+def _axes(suite: str) -> Axes:
     return _HPOBENCH if suite == "hpobench" else _HPOLIB

@@ -22,7 +22,7 @@ from studies.cli import (
     manage,
     run_command,
     show,
-)  # fmt: skip
+)
 from studies.cli.output import fail, out, set_verbose
 
 app = typer.Typer(

@@ -41,7 +41,7 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
     table = Table("tier", "hyperparameter", "share", "90 % interval", "", box=None, header_style="bold", pad_edge=False)
     full = "█" if out().encoding.startswith("utf") else "#"
     for one in found.hyperparameters:
-        bar = full * round(_BAR * min(one.share, 1))
+        bar = full * round(_BAR * one.share)
         interval = f"{one.low:.0%} to {one.high:.0%}" if one.varied else "not varied yet"
         table.add_row(str(one.tier), one.name, f"{one.share:.0%}" if one.varied else "-", interval, bar)
     out().print(table)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import logging.handlers
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
+import optuna
 import pytest
 from sqlalchemy import Engine, inspect, text
 
@@ -157,7 +159,14 @@ def test_importance_says_what_mattered_and_whether_the_order_held(
     }  # fmt: skip
     assert {order["verdict"] for order in told["orders"]} <= {"held", "reversed", "open"}
     assert [(order["tier"], order["after"]) for order in told["orders"]] == [(1, 2), (2, 3)]
+    heard = logging.handlers.BufferingHandler(100)
+    logging.getLogger("optuna").addHandler(heard)
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.INFO)  # as it is in a command; other tests set it
     table = said("importance", "small")
+    optuna.logging.set_verbosity(before)
+    logging.getLogger("optuna").removeHandler(heard)
+    assert heard.buffer == []
     assert "how much of small's result each hyperparameter decides alone, by 12 trials" in table
     assert table.count("sure of tier") == 2
     register(engine, name="new")

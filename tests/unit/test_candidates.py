@@ -7,16 +7,16 @@ import pytest
 
 from studies.candidates import candidates, cube, fresh
 from studies.scale import BaseScale
-from tests.studies_for_tests import ALL_SCALES
+from tests.studies_for_tests import ALL_SCALES, small_study
 
-CUBE = cube([(1, scale) for scale in ALL_SCALES])
+CUBE = cube(small_study(tiers=({str(number): scale for number, scale in enumerate(ALL_SCALES)},)))
 EVERYTHING = np.ones(len(ALL_SCALES), bool)
 
 
 @pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
 def test_a_point_is_snapped_to_the_value_that_is_stored_for_it(scale: BaseScale) -> None:
     units = np.concatenate([np.linspace(0, 1, 500), [-0.2, 1.2]])
-    snapped = cube([(1, scale)]).snap(units[:, None])[:, 0]
+    snapped = cube(small_study(tiers=({"h": scale},))).snap(units[:, None])[:, 0]
     assert snapped == pytest.approx([scale.unit(scale.value(float(u))) for u in np.clip(units, 0, 1)], abs=1e-12)
 
 

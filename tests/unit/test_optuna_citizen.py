@@ -142,12 +142,6 @@ def test_fifty_parameters() -> None:
     assert study.best_value < 30  # from 40.5
 
 
-def test_several_objectives_are_refused() -> None:
-    study = optuna.create_study(directions=["minimize", "minimize"], sampler=TieredSampler())
-    with pytest.raises(ValueError, match="multi-objective"):
-        study.ask().suggest_float("x", 0, 1)
-
-
 @pytest.mark.parametrize("directions", [("minimize", "minimize"), ("minimize", "maximize")])
 def test_a_sampler_of_two_studies_learns_from_each_only_its_own(directions: tuple[str, str]) -> None:
     storage = optuna.storages.InMemoryStorage()
