@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +25,9 @@ DataDir = Annotated[
 
 def data_folder(option: Path | None) -> Path:
     """Return the folder that the option or CAVIAR_DATA_DIR names, or one in this user's cache."""
-    if option is not None:
-        return option.expanduser().absolute()
+    named = option or os.environ.get("CAVIAR_DATA_DIR")  # who calls this without a command has no option that read it
+    if named:
+        return Path(named).expanduser().absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("caviar", appauthor=False)) / "data"

@@ -7,6 +7,7 @@ import json
 import logging.handlers
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, inspect, text
 
 from studies.cli import run
+from studies.cli.data import data_folder
 from studies.manager import conclude
 from tests.postgres.fleet_for_tests import register, worker
 
@@ -33,8 +35,6 @@ def said(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture
 def finished(engine: Engine) -> None:
-    from pathlib import Path
-
     record, study = register(engine, epochs=6, budget=12)
     worker(engine, record, study).run()
     conclude(engine, record, Path("nowhere"))
@@ -172,3 +172,13 @@ def test_importance_says_what_mattered_and_whether_the_order_held(
     register(engine, name="new")
     assert "10 finished trials of different values are needed" in said("importance", "new")
     assert json.loads(said("importance", "new", "--json")) == {"study": "new", "importances": None}
+
+
+def test_the_folder_of_data_sets_is_the_options_or_the_environments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATA_DIR", str(tmp_path / "named"))
+    assert data_folder(None) == tmp_path / "named"  # for benchmarks too, which have no such option
+    assert data_folder(tmp_path / "given") == tmp_path / "given"
+    monkeypatch.setenv("CAVIAR_DATA_DIR", "")
+    assert data_folder(None).name == "data"
