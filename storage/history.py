@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import optuna
@@ -40,6 +42,7 @@ _CURVES = text("""
     FROM public.trial_intermediate_values
     WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
 """)
+_NUMBER = attrgetter("number")
 _COMPARED = 1000  # trials that a curve is compared with: their median is that of all, within 2 % of the ranks
 
 
@@ -49,6 +52,7 @@ class _View(InMemoryStorage):
     def __init__(self, trials: dict[int, FrozenTrial], direction: optuna.study.StudyDirection) -> None:
         super().__init__()
         self._trials = trials
+        self._ordered = sorted(trials.values(), key=_NUMBER)
         with quiet():
             self.create_new_study([direction], "history")
 
@@ -58,8 +62,14 @@ class _View(InMemoryStorage):
         deepcopy: bool = True,  # noqa: ARG002
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        trials = sorted(self._trials.values(), key=lambda trial: trial.number)
-        return [t for t in trials if states is None or t.state in states]
+        return [t for t in self._ordered if states is None or t.state in states]
+
+    def _put(self, trial_id: int, trial: FrozenTrial) -> None:
+        """Add a trial, or another state of it."""
+        self._trials[trial_id] = trial
+        place = bisect_left(self._ordered, trial.number, key=_NUMBER)
+        known = place < len(self._ordered) and self._ordered[place].number == trial.number
+        self._ordered[place : place + known] = [trial]
 
 
 class History(_View):
@@ -96,7 +106,7 @@ class History(_View):
             self._bare = {row.trial_id for row in rows if row.state == "COMPLETE"}
         for row in rows:
             trial = _frozen(row)
-            self._trials[row.trial_id] = trial
+            self._put(row.trial_id, trial)
             self._seen = max(self._seen, row.trial_id)
             if trial.state.is_finished():
                 self._running.discard(row.trial_id)

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial
 from models.seeding import derive
 from studies.candidates import Cube, cube
 from studies.definition import Study
-from studies.observations import half_rank, observations, standardised
+from studies.observations import Observations, half_rank, standardised
 from studies.surrogate import Array, Surrogate, fit, one_thread
 
 ENOUGH = 10  # trials: with fewer, an interval says nothing
@@ -73,11 +73,10 @@ class Importances:
 
 def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | None:
     """Return what mattered; None where fewer than ten trials are finished, or all came to the same."""
-    observed = observations(study, trials)[-_MOST:]
-    scales = study.scales()
-    x = np.array([[scales[n].unit(o.values[n]) for n in scales] for o in observed]).reshape(-1, len(scales))
-    losses = np.array([o.loss for o in observed])
-    if len(observed) < ENOUGH or np.ptp(losses) == 0:
+    observed = Observations(study)
+    observed.learn(trials)
+    x, losses = observed.points[-_MOST:], observed.losses[-_MOST:]
+    if len(x) < ENOUGH or np.ptp(losses) == 0:
         return None
     tiers = [tier for _, tier, _ in study.hyperparameters()]
     varied = [len(set(column)) > 1 for column in x.T.tolist()]
@@ -93,16 +92,16 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
     found = [
         # Trials that are drawn twice make the process surer than it is: the interval is widened to the share itself.
         Importance(name, tier, float(whole[i]), float(min(low[i], whole[i])), float(max(high[i], whole[i])), varied[i])
-        for i, (name, tier) in enumerate(zip(scales, tiers, strict=True))
+        for i, (name, tier) in enumerate(zip(study.scales(), tiers, strict=True))
     ]
     found.sort(key=lambda importance: -importance.share)
-    return Importances(len(observed), tuple(found), _orders(np.array(draws)[:, varied], np.array(tiers)[varied], tiers))
+    return Importances(len(x), tuple(found), _orders(np.array(draws)[:, varied], np.array(tiers)[varied], tiers))
 
 
 def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> Array:
     """Return each hyperparameter's share of the variation, by a process that is fitted to these trials."""
     axes = cube(study)
-    process = fit(x, standardised(half_rank(list(losses))), axes.unordered, axes.lengths)
+    process = fit(x, standardised(half_rank(losses)), axes.unordered, axes.lengths)
     others = axes.snap(rng.random((_OTHERS, x.shape[1])))
     effects, everywhere = [], [process.posterior(others)[0]]
     for axis in range(x.shape[1]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,50 +13,62 @@ from studies.definition import Study
 from studies.scale import Value
 
 
-@dataclass(frozen=True)
-class Observation:
-    """A finished trial: its values, and its loss (lower is better)."""
+class Observations:
+    """The finished trials of a search, in the order of their numbers. Each is read once, however many there are.
 
-    number: int
-    values: Mapping[str, Value]
-    loss: float
-    failed: bool = False
+    Complete trials have their value as loss, pruned ones the last that they reported. A failed trial, one without any
+    value, and one that violates a constraint has the worst loss of all, and is never forgotten.
 
-
-def best_of(observed: Sequence[Observation]) -> Observation | None:
-    """Return the best one, which is a failed one only where all failed; None where there is none."""
-    return min(observed, key=lambda o: (o.loss, o.failed), default=None)
-
-
-def observations(
-    study: Study, trials: Sequence[FrozenTrial], known: dict[int, Observation] | None = None
-) -> list[Observation]:
-    """Return the finished trials with a loss: complete ones have their value, pruned ones the last that they reported.
-
-    A failed trial, one without any value, and one that violates a constraint has the worst loss of all, and is never
-    forgotten.
-
-    Args:
-        known: the finished trials that were read before, by number; the others are added.
+    Attributes:
+        values: what was trained, by trial number.
+        numbers: of the trials, (trials,).
+        points: their values on the unit cube, (trials, hyperparameters).
+        losses: lower is better, (trials,).
     """
-    known = {} if known is None else known
-    stored = {scale.stored_name(name) for name, scale in study.scales().items()}
-    for trial in trials:
-        # A trial with other parameters was made by another program.
-        if trial.number not in known and trial.state.is_finished() and stored <= trial.params.keys():
-            known[trial.number] = _observe(study, trial)
-    found = [known[trial.number] for trial in trials if trial.number in known]
-    worst = max((o.loss for o in found if not o.failed), default=0.0)
-    return sorted((replace(o, loss=worst) if o.failed else o for o in found), key=lambda o: o.number)
 
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._scales = study.scales()
+        self._stored = {scale.stored_name(name) for name, scale in self._scales.items()}
+        self.values: dict[int, Mapping[str, Value]] = {}
+        self.numbers = np.empty(0, dtype=int)
+        self.points = np.empty((0, len(self._scales)))
+        self.losses = np.empty(0)
+        self._failed = np.empty(0, dtype=bool)
 
-def _observe(study: Study, trial: FrozenTrial) -> Observation:
-    values, value = study.trained(trial.params), trial.value
-    if value is None and trial.intermediate_values:
-        value = trial.intermediate_values[max(trial.intermediate_values)]
-    if trial.state == TrialState.FAIL or value is None or not np.isfinite(value) or not is_feasible(trial):
-        return Observation(trial.number, values, 0.0, failed=True)
-    return Observation(trial.number, values, -value if study.maximize else value)
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def learn(self, trials: Sequence[FrozenTrial]) -> None:
+        """Add those that are finished and new. A trial with other parameters was made by another program."""
+        new = [t for t in trials if t.number not in self.values and t.state.is_finished()]
+        new = [t for t in new if self._stored <= t.params.keys()]
+        if not new:
+            return
+        self.values |= {t.number: self._study.trained(t.params) for t in new}
+        losses = [self._loss(t) for t in new]
+        points = [[scale.unit(self.values[t.number][name]) for name, scale in self._scales.items()] for t in new]
+        numbers = np.concatenate([self.numbers, [t.number for t in new]])
+        order = np.argsort(numbers, kind="stable")
+        self.numbers = numbers[order]
+        self.points = np.concatenate([self.points, points])[order]
+        self._failed = np.concatenate([self._failed, [loss is None for loss in losses]])[order]
+        self.losses = np.concatenate([self.losses, [loss or 0.0 for loss in losses]])[order]
+        self.losses[self._failed] = 0.0 if self._failed.all() else self.losses[~self._failed].max()
+
+    def best(self) -> Mapping[str, Value] | None:
+        """Return the values of the best one, which is a failed one only where all failed; None where there is none."""
+        if not len(self):
+            return None
+        return self.values[int(self.numbers[np.argmin(np.where(self._failed, np.inf, self.losses))])]
+
+    def _loss(self, trial: FrozenTrial) -> float | None:
+        value = trial.value
+        if value is None and trial.intermediate_values:
+            value = trial.intermediate_values[max(trial.intermediate_values)]
+        if trial.state == TrialState.FAIL or value is None or not np.isfinite(value) or not is_feasible(trial):
+            return None
+        return -value if self._study.maximize else value
 
 
 def standardised(z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,7 +76,7 @@ def standardised(z: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((z - z.mean()) / (z.std() or 1.0))
 
 
-def half_rank(losses: Sequence[float]) -> NDArray[np.float64]:
+def half_rank(losses: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return losses on a scale on which bad trials are only bad, however bad: what a model should see.
 
     Better than the median: (y - median) / rms(better ones - median). Worse: the normal score of the rank. An early

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from models.seeding import derive
 from studies.definition import Study
-from studies.observations import Observation
+from studies.observations import Observations
 
 _ENOUGH = 2  # finished trials before there is a zoom box: the default, and one more
 _MARGIN = 0.05  # of the unit interval, on each side of the zoom box
@@ -32,17 +30,15 @@ def halton(dimensions: int, seed: int, index: int) -> list[float]:
     return [float(x) for x in sequence.random(1)[0]]
 
 
-def zoom(study: Study, observed: Sequence[Observation]) -> dict[str, tuple[float, float]]:
+def zoom(study: Study, observed: Observations) -> dict[str, tuple[float, float]]:
     """Return each hyperparameter's zoom box on the unit interval; nothing before two trials are finished.
 
     From the lowest to the highest of the best quarter of the trials (two at least), padded by half its width + 0.05.
     """
     if len(observed) < _ENOUGH:
         return {}
-    good = sorted(observed, key=lambda o: o.loss)[: max(2, len(observed) // 4)]
-    boxes = {}
-    for name, scale in study.scales().items():
-        units = [scale.unit(o.values[name]) for o in good]
-        pad = (max(units) - min(units)) / 2 + _MARGIN
-        boxes[name] = max(0.0, min(units) - pad), min(1.0, max(units) + pad)
-    return boxes
+    good = observed.points[np.argsort(observed.losses, kind="stable")[: max(2, len(observed) // 4)]]
+    low, high = good.min(axis=0), good.max(axis=0)
+    pad = (high - low) / 2 + _MARGIN
+    edges = np.stack([np.maximum(low - pad, 0.0), np.minimum(high + pad, 1.0)], axis=1)
+    return dict(zip(study.scales(), map(tuple, edges.tolist()), strict=True))

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from models.seeding import derive
 from studies.candidates import candidates, cube, fresh
 from studies.definition import Study
-from studies.observations import Observation, best_of, half_rank, observations, standardised
+from studies.observations import Observations, half_rank, standardised
 from studies.optuna_space import OptunaSearch
 from studies.plan import COARSE, Slot, by_model, by_strata, plan
 from studies.points import halton, strata, zoom
@@ -48,10 +48,9 @@ class Tiers:
 
     def _forget(self) -> None:
         """Begin without anything that was read of trials."""
-        self._fitted: tuple[list[Observation], Surrogate] | None = None  # the latest, and what it was fitted to
+        self._fitted: tuple[int, Surrogate] | None = None  # the latest, and the number of trials that it knows
         self._whose: tuple[object, int] | None = None  # trials these are
-        self._known: dict[int, Observation] = {}  # finished trials, by number
-        self._units: dict[int, list[float]] = {}  # of finished trials, by number, on the unit cube
+        self._observed = Observations(self._definition)
 
     def __reduce__(self) -> tuple[type[Tiers], tuple[Study]]:
         """Leave out what was read of trials: it is read again, and a storage need not be something to pickle."""
@@ -99,17 +98,17 @@ class Tiers:
         }
 
     def _by_plan(
-        self, slot: Slot, number: int, observed: Sequence[Observation]
+        self, slot: Slot, number: int, observed: Observations
     ) -> tuple[dict[str, Value], dict[str, tuple[float, float]]]:
         """Return values, and the zoom box of those that were zoomed, on the unit interval."""
-        best = best_of(observed)
+        best = observed.best()
         boxes = zoom(self._definition, observed)
         points = dict(zip(self._scales, halton(len(self._scales), self._definition.seed, number), strict=True))
         values: dict[str, Value] = {}
         used: dict[str, tuple[float, float]] = {}
         for name, scale in self._scales.items():
             if name not in slot.free:
-                values[name] = best.values[name] if best and slot.phase != "default" else scale.default
+                values[name] = best[name] if best and slot.phase != "default" else scale.default
                 continue
             low, high = 0.0, 1.0
             if name in boxes and (self._tiers[name] < slot.tier or slot.phase == "fine"):
@@ -121,12 +120,12 @@ class Tiers:
         self,
         slot: Slot,
         number: int,
-        observed: list[Observation],
+        observed: Observations,
         running: Sequence[Mapping[str, Value]],
         held: Mapping[str, Value],
     ) -> dict[str, Value]:
         """Return the candidate from which the model expects most; what is neither free nor held stays at the best."""
-        values = {**best_of(observed).values, **held}  # type: ignore[union-attr]  # one is there
+        values = {**(observed.best() or {}), **held}
         free = np.array([name in slot.free and name not in held for name in self._scales])
         if not free.any():
             return values
@@ -134,7 +133,7 @@ class Tiers:
         expected, _ = surrogate.posterior(surrogate.x)
         starts = np.where(free, surrogate.x[np.argsort(expected, kind="stable")], self._points([values]))
         rng = np.random.default_rng(derive(self._definition.seed, "model", number))
-        taken = np.concatenate([self._finished(observed), self._points(running)])
+        taken = np.concatenate([observed.points, self._points(running)])
         points = fresh(candidates(self._cube, starts, free, rng), taken)
         believing = surrogate.believing(self._points(running))
         # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
@@ -145,22 +144,15 @@ class Tiers:
                 values[name] = scale.value(float(unit))
         return values
 
-    def _surrogate(self, observed: list[Observation]) -> Surrogate:
+    def _surrogate(self, observed: Observations) -> Surrogate:
         """Return the model of what is finished; the same one as long as nothing else is, as for trials of a batch."""
-        if self._fitted is None or self._fitted[0] != observed:
-            z = half_rank([o.loss for o in observed])
+        if self._fitted is None or self._fitted[0] != len(observed):
+            z = half_rank(observed.losses)
             order = np.argsort(z, kind="stable")
             chosen = np.concatenate([order[:_MODEL_BEST], np.sort(order[_MODEL_BEST:])[-_MODEL_NEWEST:]])
-            points = self._finished([observed[place] for place in chosen])
-            self._fitted = observed, fit(points, standardised(z[chosen]), self._cube.unordered, self._cube.lengths)
+            points, losses = observed.points[chosen], standardised(z[chosen])
+            self._fitted = len(observed), fit(points, losses, self._cube.unordered, self._cube.lengths)
         return self._fitted[1]
-
-    def _finished(self, observed: Sequence[Observation]) -> Array:
-        """Return finished trials on the unit cube: (trials, hyperparameters)."""
-        for o in observed:
-            if o.number not in self._units:
-                self._units[o.number] = [scale.unit(o.values[name]) for name, scale in self._scales.items()]
-        return np.array([self._units[o.number] for o in observed], dtype=float)
 
     def _points(self, configurations: Sequence[Mapping[str, Value]]) -> Array:
         """Return configurations on the unit cube: (configurations, hyperparameters)."""
@@ -187,12 +179,13 @@ class Tiers:
         known = self._distributions.keys()
         return [self._definition.trained(t.params) for t in trials if t.number != number and known <= t.params.keys()]
 
-    def _observations(self, study: optuna.Study) -> list[Observation]:
+    def _observations(self, study: optuna.Study) -> Observations:
         whose = study._storage, study._study_id
         if whose != self._whose:
             self._forget()
             self._whose = whose
-        return observations(self._definition, study.get_trials(deepcopy=False), self._known)
+        self._observed.learn(study.get_trials(deepcopy=False))
+        return self._observed
 
     def _readable(self, box: Box) -> dict[str, list[Value]]:
         return {

@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 
 import studies.proposals as proposals_module
 from studies.definition import Study, change
-from studies.observations import Observation, half_rank, observations
+from studies.observations import Observations, half_rank
 from studies.plan import plan
 from studies.points import halton, strata, zoom
 from studies.sampler import TieredSampler
@@ -122,6 +122,12 @@ def finished(study: Study, number: int, state: TrialState, value: float | None, 
     return trial(number, state=state, value=value, intermediate_values=curve, params=stored, distributions=kinds)
 
 
+def observed(study: Study, trials: list[optuna.trial.FrozenTrial]) -> Observations:
+    found = Observations(study)
+    found.learn(trials)
+    return found
+
+
 def test_what_the_search_learns_from_each_kind_of_trial() -> None:
     study = small_study()
     trials = [
@@ -131,17 +137,34 @@ def test_what_the_search_learns_from_each_kind_of_trial() -> None:
         finished(study, 3, TrialState.RUNNING, None, {1: 0.99}),
         trial(4, state=TrialState.COMPLETE, value=0.99),  # somebody else's, without our hyperparameters
     ]
-    learned = observations(study, trials)
-    assert [(o.number, o.loss) for o in learned] == [(0, -0.9), (1, -0.3), (2, -0.3)]
+    learned = observed(study, trials)
+    assert learned.numbers.tolist() == [0, 1, 2]
+    assert learned.losses.tolist() == [-0.9, -0.3, -0.3]
+
+
+def test_what_is_learned_later_or_out_of_order_comes_to_the_same() -> None:
+    study = small_study()
+    trials = [finished(study, n, TrialState.COMPLETE, n / 10, {}) for n in range(6)]
+    trials[2] = finished(study, 2, TrialState.FAIL, None, {})
+    trials[4] = finished(study, 4, TrialState.PRUNED, None, {1: -1.0})
+    at_once, bit_by_bit = observed(study, trials), observed(study, trials[3:4])
+    assert bit_by_bit.losses.tolist() == [-0.3]
+    for upto in (2, 4, 6):
+        bit_by_bit.learn(trials[:upto])
+    for name in ("numbers", "losses", "points", "values"):
+        assert np.array_equal(getattr(at_once, name), getattr(bit_by_bit, name))
+    assert at_once.losses.tolist() == [-0.0, -0.1, 1.0, -0.3, 1.0, -0.5]
+    assert at_once.best() == study.trained(trials[5].params)
 
 
 def test_the_zoom_box_holds_the_best_quarter_with_a_margin() -> None:
     study = small_study(tiers=TIERS[:1])
     scale = study.scales()["learning_rate"]
-    seen = [Observation(i, {"learning_rate": scale.value(u)}, loss)
-            for i, (u, loss) in enumerate([(0.1, 9), (0.5, 1), (0.6, 2), (0.9, 8)])]  # fmt: skip
-    assert zoom(study, seen[:1]) == {}
-    low, high = zoom(study, seen)["learning_rate"]
+    trials = [finished(study, i, TrialState.COMPLETE, -loss, {}) for i, loss in enumerate([9, 1, 2, 8])]
+    for made, unit in zip(trials, (0.1, 0.5, 0.6, 0.9), strict=True):
+        made.params["learning_rate"] = scale.value(unit)
+    assert zoom(study, observed(study, trials[:1])) == {}
+    low, high = zoom(study, observed(study, trials))["learning_rate"]
     assert (low, high) == pytest.approx((0.5 - 0.05 - 0.05, 0.6 + 0.05 + 0.05))
 
 
@@ -314,8 +337,8 @@ def test_what_the_model_sees_of_an_explosion_is_only_that_it_is_bad() -> None:
 def test_a_failed_trial_is_never_the_best_so_far() -> None:
     study = small_study()
     trials = [finished(study, 0, TrialState.FAIL, None, {}), finished(study, 1, TrialState.COMPLETE, 0.0, {1: 0.0})]
-    best = min(observations(study, trials), key=lambda o: (o.loss, o.failed))
-    assert best.number == 1
+    trials[0].params["learning_rate"] = 0.5
+    assert observed(study, trials).best() == study.trained(trials[1].params)
 
 
 def test_a_definition_that_does_not_fit_the_program_is_refused() -> None:
