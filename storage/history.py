@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
@@ -43,7 +42,6 @@ _CURVES = text("""
     WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
 """)
 _NUMBER = attrgetter("number")
-_COMPARED = 1000  # trials that a curve is compared with: their median is that of all, within 2 % of the ranks
 
 
 class _View(InMemoryStorage):
@@ -85,9 +83,10 @@ class History(_View):
         self._optuna_study_id = optuna_study_id
         self._running: set[int] = set()
         self._complete: list[int] = []  # in the order in which they were heard of
+        self._best: FrozenTrial | None = None
         self._bare: set[int] = set()  # whose curves were not read
         self._seen = -1
-        self._compared: optuna.Study | None = None  # until another one is complete
+        self._compared: dict[int, optuna.Study] = {}  # by the number of others; until another one is complete
         self.notes: dict[str, Any] = {}
 
     def refresh(self, anew: int | None = None) -> None:
@@ -101,7 +100,7 @@ class History(_View):
         with self._engine.connect() as connection:
             rows = connection.execute(_CHANGED, parameters).all()
         if any(row.state == "COMPLETE" for row in rows):
-            self._compared = None
+            self._compared.clear()
         if self._seen < 0:
             self._bare = {row.trial_id for row in rows if row.state == "COMPLETE"}
         for row in rows:
@@ -114,33 +113,43 @@ class History(_View):
                 self._running.add(row.trial_id)
             if trial.state == TrialState.COMPLETE:
                 self._complete.append(row.trial_id)
+                self._best = self._better(self._best, trial)
 
     def study(self) -> optuna.Study:
         """Return a study over this view. It is made anew for each proposal, since a study caches its trials."""
         return optuna.Study("history", self)
 
-    def complete(self) -> optuna.Study:
-        """Return a study of the complete trials with their curves; of more than a thousand, every second, third, ...
-        and the best."""
-        if self._compared is not None:
-            return self._compared
-        chosen = self._complete[:: math.ceil(len(self._complete) / _COMPARED) or 1]
-        chosen = list({*chosen, *self._best()})
+    def best(self) -> FrozenTrial | None:
+        """Return the best complete trial that violates no constraint, if there is one; the first of equal ones."""
+        return self._best
+
+    def complete(self, others: int) -> optuna.Study:
+        """Return a study of the best complete trial and of others, evenly spread over time, all with their curves.
+
+        Args:
+            others: how many, at most.
+        """
+        if others in self._compared:
+            return self._compared[others]
+        chosen = set(self._complete[:: -(-len(self._complete) // others) or 1]) if others else set()
+        if self._best:
+            chosen.add(self._best._trial_id)
         missing = [trial_id for trial_id in chosen if trial_id in self._bare]
         if missing:
             with self._engine.connect() as connection:
                 for trial_id, curve in connection.execute(_CURVES, {"trials": missing}):
                     self._trials[trial_id].intermediate_values = _curve(curve)
             self._bare.difference_update(missing)
-        self._compared = optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
-        return self._compared
+        self._compared[others] = optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
+        return self._compared[others]
 
-    def _best(self) -> list[int]:
-        """Return the id of the best complete trial, if there is one that counts."""
+    def _better(self, best: FrozenTrial | None, trial: FrozenTrial) -> FrozenTrial | None:
+        if trial.value is None or not is_feasible(trial):
+            return best
         sign = 1 if self._direction == optuna.study.StudyDirection.MAXIMIZE else -1
-        sound = [(self._trials[i].value, i) for i in self._complete if is_feasible(self._trials[i])]
-        known = [(sign * value, -i) for value, i in sound if value is not None]
-        return [-max(known)[1]] if known else []
+        if best is None or best.value is None:
+            return trial
+        return min(best, trial, key=lambda t: (-sign * (t.value or 0.0), t.number))
 
     def trial(self, trial_id: int) -> FrozenTrial:
         """Return the trial of that id, as it was when `refresh` read it."""

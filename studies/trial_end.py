@@ -84,8 +84,8 @@ class TrialEnd:
 
     def _is_best(self, value: float) -> bool:
         """Say whether no complete trial is better; then the weights are kept, for the test at the end."""
-        sign = 1 if self._context.study.maximize else -1
-        return all(sign * value >= sign * (t.value or 0.0) for t in self._feasible())
+        sign, best = 1 if self._context.study.maximize else -1, self._context.history.best()
+        return best is None or best.value is None or sign * value >= sign * best.value
 
     def _worst(self) -> float:
         """Return the worst of the values that were seen and of guessing, as the value of a trial that has none.
@@ -93,9 +93,6 @@ class TrialEnd:
         Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
         """
         classes = self._context.data.classes
-        seen = [t.value for t in self._feasible() if t.value is not None]
+        complete = self._context.history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        seen = [t.value for t in complete if t.value is not None and is_feasible(t)]
         return min([*seen, 1 / classes]) if self._context.study.maximize else max([*seen, math.log(classes)])
-
-    def _feasible(self) -> list[FrozenTrial]:
-        trials = self._context.history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [t for t in trials if is_feasible(t)]

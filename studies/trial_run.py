@@ -21,7 +21,7 @@ from storage.unsent import Unsent
 from studies.heartbeat import Heartbeat
 from studies.keeping import Keeper
 from studies.outbox import Outbox
-from studies.pruning import reason_to_stop
+from studies.pruning import COMPARED, reason_to_stop
 from studies.resumption import Kept, load_checkpoint, resume
 from studies.trial_code import training_code
 from studies.trial_end import TrialEnd
@@ -219,7 +219,7 @@ class TrialRun:
         if self._context.study.pruner == "none":
             return None  # without reading any curves
         try:
-            others = self._context.history.complete()
+            others = self._context.history.complete(COMPARED[self._context.study.pruner])
         except SQLAlchemyError as error:
             self._context.outage.note(error)
             return None

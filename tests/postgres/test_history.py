@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import optuna
-import pytest
 from optuna.trial import TrialState
 from sqlalchemy import Engine, event
 
-from storage import history as module
 from storage.history import History
 from studies.pruning import reason_to_stop
 from tests.postgres.fleet_for_tests import register, worker
@@ -26,11 +24,11 @@ def test_curves_are_read_when_they_are_needed_and_are_optunas(engine: Engine) ->
     theirs = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False)).trials
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
-    read = history.complete().get_trials(deepcopy=False)
+    read = history.complete(1000).get_trials(deepcopy=False)
     assert {t.number: t.intermediate_values for t in read} == {
         t.number: t.intermediate_values for t in theirs if t.state == TrialState.COMPLETE
     }
-    history.complete()
+    history.complete(1000)
     assert len(statements) == 1
 
 
@@ -41,7 +39,7 @@ def test_what_ends_later_comes_with_its_curve(engine: Engine) -> None:
     worker(engine, record, study).run()
     history.refresh()
     assert [len(trial.intermediate_values) for trial in history.get_all_trials(0)] == [0] * 8  # still the first reading
-    assert [len(trial.intermediate_values) for trial in history.complete().trials] == [3] * 8
+    assert [len(trial.intermediate_values) for trial in history.complete(1000).trials] == [3] * 8
 
 
 def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) -> None:
@@ -59,7 +57,7 @@ def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) ->
     log(engine, record).record([Report(lease, EpochRecord(2, 0.5, 0.6, 0.8, 0.1, 0.01), 0.8)])
     log(engine, record).finish(lease, trial_id, "COMPLETE", 0.8, {})
     history.refresh()
-    assert history.complete().trials[0].intermediate_values == {1: 0.7, 2: 0.8}
+    assert history.complete(1000).trials[0].intermediate_values == {1: 0.7, 2: 0.8}
 
 
 def test_a_trial_that_runs_elsewhere_is_read_again_when_it_is_taken_up(engine: Engine) -> None:
@@ -79,17 +77,46 @@ def test_a_trial_that_runs_elsewhere_is_read_again_when_it_is_taken_up(engine: E
     assert history.trial(trial_id).intermediate_values == {1: 0.7}
 
 
-def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(engine: Engine) -> None:
     history = trained(engine, budget=20, pruner="none", strategy="random")
     history.refresh()
-    assert [t.number for t in history.complete().trials] == list(range(20))
-    monkeypatch.setattr(module, "_COMPARED", 8)
-    history._compared = None  # as after another trial's end
-    compared = history.complete()
+    assert [t.number for t in history.complete(1000).trials] == list(range(20))
+    compared = history.complete(8)
     best = max(history.study().trials, key=lambda t: t.value or 0.0).number
+    assert [t.number for t in history.complete(0).trials] == [best]
     assert [t.number for t in compared.trials] == sorted({0, 3, 6, 9, 12, 15, 18, best})
     trial = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict.fromkeys(range(1, 6), 0.0))
     _, study = register(engine, name="other", pruner="median")
     assert reason_to_stop(study, compared, trial) == "worse than the median at epoch 5"
+
+
+def test_the_best_is_complete_and_sound_and_the_first_of_equal_ones(engine: Engine) -> None:
+    from tests.postgres.fleet_for_tests import ledger, log
+    from tests.postgres.test_ledger import PARAMETERS, lease_of
+
+    record, _ = register(engine)
+    who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
+    ends: list[tuple[str, float, dict[str, object]]] = [
+        ("COMPLETE", 0.3, {}), ("COMPLETE", 0.9, {"violated": "diverged"}), ("PRUNED", 0.8, {}), ("COMPLETE", 0.5, {}),
+        ("COMPLETE", 0.5, {}), ("COMPLETE", 0.4, {}),
+    ]  # fmt: skip
+    found = []
+    for state, value, more in ends:
+        lease = lease_of(who.lease())
+        trial_id = log(engine, record).begin(lease, PARAMETERS, {})
+        log(engine, record).finish(lease, trial_id, state, value, {}, **more)  # type: ignore[arg-type]
+        history.refresh()
+        best = history.best()
+        found.append(best.number if best else None)
+    assert found == [0, 0, 0, 3, 3, 3]
+    # a fresh one reads them all at once
+    fresh = History(engine, record.optuna_study_id, maximize=True)
+    fresh.refresh()
+    best = fresh.best()
+    assert best is not None
+    assert best.number == 3
+    worst = History(engine, record.optuna_study_id, maximize=False)
+    worst.refresh()
+    best = worst.best()
+    assert best is not None
+    assert best.number == 0
