@@ -71,7 +71,7 @@ class Surrogate:
 
         self.x, self.z, self.theta = x, z, theta
         self._unordered = unordered
-        signal, _, _ = _matern(squares(x, x, unordered), theta)
+        signal = _covariance(x, x, unordered, theta)
         self._factor: tuple[Array, bool] = cho_factor(_with_noise(signal, theta), lower=True)
         self._weights: Array = cho_solve(self._factor, z)
 
@@ -79,7 +79,7 @@ class Surrogate:
         """Return mean and standard deviation of the loss at points, without the noise of a single training."""
         from scipy.linalg import solve_triangular
 
-        shared, _, _ = _matern(squares(points, self.x, self._unordered), self.theta)
+        shared = _covariance(points, self.x, self._unordered, self.theta)
         explained = solve_triangular(self._factor[0], shared.T, lower=True, check_finite=False)
         variance = np.exp(self.theta[-1]) - np.einsum("ij,ij->j", explained, explained)
         return shared @ self._weights, np.sqrt(np.maximum(variance, _SMALLEST))
@@ -169,6 +169,18 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     far_off = log_density + np.log1p(-np.sqrt(np.pi / 2) * middle * erfcx(middle / np.sqrt(2)))
     limit = log_density - 2 * np.log(far)
     return np.asarray(np.log(deviation) + np.where(z > -1, near_by, np.where(far < 1e4, far_off, limit)))
+
+
+def _covariance(a: Array, b: Array, unordered: NDArray[np.bool_], theta: Array) -> Array:
+    """Return Matern 5/2 between two sets of points, (a, b), without the distances of each hyperparameter that a
+    gradient needs: several times faster, since most of it is one matrix multiplication."""
+    shorter = np.exp(-theta[:-2])
+    p, q = (a * shorter)[:, ~unordered], (b * shorter)[:, ~unordered]
+    squared = np.square(p).sum(axis=1)[:, None] + np.square(q).sum(axis=1) - 2 * p @ q.T
+    for axis in np.flatnonzero(unordered):
+        squared += (a[:, axis, None] != b[:, axis]) * shorter[axis] ** 2
+    distance = np.sqrt(5 * np.maximum(squared, 0.0))  # rounding can make it negative
+    return np.asarray(np.exp(theta[-1] - distance) * (1 + distance + distance**2 / 3))
 
 
 def _matern(between: Array, theta: Array) -> tuple[Array, Array, Array]:
