@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test chaos check format bench clean
+.PHONY: help run test chaos check format bench bench-search clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: .venv/installed ## run the study `digits` with 2 workers, or go on with it
 	@$(BIN)/caviar run digits --workers 2
@@ -35,6 +35,18 @@ bench: .venv/installed ## the README's benchmarks, but for benchmarks/search, in
 	$(BIN)/python benchmarks/storage_cost.py --short
 	$(BIN)/python benchmarks/scale.py --check
 	$(BIN)/python benchmarks/scale.py --short
+
+bench-search: .venv/installed ## the search against its peers on tables of trained networks (under 2 hours; SHORT=--short: 5 minutes)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python benchmarks/search/run.py $(SHORT)
+	$(BIN)/python benchmarks/search/run.py --workers 8 --methods random+default,sobol,cmaes,tpe+default,classic,tiered $(SHORT)
+	$(BIN)/python benchmarks/search/run.py --unseen --methods random+default,tpe+default,classic,tiered $(SHORT)
+	$(BIN)/python benchmarks/search/noise.py $(SHORT)
+	$(BIN)/python benchmarks/search/noise.py --unseen $(SHORT)
+	$(BIN)/python benchmarks/search/retune.py $(SHORT)
+	$(BIN)/python benchmarks/search/importance.py --seeds 10 $(SHORT)
+	$(BIN)/python benchmarks/search/pruning.py $(SHORT)
+	test -n '$(SHORT)' || $(BIN)/python benchmarks/search/write_up.py
 
 clean: ## remove .venv and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

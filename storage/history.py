@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -42,6 +42,7 @@ _CURVES = text("""
     WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
 """)
 _NUMBER = attrgetter("number")
+BEST = 3  # trials that it names as the best
 
 
 class _View(InMemoryStorage):
@@ -83,7 +84,7 @@ class History(_View):
         self._optuna_study_id = optuna_study_id
         self._running: set[int] = set()
         self._complete: list[int] = []  # in the order in which they were heard of
-        self._best: FrozenTrial | None = None
+        self._best: list[FrozenTrial] = []  # the best one first
         self._bare: set[int] = set()  # whose curves were not read
         self._seen = -1
         self._compared: dict[int, optuna.Study] = {}  # by the number of others; until another one is complete
@@ -113,14 +114,14 @@ class History(_View):
                 self._running.add(row.trial_id)
             if trial.state == TrialState.COMPLETE:
                 self._complete.append(row.trial_id)
-                self._best = self._better(self._best, trial)
+                self._rank(trial)
 
     def study(self) -> optuna.Study:
         """Return a study over this view. It is made anew for each proposal, since a study caches its trials."""
         return optuna.Study("history", self)
 
-    def best(self) -> FrozenTrial | None:
-        """Return the best complete trial that violates no constraint, if there is one; the first of equal ones."""
+    def best(self) -> list[FrozenTrial]:
+        """Return the three best complete trials that violate no constraint, the best one first; of equals the first."""
         return self._best
 
     def complete(self, others: int) -> optuna.Study:
@@ -133,7 +134,7 @@ class History(_View):
             return self._compared[others]
         chosen = set(self._complete[:: -(-len(self._complete) // others) or 1]) if others else set()
         if self._best:
-            chosen.add(self._best._trial_id)
+            chosen.add(self._best[0]._trial_id)
         missing = [trial_id for trial_id in chosen if trial_id in self._bare]
         if missing:
             with self._engine.connect() as connection:
@@ -143,13 +144,11 @@ class History(_View):
         self._compared[others] = optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
         return self._compared[others]
 
-    def _better(self, best: FrozenTrial | None, trial: FrozenTrial) -> FrozenTrial | None:
-        if trial.value is None or not is_feasible(trial):
-            return best
-        sign = 1 if self._direction == optuna.study.StudyDirection.MAXIMIZE else -1
-        if best is None or best.value is None:
-            return trial
-        return min(best, trial, key=lambda t: (-sign * (t.value or 0.0), t.number))
+    def _rank(self, trial: FrozenTrial) -> None:
+        if trial.value is not None and is_feasible(trial):
+            sign = -1 if self._direction == optuna.study.StudyDirection.MAXIMIZE else 1
+            insort(self._best, trial, key=lambda t: (sign * (t.value or 0.0), t.number))
+            del self._best[BEST:]
 
     def trial(self, trial_id: int) -> FrozenTrial:
         """Return the trial of that id, as it was when `refresh` read it."""

@@ -126,10 +126,11 @@ def read_trials(engine: Engine, study_id: int) -> list[TrialRecord]:
         return [_trial(row) for row in rows]
 
 
-def read_best(engine: Engine, study_id: int, *, maximize: bool) -> TrialRecord | None:
-    """Return the best complete trial that violates no constraint; of equals, the first."""
+def read_trial(engine: Engine, study_id: int, slot_number: int) -> TrialRecord:
+    """Return a slot of a study with its trial."""
     with engine.connect() as connection:
-        return _read_best(connection, study_id, maximize)
+        query = text(_TRIALS + " AND s.number = :number")
+        return _trial(connection.execute(query, {"study": study_id, "number": slot_number}).one())
 
 
 def read_curve(engine: Engine, study_id: int, slot_number: int) -> list[EpochRecord]:

@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 Strategy = Literal["tiered", "classic", "random", "grid", "tpe", "gp"]
 
 
+class Known(BaseModel):
+    """A trial of an earlier study, as a study that is tuned again knows it.
+
+    Args:
+        values: of each hyperparameter.
+        loss: lower is better; compared with those of the same earlier study alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    values: Mapping[str, Value]
+    loss: float
+
+
 class Study(BaseModel):
     """A study's definition.
 
@@ -37,6 +51,8 @@ class Study(BaseModel):
             `none` stops none.
         tiers: by priority, each from a hyperparameter's name to its scale; four at most.
         fixed: values of hyperparameters that are not searched, where they differ from the model's defaults.
+        prior: trials of an earlier study, the best one first. That one is tried again; the model of the search learns
+            from all, as far as this study's own trials agree with them.
 
     Raises:
         pydantic.ValidationError: a field is missing, unknown, or not of its type.
@@ -57,6 +73,7 @@ class Study(BaseModel):
     pruner: Literal["pace", "median", "none"] = "pace"
     tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
     fixed: Mapping[str, Value] = Field(default_factory=dict)
+    prior: tuple[Known, ...] = ()
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         if (self.metric == "accuracy") != (self.direction == "maximize"):
@@ -69,11 +86,17 @@ class Study(BaseModel):
         for number, tier in enumerate(self.tiers, start=1):
             if not tier:
                 raise BadDefinition(f"study '{self.name}': tier {number} is empty; leave it out or name a scale in it")
-        if self.budget < len(self.tiers):
+        least = len(self.tiers) + bool(self.prior)
+        if self.budget < least:
+            prior = ", and the best of the prior another" if self.prior else ""
             raise BadDefinition(
                 f"study '{self.name}': a budget of {self.budget} is too small for {len(self.tiers)} tiers, "
-                f"each of which needs a trial; give --budget {len(self.tiers)} or more"
+                f"each of which needs a trial{prior}; give --budget {least} or more"
             )
+        for known in self.prior:
+            if known.values.keys() != set(names):
+                found = ", ".join(sorted(known.values))
+                raise BadDefinition(f"study '{self.name}': a trial of its prior has {found}, not {', '.join(names)}")
 
     @property
     def maximize(self) -> bool:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.records import EpochRecord, Progress, StudyRecord, TrialRecord
 from studies.definition import Study
 from studies.plan import plan
+
+if TYPE_CHECKING:
+    from studies.expectation import Expected
 
 
 def state_of(progress: Progress) -> str:
@@ -59,7 +62,11 @@ def status_facts(record: StudyRecord, study: Study, progress: Progress) -> dict[
 
 
 def best_facts(
-    study: Study, best: TrialRecord, curve: Sequence[EpochRecord], test: tuple[float, float] | None
+    study: Study,
+    best: TrialRecord,
+    expected: Expected,
+    curve: Sequence[EpochRecord],
+    test: tuple[float, float] | None,
 ) -> dict[str, Any]:
     """Return the winner. `test` is (loss, accuracy), and None as long as it was not measured."""
     last = curve[-1]
@@ -69,6 +76,7 @@ def best_facts(
         "tier": best.slot.tier,
         "phase": best.slot.phase,
         "value": best.value,
+        "expected": {"value": expected.value, "low": expected.low, "high": expected.high},
         "hyperparameters": {**study.fixed, **study.values(best.parameters)},
         "validation": {"accuracy": last.accuracy, "loss": last.validation_loss},
         "test": test and {"accuracy": test[1], "loss": test[0]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -25,6 +26,25 @@ def stage(context: WorkerContext, lease: Lease, training: Training) -> Staged | 
     except CheckpointNotWritten as error:
         context.note("checkpoint not written", lease, reason=str(error))
         return None
+
+
+def keep_here(trials: Mapping[int, Callable[[], bool]]) -> list[str]:
+    """Keep on this machine what the database does not have of several trials; return what is to be said of it.
+
+    Args:
+        trials: by number, what keeps one of them, and says whether there was something to keep.
+    """
+    kept, told = [], []
+    for number, keep in trials.items():
+        try:
+            if keep():
+                kept.append(str(number))
+        except OSError as error:
+            told.append(f"trial {number} goes on from its last checkpoint, since no file can be written ({error})")
+    if kept:
+        which = f"trial{'s' if len(kept) > 1 else ''} {', '.join(kept)}"
+        told.append(f"what was not written of {which} is kept on this machine")
+    return told
 
 
 class Keeper:

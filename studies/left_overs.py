@@ -23,9 +23,9 @@ from storage.losses import LIMIT
 from storage.processes import is_alive, machine_id
 from storage.records import StudyRecord
 from storage.settings import Settings
-from storage.status import read_best
+from studies.conclusion import find_winner
 from studies.finding import Finding, size_told
-from studies.manager import definition_of, free_dead_workers, free_lost
+from studies.manager import free_dead_workers, free_lost
 from studies.server_checks import is_gone
 
 _MEND = "caviar doctor --fix"
@@ -108,8 +108,8 @@ def checkpoints(engine: Engine) -> list[Finding]:
         record = find_study(engine, study.name) if study.done else None
         if record is None:
             continue
-        best = read_best(engine, record.study_id, maximize=definition_of(record).maximize)
-        winner = best.slot.number if best else -1
+        found_winner = find_winner(engine, record)
+        winner = found_winner.trial if found_winner else -1
         spent = health.spent_checkpoints(engine, record.study_id, winner)
         if spent:
             told = f"{spent} checkpoint(s) of '{record.name}', which is done, are not the winner's"

@@ -1,13 +1,11 @@
-"""A study's life outside its workers: begun, gone on with, changed, freed of dead workers, and concluded."""
+"""A study's life outside its workers: begun, gone on with, changed, and freed of dead workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from storage.checkpoints import CheckpointStore
 from storage.control import note, set_control
 from storage.definitions import find_study, load_study, register_study
 from storage.errors import NotComparable
@@ -15,8 +13,7 @@ from storage.losses import leases_on, reap, release_dead
 from storage.processes import is_alive, machine_id
 from storage.records import Progress, Provenance, SlotRecord, StudyRecord
 from storage.revisions import read_versions, revise_study
-from storage.status import read_best, read_progress, read_test, write_test
-from storage.waiting import patiently
+from storage.status import read_progress
 from studies.definition import Study, change, from_body, to_body
 from studies.errors import DefinitionChanged, Mismatch
 from studies.plan import plan
@@ -164,60 +161,3 @@ def free_lost(engine: Engine, record: StudyRecord) -> int:
 def progress(engine: Engine, record: StudyRecord) -> Progress:
     """Return how far a study is."""
     return read_progress(engine, record, maximize=definition_of(record).maximize)
-
-
-def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:
-    """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
-
-    The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
-    machines come to the end at once, one measures, and the others wait for it.
-
-    Args:
-        record: the study; its definition is read anew, which may have been changed meanwhile.
-        leave: asked again and again whether to leave it undone, where the winner must be trained again.
-
-    Returns:
-        False where it was left undone.
-
-    Raises:
-        CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
-        models.errors.DataUnavailable: the data are not here.
-    """
-    with patiently(), engine.begin() as connection:
-        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):  # others wait meanwhile
-            connection.execute(text(f"SET LOCAL {limit} = 0"))
-        key = {"study": record.study_id}
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), key)
-        return _measure(engine, load_study(engine, record.name), data_dir, leave)
-
-
-def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None) -> bool:
-    study = definition_of(record)
-    best = read_best(engine, record.study_id, maximize=study.maximize)
-    store = CheckpointStore(engine, record)
-    if best is None or read_test(engine, record.study_id, best.slot.number) is not None:
-        store.keep_only(best.slot.number if best else None)
-        return True
-    import torch
-
-    from models.data import load, load_test
-    from models.training import Interrupted, evaluate, never
-    from studies.assembly import THREADS
-    from studies.resumption import load_checkpoint, resume
-
-    torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    values = study.values(best.parameters)
-    data = load(study.data, data_dir, device)
-    training, refused = resume(study, best.slot.number, values, data, load_checkpoint(store, best.slot.number))
-    if refused:
-        note(engine, record.study_id, "checkpoint refused", trial=best.slot.number, reason=refused)
-    try:
-        for _ in training.epochs(study.epochs, leave or never):  # none are left, unless its weights are lost
-            pass
-    except Interrupted:
-        return False
-    loss, accuracy = evaluate(training.model, load_test(study.data, data_dir, device))
-    write_test(engine, record.study_id, best.slot.number, loss, accuracy)
-    store.keep_only(best.slot.number)
-    return True

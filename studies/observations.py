@@ -85,10 +85,23 @@ def half_rank(losses: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float
     from scipy.special import ndtri
 
     y = np.asarray(losses, dtype=float)
-    above = y - np.median(y)
-    better = above < 0
-    spread = float(np.sqrt(np.mean(above[better] ** 2))) if better.any() else 1.0
+    median, spread = _better_half(y)
     _, of, count = np.unique(y, return_inverse=True, return_counts=True)
     ranks = np.cumsum(count) - (count - 1) / 2  # those that are equal share the mean of their ranks
     scores = ndtri((ranks[of] - 0.5) / len(y))
-    return np.asarray(np.where(better, above / spread, np.maximum(scores, 0.0)))
+    return np.asarray(np.where(y < median, (y - median) / spread, np.maximum(scores, 0.0)))
+
+
+def from_half_rank(z: NDArray[np.float64], losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the losses that stand at places of the scale on which `half_rank` puts `losses`."""
+    median, spread = _better_half(losses)
+    order = np.argsort(losses, kind="stable")
+    worse = np.interp(z, half_rank(losses)[order], losses[order])
+    return np.where(z < 0, median + spread * z, np.maximum(worse, median))
+
+
+def _better_half(y: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the median, and the root of the mean squared distance of what is better; 1 where nothing is."""
+    median = float(np.median(y))
+    better = y < median
+    return median, float(np.sqrt(np.mean((y[better] - median) ** 2))) if better.any() else 1.0

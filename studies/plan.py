@@ -31,7 +31,8 @@ class Slot:
     Attributes:
         number: from 0; also the number of its trial.
         tier: the highest tier that is open.
-        phase: `default`, `coarse`, `fine`, `all` (every hyperparameter, by a model), or the name of another strategy.
+        phase: `default`, `prior` (what won before), `coarse`, `fine`, `all` (every hyperparameter, by a model), or the
+            name of another strategy.
         free: the hyperparameters that may leave the best configuration so far.
     """
 
@@ -42,20 +43,21 @@ class Slot:
 
 
 def plan(study: Study) -> list[Slot]:
-    """Return the slots of a study's budget; slot 0 is the default configuration."""
+    """Return the slots of a study's budget; slot 0 is the default configuration, slot 1 the best of a prior."""
     names = [tuple(tier) for tier in study.tiers]
     everything = sum(names, ())
     slots = [Slot(0, 1, "default", ())]
+    if study.prior:
+        slots.append(Slot(1, 1, "prior", ()))
+    begun = len(slots)
     if _with_model(study):
         second = min(2, len(names))
-        slots += [Slot(number, 1, "coarse", names[0]) for number in range(1, 1 + COARSE)]
-        slots += [
-            Slot(number, second, "fine", sum(names[:second], ())) for number in range(1 + COARSE, 1 + COARSE + FINE)
-        ]
+        slots += [Slot(begun + place, 1, "coarse", names[0]) for place in range(COARSE)]
+        slots += [Slot(begun + COARSE + place, second, "fine", sum(names[:second], ())) for place in range(FINE)]
     elif study.strategy in ("tiered", "classic"):
         for tier, span in enumerate(_spans(study), start=1):
             free = sum(names[:tier], ())
-            searched = span[1:] if tier == 1 else span
+            searched = span[begun:] if tier == 1 else span
             for place, number in enumerate(searched):
                 phase = "coarse" if place < (len(searched) + 1) // 2 else "fine"
                 slots.append(Slot(number, tier, phase, free))
@@ -64,9 +66,11 @@ def plan(study: Study) -> list[Slot]:
     return slots
 
 
-def by_strata(study: Study, slot: Slot) -> bool:
-    """Say whether a slot's values come each from a part of its range of its own."""
-    return _with_model(study) and slot.phase == "coarse"
+def stratum(study: Study, slot: Slot) -> int | None:
+    """Return which part of each free range is a slot's own; None where its values are chosen in another way."""
+    if not _with_model(study) or slot.phase != "coarse":
+        return None
+    return slot.number - (2 if study.prior else 1)
 
 
 def by_model(study: Study, slot: Slot) -> bool:
@@ -79,12 +83,14 @@ def _with_model(study: Study) -> bool:
 
 
 def _spans(study: Study) -> list[range]:
-    """Return the slots in which each tier is the newest; the first span counts the default configuration."""
-    tiers = len(study.tiers)
-    total = sum(_SHARES[:tiers])
-    ends = [round(study.budget * sum(_SHARES[: tier + 1]) / total) for tier in range(tiers)]
+    """Return the slots in which each tier is the newest; the first span counts the default configuration, and what
+    won before."""
+    tiers, more = len(study.tiers), 1 if study.prior else 0
+    total, budget = sum(_SHARES[:tiers]), study.budget - more
+    ends = [round(budget * sum(_SHARES[: tier + 1]) / total) for tier in range(tiers)]
     for tier in range(tiers):  # at least one slot each, however small the budget
         ends[tier] = max(ends[tier], tier + 1)
     for tier in reversed(range(tiers)):
-        ends[tier] = min(ends[tier], study.budget - (tiers - 1 - tier))
+        ends[tier] = min(ends[tier], budget - (tiers - 1 - tier))
+    ends = [end + more for end in ends]
     return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]

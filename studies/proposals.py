@@ -17,14 +17,15 @@ from optuna.trial import FrozenTrial
 from models.seeding import derive
 from studies.candidates import candidates, cube, fresh
 from studies.definition import Study
-from studies.observations import Observations, half_rank, standardised
+from studies.expectation import Expectation
+from studies.observations import Observations
 from studies.optuna_space import OptunaSearch
-from studies.plan import COARSE, Slot, by_model, by_strata, plan
+from studies.plan import COARSE, Slot, by_model, plan, stratum
 from studies.points import halton, strata, zoom
 from studies.scale import Value
-from studies.surrogate import Array, Surrogate, fit, log_expected_improvement, one_thread
+from studies.surrogate import Array, log_augmented_expected_improvement, one_thread
 
-_MODEL_BEST, _MODEL_NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
+_AGAIN = 3  # of the best configurations, which may be trained once more: near-ties are told apart so
 
 Box = Mapping[str, tuple[float, float]]
 
@@ -48,7 +49,7 @@ class Tiers:
 
     def _forget(self) -> None:
         """Begin without anything that was read of trials."""
-        self._fitted: tuple[int, Surrogate] | None = None  # the latest, and the number of trials that it knows
+        self._fitted: tuple[int, Expectation] | None = None  # the latest, and how many trials are finished for it
         self._whose: tuple[object, int] | None = None  # trials these are
         self._observed = Observations(self._definition)
 
@@ -73,8 +74,10 @@ class Tiers:
         slot = self._slots[min(trial.number, len(self._slots) - 1)]  # beyond the budget the last phase goes on
         held = self._held(trial)
         observed = self._observations(program)
-        if by_strata(self._definition, slot):
-            values = self._by_strata(slot)
+        if slot.phase == "prior":
+            values = dict(self._definition.prior[0].values)
+        elif (part := stratum(self._definition, slot)) is not None:
+            values = self._by_strata(slot, part, observed)
         elif by_model(self._definition, slot) and observed:
             with one_thread():
                 values = self._by_model(slot, trial.number, observed, self._running(program, trial.number), held)
@@ -88,11 +91,15 @@ class Tiers:
         stored |= trial.system_attrs.get("fixed_params", {})  # as they were given, to the last bit
         return stored
 
-    def _by_strata(self, slot: Slot) -> dict[str, Value]:
-        """Return the free hyperparameters each in a part of its range of its own, and the default of the others."""
+    def _by_strata(self, slot: Slot, part: int, observed: Observations) -> dict[str, Value]:
+        """Return the free hyperparameters each in a part of its range of its own; the others at their default or, if
+        that was not the best so far, as they won before."""
+        best = observed.best() if self._definition.prior else None
         return {
-            name: scale.value(strata(COARSE, self._definition.seed, name)[slot.number - 1])
+            name: scale.value(strata(COARSE, self._definition.seed, name)[part])
             if name in slot.free
+            else best[name]
+            if best
             else scale.default
             for name, scale in self._scales.items()
         }
@@ -125,33 +132,34 @@ class Tiers:
         held: Mapping[str, Value],
     ) -> dict[str, Value]:
         """Return the candidate from which the model expects most; what is neither free nor held stays at the best."""
-        values = {**(observed.best() or {}), **held}
+        model = self._model(observed)
+        expected, _ = model.posterior(model.points)
+        values = {**observed.values[int(model.numbers[np.argmin(expected)])], **held}
         free = np.array([name in slot.free and name not in held for name in self._scales])
         if not free.any():
             return values
-        surrogate = self._surrogate(observed)
-        expected, _ = surrogate.posterior(surrogate.x)
-        starts = np.where(free, surrogate.x[np.argsort(expected, kind="stable")], self._points([values]))
+        starts = np.where(free, model.points[np.argsort(expected, kind="stable")], self._points([values]))
         rng = np.random.default_rng(derive(self._definition.seed, "model", number))
-        taken = np.concatenate([observed.points, self._points(running)])
-        points = fresh(candidates(self._cube, starts, free, rng), taken)
-        believing = surrogate.believing(self._points(running))
+        points, taken = candidates(self._cube, starts, free, rng), self._points(running)
+        if slot.phase == "all" and not isinstance(self._definition, OptunaSearch):  # whose objective need not be noisy
+            points = np.concatenate([points, starts[:_AGAIN]])  # each training has a seed of its own
+        else:
+            taken = np.concatenate([observed.points, taken])
+        points = fresh(points, taken)
+        believing = model.believing(self._points(running))
         # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
-        best = believing.posterior(believing.x)[0].min()
-        chosen = points[np.argmax(log_expected_improvement(*believing.posterior(points), best))]
+        best = believing.posterior(believing.points)[0].min()
+        mean, deviation = believing.posterior(points)
+        chosen = points[np.argmax(log_augmented_expected_improvement(mean, deviation, best, model.noise))]
         for (name, scale), unit, moves in zip(self._scales.items(), chosen, free, strict=True):
             if moves:
                 values[name] = scale.value(float(unit))
         return values
 
-    def _surrogate(self, observed: Observations) -> Surrogate:
+    def _model(self, observed: Observations) -> Expectation:
         """Return the model of what is finished; the same one as long as nothing else is, as for trials of a batch."""
         if self._fitted is None or self._fitted[0] != len(observed):
-            z = half_rank(observed.losses)
-            order = np.argsort(z, kind="stable")
-            chosen = np.concatenate([order[:_MODEL_BEST], np.sort(order[_MODEL_BEST:])[-_MODEL_NEWEST:]])
-            points, losses = observed.points[chosen], standardised(z[chosen])
-            self._fitted = len(observed), fit(points, losses, self._cube.unordered, self._cube.lengths)
+            self._fitted = len(observed), Expectation(self._definition, self._cube, observed)
         return self._fitted[1]
 
     def _points(self, configurations: Sequence[Mapping[str, Value]]) -> Array:

@@ -46,7 +46,7 @@ def compare(before: Study, after: Study) -> Revision:
     for name in new:
         if name in ("tiers", "fixed") or old[name] == new[name]:
             continue
-        told = f"{name}: {old[name]} before, {new[name]} now"
+        told = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
         if name == "budget" and after.budget < before.budget:
             found.refused.append(f"{told}; a budget can grow, but not shrink (caviar stop ends a study early)")
         elif name == "budget" or name in _HARMLESS:
@@ -57,6 +57,10 @@ def compare(before: Study, after: Study) -> Revision:
         _compare_fixed(before, after, found)
         _compare_tiers(before, after, found)
     return found
+
+
+def _brief(value: Any) -> str:
+    return f"{len(value)} trial(s)" if isinstance(value, list) else str(value)
 
 
 def rewrite(before: Study, after: Study, stored: Stored) -> tuple[Stored, Mapping[str, Value]]:

@@ -278,19 +278,19 @@ class Grid(_Listed):
             raise BadDefinition(f"a grid holds numbers in rising order; given {list(self.values)}")
 
     @property
-    def _step(self) -> int | None:
+    def step(self) -> int | None:
         numbers = [value for value in self.values if isinstance(value, int)]
         steps = {b - a for a, b in pairwise(numbers)}
         return steps.pop() if len(numbers) == len(self.values) and len(steps) == 1 else None
 
     def from_internal(self, number: float) -> Value:
-        return int(number) if self._step else super().from_internal(number)
+        return int(number) if self.step else super().from_internal(number)
 
     def distribution(self) -> BaseDistribution:
         from optuna.distributions import IntDistribution
 
-        if self._step:
-            return IntDistribution(int(self.values[0]), int(self.values[-1]), step=self._step)
+        if self.step:
+            return IntDistribution(int(self.values[0]), int(self.values[-1]), step=self.step)
         return super().distribution()
 
 

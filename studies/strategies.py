@@ -36,8 +36,9 @@ class Proposer:
         """
         study = self._study
         scales = study.scales()
-        if slot.phase == "default":
-            return {scale.stored_name(name): scale.to_stored(scale.default) for name, scale in scales.items()}
+        if slot.phase in ("default", "prior"):
+            known = {n: s.default for n, s in scales.items()} if slot.phase == "default" else study.prior[0].values
+            return {scale.stored_name(name): scale.to_stored(known[name]) for name, scale in scales.items()}
         if study.strategy == "grid":
             return _grid_point(study, slot.number)
         if study.strategy == "gp":

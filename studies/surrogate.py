@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 # Medians of the priors, as variances, and standard deviations of the logarithms. Losses are standardised, so their
 # whole variance is 1. A prior that expects more noise (a variance of 0.05) cannot tell good points from one another:
 # on a quadratic bowl of four hyperparameters it is after 30 trials where this one is after 20.
-_NOISE, _AMPLITUDE = 0.05**2, 1.0
+NOISE, _AMPLITUDE = 0.05, 1.0
 _LENGTH_WIDTH, _NOISE_WIDTH, _AMPLITUDE_WIDTH = 0.4, 1.0, 0.7
 _BOUND = 4.0  # of these, on both sides: a line search must not leave the floating-point numbers
 _ITERATIONS = 20  # of L-BFGS; more of them change no proposal that is worth it
@@ -75,6 +75,11 @@ class Surrogate:
         self._factor: tuple[Array, bool] = cho_factor(_with_noise(signal, theta), lower=True)
         self._weights: Array = cho_solve(self._factor, z)
 
+    @property
+    def noise(self) -> float:
+        """The standard deviation of a single training's loss."""
+        return float(np.exp(self.theta[-2] / 2))
+
     def posterior(self, points: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the loss at points, without the noise of a single training."""
         from scipy.linalg import solve_triangular
@@ -96,18 +101,19 @@ class Surrogate:
         return Surrogate(np.concatenate([self.x, points]), believed, self._unordered, self.theta)
 
 
-def fit(x: Array, z: Array, unordered: NDArray[np.bool_], lengths: Array) -> Surrogate:
+def fit(x: Array, z: Array, unordered: NDArray[np.bool_], lengths: Array, noise: float = NOISE) -> Surrogate:
     """Return the process with its most probable parameters; those of more than 100 observations by 50 to 100 of them,
     evenly spread over their order: the parameters are few, and the fit is most of what a proposal costs.
 
     Args:
         x, z, unordered: as of Surrogate.
         lengths: the medians of the length-scales' priors.
+        noise: the median of the prior of a single training's noise, as a standard deviation.
     """
     from scipy.optimize import minimize
 
     some = slice(None, None, -(-len(x) // _FITTED))
-    mode = np.log([*lengths, _NOISE, _AMPLITUDE])
+    mode = np.log([*lengths, noise**2, _AMPLITUDE])
     widths = np.array([*[_LENGTH_WIDTH] * len(lengths), _NOISE_WIDTH, _AMPLITUDE_WIDTH])
     found = minimize(
         negative_log_posterior,
@@ -169,6 +175,20 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     far_off = log_density + np.log1p(-np.sqrt(np.pi / 2) * middle * erfcx(middle / np.sqrt(2)))
     limit = log_density - 2 * np.log(far)
     return np.asarray(np.log(deviation) + np.where(z > -1, near_by, np.where(far < 1e4, far_off, limit)))
+
+
+def log_augmented_expected_improvement(mean: Array, deviation: Array, best: float, noise: float) -> Array:
+    """Return the logarithm of the expected improvement, less what the noise of one training hides of it.
+
+    A configuration that was trained before has little left to show, a new one nearly all: so it says when another
+    training of a good one is worth more than a new one. Source: D. Huang et al., Global optimization of stochastic
+    black-box systems via sequential kriging meta-models, https://doi.org/10.1007/s10898-005-2454-3, equation 13.
+
+    Args:
+        mean, deviation, best: as of `log_expected_improvement`.
+        noise: the standard deviation of one training's loss.
+    """
+    return log_expected_improvement(mean, deviation, best) + np.log1p(-noise / np.hypot(noise, deviation))
 
 
 def _covariance(a: Array, b: Array, unordered: NDArray[np.bool_], theta: Array) -> Array:

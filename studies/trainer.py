@@ -23,6 +23,7 @@ from storage.records import Lease
 from studies.chooser import Chooser
 from studies.cohort_size import CohortSize
 from studies.heartbeat import Heartbeat
+from studies.keeping import keep_here
 from studies.outbox import Outbox
 from studies.trial_code import TrainingRaised, training_code
 from studies.trial_run import TrialRun
@@ -80,19 +81,7 @@ class Trainer:
             self._cohorts.clear()
 
     def _keep_here(self) -> list[str]:
-        """Keep on this machine what the database does not have of each trial; return what is to be said of it."""
-        kept, told = [], []
-        for run in self._runs:
-            number = str(run.lease.slot.number)
-            try:
-                if run.keep_here():
-                    kept.append(number)
-            except OSError as error:
-                told.append(f"trial {number} goes on from its last checkpoint, since no file can be written ({error})")
-        if kept:
-            which = f"trial{'s' if len(kept) > 1 else ''} {', '.join(kept)}"
-            told.append(f"what was not written of {which} is kept on this machine")
-        return told
+        return keep_here({run.lease.slot.number: run.keep_here for run in self._runs})
 
     def _lease_more(self) -> list[Lease]:
         """Lease slots for the places that are free."""

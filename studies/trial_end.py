@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.training import Training
 from storage.events import read_events
-from storage.history import is_feasible
+from storage.history import BEST, is_feasible
 from storage.records import Lease
 from studies.failures import describe, stop_if_repeated
 from studies.keeping import stage
@@ -46,7 +46,7 @@ class TrialEnd:
             self._end("PRUNED", self._trial.intermediate_values[epoch], verdict.why, epoch)
         else:
             value = self._trial.intermediate_values[epoch]
-            weights = stage(self._context, self._lease, training) if self._is_best(value) else None
+            weights = stage(self._context, self._lease, training) if self._may_win(value) else None
             self._end("COMPLETE", value, verdict.why, epoch, weights=weights)
 
     def fail(self, error: Exception) -> None:
@@ -82,10 +82,12 @@ class TrialEnd:
         events = read_events(self._context.engine, self._context.record.study_id, OUT_OF_MEMORY)
         return any(event.slot == self._lease.slot.number for event in events)
 
-    def _is_best(self, value: float) -> bool:
-        """Say whether no complete trial is better; then the weights are kept, for the test at the end."""
-        sign, best = 1 if self._context.study.maximize else -1, self._context.history.best()
-        return best is None or best.value is None or sign * value >= sign * best.value
+    def _may_win(self, value: float) -> bool:
+        """Say whether this trial is one of the best few: then its weights are kept, for the test at the end. It need
+        not be the best one, since the winner is told by what is expected of it, not by a lucky value."""
+        sign = 1 if self._context.study.maximize else -1
+        best = self._context.history.best()
+        return len(best) < BEST or sign * value >= sign * (best[-1].value or 0.0)
 
     def _worst(self) -> float:
         """Return the worst of the values that were seen and of guessing, as the value of a trial that has none.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from studies.definition import Study, change
 from studies.plan import Slot
@@ -34,6 +36,65 @@ class Grid(BaseSampler):
         raise AssertionError("all hyperparameters are chosen together")
 
 
+def _nothing(config: Any, seed: int = 0) -> float:  # noqa: ARG001
+    """Stand for the training, which SMAC3 does not call where it is asked and told."""
+    raise AssertionError
+
+
+class Smac(BaseSampler):
+    """SMAC3's facade for hyperparameters, random forests, which is told of the default configuration first."""
+
+    def __init__(self, study: Study) -> None:
+        from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
+        from smac import HyperparameterOptimizationFacade as Facade
+        from smac import Scenario
+
+        self._distributions = study.distributions()
+        space, default = ConfigurationSpace(seed=study.seed), {}
+        for name, scale in study.scales().items():
+            kind, stored = scale.distribution(), scale.stored_name(name)
+            default[stored] = scale.to_stored(scale.default)
+            if isinstance(kind, CategoricalDistribution):
+                space.add(Categorical(stored, list(kind.choices), default=default[stored]))
+            else:
+                assert isinstance(kind, FloatDistribution | IntDistribution)
+                of = Integer if isinstance(kind, IntDistribution) else Float
+                space.add(of(stored, (kind.low, kind.high), default=default[stored], log=kind.log))
+        self._folder = TemporaryDirectory()
+        scenario = Scenario(
+            space, deterministic=True, n_trials=study.budget, seed=study.seed, output_directory=Path(self._folder.name)
+        )
+        self._smac = Facade(scenario, _nothing, logging_level=False)
+        self._default = space.get_default_configuration()
+        self._asked: dict[int, Any] = {}
+
+    def infer_relative_search_space(self, *_: Any) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, *_: Any) -> dict[str, Any]:  # noqa: ARG002
+        from smac.runhistory.dataclasses import TrialInfo
+
+        self._asked[trial.number] = TrialInfo(self._default, seed=0) if trial.number == 0 else self._smac.ask()
+        chosen = dict(self._asked[trial.number].config)
+        return {name: kind.to_external_repr(kind.to_internal_repr(chosen[name]))
+                for name, kind in self._distributions.items()}  # fmt: skip
+
+    def sample_independent(self, *_: Any) -> Any:
+        raise AssertionError("all hyperparameters are chosen together")
+
+    def after_trial(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trial: FrozenTrial,
+        state: TrialState,  # noqa: ARG002
+        values: Sequence[float] | None,
+    ) -> None:
+        from smac.runhistory.dataclasses import TrialValue
+
+        assert values is not None
+        self._smac.tell(self._asked.pop(trial.number), TrialValue(cost=values[0]))
+
+
 # A method whose name ends with +default has the default configuration enqueued as its first trial, as `tiered` has it:
 # the fair opponent.
 METHODS: dict[str, Callable[[Study], BaseSampler]] = {
@@ -43,6 +104,7 @@ METHODS: dict[str, Callable[[Study], BaseSampler]] = {
     "cmaes": lambda study: CmaEsSampler(seed=study.seed, warn_independent_sampling=False),
     "tpe": lambda study: TPESampler(seed=study.seed),
     "gp": lambda study: GPSampler(seed=study.seed, warn_independent_sampling=False),
+    "smac": Smac,
     "classic": lambda study: TieredSampler(change(study, strategy="classic")),
     "tiered": TieredSampler,
 }

@@ -14,9 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from multiprocessing import Pool
+from multiprocessing.pool import Pool as Processes
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,13 @@ from studies.plan import SMALL_BUDGET
 
 BUDGETS = (10, 20, 50, 100)
 SHOWN = (
-    "random", "random+default", "grid", "sobol", "cmaes", "tpe", "tpe+default", "gp+default", "classic", "tiered",
+    "random", "random+default", "grid", "sobol", "cmaes", "tpe", "tpe+default", "gp+default", "smac", "classic",
+    "tiered",
 )  # fmt: skip
 KEPT = Path(__file__).parent / "kept"
 
 
-def _trials(method: str, budget: int) -> int:
+def trials_planned(method: str, budget: int) -> int:
     """Return the budget of the run that a budget's figure is read from: the schedule of a small one is another."""
     return budget if method in PLANNED and budget <= SMALL_BUDGET else BUDGETS[-1]
 
@@ -48,26 +50,33 @@ def _run(given: tuple[str, str, int, int, int]) -> None:
     """Make a run, and keep it."""
     table, method, seed, trials, workers = given
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = _path(*given)
+    path = path_of(*given)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
     beside.write_text(json.dumps(asdict(search(load(table), method, seed, trials, workers))))
     beside.replace(path)
 
 
-def _path(table: str, method: str, seed: int, trials: int, workers: int) -> Path:
+def keep(pool: Processes, missing: Sequence[tuple[str, str, int, int, int]]) -> None:
+    """Make runs that are not kept yet."""
+    for done, _ in enumerate(pool.imap_unordered(_run, missing), start=1):
+        if sys.stderr.isatty():
+            print(f"\r{done} of {len(missing)} runs", end="", file=sys.stderr, flush=True)
+
+
+def path_of(table: str, method: str, seed: int, trials: int, workers: int) -> Path:
     return KEPT / f"{method}-{trials}x{workers}" / f"{table}-{seed}.json"
 
 
-def _read(*given: Any) -> Run:
-    return Run(**json.loads(_path(*given).read_text()))
+def read(*given: Any) -> Run:
+    return Run(**json.loads(path_of(*given).read_text()))
 
 
 def regrets(method: str, tables: Iterable[str], seeds: int, workers: int) -> NDArray[np.float64]:
     """Return the regret of each table, seed and budget."""
     return np.array([
         [
-            [regret_after(load(t), _read(t, method, s, _trials(method, budget), workers), budget) for budget in BUDGETS]
+            [regret_after(load(t), read(t, method, s, trials_planned(method, b), workers), b) for b in BUDGETS]
             for s in range(seeds)
         ]
         for t in tables
@@ -86,24 +95,22 @@ def main() -> None:
     seeds = 3 if options.short else options.seeds
     tables = UNSEEN if options.unseen else DEVELOPMENT
     wanted = dict.fromkeys(
-        (t, m, s, _trials(m, budget), options.workers)
+        (t, m, s, trials_planned(m, budget), options.workers)
         for m in methods for s in range(seeds) for t in tables for budget in BUDGETS
     )  # fmt: skip
-    missing = [given for given in wanted if not _path(*given).exists()]
+    missing = [given for given in wanted if not path_of(*given).exists()]
     with Pool(2) as pool:
-        for done, _ in enumerate(pool.imap_unordered(_run, missing), start=1):
-            if sys.stderr.isatty():
-                print(f"\r{done} of {len(missing)} runs", end="", file=sys.stderr, flush=True)
+        keep(pool, missing)
     found = {m: regrets(m, tables, seeds, options.workers) for m in methods}
     every = np.array(list(found.values()))  # (methods, tables, seeds, budgets)
     ranks = (every[:, None] > every[None]).sum(1) + ((every[:, None] == every[None]).sum(1) + 1) / 2
     print(f"{'after':<16}" + "".join(f"{budget:>8} trials  " for budget in BUDGETS) + f"{'rank':>9}   ms of a proposal")
     rows = []
     for method, regret, rank in zip(methods, every, ranks, strict=True):
-        mean, width = _interval(regret.mean(0))
-        of_rank, its_width = _interval(rank.mean((1, 2)))
+        mean, width = mean_and_interval(regret.mean(0))
+        of_rank, its_width = mean_and_interval(rank.mean((1, 2)))
         cost = 1000 * np.median([
-            _read(t, method, 0, BUDGETS[-1], options.workers).proposal_seconds[50] for t in tables
+            read(t, method, 0, BUDGETS[-1], options.workers).proposal_seconds[50] for t in tables
         ])  # fmt: skip
         print(f"{method:<16}" + "".join(f"{m:>8.3f} ±{w:.3f} " for m, w in zip(mean, width, strict=True))
               + f" {of_rank:>5.1f} ±{its_width:.1f}   {cost:>6.1f}")  # fmt: skip
@@ -112,11 +119,20 @@ def main() -> None:
             "rank_interval": float(its_width), "proposal_ms": float(cost),
             "tables": {t: regret[i].mean(0).tolist() for i, t in enumerate(tables)},
         })  # fmt: skip
+    many = _ms_after(500)
+    print(f"a proposal of tiered after 500 trials: {many:.1f} ms of one core")
     write("search-unseen" if options.unseen else "search" if options.workers == 1 else f"search-{options.workers}",
-          options, budgets=BUDGETS, n=seeds, rows=rows)  # fmt: skip
+          options, budgets=BUDGETS, n=seeds, rows=rows, ms_after_500=many)  # fmt: skip
 
 
-def _interval(values: NDArray[np.float64]) -> tuple[Any, Any]:
+def _ms_after(trials: int) -> float:
+    """Return what a proposal of `tiered` costs after so many trials."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    run = search(load(DEVELOPMENT[-1]), "tiered", 0, trials + 10)
+    return 1000 * float(np.median(run.proposal_seconds[trials:]))
+
+
+def mean_and_interval(values: NDArray[np.float64]) -> tuple[Any, Any]:
     """Return the mean over the first axis, and half of its 95 % interval."""
     return values.mean(0), 1.96 * values.std(0, ddof=1) / np.sqrt(len(values))
 

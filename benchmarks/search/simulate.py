@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import optuna
 from methods import begin
+from optuna.trial import FrozenTrial
 from tables import Table
 
+from studies.definition import Study
 from studies.surrogate import one_thread
 
 
@@ -29,9 +31,13 @@ class Run:
     proposal_seconds: list[float] = field(default_factory=list)
 
 
-def search(table: Table, method: str, seed: int, trials: int, workers: int = 1) -> Run:
-    """Search a table with a method; with several workers, a trial takes as long as the table says."""
-    definition = table.study(trials, seed)
+def search(table: Table, method: str, seed: int, trials: int, workers: int = 1, definition: Study | None = None) -> Run:
+    """Search a table with a method; with several workers, a trial takes as long as the table says.
+
+    Args:
+        definition: what is searched, if it is not the table's own study.
+    """
+    definition = definition or table.study(trials, seed)
     distributions = definition.distributions()
     study = begin(method, definition)
     run, rng = Run(), np.random.default_rng(seed)  # which of a configuration's trainings is seen
@@ -60,3 +66,15 @@ def search(table: Table, method: str, seed: int, trials: int, workers: int = 1) 
 def regret_after(table: Table, run: Run, trials: int) -> float:
     """Return the regret of the configuration with the best observed loss: its true mean counts, not the lucky value."""
     return table.regret(run.rows[int(np.argmin(run.losses[:trials]))])
+
+
+def trials_of(table: Table, definition: Study, run: Run, count: int) -> list[FrozenTrial]:
+    """Return the first trials of a run as Optuna has them."""
+    found = []
+    for number, (row, loss) in enumerate(zip(run.rows[:count], run.losses[:count], strict=True)):
+        values = table.values(row)
+        stored = {scale.stored_name(n): scale.to_stored(values[n]) for n, scale in definition.scales().items()}
+        trial = optuna.trial.create_trial(value=loss, params=stored, distributions=definition.distributions())
+        trial.number = number
+        found.append(trial)
+    return found

@@ -75,6 +75,15 @@ class Table:
         ]
         return int(np.ravel_multi_index(places, self.sizes))
 
+    def values(self, row: int) -> dict[str, Any]:
+        """Return the configuration of a row."""
+        axes, places = _axes(self.suite), np.unravel_index(row, self.sizes)
+        found = {}
+        for name, place in zip(_KEYS[self.suite], places, strict=True):
+            names = axes[name][1]
+            found[name] = int(place) if isinstance(names, int) else names[int(place)]
+        return found
+
     def regret(self, row: int) -> float:
         """Return how far a configuration's true mean is from the best one's: 1 is where the median one is."""
         return regret_of(self.means, row)

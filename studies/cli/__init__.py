@@ -20,6 +20,7 @@ from studies.cli import (
     join_command,
     look_back,
     manage,
+    retune_command,
     run_command,
     show,
 )
@@ -49,6 +50,7 @@ app.command("resume")(control.resume)
 app.command("stop")(control.stop)
 app.command("kill")(control.kill)
 app.command("extend")(control.extend)
+app.command("retune")(retune_command.retune)
 app.command("delete")(manage.delete)
 app.command("dashboard")(dashboard.dashboard)
 app.add_typer(database.app, name="db")

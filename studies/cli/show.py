@@ -171,16 +171,17 @@ def best(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseUrl 
 
 def winner(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
     """Return what there is to say about the best trial, or None where there is none yet."""
-    from storage.status import read_best, read_curve, read_test
+    from storage.status import read_curve, read_test, read_trial
+    from studies.conclusion import find_winner
     from studies.facts import best_facts
     from studies.manager import definition_of
 
-    definition = definition_of(record)
-    found = read_best(engine, record.study_id, maximize=definition.maximize)
+    found = find_winner(engine, record)
     if found is None:
         return None
-    curve = read_curve(engine, record.study_id, found.slot.number)
-    return best_facts(definition, found, curve, read_test(engine, record.study_id, found.slot.number))
+    trial = read_trial(engine, record.study_id, found.trial)
+    curve = read_curve(engine, record.study_id, found.trial)
+    return best_facts(definition_of(record), trial, found, curve, read_test(engine, record.study_id, found.trial))
 
 
 def print_winner(facts: dict[str, Any]) -> None:
@@ -190,6 +191,11 @@ def print_winner(facts: dict[str, Any]) -> None:
     measured = f"{test['accuracy']:.4f}  (measured once)" if test else "measured when the study is done"
     validation = facts["validation"]
     out().print(f"  validation accuracy  [green]{validation['accuracy']:.4f}[/]  (loss {validation['loss']:.4g})")
+    expected = facts["expected"]
+    out().print(
+        f"  if trained again     {number(expected['value'])} is expected, {number(expected['low'])} to "
+        f"{number(expected['high'])} on average (90 %)"
+    )
     out().print(f"  test accuracy        [green]{measured}[/]")
     width = max(map(len, facts["hyperparameters"]), default=0)
     for name, value in facts["hyperparameters"].items():

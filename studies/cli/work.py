@@ -106,7 +106,7 @@ def measure(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> bo
     """
     from storage.errors import DatabaseAway
     from storage.outage import Outage
-    from studies.manager import conclude
+    from studies.conclusion import conclude
 
     def asked() -> bool:
         return stop.asked

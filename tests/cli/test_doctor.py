@@ -37,11 +37,12 @@ from storage.unsent import Unsent, UnsentStates
 from studies import left_overs, machine_checks, server_checks
 from studies.cli import doctor as command
 from studies.cli import run
+from studies.conclusion import conclude
 from studies.definition import to_body
 from studies.devices import cores
 from studies.doctor import Report, examine
 from studies.finding import Finding
-from studies.manager import conclude, extend_study
+from studies.manager import extend_study
 from studies.provenance import package_versions
 from tests.cli.test_running import INDEPENDENT, Caviar, count_everything, rows, until
 from tests.postgres.fleet_for_tests import ledger, register, register_process, worker

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, inspect, text
 
 from studies.cli import run
 from studies.cli.data import data_folder
-from studies.manager import conclude
+from studies.conclusion import conclude
 from tests.postgres.fleet_for_tests import register, worker
 
 
@@ -71,7 +71,11 @@ def test_best_has_validation_and_the_test_that_was_measured(finished: None, said
     assert best["value"] == best["validation"]["accuracy"]
     assert 0 < best["test"]["accuracy"] <= 1
     assert [e["epoch"] for e in best["curve"]] == list(range(1, best["epochs"] + 1))
-    assert "measured once" in said("best", "small")
+    assert best["expected"]["low"] <= best["expected"]["value"] <= best["expected"]["high"]
+    assert abs(best["expected"]["value"] - best["value"]) < 0.2
+    told = said("best", "small")
+    assert "measured once" in told
+    assert "if trained again" in told
 
 
 def test_trials_as_json_csv_and_table(finished: None, said: Callable[..., str]) -> None:

@@ -26,10 +26,11 @@ from storage.losses import LIMIT
 from storage.migrate import ensure_schema
 from storage.records import EpochRecord, Report
 from storage.settings import Settings, parse_url
-from storage.status import read_best, read_test, read_trials
+from storage.status import read_test, read_trials
 from studies.cli import run
+from studies.conclusion import conclude
 from studies.doctor import examine
-from studies.manager import conclude, free_dead_workers, free_lost, progress
+from studies.manager import free_dead_workers, free_lost, progress
 from tests.cli.test_running import Caviar
 from tests.postgres import fleet_for_tests
 from tests.postgres.fleet_for_tests import ledger, register, worker
@@ -91,7 +92,7 @@ def runs_a_study_to_its_winner(engine: Engine, weak: Engine) -> None:
     worker(weak, record, study).run()
     assert progress(weak, record).done == 8
     conclude(weak, record, Path("nowhere"))
-    best = read_best(weak, record.study_id, maximize=True)
+    best = progress(weak, record).best
     assert best is not None
     assert read_test(weak, record.study_id, best.slot.number) is not None
 

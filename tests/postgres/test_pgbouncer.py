@@ -18,7 +18,8 @@ from sqlalchemy.engine import URL
 
 from storage.engine import make_engine
 from storage.migrate import ensure_schema
-from studies.manager import conclude, progress
+from studies.conclusion import conclude
+from studies.manager import progress
 from tests.postgres.fleet_for_tests import register, worker
 
 _SETTINGS = """

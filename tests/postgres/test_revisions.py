@@ -25,11 +25,12 @@ from storage.history import History
 from storage.ledger import Ledger
 from storage.records import EpochRecord, Lease, Provenance, Report, StudyRecord
 from storage.revisions import read_versions, revise_study
-from storage.status import read_best, read_curve, read_test, read_trials
+from storage.status import read_curve, read_test, read_trials
 from studies import manager
+from studies.conclusion import conclude
 from studies.definition import Study, change, to_body
 from studies.errors import DefinitionChanged, Mismatch
-from studies.manager import conclude, definition_of, extend_study, open_study, progress
+from studies.manager import definition_of, extend_study, open_study, progress
 from studies.plan import Slot, plan
 from studies.scale import Value
 from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
@@ -264,7 +265,7 @@ def test_other_studies_and_trials_of_other_programs_are_not_touched(engine: Engi
 def test_the_winner_of_an_earlier_version_is_tested_as_it_was_trained(engine: Engine) -> None:
     record = open_study(engine, change(BEFORE, budget=3))
     worker(engine, record, change(BEFORE, budget=3)).run()
-    best = read_best(engine, record.study_id, maximize=True)
+    best = progress(engine, record).best
     assert best is not None
     record = accept(engine, change(AFTER, budget=4))
     set_control(engine, record.study_id, "stop")
@@ -762,7 +763,7 @@ def test_the_winner_is_tested_by_the_definition_that_it_was_trained_by(engine: E
     worker(engine, revised, after).run()
     assert conclude(engine, record, Path("nowhere"))  # by a command that knows the definition it was started with
     assert read_events(engine, record.study_id, "checkpoint refused") == []
-    first = read_best(engine, record.study_id, maximize=True)
+    first = progress(engine, record).best
     assert first is not None
     told = read_test(engine, record.study_id, first.slot.number)
     with engine.begin() as connection:

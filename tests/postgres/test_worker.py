@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from models.errors import BadCheckpoint
 from storage.checkpoints import CheckpointStore
 from storage.events import read_events
-from storage.status import read_best, read_curve, read_trials
-from studies.manager import conclude, progress
+from storage.status import read_curve, read_trials
+from studies.conclusion import conclude
+from studies.manager import progress
 from studies.signals import Stop
 from studies.space import Log
 from studies.trainer import Trainer
@@ -88,7 +89,7 @@ def test_optunas_own_tools_read_what_a_worker_writes(engine: Engine) -> None:
         curve = read_curve(engine, record.study_id, t.number)
         assert t.intermediate_values == {e.epoch: e.accuracy for e in curve}
         assert t.value == curve[-1].accuracy
-    best = read_best(engine, record.study_id, maximize=True)
+    best = progress(engine, record).best
     assert best is not None
     assert (best.slot.number, best.value) == (theirs.best_trial.number, theirs.best_value)
     frame = theirs.trials_dataframe()
@@ -270,7 +271,7 @@ def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
     for _ in range(2):
         conclude(engine, record, Path("nowhere"))
     assert len(loads) == 1
-    best = read_best(engine, record.study_id, maximize=True)
+    best = progress(engine, record).best
     assert best is not None
     result = read_test(engine, record.study_id, best.slot.number)
     assert result is not None
@@ -292,7 +293,7 @@ def test_a_winner_with_damaged_weights_is_trained_again(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE caviar.checkpoint SET state = 'x'"))
     conclude(engine, record, Path("nowhere"))
-    best = read_best(engine, record.study_id, maximize=True)
+    best = progress(engine, record).best
     assert best is not None
     assert read_test(engine, record.study_id, best.slot.number) is not None
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-import studies.proposals as proposals_module
+import studies.expectation as expectation_module
 from studies.definition import Study, change
 from studies.observations import Observations, half_rank
 from studies.plan import plan
@@ -210,13 +210,13 @@ def test_the_model_learns_from_pruned_and_failed_trials(state: TrialState) -> No
 def test_a_fresh_sampler_proposes_the_same_and_a_batch_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     study = small_study(budget=60, **LOSS)
     fits = []
-    real = proposals_module.fit
+    real = expectation_module.fit
 
     def spy(*given: Any) -> Any:
         fits.append(given)
         return real(*given)
 
-    monkeypatch.setattr(proposals_module, "fit", spy)
+    monkeypatch.setattr(expectation_module, "fit", spy)
     program = after(study, 20)
     batch = [program.ask(study.distributions()).params for _ in range(6)]
     assert len(fits) == 1

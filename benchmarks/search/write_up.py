@@ -1,0 +1,77 @@
+"""Write benchmarks/search/README.md, all tables of the search's benchmarks, from the results that are there.
+
+python benchmarks/search/write_up.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results"
+TEXT = (HERE / "write_up.md").read_text()
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _searches(name: str) -> str:
+    """The means over the tables, and then each table's."""
+    found = _read(name)
+    head = [f"{budget} trials" for budget in found["budgets"]]
+    best = [min(row["regret"][i] for row in found["rows"]) for i in range(len(head))]
+    rows = []
+    for row in found["rows"]:
+        told = [f"{m:.3f} ± {w:.3f}" for m, w in zip(row["regret"], row["interval"], strict=True)]
+        told = [f"**{t}**" if m == b else t for t, m, b in zip(told, row["regret"], best, strict=True)]
+        rows.append([row["method"], *told, f"{row['rank']:.1f} ± {row['rank_interval']:.1f}",
+                     f"{row['proposal_ms']:.1f}"])  # fmt: skip
+    tables = list(found["rows"][0]["tables"])
+    each = [
+        [row["method"], *(" / ".join(f"{value:.3f}" for value in row["tables"][t]) for t in tables)]
+        for row in found["rows"]
+    ]
+    whole = _table(["method", *head, "average rank", "ms of a proposal"], rows)
+    return f"{whole}\n\nThe same, table by table ({' / '.join(head)}):\n\n{_table(['method', *tables], each)}"
+
+
+def _noise(name: str) -> str:
+    rows = []
+    for row in _read(name)["rows"]:
+        told = [f"{m:.3f} ± {w:.3f}" for m, w in zip(row["mean"], row["interval"], strict=True)]
+        rows.append([str(row["trials"]), *told[:4], f"{row['mean'][4]:.0%}", f"{row['mean'][5]:.3f}"])
+    head = ["trials", "regret of the best value", "regret of the winner", "the best value flatters by",
+            "what is expected, by", "its interval holds in", "and is ±"]  # fmt: skip
+    return _table(head, rows)
+
+
+def _retune() -> str:
+    found = _read("retune")
+    rows = [
+        [row["kind"], *(f"{m:.3f} ± {w:.3f}" for m, w in zip(row["regret"], row["interval"], strict=True))]
+        for row in found["rows"]
+    ]
+    return _table(["20 trials", *(f"after {check}" for check in found["checks"])], rows)
+
+
+def main() -> None:
+    parts = {
+        "search": _searches("search"), "search-8": _searches("search-8"), "search-unseen": _searches("search-unseen"),
+        "noise": _noise("noise"), "noise-unseen": _noise("noise-unseen"), "retune": _retune(),
+    }  # fmt: skip
+    text = TEXT
+    for name, part in parts.items():
+        text = text.replace(f"<{name}>", part)
+    (HERE / "README.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""`caviar retune`: a new study that begins with what an earlier one knew."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from studies.cli.data import DataDir, data_folder
+from studies.cli.output import DatabaseUrl, database, err, number, say, tell
+from studies.cli.show import StoredStudy
+
+
+def retune(
+    study: StoredStudy,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Of the new study.")],
+    data: Annotated[str | None, typer.Option(metavar="NAME", help="Another data set.")] = None,
+    widen: Annotated[
+        list[str] | None, typer.Option(metavar="HYPERPARAMETER", help="Give it a wider range; may be given repeatedly.")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(metavar="N", help="Trials, instead of as many as before.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Instead of the next one.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Begin a new study with what an earlier one knew: its winner is tried second, its trials are a prior.
+
+    With a budget of 16 or more the model learns from the earlier trials too, as far as the new ones agree with them.
+
+    Examples: caviar retune digits --name digits-wider --widen learning_rate, caviar retune mnist --name fashion
+    --data fashion_mnist
+    """
+    from storage.definitions import find_study, load_study
+    from storage.history import History
+    from studies.errors import BadDefinition
+    from studies.manager import definition_of, open_study
+    from studies.retune import retuned
+
+    with database(database_url) as engine:
+        record = load_study(engine, study)
+        if find_study(engine, name) is not None:
+            raise BadDefinition(f"there is a study '{name}' already; give another --name, or: caviar delete {name}")
+        before = definition_of(record)
+        history = History(engine, record.optuna_study_id, maximize=before.maximize)
+        history.refresh()
+        after = retuned(
+            before, history.study().get_trials(deepcopy=False), widen=widen or (),
+            name=name, data=data, budget=budget, seed=before.seed + 1 if seed is None else seed,
+        )  # fmt: skip
+        with err().status("loading PyTorch, and checking the study"):
+            from models.data import fetch
+            from studies.assembly import check
+            from studies.provenance import provenance_of
+
+            check(after)
+            folder = data_folder(data_dir)
+            if fetch(after.data, folder):
+                say(f"the data set '{after.data}' is now in {folder}")
+            open_study(engine, after, provenance_of(after, folder))
+    tell(f"[bold]{name}[/] tries the winner of '{study}' second, and learns from {len(after.prior)} of its trials")
+    width = max(map(len, after.scales()))
+    for hyperparameter, scale in after.scales().items():
+        wider = "  (wider)" if hyperparameter in (widen or ()) else ""
+        tell(
+            f"  {hyperparameter:<{width}}  {number(after.prior[0].values[hyperparameter])} won before; {scale}{wider}",
+            markup=False,
+        )
+    tell(f"\nrun it with: caviar run {name}", style="dim")

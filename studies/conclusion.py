@@ -1,0 +1,84 @@
+"""The end of a study: which trial won, and the one measurement of its model on the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from storage.checkpoints import CheckpointStore
+from storage.control import note
+from storage.definitions import load_study
+from storage.history import History
+from storage.records import StudyRecord
+from storage.status import read_test, read_trial, write_test
+from storage.waiting import patiently
+from studies.expectation import Expected, winner_of
+from studies.manager import definition_of
+
+
+def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
+    """Return the trial that won a study so far, and what is expected of it; None where none is complete and sound."""
+    study = definition_of(record)
+    history = History(engine, record.optuna_study_id, maximize=study.maximize)
+    history.refresh()
+    return winner_of(study, history.study().get_trials(deepcopy=False))
+
+
+def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:
+    """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
+
+    The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
+    machines come to the end at once, one measures, and the others wait for it.
+
+    Args:
+        record: the study; its definition is read anew, which may have been changed meanwhile.
+        leave: asked again and again whether to leave it undone, where the winner must be trained again.
+
+    Returns:
+        False where it was left undone.
+
+    Raises:
+        CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
+        models.errors.DataUnavailable: the data are not here.
+    """
+    with patiently(), engine.begin() as connection:
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):  # others wait meanwhile
+            connection.execute(text(f"SET LOCAL {limit} = 0"))
+        key = {"study": record.study_id}
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), key)
+        return _measure(engine, load_study(engine, record.name), data_dir, leave)
+
+
+def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None) -> bool:
+    study = definition_of(record)
+    winner = find_winner(engine, record)
+    store = CheckpointStore(engine, record)
+    if winner is None or read_test(engine, record.study_id, winner.trial) is not None:
+        store.keep_only(winner.trial if winner else None)
+        return True
+    best = read_trial(engine, record.study_id, winner.trial)
+    import torch
+
+    from models.data import load, load_test
+    from models.training import Interrupted, evaluate, never
+    from studies.assembly import THREADS
+    from studies.resumption import load_checkpoint, resume
+
+    torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    values = study.values(best.parameters)
+    data = load(study.data, data_dir, device)
+    training, refused = resume(study, best.slot.number, values, data, load_checkpoint(store, best.slot.number))
+    if refused:
+        note(engine, record.study_id, "checkpoint refused", trial=best.slot.number, reason=refused)
+    try:
+        for _ in training.epochs(study.epochs, leave or never):  # none are left, unless its weights are lost
+            pass
+    except Interrupted:
+        return False
+    loss, accuracy = evaluate(training.model, load_test(study.data, data_dir, device))
+    write_test(engine, record.study_id, best.slot.number, loss, accuracy)
+    store.keep_only(best.slot.number)
+    return True

@@ -1,0 +1,123 @@
+"""What is expected of configurations, by a study's finished trials: the best of many noisy values flatters itself.
+
+A model of the losses (studies/surrogate.py) expects of a configuration what its own trainings and those of its
+neighbours say together, so that a value that was luck is drawn back to what is around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from storage.history import is_feasible
+from studies.candidates import Cube, cube
+from studies.definition import Study
+from studies.observations import Observations, from_half_rank, half_rank, standardised
+from studies.surrogate import NOISE, Array, fit, one_thread
+
+_BEST, _NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
+_BETWEEN_STUDIES = 1.2  # where the model expects an earlier study to differ: alike, correlated by 0.6
+# Standard deviations that make a 90 % interval. 1.6 would, if the model knew its own parameters and the winner had not
+# been chosen by it: on the development tables of benchmarks/search 2 hold in 80 % of searches, and these in 90 %.
+_SURE = 3.5
+_NOISE = 0.2  # what the model of the winner thinks of one training's luck, to begin with
+_FEW = 20  # trials: with fewer, a model knows less than a value says
+
+
+class Expectation:
+    """A model of finished trials.
+
+    Trials of an earlier study, if there are any, are at a distance that is fitted with all else: where this study's own
+    trials contradict them, they come to mean nothing. Each study's losses have a scale of their own.
+
+    Args:
+        study: whose prior is learned from too.
+        observed: one trial at least.
+
+    Attributes:
+        numbers: of this study's trials that it learned from, (trials,).
+        points: where they are on the unit cube, (trials, hyperparameters).
+    """
+
+    def __init__(self, study: Study, cube: Cube, observed: Observations, noise: float = NOISE) -> None:
+        z = half_rank(observed.losses)
+        order = np.argsort(z, kind="stable")
+        chosen = np.concatenate([order[:_BEST], np.sort(order[_BEST:])[-_NEWEST:]])
+        self.numbers, self.points = observed.numbers[chosen], observed.points[chosen]
+        self._losses = observed.losses.copy()
+        self._mean, self._deviation = float(z[chosen].mean()), float(z[chosen].std() or 1.0)
+        self._with_prior = bool(study.prior)
+        x, z = self._here(self.points), (z[chosen] - self._mean) / self._deviation
+        unordered, lengths = cube.unordered, cube.lengths
+        if self._with_prior:
+            scales = study.scales()
+            before = np.array([[scales[n].unit(known.values[n]) for n in scales] for known in study.prior])
+            x = np.concatenate([x, np.column_stack([before, np.ones(len(before))])])
+            z = np.concatenate([z, standardised(half_rank([known.loss for known in study.prior]))])
+            unordered, lengths = np.append(unordered, True), np.append(lengths, _BETWEEN_STUDIES)
+        self._surrogate = fit(x, z, unordered, lengths, noise)
+
+    def posterior(self, points: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation of what is expected at points, on a scale of losses of its own."""
+        return self._surrogate.posterior(self._here(points))
+
+    def believing(self, points: Array) -> Expectation:
+        """Return the model as if the loss at these points were what is expected there."""
+        found = copy(self)
+        found.points = np.concatenate([self.points, points])
+        found._surrogate = self._surrogate.believing(self._here(points))
+        return found
+
+    @property
+    def noise(self) -> float:
+        """The standard deviation of a single training's loss, on that scale."""
+        return self._surrogate.noise
+
+    def losses(self, z: Array) -> Array:
+        """Return the losses that stand at places of that scale."""
+        return from_half_rank(self._mean + self._deviation * z, self._losses)
+
+    def _here(self, points: Array) -> Array:
+        """Return points as the surrogate has them: of this study, not of the one before."""
+        return np.column_stack([points, np.zeros(len(points))]) if self._with_prior else points
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is expected of a complete trial's configuration: the metric of other trainings, on average, and where that
+    is in 90 % of searches."""
+
+    trial: int
+    value: float
+    low: float
+    high: float
+
+
+def winner_of(study: Study, trials: Sequence[FrozenTrial]) -> Expected | None:
+    """Return the complete trial of whose configuration most is expected; None where none is complete and sound.
+
+    Of several trainings of it the one with the best value; where as much is expected, the first. With fewer than 20
+    finished trials it is the one with the best value.
+    """
+    sound = {t.number for t in trials if t.state == TrialState.COMPLETE and t.value is not None and is_feasible(t)}
+    observed = Observations(study)
+    observed.learn(trials)
+    if not sound & observed.values.keys():
+        return None
+    with one_thread():
+        model = Expectation(study, cube(study), observed, _NOISE)
+        mean, deviation = model.posterior(model.points)
+    losses = dict(zip(observed.numbers.tolist(), observed.losses.tolist(), strict=True))
+    # Rounded, so that one configuration's trainings, and any two machines, agree about what is equal.
+    best = min(
+        (round(float(mean[place]), 9) if len(observed) >= _FEW else 0.0, losses[number], number, place)
+        for place, number in enumerate(model.numbers.tolist())
+        if number in sound
+    )
+    place, sign = best[-1], -1 if study.maximize else 1
+    low, value, high = sign * model.losses(mean[place] + deviation[place] * np.array([-_SURE, 0, _SURE]))
+    return Expected(best[2], float(value), float(min(low, high)), float(max(low, high)))

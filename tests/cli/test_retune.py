@@ -1,0 +1,59 @@
+"""`caviar retune`: a new study from an old one, registered and not yet run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine
+
+from storage.definitions import load_study
+from studies.cli import run
+from studies.conclusion import find_winner
+from studies.manager import definition_of
+from tests.postgres.fleet_for_tests import register, worker
+
+Say = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def say(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+
+    def said(*arguments: str, code: int = 0) -> tuple[str, str]:
+        assert run(list(arguments)) == code
+        return capsys.readouterr()
+
+    return said
+
+
+def test_a_study_is_tuned_again_from_its_winner(engine: Engine, say: Say) -> None:
+    record, study = register(engine, budget=8)
+    worker(engine, record, study).run()
+    winner = find_winner(engine, record)
+    assert winner is not None
+    told, _ = say("retune", "small", "--name", "again", "--widen", "learning_rate", "--budget", "20")
+    assert "again tries the winner of 'small' second, and learns from 8 of its trials" in told
+    assert "(wider)" in told
+    assert "run it with: caviar run again" in told
+    after = definition_of(load_study(engine, "again"))
+    assert (after.budget, after.seed, after.strategy, len(after.prior)) == (20, study.seed + 1, "tiered", 8)
+    trials = json.loads(say("trials", "small", "--json")[0])
+    assert json.loads(say("status", "again", "--json")[0])["state"] == "waiting"
+    # it is run by its name, from the definition in the database, and goes on as any other
+    again = load_study(engine, "again")
+    worker(engine, again, after).run()
+    assert json.loads(say("status", "again", "--json")[0])["state"] == "done"
+    second = json.loads(say("trials", "again", "--json")[0])[1]
+    assert (second["phase"], second["hyperparameters"]) == ("prior", trials[winner.trial]["hyperparameters"])
+
+
+def test_what_cannot_be_tuned_again_is_one_line_and_nothing_is_written(engine: Engine, say: Say) -> None:
+    record, study = register(engine, budget=8)
+    assert "no trial of 'small' is complete" in say("retune", "small", "--name", "again", code=2)[1]
+    worker(engine, record, study).run()
+    assert "there is a study 'small' already" in say("retune", "small", "--name", "small", code=2)[1]
+    assert "'rate' is not searched" in say("retune", "small", "--name", "again", "--widen", "rate", code=2)[1]
+    assert "nothing" in say("retune", "small", "--name", "again", "--data", "nothing", code=2)[1]
+    assert "no study 'again'" in say("status", "again", code=2)[1]

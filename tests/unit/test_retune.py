@@ -1,0 +1,115 @@
+"""A study that is tuned again: its defaults, its prior, and its ranges."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.definition import Known, Study, change, from_body, to_body
+from studies.errors import BadDefinition
+from studies.plan import plan
+from studies.retune import retuned
+from studies.sampler import TieredSampler
+from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from tests.studies_for_tests import small_study
+from tests.unit.test_expectation import made, noisy
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def searched(study: Study, budget: int) -> list[FrozenTrial]:
+    """A whole search; best is a learning rate of 0.01."""
+    program = optuna.create_study(sampler=TieredSampler(study), direction="maximize")
+    for _ in range(budget):
+        trial = program.ask(study.distributions())
+        rate = study.scales()["learning_rate"].unit(trial.params["learning_rate"])
+        program.tell(trial, 1 - (rate - 0.5) ** 2)
+    return program.trials
+
+
+def test_the_winner_comes_second_and_the_trials_are_the_prior() -> None:
+    study = small_study(budget=30)
+    trials = searched(study, 30)
+    again = retuned(study, trials, name="again", seed=7, data=None)
+    best = max(trials, key=lambda t: t.value or 0.0)
+    assert abs(float(again.prior[0].values["learning_rate"]) / best.params["learning_rate"] - 1) < 0.5
+    assert again.scales() == study.scales()
+    assert (again.name, again.seed, again.data, again.budget) == ("again", 7, study.data, 30)
+    assert len(again.prior) == 30
+    assert min(known.loss for known in again.prior) == -(best.value or 0.0)
+    assert from_body(to_body(again)) == again
+    phases = [slot.phase for slot in plan(study)]
+    assert [slot.phase for slot in plan(again)] == ["default", "prior", *phases[1:-1]]
+
+
+@pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "grid", "tpe"])
+@pytest.mark.parametrize("budget", [4, 8, 15, 16, 40])
+def test_every_plan_has_room_for_what_won_before(strategy: str, budget: int) -> None:
+    study = small_study(strategy=strategy, budget=budget)
+    known = Known(values={n: s.default for n, s in study.scales().items()}, loss=0.0).model_dump()
+    slots = plan(change(study, prior=[known]))
+    assert [slot.number for slot in slots] == list(range(budget))
+    assert [slot.phase for slot in slots[:2]] == ["default", "prior"]
+    assert {slot.tier for slot in slots[2:]} >= ({2, 3} if strategy in ("tiered", "classic") else set())
+    with pytest.raises(BadDefinition, match="and the best of the prior another; give --budget 4 or more"):
+        change(study, prior=[known], budget=3)
+
+
+def test_of_many_trials_the_best_and_some_others_are_known() -> None:
+    study = small_study()
+    trials, _ = noisy(study, 0, count=300)
+    prior = retuned(study, trials, name="again").prior
+    losses = sorted(-(t.value or 0.0) for t in trials)
+    assert 40 <= len(prior) <= 50
+    assert sorted(known.loss for known in prior)[:25] == losses[:25]
+    assert max(known.loss for known in prior) > losses[200]
+
+
+def test_a_search_with_a_prior_is_where_the_old_one_was_after_a_few_trials() -> None:
+    study = small_study(budget=30)
+    again = retuned(study, searched(study, 30), name="again", seed=1)
+    trials = searched(again, 10)
+    rates = [again.scales()["learning_rate"].unit(t.params["learning_rate"]) for t in trials]
+    assert trials[1].params == study_params(again, again.prior[0])
+    assert sorted(int(4 * rate) for rate in rates[2:6]) == [0, 1, 2, 3]  # the whole range all the same
+    assert all(abs(rate - 0.5) < 0.2 for rate in rates[6:])
+
+
+def study_params(study: Study, known: Known) -> dict[str, object]:
+    return {s.stored_name(n): s.to_stored(known.values[n]) for n, s in study.scales().items()}
+
+
+def test_ranges_become_wider_as_their_scales_are() -> None:
+    tiers = (
+        {"learning_rate": Log(1e-3, 1, default=0.1)},
+        {
+            "momentum": LogOneMinus(0.9, 0.999, default=0.9), "hidden_units": Linear(50, 100, default=64),
+            "batch_size": PowersOfTwo(32, 256, default=64), "dropout": Linear(0.0, 0.5, default=0.1),
+        },
+        {"layers": Grid(2, 3, 4, default=2), "activation": Choice("relu", "gelu", default="relu")},
+    )  # fmt: skip
+    study = small_study(tiers=tiers)
+    trials = [made(study, i, 0.9, 0.5) for i in range(2)]
+    wide = retuned(study, trials, name="wide", widen=["learning_rate", "momentum", "hidden_units", "batch_size",
+                                                      "dropout", "layers"]).scales()  # fmt: skip
+    told = {name: (scale.low, scale.high) for name, scale in wide.items() if not isinstance(scale, Grid | Choice)}
+    assert told["learning_rate"] == pytest.approx((1e-4, 10))
+    assert told["momentum"] == pytest.approx((0, 0.9999))
+    assert told["hidden_units"] == (25, 125)
+    assert told["batch_size"] == (8, 1024)
+    assert told["dropout"] == (0, 0.75)
+    assert wide["layers"].values == (1, 2, 3, 4, 5)  # type: ignore[union-attr]
+    assert wide["activation"] == study.scales()["activation"]
+    with pytest.raises(BadDefinition, match="has no range to widen"):
+        retuned(study, trials, name="wide", widen=["activation"])
+
+
+def test_what_cannot_be_begun_with_is_said() -> None:
+    study = small_study()
+    with pytest.raises(BadDefinition, match="no trial of 'small' is complete"):
+        retuned(study, [made(study, 0, None, 0.5, state=TrialState.FAIL)], name="again")
+    with pytest.raises(BadDefinition, match="'rate' is not searched by 'small', which searches learning_rate"):
+        retuned(study, [made(study, 0, 0.9, 0.5)], name="again", widen=["rate"])
+    with pytest.raises(BadDefinition, match="a trial of its prior has learning_rate"):
+        change(study, prior=[Known(values={"learning_rate": 0.1}, loss=0.0).model_dump()])
