@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from optuna.storages import RDBStorage, get_storage
 from optuna_dashboard import wsgi
@@ -19,39 +20,60 @@ if TYPE_CHECKING:
 
     from studies.signals import Stop
 
+_PORTS = range(8080, 8100)  # the first free one, where none is given
+_LOOK_SECONDS = 0.5  # after which `serve` looks at its `stop` again
+_THREADS = 8  # browsers that are answered at once
 
-class DashboardServer(ThreadingMixIn, WSGIServer):
-    """Listens from the start; answers, each request in a thread of its own, while `serve` lasts."""
 
-    daemon_threads = True  # browsers hold connections open that they may never use
-    timeout = 0.5  # seconds after which `serve` looks at its `stop` again
+class DashboardServer:
+    """Listens from the start; answers while `serve` lasts.
 
-    def __init__(self, host: str, port: int) -> None:
-        """Take the address; port 0 stands for any that is free.
+    Attributes:
+        url: where it is.
+        is_local: whether only this machine reaches it.
+    """
+
+    def __init__(self, host: str, port: int | None) -> None:
+        """Take the address; port 0 stands for any that is free, None for 8080 or the next free one.
 
         Raises:
             AddressUnavailable: it is taken, or not one of this machine.
         """
-        try:
-            self.address_family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            super().__init__((str(address[0]), port), _Handler)
-        except OSError as error:
+        for tried in _PORTS if port is None else [port]:
+            try:
+                family, _, _, _, address = socket.getaddrinfo(host, tried, type=socket.SOCK_STREAM)[0]
+                self._socket = socket.create_server((str(address[0]), tried), family=family)
+                break
+            except OSError as error:
+                last = error
+        else:
+            which = f"{host}:{port}" if port is not None else f"{host}, ports {_PORTS[0]} to {_PORTS[-1]}"
             raise AddressUnavailable(
-                f"the dashboard cannot listen at {host}:{port}: {error.strerror}; give another: --port, --host"
-            ) from error
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}"
-        self.is_local = ip_address(address[0]).is_loopback
+                f"the dashboard cannot listen at {which}: {last.strerror}; give another: --port, --host"
+            ) from last
+        at = self._socket.getsockname()
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{at[1]}"
+        self.is_local = ip_address(at[0]).is_loopback
+
+    def __enter__(self) -> DashboardServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._socket.close()
 
     def serve(self, application: WSGIApplication, stop: Stop) -> None:
         """Answer requests until `stop` is asked for."""
-        self.set_app(application)
+        from waitress import create_server, wasyncore
+
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a browser that asks for much at once is no news
+        sockets: dict[int, Any] = {}
+        server = create_server(application, map=sockets, sockets=[self._socket], threads=_THREADS, ident=None)
         while not stop.asked:
-            self.handle_request()
-
-
-class _Handler(WSGIRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Keep quiet: a dashboard that is open asks every few seconds. Errors are still told."""
+            with suppress(InterruptedError):
+                wasyncore.loop(_LOOK_SECONDS, use_poll=True, map=sockets, count=1)
+        server.task_dispatcher.shutdown(timeout=1)
 
 
 def application(engine: Engine) -> WSGIApplication:

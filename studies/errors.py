@@ -36,4 +36,8 @@ class AddressUnavailable(StudyError):
     """Nothing can listen at that host and port."""
 
 
+class PasswordMissing(StudyError):
+    """Something that others reach is not to be shown without a password."""
+
+
 EXPECTED_ERRORS = (StudyError, StorageError, ModelError)  # shown as one line; anything else is a mistake in Caviar

@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import webbrowser
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import DatabaseUrl, database, say, tell
+from studies.cli.output import DatabaseUrl, database, tell
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_PASSWORD = "CAVIAR_DASHBOARD_PASSWORD"
 
 
 def dashboard(
+    study: Annotated[str | None, typer.Argument(help="A study in the database, whose page is meant.")] = None,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 for any free one.")] = 8080,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="PORT", help="8080 or the next free one; 0 for any.")
+    ] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Let visitors rename, delete and tell, as Optuna's own does.")
+    ] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     database_url: DatabaseUrl = None,
 ) -> int:
-    """Show the database in Optuna's dashboard, to browsers of this machine, until Ctrl-C.
+    """Show the database in Optuna's dashboard, until Ctrl-C: to browsers of this machine, to look at.
 
-    Example: caviar dashboard --port 8081
+    At another address it asks for the password in CAVIAR_DASHBOARD_PASSWORD, under any name.
+
+    Examples: caviar dashboard digits --open, CAVIAR_DASHBOARD_PASSWORD=... caviar dashboard --host 0.0.0.0
     """
+    from storage.definitions import load_study
     from studies.dashboard import DashboardServer, application
+    from studies.door import Door
+    from studies.errors import PasswordMissing
     from studies.signals import Stop
 
-    with Stop() as stop, DashboardServer(host, port) as server, database(database_url) as engine:
-        shown = application(engine)
-        tell(f"the dashboard is at {server.url}; Ctrl-C stops it", markup=False)
-        if not server.is_local:
-            say("it has no login yet: anybody who reaches this address can change and delete studies there")
-        server.serve(shown, stop)
+    password = os.environ.get(_PASSWORD) or None
+    with Stop() as stop, DashboardServer(host, port) as server:
+        if not server.is_local and password is None:
+            raise PasswordMissing(
+                f"{host} can be reached from other machines: set {_PASSWORD}, which the browser will ask for, "
+                f"or listen at 127.0.0.1"
+            )
+        with database(database_url) as engine:
+            page = f"/dashboard/studies/{load_study(engine, study).optuna_study_id}" if study else ""
+            door = Door(
+                application(engine), password, changes=allow_changes, is_trained=lambda id_: _is_trained(engine, id_)
+            )
+            tell(f"the dashboard is at {server.url}{page}; Ctrl-C stops it", markup=False)
+            if open_:
+                webbrowser.open(server.url + page)
+            server.serve(door, stop)
     if stop.interrupted:
         raise typer.Abort
     return 0
+
+
+def _is_trained(engine: Engine, optuna_study_id: int) -> bool:
+    """Say whether somebody trains a study."""
+    from storage.definitions import load_studies
+    from studies.manager import progress
+
+    return any(progress(engine, r).leased > 0 for r in load_studies(engine) if r.optuna_study_id == optuna_study_id)

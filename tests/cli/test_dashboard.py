@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import signal
@@ -10,14 +12,18 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
 from studies.cli import run
+from studies.dashboard import DashboardServer
 from studies.manager import open_study
+from tests.postgres.fleet_for_tests import ledger
 from tests.studies_for_tests import small_study
 
 PASSWORD = "s{e}c@r/e%t"  # the tests' server takes any; what Optuna makes of it must still be an address
@@ -57,6 +63,22 @@ def address_of(process: subprocess.Popen[str]) -> tuple[str, int]:
     found = re.fullmatch(r"the dashboard is at http://(\S+):(\d+); Ctrl-C stops it\n", said)
     assert found, said or process.communicate()[1]
     return found[1], int(found[2])
+
+
+def asked(
+    port: int, path: str, method: str = "GET", *, password: str | None = None, body: dict[str, Any] | None = None
+) -> int:
+    """Ask for something; return the status of the answer."""
+    request = Request(f"http://127.0.0.1:{port}{path}", method=method, data=body and json.dumps(body).encode())
+    if body:
+        request.add_header("Content-Type", "application/json")
+    if password is not None:
+        request.add_header("Authorization", "Basic " + base64.b64encode(f"me:{password}".encode()).decode())
+    try:
+        with urlopen(request, timeout=30) as response:
+            return int(response.status)
+    except HTTPError as error:
+        return error.code
 
 
 def get(port: int, path: str) -> str:
@@ -103,18 +125,58 @@ def test_the_built_in_server_too_which_sigterm_stops(start: Callable[..., subpro
     assert not (home / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_an_address_that_others_reach_comes_with_a_word_of_warning(
-    engine: Engine, start: Callable[..., subprocess.Popen[str]]
+def test_an_address_that_others_reach_needs_a_password(
+    engine: Engine, start: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    open_study(engine, small_study())
+    said, told = (refused := start(engine.url, "--host", "0.0.0.0")).communicate(timeout=60)
+    assert (refused.returncode, said) == (2, "")
+    assert "set CAVIAR_DASHBOARD_PASSWORD" in told
+    monkeypatch.setenv("CAVIAR_DASHBOARD_PASSWORD", PASSWORD)
     process = start(engine.url, "--host", "0.0.0.0")
     host, port = address_of(process)
     assert host == "0.0.0.0"
-    assert not shows_small(port)
-    process.terminate()
-    _, told = process.communicate(timeout=30)
-    assert told.splitlines() == [
-        "it has no login yet: anybody who reaches this address can change and delete studies there"
-    ]
+    for password, status in ((None, 401), ("wrong", 401), (PASSWORD, 200)):
+        assert asked(port, "/api/studies", password=password) == status
+    assert PASSWORD not in Path(f"/proc/{process.pid}/cmdline").read_text()
+
+
+def test_it_is_to_look_at(engine: Engine, start: Callable[..., subprocess.Popen[str]]) -> None:
+    id_ = open_study(engine, small_study()).optuna_study_id
+    _, port = address_of(start(engine.url))
+    assert asked(port, f"/api/studies/{id_}", "DELETE") == 403
+    assert asked(port, f"/api/studies/{id_}/rename", "POST", body={"study_name": "other"}) == 403
+    assert shows_small(port)
+
+
+def test_changes_that_are_allowed_are_made_but_for_a_rename_under_the_workers(
+    engine: Engine, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    record = open_study(engine, small_study())
+    lease = ledger(engine, record).lease()
+    assert lease is not None
+    _, port = address_of(start(engine.url, "--allow-changes"))
+    rename = f"/api/studies/{record.optuna_study_id}/rename"
+    assert asked(port, rename, "POST", body={"study_name": "other"}) == 403
+    note = {"body": "seen", "version": 1}
+    assert asked(port, f"/api/studies/{record.optuna_study_id}/note", "PUT", body=note) == 204
+
+
+def test_the_page_of_a_study_is_named(engine: Engine, start: Callable[..., subprocess.Popen[str]]) -> None:
+    record = open_study(engine, small_study())
+    process = start(engine.url, "small")
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    assert re.fullmatch(rf"the dashboard is at \S+/dashboard/studies/{record.optuna_study_id}; Ctrl-C stops it\n", said)
+    said, told = (refused := start(engine.url, "smal")).communicate(timeout=60)
+    assert (refused.returncode, said) == (2, "")
+    assert "no study 'smal'" in told
+
+
+def test_where_8080_is_taken_the_next_one_is_listened_at() -> None:
+    with DashboardServer("127.0.0.1", None) as first, DashboardServer("127.0.0.1", None) as second:
+        ports = [int(server.url.rpartition(":")[2]) for server in (first, second)]
+    assert 8080 <= ports[0] < ports[1] < 8100
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1", "no-such-host.invalid"])

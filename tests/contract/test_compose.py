@@ -31,7 +31,7 @@ def test_no_password_is_written_down_has_a_default_or_is_an_argument(name: str) 
     passwords = {key: value for key, value in SERVICES[name]["environment"].items() if "PASSWORD" in key}
     assert passwords
     for value in passwords.values():
-        assert re.fullmatch(r"\$\{CAVIAR_DB_PASSWORD:\?[^}]+\}", value)
+        assert re.fullmatch(r"\$\{CAVIAR_(DB|DASHBOARD)_PASSWORD:\?[^}]+\}", value)
     assert "PASSWORD" not in str(SERVICES[name].get("command"))
 
 
@@ -68,7 +68,7 @@ def test_every_variable_stands_in_the_example_with_its_default() -> None:
     used = re.findall(r"\$\{(\w+)(?::-([^}]*)|:\?[^}]*)\}", TEXT)
     assert len(used) == TEXT.count("${")
     assert set(re.findall(r"^(?:# )?(\w+)=(.*)$", EXAMPLE, re.MULTILINE)) == set(used)
-    assert re.findall(r"^(\w+)=", EXAMPLE, re.MULTILINE) == ["CAVIAR_DB_PASSWORD"]
+    assert re.findall(r"^(\w+)=", EXAMPLE, re.MULTILINE) == ["CAVIAR_DB_PASSWORD", "CAVIAR_DASHBOARD_PASSWORD"]
 
 
 def test_neither_git_nor_the_image_takes_the_password() -> None:
@@ -78,8 +78,8 @@ def test_neither_git_nor_the_image_takes_the_password() -> None:
 
 def test_the_image_is_installed_as_the_makefile_does_it() -> None:
     dockerfile = lines("Dockerfile")
-    install = dockerfile.index("RUN python -m pip install --no-cache-dir --editable .")
-    assert any(re.search(r"python -m pip install .*--editable \.$", line) for line in lines("Makefile"))
+    install = dockerfile.index("RUN python -m pip install --no-cache-dir --editable '.[dashboard]'")
+    assert any(re.search(r"python -m pip install .*--editable '\.\[dashboard\]'$", line) for line in lines("Makefile"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         # pip installs nothing of a package that has no file yet, and says nothing

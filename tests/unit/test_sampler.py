@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -296,6 +297,24 @@ def test_a_small_space_is_searched_whole_before_anything_is_repeated(tiers: Any)
     assert len(seen) == 6
     for _ in range(3):
         program.tell(program.ask(study.distributions()), 1.0)
+
+
+def test_good_configurations_are_trained_once_more_where_values_are_noisy() -> None:
+    fives = [{name: Grid(1, 2, 3, 4, 5, default=1)} for name in ("layers", "width", "height")]
+    study = small_study(budget=60, tiers=fives, **LOSS)
+    rng = np.random.default_rng(0)
+
+    def away(values: Iterable[int]) -> float:
+        return float(sum((value - 3) ** 2 for value in values))
+
+    program = optuna.create_study(sampler=TieredSampler(study))
+    for _ in range(45):
+        asked = program.ask(study.distributions())
+        program.tell(asked, away(asked.params.values()) + 2 * rng.normal())
+    tried = [tuple(t.params.values()) for t in program.trials][10:]  # the phase in which all is free
+    again = {params for params in tried if tried.count(params) > 1}
+    assert 0 < len(again) < 20
+    assert np.mean([away(params) for params in again]) < 3  # of 0 to 12
 
 
 def test_where_nothing_is_finished_yet_workers_spread_out() -> None:

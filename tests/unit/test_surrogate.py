@@ -8,7 +8,16 @@ from scipy.integrate import quad
 from scipy.optimize import check_grad
 from scipy.stats import norm
 
-from studies.surrogate import Array, Surrogate, fit, log_expected_improvement, negative_log_posterior, squares
+from studies.surrogate import (
+    Array,
+    Surrogate,
+    _covariance,
+    fit,
+    log_augmented_expected_improvement,
+    log_expected_improvement,
+    negative_log_posterior,
+    squares,
+)
 
 UNORDERED = np.array([False, False, True])
 LENGTHS = np.array([0.35, 0.7, 1.2])
@@ -127,3 +136,18 @@ def test_the_expected_improvement_goes_on_where_it_is_zero_in_floating_point_num
     assert log_expected_improvement(np.array([30.0]), np.ones(1), 0.0)[0] == pytest.approx(series, abs=1e-6)
     below, above = log_expected_improvement(np.array([1e4 - 1e-7, 1e4 + 1e-7]), np.ones(2), 0.0)
     assert below - above == pytest.approx(2e-3, rel=1e-3)  # where the formulas change, only the slope is left
+
+
+def test_another_training_is_worth_as_much_less_as_noise_hides_of_it() -> None:
+    mean, deviation = np.array([0.0, -1.0, 0.5]), np.array([0.1, 0.5, 2.0])
+    expected = np.exp(log_expected_improvement(mean, deviation, 0.2)) * (1 - 0.3 / np.sqrt(0.3**2 + deviation**2))
+    found = log_augmented_expected_improvement(mean, deviation, 0.2, 0.3)
+    assert np.exp(found) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_distances_by_a_product_are_those_one_by_one(seed: int) -> None:
+    x, _ = observed(40, seed)
+    theta = np.log([0.2, 0.5, 1.0, 0.1, 1.5])
+    for other in (x, observed(7, seed + 10)[0]):
+        assert _covariance(x, other, UNORDERED, theta) == pytest.approx(kernel(x, other, theta), abs=1e-6)

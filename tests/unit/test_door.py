@@ -1,0 +1,88 @@
+"""Who comes in at the dashboard's door, and what may be changed there."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+
+from studies import door as module
+from studies.door import Door
+
+Headers = dict[str, str]
+
+
+def shown(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"inside"]
+
+
+def ask(door: Door, method: str = "GET", path: str = "/", **more: str) -> tuple[str, Headers, bytes]:
+    environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": "127.0.0.1:8080", **more}
+    setup_testing_defaults(environ)
+    environ["wsgi.input"] = io.BytesIO()
+    answered: list[Any] = []
+    body = b"".join(door(environ, lambda status, headers, *_: answered.append((status, dict(headers)))))  # type: ignore[arg-type, return-value]
+    status, headers = answered[0]
+    return status[:3], headers, body
+
+
+def with_password(password: str, name: str = "me") -> Headers:
+    return {"HTTP_AUTHORIZATION": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def local(*, changes: bool = False, trained: int = -1) -> Door:
+    return Door(shown, None, changes=changes, is_trained=lambda id_: id_ == trained)
+
+
+def test_this_machine_may_look_and_every_answer_has_the_headers() -> None:
+    for host in ("127.0.0.1:8080", "localhost:8080", "[::1]:8080"):
+        status, headers, body = ask(local(), HTTP_HOST=host)
+        assert (status, body) == ("200", b"inside")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+    assert ask(local(), "POST")[1]["X-Frame-Options"] == "DENY"
+
+
+def test_a_name_that_was_made_to_mean_this_machine_is_refused() -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example:8080", ""):
+        assert ask(local(), HTTP_HOST=host)[0] == "403"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_to_look_at_means_that_nothing_is_changed(method: str) -> None:
+    status, _, body = ask(local(), method, "/api/studies/3")
+    assert status == "403"
+    assert body == b'{"reason": "this dashboard is to look at; start it with --allow-changes"}'
+
+
+def test_what_is_allowed_is_allowed_but_a_rename_under_the_workers() -> None:
+    door = local(changes=True, trained=3)
+    assert ask(door, "DELETE", "/api/studies/3")[0] == "200"
+    assert ask(door, "POST", "/api/studies/4/rename")[0] == "200"
+    assert ask(door, "POST", "/api/studies/3/rename")[0] == "403"
+
+
+def test_another_sites_page_changes_nothing() -> None:
+    door = local(changes=True)
+    assert ask(door, "POST", "/api/studies", HTTP_ORIGIN="http://evil.example")[0] == "403"
+    assert ask(door, "POST", "/api/studies", HTTP_ORIGIN="http://127.0.0.1:8080")[0] == "200"
+
+
+def test_a_password_is_asked_for_and_a_wrong_one_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waited.append)
+    door = Door(shown, "s{e}c:rät", changes=False, is_trained=lambda _: False)
+    status, headers, _ = ask(door, HTTP_HOST="caviar.example")
+    assert status == "401"
+    assert headers["WWW-Authenticate"].startswith("Basic ")
+    assert waited == []  # a browser asks without one first
+    assert ask(door, HTTP_HOST="caviar.example", **with_password("s{e}c:rät"))[0] == "200"
+    for wrong in ("", "s{e}c", "s{e}c:rät ", "S{E}C:RÄT"):
+        assert ask(door, **with_password(wrong))[0] == "401"
+    for garbage in ("Basic", "Basic ???", "Bearer s{e}c:rät", "Basic " + base64.b64encode(b"\xff\xfe").decode()):
+        assert ask(door, HTTP_AUTHORIZATION=garbage)[0] == "401"
+    assert waited == [module._DELAY_SECONDS] * 8
