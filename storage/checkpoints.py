@@ -8,11 +8,11 @@ database never names a file that is not there. What is left of them otherwise, `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, func, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, CheckpointNotWritten, DamagedCheckpoint
@@ -111,10 +111,15 @@ class CheckpointStore:
 
     def keep_only(self, slot_number: int | None) -> None:
         """Remove the checkpoints of all trials that have ended but one."""
+        self._drop(slot.c.number.is_distinct_from(slot_number))
+
+    def drop(self, slot_numbers: Sequence[int]) -> None:
+        """Remove the checkpoints of those trials that have ended."""
+        self._drop(slot.c.number.in_(slot_numbers))
+
+    def _drop(self, which: ColumnElement[bool]) -> None:
         done = select(slot.c.number).where(
-            slot.c.study_id == self._study_id,
-            slot.c.state.in_(("done", "abandoned")),
-            slot.c.number.is_distinct_from(slot_number),
+            slot.c.study_id == self._study_id, slot.c.state.in_(("done", "abandoned")), which
         )
         statement = (
             delete(checkpoint)

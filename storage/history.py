@@ -42,7 +42,7 @@ _CURVES = text("""
     WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
 """)
 _NUMBER = attrgetter("number")
-BEST = 3  # trials that it names as the best
+BEST = 10  # trials that it names as the best
 
 
 class _View(InMemoryStorage):
@@ -83,8 +83,9 @@ class History(_View):
         self._engine = engine
         self._optuna_study_id = optuna_study_id
         self._running: set[int] = set()
-        self._complete: list[int] = []  # in the order in which they were heard of
+        self._complete: dict[int, None] = {}  # in the order in which they were heard of
         self._best: list[FrozenTrial] = []  # the best one first
+        self._fallen: list[int] = []  # numbers of trials that were among them
         self._bare: set[int] = set()  # whose curves were not read
         self._seen = -1
         self._compared: dict[int, optuna.Study] = {}  # by the number of others; until another one is complete
@@ -102,7 +103,7 @@ class History(_View):
             rows = connection.execute(_CHANGED, parameters).all()
         if any(row.state == "COMPLETE" for row in rows):
             self._compared.clear()
-        if self._seen < 0:
+        if first := self._seen < 0:
             self._bare = {row.trial_id for row in rows if row.state == "COMPLETE"}
         for row in rows:
             trial = _frozen(row)
@@ -112,16 +113,18 @@ class History(_View):
                 self._running.discard(row.trial_id)
             else:
                 self._running.add(row.trial_id)
-            if trial.state == TrialState.COMPLETE:
-                self._complete.append(row.trial_id)
+            if trial.state == TrialState.COMPLETE and row.trial_id not in self._complete:
+                self._complete[row.trial_id] = None
                 self._rank(trial)
+        if first:
+            self._fallen.clear()  # by then they had fallen for others
 
     def study(self) -> optuna.Study:
         """Return a study over this view. It is made anew for each proposal, since a study caches its trials."""
         return optuna.Study("history", self)
 
     def best(self) -> list[FrozenTrial]:
-        """Return the three best complete trials that violate no constraint, the best one first; of equals the first."""
+        """Return the ten best complete trials that violate no constraint, the best one first; of equals the first."""
         return self._best
 
     def complete(self, others: int) -> optuna.Study:
@@ -132,7 +135,7 @@ class History(_View):
         """
         if others in self._compared:
             return self._compared[others]
-        chosen = set(self._complete[:: -(-len(self._complete) // others) or 1]) if others else set()
+        chosen = set(list(self._complete)[:: -(-len(self._complete) // others) or 1]) if others else set()
         if self._best:
             chosen.add(self._best[0]._trial_id)
         missing = [trial_id for trial_id in chosen if trial_id in self._bare]
@@ -148,7 +151,13 @@ class History(_View):
         if trial.value is not None and is_feasible(trial):
             sign = -1 if self._direction == optuna.study.StudyDirection.MAXIMIZE else 1
             insort(self._best, trial, key=lambda t: (sign * (t.value or 0.0), t.number))
+            self._fallen += [fallen.number for fallen in self._best[BEST:]]
             del self._best[BEST:]
+
+    def fallen(self) -> list[int]:
+        """Return the numbers of the trials that are not among the best any more, each once."""
+        fallen, self._fallen = self._fallen, []
+        return fallen
 
     def trial(self, trial_id: int) -> FrozenTrial:
         """Return the trial of that id, as it was when `refresh` read it."""

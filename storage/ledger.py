@@ -43,16 +43,17 @@ _LEASE = text(f"""
 """)
 
 # Open slots of the same phase as one that is held, a fair share of them among the workers that are alive. The default
-# configuration goes with the coarse phase of its tier: neither needs to know the other's result.
+# configuration, and what won before, go with the coarse phase of their tier: none needs to know another's result.
 _LEASE_BESIDE = text(f"""
     WITH held AS (
-        SELECT s.tier, CASE s.phase WHEN 'default' THEN 'coarse' ELSE s.phase END AS phase
+        SELECT s.tier, CASE WHEN s.phase IN ('default', 'prior') THEN 'coarse' ELSE s.phase END AS phase
         FROM caviar.slot s JOIN caviar.study USING (study_id)
         WHERE s.study_id = :study AND s.number = :slot AND s.token = :held AND s.losses < :suspect AND control = 'run'
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
     ), fitting AS (
-        SELECT s.number FROM caviar.slot s JOIN held USING (tier, phase)
-        WHERE s.study_id = :study AND s.state = 'open' AND s.losses < :suspect AND s.number <> ALL(:avoided)
+        SELECT s.number FROM caviar.slot s JOIN held USING (tier)
+        WHERE held.phase IN (s.phase, CASE s.phase WHEN 'prior' THEN 'coarse' END)
+          AND s.study_id = :study AND s.state = 'open' AND s.losses < :suspect AND s.number <> ALL(:avoided)
     ), next AS (
         SELECT s.study_id, s.number
         FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'open' AND s.number IN (SELECT number FROM fitting)

@@ -73,6 +73,16 @@ _RUNNING = text("""
     WHERE s.study_id = :study AND s.state = 'leased' AND s.expires_at >= now() ORDER BY s.number
 """)
 
+_TESTED = text("""
+    SELECT r.slot FROM caviar.test_result r
+    WHERE r.study_id = :study
+      AND NOT EXISTS (SELECT FROM caviar.slot s WHERE s.study_id = :study AND s.state IN ('open', 'leased'))
+      AND r.measured_at AT TIME ZONE 'UTC' >= (
+        SELECT max(t.datetime_complete) FROM caviar.slot s JOIN public.trials t ON t.trial_id = s.trial_id
+        WHERE s.study_id = :study)
+    ORDER BY r.measured_at, r.slot LIMIT 1
+""")
+
 # A trial that violates a constraint, such as one that diverged, is never the best; of equals the first is.
 _BEST = (
     _TRIALS
@@ -164,6 +174,13 @@ def read_test(engine: Engine, study_id: int, slot_number: int) -> tuple[float, f
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     return (row.loss, row.accuracy) if row is not None else None
+
+
+def tested_slot(engine: Engine, study_id: int) -> int | None:
+    """Return the trial whose model was measured on the test set after the last one of a study was done; None where
+    there is none."""
+    with engine.connect() as connection:
+        return connection.scalar(_TESTED, {"study": study_id})  # type: ignore[no-any-return]
 
 
 def write_test(engine: Engine, study_id: int, slot_number: int, loss: float, accuracy: float) -> None:

@@ -20,6 +20,7 @@ _STARTS = (0.6, 0.25, 0.15)  # how often the best points so far are started from
 _MOVES = (0.9, 0.6, 0.4, 0.4)  # how often a hyperparameter moves, by tier
 _LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
 _STEP, _SMALLER, _LARGER = 0.15, -1.5, 0.7  # of the unit interval, times e to the power of U(smaller, larger)
+_AGAIN, _TRAININGS = 3, 4  # configurations that may be trained again, and how often in all
 _REDRAWN = 0.15  # of those that move: to anywhere
 
 
@@ -89,6 +90,21 @@ def fresh(points: Array, taken: Array) -> Array:
     """Return the points that were not taken yet; all of them where all were, so that a search can always go on."""
     new = ~np.isin(_as_keys(points), _as_keys(taken))
     return points[new] if new.any() else points
+
+
+def again(best: Array, taken: Array) -> Array:
+    """Return the three best configurations that were not trained often yet: other trainings tell near-ties apart.
+
+    Args:
+        best: configurations that were trained, the best first.
+        taken: those that were or are trained, each as often as that.
+    """
+    keys, counts = np.unique(_as_keys(taken), return_counts=True)
+    trainings = dict(zip(keys.tolist(), counts.tolist(), strict=True))
+    _, first = np.unique(_as_keys(best), return_index=True)
+    distinct = best[np.sort(first)][:_AGAIN]
+    often = np.array([trainings.get(key, 0) for key in _as_keys(distinct).tolist()])
+    return distinct[often < _TRAININGS]
 
 
 def _as_keys(points: Array) -> NDArray[np.void]:

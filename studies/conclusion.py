@@ -12,24 +12,28 @@ from storage.control import note
 from storage.definitions import load_study
 from storage.history import History
 from storage.records import StudyRecord
-from storage.status import read_test, read_trial, write_test
+from storage.status import read_test, read_trial, tested_slot, write_test
 from storage.waiting import patiently
 from studies.expectation import Expected, winner_of
 from studies.manager import definition_of
 
 
 def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
-    """Return the trial that won a study so far, and what is expected of it; None where none is complete and sound."""
+    """Return the trial that won a study so far, and what is expected of it; None where none is complete and sound.
+
+    What was measured on the test set when the study was done stays its winner: the test set is used once.
+    """
     study = definition_of(record)
     history = History(engine, record.optuna_study_id, maximize=study.maximize)
     history.refresh()
-    return winner_of(study, history.study().get_trials(deepcopy=False))
+    return winner_of(study, history.study().get_trials(deepcopy=False), tested_slot(engine, record.study_id))
 
 
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:
     """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
 
-    The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
+    The model that is tested is the one that won, by its weights that were kept when its last epoch ended; where it was
+    not among the best then, and they were not, it is trained once more. Where several
     machines come to the end at once, one measures, and the others wait for it.
 
     Args:

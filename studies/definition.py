@@ -97,6 +97,10 @@ class Study(BaseModel):
             if known.values.keys() != set(names):
                 found = ", ".join(sorted(known.values))
                 raise BadDefinition(f"study '{self.name}': a trial of its prior has {found}, not {', '.join(names)}")
+            for name, scale in self.scales().items():
+                if not scale.holds(known.values[name]):
+                    given = f"{name} {known.values[name]!r}"
+                    raise BadDefinition(f"study '{self.name}': {given} in a trial of its prior is not of {scale}")
 
     @property
     def maximize(self) -> bool:

@@ -25,6 +25,7 @@ _BETWEEN_STUDIES = 1.2  # where the model expects an earlier study to differ: al
 # been chosen by it: on the development tables of benchmarks/search 2 hold in 80 % of searches, and these in 90 %.
 _SURE = 3.5
 _NOISE = 0.2  # what the model of the winner thinks of one training's luck, to begin with
+_LOOKED_AT = 200  # complete trials, the best ones
 _FEW = 20  # trials: with fewer, a model knows less than a value says
 
 
@@ -88,36 +89,45 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of a complete trial's configuration: the metric of other trainings, on average, and where that
-    is in 90 % of searches."""
+    """What is expected of a complete trial's configuration: the metric of other trainings, on average.
+
+    Attributes:
+        value, low, high: where that is in 90 % of searches; None where there are too few trials to tell luck.
+    """
 
     trial: int
-    value: float
-    low: float
-    high: float
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
-def winner_of(study: Study, trials: Sequence[FrozenTrial]) -> Expected | None:
+def winner_of(study: Study, trials: Sequence[FrozenTrial], tested: int | None = None) -> Expected | None:
     """Return the complete trial of whose configuration most is expected; None where none is complete and sound.
 
     Of several trainings of it the one with the best value; where as much is expected, the first. With fewer than 20
     finished trials it is the one with the best value.
+
+    Args:
+        tested: the winner, if that is decided.
     """
     sound = {t.number for t in trials if t.state == TrialState.COMPLETE and t.value is not None and is_feasible(t)}
     observed = Observations(study)
     observed.learn(trials)
-    if not sound & observed.values.keys():
+    places = np.flatnonzero(np.isin(observed.numbers, list(sound)))
+    if not len(places):
         return None
+    places = places[np.argsort(observed.losses[places], kind="stable")][:_LOOKED_AT]
+    numbers, losses = observed.numbers[places].tolist(), observed.losses[places].tolist()
+    if len(observed) < _FEW or np.ptp(observed.losses) == 0:
+        return Expected(numbers[0] if tested is None else tested)
     with one_thread():
         model = Expectation(study, cube(study), observed, _NOISE)
-        mean, deviation = model.posterior(model.points)
-    losses = dict(zip(observed.numbers.tolist(), observed.losses.tolist(), strict=True))
+        mean, deviation = model.posterior(observed.points[places])
     # Rounded, so that one configuration's trainings, and any two machines, agree about what is equal.
-    best = min(
-        (round(float(mean[place]), 9) if len(observed) >= _FEW else 0.0, losses[number], number, place)
-        for place, number in enumerate(model.numbers.tolist())
-        if number in sound
-    )
-    place, sign = best[-1], -1 if study.maximize else 1
-    low, value, high = sign * model.losses(mean[place] + deviation[place] * np.array([-_SURE, 0, _SURE]))
-    return Expected(best[2], float(value), float(min(low, high)), float(max(low, high)))
+    place = min(range(len(places)), key=lambda at: (round(float(mean[at]), 9), losses[at], numbers[at]))
+    if tested in numbers:
+        place = numbers.index(tested)
+    sign = -1 if study.maximize else 1
+    ends = sign * model.losses(mean[place] + deviation[place] * np.array([-_SURE, 0, _SURE]))
+    low, value, high = np.clip(np.sort(ends), 0.0, 1.0 if study.maximize else None).tolist()
+    return Expected(numbers[place], value, low, high)

@@ -106,7 +106,7 @@ def checkpoints(engine: Engine) -> list[Finding]:
     found = []
     for study in health.read_studies(engine):
         record = find_study(engine, study.name) if study.done else None
-        if record is None:
+        if record is None or not health.spent_checkpoints(engine, record.study_id, -1):
             continue
         found_winner = find_winner(engine, record)
         winner = found_winner.trial if found_winner else -1

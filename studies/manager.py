@@ -28,7 +28,8 @@ def open_study(
     """Begin a study, or go on with the one of the same name; one that is paused or stopped is resumed.
 
     Args:
-        study: an earlier version of the definition goes on with the current one.
+        study: an earlier version of the definition goes on with the current one; without a prior it has that of the
+            study.
         provenance: what this machine computes with; None leaves that unchecked.
         accept: make `study` the next version of the definition, where the trials stay comparable.
 
@@ -46,6 +47,8 @@ def open_study(
             provenance=provenance or Provenance(), slots=slots,
         )  # fmt: skip
     current = definition_of(record)
+    if current.prior and not study.prior:  # a file does not have it
+        study = from_body({**to_body(study), "prior": to_body(current)["prior"]})
     revision, next_one = compare(current, study), study
     if revision.changes and _was_before(engine, record, study):
         revision, next_one = Revision(), current

@@ -17,7 +17,7 @@ class Observations:
     """The finished trials of a search, in the order of their numbers. Each is read once, however many there are.
 
     Complete trials have their value as loss, pruned ones the last that they reported. A failed trial, one without any
-    value, and one that violates a constraint has the worst loss of all, and is never forgotten.
+    value, and one that violates a constraint has the worst loss of all.
 
     Attributes:
         values: what was trained, by trial number.

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from models.seeding import derive
-from studies.candidates import candidates, cube, fresh
+from studies.candidates import again, candidates, cube, fresh
 from studies.definition import Study
 from studies.expectation import Expectation
 from studies.observations import Observations
@@ -24,8 +24,6 @@ from studies.plan import COARSE, Slot, by_model, plan, stratum
 from studies.points import halton, strata, zoom
 from studies.scale import Value
 from studies.surrogate import Array, log_augmented_expected_improvement, one_thread
-
-_AGAIN = 3  # of the best configurations, which may be trained once more: near-ties are told apart so
 
 Box = Mapping[str, tuple[float, float]]
 
@@ -140,12 +138,10 @@ class Tiers:
             return values
         starts = np.where(free, model.points[np.argsort(expected, kind="stable")], self._points([values]))
         rng = np.random.default_rng(derive(self._definition.seed, "model", number))
-        points, taken = candidates(self._cube, starts, free, rng), self._points(running)
+        taken = np.concatenate([observed.points, self._points(running)])
+        points = fresh(candidates(self._cube, starts, free, rng), taken)
         if slot.phase == "all" and not isinstance(self._definition, OptunaSearch):  # whose objective need not be noisy
-            points = np.concatenate([points, starts[:_AGAIN]])  # each training has a seed of its own
-        else:
-            taken = np.concatenate([observed.points, taken])
-        points = fresh(points, taken)
+            points = np.concatenate([points, again(starts, taken)])
         believing = model.believing(self._points(running))
         # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
         best = believing.posterior(believing.points)[0].min()

@@ -6,6 +6,7 @@ else is as in any search: where nothing is alike any more, the default and the c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ def retuned(study: Study, trials: Sequence[FrozenTrial], *, widen: Iterable[str]
 
     Args:
         widen: hyperparameters whose range is to become larger on both sides: a log axis by a decade, a linear one by
-            half of its width, powers of two by two of them, a grid of integers by a step.
+            half of its width, powers of two by two of them, a grid of integers by a step; what is above 0 stays so.
         fields: of the new study, as `Study` has them; those of None are as before.
 
     Raises:
@@ -66,9 +67,9 @@ def _widened(name: str, scale: Scale) -> Scale:
         low, high = 1 - min(1.0, (1 - scale.low) * _DECADE), 1 - (1 - scale.high) / _DECADE
         given |= {"low": round(low, 12), "high": round(high, 12)}
     elif isinstance(scale, Linear):
-        least = min(scale.low, 1 if isinstance(scale.low, int) else 0.0)
         half = (scale.high - scale.low) / 2
-        step = round(half) if isinstance(scale.low, int) and isinstance(scale.high, int) else half
+        step = math.ceil(half) if isinstance(scale.low, int) and isinstance(scale.high, int) else half
+        least = -math.inf if scale.low < 0 else min(scale.low, 1) if isinstance(scale.low, int) else 0.0
         given |= {"low": max(scale.low - step, least), "high": scale.high + step}
     elif isinstance(scale, PowersOfTwo):
         given |= {"low": max(1, scale.low // 4), "high": scale.high * 4}

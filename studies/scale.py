@@ -77,6 +77,14 @@ class BaseScale(BaseModel, ABC):
         """Return the value of a row of Optuna's tables, which hold numbers only."""
         return self.from_stored(number)
 
+    def holds(self, value: Value) -> bool:
+        """Say whether a value is one of this scale's."""
+        try:
+            back = self.value(self.unit(value))
+        except (ValueError, TypeError):  # not in a list, or not a number
+            return False
+        return back == value or (isinstance(back, float) and math.isclose(back, float(value), rel_tol=1e-6))
+
     def grid(self, points: int) -> list[Value]:
         """Return at most `points` values, equally far from one another on this scale, without repeats."""
         return list(dict.fromkeys(self.value(i / (points - 1)) for i in range(points)))

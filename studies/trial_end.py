@@ -48,6 +48,8 @@ class TrialEnd:
             value = self._trial.intermediate_values[epoch]
             weights = stage(self._context, self._lease, training) if self._may_win(value) else None
             self._end("COMPLETE", value, verdict.why, epoch, weights=weights)
+            if weights and (fallen := self._context.history.fallen()):
+                self._context.outage.insist(lambda: self._context.checkpoints.drop(fallen))
 
     def fail(self, error: Exception) -> None:
         """End a trial whose training code raised; one that ran out of memory gets one more try.

@@ -19,11 +19,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 from machine import write
-from run import BUDGETS, keep, mean_and_interval, path_of, read, trials_planned
+from run import BUDGETS as ALL_BUDGETS
+from run import keep, mean_and_interval, path_of, read, trials_planned
 from simulate import trials_of
 from tables import DEVELOPMENT, UNSEEN, load
 
 from studies.expectation import winner_of
+
+BUDGETS = ALL_BUDGETS[1:]  # with fewer trials nothing is expected
 
 
 def _look(given: tuple[str, int, int]) -> tuple[float, ...]:
@@ -34,6 +37,9 @@ def _look(given: tuple[str, int, int]) -> tuple[float, ...]:
     found = winner_of(definition, trials_of(table, definition, run, budget))
     assert found is not None
     best, won = run.rows[int(np.argmin(run.losses[:budget]))], run.rows[found.trial]
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
     unit = float(np.median(table.means) - table.means.min())
     true = table.means[won]
     return (

@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from multiprocessing import Pool
 from multiprocessing.pool import Pool as Processes
 from pathlib import Path
@@ -92,6 +93,9 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="3 seeds, without gp")
     options = parser.parse_args()
     methods = [m for m in options.methods.split(",") if not (options.short and m.startswith("gp"))]
+    if "smac" in methods and find_spec("smac") is None:
+        print("smac is left out: it needs swig, a C++ compiler, and pip install -e '.[smac]'", file=sys.stderr)
+        methods.remove("smac")
     seeds = 3 if options.short else options.seeds
     tables = UNSEEN if options.unseen else DEVELOPMENT
     wanted = dict.fromkeys(

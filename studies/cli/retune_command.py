@@ -34,6 +34,7 @@ def retune(
     from storage.history import History
     from studies.errors import BadDefinition
     from studies.manager import definition_of, open_study
+    from studies.plan import SMALL_BUDGET
     from studies.retune import retuned
 
     with database(database_url) as engine:
@@ -57,7 +58,8 @@ def retune(
             if fetch(after.data, folder):
                 say(f"the data set '{after.data}' is now in {folder}")
             open_study(engine, after, provenance_of(after, folder))
-    tell(f"[bold]{name}[/] tries the winner of '{study}' second, and learns from {len(after.prior)} of its trials")
+    learns = f", and learns from {len(after.prior)} of its trials" if after.budget > SMALL_BUDGET else ""
+    tell(f"[bold]{name}[/] tries the winner of '{study}' second{learns}")
     width = max(map(len, after.scales()))
     for hyperparameter, scale in after.scales().items():
         wider = "  (wider)" if hyperparameter in (widen or ()) else ""

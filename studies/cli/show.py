@@ -94,7 +94,9 @@ def plan(
     slots = Table("trials", "slots", "tier", "phase", "free", box=None, header_style="bold", pad_edge=False)
     for first, last, slot in _runs(facts["slots"]):
         numbers = f"{first}-{last}" if last > first else str(first)
-        free = ", ".join(slot["free"]) or "none: every default"
+        free = ", ".join(slot["free"]) or (
+            "none: what won before" if slot["phase"] == "prior" else "none: every default"
+        )
         slots.add_row(str(last - first + 1), numbers, str(slot["tier"]), slot["phase"], free)
     out().print(slots)
     given = {"--budget": budget, "--strategy": strategy}
@@ -191,11 +193,11 @@ def print_winner(facts: dict[str, Any]) -> None:
     measured = f"{test['accuracy']:.4f}  (measured once)" if test else "measured when the study is done"
     validation = facts["validation"]
     out().print(f"  validation accuracy  [green]{validation['accuracy']:.4f}[/]  (loss {validation['loss']:.4g})")
-    expected = facts["expected"]
-    out().print(
-        f"  if trained again     {number(expected['value'])} is expected, {number(expected['low'])} to "
-        f"{number(expected['high'])} on average (90 %)"
-    )
+    if expected := facts["expected"]:
+        out().print(
+            f"  if trained again     {number(expected['value'])} is expected, on average {number(expected['low'])} to "
+            f"{number(expected['high'])} (90 %)"
+        )
     out().print(f"  test accuracy        [green]{measured}[/]")
     width = max(map(len, facts["hyperparameters"]), default=0)
     for name, value in facts["hyperparameters"].items():

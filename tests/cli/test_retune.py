@@ -11,8 +11,9 @@ from sqlalchemy import Engine
 from storage.definitions import load_study
 from studies.cli import run
 from studies.conclusion import find_winner
-from studies.manager import definition_of
-from tests.postgres.fleet_for_tests import register, worker
+from studies.definition import change
+from studies.manager import definition_of, open_study
+from tests.postgres.fleet_for_tests import ledger, register, worker
 
 Say = Callable[..., tuple[str, str]]
 
@@ -47,6 +48,28 @@ def test_a_study_is_tuned_again_from_its_winner(engine: Engine, say: Say) -> Non
     assert json.loads(say("status", "again", "--json")[0])["state"] == "done"
     second = json.loads(say("trials", "again", "--json")[0])[1]
     assert (second["phase"], second["hyperparameters"]) == ("prior", trials[winner.trial]["hyperparameters"])
+
+
+def test_a_file_without_the_prior_goes_on_with_the_study_that_has_it(engine: Engine, say: Say) -> None:
+    record, study = register(engine, budget=8)
+    worker(engine, record, study).run()
+    say("retune", "small", "--name", "again", "--seed", str(study.seed))
+    open_study(engine, change(study, name="again"))
+    larger = open_study(engine, change(study, name="again", budget=12), accept=True)
+    assert (definition_of(larger).budget, len(definition_of(larger).prior)) == (12, 8)
+
+
+def test_what_won_before_is_trained_beside_the_default(engine: Engine, say: Say) -> None:
+    record, study = register(engine, budget=8)
+    worker(engine, record, study).run()
+    told, _ = say("retune", "small", "--name", "again", "--budget", "12")
+    assert "learns from" not in told  # with so few trials no model chooses
+    who = ledger(engine, load_study(engine, "again"))
+    first = who.lease()
+    assert first is not None
+    assert [lease.slot.number for lease in who.lease_beside(first, 2)] == [1, 2]
+    second = ledger(engine, load_study(engine, "again")).lease()
+    assert second is not None
 
 
 def test_what_cannot_be_tuned_again_is_one_line_and_nothing_is_written(engine: Engine, say: Say) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 from sqlalchemy import Engine, event
 
@@ -90,12 +91,16 @@ def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(engin
     assert reason_to_stop(study, compared, trial) == "worse than the median at epoch 5"
 
 
-def test_the_best_are_complete_and_sound_and_the_first_of_equal_ones(engine: Engine) -> None:
+def test_the_best_are_complete_and_sound_and_the_first_of_equal_ones(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.postgres.fleet_for_tests import ledger, log
     from tests.postgres.test_ledger import PARAMETERS, lease_of
 
+    monkeypatch.setattr("storage.history.BEST", 3)
     record, _ = register(engine)
     who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
+    history.refresh()
     ends: list[tuple[str, float, dict[str, object]]] = [
         ("COMPLETE", 0.3, {}), ("COMPLETE", 0.9, {"violated": "diverged"}), ("PRUNED", 0.8, {}), ("COMPLETE", 0.5, {}),
         ("COMPLETE", 0.5, {}), ("COMPLETE", 0.4, {}),
@@ -108,9 +113,12 @@ def test_the_best_are_complete_and_sound_and_the_first_of_equal_ones(engine: Eng
         history.refresh()
         found.append([t.number for t in history.best()])
     assert found == [[0], [0], [0], [3, 0], [3, 4, 0], [3, 4, 5]]
+    assert history.fallen() == [0]
+    assert history.fallen() == []
     fresh = History(engine, record.optuna_study_id, maximize=True)  # which reads them all at once
     fresh.refresh()
     assert [t.number for t in fresh.best()] == [3, 4, 5]
+    assert fresh.fallen() == []  # others have seen them fall
     lowest = History(engine, record.optuna_study_id, maximize=False)
     lowest.refresh()
     assert [t.number for t in lowest.best()] == [0, 5, 3]

@@ -150,6 +150,18 @@ def test_a_diverged_trial_is_information(engine: Engine) -> None:
     assert (now.complete, now.diverged, now.failed) == (4, 1, 0)
 
 
+def test_the_weights_of_the_best_few_are_kept_and_of_no_others(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("storage.history", "studies.trial_end"):
+        monkeypatch.setattr(f"{module}.BEST", 3)
+    record, study = register(engine, budget=12, epochs=2, pruner="none")
+    worker(engine, record, study).run()
+    values = sorted((-(t.value or 0.0), t.slot.number) for t in read_trials(engine, record.study_id))
+    with engine.connect() as connection:
+        kept = set(connection.scalars(text("SELECT slot FROM caviar.checkpoint")))
+    assert kept >= {number for _, number in values[:3]}
+    assert len(kept) <= 4  # the last one that fell is removed with the next that rises
+
+
 def test_where_everything_diverges_there_is_no_winner(engine: Engine) -> None:
     record, study = with_fault(engine, "nan", budget=4)
     worker(engine, record, study).run()

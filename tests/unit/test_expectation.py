@@ -47,6 +47,9 @@ def test_the_winner_is_expected_to_be_good_and_what_is_said_of_it_holds() -> Non
         assert found is not None
         luckiest = max(trials, key=lambda t: t.value or 0.0)
         better += truth[found.trial] >= truth[luckiest.number]
+        assert found.value is not None
+        assert found.low is not None
+        assert found.high is not None
         held += found.low <= truth[found.trial] <= found.high
         flattery.append(((luckiest.value or 0.0) - truth[luckiest.number], found.value - truth[found.trial]))
     assert better >= 30
@@ -54,6 +57,53 @@ def test_the_winner_is_expected_to_be_good_and_what_is_said_of_it_holds() -> Non
     lucky, expected = np.mean(flattery, axis=0)
     assert lucky > 0.02
     assert abs(expected) < 0.005
+
+
+def test_what_cannot_be_said_is_not_said() -> None:
+    study = small_study()
+    few, _ = noisy(study, 0, count=19)
+    equal = [made(study, i, 1.0, i / 29) for i in range(30)]
+    for trials in ([made(study, 0, 0.93, 0.5)], few, equal):
+        found = winner_of(study, trials)
+        assert found is not None
+        assert (found.value, found.low, found.high) == (None, None, None)
+
+
+@pytest.mark.parametrize(("metric", "direction"), [("accuracy", "maximize"), ("loss", "minimize")])
+def test_an_interval_stays_within_what_the_metric_can_be(metric: str, direction: str) -> None:
+    study = small_study(metric=metric, direction=direction)
+    rng = np.random.default_rng(0)
+    good = 1 - 1e-4 * rng.random(40) if study.maximize else 1e-4 * rng.random(40)
+    found = winner_of(study, [made(study, i, value, i / 39) for i, value in enumerate(good)])
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low >= 0
+    assert found.high <= (1 if study.maximize else 2e-4)
+
+
+def test_many_pruned_trials_with_better_values_hide_no_complete_one() -> None:
+    study = small_study()
+    trials = [made(study, i, 0.8 + i / 1000, i / 5) for i in range(5)]
+    for i in range(210):
+        curve = {1: 0.9 + i / 10000}
+        trials.append(made(study, 5 + i, None, i / 210, state=TrialState.PRUNED, intermediate_values=curve))
+    found = winner_of(study, trials)
+    assert found is not None
+    assert found.trial < 5
+
+
+def test_the_one_that_is_decided_stays() -> None:
+    study = small_study()
+    trials, _ = noisy(study, 0)
+    found = winner_of(study, trials)
+    other = winner_of(study, trials, tested=7)
+    assert found is not None
+    assert other is not None
+    assert other.trial == 7 != found.trial
+    assert other.value is not None
+    assert found.value is not None
+    assert other.value < found.value
 
 
 def test_of_few_trials_the_best_value_wins() -> None:
@@ -82,6 +132,9 @@ def test_losses_are_minimised_and_an_interval_has_its_ends_in_order() -> None:
     found = winner_of(study, trials)
     assert found is not None
     assert abs(found.trial - 15) <= 2
+    assert found.low is not None
+    assert found.value is not None
+    assert found.high is not None
     assert found.low <= found.value <= found.high
 
 
@@ -92,6 +145,7 @@ def test_of_several_trainings_of_one_configuration_the_best_is_taken() -> None:
     found = winner_of(study, trials)
     assert found is not None
     assert found.trial == 31
+    assert found.value is not None
     assert 0.955 < found.value < 0.99
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.definition import Known, Study, change, from_body, to_body
 from studies.errors import BadDefinition
@@ -100,6 +100,10 @@ def test_ranges_become_wider_as_their_scales_are() -> None:
     assert told["batch_size"] == (8, 1024)
     assert told["dropout"] == (0, 0.75)
     assert wide["layers"].values == (1, 2, 3, 4, 5)  # type: ignore[union-attr]
+    narrow = small_study(tiers=({"a": Linear(1, 2, default=1), "b": Linear(-1.0, 1.0, default=0.0)},))
+    pair = [create_trial(value=0.5, params={"a": 1, "b": 0.0}, distributions=narrow.distributions())]
+    wider = retuned(narrow, pair, name="wide", widen=["a", "b"]).scales()
+    assert [(s.low, s.high) for s in wider.values() if isinstance(s, Linear)] == [(1, 3), (-2, 2)]
     assert wide["activation"] == study.scales()["activation"]
     with pytest.raises(BadDefinition, match="has no range to widen"):
         retuned(study, trials, name="wide", widen=["activation"])
@@ -111,5 +115,10 @@ def test_what_cannot_be_begun_with_is_said() -> None:
         retuned(study, [made(study, 0, None, 0.5, state=TrialState.FAIL)], name="again")
     with pytest.raises(BadDefinition, match="'rate' is not searched by 'small', which searches learning_rate"):
         retuned(study, [made(study, 0, 0.9, 0.5)], name="again", widen=["rate"])
+    defaults = {n: s.default for n, s in study.scales().items()}
+    for name, value in {"batch_size": 1024, "hidden_units": 500, "layers": 7, "learning_rate": 5.0}.items():
+        known = Known(values={**defaults, name: value}, loss=0.0).model_dump()
+        with pytest.raises(BadDefinition, match=f"{name} {value} in a trial of its prior is not of "):
+            change(study, prior=[known])
     with pytest.raises(BadDefinition, match="a trial of its prior has learning_rate"):
         change(study, prior=[Known(values={"learning_rate": 0.1}, loss=0.0).model_dump()])

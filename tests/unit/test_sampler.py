@@ -313,7 +313,8 @@ def test_good_configurations_are_trained_once_more_where_values_are_noisy() -> N
         program.tell(asked, away(asked.params.values()) + 2 * rng.normal())
     tried = [tuple(t.params.values()) for t in program.trials][10:]  # the phase in which all is free
     again = {params for params in tried if tried.count(params) > 1}
-    assert 0 < len(again) < 20
+    assert again
+    assert max(tried.count(params) for params in again) <= 4
     assert np.mean([away(params) for params in again]) < 3  # of 0 to 12
 
 
