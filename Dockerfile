@@ -10,7 +10,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY models/__init__.py models/
 COPY storage/__init__.py storage/
 COPY studies/__init__.py studies/
-RUN python -m pip install --no-cache-dir --editable '.[dashboard]'
+RUN python -m pip install --no-cache-dir --editable '.[dashboard,report]'
 COPY --chown=caviar . .
 
 USER caviar

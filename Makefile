@@ -55,7 +55,7 @@ clean: ## remove .venv and caches
 	@echo "installing into .venv: a few minutes the first time (PyTorch is large)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Caviar needs Python 3.11 or newer; give it as: make run PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --editable '.[dashboard]'
+	@$(BIN)/python -m pip install --quiet --editable '.[dashboard,report]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,31 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
     ]
     found.sort(key=lambda importance: -importance.share)
     return Importances(len(x), tuple(found), _orders(np.array(draws)[:, varied], np.array(tiers)[varied], tiers))
+
+
+def in_words(found: Importances) -> list[str]:
+    """Answer in words whether the order held."""
+    if not found.orders:
+        return ["the study has one tier: there is no order to compare with"]
+    told = {
+        "held": "tier {0} mattered more than tier {1}: the documented order held",
+        "reversed": "tier {1} mattered more than tier {0}: here the documented order did not hold",
+        "open": "tier {0} or tier {1}? These trials cannot tell",
+    }
+    return [
+        f"{told[order.verdict].format(order.tier, order.after)} ({order.sure:.0%} sure of tier {order.tier})"
+        for order in found.orders
+    ]
+
+
+def to_facts(found: Importances) -> dict[str, Any]:
+    """Return what was found as plain JSON values."""
+    return {
+        "trials": found.trials,
+        "hyperparameters": [vars(one) for one in found.hyperparameters],
+        "orders": [vars(order) for order in found.orders],
+        "words": in_words(found),
+    }
 
 
 def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> Array:

@@ -20,6 +20,7 @@ from studies.cli import (
     join_command,
     look_back,
     manage,
+    report_command,
     retune_command,
     run_command,
     show,
@@ -42,6 +43,7 @@ app.command("status")(show.status)
 app.command("best")(show.best)
 app.command("trials")(show.trials)
 app.command("importance")(importance_command.importance)
+app.command("report")(report_command.report)
 app.command("workers")(look_back.workers)
 app.command("history")(look_back.history)
 app.command("doctor")(doctor.doctor)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from rich.table import Table
 
 from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell
 from studies.cli.show import StoredStudy
-
-if TYPE_CHECKING:
-    from studies.importance import Importances
 
 _BAR = 24  # columns
 
@@ -22,7 +17,7 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
     """
     from storage.definitions import load_study
     from storage.history import History
-    from studies.importance import ENOUGH, importances
+    from studies.importance import ENOUGH, importances, in_words, to_facts
     from studies.manager import definition_of
 
     with database(database_url) as engine:
@@ -32,7 +27,7 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
         history.refresh()
     found = importances(definition, history.study().get_trials(deepcopy=False))
     if as_json:
-        print_json({"study": record.name, "importances": found and _facts(found)})
+        print_json({"study": record.name, "importances": found and to_facts(found)})
         return 0
     if found is None:
         tell(f"{record.name}: {ENOUGH} finished trials of different values are needed; look again later")
@@ -45,28 +40,5 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
         interval = f"{one.low:.0%} to {one.high:.0%}" if one.varied else "not varied yet"
         table.add_row(str(one.tier), one.name, f"{one.share:.0%}" if one.varied else "-", interval, bar)
     out().print(table)
-    tell("\n" + "\n".join(_said(found)))
+    tell("\n" + "\n".join(in_words(found)))
     return 0
-
-
-def _said(found: Importances) -> list[str]:
-    """Answer in words whether the order held."""
-    if not found.orders:
-        return ["the study has one tier: there is no order to compare with"]
-    told = {
-        "held": "tier {0} mattered more than tier {1}: the documented order held",
-        "reversed": "tier {1} mattered more than tier {0}: here the documented order did not hold",
-        "open": "tier {0} or tier {1}? These trials cannot tell",
-    }
-    return [
-        f"{told[order.verdict].format(order.tier, order.after)} ({order.sure:.0%} sure of tier {order.tier})"
-        for order in found.orders
-    ]
-
-
-def _facts(found: Importances) -> dict[str, Any]:
-    return {
-        "trials": found.trials,
-        "hyperparameters": [vars(one) for one in found.hyperparameters],
-        "orders": [vars(order) for order in found.orders],
-    }

@@ -78,8 +78,10 @@ def test_neither_git_nor_the_image_takes_the_password() -> None:
 
 def test_the_image_is_installed_as_the_makefile_does_it() -> None:
     dockerfile = lines("Dockerfile")
-    install = dockerfile.index("RUN python -m pip install --no-cache-dir --editable '.[dashboard]'")
-    assert any(re.search(r"python -m pip install .*--editable '\.\[dashboard\]'$", line) for line in lines("Makefile"))
+    install = dockerfile.index("RUN python -m pip install --no-cache-dir --editable '.[dashboard,report]'")
+    assert any(
+        re.search(r"python -m pip install .*--editable '\.\[dashboard,report\]'$", line) for line in lines("Makefile")
+    )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         # pip installs nothing of a package that has no file yet, and says nothing

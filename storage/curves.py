@@ -1,0 +1,44 @@
+"""Everything that was measured in a study, for whoever looks at all of it: curves, times, and leases that were lost."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, select, text
+
+from storage.records import EpochRecord
+from storage.tables import epoch
+
+_TIMES = text("""
+    SELECT s.number, t.datetime_start AT TIME ZONE 'UTC' AS began, t.datetime_complete AT TIME ZONE 'UTC' AS ended
+    FROM caviar.slot s JOIN public.trials t ON t.trial_id = s.trial_id
+    WHERE s.study_id = :study ORDER BY s.number
+""")
+
+
+@dataclass(frozen=True)
+class TrialTimes:
+    """When a trial began, and when it ended; None while it runs."""
+
+    began: datetime
+    ended: datetime | None
+
+
+def read_curves(engine: Engine, study_id: int) -> dict[int, list[EpochRecord]]:
+    """Return the epochs of all trials of a study, by slot and in their order."""
+    columns = (epoch.c.slot, epoch.c.epoch, epoch.c.training_loss, epoch.c.validation_loss, epoch.c.accuracy,
+               epoch.c.learning_rate, epoch.c.seconds)  # fmt: skip
+    query = select(*columns).where(epoch.c.study_id == study_id).order_by(epoch.c.slot, epoch.c.epoch)
+    found: dict[int, list[EpochRecord]] = defaultdict(list)
+    with engine.connect() as connection:
+        for row in connection.execute(query):
+            found[row[0]].append(EpochRecord(*row[1:]))
+    return dict(found)
+
+
+def read_times(engine: Engine, study_id: int) -> dict[int, TrialTimes]:
+    """Return when the trials of a study began and ended, by slot."""
+    with engine.connect() as connection:
+        return {row.number: TrialTimes(row.began, row.ended) for row in connection.execute(_TIMES, {"study": study_id})}

@@ -1,0 +1,64 @@
+"""`caviar report`: what a study found, as one page, as lines, or as JSON."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, tell
+from studies.cli.show import StoredStudy, print_winner
+
+
+def report(
+    study: StoredStudy,
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the page there.", show_default=False)
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show what a study found: the winner, what it cost, and what its curves say. With -o as a page with pictures.
+
+    The page is one file that asks no network.
+
+    Examples: caviar report digits, caviar report digits -o report.html --open
+    """
+    from storage.definitions import load_study
+    from studies.report.facts import report_facts
+
+    with database(database_url) as engine, err().status("reading the study"):
+        facts = report_facts(engine, load_study(engine, study))
+    if as_json:
+        print_json(facts)
+        return
+    if file is None and not open_:
+        _tell(facts)
+        return
+    from studies.report.page import page
+
+    file = file or Path(f"{study}.html")
+    beside = file.with_name(f".{file.name}.tmp")
+    beside.write_text(page(facts), encoding="utf-8")
+    beside.replace(file)
+    tell(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)", markup=False)
+    if open_:
+        webbrowser.open(file.resolve().as_uri())
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    if facts["winner"]:
+        print_winner(facts["winner"])
+    cost = facts["cost"]
+    out().print(f"  {cost['done']} trials, {cost['epochs']} of {cost['epochs_planned']} epochs, "
+                f"{cost['training_seconds']:.0f} s of training by {cost['workers']} worker(s)\n")  # fmt: skip
+    for a in facts["answers"]:
+        out().print(f"[bold]{a['question']}[/]")
+        tell(f"  {a['answer']}", markup=False)
+        if a["command"]:
+            tell(f"  {a['command']}", style="cyan", markup=False)
+    name = facts["study"]["name"]
+    tell(f"\nwith pictures: caviar report {name} -o {name}.html --open", style="dim", markup=False)

@@ -1,0 +1,114 @@
+"""All facts of a report, as plain JSON values, without any plotting: the same for the page, the terminal and --json."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine
+
+from storage.curves import read_curves, read_times
+from storage.events import read_events
+from storage.history import History
+from storage.records import EpochRecord, StudyRecord, TrialRecord
+from storage.revisions import read_versions
+from storage.status import read_progress, read_test, read_trials, tested_slot
+from storage.workers import read_workers
+from studies.definition import Study
+from studies.expectation import winner_of
+from studies.facts import best_facts, state_of, trial_facts
+from studies.importance import importances
+from studies.importance import to_facts as importance_facts
+from studies.manager import definition_of
+from studies.report.answers import answers
+
+
+def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
+    """Return everything that a report says of a study."""
+    study = definition_of(record)
+    trials, curves = read_trials(engine, record.study_id), read_curves(engine, record.study_id)
+    times, events = read_times(engine, record.study_id), read_events(engine, record.study_id)
+    progress = read_progress(engine, record, maximize=study.maximize)
+    history = History(engine, record.optuna_study_id, maximize=study.maximize)
+    history.refresh()
+    seen = history.study().get_trials(deepcopy=False)
+    start = min((t.began for t in times.values()), default=record.created_at)
+    told, scales = trial_facts(study, trials), study.scales()
+    for fact, trial in zip(told, trials, strict=True):
+        number = trial.slot.number
+        when = times.get(number)
+        fact["began"] = when and _since(start, when.began)
+        fact["ended"] = when and when.ended and _since(start, when.ended)
+        fact["curve"] = [_curve_point(study, epoch) for epoch in curves.get(number, ())]
+        fact["losses"] = [[_finite(e.training_loss), _finite(e.validation_loss)] for e in curves.get(number, ())]
+        fact["zoom"] = trial.attributes.get("zoom")
+        fact["units"] = {n: round(scales[n].unit(v), 4) for n, v in fact["hyperparameters"].items()}
+    workers = read_workers(engine, record.study_id)
+    importance = importances(study, seen)
+    facts: dict[str, Any] = {
+        "study": {
+            "name": study.name, "model": study.model, "data": study.data, "metric": study.metric,
+            "direction": study.direction, "epochs": study.epochs, "budget": progress.budget, "seed": study.seed,
+            "strategy": study.strategy, "pruner": study.pruner, "state": state_of(progress), "prior": len(study.prior),
+        },
+        "hyperparameters": [_hyperparameter(study, name, tier) for name, tier, _ in study.hyperparameters()],
+        "winner": _winner(engine, record, study, trials, curves, seen),
+        "cost": {
+            "done": progress.done, "complete": progress.complete, "pruned": progress.pruned,
+            "failed": progress.failed, "diverged": progress.diverged, "abandoned": progress.abandoned,
+            "epochs": progress.epochs_trained, "epochs_planned": progress.budget * study.epochs,
+            "training_seconds": round(sum(e.seconds for curve in curves.values() for e in curve), 1),
+            "wall_seconds": max((f["ended"] or 0.0 for f in told), default=0.0),
+            "workers": len(workers), "hosts": len({w.host for w in workers}),
+        },
+        "trials": told,
+        "importance": importance and importance_facts(importance),
+        "events": [
+            {"at": _since(start, e.at), "kind": e.kind, "trial": e.slot, "detail": dict(e.detail)} for e in events
+        ],
+        "provenance": [
+            {"version": v.version, "since": v.created_at.isoformat(timespec="seconds"), "changes": list(v.changes),
+             "packages": dict(v.provenance.packages), "code": v.provenance.code, "data": v.provenance.data}
+            for v in read_versions(engine, record.study_id)
+        ],
+        "machines": sorted({f"{w.host} ({w.device})" for w in workers}),
+        "began": start.isoformat(timespec="seconds"),
+    }  # fmt: skip
+    facts["answers"] = answers(facts)
+    return facts
+
+
+def _winner(
+    engine: Engine,
+    record: StudyRecord,
+    study: Study,
+    trials: list[TrialRecord],
+    curves: dict[int, list[EpochRecord]],
+    seen: Any,
+) -> dict[str, Any] | None:
+    found = winner_of(study, seen, tested_slot(engine, record.study_id))
+    if found is None:
+        return None
+    trial = next(t for t in trials if t.slot.number == found.trial)
+    test = read_test(engine, record.study_id, found.trial)
+    return best_facts(study, trial, found, curves[found.trial], test)
+
+
+def _hyperparameter(study: Study, name: str, tier: int) -> dict[str, Any]:
+    scale = study.scales()[name]
+    shown = scale.model_dump(mode="json")
+    # A list has no ends beyond which there would be more of it.
+    return {"name": name, "tier": tier, "scale": str(scale), "ends": "values" not in shown, **shown}
+
+
+def _curve_point(study: Study, epoch: EpochRecord) -> list[float | None]:
+    return [epoch.epoch, _finite(epoch.accuracy if study.metric == "accuracy" else epoch.validation_loss)]
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _since(start: datetime, at: datetime) -> float:
+    return round((at - start).total_seconds(), 2)
