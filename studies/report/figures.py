@@ -15,7 +15,7 @@ TIER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 _WINNER = "#D55E00"
 _FADED, _LINE = 0.25, 1.2
 _CURVES, _BEST_CURVES = 300, 150  # that can be told apart in one figure; of more, the best ones and some others
-_TOP = 5
+_TOP, _FEW = 5, 10
 _LOST = ("lease expired", "worker died", "abandoned")  # the events
 
 Figure = dict[str, Any]
@@ -51,6 +51,17 @@ def thinned(facts: Facts) -> list[Facts]:
 
 def _colour(tier: int) -> str:
     return TIER_COLOURS[(tier - 1) % len(TIER_COLOURS)]
+
+
+def _range(facts: Facts, values: Sequence[float]) -> Facts:
+    """Return an axis' range that leaves the worst tenth of values out: good ones could not be told apart beside them. A
+    double click shows all."""
+    if len(values) < _FEW:
+        return {}
+    ordered = sorted(values, reverse=facts["study"]["direction"] == "minimize")  # the worst one first
+    worst, best = ordered[len(ordered) // 10], ordered[-1]
+    pad = 0.05 * (best - worst)
+    return {"range": sorted([worst - pad, best + pad])} if worst != best else {}
 
 
 def _value(facts: Facts) -> str:
@@ -89,10 +100,9 @@ def _curves(facts: Facts) -> Figure:
     if winner is not None:
         data.append({"type": "scatter", "mode": "lines", "name": f"winner: trial {winner}",
                      "line": {"color": _WINNER, "width": 3}, **_joined([facts["trials"][winner]])})  # fmt: skip
-    return {
-        "data": data,
-        "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": _value(facts)}}},
-    }
+    ends = [value for t in best_first(facts) for _, value in t["curve"][1:] if value is not None]
+    yaxis = {"title": {"text": _value(facts)}, **_range(facts, ends)}
+    return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": yaxis}}
 
 
 def _losses(facts: Facts) -> Figure | None:
@@ -133,7 +143,8 @@ def _hyperparameters(facts: Facts) -> Figure:
             "title": {"text": title}, **({"type": kind} if kind else {}),
             **({"autorange": "reversed"} if complement else {}),
         }  # fmt: skip
-        layout[f"yaxis{place}" if place > 1 else "yaxis"] = {"title": {"text": _value(facts)}}
+        yaxis = {"title": {"text": _value(facts)}, **_range(facts, [t["value"] for t in finished])}
+        layout[f"yaxis{place}" if place > 1 else "yaxis"] = yaxis
         shapes += [_box(h, t, x, y) for t in facts["trials"] if t["zoom"] and h["name"] in t["zoom"]]
     layout["shapes"] = shapes
     layout["height"] = 280 * -(-len(facts["hyperparameters"]) // 2)

@@ -13,7 +13,7 @@ from studies.report.figures import figures
 # Some of plotly's traces are compiled in the browser. Nothing may be fetched.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
 _TITLES = {
-    "curves": "Learning curves: the pruned ones fade",
+    "curves": "Learning curves: the pruned ones fade (a double click shows all)",
     "train against validation": "Training (dotted) against validation loss of the best five",
     "hyperparameters": "Each hyperparameter against the result, on its own scale",
     "best so far": "The best value over trials, epochs and time",
