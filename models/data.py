@@ -70,6 +70,17 @@ def load_test(name: str, data_dir: Path, device: torch.device) -> Part:
     return _normalised(parts.test(), *_moments(parts.training.x), device)
 
 
+def moments(name: str, data_dir: Path) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the training part's values, by which all parts are normalised: per channel,
+    shaped to broadcast over (n, channels, height, width).
+
+    Raises:
+        UnknownData: there is no data set of that name.
+        DataUnavailable: it is not in `data_dir`.
+    """
+    return _moments(_read(name, data_dir).training.x)
+
+
 def check_available(name: str, data_dir: Path) -> None:
     """Raise as `load` does where the data set cannot be loaded, without loading it."""
     reader = _reader(name)

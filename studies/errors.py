@@ -40,4 +40,8 @@ class PasswordMissing(StudyError):
     """Something that others reach is not to be shown without a password."""
 
 
+class NothingToSave(StudyError):
+    """There is no model to write, or no place for it."""
+
+
 EXPECTED_ERRORS = (StudyError, StorageError, ModelError)  # shown as one line; anything else is a mistake in Caviar

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line
+from studies.cli.data import DataDir, data_folder
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, say, settings_line
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -153,15 +155,28 @@ def status(
                 display.show(now)
 
 
-def best(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+def best(
+    study: StoredStudy,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FOLDER", help="Write its weights and how to load them there.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
     """Show the best trial: its hyperparameters, validation accuracy, and test accuracy once it was measured.
 
-    Example: caviar best digits --json
+    Examples: caviar best digits --json, caviar best digits --save digits-model
     """
     from storage.definitions import load_study
 
     with database(database_url) as engine:
         record = load_study(engine, study)
+        if save is not None:
+            from studies.saving import save_winner
+
+            save_winner(engine, record, save, data_folder(data_dir))
+            say(f"the winner is in {save}: model.pt, config.json and load.py, which shows how to use them")
         facts = winner(engine, record)
     if as_json:
         print_json(facts)

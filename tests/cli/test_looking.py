@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import logging.handlers
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -12,8 +15,12 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from sqlalchemy import Engine, inspect, text
 
+from models.data import load_test
+from models.registry import model_class
+from models.training import evaluate
 from studies.cli import run
 from studies.cli.data import data_folder
 from studies.conclusion import conclude
@@ -209,3 +216,37 @@ def test_the_folder_of_data_sets_is_the_options_or_the_environments(
     assert data_folder(tmp_path / "given") == tmp_path / "given"
     monkeypatch.setenv("CAVIAR_DATA_DIR", "")
     assert data_folder(None).name == "data"
+
+
+def test_the_winner_is_saved_with_an_example_that_works(
+    finished: None, engine: Engine, said: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    assert run(["best", "small", "--save", str(folder)]) == 0
+    assert "load.py" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "load.py", "model.pt"]
+    told = subprocess.run([sys.executable, "load.py"], cwd=folder, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"class \d\n", told.stdout)
+    config = json.loads((folder / "config.json").read_text())
+    model = model_class(config["model"])(tuple(config["sample"]), config["classes"], **config["hyperparameters"])
+    model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    _, accuracy = evaluate(model, load_test(config["data"], Path("nowhere"), torch.device("cpu")))
+    assert accuracy == config["test"]["accuracy"] == json.loads(said("best", "small", "--json"))["test"]["accuracy"]
+    assert run(["best", "small", "--save", str(folder)]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_what_cannot_be_saved_is_one_line(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    record, study = register(engine, epochs=2)
+    assert run(["best", "small", "--save", str(tmp_path / "model")]) == 2
+    assert "no trial of 'small' is complete yet" in capsys.readouterr().err
+    worker(engine, record, study).run()
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM caviar.checkpoint"))
+    assert run(["best", "small", "--save", str(tmp_path / "model")]) == 2
+    assert "they are made once more by: caviar run small" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

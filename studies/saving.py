@@ -1,0 +1,82 @@
+"""A study's winner as files that a program can use: its weights, what builds it, and an example that loads both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from sqlalchemy import Engine
+
+from models.checkpoint import from_bytes
+from models.data import moments, shape
+from models.errors import BadCheckpoint
+from models.optim import SETTINGS
+from storage.checkpoints import CheckpointStore
+from storage.records import StudyRecord
+from storage.status import read_test, read_trial
+from studies.conclusion import find_winner
+from studies.errors import NothingToSave
+from studies.manager import definition_of
+from studies.resumption import load_checkpoint
+
+_EXAMPLE = '''"""Load the model and look at one example; run it in this folder, where Caviar is installed."""
+
+import json
+
+import torch
+
+from models.registry import model_class
+
+config = json.load(open("config.json"))
+model = model_class(config["model"])(tuple(config["sample"]), config["classes"], **config["hyperparameters"])
+model.load_state_dict(torch.load("model.pt", weights_only=True))
+model.eval()
+x = torch.rand(1, *config["sample"])  # an example's values, from 0 to 1
+x = (x - torch.tensor(config["mean"])) / torch.tensor(config["deviation"])
+print("class", model(x).argmax(dim=1).item())
+'''
+
+
+def save_winner(engine: Engine, record: StudyRecord, folder: Path, data_dir: Path) -> dict[str, Any]:
+    """Write model.pt (a state_dict), config.json and load.py into a new folder; return what config.json holds.
+
+    Raises:
+        NothingToSave: there is no winner, its weights are not kept, or the folder is there already.
+        models.errors.DataUnavailable: the data are not here, by whose mean and deviation its inputs are normalised.
+    """
+    if folder.exists():
+        raise NothingToSave(f"'{folder}' is there already; name a new folder, or remove it")
+    study, winner = definition_of(record), find_winner(engine, record)
+    if winner is None:
+        raise NothingToSave(f"no trial of '{record.name}' is complete yet; go on with: caviar run {record.name}")
+    kept = load_checkpoint(CheckpointStore(engine, record), winner.trial)
+    try:
+        state = from_bytes(kept.state, torch.device("cpu")) if kept.state is not None else None
+    except BadCheckpoint as error:
+        raise NothingToSave(f"the weights of trial {winner.trial} cannot be read: {error}") from error
+    if state is None or state["epoch"] < study.epochs:
+        raise NothingToSave(
+            f"the weights of trial {winner.trial} are not kept; they are made once more by: caviar run {record.name}"
+        )
+    trial, test = read_trial(engine, record.study_id, winner.trial), read_test(engine, record.study_id, winner.trial)
+    values = {**study.fixed, **study.values(trial.parameters)}
+    sample, classes = shape(study.data)
+    mean, deviation = moments(study.data, data_dir)
+    config = {
+        "model": study.model, "sample": list(sample), "classes": classes, "mean": mean.tolist(),
+        "deviation": deviation.tolist(),
+        "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
+        "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
+        "trial": winner.trial, "validation": trial.value, "test": test and {"loss": test[0], "accuracy": test[1]},
+    }  # fmt: skip
+    beside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    torch.save(state["model"], beside / "model.pt")
+    (beside / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (beside / "load.py").write_text(_EXAMPLE)
+    beside.rename(folder)
+    return config
