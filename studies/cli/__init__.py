@@ -12,6 +12,7 @@ import typer
 
 from studies.cli import (
     control,
+    curves_command,
     dashboard,
     data,
     database,
@@ -43,6 +44,7 @@ app.command("status")(show.status)
 app.command("best")(show.best)
 app.command("trials")(show.trials)
 app.command("importance")(importance_command.importance)
+app.command("curves")(curves_command.curves)
 app.command("report")(report_command.report)
 app.command("workers")(look_back.workers)
 app.command("history")(look_back.history)

@@ -22,6 +22,7 @@ from models.data import load_test
 from models.registry import model_class
 from models.training import evaluate
 from studies.cli import run
+from studies.cli.curves_command import sparkline
 from studies.cli.data import data_folder
 from studies.conclusion import conclude
 from tests.postgres.fleet_for_tests import register, worker
@@ -250,3 +251,23 @@ def test_what_cannot_be_saved_is_one_line(
     assert run(["best", "small", "--save", str(tmp_path / "model")]) == 2
     assert "they are made once more by: caviar run small" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_curves_are_drawn_the_best_one_first(finished: None, said: Callable[..., str]) -> None:
+    drawn = json.loads(said("curves", "small", "--top", "4", "--json"))
+    trials = {t["trial"]: t for t in json.loads(said("trials", "small", "--json"))}
+    assert [len(d["curve"]) for d in drawn] == [trials[d["trial"]]["epochs"] for d in drawn]
+    values = [trials[d["trial"]]["value"] for d in drawn if trials[d["trial"]]["state"] == "complete"]
+    assert values == sorted(values, reverse=True)
+    told = said("curves", "small", "--top", "4")
+    assert len(re.findall(r"^\d+ ", told, re.MULTILINE)) == 4
+    assert "caviar report small --open" in told
+
+
+@pytest.mark.parametrize("unicode", [True, False])
+def test_a_sparkline_rises_with_its_values_and_stays_short(unicode: bool) -> None:
+    line = sparkline([0.0, 0.25, 0.5, 0.75, 1.0], 0.0, 1.0, unicode)
+    assert len(line) == len(set(line)) == 5
+    assert line.isascii() is not unicode
+    assert len(sparkline([i / 1000 for i in range(1000)], 0.5, 1.0, unicode)) <= 41
+    assert len(set(sparkline([0.3] * 5, 0.3, 0.3, unicode))) == 1

@@ -1,0 +1,85 @@
+"""`caviar curves`: learning curves in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell
+from studies.cli.show import StoredStudy
+
+_BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.-~=+*#"
+_WIDTH = 40  # columns of a curve
+
+
+def curves(
+    study: StoredStudy,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Only the best ones.")] = 10,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Draw the learning curves of the best trials, all on one scale, complete ones first.
+
+    Example: caviar curves digits --top 5
+    """
+    from storage.curves import read_curves
+    from storage.definitions import load_study
+    from storage.status import read_trials
+    from studies.manager import definition_of
+
+    with database(database_url) as engine:
+        record = load_study(engine, study)
+        definition = definition_of(record)
+        trials, epochs = read_trials(engine, record.study_id), read_curves(engine, record.study_id)
+    field = "accuracy" if definition.metric == "accuracy" else "validation_loss"
+    sign = -1 if definition.maximize else 1
+    sound = [t for t in trials if t.value is not None and not t.violated and t.slot.number in epochs]
+    sound.sort(key=lambda t: (t.state != "complete", sign * (t.value or 0.0), t.slot.number))
+    drawn = {t.slot.number: [getattr(e, field) for e in epochs[t.slot.number]] for t in sound[:top]}
+    if as_json:
+        print_json(
+            [{"trial": number_, "metric": definition.metric, "curve": curve} for number_, curve in drawn.items()]
+        )
+        return
+    if not drawn:
+        tell(f"no trial of '{study}' has a curve yet; go on with: caviar run {study}")
+        return
+    table = Table("trial", "phase", "state", "value", f"{definition.metric} by epoch", "hyperparameters",
+                  box=None, header_style="bold", pad_edge=False)  # fmt: skip
+    low, high = _ends(drawn.values(), maximize=definition.maximize)
+    for t in sound[:top]:
+        curve = sparkline(drawn[t.slot.number], low, high, _unicode())
+        values: dict[str, Any] = definition.values(t.parameters)
+        table.add_row(str(t.slot.number), f"{t.slot.tier} {t.slot.phase}", t.state, number(t.value), curve,
+                      settings_line(values))  # fmt: skip
+    out().print(table)
+    tell(
+        f"\nthe scale is from {number(low)} to {number(high)}; with pictures: caviar report {study} --open", style="dim"
+    )
+
+
+def sparkline(values: Sequence[float], low: float, high: float, unicode: bool) -> str:
+    """Return a curve as a line of blocks, at most 40: of longer ones every second, third, ... value, and the last.
+
+    Args:
+        low, high: where the lowest and the highest block stand; what is beyond is drawn there.
+    """
+    blocks = _BLOCKS if unicode else _ASCII
+    step = -(-len(values) // _WIDTH) or 1
+    shown = [*values[:-1:step], *values[-1:]]
+    width = (high - low) or 1.0
+    return "".join(blocks[min(max(int((v - low) / width * len(blocks)), 0), len(blocks) - 1)] for v in shown)
+
+
+def _ends(curves: Any, *, maximize: bool) -> tuple[float, float]:
+    """Return the range of all but the worst tenth of the values: the beginnings would else be all that is seen."""
+    values = sorted(value for curve in curves for value in curve)
+    tenth = len(values) // 10
+    return (values[tenth], values[-1]) if maximize else (values[0], values[-1 - tenth])
+
+
+def _unicode() -> bool:
+    return out().encoding.startswith("utf")
