@@ -42,7 +42,7 @@ _CURVES = text("""
     WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
 """)
 _NUMBER = attrgetter("number")
-BEST = 10  # trials that it names as the best
+BEST = 3  # trials that it names as the best
 
 
 class _View(InMemoryStorage):
@@ -124,7 +124,7 @@ class History(_View):
         return optuna.Study("history", self)
 
     def best(self) -> list[FrozenTrial]:
-        """Return the ten best complete trials that violate no constraint, the best one first; of equals the first."""
+        """Return the three best complete trials that violate no constraint, the best one first; of equals the first."""
         return self._best
 
     def complete(self, others: int) -> optuna.Study:

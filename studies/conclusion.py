@@ -32,8 +32,7 @@ def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:
     """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
 
-    The model that is tested is the one that won, by its weights that were kept when its last epoch ended; where it was
-    not among the best then, and they were not, it is trained once more. Where several
+    The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
     machines come to the end at once, one measures, and the others wait for it.
 
     Args:

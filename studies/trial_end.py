@@ -85,7 +85,7 @@ class TrialEnd:
         return any(event.slot == self._lease.slot.number for event in events)
 
     def _may_win(self, value: float) -> bool:
-        """Say whether this trial is one of the best few: then its weights are kept, for the test at the end. It need
+        """Say whether this trial is one of the best three: then its weights are kept, for the test at the end. It need
         not be the best one, since the winner is told by what is expected of it, not by a lucky value."""
         sign = 1 if self._context.study.maximize else -1
         best = self._context.history.best()

@@ -74,6 +74,7 @@ class Smac(BaseSampler):
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, *_: Any) -> dict[str, Any]:  # noqa: ARG002
         from smac.runhistory.dataclasses import TrialInfo
 
+        warnings.filterwarnings("ignore", "Loky-backed parallel loops")
         self._asked[trial.number] = TrialInfo(self._default, seed=0) if trial.number == 0 else self._smac.ask()
         chosen = dict(self._asked[trial.number].config)
         return {name: kind.to_external_repr(kind.to_internal_repr(chosen[name]))
