@@ -21,6 +21,7 @@ from studies.cli import (
     join_command,
     look_back,
     manage,
+    plan_command,
     report_command,
     retune_command,
     run_command,
@@ -37,7 +38,7 @@ app = typer.Typer(
     epilog="Begin with: caviar plan digits, then caviar run digits",
 )
 app.command("ls")(show.ls)
-app.command("plan")(show.plan)
+app.command("plan")(plan_command.plan)
 app.command("run")(run_command.run)
 app.command("join")(join_command.join)
 app.command("status")(show.status)

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: `ls`, `plan`, `status`, `best`, `trials`."""
+"""Commands that look and change nothing: `ls`, `status`, `best`, `trials`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 _WIDE = 110  # columns that a table with one for each hyperparameter needs
 StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
-Selector = Annotated[
-    str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
-]
 
 
 def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
@@ -57,64 +54,6 @@ def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
             number(best.get("trial")), s["strategy"],
         )  # fmt: skip
     out().print(table)
-
-
-def plan(
-    study: Selector,
-    budget: Annotated[int | None, typer.Option(metavar="N", help="Trials, instead of the study's own number.")] = None,
-    strategy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="tiered, classic, random, grid, tpe or gp.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a study would do: tiers, scales, ranges, defaults, and the slots of each tier and phase.
-
-    Needs no database. Example: caviar plan digits --budget 12
-    """
-    from studies.assembly import check
-    from studies.definition import change
-    from studies.facts import plan_facts
-    from studies.selection import select_study
-
-    definition = change(select_study(study), budget=budget, strategy=strategy)
-    check(definition)
-    facts = plan_facts(definition)
-    if as_json:
-        print_json(facts)
-        return
-    out().print(
-        f"[bold]{definition.name}[/]: {definition.model} on {definition.data}, {definition.strategy}, "
-        f"{definition.budget} trials of {definition.epochs} epochs, to {definition.direction} {definition.metric}"
-    )
-    scales = Table(
-        "tier", "hyperparameter", "range and scale", "default", box=None, header_style="bold", pad_edge=False
-    )
-    for h in facts["hyperparameters"]:
-        scales.add_row(str(h["tier"]), h["name"], h["scale"], number(h["default"]))
-    out().print(scales)
-    out().print()
-    slots = Table("trials", "slots", "tier", "phase", "free", box=None, header_style="bold", pad_edge=False)
-    for first, last, slot in _runs(facts["slots"]):
-        numbers = f"{first}-{last}" if last > first else str(first)
-        free = ", ".join(slot["free"]) or (
-            "none: what won before" if slot["phase"] == "prior" else "none: every default"
-        )
-        slots.add_row(str(last - first + 1), numbers, str(slot["tier"]), slot["phase"], free)
-    out().print(slots)
-    given = {"--budget": budget, "--strategy": strategy}
-    words = [study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
-    out().print(f"\nrun it with: caviar run {' '.join(words)}", style="dim")
-
-
-def _runs(slots: list[dict[str, Any]]) -> list[tuple[int, int, dict[str, Any]]]:
-    """Join neighbouring slots of the same tier and phase to (first, last, one of them)."""
-    runs: list[tuple[int, int, dict[str, Any]]] = []
-    for slot in slots:
-        if runs and (runs[-1][2]["tier"], runs[-1][2]["phase"]) == (slot["tier"], slot["phase"]):
-            runs[-1] = runs[-1][0], slot["slot"], slot
-        else:
-            runs.append((slot["slot"], slot["slot"], slot))
-    return runs
 
 
 def status(
