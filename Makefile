@@ -33,6 +33,7 @@ bench: .venv/installed ## the README's benchmarks, but for benchmarks/search, in
 	$(BIN)/python benchmarks/throughput.py --short
 	$(BIN)/python benchmarks/time_to_target.py --short
 	$(BIN)/python benchmarks/storage_cost.py --short
+	$(BIN)/python benchmarks/looks.py --short
 	$(BIN)/python benchmarks/scale.py --check
 	$(BIN)/python benchmarks/scale.py --short
 

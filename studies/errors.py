@@ -40,6 +40,14 @@ class PasswordMissing(StudyError):
     """Something that others reach is not to be shown without a password."""
 
 
+class ExtraMissing(StudyError):
+    """A package that only some need is not installed."""
+
+
+class NotWritten(StudyError):
+    """A file cannot be written."""
+
+
 class NothingToSave(StudyError):
     """There is no model to write, or no place for it."""
 

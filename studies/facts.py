@@ -76,7 +76,9 @@ def best_facts(
         "tier": best.slot.tier,
         "phase": best.slot.phase,
         "value": best.value,
-        "expected": expected.value and {"value": expected.value, "low": expected.low, "high": expected.high},
+        "expected": None
+        if expected.value is None
+        else {"value": expected.value, "low": expected.low, "high": expected.high},
         "hyperparameters": {**study.fixed, **study.values(best.parameters)},
         "validation": {"accuracy": last.accuracy, "loss": last.validation_loss},
         "test": test and {"accuracy": test[1], "loss": test[0]},

@@ -19,7 +19,7 @@ from studies.errors import DefinitionChanged, Mismatch
 from studies.plan import plan
 from studies.provenance import Difference
 from studies.provenance import compare as compare_provenance
-from studies.revision import Revision, compare, rewrite
+from studies.revision import Revision, compare, rewrite, with_prior
 
 
 def open_study(
@@ -47,9 +47,9 @@ def open_study(
             provenance=provenance or Provenance(), slots=slots,
         )  # fmt: skip
     current = definition_of(record)
-    if current.prior and not study.prior:  # a file does not have it
-        study = from_body({**to_body(study), "prior": to_body(current)["prior"]})
-    revision, next_one = compare(current, study), study
+    inherits = bool(current.prior) and not study.prior  # a file does not have it
+    revision = compare(from_body({**to_body(current), "prior": []}) if inherits else current, study)
+    next_one = with_prior(study, current) if inherits and not revision.refused else study
     if revision.changes and _was_before(engine, record, study):
         revision, next_one = Revision(), current
     others = compare_provenance(record.provenance, provenance) if provenance else []

@@ -43,7 +43,7 @@ def retuned(study: Study, trials: Sequence[FrozenTrial], *, widen: Iterable[str]
             raise BadDefinition(f"'{name}' is not searched by '{study.name}', which searches {', '.join(scales)}")
     observed = Observations(study)
     observed.learn(trials)
-    new = {name: _widened(name, scale) if name in widen else scale for name, scale in scales.items()}
+    new = {name: widened(name, scale) if name in widen else scale for name, scale in scales.items()}
     tiers = [{name: new[name].model_dump(mode="json") for name in tier} for tier in study.tiers]
     prior = [known.model_dump(mode="json") for known in _known(observed, won.trial)]
     given = {name: value for name, value in fields.items() if value is not None}
@@ -59,7 +59,12 @@ def _known(observed: Observations, winner: int) -> list[Known]:
     return [Known(values=observed.values[n], loss=losses[n]) for n in dict.fromkeys([winner, *chosen])]
 
 
-def _widened(name: str, scale: Scale) -> Scale:
+def widened(name: str, scale: Scale) -> Scale:
+    """Return a scale with a larger range.
+
+    Raises:
+        BadDefinition: it has none.
+    """
     given = scale.model_dump()
     if isinstance(scale, Log):
         given |= {"low": scale.low / _DECADE, "high": scale.high * _DECADE}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from studies.definition import Study, to_body
+from studies.definition import Study, from_body, to_body
 from studies.scale import Value
 from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
 
@@ -57,6 +57,13 @@ def compare(before: Study, after: Study) -> Revision:
         _compare_fixed(before, after, found)
         _compare_tiers(before, after, found)
     return found
+
+
+def with_prior(study: Study, of: Study) -> Study:
+    """Return a comparable version of `of` with its prior, whose trials have the default of what is new."""
+    defaults = {name: scale.default for name, scale in study.scales().items()}
+    prior = [known.model_copy(update={"values": {**defaults, **known.values}}) for known in of.prior]
+    return from_body({**to_body(study), "prior": [known.model_dump(mode="json") for known in prior]})
 
 
 def _brief(value: Any) -> str:

@@ -18,11 +18,11 @@ from storage.checkpoints import CheckpointStore
 from storage.records import StudyRecord
 from storage.status import read_test, read_trial
 from studies.conclusion import find_winner
-from studies.errors import NothingToSave
+from studies.errors import NothingToSave, NotWritten
 from studies.manager import definition_of
 from studies.resumption import load_checkpoint
 
-_EXAMPLE = '''"""Load the model and look at one example; run it in this folder, where Caviar is installed."""
+_EXAMPLE = '''"""Load the model and look at one example. Caviar must be there, and a model of your own on PYTHONPATH."""
 
 import json
 
@@ -45,6 +45,7 @@ def save_winner(engine: Engine, record: StudyRecord, folder: Path, data_dir: Pat
 
     Raises:
         NothingToSave: there is no winner, its weights are not kept, or the folder is there already.
+        NotWritten: the folder cannot be made.
         models.errors.DataUnavailable: the data are not here, by whose mean and deviation its inputs are normalised.
     """
     if folder.exists():
@@ -58,8 +59,10 @@ def save_winner(engine: Engine, record: StudyRecord, folder: Path, data_dir: Pat
     except BadCheckpoint as error:
         raise NothingToSave(f"the weights of trial {winner.trial} cannot be read: {error}") from error
     if state is None or state["epoch"] < study.epochs:
+        why = kept.refused or "they are removed, or were too large for the database"
         raise NothingToSave(
-            f"the weights of trial {winner.trial} are not kept; they are made once more by: caviar run {record.name}"
+            f"the weights of trial {winner.trial} are not kept ({why}); a new study keeps large ones in the place that "
+            f"CAVIAR_CHECKPOINTS names"
         )
     trial, test = read_trial(engine, record.study_id, winner.trial), read_test(engine, record.study_id, winner.trial)
     values = {**study.fixed, **study.values(trial.parameters)}
@@ -73,10 +76,14 @@ def save_winner(engine: Engine, record: StudyRecord, folder: Path, data_dir: Pat
         "trial": winner.trial, "validation": trial.value, "test": test and {"loss": test[0], "accuracy": test[1]},
     }  # fmt: skip
     beside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    torch.save(state["model"], beside / "model.pt")
-    (beside / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (beside / "load.py").write_text(_EXAMPLE)
-    beside.rename(folder)
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        torch.save(state["model"], beside / "model.pt")
+        (beside / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (beside / "load.py").write_text(_EXAMPLE)
+        beside.rename(folder)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise NotWritten(f"the model cannot be written to {folder}: {error.strerror}; name another folder") from error
     return config

@@ -45,7 +45,7 @@ def curves(
         )
         return
     if not drawn:
-        tell(f"no trial of '{study}' has a curve yet; go on with: caviar run {study}")
+        tell(f"no trial of '{study}' has ended with a curve yet; go on with: caviar run {study}")
         return
     table = Table("trial", "phase", "state", "value", f"{definition.metric} by epoch", "hyperparameters",
                   box=None, header_style="bold", pad_edge=False)  # fmt: skip
@@ -68,7 +68,7 @@ def sparkline(values: Sequence[float], low: float, high: float, unicode: bool) -
         low, high: where the lowest and the highest block stand; what is beyond is drawn there.
     """
     blocks = _BLOCKS if unicode else _ASCII
-    step = -(-len(values) // _WIDTH) or 1
+    step = -(-(len(values) - 1) // (_WIDTH - 1)) or 1
     shown = [*values[:-1:step], *values[-1:]]
     width = (high - low) or 1.0
     return "".join(blocks[min(max(int((v - low) / width * len(blocks)), 0), len(blocks) - 1)] for v in shown)

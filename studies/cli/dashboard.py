@@ -35,9 +35,13 @@ def dashboard(
     Examples: caviar dashboard digits --open, CAVIAR_DASHBOARD_PASSWORD=... caviar dashboard --host 0.0.0.0
     """
     from storage.definitions import load_study
-    from studies.dashboard import DashboardServer, application
+    from studies.errors import ExtraMissing, PasswordMissing
+
+    try:
+        from studies.dashboard import DashboardServer, application
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(f"the dashboard needs {error.name}: pip install -e '.[dashboard]'") from error
     from studies.door import Door
-    from studies.errors import PasswordMissing
     from studies.signals import Stop
 
     password = os.environ.get(_PASSWORD) or None
@@ -50,7 +54,7 @@ def dashboard(
         with database(database_url) as engine:
             page = f"/dashboard/studies/{load_study(engine, study).optuna_study_id}" if study else ""
             door = Door(
-                application(engine), password, changes=allow_changes, is_trained=lambda id_: _is_trained(engine, id_)
+                application(engine), password, host=host, changes=allow_changes, is_ours=lambda i: _is_ours(engine, i)
             )
             tell(f"the dashboard is at {server.url}{page}; Ctrl-C stops it", markup=False)
             if open_:
@@ -61,9 +65,8 @@ def dashboard(
     return 0
 
 
-def _is_trained(engine: Engine, optuna_study_id: int) -> bool:
-    """Say whether somebody trains a study."""
+def _is_ours(engine: Engine, optuna_study_id: int) -> bool:
+    """Say whether a study is Caviar's."""
     from storage.definitions import load_studies
-    from studies.manager import progress
 
-    return any(progress(engine, r).leased > 0 for r in load_studies(engine) if r.optuna_study_id == optuna_study_id)
+    return any(record.optuna_study_id == optuna_study_id for record in load_studies(engine))

@@ -38,15 +38,28 @@ def report(
     if file is None and not open_:
         _tell(facts)
         return
-    from studies.report.page import page
-
     file = file or Path(f"{study}.html")
-    beside = file.with_name(f".{file.name}.tmp")
-    beside.write_text(page(facts), encoding="utf-8")
-    beside.replace(file)
+    _write(file, facts)
     tell(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)", markup=False)
     if open_:
         webbrowser.open(file.resolve().as_uri())
+
+
+def _write(file: Path, facts: dict[str, Any]) -> None:
+    from studies.errors import ExtraMissing, NotWritten
+    from studies.report.page import page
+
+    try:
+        text = page(facts)
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(f"the page needs {error.name}: pip install -e '.[report]'") from error
+    beside = file.with_name(f".{file.name}.tmp")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(file)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise NotWritten(f"the report cannot be written to {file}: {error.strerror}; name another file: -o") from error
 
 
 def _tell(facts: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ _NEAR = 2.0  # times the noise of an epoch: trials that are as good as the best
 _ENOUGH = 5  # trials near the best
 _LAST = 4  # a quarter of the epochs: the last ones
 _TOP = 5  # trials whose curves are looked at
-_MANY = 0.1  # of all trials: a share of diverged ones that is worth a remark
+_SOME, _SHIFT = 3, 0.15  # diverged trials, and how far on a scale they are from others, to say where they are
 _WORSE = 1.1  # times the lowest validation loss: overfit
 
 Facts = dict[str, Any]
@@ -24,7 +24,7 @@ Facts = dict[str, Any]
 def answers(facts: Facts) -> list[dict[str, Any]]:
     """Return question, answer, and command (None where there is nothing to be done) of each question."""
     if facts["winner"] is None:
-        return []
+        return [_diverged(facts)] if facts["cost"]["done"] else []
     best = best_first(facts)
     noise = noise_of(best)
     return [
@@ -59,9 +59,8 @@ def _edge(facts: Facts) -> dict[str, Any]:
     name, winner = facts["study"]["name"], facts["trials"][facts["winner"]["trial"]]
     found, widen = [], []
     for h in facts["hyperparameters"]:
-        unit = winner["units"].get(h["name"], 0.5)
-        side = "lower" if unit <= _EDGE else "upper" if unit >= 1 - _EDGE else None
-        if h["ends"] and side and not (side == "lower" and h.get("or_zero")):  # nothing lies below 0
+        side = _side(h, winner)
+        if side and h["room"][side == "upper"]:
             found.append(f"{h['name']} ({winner['hyperparameters'][h['name']]:.4g}, the {side} end of {h['scale']})")
             widen.append(f"--widen {h['name']}")
     question = "Is the best point at the edge of its range?"
@@ -71,14 +70,28 @@ def _edge(facts: Facts) -> dict[str, Any]:
     return _answer(question, told, f"caviar retune {name} --name {name}-wider {' '.join(widen)}")
 
 
+def _side(h: Facts, trial: Facts) -> str | None:
+    """Return at which end of its range a hyperparameter of a trial is."""
+    if h["name"] not in trial["units"]:
+        return None
+    unit, value = trial["units"][h["name"]], trial["hyperparameters"][h["name"]]
+    if h["discrete"]:
+        return "lower" if value == h["first"] else "upper" if value == h["last"] else None
+    if h.get("or_zero") and value == 0:
+        return None  # which has no place on its axis: it is not near the numbers that are
+    return "lower" if unit <= _EDGE else "upper" if unit >= 1 - _EDGE else None
+
+
 def _enough(facts: Facts, best: Sequence[Facts], noise: float | None) -> dict[str, Any]:
     question, study = "Were enough points sampled?", facts["study"]
     if noise is None:
         return _answer(question, "The curves are too short to say what noise is.")
     near = sum(abs(t["value"] - best[0]["value"]) <= _NEAR * noise for t in best)
     told = f"{near} of {len(best)} complete trials are within the noise (± {_NEAR * noise:.4f}) of the best value"
-    if near >= min(_ENOUGH, len(best)):
+    if near >= _ENOUGH:
         return _answer(question, f"Yes: {told}, so that more of them would change little.")
+    if study["state"] != "done":
+        return _answer(question, f"Not yet: {told}.", f"caviar run {study['name']}")
     command = f"caviar extend {study['name']} --budget {2 * study['budget']}"
     return _answer(question, f"Perhaps not: only {told}.", command)
 
@@ -95,14 +108,14 @@ def _diverged(facts: Facts) -> dict[str, Any]:
         if there and here:
             shifts[h["name"]] = statistics.mean(there) - statistics.mean(here)
     told = f"{len(bad)} of {done} ({len(bad) / done:.0%})"
-    if shifts:
-        name = max(shifts, key=lambda n: abs(shifts[n]))
+    name = max(shifts, key=lambda n: abs(shifts[n]), default="")
+    if len(bad) >= _SOME and abs(shifts.get(name, 0.0)) > _SHIFT:
         values = sorted(t["hyperparameters"][name] for t in bad if name in t["hyperparameters"])
         if all(isinstance(value, int | float) for value in values):
             told += f", most of all where {name} is {'large' if shifts[name] > 0 else 'small'}: "
             told += f"{values[0]:.4g} to {values[-1]:.4g}"
-    advice = " It costs little: they end at once." if len(bad) / done < _MANY else " A narrower range would save them."
-    return _answer(question, told + "." + advice)
+    spent = sum(t["epochs"] for t in bad)
+    return _answer(question, f"{told}. They took {spent} of {facts['cost']['epochs']} epochs.")
 
 
 def _still_improving(facts: Facts, top: Sequence[Facts], noise: float | None) -> dict[str, Any]:
@@ -124,16 +137,19 @@ def _still_improving(facts: Facts, top: Sequence[Facts], noise: float | None) ->
 
 
 def _overfit(top: Sequence[Facts]) -> dict[str, Any]:
-    found = []
+    found, looked = [], 0
     for t in top:
         losses = [validation for _, validation in t["losses"]]
         known = [loss for loss in losses if loss is not None]
+        looked += len(known) >= _LAST
         if len(known) >= _LAST and losses[-1] is not None and losses[-1] > _WORSE * min(known):
             found.append(losses.index(min(known)) + 1)
     question = "Do they overfit?"
-    if 2 * len(found) <= len(top):
-        return _answer(question, f"No: the validation loss of {len(top) - len(found)} of the best {len(top)} ends low.")
-    told = f"Yes: the validation loss of {len(found)} of the best {len(top)} was lowest around epoch "
+    if not looked:
+        return _answer(question, "The curves are too short to tell.")
+    if 2 * len(found) <= looked:
+        return _answer(question, f"No: the validation loss of {looked - len(found)} of the best {looked} ends low.")
+    told = f"Yes: the validation loss of {len(found)} of the best {looked} was lowest around epoch "
     return _answer(
         question, f"{told}{statistics.median(found):.0f}. Train shorter, or with more dropout or weight decay."
     )
@@ -144,13 +160,14 @@ def _ahead(facts: Facts, best: Sequence[Facts], noise: float | None) -> dict[str
     others = [t for t in best if t["trial"] != winner["trial"]]
     if not others:
         return _answer(question, "There is no other complete trial.")
-    apart = abs(winner["value"] - others[0]["value"])
-    told = f"trial {others[0]['trial']} came to {others[0]['value']:.4f}, {apart:.4f} away"
+    sign = 1 if facts["study"]["direction"] == "maximize" else -1
+    apart = sign * (winner["value"] - others[0]["value"])
+    told = f"trial {others[0]['trial']} came to {others[0]['value']:.4f}, the winner to {winner['value']:.4f}"
+    if apart < 0:
+        return _answer(question, f"Not by its value: {told}; but of another training of the winner more is expected.")
     expected = winner["expected"]
     if expected and expected["low"] <= others[0]["value"] <= expected["high"]:
-        return _answer(
-            question, f"It cannot be told: {told}, which is where another training of the winner may come to."
-        )
+        return _answer(question, f"It cannot be told: {told}, and its other trainings may come to either.")
     if noise is not None and apart <= _NEAR * noise:
         return _answer(question, f"It cannot be told: {told}, within the noise of one epoch.")
     return _answer(question, f"It seems so: {told}; one training of each cannot say more.")

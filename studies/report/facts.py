@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine
@@ -16,23 +16,28 @@ from storage.revisions import read_versions
 from storage.status import read_progress, read_test, read_trials, tested_slot
 from storage.workers import read_workers
 from studies.definition import Study
+from studies.errors import BadDefinition
 from studies.expectation import winner_of
 from studies.facts import best_facts, state_of, trial_facts
 from studies.importance import importances
 from studies.importance import to_facts as importance_facts
 from studies.manager import definition_of
+from studies.optuna_space import count
 from studies.report.answers import answers
+from studies.retune import widened
+from studies.space import Scale
 
 
 def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
     """Return everything that a report says of a study."""
     study = definition_of(record)
+    history = History(engine, record.optuna_study_id, maximize=study.maximize)
+    history.refresh()  # first: what is finished here has its curve in what is read later
     trials, curves = read_trials(engine, record.study_id), read_curves(engine, record.study_id)
     times, events = read_times(engine, record.study_id), read_events(engine, record.study_id)
     progress = read_progress(engine, record, maximize=study.maximize)
-    history = History(engine, record.optuna_study_id, maximize=study.maximize)
-    history.refresh()
-    seen = history.study().get_trials(deepcopy=False)
+    ours = {t.slot.number for t in trials if t.state != "open"}
+    seen = [t for t in history.study().get_trials(deepcopy=False) if t.number in ours]  # not another program's
     start = min((t.began for t in times.values()), default=record.created_at)
     told, scales = trial_facts(study, trials), study.scales()
     for fact, trial in zip(told, trials, strict=True):
@@ -73,7 +78,7 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
             for v in read_versions(engine, record.study_id)
         ],
         "machines": sorted({f"{w.host} ({w.device})" for w in workers}),
-        "began": start.isoformat(timespec="seconds"),
+        "began": start.isoformat(timespec="seconds"), "now": _since(start, datetime.now(UTC)),
     }  # fmt: skip
     facts["answers"] = answers(facts)
     return facts
@@ -98,8 +103,18 @@ def _winner(
 def _hyperparameter(study: Study, name: str, tier: int) -> dict[str, Any]:
     scale = study.scales()[name]
     shown = scale.model_dump(mode="json")
-    # A list has no ends beyond which there would be more of it.
-    return {"name": name, "tier": tier, "scale": str(scale), "ends": "values" not in shown, **shown}
+    first, last = scale.value(0.0), scale.value(1.0)
+    return {"name": name, "tier": tier, "scale": str(scale), "first": first, "last": last,
+            "discrete": count(scale.distribution()) > 0, "room": _room(name, scale), **shown}  # fmt: skip
+
+
+def _room(name: str, scale: Scale) -> list[bool]:
+    """Say whether there is more below and above a scale's range, to be tried with `caviar retune --widen`."""
+    try:
+        wider = widened(name, scale)
+    except BadDefinition:
+        return [False, False]
+    return [wider.value(0.0) != scale.value(0.0), wider.value(1.0) != scale.value(1.0)]
 
 
 def _curve_point(study: Study, epoch: EpochRecord) -> list[float | None]:

@@ -61,19 +61,23 @@ def _joined(trials: Iterable[Facts]) -> dict[str, list[Any]]:
     return {"x": x, "y": y, "text": text}
 
 
+def _ending(t: Facts) -> str:
+    return str(t["violated"] or t["state"]).replace("_", " ")
+
+
 def _curves(facts: Facts) -> Figure:
     winner = facts["winner"] and facts["winner"]["trial"]
     drawn = [t for t in thinned(facts) if t["trial"] != winner]
     data = []
     for tier in sorted({t["tier"] for t in drawn}):
-        for state, faded in (("pruned", True), ("complete", False)):
-            group = [t for t in drawn if t["tier"] == tier and (t["state"] == "pruned") is faded]
-            if group:
-                data.append({
-                    "type": "scatter", "mode": "lines", "name": f"tier {tier}, {state if faded else 'trained'}",
-                    "line": {"color": colour(tier), "width": _LINE}, "opacity": FADED if faded else 1.0,
-                    "hovertemplate": "%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>", **_joined(group),
-                })  # fmt: skip
+        of_tier = [t for t in drawn if t["tier"] == tier]
+        for state in sorted({_ending(t) for t in of_tier}):
+            data.append({
+                "type": "scatter", "mode": "lines", "name": f"tier {tier}, {state}",
+                "line": {"color": colour(tier), "width": _LINE}, "opacity": 1.0 if state == "complete" else FADED,
+                "hovertemplate": "%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+                **_joined([t for t in of_tier if _ending(t) == state]),
+            })  # fmt: skip
     if winner is not None:
         data.append({"type": "scatter", "mode": "lines", "name": f"winner: trial {winner}",
                      "line": {"color": WINNER, "width": 3}, **_joined([facts["trials"][winner]])})  # fmt: skip
@@ -129,7 +133,7 @@ def _timeline(facts: Facts) -> Figure:
     for state, opacity in (("complete", 1.0), ("pruned", 0.4), ("fail", 0.4), ("running", 0.7)):
         there = [t for t in facts["trials"] if t["state"] == state and t["began"] is not None]
         if there:
-            ends = [t["ended"] if t["ended"] is not None else facts["cost"]["wall_seconds"] for t in there]
+            ends = [t["ended"] if t["ended"] is not None else facts["now"] for t in there]
             data.append({
                 "type": "bar", "orientation": "h", "name": state, "base": [t["began"] for t in there],
                 "x": [max(end - t["began"], 0.0) for t, end in zip(there, ends, strict=True)],

@@ -93,11 +93,12 @@ def _winner(facts: Facts) -> str:
 
 def _cost(facts: Facts) -> str:
     cost = facts["cost"]
-    saved = 1 - cost["epochs"] / cost["epochs_planned"] if cost["epochs_planned"] else 0.0
+    planned = cost["done"] * facts["study"]["epochs"]
+    saved = f" ({max(1 - cost['epochs'] / planned, 0.0):.0%} saved)" if facts["study"]["state"] == "done" else ""
     told = {
         "trials": f"{cost['done']}",
         "complete / pruned / failed": f"{cost['complete']} / {cost['pruned']} / {cost['failed']}",
-        f"epochs, of {cost['epochs_planned']} planned ({saved:.0%} saved)": str(cost["epochs"]),
+        f"epochs, of {cost['epochs_planned']} planned{saved}": str(cost["epochs"]),
         "training, all workers together": f"{cost['training_seconds']:.0f} s",
         "from the first trial to the last": f"{cost['wall_seconds']:.0f} s",
         f"workers on {cost['hosts']} host(s)": str(cost["workers"]),

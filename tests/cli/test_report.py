@@ -69,6 +69,16 @@ def test_a_study_that_nobody_worked_on_has_a_report(engine: Engine, said: Callab
     assert "No trial is complete yet" in (tmp_path / "empty.html").read_text()
 
 
+def test_a_page_that_cannot_be_written_is_one_line(
+    said: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for file in (tmp_path / "missing" / "x.html", tmp_path):
+        assert run(["report", "small", "-o", str(file)]) == 2
+        assert f"cannot be written to {file}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert not list(tmp_path.parent.glob(".*.tmp"))
+
+
 def test_the_facts_are_one_json_document(said: Callable[..., str]) -> None:
     facts = json.loads(said("report", "small", "--json"))
     assert {"study", "winner", "cost", "trials", "importance", "events", "answers", "provenance"} <= set(facts)

@@ -13,7 +13,9 @@ from studies.cli import run
 from studies.conclusion import find_winner
 from studies.definition import change
 from studies.manager import definition_of, open_study
+from studies.space import Choice
 from tests.postgres.fleet_for_tests import ledger, register, worker
+from tests.studies_for_tests import small_study
 
 Say = Callable[..., tuple[str, str]]
 
@@ -57,6 +59,12 @@ def test_a_file_without_the_prior_goes_on_with_the_study_that_has_it(engine: Eng
     open_study(engine, change(study, name="again"))
     larger = open_study(engine, change(study, name="again", budget=12), accept=True)
     assert (definition_of(larger).budget, len(definition_of(larger).prior)) == (12, 8)
+    tiers = [dict(tier) for tier in study.tiers]
+    tiers[-1]["activation"] = Choice("relu", "gelu", default="relu")
+    newer = small_study(name="again", budget=12, tiers=tuple(tiers), seed=study.seed)
+    after = definition_of(open_study(engine, newer, accept=True))
+    assert {known.values["activation"] for known in after.prior} == {"relu"}
+    assert len(after.prior) == 8
 
 
 def test_what_won_before_is_trained_beside_the_default(engine: Engine, say: Say) -> None:

@@ -34,8 +34,8 @@ def with_password(password: str, name: str = "me") -> Headers:
     return {"HTTP_AUTHORIZATION": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
-def local(*, changes: bool = False, trained: int = -1) -> Door:
-    return Door(shown, None, changes=changes, is_trained=lambda id_: id_ == trained)
+def local(*, changes: bool = False, ours: int = -1, host: str = "127.0.0.1") -> Door:
+    return Door(shown, None, host=host, changes=changes, is_ours=lambda id_: id_ == ours)
 
 
 def test_this_machine_may_look_and_every_answer_has_the_headers() -> None:
@@ -48,8 +48,9 @@ def test_this_machine_may_look_and_every_answer_has_the_headers() -> None:
 
 
 def test_a_name_that_was_made_to_mean_this_machine_is_refused() -> None:
-    for host in ("evil.example", "127.0.0.1.evil.example:8080", ""):
+    for host in ("evil.example", "127.0.0.1.evil.example:8080", "", "[", "127.0.0.2:8080"):
         assert ask(local(), HTTP_HOST=host)[0] == "403"
+    assert ask(local(host="127.0.0.2"), HTTP_HOST="127.0.0.2:8080")[0] == "200"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -59,30 +60,36 @@ def test_to_look_at_means_that_nothing_is_changed(method: str) -> None:
     assert body == b'{"reason": "this dashboard is to look at; start it with --allow-changes"}'
 
 
-def test_what_is_allowed_is_allowed_but_a_rename_under_the_workers() -> None:
-    door = local(changes=True, trained=3)
+def test_what_is_allowed_is_allowed_but_a_rename_of_a_study_of_ours() -> None:
+    door = local(changes=True, ours=3)
     assert ask(door, "DELETE", "/api/studies/3")[0] == "200"
     assert ask(door, "POST", "/api/studies/4/rename")[0] == "200"
-    assert ask(door, "POST", "/api/studies/3/rename")[0] == "403"
+    for path in ("/api/studies/3/rename", "/api/studies/3/rename/", "/api/studies/3/ren\xffame//"):
+        assert ask(door, "POST", path)[0] == "403"
 
 
 def test_another_sites_page_changes_nothing() -> None:
     door = local(changes=True)
     assert ask(door, "POST", "/api/studies", HTTP_ORIGIN="http://evil.example")[0] == "403"
+    assert ask(door, "POST", "/api/studies", HTTP_ORIGIN="http://[")[0] == "403"
     assert ask(door, "POST", "/api/studies", HTTP_ORIGIN="http://127.0.0.1:8080")[0] == "200"
 
 
-def test_a_password_is_asked_for_and_a_wrong_one_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", waited.append)
-    door = Door(shown, "s{e}c:rät", changes=False, is_trained=lambda _: False)
+def test_a_password_is_asked_for_and_a_wrong_one_makes_its_address_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    door = Door(shown, "s{e}c:rät", changes=False, is_ours=lambda _: False)
     status, headers, _ = ask(door, HTTP_HOST="caviar.example")
     assert status == "401"
     assert headers["WWW-Authenticate"].startswith("Basic ")
-    assert waited == []  # a browser asks without one first
-    assert ask(door, HTTP_HOST="caviar.example", **with_password("s{e}c:rät"))[0] == "200"
-    for wrong in ("", "s{e}c", "s{e}c:rät ", "S{E}C:RÄT"):
-        assert ask(door, **with_password(wrong))[0] == "401"
+    assert ask(door, HTTP_HOST="caviar.example", **with_password("s{e}c:rät"))[0] == "200"  # at once
+    wrong = [with_password(password) for password in ("", "s{e}c", "s{e}c:rät ", "S{E}C:RÄT")]
     for garbage in ("Basic", "Basic ???", "Bearer s{e}c:rät", "Basic " + base64.b64encode(b"\xff\xfe").decode()):
-        assert ask(door, HTTP_AUTHORIZATION=garbage)[0] == "401"
-    assert waited == [module._DELAY_SECONDS] * 8
+        wrong.append({"HTTP_AUTHORIZATION": garbage})
+    for given in wrong:
+        clock[0] += 2
+        assert ask(door, **given)[0] == "401"
+        assert ask(door, **with_password("s{e}c:rät"))[0] == "429"  # so that nobody can guess faster than that
+        assert ask(door, REMOTE_ADDR="10.0.0.9", **with_password("s{e}c:rät"))[0] == "200"
+    clock[0] += 2
+    assert ask(door, **with_password("s{e}c:rät"))[0] == "200"

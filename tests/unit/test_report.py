@@ -13,11 +13,14 @@ from studies.report.page import page
 
 EPOCHS = 20
 HYPERPARAMETERS = [
-    {"name": "learning_rate", "tier": 1, "scale": "1e-4 … 1, log", "ends": True, "kind": "log", "low": 1e-4,
+    {"name": "learning_rate", "tier": 1, "scale": "1e-4 … 1, log", "discrete": False, "room": [True, True],
+     "first": 1e-4, "last": 1.0, "kind": "log", "low": 1e-4,
      "high": 1.0, "or_zero": False},
-    {"name": "momentum", "tier": 2, "scale": "0.9 … 0.999", "ends": True, "kind": "log_one_minus", "low": 0.9,
+    {"name": "momentum", "tier": 2, "scale": "0.9 … 0.999", "discrete": False, "room": [True, True],
+     "first": 0.9, "last": 0.999, "kind": "log_one_minus", "low": 0.9,
      "high": 0.999},
-    {"name": "activation", "tier": 3, "scale": "one of a, b", "ends": False, "kind": "choice", "values": ["a", "b"]},
+    {"name": "activation", "tier": 3, "scale": "one of a, b", "discrete": True, "room": [False, False],
+     "first": "a", "last": "b", "kind": "choice", "values": ["a", "b"]},
 ]  # fmt: skip
 
 
@@ -46,7 +49,7 @@ def facts(trials: list[dict[str, Any]], winner: int = 0, **fields: Any) -> dict[
         "cost": {"done": len(trials), "complete": len(trials), "pruned": 0, "failed": 0, "diverged": 0, "abandoned": 0,
                  "epochs": 10, "epochs_planned": 20, "training_seconds": 1.0, "wall_seconds": 9.0,
                  "workers": 2, "hosts": 1},
-        "trials": trials, "importance": None, "events": [], "provenance": [], "machines": ["host (cpu)"],
+        "trials": trials, "importance": None, "events": [], "provenance": [], "machines": ["host (cpu)"], "now": 99.0,
     }  # fmt: skip
     made.update(fields)
     return made
@@ -57,8 +60,12 @@ def said(of: dict[str, Any], question: str) -> dict[str, Any]:
     return found
 
 
-def test_without_a_winner_nothing_is_answered() -> None:
-    assert answers(facts([trial(0, 0.9)], winner=0) | {"winner": None}) == []
+def test_without_a_winner_only_the_divergence_is_told() -> None:
+    (only,) = answers(facts([trial(0, 0.1, violated="diverged")], winner=0) | {"winner": None})
+    assert "1 of 1 (100%)" in only["answer"]
+    made = facts([trial(0, 0.9)]) | {"winner": None}
+    made["cost"]["done"] = 0
+    assert answers(made) == []
 
 
 @pytest.mark.parametrize(("unit", "side"), [(0.01, "lower"), (0.99, "upper"), (0.5, None)])
@@ -70,19 +77,34 @@ def test_a_winner_at_the_edge_is_told_with_the_range_to_widen(unit: float, side:
 
 def test_a_decay_of_zero_is_no_edge() -> None:
     zero = [{**HYPERPARAMETERS[0], "or_zero": True}]
-    assert said(facts([trial(0, 0.9, 0.0)], hyperparameters=zero), "edge")["command"] is None
+    none = trial(0, 0.9, 0.0)
+    none["hyperparameters"]["learning_rate"] = 0.0
+    assert said(facts([none], hyperparameters=zero), "edge")["command"] is None
+
+
+def test_the_last_of_a_few_values_is_an_edge_where_there_may_be_more() -> None:
+    few = {**HYPERPARAMETERS[0], "name": "batch_size", "discrete": True, "first": 16, "last": 256}
+    made = trial(0, 0.9)
+    made["hyperparameters"]["batch_size"], made["units"]["batch_size"] = 256, 0.9
+    found = said(facts([made], hyperparameters=[few]), "edge")
+    assert found["command"] == "caviar retune small --name small-wider --widen batch_size"
+    no_room = {**few, "room": [True, False]}
+    assert said(facts([made], hyperparameters=[no_room]), "edge")["command"] is None
 
 
 def test_where_few_are_as_good_as_the_best_more_trials_are_offered() -> None:
     lonely = said(facts([trial(i, 0.99 if i == 0 else 0.7) for i in range(12)]), "enough points")
     assert lonely["command"] == "caviar extend small --budget 24"
     assert said(facts([trial(i, 0.99) for i in range(12)]), "enough points")["command"] is None
+    begun = facts([trial(0, 0.99)])
+    begun["study"]["state"] = "running"
+    assert said(begun, "enough points")["command"] == "caviar run small"
 
 
 def test_diverged_trials_are_counted_and_found() -> None:
-    trials = [trial(i, 0.9, 0.4) for i in range(8)] + [trial(8 + i, 0.1, 0.95, violated="diverged") for i in range(2)]
+    trials = [trial(i, 0.9, 0.4) for i in range(8)] + [trial(8 + i, 0.1, 0.95, violated="diverged") for i in range(3)]
     found = said(facts(trials), "diverged")["answer"]
-    assert "2 of 10 (20%)" in found
+    assert "3 of 11 (27%)" in found
     assert "learning_rate is large" in found
     assert "None of 8" in said(facts(trials[:8]), "diverged")["answer"]
 
@@ -98,6 +120,7 @@ def test_overfitting_is_seen_in_the_validation_loss() -> None:
     bowl = [[0.1, abs(e - 8) / 10 + 0.2] for e in range(1, 21)]
     assert "around epoch 8" in said(facts([trial(i, 0.9, losses=bowl) for i in range(5)]), "overfit")["answer"]
     assert said(facts([trial(i, 0.9) for i in range(5)]), "overfit")["answer"].startswith("No")
+    assert "too short" in said(facts([trial(0, 0.9, losses=[[1.0, 1.0]])]), "overfit")["answer"]
 
 
 def test_a_runner_up_within_what_is_expected_cannot_be_told_from_the_winner() -> None:
@@ -109,6 +132,9 @@ def test_a_runner_up_within_what_is_expected_cannot_be_told_from_the_winner() ->
     made = facts(far)
     made["winner"]["expected"] = expected
     assert "seems so" in said(made, "runner-up")["answer"]
+    made = facts([trial(0, 0.9), trial(1, 0.95)])
+    made["winner"]["expected"] = expected
+    assert "Not by its value" in said(made, "runner-up")["answer"]
 
 
 def test_every_figure_has_its_points() -> None:

@@ -1,0 +1,96 @@
+"""What looking costs: a poll of an open dashboard, and a report, of large studies. Processor seconds of one process.
+
+    python benchmarks/looks.py [--sizes 1000,10000] [--short]
+
+A poll is what an open page asks for every few seconds: what is new in a study. Beside `caviar dashboard`, Optuna's own
+application over its plain storage, as its command serves it. The studies are those of benchmarks/filled.py, with 10
+epochs a trial. Prints a table and writes benchmarks/results/looks.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import optuna
+from filled import NAME, Databases, leave_open
+from machine import write
+from optuna.storages import RDBStorage
+from optuna_dashboard import wsgi
+
+from storage.definitions import load_study
+from storage.embedded import serve
+from storage.engine import make_engine
+from studies.dashboard import application
+from studies.door import Door
+from studies.report.facts import report_facts
+from studies.report.page import page
+
+_REST_SECONDS = 10.5  # after which the dashboard asks its storage again
+_POLLS = 3
+
+
+def ask(shown: Any, path: str, query: str) -> None:
+    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query}
+    setup_testing_defaults(environ)
+    environ["wsgi.input"] = io.BytesIO()
+    answered: list[str] = []
+    b"".join(shown(environ, lambda status, *_: answered.append(status)))
+    assert answered == ["200 OK"], answered
+
+
+def seconds(what: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.process_time()
+    result = what()
+    return time.process_time() - started, result
+
+
+def polls(shown: Any, optuna_study_id: int, size: int) -> dict[str, float]:
+    """Return what the first look costs, and a poll: the median of three."""
+    path = f"/api/studies/{optuna_study_id}"
+    first, _ = seconds(lambda: ask(shown, path, "after=0"))
+    later = []
+    for _ in range(_POLLS):
+        time.sleep(_REST_SECONDS)
+        later.append(seconds(lambda: ask(shown, path, f"after={size}"))[0])
+    return {"first": first, "poll": statistics.median(later), "least": min(later), "most": max(later)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="1000,10000", help="finished trials")
+    parser.add_argument("--short", action="store_true", help="1,000 alone")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    rows = []
+    print(f"{'trials':>7}  {'dashboard':<10} first look   a poll   (least to most)     report   its page", flush=True)
+    with tempfile.TemporaryDirectory() as home, serve(Path(home) / "server", [].append) as server:
+        databases = Databases(server)
+        for size in [1000] if options.short else map(int, options.sizes.split(",")):
+            with databases.copy("caviar", size) as url:
+                leave_open(url, size, 10)
+                engine = make_engine(url)
+                record = load_study(engine, NAME)
+                plain = RDBStorage(url.render_as_string(hide_password=False), skip_table_creation=True)
+                door = Door(application(engine), None, changes=False, is_ours=lambda _: True)
+                took, text = seconds(lambda record=record, engine=engine: page(report_facts(engine, record)))
+                for name, shown in (("caviar", door), ("optuna", wsgi(plain))):
+                    cost = polls(shown, record.optuna_study_id, size)
+                    report = f"{took:>7.1f} s {len(text) / 2**20:>7.1f} MB" if name == "caviar" else ""
+                    print(f"{size:>7,}  {name:<10} {cost['first']:>8.2f} s {cost['poll']:>7.3f} s "
+                          f"({cost['least']:.3f} to {cost['most']:.3f}) {report}", flush=True)  # fmt: skip
+                    rows.append({"size": size, "dashboard": name, **cost})
+                rows.append({"size": size, "report_seconds": took, "page_bytes": len(text)})
+                engine.dispose()
+    write("looks", options, n=_POLLS, rows=rows)
+
+
+if __name__ == "__main__":
+    main()
