@@ -170,6 +170,13 @@ class History(_View):
         self.notes[key] = value
 
 
+def read_frozen_trials(engine: Engine, optuna_study_id: int) -> list[FrozenTrial]:
+    """Return a study's trials as Optuna has them, by number; those of complete ones without their curves."""
+    history = History(engine, optuna_study_id, maximize=False)  # of which nothing here depends
+    history.refresh()
+    return history.get_all_trials(0)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Optuna from saying that it made a study in memory, which is not one that anybody wants to hear of."""

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from storage.checkpoints import CheckpointStore
 from storage.control import note
 from storage.definitions import load_study
-from storage.history import History
+from storage.history import read_frozen_trials
 from storage.records import StudyRecord
 from storage.status import read_test, read_trial, tested_slot, write_test
 from storage.waiting import patiently
@@ -23,10 +23,8 @@ def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
 
     What was measured on the test set when the study was done stays its winner: the test set is used once.
     """
-    study = definition_of(record)
-    history = History(engine, record.optuna_study_id, maximize=study.maximize)
-    history.refresh()
-    return winner_of(study, history.study().get_trials(deepcopy=False), tested_slot(engine, record.study_id))
+    trials = read_frozen_trials(engine, record.optuna_study_id)
+    return winner_of(definition_of(record), trials, tested_slot(engine, record.study_id))
 
 
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:

@@ -23,10 +23,13 @@ _BEST, _OTHERS = 25, 25  # of the earlier trials: the model's cost grows with th
 _DECADE = 10
 
 
-def retuned(study: Study, trials: Sequence[FrozenTrial], *, widen: Iterable[str] = (), **fields: Any) -> Study:
+def retuned(
+    study: Study, trials: Sequence[FrozenTrial], *, tested: int | None = None, widen: Iterable[str] = (), **fields: Any
+) -> Study:
     """Return the study that begins with what the trials of `study` show.
 
     Args:
+        tested: the winner, if that is decided.
         widen: hyperparameters whose range is to become larger on both sides: a log axis by a decade, a linear one by
             half of its width, powers of two by two of them, a grid of integers by a step; what is above 0 stays so.
         fields: of the new study, as `Study` has them; those of None are as before.
@@ -34,7 +37,7 @@ def retuned(study: Study, trials: Sequence[FrozenTrial], *, widen: Iterable[str]
     Raises:
         BadDefinition: no trial is complete, a name is not searched or has no range, or the result is not valid.
     """
-    won = winner_of(study, trials)
+    won = winner_of(study, trials, tested)
     if won is None:
         raise BadDefinition(f"no trial of '{study.name}' is complete: there is nothing to begin with")
     scales = study.scales()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from models.errors import BadCheckpoint
 from models.optim import SETTINGS
 from storage.checkpoints import CheckpointStore
 from storage.records import StudyRecord
-from storage.status import read_test, read_trial
-from studies.conclusion import find_winner
 from studies.errors import NothingToSave, NotWritten
 from studies.manager import definition_of
 from studies.resumption import load_checkpoint
@@ -40,8 +39,13 @@ print("class", model(x).argmax(dim=1).item())
 '''
 
 
-def save_winner(engine: Engine, record: StudyRecord, folder: Path, data_dir: Path) -> dict[str, Any]:
-    """Write model.pt (a state_dict), config.json and load.py into a new folder; return what config.json holds.
+def save_winner(
+    engine: Engine, record: StudyRecord, winner: Mapping[str, Any] | None, folder: Path, data_dir: Path
+) -> None:
+    """Write model.pt (a state_dict), config.json and load.py into a new folder.
+
+    Args:
+        winner: what there is to say of it, as studies.facts.best_facts has it.
 
     Raises:
         NothingToSave: there is no winner, its weights are not kept, or the folder is there already.
@@ -50,22 +54,21 @@ def save_winner(engine: Engine, record: StudyRecord, folder: Path, data_dir: Pat
     """
     if folder.exists():
         raise NothingToSave(f"'{folder}' is there already; name a new folder, or remove it")
-    study, winner = definition_of(record), find_winner(engine, record)
     if winner is None:
         raise NothingToSave(f"no trial of '{record.name}' is complete yet; go on with: caviar run {record.name}")
-    kept = load_checkpoint(CheckpointStore(engine, record), winner.trial)
+    study, number = definition_of(record), winner["trial"]
+    kept = load_checkpoint(CheckpointStore(engine, record), number)
     try:
         state = from_bytes(kept.state, torch.device("cpu")) if kept.state is not None else None
     except BadCheckpoint as error:
-        raise NothingToSave(f"the weights of trial {winner.trial} cannot be read: {error}") from error
+        raise NothingToSave(f"the weights of trial {number} cannot be read: {error}") from error
     if state is None or state["epoch"] < study.epochs:
         why = kept.refused or "they are removed, or were too large for the database"
         raise NothingToSave(
-            f"the weights of trial {winner.trial} are not kept ({why}); a new study keeps large ones in the place that "
+            f"the weights of trial {number} are not kept ({why}); a new study keeps large ones in the place that "
             f"CAVIAR_CHECKPOINTS names"
         )
-    trial, test = read_trial(engine, record.study_id, winner.trial), read_test(engine, record.study_id, winner.trial)
-    values = {**study.fixed, **study.values(trial.parameters)}
+    values = winner["hyperparameters"]
     sample, classes = shape(study.data)
     mean, deviation = moments(study.data, data_dir)
     config = {
@@ -73,7 +76,7 @@ def save_winner(engine: Engine, record: StudyRecord, folder: Path, data_dir: Pat
         "deviation": deviation.tolist(),
         "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
-        "trial": winner.trial, "validation": trial.value, "test": test and {"loss": test[0], "accuracy": test[1]},
+        "trial": number, "validation": winner["validation"], "test": winner["test"],
     }  # fmt: skip
     beside = folder.with_name(f".{folder.name}.tmp")
     try:
@@ -86,4 +89,3 @@ def save_winner(engine: Engine, record: StudyRecord, folder: Path, data_dir: Pat
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise NotWritten(f"the model cannot be written to {folder}: {error.strerror}; name another folder") from error
-    return config

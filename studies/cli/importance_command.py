@@ -16,16 +16,14 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
     Example: caviar importance digits
     """
     from storage.definitions import load_study
-    from storage.history import History
+    from storage.history import read_frozen_trials
     from studies.importance import ENOUGH, importances, in_words, to_facts
     from studies.manager import definition_of
 
     with database(database_url) as engine:
         record = load_study(engine, study)
-        definition = definition_of(record)
-        history = History(engine, record.optuna_study_id, maximize=definition.maximize)
-        history.refresh()
-    found = importances(definition, history.study().get_trials(deepcopy=False))
+        trials = read_frozen_trials(engine, record.optuna_study_id)
+    found = importances(definition_of(record), trials)
     if as_json:
         print_json({"study": record.name, "importances": found and to_facts(found)})
         return 0

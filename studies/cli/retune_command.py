@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, err, number, say, tell
+from studies.cli.output import DatabaseUrl, database, number, tell
 from studies.cli.show import StoredStudy
+from studies.cli.work import check_and_fetch
 
 
 def retune(
@@ -31,33 +32,25 @@ def retune(
     --data fashion_mnist
     """
     from storage.definitions import find_study, load_study
-    from storage.history import History
+    from storage.history import read_frozen_trials
+    from storage.status import tested_slot
     from studies.errors import BadDefinition
     from studies.manager import definition_of, open_study
     from studies.plan import SMALL_BUDGET
+    from studies.provenance import provenance_of
     from studies.retune import retuned
 
     with database(database_url) as engine:
         record = load_study(engine, study)
         if find_study(engine, name) is not None:
             raise BadDefinition(f"there is a study '{name}' already; give another --name, or: caviar delete {name}")
-        before = definition_of(record)
-        history = History(engine, record.optuna_study_id, maximize=before.maximize)
-        history.refresh()
+        before, folder = definition_of(record), data_folder(data_dir)
         after = retuned(
-            before, history.study().get_trials(deepcopy=False), widen=widen or (),
-            name=name, data=data, budget=budget, seed=before.seed + 1 if seed is None else seed,
+            before, read_frozen_trials(engine, record.optuna_study_id), tested=tested_slot(engine, record.study_id),
+            widen=widen or (), name=name, data=data, budget=budget, seed=before.seed + 1 if seed is None else seed,
         )  # fmt: skip
-        with err().status("loading PyTorch, and checking the study"):
-            from models.data import fetch
-            from studies.assembly import check
-            from studies.provenance import provenance_of
-
-            check(after)
-            folder = data_folder(data_dir)
-            if fetch(after.data, folder):
-                say(f"the data set '{after.data}' is now in {folder}")
-            open_study(engine, after, provenance_of(after, folder))
+        check_and_fetch(after, folder, "checking the study")
+        open_study(engine, after, provenance_of(after, folder))
     learns = f", and learns from {len(after.prior)} of its trials" if after.budget > SMALL_BUDGET else ""
     tell(f"[bold]{name}[/] tries the winner of '{study}' second{learns}")
     width = max(map(len, after.scales()))

@@ -111,12 +111,12 @@ def best(
 
     with database(database_url) as engine:
         record = load_study(engine, study)
+        facts = winner(engine, record)
         if save is not None:
             from studies.saving import save_winner
 
-            save_winner(engine, record, save, data_folder(data_dir))
+            save_winner(engine, record, facts, save, data_folder(data_dir))
             say(f"the winner is in {save}: model.pt, config.json and load.py, which shows how to use them")
-        facts = winner(engine, record)
     if as_json:
         print_json(facts)
     elif facts is None:

@@ -87,6 +87,11 @@ def prepare(study: Study, folder: Path, doing: str) -> None:
     from studies.fleet import Fleet
 
     Fleet.warm_up()  # the workers' imports, while this process has its own
+    check_and_fetch(study, folder, doing)
+
+
+def check_and_fetch(study: Study, folder: Path, doing: str) -> None:
+    """Check that a study can be trained, and fetch its data; arguments and errors are those of `prepare`."""
     with err().status(f"loading PyTorch, and {doing}"):
         from models.data import fetch
         from studies.assembly import check

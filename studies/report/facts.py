@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from storage.curves import read_curves, read_times
 from storage.events import read_events
-from storage.history import History
+from storage.history import read_frozen_trials
 from storage.records import EpochRecord, StudyRecord, TrialRecord
 from storage.revisions import read_versions
 from storage.status import read_progress, read_test, read_trials, tested_slot
@@ -31,13 +31,13 @@ from studies.space import Scale
 def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
     """Return everything that a report says of a study."""
     study = definition_of(record)
-    history = History(engine, record.optuna_study_id, maximize=study.maximize)
-    history.refresh()  # first: what is finished here has its curve in what is read later
+    # First: what is finished here has its curve in what is read later.
+    frozen = read_frozen_trials(engine, record.optuna_study_id)
     trials, curves = read_trials(engine, record.study_id), read_curves(engine, record.study_id)
     times, events = read_times(engine, record.study_id), read_events(engine, record.study_id)
     progress = read_progress(engine, record, maximize=study.maximize)
     ours = {t.slot.number for t in trials if t.state != "open"}
-    seen = [t for t in history.study().get_trials(deepcopy=False) if t.number in ours]  # not another program's
+    seen = [t for t in frozen if t.number in ours]  # not another program's
     start = min((t.began for t in times.values()), default=record.created_at)
     told, scales = trial_facts(study, trials), study.scales()
     for fact, trial in zip(told, trials, strict=True):
