@@ -1,4 +1,4 @@
-"""Everything that was measured in a study, for whoever looks at all of it: curves, times, and leases that were lost."""
+"""What was measured in a whole study, for whoever looks at all of it: every learning curve, and every trial's times."""
 
 from __future__ import annotations
 

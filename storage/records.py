@@ -117,6 +117,10 @@ class EpochRecord:
     learning_rate: float
     seconds: float
 
+    def value(self, metric: str) -> float:
+        """Return what a study's metric, `accuracy` or `loss`, is after this epoch."""
+        return self.accuracy if metric == "accuracy" else self.validation_loss
+
 
 @dataclass(frozen=True)
 class Report:

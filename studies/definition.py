@@ -5,7 +5,7 @@ Knows no database and imports neither Optuna nor torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
@@ -115,6 +115,11 @@ class Study(BaseModel):
     def scales(self) -> dict[str, Scale]:
         """Return the scale of each hyperparameter, by priority."""
         return {name: scale for name, _, scale in self.hyperparameters()}
+
+    def places(self, configurations: Iterable[Mapping[str, Value]]) -> list[list[float]]:
+        """Return where configurations are on the unit cube, each hyperparameter on its own scale, by priority."""
+        scales = self.scales()
+        return [[scale.unit(values[name]) for name, scale in scales.items()] for values in configurations]
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return Optuna's distribution of each hyperparameter, under the name that Optuna keeps it by."""

@@ -55,8 +55,7 @@ class Expectation:
         x, z = self._here(self.points), (z[chosen] - self._mean) / self._deviation
         unordered, lengths = cube.unordered, cube.lengths
         if self._with_prior:
-            scales = study.scales()
-            before = np.array([[scales[n].unit(known.values[n]) for n in scales] for known in study.prior])
+            before = np.array(study.places(known.values for known in study.prior))
             x = np.concatenate([x, np.column_stack([before, np.ones(len(before))])])
             z = np.concatenate([z, standardised(half_rank([known.loss for known in study.prior]))])
             unordered, lengths = np.append(unordered, True), np.append(lengths, _BETWEEN_STUDIES)

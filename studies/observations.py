@@ -28,11 +28,11 @@ class Observations:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._scales = study.scales()
-        self._stored = {scale.stored_name(name) for name, scale in self._scales.items()}
+        scales = study.scales()
+        self._stored = {scale.stored_name(name) for name, scale in scales.items()}
         self.values: dict[int, Mapping[str, Value]] = {}
         self.numbers = np.empty(0, dtype=int)
-        self.points = np.empty((0, len(self._scales)))
+        self.points = np.empty((0, len(scales)))
         self.losses = np.empty(0)
         self._failed = np.empty(0, dtype=bool)
 
@@ -47,7 +47,7 @@ class Observations:
             return
         self.values |= {t.number: self._study.trained(t.params) for t in new}
         losses = [self._loss(t) for t in new]
-        points = [[scale.unit(self.values[t.number][name]) for name, scale in self._scales.items()] for t in new]
+        points = self._study.places(self.values[t.number] for t in new)
         numbers = np.concatenate([self.numbers, [t.number for t in new]])
         order = np.argsort(numbers, kind="stable")
         self.numbers = numbers[order]

@@ -92,15 +92,11 @@ class Tiers:
     def _by_strata(self, slot: Slot, part: int, observed: Observations) -> dict[str, Value]:
         """Return the free hyperparameters each in a part of its range of its own; the others at their default or, if
         that was not the best so far, as they won before."""
-        best = observed.best() if self._definition.prior else None
-        return {
-            name: scale.value(strata(COARSE, self._definition.seed, name)[part])
-            if name in slot.free
-            else best[name]
-            if best
-            else scale.default
-            for name, scale in self._scales.items()
-        }
+        others = {name: scale.default for name, scale in self._scales.items()}
+        if self._definition.prior:
+            others |= observed.best() or {}
+        seed = self._definition.seed
+        return others | {name: self._scales[name].value(strata(COARSE, seed, name)[part]) for name in slot.free}
 
     def _by_plan(
         self, slot: Slot, number: int, observed: Observations
@@ -160,8 +156,8 @@ class Tiers:
 
     def _points(self, configurations: Sequence[Mapping[str, Value]]) -> Array:
         """Return configurations on the unit cube: (configurations, hyperparameters)."""
-        rows = [[scale.unit(values[name]) for name, scale in self._scales.items()] for values in configurations]
-        return np.array(rows, dtype=float).reshape(len(rows), len(self._scales))
+        places = self._definition.places(configurations)
+        return np.array(places, dtype=float).reshape(len(places), len(self._scales))
 
     def _held(self, trial: FrozenTrial) -> dict[str, Value]:
         """Return the values that the trial has already been given."""

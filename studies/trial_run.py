@@ -228,7 +228,7 @@ class TrialRun:
 
     def _note(self, epoch: EpochRecord) -> float:
         """Add an epoch to the trial's curve, and return its value."""
-        value = epoch.accuracy if self._context.study.metric == "accuracy" else epoch.validation_loss
+        value = epoch.value(self._context.study.metric)
         if math.isfinite(value):
             self.trial.intermediate_values[epoch.epoch] = value
         return value

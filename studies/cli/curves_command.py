@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell, unicode
 from studies.cli.show import StoredStudy
 
-_BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.-~=+*#"
+BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 _WIDTH = 40  # columns of a curve
 
 
@@ -34,11 +34,10 @@ def curves(
         record = load_study(engine, study)
         definition = definition_of(record)
         trials, epochs = read_trials(engine, record.study_id), read_curves(engine, record.study_id)
-    field = "accuracy" if definition.metric == "accuracy" else "validation_loss"
     sign = -1 if definition.maximize else 1
     sound = [t for t in trials if t.value is not None and not t.violated and t.slot.number in epochs]
     sound.sort(key=lambda t: (t.state != "complete", sign * (t.value or 0.0), t.slot.number))
-    drawn = {t.slot.number: [getattr(e, field) for e in epochs[t.slot.number]] for t in sound[:top]}
+    drawn = {t.slot.number: [e.value(definition.metric) for e in epochs[t.slot.number]] for t in sound[:top]}
     if as_json:
         print_json(
             [{"trial": number_, "metric": definition.metric, "curve": curve} for number_, curve in drawn.items()]
@@ -51,7 +50,7 @@ def curves(
                   box=None, header_style="bold", pad_edge=False)  # fmt: skip
     low, high = _ends(drawn.values(), maximize=definition.maximize)
     for t in sound[:top]:
-        curve = sparkline(drawn[t.slot.number], low, high, _unicode())
+        curve = sparkline(drawn[t.slot.number], low, high, BLOCKS if unicode() else ASCII)
         values: dict[str, Any] = definition.values(t.parameters)
         table.add_row(str(t.slot.number), f"{t.slot.tier} {t.slot.phase}", t.state, number(t.value), curve,
                       settings_line(values))  # fmt: skip
@@ -61,13 +60,13 @@ def curves(
     )
 
 
-def sparkline(values: Sequence[float], low: float, high: float, unicode: bool) -> str:
+def sparkline(values: Sequence[float], low: float, high: float, blocks: str) -> str:
     """Return a curve as a line of blocks, at most 40: of longer ones every second, third, ... value, and the last.
 
     Args:
         low, high: where the lowest and the highest block stand; what is beyond is drawn there.
+        blocks: the lowest one first.
     """
-    blocks = _BLOCKS if unicode else _ASCII
     step = -(-(len(values) - 1) // (_WIDTH - 1)) or 1
     shown = [*values[:-1:step], *values[-1:]]
     width = (high - low) or 1.0
@@ -79,7 +78,3 @@ def _ends(curves: Any, *, maximize: bool) -> tuple[float, float]:
     values = sorted(value for curve in curves for value in curve)
     tenth = len(values) // 10
     return (values[tenth], values[-1]) if maximize else (values[0], values[-1 - tenth])
-
-
-def _unicode() -> bool:
-    return out().encoding.startswith("utf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, unicode
 from studies.cli.show import StoredStudy
 
 _BAR = 24  # columns
@@ -32,7 +32,7 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
         return 0
     tell(f"how much of {record.name}'s result each hyperparameter decides alone, by {found.trials} trials\n")
     table = Table("tier", "hyperparameter", "share", "90 % interval", "", box=None, header_style="bold", pad_edge=False)
-    full = "█" if out().encoding.startswith("utf") else "#"
+    full = "█" if unicode() else "#"
     for one in found.hyperparameters:
         bar = full * round(_BAR * one.share)
         interval = f"{one.low:.0%} to {one.high:.0%}" if one.varied else "not varied yet"

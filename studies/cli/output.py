@@ -52,6 +52,11 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def unicode() -> bool:
+    """Say whether results may have more than ASCII."""
+    return out().encoding.startswith("utf")
+
+
 def say(line: str) -> None:
     """Print a remark on stderr."""
     err().print(line, style="dim", markup=False, soft_wrap=True)

@@ -45,7 +45,7 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
         when = times.get(number)
         fact["began"] = when and _since(start, when.began)
         fact["ended"] = when and when.ended and _since(start, when.ended)
-        fact["curve"] = [_curve_point(study, epoch) for epoch in curves.get(number, ())]
+        fact["curve"] = [[e.epoch, _finite(e.value(study.metric))] for e in curves.get(number, ())]
         fact["losses"] = [[_finite(e.training_loss), _finite(e.validation_loss)] for e in curves.get(number, ())]
         fact["zoom"] = trial.attributes.get("zoom")
         fact["units"] = {n: round(scales[n].unit(v), 4) for n, v in fact["hyperparameters"].items()}
@@ -115,10 +115,6 @@ def _room(name: str, scale: Scale) -> list[bool]:
     except BadDefinition:
         return [False, False]
     return [wider.value(0.0) != scale.value(0.0), wider.value(1.0) != scale.value(1.0)]
-
-
-def _curve_point(study: Study, epoch: EpochRecord) -> list[float | None]:
-    return [epoch.epoch, _finite(epoch.accuracy if study.metric == "accuracy" else epoch.validation_loss)]
 
 
 def _finite(value: float) -> float | None:

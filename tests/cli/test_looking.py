@@ -22,7 +22,7 @@ from models.data import load_test
 from models.registry import model_class
 from models.training import evaluate
 from studies.cli import run
-from studies.cli.curves_command import sparkline
+from studies.cli.curves_command import ASCII, BLOCKS, sparkline
 from studies.cli.data import data_folder
 from studies.conclusion import conclude
 from tests.postgres.fleet_for_tests import register, worker
@@ -264,11 +264,12 @@ def test_curves_are_drawn_the_best_one_first(finished: None, said: Callable[...,
     assert "caviar report small --open" in told
 
 
-@pytest.mark.parametrize("unicode", [True, False])
-def test_a_sparkline_rises_with_its_values_and_stays_short(unicode: bool) -> None:
-    line = sparkline([0.0, 0.25, 0.5, 0.75, 1.0], 0.0, 1.0, unicode)
-    assert len(line) == len(set(line)) == 5
-    assert line.isascii() is not unicode
-    assert len(sparkline([i / 1000 for i in range(1000)], 0.5, 1.0, unicode)) <= 40
-    assert all(len(sparkline([0.5] * n, 0.0, 1.0, unicode)) <= 40 for n in range(1, 200))
-    assert len(set(sparkline([0.3] * 5, 0.3, 0.3, unicode))) == 1
+@pytest.mark.parametrize("blocks", [BLOCKS, ASCII])
+def test_a_sparkline_rises_with_its_values_and_stays_short(blocks: str) -> None:
+    line = sparkline([0.0, 0.25, 0.5, 0.75, 1.0], 0.0, 1.0, blocks)
+    assert len(line) == 5
+    assert sorted(map(blocks.index, line)) == list(map(blocks.index, line))
+    assert (line[0], line[-1]) == (blocks[0], blocks[-1])
+    assert len(sparkline([i / 1000 for i in range(1000)], 0.5, 1.0, blocks)) <= 40
+    assert all(len(sparkline([0.5] * n, 0.0, 1.0, blocks)) <= 40 for n in range(1, 200))
+    assert len(set(sparkline([0.3] * 5, 0.3, 0.3, blocks))) == 1
