@@ -40,8 +40,8 @@ bench: .venv/installed ## the README's benchmarks, but for benchmarks/search, in
 bench-search: .venv/installed ## the search against its peers on tables of trained networks (under 2 hours; SHORT=--short: 5 minutes)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/search/run.py $(SHORT)
-	$(BIN)/python benchmarks/search/run.py --workers 8 --methods random+default,sobol,cmaes,tpe+default,classic,tiered $(SHORT)
-	$(BIN)/python benchmarks/search/run.py --unseen --methods random+default,tpe+default,classic,tiered $(SHORT)
+	$(BIN)/python benchmarks/search/run.py --workers 8 $(SHORT)
+	$(BIN)/python benchmarks/search/run.py --unseen $(SHORT)
 	$(BIN)/python benchmarks/search/noise.py $(SHORT)
 	$(BIN)/python benchmarks/search/noise.py --unseen $(SHORT)
 	$(BIN)/python benchmarks/search/retune.py $(SHORT)

@@ -30,8 +30,9 @@ def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:
     """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
 
-    The model that is tested is the one that won: its weights were kept when its last epoch ended. Where several
-    machines come to the end at once, one measures, and the others wait for it.
+    The model that is tested is the one that won: its weights were kept when its last epoch ended. If they are lost, as
+    may be those of a study that was done before and then extended, it is trained once more. Where several machines
+    come to the end at once, one measures, and the others wait for it.
 
     Args:
         record: the study; its definition is read anew, which may have been changed meanwhile.

@@ -121,7 +121,7 @@ def main() -> None:
         rows.append({
             "method": method, "regret": mean.tolist(), "interval": width.tolist(), "rank": float(of_rank),
             "rank_interval": float(its_width), "proposal_ms": float(cost),
-            "tables": {t: regret[i].mean(0).tolist() for i, t in enumerate(tables)},
+            "tables": {t: np.array(mean_and_interval(regret[i])).T.tolist() for i, t in enumerate(tables)},
         })  # fmt: skip
     many = _ms_after(500)
     print(f"a proposal of tiered after 500 trials: {many:.1f} ms of one core")

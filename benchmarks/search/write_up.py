@@ -34,13 +34,15 @@ def _searches(name: str) -> str:
         told = [f"**{t}**" if m == b else t for t, m, b in zip(told, row["regret"], best, strict=True)]
         rows.append([row["method"], *told, f"{row['rank']:.1f} ± {row['rank_interval']:.1f}",
                      f"{row['proposal_ms']:.1f}"])  # fmt: skip
-    tables = list(found["rows"][0]["tables"])
-    each = [
-        [row["method"], *(" / ".join(f"{value:.3f}" for value in row["tables"][t]) for t in tables)]
-        for row in found["rows"]
-    ]
     whole = _table(["method", *head, "average rank", "ms of a proposal"], rows)
-    return f"{whole}\n\nThe same, table by table ({' / '.join(head)}):\n\n{_table(['method', *tables], each)}"
+    parts = [f"{whole}\n\nThe same, table by table:"]
+    for table in found["rows"][0]["tables"]:
+        each = [
+            [row["method"], *(f"{mean:.3f} ± {width:.3f}" for mean, width in row["tables"][table])]
+            for row in found["rows"]
+        ]
+        parts.append(_table([table, *head], each))
+    return "\n\n".join(parts)
 
 
 def _noise(name: str) -> str:
