@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.errors import StudyNotFound
@@ -107,7 +107,7 @@ def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Pro
             raise StudyNotFound(f"the study '{record.name}' was deleted meanwhile")
         phases = connection.execute(_PHASES, parameters).all()
         running = connection.execute(_RUNNING, parameters).all()
-        best = _read_best(connection, record.study_id, maximize)
+        best = connection.execute(text(_BEST.format(direction="DESC" if maximize else "ASC")), parameters).one_or_none()
     slots, done = sum(p.slots for p in phases), sum(p.done for p in phases)
     leased = sum(p.leased for p in phases)
     return Progress(
@@ -125,7 +125,7 @@ def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Pro
         workers=len({(r.host, r.pid) for r in running}),
         phases=tuple(PhaseCount(p.tier, p.phase, p.slots, p.done, p.highest if maximize else p.lowest) for p in phases),
         running=tuple(RunningTrial(r.number, r.tier, r.phase, r.epoch, r.value, r.host, r.pid) for r in running),
-        best=best,
+        best=None if best is None else _trial(best),
     )
 
 
@@ -191,12 +191,6 @@ def write_test(engine: Engine, study_id: int, slot_number: int, loss: float, acc
             .values(study_id=study_id, slot=slot_number, loss=loss, accuracy=accuracy)
             .on_conflict_do_nothing()
         )
-
-
-def _read_best(connection: Connection, study_id: int, maximize: bool) -> TrialRecord | None:
-    query = _BEST.format(direction="DESC" if maximize else "ASC")
-    row = connection.execute(text(query), {"study": study_id}).one_or_none()
-    return _trial(row) if row is not None else None
 
 
 def _trial(row: Any) -> TrialRecord:
