@@ -59,6 +59,7 @@ def _run(given: tuple[str, int, int]) -> dict[str, Any]:
     said = [(order.verdict, best[order.tier] > best[order.after]) for order in found.orders]
     return {
         "table": name,
+        "shares": ours,
         "covered": [one.low <= true[one.name] <= one.high for one in found.hyperparameters],
         "orders": [{"verdict": verdict, "true": held} for verdict, held in said],
         **{
@@ -78,10 +79,16 @@ def main() -> None:
     seeds = 3 if options.short else options.seeds
     with Pool(2) as pool:
         runs = pool.map(_run, [(t, s, options.trials) for t in DEVELOPMENT for s in range(seeds)], chunksize=1)
-    print(f"{'table':<20}{'true order':<70}")
+    print("share of each hyperparameter: the truth, and the mean of what is said")
     truths = {name: dict(sorted(truth(load(name)).items(), key=lambda kv: -kv[1])) for name in DEVELOPMENT}
+    told = {
+        name: {n: float(np.mean([run["shares"][n] for run in runs if run["table"] == name])) for n in shares}
+        for name, shares in truths.items()
+    }
     for name, shares in truths.items():
-        print(f"{name:<20}" + ", ".join(f"{n} {share:.0%}" for n, share in list(shares.items())[:5]))
+        print(
+            f"{name:<20}" + ", ".join(f"{n} {share:.0%} {told[name][n]:.0%}" for n, share in list(shares.items())[:5])
+        )
     rows = []
     for method in ("caviar", "ped-anova"):
         correlations = [run[method]["correlation"] for run in runs]
@@ -95,7 +102,8 @@ def main() -> None:
     right = float(np.mean([(o["verdict"] == "held") == o["true"] for o in said])) if said else float("nan")
     print(f"the interval holds the truth in {covered:.0%}; of {len(orders)} orders of tiers {len(said)} are told, "
           f"{right:.0%} of them rightly")  # fmt: skip
-    write("importance", options, n=len(runs), truth=truths, rows=rows, covered=covered, told=len(said), right=right)
+    write("importance", options, n=len(runs), truth=truths, said=told, rows=rows, covered=covered, told=len(said),
+          right=right)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -78,10 +78,15 @@ def _pruning() -> str:
 def _importance() -> str:
     found = _read("importance")
     rows = [[row["method"], f"{row['first']:.0%}", f"{row['correlation']:.2f}"] for row in found["rows"]]
+    each = [
+        [table, ", ".join(f"{name} {share:.0%} ({found['said'][table][name]:.0%})" for name, share in shares.items())]
+        for table, shares in found["truth"].items()
+    ]
     return (
         _table(["method", "the most important one is found in", "rank correlation with the truth"], rows)
         + f"\n\nThe 90 % interval of `caviar importance` holds the truth in {found['covered']:.0%}. An order of two "
-        f"tiers is told in {found['told']} of {2 * found['n']} cases, of which {found['right']:.0%} are right."
+        f"tiers is told in {found['told']} of {2 * found['n']} cases, of which {found['right']:.0%} are right.\n\n"
+        + _table(["data set", "true shares, and in brackets the mean of what is said after 50 trials"], each)
     )
 
 
