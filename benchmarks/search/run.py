@@ -87,12 +87,16 @@ def regrets(method: str, tables: Iterable[str], seeds: int, workers: int) -> NDA
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--methods", default=",".join(SHOWN), help="separated by commas")
+    parser.add_argument(
+        "--methods", default=",".join(SHOWN), help="separated by commas; smac with one worker on the development tables"
+    )
     parser.add_argument("--workers", type=int, default=1, help="at once, on the tables' own run times")
     parser.add_argument("--unseen", action="store_true", help="the tables that nothing was chosen by")
     parser.add_argument("--short", action="store_true", help="3 seeds, without gp")
     options = parser.parse_args()
     methods = [m for m in options.methods.split(",") if not (options.short and m.startswith("gp"))]
+    if options.workers > 1 or options.unseen:  # an hour of its own
+        methods = [m for m in methods if m != "smac"]
     if "smac" in methods and find_spec("smac") is None:
         print("smac is left out: it needs swig, a C++ compiler, and pip install -e '.[smac]'", file=sys.stderr)
         methods.remove("smac")

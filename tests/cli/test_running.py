@@ -179,7 +179,7 @@ def test_ctrl_c_and_again_goes_on_where_it_was(
 
 
 def kill_a_worker(engine: Engine, killed: list[int]) -> bool:
-    """Kill a worker that has a trial. The trial of one that is dead already stays its own until somebody finds it so."""
+    """Kill a worker that has a trial; one that is dead already has its own until somebody finds it so."""
     with engine.connect() as connection:
         found = connection.scalars(
             text(
