@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -23,10 +25,11 @@ def write(name: str, options: argparse.Namespace, **results: Any) -> None:
 
 
 def describe() -> dict[str, object]:
-    """Return processor, cores, system and the versions of what the figures depend on."""
+    """Return processor, cores, GPU, system and the versions of what the figures depend on."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("caviar", "optuna", "torch", "numpy", "sqlalchemy")},

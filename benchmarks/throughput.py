@@ -1,11 +1,12 @@
-"""Model-epochs per second of one core: the usual DataLoader loop, the in-memory loop, and cohorts of several sizes.
+"""Model-epochs per second of one core or GPU: the usual DataLoader loop, the in-memory loop, and cohorts.
 
-    python benchmarks/throughput.py [--data-dir DIR] [--short] [--repeats 5] [--examples 12800]
+    python benchmarks/throughput.py [--data-dir DIR] [--short] [--repeats 5] [--examples 12800] [--device cuda]
 
 DIR is where Caviar keeps its data sets; without MNIST in it, `digits` alone is measured. Each way trains the same
 networks on the same examples, each model in an order of its own, for one epoch with its evaluation; the ways are
 interleaved, and compared pair by pair.
-Prints a table and writes benchmarks/results/throughput.json with hardware, versions, n, median and spread.
+Prints a table and writes benchmarks/results/throughput.json (of a GPU throughput-cuda.json) with hardware, versions, n,
+median and spread.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from models.registry import model_class
 from models.training import Training
 from studies.cli.data import data_folder
 
-SIZES = (4, 8, 16, 32)
+SIZES = {"cpu": (4, 8, 16, 32), "cuda": (8, 32, 128)}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Shape:
         )
 
 
-def usual_loop(shape: Shape, data_dir: Path, examples: int, held_out: int) -> float:
+def usual_loop(shape: Shape, data_dir: Path, examples: int, held_out: int, device: torch.device) -> float:
     """Train and evaluate as Optuna's example for PyTorch does: DataLoader, ToTensor, a synchronisation each step."""
     from torch.utils.data import DataLoader, Subset
     from torchvision import datasets, transforms
@@ -62,11 +63,11 @@ def usual_loop(shape: Shape, data_dir: Path, examples: int, held_out: int) -> fl
     count = len(dataset)
     training = DataLoader(Subset(dataset, range(examples)), batch_size=shape.batch, shuffle=True)
     validation = DataLoader(Subset(dataset, range(count - held_out, count)), batch_size=shape.batch)
-    model = shape.build((1, 28, 28), 10)
+    model = shape.build((1, 28, 28), 10).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     started = time.perf_counter()
     model.train()
-    for x, y in training:
+    for x, y in ((x.to(device), y.to(device)) for x, y in training):
         optimizer.zero_grad()
         loss = cross_entropy(model(x), y)
         loss.backward()
@@ -74,7 +75,7 @@ def usual_loop(shape: Shape, data_dir: Path, examples: int, held_out: int) -> fl
     model.eval()
     right = 0
     with torch.no_grad():
-        for x, y in validation:
+        for x, y in ((x.to(device), y.to(device)) for x, y in validation):
             right += model(x).argmax(1).eq(y).sum().item()
     return time.perf_counter() - started
 
@@ -129,11 +130,12 @@ def part_of(data: Data, examples: int) -> Data:
 
 
 def measure(shape: Shape, data: Data, data_dir: Path, repeats: int) -> Iterator[dict[str, Any]]:
+    device = data.training.y.device
     ways: dict[str, Callable[[], float]] = {"in memory": partial(in_memory, shape, data)}
     if shape.data == "mnist":
         counts = len(data.training.y), len(data.validation.y)
-        ways["DataLoader"] = partial(usual_loop, shape, data_dir, *counts)
-    ways |= {f"cohort of {size}": partial(cohort, shape, data, size) for size in SIZES}
+        ways["DataLoader"] = partial(usual_loop, shape, data_dir, *counts, device)
+    ways |= {f"cohort of {size}": partial(cohort, shape, data, size) for size in SIZES[device.type]}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     rates = []
     for turn in range(repeats + 1):  # the first warms up
@@ -141,7 +143,7 @@ def measure(shape: Shape, data: Data, data_dir: Path, repeats: int) -> Iterator[
             taken = run()
             if turn:
                 seconds[way].append(taken)
-        rates.append(sgemm_rate())
+        rates.append(sgemm_rate() if device.type == "cpu" else 0.0)
     work, rate = arithmetic(shape, data), statistics.median(rates)
     for way, taken in seconds.items():
         ratios = sorted(one / other for one, other in zip(seconds["in memory"], taken, strict=True))
@@ -149,7 +151,7 @@ def measure(shape: Shape, data: Data, data_dir: Path, repeats: int) -> Iterator[
             **vars(shape), "way": way, "n": repeats, "seconds": taken,
             "epochs_per_second": 1 / statistics.median(taken),
             "ratio": statistics.median(ratios), "least": ratios[0], "most": ratios[-1],
-            "of_sgemm": work / statistics.median(taken) / rate if work else None,
+            "of_sgemm": work / statistics.median(taken) / rate if work and rate else None,
         }  # fmt: skip
 
 
@@ -158,6 +160,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=data_folder(None))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--examples", type=int, default=12_800)
+    parser.add_argument("--device", choices=sorted(SIZES), default="cpu")
     parser.add_argument("--short", action="store_true", help="fewer examples and repeats")
     options = parser.parse_args()
     if options.short:
@@ -169,7 +172,7 @@ def main() -> None:
     print(f"{'data':<8} {'model':<6} {'batch':>5}  {'way':<14} {'epochs/s':>9}  to in memory (least, most)  of sgemm")
     for shape in shapes:
         try:
-            data = load(shape.data, options.data_dir, torch.device("cpu"))
+            data = load(shape.data, options.data_dir, torch.device(options.device))
         except DataUnavailable as error:
             print(f"{shape.data}: left out: {error}")
             continue
@@ -183,7 +186,8 @@ def main() -> None:
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     document = {"machine": describe(), "options": {**vars(options), "data_dir": None}, "rows": rows}
-    (results / "throughput.json").write_text(json.dumps(document, indent=1) + "\n")
+    name = "throughput" if options.device == "cpu" else f"throughput-{options.device}"
+    (results / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -80,14 +80,15 @@ class Cohort:
         """Return each member's mean cross-entropy and accuracy."""
         members = len(self.members)
         loss = torch.zeros(members, dtype=torch.float64, device=part.y.device)
-        right = torch.zeros_like(loss)  # in double precision a share is the one that a member has alone
+        right = torch.zeros_like(loss)
         for x, y in zip(split(part.x, _EVALUATION_BATCH), split(part.y, _EVALUATION_BATCH), strict=True):
             logits = self._stack.logits(x)
             own = y.expand(members, -1)
             loss += cross_entropy(logits.mT, own, reduction="none").sum(1)
             right += (logits.argmax(2) == own).sum(1)
+        # Divided here, as alone: a GPU multiplies by the reciprocal, and the share is another in its last digit.
         count = len(part.y)
-        return list(zip((loss / count).tolist(), (right / count).tolist(), strict=True))
+        return [(a / count, b / count) for a, b in zip(loss.tolist(), right.tolist(), strict=True)]
 
 
 def _stack(models: Sequence[nn.Module]) -> StackedMLP | StackedModule:

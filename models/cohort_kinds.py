@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -65,7 +66,8 @@ def why_alone(training: Training) -> str | None:
         return "it is not made from a class and its hyperparameters"
     if config not in _reasons:
         try:
-            _reasons[config] = _try(training)
+            with _full_precision():
+                _reasons[config] = _try(training)
         except torch.OutOfMemoryError:
             return "there is not enough memory to try it"  # now
     return _reasons[config]
@@ -84,6 +86,17 @@ def _config(training: Training) -> Hashable:
         training.data.classes,
         training.data.training.x.device,
     )
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Compute convolutions in float32, not TF32 as torch has it on GPUs: rounding is no other result."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _try(training: Training) -> str | None:

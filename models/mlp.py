@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
@@ -15,6 +16,17 @@ def check_architecture(layers: int, activation: str) -> None:
         raise ValueError(f"layers must be 1 or more; given {layers}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; given '{activation}'")
+
+
+class Dropout(nn.Dropout):
+    """torch's dropout as its code for a CPU draws it: its code for a GPU draws other numbers than a cohort can."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop of any tensor a share `p` while training, and divide the rest by 1 - p."""
+        if not self.training:
+            return x
+        kept = 1 - self.p
+        return x * (torch.empty_like(x).bernoulli_(kept).div_(kept) if kept else 0.0)
 
 
 class MLP(nn.Module):
@@ -46,7 +58,7 @@ class MLP(nn.Module):
         for _ in range(layers):
             modules += [nn.Linear(width, hidden_units), ACTIVATIONS[activation]()]
             if dropout:
-                modules.append(nn.Dropout(dropout))
+                modules.append(Dropout(dropout))
             width = hidden_units
         self.network = nn.Sequential(*modules, nn.Linear(width, classes))
 

@@ -96,7 +96,7 @@ class StackedMLP:
         return out
 
     def _mask(self, values: Tensor, generators: Sequence[torch.Generator]) -> Tensor | None:
-        """Return what dropout multiplies values (K, B, width) with; as on a CPU torch's dropout draws them."""
+        """Return what dropout multiplies values (K, B, width) with; as mlp.Dropout draws them."""
         if not any(self._dropout):
             return None
         mask = torch.ones_like(values)

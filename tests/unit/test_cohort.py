@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ FIRST, LOSS, IMAGES = 1e-3, 1e-2, 3
 EPOCHS = 5
 
 
-@pytest.fixture(scope="module")
-def digits() -> Data:
+@pytest.fixture(scope="module", params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def digits(request: pytest.FixtureRequest) -> Iterator[Data]:
     torch.set_num_threads(1)
-    return load("digits", Path("nowhere"), torch.device("cpu"))
+    torch.backends.cudnn.allow_tf32 = False  # ten bits of convolutions, alone and together
+    yield load("digits", Path("nowhere"), torch.device(request.param))
+    torch.backends.cudnn.allow_tf32 = True
 
 
 def make(data: Data, number: int, state: Any = None, model: Any = MLP, **fields: Any) -> Training:
@@ -109,7 +111,7 @@ def test_a_checkpoint_of_either_goes_on_in_the_other(digits: Data, optimizer: st
 
     begun = members([None] * 4)
     first = [alone(m, 2) for m in begun] if first_alone else together(begun, 2)
-    states = [from_bytes(to_bytes(m.state()), torch.device("cpu")) for m in begun]
+    states = [from_bytes(to_bytes(m.state()), m.data.training.y.device) for m in begun]
     assert all(len(to_bytes(m.state())) < 400_000 for m in begun)  # its own weights, and no other member's
     again = members(states)
     rest = together(again, 3) if first_alone else [alone(m) for m in again]
@@ -126,7 +128,7 @@ def test_a_convolutional_network_goes_on_alone_from_a_cohort_and_its_checkpoint(
     fields = {"model": CNN, "channels": 4, "hidden_units": 16, "optimizer": optimizer, "learning_rate": 0.01}
     begun = [make(digits, n, **fields) for n in range(2)]
     first = together(begun, 2)
-    states = [from_bytes(to_bytes(m.state()), torch.device("cpu")) for m in begun]
+    states = [from_bytes(to_bytes(m.state()), m.data.training.y.device) for m in begun]
     for number, member in enumerate(begun):
         expected = alone(make(digits, number, **fields))
         assert_same([*first[number], *alone(make(digits, number, states[number], **fields))], expected)
@@ -141,8 +143,10 @@ def test_averages_that_lie_otherwise_in_memory_are_laid_out_as_their_weights(dig
     first, state = alone(begun, 2), begun.state()
     for averages in state["optimizer"]["state"].values():
         averages.update({name: value.contiguous() for name, value in averages.items()})
-    rest = alone(make(digits, 0, from_bytes(to_bytes(state), torch.device("cpu")), **fields))
-    assert [*first, *rest][-1].validation_loss == alone(make(digits, 0, **fields))[-1].validation_loss
+    rest = alone(make(digits, 0, from_bytes(to_bytes(state), digits.training.y.device), **fields))
+    expected = alone(make(digits, 0, **fields))[-1].validation_loss
+    rounding = 0.0 if digits.training.y.device.type == "cpu" else 1e-3  # a GPU sums in no certain order
+    assert [*first, *rest][-1].validation_loss == pytest.approx(expected, rel=rounding, abs=0)
 
 
 def test_members_come_and_go_and_diverge_without_disturbing_the_others(digits: Data) -> None:
@@ -175,8 +179,9 @@ def test_a_cohort_that_is_made_and_not_used_leaves_no_trace(digits: Data, optimi
 
 
 def test_the_ends_of_the_ranges(digits: Data) -> None:
+    smallest = 1e-45 if digits.training.y.device.type == "cpu" else 1e-37  # a GPU takes denormal numbers for 0
     fields = [
-        {"hidden_units": 50, "dropout": 1.0, "optimizer": "adam", "epsilon": 1e-45, "activation": "tanh"},
+        {"hidden_units": 50, "dropout": 1.0, "optimizer": "adam", "epsilon": smallest, "activation": "tanh"},
         {"hidden_units": 64, "optimizer": "adam", "beta2": 0.99999999, "activation": "tanh", "learning_rate": 1e-3},
     ]
     curves = together([make(digits, n, **f) for n, f in enumerate(fields)], 2)
