@@ -43,12 +43,12 @@ def measure(make: Callable[[int], Training], limit: int) -> tuple[int, float]:
         try:
             seconds = _seconds([make(number) for number in range(count)], data) / count
         except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
             break
         times = times or alone / seconds
         if seconds * _GAIN > best:
             break
         found, best, times = count, seconds, alone / seconds
+    torch.cuda.empty_cache()  # for other processes; without a GPU it does nothing
     return found, times
 
 

@@ -169,8 +169,7 @@ class Trainer:
         for run in members:
             run.drop()
         self._cohorts.clear()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # of the larger cohort
+        torch.cuda.empty_cache()  # of the larger cohort
         self._size.shrink(error, len(members))
         for run in members:
             self._attempt(run, self._open, run.open_again)

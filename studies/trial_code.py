@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,4 +30,13 @@ def training_code() -> Iterator[None]:
     except Interrupted:
         raise
     except Exception as error:
+        _let_go(error)
         raise TrainingRaised(error) from error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Let go of what the code that raised still holds, such as the activations that filled a GPU: the lines of the
+    traceback stay."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -180,6 +182,31 @@ def test_where_memory_is_not_enough_the_cohort_is_halved(engine: Engine, monkeyp
         assert_same(curve(engine, record, number), expected[number])
     (told,) = read_events(engine, record.study_id, "cohort size")
     assert told.detail == {"size": 2, "why": "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"}
+
+
+def test_what_filled_the_memory_is_let_go_before_the_smaller_cohort(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traceback holds the locals of all its frames, and an exception that a frame names is a circle."""
+    record, study = register(engine, budget=6, **FIXED)
+    real, held, alive = Cohort.epoch, list[weakref.ref[Tensor]](), list[bool]()
+
+    def epoch(cohort: Cohort, *arguments: Any) -> Any:
+        if len(cohort.members) > 2:
+            activations = torch.zeros(3)
+            held.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        alive.append(held[0]() is not None)
+        return real(cohort, *arguments)
+
+    monkeypatch.setattr(Cohort, "epoch", epoch)
+    gc.disable()
+    try:
+        worker(engine, record, study, cohort=5).run()
+    finally:
+        gc.enable()
+    assert alive
+    assert not any(alive)
 
 
 def test_what_a_cohort_raises_is_found_out_one_by_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

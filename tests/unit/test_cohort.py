@@ -22,7 +22,7 @@ from models.training import EpochResult, Interrupted, Training
 
 # Sums are made in another order than alone, and training amplifies that; most of all Adam, which divides a gradient
 # that is all rounding by its own size. Of a loss of about 1, in the first epoch and later; of accuracy, in images.
-FIRST, LOSS, IMAGES = 1e-3, 1e-2, 3
+FIRST, LOSS, IMAGES = 1e-3, 1e-2, 5
 EPOCHS = 5
 
 
