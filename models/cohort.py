@@ -16,7 +16,6 @@ from torch.nn.functional import cross_entropy
 from models.cohort_kinds import kind
 from models.data import Part
 from models.mlp import MLP
-from models.optim import learning_rate
 from models.stacked_mlp import StackedMLP
 from models.stacked_module import StackedModule
 from models.stacked_optim import Members
@@ -50,7 +49,7 @@ class Cohort:
             Interrupted: `leave` said so; no member is of further use.
         """
         started = time.perf_counter()
-        rates = [learning_rate(member.settings, member.epoch) for member in self.members]
+        rates = [member.learning_rate() for member in self.members]
         with torch.no_grad():
             training = self._train(rates, leave)
             validation = self._evaluate(self.members[0].data.validation)

@@ -101,6 +101,14 @@ class CheckpointStore:
             raise DamagedCheckpoint(f"the checkpoint of trial {slot_number} does not match its digest")
         return state
 
+    def has(self, slot_number: int) -> bool:
+        """Say whether the trial has a checkpoint."""
+        query = select(checkpoint.c.epoch).where(
+            checkpoint.c.study_id == self._study_id, checkpoint.c.slot == slot_number
+        )
+        with self._engine.connect() as connection:
+            return connection.scalar(query) is not None
+
     def tidy(self, slot_number: int, kept: Staged | None) -> None:
         """Remove the file that was the trial's checkpoint before `kept`, once that is committed."""
         before = self._addresses.pop(slot_number, None)

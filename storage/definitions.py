@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -76,10 +76,14 @@ def register_study(
     body: Mapping[str, Any],
     provenance: Provenance,
     slots: Sequence[SlotRecord],
+    also: Callable[[Connection, int], None] | None = None,
 ) -> StudyRecord:
     """Make the study, its Optuna study and all its slots in one transaction; if it is there, return it as it is.
 
     Any number of processes may call this at once: one makes the study, the others find it.
+
+    Args:
+        also: does what belongs to it, with its id, in the same transaction.
 
     Raises:
         ForeignStudy: Optuna's tables hold a study of that name which Caviar did not make.
@@ -105,6 +109,8 @@ def register_study(
             )
             add_version(connection, study_id, 1, body, provenance)
             add_slots(connection, study_id, slots)
+            if also is not None:
+                also(connection, study_id)
             log_event(connection, study_id, "created", budget=len(slots))
     return load_study(engine, name)
 

@@ -75,3 +75,11 @@ class CheckpointNotRemoved(StorageError):
 
 class BadCheckpointsAddress(StorageError):
     """No checkpoints' files can be kept, or found, at the address."""
+
+
+class PandaBusy(StorageError):
+    """Somebody trains a panda at this moment; it is one model, and never trained twice at once."""
+
+
+class NotThatDay(StorageError):
+    """A panda cannot go on from there."""

@@ -22,6 +22,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.worker": ("SELECT", "INSERT", "UPDATE (last_seen, ended_at)"),
     "caviar.slot": (
         "SELECT",
+        "INSERT",  # of a panda's next day
         "UPDATE (state, attempts, losses, kill, trial_id, epoch, token, expires_at, worker_id)",
     ),
     "caviar.epoch": (
@@ -32,6 +33,9 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.checkpoint": ("SELECT", "INSERT", "UPDATE (epoch, digest, state, address, saved_at)", "DELETE"),
     "caviar.test_result": ("SELECT", "INSERT"),
     "caviar.event": ("SELECT", "INSERT"),
+    "caviar.panda": ("SELECT", "UPDATE (head)"),
+    "caviar.day": ("SELECT", "INSERT"),
+    "caviar.nudge": ("SELECT", "INSERT", "UPDATE (state, day, epoch)"),
     "public.trials": ("SELECT", "INSERT", "UPDATE (state, datetime_complete)"),
     "public.trial_params": ("SELECT", "INSERT"),
     "public.trial_values": ("SELECT", "INSERT"),

@@ -189,3 +189,47 @@ event = Table(
     Column("worker_id", Uuid),
     Column("detail", JSONB, nullable=False),
 )
+
+# A study whose trials are the days of one model; the number of a day is its slot's and its trial's. Day 0 is its birth.
+panda = Table(
+    "panda",
+    metadata,
+    _study(),
+    Column("head", Integer, nullable=False),  # the day that is trained now, or that the next one builds on
+    Column("day_epochs", Integer),  # how long a day is: epochs, or
+    Column("day_seconds", Double),
+    Column("keeps_all", Boolean, nullable=False),  # the checkpoints of abandoned branches too
+    Column("seed_number", Integer, nullable=False),  # of the trial whose random numbers it draws
+    Column("origin", JSONB),  # the study and trial whose weights it was born with
+    CheckConstraint("(day_epochs IS NULL) <> (day_seconds IS NULL)", "day"),
+)
+
+day = Table(
+    "day",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("parent", Integer),  # null for the birth
+    Column("begins_at", Integer, nullable=False),  # the last epoch before it
+    Column("settings", JSON, nullable=False),  # that it begins with
+    Column("decay_from", Integer, nullable=False),  # the epoch that the decay of the learning rate is counted from
+    Column("epochs", Integer),  # of a look of another length than the panda's days
+    Column("is_look", Boolean, nullable=False),  # one of several candidates
+    ForeignKeyConstraint(["study_id", "number"], ["caviar.slot.study_id", "caviar.slot.number"], ondelete="CASCADE"),
+)
+
+nudge = Table(
+    "nudge",
+    metadata,
+    Column("nudge_id", BigInteger, Identity(), primary_key=True),
+    Column("study_id", Integer, ForeignKey("caviar.study.study_id", ondelete="CASCADE"), nullable=False, index=True),
+    _time("at"),
+    Column("settings", JSON, nullable=False),
+    Column("why", Text),
+    Column("by", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("day", Integer),  # in which it took effect, and
+    Column("epoch", Integer),  # the last epoch that was trained before it
+    CheckConstraint("state IN ('waiting', 'taken', 'dropped')", "state"),
+    CheckConstraint("(state = 'taken') = (day IS NOT NULL AND epoch IS NOT NULL)", "taken"),
+)

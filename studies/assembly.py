@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from difflib import get_close_matches
 from functools import partial
@@ -46,6 +46,26 @@ def check(study: Study) -> None:
         for name, scale in scales.items():
             for value in scale.grid(2):
                 _try(study, {**defaults, name: value}, sample, classes, f"{name} = {value!r}")
+
+
+def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[str]) -> None:
+    """Check that one model can be trained with these values, and that those of them that were changed have an effect.
+
+    Raises:
+        BadDefinition: a name is unknown, or has no effect, or a value cannot be trained.
+    """
+    of_model = hyperparameters(study.model)
+    optimizer = {**SETTINGS, **study.fixed, **values}["optimizer"]
+    for name in changed:
+        if name not in SETTINGS and name not in of_model:
+            raise BadDefinition(
+                f"model '{study.model}' has no hyperparameter '{name}'; "
+                f"of the model: {', '.join(of_model)}; of its training: {', '.join(SETTINGS)}"
+            )
+        if _ONLY_FOR.get(name, optimizer) != optimizer:
+            raise BadDefinition(f"'{name}' has no effect with the optimizer '{optimizer}'")
+    with redirect_stdout(sys.stderr):
+        _try(study, values, *shape(study.data), "these settings")
 
 
 def _check_names(study: Study) -> None:

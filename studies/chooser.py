@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +15,12 @@ from studies.assembly import held_in_cohort
 from studies.plan import Slot, by_model
 from studies.strategies import Proposer
 from studies.worker_context import WorkerContext
+
+
+class Choose(Protocol):
+    """What says which trial a leased slot has."""
+
+    def trial(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]: ...
 
 
 class Chooser:
@@ -47,7 +53,7 @@ class Chooser:
         trial = self._context.history.trial(trial_id)
         if self._context.study.distributions().keys() - trial.params.keys():
             raise LeaseLost("the study was changed after this slot was leased")
-        return _running(trial.number, trial_id, trial.params, trial.distributions, trial.intermediate_values)
+        return running(trial.number, trial_id, trial.params, trial.distributions, trial.intermediate_values)
 
     def _begin(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:
         study, history, process = self._context.study, self._context.history, self._context.process
@@ -57,7 +63,7 @@ class Chooser:
         if beside and by_model(study, slot) and not self._held.keys() >= set(slot.free):
             held = {stored: beside.params[stored] for stored in self._held.values()}
         history.notes.clear()
-        stored = self._proposer.propose(slot, history.study(), _running(slot.number, held=held))
+        stored = self._proposer.propose(slot, history.study(), running(slot.number, held=held))
         distributions, values = study.distributions(), study.trained(stored)
         parameters = {n: (d.to_internal_repr(stored[n]), distribution_to_json(d)) for n, d in distributions.items()}
         attributes = {
@@ -68,10 +74,10 @@ class Chooser:
             **history.notes,
         }
         trial_id = self._context.outage.insist(lambda: self._context.log.begin(lease, parameters, attributes))
-        return replace(lease, trial_id=trial_id), _running(slot.number, trial_id, stored, distributions)
+        return replace(lease, trial_id=trial_id), running(slot.number, trial_id, stored, distributions)
 
 
-def _running(
+def running(
     number: int,
     trial_id: int = -1,
     params: Mapping[str, Any] | None = None,

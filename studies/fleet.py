@@ -9,7 +9,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 import time
 import traceback
@@ -20,7 +19,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from multiprocessing.resource_tracker import ensure_running as ensure_tracker_running
-from uuid import uuid4
 
 from storage.engine import open_database
 from storage.errors import DatabaseAway
@@ -205,48 +203,31 @@ def _follow_parent(stop: Stop) -> None:
 
 
 def _run_worker(order: Order, device: str, stop: Stop) -> None:
-    import optuna
-    import torch
-
-    from models.data import load
     from storage.definitions import load_study
     from storage.outage import Outage
-    from storage.processes import machine_id
-    from storage.records import WorkerRecord
-    from storage.workers import register_worker
-    from studies.assembly import THREADS
-    from studies.manager import definition_of
-    from studies.provenance import package_versions
     from studies.worker import Worker
-    from studies.worker_context import WorkerContext
+    from studies.worker_context import begin_work
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
-    torch.set_num_threads(THREADS)
-    if device.startswith("cuda"):
-        torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
     gc.freeze()  # what is imported lives as long as this process: no collection needs to look at all of torch again
     outage = Outage(order.patience, lambda: stop.overdue)
     with open_database(order.settings, outage=outage, hurry=lambda: stop.overdue) as engine:
         record = outage.insist(lambda: load_study(engine, order.study))
-        study = definition_of(record)
-        _check_code(order, record, study.model)
-        data = load(study.data, order.data_dir, torch.device(device))
-        process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
-        outage.insist(lambda: register_worker(engine, record.study_id, process))
-        Worker(WorkerContext(engine, record, study, process, data, stop, order)).run()
+        _check_code(order, record)
+        Worker(begin_work(engine, record, order, device, stop)).run()
 
 
-def _check_code(order: Order, record: StudyRecord, model: str) -> None:
+def _check_code(order: Order, record: StudyRecord) -> None:
     """Refuse to train with code that is not the study's: the definition may have a new version, and files may change.
 
     Raises:
         Mismatch: it is another one, and that is not allowed.
     """
     from models.fingerprint import code_digest
+    from studies.manager import definition_of
 
     if order.code is None:
         return
-    here = code_digest(model)
+    here = code_digest(definition_of(record).model)
     if here != order.code:  # what the fork server has imported is not what stands in the files
         raise Mismatch("the code on this machine was changed since this command was started: start it again")
     if record.provenance.code not in (None, here) and not order.allow_mismatch:

@@ -10,6 +10,7 @@ from storage.control import note, set_control
 from storage.definitions import find_study, load_study, register_study
 from storage.errors import NotComparable
 from storage.losses import leases_on, reap, release_dead
+from storage.pandas import is_panda
 from storage.processes import is_alive, machine_id
 from storage.records import Progress, Provenance, SlotRecord, StudyRecord
 from storage.revisions import read_versions, revise_study
@@ -46,6 +47,7 @@ def open_study(
             engine, study.name, maximize=study.maximize, body=to_body(study),
             provenance=provenance or Provenance(), slots=slots,
         )  # fmt: skip
+    refuse_panda(engine, record)
     current = definition_of(record)
     inherits = bool(current.prior) and not study.prior  # a file does not have it
     revision = compare(from_body({**to_body(current), "prior": []}) if inherits else current, study)
@@ -100,6 +102,7 @@ def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecor
         NotComparable: the budget is not larger.
         StudyNotFound: it was deleted meanwhile.
     """
+    refuse_panda(engine, record)
     while True:
         before = definition_of(record)
         if budget <= before.budget:
@@ -140,6 +143,18 @@ def refuse_fatal(others: Iterable[Difference]) -> None:
                 f"the study was begun with {found.what} {found.there}, and this machine has {found.here}: "
                 f"their rows do not mean the same; install {found.what} {found.there.split('.')[0]} here"
             )
+
+
+def refuse_panda(engine: Engine, record: StudyRecord) -> None:
+    """Refuse to search with a study that is one model.
+
+    Raises:
+        NotComparable: it is.
+    """
+    if is_panda(engine, record.study_id):
+        raise NotComparable(
+            f"'{record.name}' is a panda, one model that is babysat; train it with: caviar panda train {record.name}"
+        )
 
 
 def definition_of(record: StudyRecord) -> Study:

@@ -20,7 +20,7 @@ from models.cohort_kinds import groups
 from models.training import EpochResult, Interrupted
 from storage.errors import CheckpointUnreachable, DatabaseAway, LeaseLost
 from storage.records import Lease
-from studies.chooser import Chooser
+from studies.chooser import Choose, Chooser
 from studies.cohort_size import CohortSize
 from studies.heartbeat import Heartbeat
 from studies.keeping import keep_here
@@ -35,12 +35,20 @@ _LOOK_SECONDS = 0.25  # between two looks at what other workers' trials have don
 
 
 class Trainer:
-    """Trains the slots that one worker leases."""
+    """Trains the slots that one worker leases.
 
-    def __init__(self, context: WorkerContext) -> None:
+    Args:
+        chooser: of their trials; None chooses as the study's strategy does.
+        run: makes one attempt at a trial.
+    """
+
+    def __init__(
+        self, context: WorkerContext, chooser: Choose | None = None, run: Callable[..., TrialRun] = TrialRun
+    ) -> None:
         self._context = context
         self._size = CohortSize(context)
-        self._chooser = Chooser(context)
+        self._chooser = chooser or Chooser(context)
+        self._make_run = run
         self._outbox = Outbox(context)
         self._runs: list[TrialRun] = []
         self._cohorts: dict[tuple[int, ...], Cohort] = {}  # by the slots of their members
@@ -104,7 +112,7 @@ class Trainer:
                 self._context.release(lease)
             else:
                 self._looked = time.monotonic()  # the chooser does
-                run = TrialRun(self._context, named, trial, self._heartbeat, self._outbox)
+                run = self._make_run(self._context, named, trial, self._heartbeat, self._outbox)
                 self._runs.append(run)
                 begun = lease.trial_id is not None
                 if not begun:

@@ -73,7 +73,7 @@ class TrialRun:
         """
         context, number = self._context, self.lease.slot.number
         unsent = context.unsent.find(number) if begun else None
-        if unsent is not None and _follows(unsent, self.lease.epoch):
+        if unsent is not None and follows(unsent, self.lease.epoch):
             kept = Kept(unsent.state)
         elif begun:
             unsent, kept = None, self._load()
@@ -234,7 +234,7 @@ class TrialRun:
         return value
 
 
-def _follows(unsent: Unsent, written: int) -> bool:
+def follows(unsent: Unsent, written: int) -> bool:
     """Say whether a kept state, with its epochs, goes on where the database's epochs end."""
     first = unsent.waiting[0].epoch if unsent.waiting else unsent.epoch + 1
     return unsent.epoch >= written and first <= written + 1

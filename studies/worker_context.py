@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
+import optuna
+import torch
 from sqlalchemy import Engine
 
-from models.data import Data
+from models.data import Data, load
 from storage.checkpoints import CheckpointStore
 from storage.events import log_event, read_events
 from storage.files import CheckpointFiles
 from storage.history import History
 from storage.ledger import Ledger
 from storage.outage import Outage
+from storage.processes import machine_id
 from storage.records import Lease, StudyRecord, WorkerRecord
 from storage.trials import TrialLog
 from storage.unsent import UnsentStates
+from storage.workers import register_worker
+from studies.assembly import THREADS
 from studies.definition import Study
+from studies.manager import definition_of
+from studies.provenance import package_versions
 from studies.signals import Stop
 from studies.worker_order import Order
 
@@ -81,3 +91,22 @@ class WorkerContext:
                 )  # fmt: skip
 
         self.outage.insist(write)
+
+
+def begin_work(engine: Engine, record: StudyRecord, order: Order, device: str, stop: Stop) -> WorkerContext:
+    """Make this process a worker of a study, on a device such as cpu or cuda:0.
+
+    Raises:
+        models.errors.DataUnavailable: the data are not here.
+        DatabaseAway: the patience is over.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
+    torch.set_num_threads(THREADS)
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
+    study = definition_of(record)
+    data = load(study.data, order.data_dir, torch.device(device))
+    process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
+    context = WorkerContext(engine, record, study, process, data, stop, order)
+    context.outage.insist(lambda: register_worker(engine, record.study_id, process))
+    return context

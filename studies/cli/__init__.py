@@ -21,6 +21,7 @@ from studies.cli import (
     join_command,
     look_back,
     manage,
+    panda,
     plan_command,
     report_command,
     retune_command,
@@ -58,6 +59,7 @@ app.command("extend")(control.extend)
 app.command("retune")(retune_command.retune)
 app.command("delete")(manage.delete)
 app.command("dashboard")(dashboard.dashboard)
+app.add_typer(panda.app, name="panda")
 app.add_typer(database.app, name="db")
 app.add_typer(data.app, name="data")
 

@@ -54,7 +54,7 @@ def kill(
     from storage.definitions import load_study
 
     with database(database_url) as engine:
-        ended = kill_trial(engine, load_study(engine, study), trial, by=_by())
+        ended = kill_trial(engine, load_study(engine, study), trial, by=by())
     tell(f"trial {trial} is ended" if ended else f"trial {trial} ends after its epoch; see: caviar status {study}")
 
 
@@ -90,7 +90,7 @@ def _set(study: str, control: str, at_once: bool, database_url: str | None, done
         if state_of(progress(engine, record)) == "done":
             tell(f"'{study}' is done; nothing was changed; see: caviar best {study}")
             return
-        changed = set_control(engine, record.study_id, control, at_once=at_once, by=_by())
+        changed = set_control(engine, record.study_id, control, at_once=at_once, by=by())
         at_work = progress(engine, record).leased
     if not changed:
         tell(f"'{study}' was so already; {done}")
@@ -101,7 +101,7 @@ def _set(study: str, control: str, at_once: bool, database_url: str | None, done
         tell(f"'{study}' is {done}; {at_work} trial(s) are given back {when}")
 
 
-def _by() -> str:
+def by() -> str:
     """Return who asks, for the journal."""
     try:
         user = getpass.getuser()

@@ -13,6 +13,7 @@ from studies.cli.show import StoredStudy, print_winner, winner
 from studies.cli.work import Cohort, Grace, Lease, Outcome, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -59,13 +60,14 @@ def join(
     from storage.settings import read_settings
     from studies.devices import places, visible_gpus
     from studies.facts import state_of
-    from studies.manager import definition_of, progress
+    from studies.manager import definition_of, progress, refuse_panda
     from studies.signals import Stop
     from studies.worker_order import Order
 
     size = cohort_size(cohort)
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
         record = load_study(engine, study)
+        refuse_panda(engine, record)
         definition = definition_of(record)
         folder = data_folder(data_dir)
         order = Order(read_settings(database_url), record.name, folder, lease, renew, grace, patience, size)
@@ -75,7 +77,7 @@ def join(
             return 0
         if state_of(now) == "done":
             return _finish(engine, record, order, stop, now, "nothing is left to do")
-        code = _check(engine, record, definition, folder, allow_mismatch)
+        code = check_machine(engine, record, definition, folder, allow_mismatch, prepare)
         order = replace(order, code=code, allow_mismatch=allow_mismatch)
         devices = places(gpus, workers_per_gpu, workers, visible_gpus())
         _say_start(record, definition, devices)
@@ -86,8 +88,18 @@ def join(
         return _say_left(study, outcome.now, stop)
 
 
-def _check(engine: Engine, record: StudyRecord, definition: Study, folder: Path, allowed: bool) -> str | None:
+def check_machine(
+    engine: Engine,
+    record: StudyRecord,
+    definition: Study,
+    folder: Path,
+    allowed: bool,
+    prepare: Callable[[Study, Path, str], None],
+) -> str | None:
     """Compare this machine with the study before anything is leased; fetch its data; return the code's digest.
+
+    Args:
+        prepare: checks the study, and fetches its data.
 
     Raises:
         Mismatch: it would compute something else, and that is not allowed.

@@ -1,0 +1,81 @@
+"""`caviar panda start`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from studies.cli.data import DataDir, data_folder
+from studies.cli.output import DatabaseUrl, database
+from studies.cli.panda.at_work import order_for, prepare, tell_where, working
+from studies.cli.work import Grace, Lease, Patience, Renew
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Under which it is kept, beside the studies.")]
+
+
+def start(
+    name: Name,
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="STUDY", help="Whose model, data, defaults and ranges it has: as for caviar run."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Instead of a default; any number of them.")
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STUDY:TRIAL", help="Go on with a trial's weights; STUDY:best is the winner."),
+    ] = None,
+    day: Annotated[str, typer.Option(metavar="LENGTH", help="Epochs, such as 5epochs, or a time: 8h, 30m.")] = "1epoch",
+    keep: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT", help="States that are kept: branch (the current one, the best of each other), or all."
+        ),
+    ] = "branch",
+    lease: Lease = 60,
+    renew: Renew = 15,
+    grace: Grace = 20,
+    patience: Patience = 900,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> int:
+    """Begin one model, from a study's defaults or from a trial's weights, and measure it before its first day.
+
+    Examples: caviar panda start baby --study mnist --set learning_rate=0.03 --day 5epochs,
+    caviar panda start grown --from mnist:best --day 8h
+    """
+    from storage.pandas import PandaRecord
+    from studies.errors import BadNudge
+    from studies.panda.birth import begin, find_origin, panda_of
+    from studies.panda.length import length_told, read_length
+    from studies.panda.settings import read_settings as settings_given
+    from studies.panda.train import train
+    from studies.provenance import provenance_of
+    from studies.selection import select_study
+    from studies.signals import Stop
+
+    if (study is None) == (from_ is None):
+        raise BadNudge("give either --study STUDY, to begin anew, or --from STUDY:TRIAL, to go on with its weights")
+    if keep not in ("branch", "all"):
+        raise BadNudge(f"--keep {keep}: give branch or all")
+    epochs, seconds = read_length(day)
+    given = settings_given(set_ or [])
+    with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
+        origin = None
+        if from_ is not None:
+            definition, own, origin = find_origin(engine, from_)
+            given = {**own, **given}
+        else:
+            definition = select_study(study or "")
+        folder = data_folder(data_dir)
+        prepare(panda_of(definition, name), folder, "checking the panda")
+        trial = int(origin["trial"]) if origin else 0
+        panda = PandaRecord(0, epochs, seconds, keep == "all", trial, origin)
+        record = begin(engine, definition, name, given, provenance_of(definition, folder), panda)
+        order = order_for(record, folder, lease, renew, grace, patience, database_url)
+        with working(engine, record, order, stop) as context:
+            train(context)  # what is open already: its birth
+        tell_where(engine, record, f"{name} is born; a day is {length_told(epochs, seconds)}")
+    return 130 if stop.interrupted else 0

@@ -1,0 +1,121 @@
+"""`caviar panda log`: the journal of one model's life."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from studies.cli.curves_command import ASCII, BLOCKS, sparkline
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, unicode
+from studies.cli.panda.at_work import Name, verdict_told
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_LOOK_SECONDS = 1.0
+_COLOURS = {"better": "green", "worse": "red", "diverged": "red", "unfinished": "dim", "abandoned": "dim"}
+
+
+def log(
+    name: Name,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it live, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show the journal: each day with its settings, what changed and why, its curve, and what that says.
+
+    Advice comes with its reason, and is never followed by itself. Branches that were left are dimmed.
+
+    Examples: caviar panda log baby, caviar panda log baby --watch
+    """
+    with database(database_url) as engine:
+        if as_json:
+            print_json(_read(engine, name))
+        elif watch and out().is_terminal:
+            _watch(engine, name)
+        else:
+            out().print(journal(_read(engine, name)))
+
+
+def _read(engine: Engine, name: str) -> dict[str, Any]:
+    from storage.definitions import load_study
+    from studies.panda.journal import journal_facts
+
+    return journal_facts(engine, load_study(engine, name))
+
+
+def _watch(engine: Engine, name: str) -> None:
+    from rich.live import Live
+
+    from studies.signals import Stop
+
+    with Stop() as stop, Live(journal(_read(engine, name)), console=out(), auto_refresh=False) as live:
+        while not stop.asked:
+            time.sleep(_LOOK_SECONDS)
+            live.update(journal(_read(engine, name)), refresh=True)
+
+
+def journal(facts: dict[str, Any]) -> Group:
+    """Return a journal as a terminal shows it."""
+    lines = [Text.assemble((facts["name"], "bold"), f": {facts['model']} on {facts['data']}{_origin(facts)}")]
+    curves = [value for day in facts["days"] for value in day["curve"] if value is not None]
+    low, high = min(curves, default=0.0), max(curves, default=1.0)
+    for day in facts["days"]:
+        lines += _day(facts, day, low, high)
+    if facts["trains"]:
+        lines.append(Text(f"{facts['trains']} trains it now", style="cyan"))
+    for waiting in facts["waiting"]:
+        why = f" ({waiting['why']})" if waiting["why"] else ""
+        lines.append(Text(f"waits for the next epoch: {settings_line(waiting['settings'])}{why}", style="yellow"))
+    if facts["best"]:
+        best = facts["best"]
+        lines.append(Text(f"best: {number(best['value'])} on day {best['day']}, epoch {best['epoch']}"))
+    if facts["advice"]:
+        lines.append(Text(f"advice: {facts['advice']['why']}", style="bold"))
+        lines += [Text(f"  {command}", style="cyan") for command in facts["advice"]["commands"]]
+    return Group(*lines)
+
+
+def _day(facts: dict[str, Any], day: dict[str, Any], low: float, high: float) -> list[Text]:
+    """Return the lines of a day: what was changed, the curve, the verdict, the remarks."""
+    style = "" if day["current"] else "dim"
+    mark = ">" if day["day"] == facts["head"] else " " if day["current"] else "x"
+    parent = day["parent"]
+    from_ = f" from day {parent}" if parent is not None and parent != day["day"] - 1 else ""
+    kind = "look" if day["look"] else "day"
+    curve = sparkline([v for v in day["curve"] if v is not None], low, high, BLOCKS if unicode() else ASCII)
+    last = {of: number(day[of][-1]) if day[of] else "-" for of in ("curve", "training_loss", "validation_loss")}
+    before = facts["days"][parent]["ended_with"] if parent is not None else {}
+    changed = {name: value for name, value in day["settings"].items() if before.get(name) != value}
+    verdict = day["verdict"]
+    lines = [
+        Text.assemble(
+            f"{mark} {kind} {day['day']}{from_}  {curve}  {facts['metric']} {last['curve']}  "
+            f"losses {last['training_loss']} / {last['validation_loss']}  ",
+            (verdict_told(verdict), style or _COLOURS.get(verdict["word"], "")),
+            style=style,
+        )
+    ]
+    at_first = [n for n in day["nudges"] if n["epoch"] == day["begins_at"]]
+    why = "; ".join(n["why"] for n in at_first if n["why"])
+    if changed:
+        lines.append(Text(f"      {settings_line(changed)}{f'  ({why})' if why else ''}", style=style))
+    for nudge in day["nudges"]:
+        if nudge not in at_first:
+            told = f"  ({nudge['why']})" if nudge["why"] else ""
+            lines.append(
+                Text(f"      after epoch {nudge['epoch']}: {settings_line(nudge['settings'])}{told}", style=style)
+            )
+    for note in day["notes"]:
+        told = note["text"] if note["kind"] == "note" else f"went back here from day {note['came_from']}"
+        lines.append(Text(f"      {note['at'][:16].replace('T', ' ')} {note['by']}: {told}", style=style or "italic"))
+    return lines
+
+
+def _origin(facts: dict[str, Any]) -> str:
+    origin = facts["origin"]
+    return f", from trial {origin['trial']} of {origin['study']}, epoch {origin['epoch']}" if origin else ""

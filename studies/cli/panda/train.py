@@ -1,0 +1,156 @@
+"""Commands that train a panda: `train` its days, and `try` several ways to go on for a short look."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from studies.cli.curves_command import ASCII, BLOCKS, sparkline
+from studies.cli.data import DataDir, data_folder
+from studies.cli.output import DatabaseUrl, database, number, out, settings_line, tell, unicode
+from studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, prepare, tell_where, working
+from studies.cli.work import Grace, Lease, Patience, Renew
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from models.training import EpochResult
+    from storage.pandas import DayRecord
+    from storage.records import StudyRecord
+
+
+def train(
+    name: Name,
+    days: Annotated[int, typer.Option(min=1, metavar="N", help="Days, one after the other.")] = 1,
+    allow_mismatch: AllowMismatch = False,
+    lease: Lease = 60,
+    renew: Renew = 15,
+    grace: Grace = 20,
+    patience: Patience = 900,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> int:
+    """Train on from the last day, on this machine's GPU or one of its cores; a day that was left goes on first.
+
+    Ctrl-C stops after the epoch; the same command, on any machine, goes on. One process at a time trains a panda.
+
+    Example: caviar panda train baby --days 3
+    """
+    from studies.panda.birth import next_day
+    from studies.panda.train import train as train_day
+    from studies.signals import Stop
+
+    with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
+        record = _free(engine, name)
+        folder = data_folder(data_dir)
+        _check(engine, record, folder, allow_mismatch)
+        order = order_for(record, folder, lease, renew, grace, patience, database_url)
+        with working(engine, record, order, stop) as context:
+            for _ in range(days):
+                train_day(context, partial(next_day, name=name), _hear)
+                if stop.asked:
+                    tell(f"left; nothing is lost; go on with: caviar panda train {name}")
+                    return 130 if stop.interrupted else 0
+        tell_where(engine, record, "")
+    return 0
+
+
+def try_(
+    name: Name,
+    settings: Settings,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Of each look.")] = 2,
+    pick: Annotated[bool, typer.Option("--pick", help="Go on with the best one.")] = False,
+    allow_mismatch: AllowMismatch = False,
+    lease: Lease = 60,
+    renew: Renew = 15,
+    grace: Grace = 20,
+    patience: Patience = 900,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> int:
+    """Look at several ways to go on for a few epochs, all from where the panda is, as one program where that is faster.
+
+    Each value is a look of its own, beside one that changes nothing. Nothing else of the panda changes, but for --pick.
+
+    Example: caviar panda try baby learning_rate=0.01,0.03 momentum=0.99 --epochs 2
+    """
+    from studies.manager import definition_of
+    from studies.panda.looks import plan_looks, read_looks
+    from studies.panda.train import train as train_days
+    from studies.signals import Stop
+
+    looks = read_looks(settings)
+    with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
+        record = _free(engine, name)
+        folder = data_folder(data_dir)
+        _check(engine, record, folder, allow_mismatch)
+        order = order_for(record, folder, lease, renew, grace, patience, database_url, cohort=len(looks))
+        with working(engine, record, order, stop) as context:
+            plan = partial(plan_looks, study=definition_of(record), name=name, looks=looks, epochs=epochs)
+            days = train_days(context, plan, _hear)
+        if stop.asked:
+            tell(f"left; the looks go on with: caviar panda train {name}")
+            return 130 if stop.interrupted else 0
+        _show(engine, record, days, pick)
+    return 0
+
+
+def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -> None:
+    """Show looks side by side, the best one first, and go on with that one where that is wanted."""
+    from storage.pandas import go_back
+    from studies.cli.control import by
+    from studies.panda.journal import journal_facts
+    from studies.panda.looks import best_first
+
+    facts = journal_facts(engine, record)
+    days = best_first(facts, numbers)
+    values = [value for day in days for value in day["curve"] if value is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    table = Table("day", facts["metric"], "by epoch", "training loss", "validation loss", "settings",
+                  box=None, header_style="bold", pad_edge=False)  # fmt: skip
+    for day in days:
+        curve = sparkline([v for v in day["curve"] if v is not None], low, high, BLOCKS if unicode() else ASCII)
+        last = [number(day[of][-1]) if day[of] else "-" for of in ("curve", "training_loss", "validation_loss")]
+        changed = {n: v for n, v in day["settings"].items() if v != facts["days"][day["parent"]]["ended_with"][n]}
+        table.add_row(str(day["day"]), last[0], curve, *last[1:], settings_line(changed) or "as it was")
+    out().print(table)
+    if pick and days and days[0]["saved"]:
+        go_back(engine, record, days[0]["day"], by())
+        tell(f"the next day builds on day {days[0]['day']}; go on with: caviar panda train {record.name}")
+    elif days:
+        tell(f"\nnext: caviar panda back {record.name} --to {days[0]['day']}  (go on with the best)\n"
+             f"      caviar panda train {record.name}  (go on as it was)", style="dim", markup=False)  # fmt: skip
+
+
+def _free(engine: Engine, name: str) -> StudyRecord:
+    """Return a panda that runs again, and that no dead process of this machine holds."""
+    from storage.control import set_control
+    from storage.definitions import load_study
+    from storage.pandas import read_life
+    from studies.manager import free_dead_workers
+
+    record = load_study(engine, name)
+    free_dead_workers(engine, record)
+    read_life(engine, record)  # refuses what is none
+    set_control(engine, record.study_id, "run")
+    return record
+
+
+def _check(engine: Engine, record: StudyRecord, folder: Path, allow_mismatch: bool) -> None:
+    from studies.cli.join_command import check_machine
+    from studies.manager import definition_of
+
+    check_machine(engine, record, definition_of(record), folder, allow_mismatch, prepare)
+
+
+def _hear(day: DayRecord, result: EpochResult) -> None:
+    tell(
+        f"{'look' if day.is_look else 'day'} {day.number}  epoch {result.epoch}  accuracy {result.accuracy:.4f}  "
+        f"training loss {result.training_loss:.4g}  validation loss {result.validation_loss:.4g}  "
+        f"learning rate {number(result.learning_rate)}  {result.seconds:.1f} s"
+    )

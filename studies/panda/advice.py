@@ -1,0 +1,159 @@
+"""What a day's learning curve says: better or worse than before, and what to do about it. Never done by itself.
+
+The reading of curves is that of Andrew Ng, Improving Deep Neural Networks, week 3 (babysitting a model), and of the
+Deep Learning Tuning Playbook (https://github.com/google-research/tuning_playbook), "training curves".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from storage.records import EpochRecord
+from studies.scale import BaseScale
+
+_LATELY = 10  # epochs that noise is measured on
+_RISEN = 1.02  # times as high: more than a wobble of a mean over all examples
+_SMALL, _LARGE = 3.0, 10.0  # steps of the learning rate
+_HARDLY, _SLOWLY = 0.05, 0.3  # shares of the training loss that an epoch takes away
+_DONE = 0.05  # of the loss at birth: what is below is not slow, but nearly there
+_OVERFITTING = 3  # epochs in a row
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a day ended: `better`, `worse` or `no different` than the day before, `born`, `diverged` or `unfinished`.
+
+    Attributes:
+        difference: of the metric, above 0 where it is better.
+        noise: by how much it fell back lately from epoch to epoch, and at least what so many examples can tell.
+    """
+
+    word: str
+    difference: float = 0.0
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do, and why. `back` is a day to go back to before `settings` are changed."""
+
+    why: str
+    settings: Mapping[str, float] = field(default_factory=dict)
+    back: int | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is to look at of a day that has ended.
+
+    Attributes:
+        before: the epochs of the days that it builds on, with the birth.
+        own: its epochs.
+        settings: that it ended with.
+        parent: the day that it builds on.
+        too_high: learning rates that were too high on any branch.
+    """
+
+    before: Sequence[EpochRecord]
+    own: Sequence[EpochRecord]
+    settings: Mapping[str, Any]
+    parent: int
+    too_high: Sequence[float] = ()
+
+
+def judge(look: Look, metric: str, *, maximize: bool, examples: int) -> Verdict:
+    """Compare a day with the one before."""
+    sign = 1 if maximize else -1
+    values = [sign * epoch.value(metric) for epoch in (*look.before, *look.own)]
+    difference = values[-1] - sign * look.before[-1].value(metric)
+    earlier, own = values[: len(look.before)], values[len(look.before) :]
+    pairs = [*pairwise(earlier[-_LATELY:]), *pairwise(own)]  # the step into this day is what is judged
+    falls = [max(a - b, 0.0) for a, b in pairs]
+    noise = math.sqrt(sum(fall**2 for fall in falls) / max(len(falls), 1))
+    if metric == "accuracy":  # the standard error of a share
+        noise = max(noise, math.sqrt(abs(values[-1]) * (1 - abs(values[-1])) / examples))
+    word = "better" if difference > noise else "worse" if difference < -noise else "no different"
+    return Verdict(word, difference, noise)
+
+
+def is_too_high(look: Look) -> str | None:
+    """Say why the learning rate of a day was too high, if its training loss says so."""
+    losses = [epoch.training_loss for epoch in (look.before[-1], *look.own)]
+    if losses[-1] > losses[0] * _RISEN:
+        return f"the training loss rose from {losses[0]:.3g} to {losses[-1]:.3g}"
+    turns = [(b - a) * (c - b) < 0 for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
+    if len(turns) >= 3 and sum(turns) > len(turns) / 2:
+        return f"the training loss oscillates: it turned {sum(turns)} times in {len(losses) - 1} epochs"
+    return None
+
+
+def advise(look: Look, verdict: Verdict, scale: BaseScale | None) -> Advice:
+    """Say what to do next.
+
+    Args:
+        scale: of the learning rate, in whose range the advice stays.
+    """
+    rate = float(look.settings["learning_rate"])
+    if verdict.word == "diverged":
+        return Advice("the loss is not finite any more: the learning rate is far too high",
+                      _rate(rate / _LARGE, scale), look.parent)  # fmt: skip
+    if why := is_too_high(look):
+        back = (
+            look.parent
+            if verdict.word == "worse" or look.own[-1].training_loss > look.before[0].training_loss
+            else None
+        )
+        return Advice(f"{why}: the learning rate is too high", _rate(rate / _SMALL, scale), back)
+    if why := _overfits(look):
+        other = "dropout=0.2 or weight_decay=0.001"
+        return Advice(f"{why}: it overfits; stop here, go back to the lowest validation loss, or try {other}")
+    if raised := _raised(look, rate, scale):
+        return raised
+    if verdict.word == "better":
+        return Advice("it still improves: go on")
+    return Advice(
+        "it does not improve beyond the noise: smaller steps average that out",
+        _rate(rate / _SMALL, scale),
+        look.parent if verdict.word == "worse" else None,
+    )
+
+
+def _overfits(look: Look) -> str | None:
+    last = [*look.before, *look.own][-_OVERFITTING - 1 :]
+    pairs = list(pairwise(last))
+    if len(pairs) < _OVERFITTING:
+        return None
+    up = all(b.validation_loss > a.validation_loss for a, b in pairs)
+    down = all(b.training_loss < a.training_loss for a, b in pairs)
+    if up and down:
+        return f"for {len(pairs)} epochs the validation loss rose, while the training loss fell"
+    return None
+
+
+def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
+    """Advise a larger learning rate where the training loss falls slowly and smoothly."""
+    losses = [epoch.training_loss for epoch in (look.before[-1], *look.own)]
+    smooth = all(b < a for a, b in pairwise(losses))
+    share = 1 - (losses[-1] / losses[0]) ** (1 / len(look.own)) if losses[0] > 0 else 0.0
+    if not smooth or share > _SLOWLY or losses[-1] < _DONE * look.before[0].training_loss:
+        return None
+    wanted = rate * (_LARGE if share < _HARDLY else _SMALL)
+    known = [high for high in look.too_high if high > rate]
+    if known and wanted >= min(known):
+        wanted = math.sqrt(rate * min(known))
+    settings = _rate(wanted, scale)
+    if settings["learning_rate"] < 1.3 * rate:  # nothing that would be seen
+        return None
+    return Advice(f"the training loss falls smoothly, and by only {share:.1%} an epoch: the learning rate is too low",
+                  settings)  # fmt: skip
+
+
+def _rate(wanted: float, scale: BaseScale | None) -> dict[str, float]:
+    if scale is not None:
+        low, high = (float(scale.value(end)) for end in (0.0, 1.0))
+        wanted = min(max(wanted, low), high)
+    return {"learning_rate": float(f"{wanted:.2g}")}

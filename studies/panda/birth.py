@@ -1,0 +1,129 @@
+"""How a panda comes into the database, and how its days are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Engine
+
+from storage.checkpoints import CheckpointStore
+from storage.definitions import find_study, load_study, register_study
+from storage.errors import NotThatDay
+from storage.pandas import BIRTH, DAY, TIER, DayRecord, Life, NewDay, PandaRecord, add_panda
+from storage.records import Provenance, SlotRecord, StudyRecord
+from storage.status import read_trial
+from studies.assembly import check_values
+from studies.conclusion import find_winner
+from studies.definition import Study, change, to_body
+from studies.errors import BadNudge
+from studies.manager import definition_of
+from studies.panda.settings import at_the_end_of, with_waiting
+from studies.scale import Value
+
+_WITHOUT_END = 1_000_000  # epochs: a panda has no last one
+
+
+def begin(
+    engine: Engine,
+    study: Study,
+    name: str,
+    settings: Mapping[str, Value],
+    provenance: Provenance,
+    panda: PandaRecord,
+) -> StudyRecord:
+    """Register a panda; its birth is trained as a day is, by whoever comes first.
+
+    Args:
+        study: what its model, its data and the ranges of its settings are.
+        settings: that differ from the study's defaults.
+
+    Raises:
+        BadNudge: there is a study of that name, or a setting is not one of the study's, or out of its range.
+    """
+    if find_study(engine, name) is not None:
+        raise BadNudge(
+            f"'{name}' is in the database already; go on with it: caviar panda train {name}; or name another"
+        )
+    own = panda_of(study, name)
+    defaults = {n: scale.default for n, scale in own.scales().items()}
+    everything = {**defaults, **settings}
+    check_settings(own, everything, settings if panda.origin is None else ())
+    birth = NewDay(None, 0, everything, 0)
+    return register_study(
+        engine, name, maximize=own.maximize, body=to_body(own), provenance=provenance,
+        slots=[SlotRecord(BIRTH, TIER, DAY, ())],
+        also=lambda connection, study_id: add_panda(connection, study_id, panda, birth),
+    )  # fmt: skip
+
+
+def panda_of(study: Study, name: str) -> Study:
+    """Return the definition of a panda: the study's model, data and scales, without an end, and nothing is pruned."""
+    return change(study, name=name, epochs=_WITHOUT_END, pruner="none")
+
+
+def find_origin(engine: Engine, given: str) -> tuple[Study, dict[str, Value], Mapping[str, Any]]:
+    """Return the study, the settings and the origin of `STUDY:TRIAL` or `STUDY:best`.
+
+    Raises:
+        BadNudge: it is of another form, or the trial's weights are not kept.
+        StudyNotFound: there is no such study.
+    """
+    name, colon, which = given.rpartition(":")
+    if not colon or not (which == "best" or which.isdecimal()):
+        raise BadNudge(f"--from {given}: give STUDY:TRIAL, such as mnist:12, or STUDY:best")
+    record = load_study(engine, name)
+    study = definition_of(record)
+    winner = find_winner(engine, record)
+    number = int(which) if which != "best" else winner.trial if winner else None
+    if number is None or not CheckpointStore(engine, record).has(number):
+        kept = f" (of '{name}' those of trial {winner.trial} may be)" if winner else ""
+        raise BadNudge(
+            f"--from {given}: the weights of that trial are not kept{kept}; "
+            f"begin with its hyperparameters alone: --study {name} --set learning_rate=..."
+        )
+    trial = read_trial(engine, record.study_id, number)
+    return study, study.values(trial.parameters), {"study": name, "trial": number, "epoch": trial.epoch}
+
+
+def check_settings(study: Study, settings: Mapping[str, Value], changed: Iterable[str] = ()) -> None:
+    """Check that a model can be trained with these settings, and that they are in the study's ranges.
+
+    Args:
+        changed: names that are given by hand, and should have an effect.
+
+    Raises:
+        BadNudge: one is out of its range.
+        BadDefinition: the model or its training refuses one, or it has no effect.
+    """
+    scales = study.scales()
+    for name, value in settings.items():
+        if name in scales and not scales[name].holds(value):
+            raise BadNudge(f"{name} {value} is not of its range in this study: {scales[name]}")
+    check_values(study, settings, changed)
+
+
+def next_day(life: Life, name: str) -> list[NewDay]:
+    """Plan a panda's next day: it builds on the last one, with what waits of nudges.
+
+    Raises:
+        NotThatDay: nothing can build on that.
+    """
+    head = sound_head(life, name)
+    now = with_waiting(life, at_the_end_of(life, head.number), head.epoch)
+    return [NewDay(head.number, head.epoch, dict(now.settings), now.decay_from)]
+
+
+def sound_head(life: Life, name: str) -> DayRecord:
+    """Return the day that the next one builds on.
+
+    Raises:
+        NotThatDay: it diverged, or its state is not kept.
+    """
+    head = life.days[life.panda.head]
+    if head.violated or not head.saved:
+        there = [d.number for d in life.days if d.saved]
+        step = f"go back with: caviar panda back {name} --to {there[-1]}" if there else "there is no earlier one"
+        why = "diverged" if head.violated else "has no state that is kept"
+        raise NotThatDay(f"day {head.number} of '{name}' {why}, and nothing can build on it; {step}")
+    return head

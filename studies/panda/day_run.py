@@ -1,0 +1,203 @@
+"""One day of a panda, under a lease: from the end of the day before, or from its own checkpoint, to its own end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.checkpoint import from_bytes
+from models.training import EpochResult, Training, evaluate
+from storage.checkpoints import CheckpointStore
+from storage.definitions import load_study
+from storage.errors import CheckpointUnreachable
+from storage.events import log_event
+from storage.pandas import BIRTH, DayRecord, NudgeRecord, PandaRecord, read_nudges, take_nudges
+from storage.records import EpochRecord, Lease
+from storage.status import read_curve
+from studies.assembly import assemble
+from studies.heartbeat import Heartbeat
+from studies.keeping import stage
+from studies.outbox import Outbox
+from studies.panda.settings import Now, settings_at
+from studies.trial_code import training_code
+from studies.trial_run import TrialRun, follows
+from studies.worker_context import WorkerContext
+from studies.worker_state import Next, Verdict, after_epoch
+
+
+class DayRun(TrialRun):
+    """A day for as long as its lease is held.
+
+    Args:
+        panda: how long its days are, and where its random numbers come from.
+        day: the day of the lease.
+    """
+
+    def __init__(
+        self,
+        context: WorkerContext,
+        lease: Lease,
+        trial: FrozenTrial,
+        heartbeat: Heartbeat,
+        outbox: Outbox,
+        *,
+        panda: PandaRecord,
+        day: DayRecord,
+    ) -> None:
+        super().__init__(context, lease, trial, heartbeat, outbox)
+        self._panda = panda
+        self._day = day
+        self._nudges: list[NudgeRecord] = []
+        self._now = Now(day.settings, day.decay_from)
+        self._seconds = 0.0  # of this day's epochs
+
+    def open(self, *, begun: bool) -> bool:
+        """Take the day up where it was left, or where the day before ended; False where nothing is left to be trained.
+
+        Raises:
+            As `TrialRun.open` does; CheckpointUnreachable also where the state of the day before is not there.
+        """
+        context, number = self._context, self.lease.slot.number
+        self._nudges = context.outage.insist(lambda: read_nudges(context.engine, self.lease.study_id, number))
+        unsent = context.unsent.find(number) if begun else None
+        if unsent is not None and not follows(unsent, self.lease.epoch):
+            unsent = None
+        own = from_bytes(unsent.state, self._device) if unsent else self._own_state() if begun else None
+        state = own if own is not None else self._first_state()
+        self._now = settings_at(self._day, self._nudges, state["epoch"] if state else 0)
+        with training_code():
+            self._training = self._assemble(state)
+            if number == BIRTH and own is None:
+                self._note_birth(self._training)
+        if unsent is not None:
+            self._send_kept(unsent, self._training)
+        context.unsent.forget(number)
+        written = context.outage.insist(lambda: read_curve(context.engine, self.lease.study_id, number))
+        epoch = self._training.epoch
+        self._seconds = sum(e.seconds for e in written if e.epoch <= epoch)
+        curve = self.trial.intermediate_values
+        self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= epoch}
+        return not self._is_over(epoch)
+
+    def judge(self, result: EpochResult, beside: Sequence[FrozenTrial]) -> Verdict:  # noqa: ARG002
+        """Say what comes after an epoch that was taken.
+
+        Raises:
+            LeaseLost: another process has the day.
+        """
+        self._heartbeat.check(self.lease)
+        self._seconds += result.seconds
+        return after_epoch(
+            epoch=result.epoch,
+            last=result.epoch if self._is_over(result.epoch) else result.epoch + 1,
+            losses=(result.training_loss, result.validation_loss),
+            bad_curve=None,
+            asked=self._outbox.asked(self.lease),
+            stop_asked=self._context.stop.asked,
+        )
+
+    def go_on(self) -> None:
+        """Keep the state now and then, and let what was nudged take effect."""
+        super().go_on()
+        training, context = self.training, self._context
+        if not self._day.is_look:
+            try:
+                if take_nudges(context.engine, self.lease, training.epoch):
+                    self._nudges = read_nudges(context.engine, self.lease.study_id, self._day.number)
+            except SQLAlchemyError as error:
+                context.outage.note(error)  # after the next epoch
+        now = settings_at(self._day, self._nudges, training.epoch)
+        if now != self._now:
+            self._now = now
+            with training_code():
+                self._training = self._assemble(training.state())
+
+    def finish(self, verdict: Verdict) -> None:
+        """End the day with its state, or leave it to whoever comes.
+
+        Raises:
+            LeaseLost: another process has the day; nothing was written.
+            DatabaseAway: the patience is over.
+        """
+        if verdict.next is Next.GIVE_BACK:
+            super().finish(verdict)
+            return
+        self._outbox.send()
+        self._outbox.asked(self.lease)
+        context, training = self._context, self.training
+        curve = self.trial.intermediate_values
+        diverged = verdict.next is Next.DIVERGE
+        value = self._end.worst() if diverged else curve.get(training.epoch)
+        weights = None if diverged else stage(context, self.lease, training)
+        attributes = {
+            "epochs": len(curve),
+            "why it stopped": "the day is over" if verdict.next is Next.COMPLETE else verdict.why,
+            "nudges": [
+                {"after epoch": n.epoch, **n.settings, **({"why": n.why} if n.why else {})} for n in self._nudges
+            ],
+        }
+        violated = "diverged" if diverged else None
+        trial_id: int = self.trial._trial_id
+        context.outage.insist(
+            lambda: context.log.finish(
+                self.lease, trial_id, "COMPLETE", value, attributes, violated=violated, weights=weights
+            )
+        )
+        context.checkpoints.tidy(self.lease.slot.number, weights)
+
+    def _is_over(self, epoch: int) -> bool:
+        if self._day.number == BIRTH:
+            return True
+        epochs = self._day.epochs or self._panda.day_epochs
+        if epochs is not None:
+            return epoch >= self._day.begins_at + epochs
+        return self._seconds >= (self._panda.day_seconds or math.inf)
+
+    def _assemble(self, state: Any) -> Training:
+        training = assemble(self._context.study, self._panda.seed_number, self._now.settings, self._context.data, state)
+        training.decay_from = self._now.decay_from
+        return training
+
+    def _own_state(self) -> Any:
+        kept = self._load()
+        if kept.refused:
+            self._context.note("checkpoint refused", self.lease, reason=kept.refused)
+        return from_bytes(kept.state, self._device) if kept.state is not None else None
+
+    def _first_state(self) -> Any:
+        """Return the state at the end of the day before; of the birth, that of the trial that it comes from."""
+        context = self._context
+        if self._day.parent is not None:
+            store, number = context.checkpoints, self._day.parent
+        elif self._panda.origin is not None:
+            name = self._panda.origin["study"]
+            record = context.outage.insist(lambda: load_study(context.engine, name))
+            store, number = CheckpointStore(context.engine, record), self._panda.origin["trial"]
+        else:
+            return None
+        state = context.outage.insist(lambda: store.load(number))
+        if state is None:
+            raise CheckpointUnreachable(f"the state that day {self._day.number} begins with is not kept any more")
+        return from_bytes(state, self._device)
+
+    @property
+    def _device(self) -> Any:
+        return self._context.data.training.y.device
+
+    def _note_birth(self, training: Training) -> None:
+        """Write how good the model is before anything is done to it."""
+        data = self._context.data
+        losses = [evaluate(training.model, part) for part in (data.training, data.validation)]
+        epoch = EpochRecord(training.epoch, losses[0][0], *losses[1], training.learning_rate(), 0.0)
+        self._outbox.add(self.lease, epoch, self._note(epoch))
+        context, count = self._context, len(data.validation.y)
+
+        def write() -> None:
+            with context.engine.begin() as connection:
+                log_event(connection, self.lease.study_id, "born", slot=BIRTH, validation_examples=count)
+
+        context.outage.insist(write)

@@ -1,0 +1,96 @@
+"""What may be changed of a model while it is trained, and what it was after any epoch of its life."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.optim import SETTINGS
+from storage.pandas import DayRecord, Life, NudgeRecord
+from studies.errors import BadNudge
+from studies.scale import Value
+
+# What leaves the shape of the network, and what the optimizer remembers, as they are.
+NUDGEABLE = (
+    "learning_rate", "momentum", "batch_size", "decay", "dropout", "weight_decay", "beta1", "beta2", "epsilon",
+)  # fmt: skip
+_OF_THE_RATE = {"learning_rate", "decay"}
+
+
+@dataclass(frozen=True)
+class Now:
+    """What a model is trained with after an epoch. The decay of α is counted from epoch `decay_from`."""
+
+    settings: Mapping[str, Any]
+    decay_from: int
+
+
+def settings_at(day: DayRecord, nudges: Sequence[NudgeRecord], epoch: int) -> Now:
+    """Return what the epoch after `epoch` of a day is trained with.
+
+    A function of what is written alone: an epoch that is trained again, after its process was killed, is the same.
+
+    Args:
+        nudges: that took effect in this day, in their order; those of other days are passed over.
+    """
+    now = Now(day.settings, day.decay_from)
+    for nudge in nudges:
+        if nudge.day == day.number and nudge.epoch is not None and nudge.epoch <= epoch:
+            now = changed(now, nudge.settings, nudge.epoch)
+    return now
+
+
+def changed(now: Now, settings: Mapping[str, Any], epoch: int) -> Now:
+    """Return what a model is trained with once settings are changed after an epoch: a learning rate holds from then on,
+    and its decay is counted from there."""
+    of_the_rate = bool(_OF_THE_RATE & settings.keys())
+    return Now({**now.settings, **settings}, epoch if of_the_rate else now.decay_from)
+
+
+def at_the_end_of(life: Life, number: int) -> Now:
+    """Return what a day ended with."""
+    day = life.days[number]
+    return settings_at(day, life.nudges, day.epoch)
+
+
+def with_waiting(life: Life, now: Now, epoch: int) -> Now:
+    """Return settings with what waits, for a day that begins after `epoch`."""
+    for nudge in life.nudges:
+        if nudge.state == "waiting":
+            now = changed(now, nudge.settings, epoch)
+    return now
+
+
+def read_settings(given: Sequence[str], allowed: Sequence[str] | None = None) -> dict[str, Value]:
+    """Read `name=value` words.
+
+    Args:
+        allowed: names; None for any.
+
+    Raises:
+        BadNudge: a word is of another form, or its name is not allowed.
+    """
+    found = {}
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals or not name or not value:
+            raise BadNudge(f"'{word}' is no setting; give name=value, such as learning_rate=0.01")
+        if allowed is not None and name not in allowed:
+            raise BadNudge(
+                f"'{name}' cannot be changed while a model is trained, since its network or its optimizer would be "
+                f"another; what can: {', '.join(allowed)}"
+            )
+        found[name] = _value(name, value)
+    return found
+
+
+def _value(name: str, text: str) -> Value:
+    try:
+        number = float(text)
+    except ValueError:
+        if name in NUDGEABLE:
+            raise BadNudge(f"{name} must be a number; given '{text}'") from None
+        return text
+    whole = number.is_integer() and not isinstance(SETTINGS.get(name), float) and "." not in text
+    return int(number) if whole else number
