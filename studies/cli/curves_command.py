@@ -48,7 +48,7 @@ def curves(
         return
     table = Table("trial", "phase", "state", "value", f"{definition.metric} by epoch", "hyperparameters",
                   box=None, header_style="bold", pad_edge=False)  # fmt: skip
-    low, high = _ends(drawn.values(), maximize=definition.maximize)
+    low, high = ends(drawn.values(), maximize=definition.maximize)
     for t in sound[:top]:
         curve = sparkline(drawn[t.slot.number], low, high, BLOCKS if unicode() else ASCII)
         values: dict[str, Any] = definition.values(t.parameters)
@@ -73,8 +73,8 @@ def sparkline(values: Sequence[float], low: float, high: float, blocks: str) -> 
     return "".join(blocks[min(max(int((v - low) / width * len(blocks)), 0), len(blocks) - 1)] for v in shown)
 
 
-def _ends(curves: Any, *, maximize: bool) -> tuple[float, float]:
+def ends(curves: Any, *, maximize: bool) -> tuple[float, float]:
     """Return the range of all but the worst tenth of the values: the beginnings would else be all that is seen."""
-    values = sorted(value for curve in curves for value in curve)
+    values = sorted(value for curve in curves for value in curve) or [0.0]
     tenth = len(values) // 10
     return (values[tenth], values[-1]) if maximize else (values[0], values[-1 - tenth])

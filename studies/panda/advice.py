@@ -18,8 +18,8 @@ from studies.scale import BaseScale
 _LATELY = 10  # epochs that noise is measured on
 _RISEN = 1.02  # times as high: more than a wobble of a mean over all examples
 _SMALL, _LARGE = 3.0, 10.0  # steps of the learning rate
-_HARDLY, _SLOWLY = 0.05, 0.3  # shares of the training loss that an epoch takes away
-_DONE = 0.05  # of the loss at birth: what is below is not slow, but nearly there
+_HARDLY, _SLOWLY = 0.1, 0.3  # shares of the training loss that an epoch takes away
+_DONE = 0.1  # of the loss at birth: what is below is not slow, but nearly there
 _OVERFITTING = 3  # epochs in a row
 
 
@@ -56,6 +56,7 @@ class Look:
         settings: that it ended with.
         parent: the day that it builds on.
         too_high: learning rates that were too high on any branch.
+        raised: whether its learning rate is larger than that of the day before.
     """
 
     before: Sequence[EpochRecord]
@@ -63,6 +64,7 @@ class Look:
     settings: Mapping[str, Any]
     parent: int
     too_high: Sequence[float] = ()
+    raised: bool = False
 
 
 def judge(look: Look, metric: str, *, maximize: bool, examples: int) -> Verdict:
@@ -141,15 +143,18 @@ def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
     share = 1 - (losses[-1] / losses[0]) ** (1 / len(look.own)) if losses[0] > 0 else 0.0
     if not smooth or share > _SLOWLY or losses[-1] < _DONE * look.before[0].training_loss:
         return None
-    wanted = rate * (_LARGE if share < _HARDLY else _SMALL)
+    wanted = rate * (_LARGE if share < _HARDLY or look.raised else _SMALL)
     known = [high for high in look.too_high if high > rate]
     if known and wanted >= min(known):
         wanted = math.sqrt(rate * min(known))
     settings = _rate(wanted, scale)
     if settings["learning_rate"] < 1.3 * rate:  # nothing that would be seen
         return None
-    return Advice(f"the training loss falls smoothly, and by only {share:.1%} an epoch: the learning rate is too low",
-                  settings)  # fmt: skip
+    still = "still " if look.raised else ""
+    return Advice(
+        f"the training loss {still}falls smoothly, and by only {share:.0%} an epoch: the learning rate is too low",
+        settings,
+    )
 
 
 def _rate(wanted: float, scale: BaseScale | None) -> dict[str, float]:

@@ -74,8 +74,14 @@ def _look(life: Life, day: DayRecord, curves: Curves, too_high: Sequence[float])
     if day.parent is None or not own:
         return None
     before = [epoch for earlier in path(life, day.parent) for epoch in curves.get(earlier.number, ())]
+    rate, earlier = (
+        settings_at(d, life.nudges, epoch).settings["learning_rate"]
+        for d, epoch in ((day, own[-1].epoch - 1), (life.days[day.parent], day.begins_at - 1))
+    )
     now = settings_at(day, life.nudges, own[-1].epoch - 1)
-    return Look(before, own, now.settings, day.parent, tuple(too_high)) if before else None
+    if not before:
+        return None
+    return Look(before, own, now.settings, day.parent, tuple(too_high), raised=day.parent != BIRTH and rate > earlier)
 
 
 def _verdict(study: Study, day: DayRecord, look: Look | None, examples: int) -> Verdict:

@@ -90,4 +90,4 @@ def verdict_told(verdict: dict[str, object]) -> str:
     if verdict["word"] not in ("better", "worse", "no different"):
         return str(verdict["word"])
     than = "than" if verdict["word"] != "no different" else "from"
-    return f"{verdict['word']} {than} the day before by {verdict['difference']:+.4f} (noise {verdict['noise']:.4f})"
+    return f"{verdict['word']} {than} the day before ({verdict['difference']:+.4f}, noise {verdict['noise']:.4f})"

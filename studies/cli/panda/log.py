@@ -9,7 +9,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from studies.cli.curves_command import ASCII, BLOCKS, sparkline
+from studies.cli.curves_command import ASCII, BLOCKS, ends, sparkline
 from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, unicode
 from studies.cli.panda.at_work import Name, verdict_told
 
@@ -62,8 +62,8 @@ def _watch(engine: Engine, name: str) -> None:
 def journal(facts: dict[str, Any]) -> Group:
     """Return a journal as a terminal shows it."""
     lines = [Text.assemble((facts["name"], "bold"), f": {facts['model']} on {facts['data']}{_origin(facts)}")]
-    curves = [value for day in facts["days"] for value in day["curve"] if value is not None]
-    low, high = min(curves, default=0.0), max(curves, default=1.0)
+    curves = [[value for value in day["curve"] if value is not None] for day in facts["days"]]
+    low, high = ends(curves, maximize=facts["direction"] == "maximize")
     for day in facts["days"]:
         lines += _day(facts, day, low, high)
     if facts["trains"]:

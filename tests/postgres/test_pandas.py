@@ -1,0 +1,311 @@
+"""The life of one model: its days, nudges and branches, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from sqlalchemy import Engine, text
+
+from models.training import EpochResult
+from storage.control import set_control
+from storage.definitions import load_study
+from storage.errors import NotComparable, NotThatDay, PandaBusy
+from storage.pandas import DayRecord, PandaRecord, add_nudge, go_back, open_days, read_life
+from storage.records import Provenance, StudyRecord
+from storage.settings import read_settings
+from storage.status import read_curve
+from studies.errors import BadDefinition, BadNudge
+from studies.manager import open_study
+from studies.panda.birth import begin, check_settings, find_origin, next_day
+from studies.panda.journal import journal_facts
+from studies.panda.looks import best_first, plan_looks, read_looks
+from studies.panda.train import train
+from studies.signals import Stop
+from studies.worker_context import WorkerContext
+from studies.worker_order import Order
+from tests.postgres.fleet_for_tests import digits, register, register_process, worker
+from tests.studies_for_tests import small_study
+
+STUDY = small_study(name="base", epochs=3)
+SETTINGS: dict[str, Any] = {"batch_size": 256, "learning_rate": 0.5}
+Curve = list[tuple[float, ...]]
+
+
+def context_of(engine: Engine, record: StudyRecord, stop: Stop | None = None, cohort: int = 1) -> WorkerContext:
+    study = small_study(**{**record.body, "tiers": STUDY.tiers})
+    order = Order(read_settings(), record.name, Path("nowhere"), cohort=cohort)
+    return WorkerContext(engine, record, study, register_process(engine, record), digits(), stop or Stop(), order)
+
+
+def born(engine: Engine, name: str = "baby", **given: Any) -> StudyRecord:
+    panda = PandaRecord(0, given.pop("epochs", 2), given.pop("seconds", None), given.pop("keeps_all", False), 0, None)
+    record = begin(engine, STUDY, name, {**SETTINGS, **given}, Provenance(), panda)
+    train(context_of(engine, record))
+    return record
+
+
+def days(engine: Engine, record: StudyRecord, count: int = 1, context: WorkerContext | None = None, **how: Any) -> None:
+    for _ in range(count):
+        train(context or context_of(engine, record), partial(next_day, name=record.name), **how)
+
+
+def curve(engine: Engine, record: StudyRecord, *numbers: int) -> Curve:
+    return [
+        (e.epoch, e.training_loss, e.validation_loss, e.accuracy, e.learning_rate)
+        for number in numbers
+        for e in read_curve(engine, record.study_id, number)
+    ]
+
+
+def test_days_at_once_are_days_one_by_one_in_new_contexts(engine: Engine) -> None:
+    one, other = born(engine, "one"), born(engine, "other", epochs=6)
+    days(engine, one, 3)
+    days(engine, other)
+    assert curve(engine, one, 1, 2, 3) == curve(engine, other, 1)
+    assert [e[0] for e in curve(engine, one, 0, 1, 2, 3)] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_optuna_shows_the_life_of_the_model(engine: Engine) -> None:
+    record = born(engine)
+    add_nudge(engine, record.study_id, {"learning_rate": 0.1, "dropout": 0.2}, "to see", "me")
+    days(engine, record, 2)
+    study = optuna.load_study(study_name="baby", storage=engine.url.render_as_string(hide_password=False))
+    assert [t.number for t in study.trials] == [0, 1, 2]
+    assert [list(t.intermediate_values) for t in study.trials] == [[0], [1, 2], [3, 4]]
+    assert [t.user_attrs["parent"] for t in study.trials] == [None, 0, 1]
+    first = study.trials[1]
+    assert first.params["learning_rate"] == 0.1
+    assert first.user_attrs["why"] == "to see"
+    assert first.user_attrs["dropout"] == 0.2
+    assert study.best_value == max(t.value or 0.0 for t in study.trials)
+
+
+def test_back_and_on_with_the_same_settings_is_the_same_day(engine: Engine) -> None:
+    record = born(engine)
+    days(engine, record, 3)
+    go_back(engine, record, 2, "me")
+    days(engine, record)
+    assert curve(engine, record, 4) == curve(engine, record, 3)
+    life = read_life(engine, record)
+    assert [d.parent for d in life.days] == [None, 0, 1, 2, 2]
+    assert life.panda.head == 4
+
+
+def test_a_nudge_takes_effect_after_the_epoch_and_two_at_once_in_their_order(engine: Engine) -> None:
+    record = born(engine, epochs=5)
+
+    def hear(day: DayRecord, result: EpochResult) -> None:
+        if result.epoch == 2:
+            add_nudge(engine, record.study_id, {"learning_rate": 0.3}, "first", "me")
+            add_nudge(engine, record.study_id, {"learning_rate": 0.2, "momentum": 0.95}, "second", "you")
+
+    days(engine, record, hear=hear)
+    assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.5, 0.2, 0.2, 0.2]
+    (_, day) = journal_facts(engine, record)["days"]
+    assert [(n["epoch"], n["why"], n["by"]) for n in day["nudges"]] == [(2, "first", "me"), (2, "second", "you")]
+    assert day["ended_with"]["momentum"] == 0.95
+    assert day["settings"]["momentum"] == 0.9
+    days(engine, record)
+    assert read_life(engine, record).days[2].settings["momentum"] == 0.95  # the next one begins with it
+
+
+def test_a_nudged_rate_holds_from_then_on_and_decays_from_there(engine: Engine) -> None:
+    record = born(engine, decay=1.0)
+    days(engine, record)
+    add_nudge(engine, record.study_id, {"learning_rate": 0.4}, None, "me")
+    days(engine, record)
+    assert [e[4] for e in curve(engine, record, 1, 2)] == [0.5, 0.25, 0.4, 0.2]
+
+
+def test_a_nudge_that_needs_no_other_weights_moves_none(engine: Engine) -> None:
+    """Dropout renames the layers behind it, and the optimizer's averages go with them."""
+    plain, nudged = born(engine, "plain"), born(engine, "nudged")
+    days(engine, plain)
+    days(engine, nudged)
+    add_nudge(engine, nudged.study_id, {"dropout": 0.001, "batch_size": 256}, None, "me")
+    days(engine, plain)
+    days(engine, nudged)
+    losses = [[e[1] for e in curve(engine, record, 2)] for record in (plain, nudged)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(engine: Engine) -> None:
+    expected, record = born(engine, "expected", epochs=4), born(engine, epochs=4)
+    for one in (expected, record):
+        nudge_at_2 = partial(_nudge_at, engine, one, 2)
+        if one is expected:
+            days(engine, one, hear=nudge_at_2)
+            continue
+        with pytest.raises(_Killed):
+            days(engine, one, hear=lambda day, result: (nudge_at_2(day, result), _die_at(3, result)))
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE state='leased'"))
+        days(engine, one)
+    assert curve(engine, record, 1) == curve(engine, expected, 1)
+    assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.5, 0.05, 0.05]
+
+
+class _Killed(BaseException):
+    pass
+
+
+def _nudge_at(engine: Engine, record: StudyRecord, epoch: int, day: DayRecord, result: EpochResult) -> None:
+    if result.epoch == epoch:
+        add_nudge(engine, record.study_id, {"learning_rate": 0.05}, None, "me")
+
+
+def _die_at(epoch: int, result: EpochResult) -> None:
+    if result.epoch == epoch:
+        raise _Killed
+
+
+def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
+    record = born(engine, epochs=3)
+    stop = Stop()
+    days(engine, record, context=context_of(engine, record, stop), hear=lambda day, result: stop.ask())
+    assert read_life(engine, record).days[1].state == "open"
+    days(engine, record)
+    assert [e[0] for e in curve(engine, record, 1)] == [1, 2, 3]
+    assert len(read_life(engine, record).days) == 2
+
+
+def test_one_at_a_time_trains_a_panda(engine: Engine) -> None:
+    record = born(engine)
+    refused = []
+
+    def hear(day: DayRecord, result: EpochResult) -> None:
+        with pytest.raises(PandaBusy, match=r"one model, and test:1 \(cpu\) trains it: day 1, epoch") as caught:
+            open_days(engine, record, partial(next_day, name="baby"))
+        with pytest.raises(PandaBusy):
+            go_back(engine, record, 0, "me")
+        refused.append(caught.value)
+
+    days(engine, record, hear=hear)
+    assert len(refused) == 2
+
+
+def test_a_day_may_be_a_time(engine: Engine) -> None:
+    record = born(engine, epochs=None, seconds=0.001)
+    days(engine, record, 2)
+    assert [e[0] for e in curve(engine, record, 1, 2)] == [1, 2]
+
+
+def test_nothing_builds_on_a_day_that_diverged(engine: Engine) -> None:
+    record = born(engine)
+    days(engine, record)
+    with engine.begin() as connection:  # no range of these studies has a rate that is bad enough
+        connection.execute(text("UPDATE caviar.day SET settings = replace(settings::text, '0.5', '1e30')::json"))
+    add_nudge(engine, record.study_id, {"learning_rate": 1e30}, None, "me")
+    days(engine, record)
+    facts = journal_facts(engine, record)
+    assert facts["days"][2]["verdict"]["word"] == "diverged"
+    assert facts["advice"]["back"] == 1
+    with pytest.raises(NotThatDay, match="day 2 of 'baby' diverged.*caviar panda back baby --to 1"):
+        days(engine, record)
+    go_back(engine, record, 1, "me")
+
+
+def test_a_day_that_was_left_is_abandoned_by_going_back(engine: Engine) -> None:
+    record = born(engine, epochs=3)
+    stop = Stop()
+    days(engine, record)
+    days(engine, record, context=context_of(engine, record, stop), hear=lambda day, result: stop.ask())
+    go_back(engine, record, 0, "me")
+    days(engine, record)
+    life = read_life(engine, record)
+    assert [d.state for d in life.days] == ["done", "done", "abandoned", "done"]
+    assert curve(engine, record, 3) == curve(engine, record, 1)
+
+
+def test_states_of_the_branch_and_the_best_of_others_are_kept(engine: Engine) -> None:
+    record, all_kept = born(engine), born(engine, "all", keeps_all=True)
+    for one in (record, all_kept):
+        days(engine, one, 3)
+        go_back(engine, one, 1, "me")
+        days(engine, one)
+    saved = [d.number for d in read_life(engine, record).days if d.saved]
+    best = max((2, 3), key=lambda n: read_life(engine, record).days[n].value or 0)
+    assert saved == sorted([0, 1, best, 4])
+    assert [d.number for d in read_life(engine, all_kept).days if d.saved] == [0, 1, 2, 3, 4]
+    lost = 5 - best
+    with pytest.raises(NotThatDay, match=f"day {lost} of 'baby' is none to go back to: those whose state is kept are"):
+        go_back(engine, record, lost, "me")
+
+
+def test_looks_begin_at_the_same_state_and_the_best_can_be_picked(engine: Engine) -> None:
+    record = born(engine)
+    days(engine, record)
+    looks = read_looks(["learning_rate=0.1,1", "momentum=0.95"])
+    plan = partial(plan_looks, study=STUDY, name="baby", looks=looks, epochs=2)
+    numbers = train(context_of(engine, record, cohort=4), plan)
+    assert numbers == [2, 3, 4, 5]
+    life = read_life(engine, record)
+    assert life.panda.head == 1
+    assert [d.settings["learning_rate"] for d in life.days[2:]] == [0.5, 0.1, 1, 0.5]
+    best = best_first(journal_facts(engine, record), numbers)[0]["day"]
+    alone = born(engine, "alone")
+    days(engine, alone, 2)
+    theirs, own = curve(engine, record, 2), curve(engine, alone, 2)
+    assert [e[1] for e in theirs] == pytest.approx([e[1] for e in own], rel=1e-3)  # as a cohort, but for rounding
+    go_back(engine, record, best, "me")
+    days(engine, record)
+    assert read_life(engine, record).days[6].parent == best
+    assert read_life(engine, record).days[6].settings == life.days[best].settings
+
+
+def test_from_a_trial_it_goes_on_as_the_trial_would_have(engine: Engine) -> None:
+    fields = {"name": "short", "strategy": "random", "pruner": "none", "budget": 3, "epochs": 2}
+    short, study = register(engine, **fields)
+    worker(engine, short, study).run()
+    long, study = register(engine, **{**fields, "name": "long", "epochs": 4})
+    worker(engine, long, study).run()
+    definition, settings, origin = find_origin(engine, "short:best")
+    panda = PandaRecord(0, 2, None, False, origin["trial"], origin)
+    record = begin(engine, definition, "baby", settings, Provenance(), panda)
+    train(context_of(engine, record))
+    days(engine, record)
+    assert curve(engine, record, 1) == curve(engine, long, origin["trial"])[2:]
+    with pytest.raises(BadNudge, match="--from short: give STUDY:TRIAL"):
+        find_origin(engine, "short")
+
+
+def test_what_cannot_be_is_one_clear_line(engine: Engine) -> None:
+    record = born(engine)
+    with pytest.raises(BadNudge, match="'baby' is in the database already"):
+        born(engine)
+    with pytest.raises(NotComparable, match="is a panda, one model.*caviar panda train baby"):
+        open_study(engine, small_study(name="baby"))
+    other, _ = register(engine, name="other")
+    with pytest.raises(NotThatDay, match="'other' is a study of many models, and no panda"):
+        read_life(engine, other)
+    with pytest.raises(BadNudge, match="learning_rate 5 is not of its range in this study: 0.0001 … 1, log"):
+        check_settings(STUDY, {**SETTINGS, "learning_rate": 5})
+    with pytest.raises(BadDefinition, match="'beta1' has no effect with the optimizer 'sgd'"):
+        check_settings(STUDY, {**SETTINGS, "beta1": 0.5}, ["beta1"])
+    set_control(engine, record.study_id, "stop")
+    with pytest.raises(NotThatDay, match="waits, since somebody let it rest"):
+        days(engine, record)
+    assert load_study(engine, "baby").control == "stop"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_a_worker_that_lost_its_day_takes_no_nudge(engine: Engine) -> None:
+    from storage.pandas import take_nudges
+    from storage.records import Lease, SlotRecord
+
+    record = born(engine)
+    add_nudge(engine, record.study_id, {"learning_rate": 0.1}, None, "me")
+    lease = Lease(record.study_id, SlotRecord(0, 1, "day", ()), register_process(engine, record).worker_id, 1, None, 0)
+    assert not take_nudges(engine, replace(lease), 1)
+    assert read_life(engine, record).nudges[0].state == "waiting"
