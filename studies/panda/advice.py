@@ -93,23 +93,25 @@ def is_too_high(look: Look) -> str | None:
     return None
 
 
-def advise(look: Look, verdict: Verdict, scale: BaseScale | None) -> Advice:
+def advise(look: Look, verdict: Verdict, scales: Mapping[str, BaseScale]) -> Advice:
     """Say what to do next.
 
     Args:
-        scale: of the learning rate, in whose range the advice stays.
+        scales: of the study, in whose ranges the advice stays.
     """
-    rate = float(look.settings["learning_rate"])
+    rate, scale = float(look.settings["learning_rate"]), scales.get("learning_rate")
+    calm = _calm(look, scales)
     if verdict.word == "diverged":
-        return Advice("the loss is not finite any more: the learning rate is far too high",
-                      _rate(rate / _LARGE, scale), look.parent)  # fmt: skip
+        settings = _rate(rate / _LARGE, scale) | calm
+        return Advice("the loss is not finite any more: the learning rate is far too high", settings, look.parent)
     if why := is_too_high(look):
         back = (
             look.parent
             if verdict.word == "worse" or look.own[-1].training_loss > look.before[0].training_loss
             else None
         )
-        return Advice(f"{why}: the learning rate is too high", _rate(rate / _SMALL, scale), back)
+        also = ", and so much momentum overshoots; the rate comes first, with momentum at its default" if calm else ""
+        return Advice(f"{why}: the learning rate is too high{also}", _rate(rate / _SMALL, scale) | calm, back)
     if why := _overfits(look):
         other = "dropout=0.2 or weight_decay=0.001"
         return Advice(f"{why}: it overfits; stop here, go back to the lowest validation loss, or try {other}")
@@ -155,6 +157,13 @@ def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
         f"the training loss {still}falls smoothly, and by only {share:.0%} an epoch: the learning rate is too low",
         settings,
     )
+
+
+def _calm(look: Look, scales: Mapping[str, BaseScale]) -> dict[str, float]:
+    """Return momentum at its default, if it is above: the method tunes the learning rate first, the rest at defaults."""
+    default = scales["momentum"].default if "momentum" in scales else None  # type: ignore[attr-defined]
+    given = look.settings.get("momentum")
+    return {"momentum": float(default)} if default is not None and given is not None and given > default else {}
 
 
 def _rate(wanted: float, scale: BaseScale | None) -> dict[str, float]:

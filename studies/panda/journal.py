@@ -53,7 +53,7 @@ def facts_of(name: str, study: Study, life: Life, curves: Curves, events: Sequen
     advice = None
     look = _look(life, head, curves, too_high)
     if look is not None:
-        advice = advise(look, _verdict(study, head, look, examples), study.scales().get("learning_rate"))
+        advice = advise(look, _verdict(study, head, look, examples), study.scales())
     waiting = [n for n in life.nudges if n.state == "waiting"]
     return {
         "name": name, "model": study.model, "data": study.data, "metric": study.metric, "direction": study.direction,

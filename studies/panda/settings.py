@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,8 +90,10 @@ def _value(name: str, text: str) -> Value:
     try:
         number = float(text)
     except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         if name in NUDGEABLE:
-            raise BadNudge(f"{name} must be a number; given '{text}'") from None
+            raise BadNudge(f"{name} must be a number; given '{text}'")
         return text
     whole = number.is_integer() and not isinstance(SETTINGS.get(name), float) and "." not in text
     return int(number) if whole else number

@@ -138,16 +138,18 @@ def test_a_nudge_that_needs_no_other_weights_moves_none(engine: Engine) -> None:
 
 def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(engine: Engine) -> None:
     expected, record = born(engine, "expected", epochs=4), born(engine, epochs=4)
-    for one in (expected, record):
-        nudge_at_2 = partial(_nudge_at, engine, one, 2)
-        if one is expected:
-            days(engine, one, hear=nudge_at_2)
-            continue
-        with pytest.raises(_Killed):
-            days(engine, one, hear=lambda day, result: (nudge_at_2(day, result), _die_at(3, result)))
-        with engine.begin() as connection:
-            connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE state='leased'"))
-        days(engine, one)
+    days(engine, expected, hear=partial(_nudge_at, engine, expected, 2))
+
+    def hear(day: DayRecord, result: EpochResult) -> None:
+        _nudge_at(engine, record, 2, day, result)
+        if result.epoch == 3:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        days(engine, record, hear=hear)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE state = 'leased'"))
+    days(engine, record)
     assert curve(engine, record, 1) == curve(engine, expected, 1)
     assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.5, 0.05, 0.05]
 
@@ -159,11 +161,6 @@ class _Killed(BaseException):
 def _nudge_at(engine: Engine, record: StudyRecord, epoch: int, day: DayRecord, result: EpochResult) -> None:
     if result.epoch == epoch:
         add_nudge(engine, record.study_id, {"learning_rate": 0.05}, None, "me")
-
-
-def _die_at(epoch: int, result: EpochResult) -> None:
-    if result.epoch == epoch:
-        raise _Killed
 
 
 def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
@@ -207,7 +204,7 @@ def test_nothing_builds_on_a_day_that_diverged(engine: Engine) -> None:
     facts = journal_facts(engine, record)
     assert facts["days"][2]["verdict"]["word"] == "diverged"
     assert facts["advice"]["back"] == 1
-    with pytest.raises(NotThatDay, match="day 2 of 'baby' diverged.*caviar panda back baby --to 1"):
+    with pytest.raises(NotThatDay, match=r"day 2 of 'baby' diverged.*caviar panda back baby --to 1"):
         days(engine, record)
     go_back(engine, record, 1, "me")
 
@@ -280,12 +277,12 @@ def test_what_cannot_be_is_one_clear_line(engine: Engine) -> None:
     record = born(engine)
     with pytest.raises(BadNudge, match="'baby' is in the database already"):
         born(engine)
-    with pytest.raises(NotComparable, match="is a panda, one model.*caviar panda train baby"):
+    with pytest.raises(NotComparable, match=r"is a panda, one model.*caviar panda train baby"):
         open_study(engine, small_study(name="baby"))
     other, _ = register(engine, name="other")
-    with pytest.raises(NotThatDay, match="'other' is a study of many models, and no panda"):
+    with pytest.raises(NotThatDay, match=r"'other' is a study of many models, and no panda"):
         read_life(engine, other)
-    with pytest.raises(BadNudge, match="learning_rate 5 is not of its range in this study: 0.0001 … 1, log"):
+    with pytest.raises(BadNudge, match=r"learning_rate 5 is not of its range in this study: 0.0001 … 1, log"):
         check_settings(STUDY, {**SETTINGS, "learning_rate": 5})
     with pytest.raises(BadDefinition, match="'beta1' has no effect with the optimizer 'sgd'"):
         check_settings(STUDY, {**SETTINGS, "beta1": 0.5}, ["beta1"])

@@ -1,0 +1,170 @@
+"""What a panda's curves say, what its settings are after any epoch, and which states are kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.pandas import DayRecord, Life, NudgeRecord, PandaRecord
+from storage.records import EpochRecord
+from studies.errors import BadNudge
+from studies.panda.advice import Advice, Look, Verdict, advise, judge
+from studies.panda.length import length_told, read_length
+from studies.panda.lineage import branches, kept_days, path
+from studies.panda.looks import read_looks
+from studies.panda.settings import NUDGEABLE, changed, read_settings, settings_at
+from studies.space import Log, LogOneMinus
+
+RATES = {"learning_rate": Log(1e-4, 1, default=0.1), "momentum": LogOneMinus(0.9, 0.999, default=0.9)}
+
+
+def epochs(losses: list[float], accuracies: list[float] | None = None, first: int = 0) -> list[EpochRecord]:
+    accuracies = accuracies or [max(0.0, 1 - loss / 3) for loss in losses]
+    return [
+        EpochRecord(first + i, loss, loss, accuracy, 0.1, 1.0)
+        for i, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True))
+    ]
+
+
+def look(before: list[float], own: list[float], rate: float = 0.1, **fields: Any) -> Look:
+    return Look(epochs(before), epochs(own, first=len(before)), {"learning_rate": rate}, 1, **fields)
+
+
+def advice(seen: Look) -> Advice:
+    return advise(seen, judge(seen, "loss", maximize=False, examples=1000), RATES)
+
+
+def test_a_step_within_the_noise_is_no_difference() -> None:
+    flat = Look(epochs([1, 1, 1], [0.90, 0.91, 0.90]), epochs([1], [0.905], 3), {}, 1)
+    assert judge(flat, "accuracy", maximize=True, examples=10_000).word == "no different"
+    assert judge(flat, "accuracy", maximize=True, examples=100).noise == pytest.approx(0.029, abs=0.001)
+    up, down = (Look(epochs([1, 1], [0.5, 0.9]), epochs([1], [a], 2), {}, 1) for a in (0.93, 0.85))
+    assert judge(up, "accuracy", maximize=True, examples=10_000).word == "better"
+    assert judge(down, "accuracy", maximize=True, examples=10_000).word == "worse"
+    assert judge(look([2, 1], [0.5]), "loss", maximize=False, examples=10).word == "better"
+
+
+def test_a_loss_that_rises_asks_for_a_smaller_rate_and_to_go_back() -> None:
+    seen = look([2.3, 1.0], [1.5], rate=0.3)
+    assert advice(seen) == Advice(
+        "the training loss rose from 1 to 1.5: the learning rate is too high", {"learning_rate": 0.1}, back=1
+    )
+
+
+def test_the_rate_comes_first_with_momentum_at_its_default() -> None:
+    before, own = epochs([2.3, 1.0]), epochs([1.5], first=2)
+    seen = Look(before, own, {"learning_rate": 0.3, "momentum": 0.99}, 1)
+    assert advice(seen).settings == {"learning_rate": 0.1, "momentum": 0.9}
+
+
+def test_a_loss_that_oscillates_asks_for_a_smaller_rate() -> None:
+    found = advice(look([2.3, 1.0], [0.9, 1.0, 0.85, 0.95, 0.9, 0.95], rate=0.3))
+    assert "oscillates: it turned 5 times in 6 epochs" in found.why
+    assert found.settings == {"learning_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("own", "raised", "rate"), [([2.29], False, 0.01), ([1.8], False, 0.003), ([1.8], True, 0.01), ([1.0], False, None)]
+)
+def test_slow_and_smooth_asks_for_a_larger_rate(own: list[float], raised: bool, rate: float | None) -> None:
+    found = advice(look([2.3], own, rate=0.001, raised=raised))
+    assert found.settings.get("learning_rate") == rate
+
+
+def test_a_rate_is_not_raised_to_one_that_was_too_high_nor_out_of_its_range() -> None:
+    assert advice(look([2.3], [2.29], rate=0.1, too_high=(0.4,))).settings == {"learning_rate": 0.2}
+    assert "learning_rate" not in advice(look([2.3], [2.0], rate=0.1, too_high=(0.12,))).settings
+    assert advice(look([2.3], [2.29], rate=0.5)).settings == {"learning_rate": 1.0}
+    assert "learning_rate" not in advice(look([2.3], [2.29], rate=1.0)).settings
+
+
+def test_what_is_nearly_there_is_not_slow() -> None:
+    assert advice(look([2.3, 0.2], [0.19])).why == "it still improves: go on"
+
+
+def test_overfitting_is_named() -> None:
+    before = [EpochRecord(0, 2.3, 2.3, 0.1, 0.1, 1)]
+    own = [EpochRecord(i, 0.2 - i / 50, 0.3 + i / 50, 0.9, 0.1, 1) for i in range(1, 5)]
+    found = advise(Look(before, own, {"learning_rate": 0.1}, 0), Verdict("no different"), RATES)
+    assert "for 3 epochs the validation loss rose, while the training loss fell: it overfits" in found.why
+    assert not found.settings
+
+
+def test_what_does_not_improve_is_told_to_take_smaller_steps() -> None:
+    found = advice(look([2.3, 0.1, 0.105], [0.1055]))
+    assert found.why == "it does not improve beyond the noise: smaller steps average that out"
+    assert found.settings == {"learning_rate": 0.033}
+
+
+def nudge(epoch: int, settings: dict[str, float], day: int = 1) -> NudgeRecord:
+    return NudgeRecord(epoch, datetime.now(UTC), settings, None, "me", "taken", day, epoch)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["learning_rate", "momentum", "decay"]), st.floats(0, 1)))
+)
+def test_settings_after_an_epoch_are_those_of_the_nudges_up_to_it(given_: list[tuple[int, str, float]]) -> None:
+    nudges = [nudge(epoch, {name: value}) for epoch, name, value in sorted(given_, key=lambda n: n[0])]
+    day = DayRecord(0, 0, {"learning_rate": 0.1, "momentum": 0.9, "decay": 0.0}, 0, number=1)
+    now = settings_at(day, [], 0)
+    for epoch in range(21):
+        for one in nudges:
+            if one.epoch == epoch:
+                now = changed(now, one.settings, epoch)
+        assert settings_at(day, [*nudges, nudge(0, {"learning_rate": 7}, day=2)], epoch) == now
+
+
+def life(*parents: int | None, head: int, looks: tuple[int, ...] = (), values: dict[int, float] | None = None) -> Life:
+    days = tuple(
+        DayRecord(
+            parent, 0, {}, 0, is_look=number in looks, number=number, state="done", saved=True,
+            value=(values or {}).get(number, 0.5),
+        )
+        for number, parent in enumerate(parents)
+    )  # fmt: skip
+    return Life(PandaRecord(head, 1, None, False, 0, None), days, ())
+
+
+def test_branches_of_a_life() -> None:
+    #   0 - 1 - 2 - 3      3 was left, 5 is where it is; 6 and 7 left 4
+    #           '- 4 - 5
+    lived = life(None, 0, 1, 2, 2, 4, 4, 6, head=5, values={7: 0.9, 6: 0.4})
+    assert [d.number for d in path(lived, 7)] == [0, 1, 2, 4, 6, 7]
+    assert [[d.number for d in branch] for branch in branches(lived)] == [[0, 1, 2, 4, 5], [6, 7], [3]]
+    assert kept_days(lived, maximize=True) == {0, 1, 2, 3, 4, 5, 7}
+    assert kept_days(lived, maximize=False) == {0, 1, 2, 3, 4, 5, 6}
+
+
+def test_looks_are_kept_until_the_panda_goes_on() -> None:
+    assert kept_days(life(None, 0, 1, 1, head=1, looks=(2, 3)), maximize=True) == {0, 1, 2, 3}
+    assert kept_days(life(None, 0, 1, 1, 1, head=4, looks=(2, 3)), maximize=True) == {0, 1, 4}
+    assert kept_days(life(None, 0, 1, 1, 3, head=4, looks=(2, 3)), maximize=True) == {0, 1, 3, 4}
+
+
+def test_a_day_is_epochs_or_a_time() -> None:
+    given_ = ["5", "5epochs", "1 epoch", "8h", "30m", "90s", "1.5h"]
+    read = [(5, None), (5, None), (1, None), (None, 28800), (None, 1800), (None, 90), (None, 5400)]
+    assert [read_length(g) for g in given_] == read
+    assert [length_told(*r) for r in read] == ["5 epochs", "5 epochs", "1 epoch", "8 h", "30 m", "1.5 m", "1.5 h"]
+    for bad in ("", "0", "-1h", "0h", "day", "5 days"):
+        with pytest.raises(BadNudge, match="give epochs, such as 5epochs, or a time"):
+            read_length(bad)
+
+
+def test_words_become_settings() -> None:
+    words = ["learning_rate=1", "batch_size=64", "activation=gelu", "dropout=.5"]
+    read = read_settings(words)
+    assert read == {"learning_rate": 1.0, "batch_size": 64, "activation": "gelu", "dropout": 0.5}
+    assert isinstance(read["learning_rate"], float)
+    assert isinstance(read["batch_size"], int)
+    assert read_looks(["learning_rate=0.1,1", "momentum=0.9"]) == [
+        {}, {"learning_rate": 0.1}, {"learning_rate": 1.0}, {"momentum": 0.9},
+    ]  # fmt: skip
+    for bad, why in {"x": "is no setting", "momentum=fast": "must be a number", "layers=3": "cannot be changed",
+                     "learning_rate=nan": "must be a number"}.items():  # fmt: skip
+        with pytest.raises(BadNudge, match=why):
+            read_settings([bad], NUDGEABLE)
