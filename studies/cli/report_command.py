@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, tell
+from studies.cli.panda.log import journal
 from studies.cli.show import StoredStudy, print_winner
 
 
@@ -23,34 +24,42 @@ def report(
 ) -> None:
     """Show what a study found: the winner, what it cost, and what its curves say. With -o as a page with pictures.
 
-    The page is one file that asks no network.
+    The page is one file that asks no network. Of a panda it has the tree of days, and the journal.
 
     Examples: caviar report digits, caviar report digits -o report.html --open
     """
     from storage.definitions import load_study
+    from storage.pandas import is_panda
+    from studies.panda.journal import journal_facts
     from studies.report.facts import report_facts
 
     with database(database_url) as engine, err().status("reading the study"):
-        facts = report_facts(engine, load_study(engine, study))
+        record = load_study(engine, study)
+        one_model = is_panda(engine, record.study_id)
+        facts = journal_facts(engine, record) if one_model else report_facts(engine, record)
     if as_json:
         print_json(facts)
         return
     if file is None and not open_:
-        _tell(facts)
+        if one_model:
+            out().print(journal(facts))
+        else:
+            _tell(facts)
         return
     file = file or Path(f"{study}.html")
-    _write(file, facts)
+    _write(file, facts, one_model)
     tell(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)", markup=False)
     if open_:
         webbrowser.open(file.resolve().as_uri())
 
 
-def _write(file: Path, facts: dict[str, Any]) -> None:
+def _write(file: Path, facts: dict[str, Any], one_model: bool) -> None:
     from studies.errors import ExtraMissing, NotWritten
     from studies.report.page import page
+    from studies.report.panda_page import panda_page
 
     try:
-        text = page(facts)
+        text = panda_page(facts) if one_model else page(facts)
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"the page needs {error.name}: pip install -e '.[report]'") from error
     beside = file.with_name(f".{file.name}.tmp")

@@ -160,7 +160,7 @@ def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
 
 
 def _calm(look: Look, scales: Mapping[str, BaseScale]) -> dict[str, float]:
-    """Return momentum at its default, if it is above: the method tunes the learning rate first, the rest at defaults."""
+    """Return momentum at its default, if it is above: the method tunes the learning rate before anything else."""
     default = scales["momentum"].default if "momentum" in scales else None  # type: ignore[attr-defined]
     given = look.settings.get("momentum")
     return {"momentum": float(default)} if default is not None and given is not None and given > default else {}

@@ -1,0 +1,64 @@
+"""What a report's pages have in common: one HTML document with its figures and a table, which asks no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+# Some of plotly's traces are compiled in the browser. Nothing may be fetched.
+_POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def document(
+    title: str,
+    body: str,
+    figures: Mapping[str, Any],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    after: str = "",
+) -> str:
+    """Return a page.
+
+    Args:
+        body: HTML, with an element of class `figure` for each of the figures.
+        figures: by the id of their element, as plotly's JSON.
+        columns, rows: of the table, which follows the body, a few rows at a time.
+        after: HTML behind the table.
+    """
+    from plotly.offline import get_plotlyjs
+
+    beside = files(__package__)
+    heads = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>{escape(title)}</title>
+<style>{(beside / "page.css").read_text()}</style></head><body>
+{body}
+<nav><button id="back">back</button><button id="on">on</button><span id="page" class="dim"></span></nav>
+<div class="scroll"><table id="trials"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>
+{after}
+<script type="application/json" id="figures">{_embedded(figures)}</script>
+<script type="application/json" id="rows">{_embedded(rows)}</script>
+<script>{get_plotlyjs()}</script>
+<script>{(beside / "page.js").read_text()}</script></body></html>
+"""
+
+
+def _embedded(value: Any) -> str:
+    """Return JSON that cannot end the element that it stands in."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def number(value: Any) -> str:
+    """Return a value as a person would write it."""
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def card(value: str, name: str) -> str:
+    """Return a value with its name below, as HTML."""
+    return f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
