@@ -1,8 +1,8 @@
 """What the role of a worker may do in the database: train, and ask other workers to pause or stop.
 
-Whoever has the address of a worker can spoil the trials of a study, for these are what a worker writes. It cannot
-begin, change or delete a study, nor touch the tables themselves. A password on a machine that others use, too, is
-worth no more than that.
+Whoever has the address of a worker can spoil the trials of a study, for these are what a worker writes, and add some,
+as the next day of a panda is one. It cannot begin or delete a study, change its definition, nor touch the tables
+themselves. A password on a machine that others use, too, is worth no more than that.
 """
 
 from __future__ import annotations

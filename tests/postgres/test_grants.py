@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +25,7 @@ from storage.events import read_events
 from storage.grants import RIGHTS, grant_worker
 from storage.losses import LIMIT
 from storage.migrate import ensure_schema
+from storage.pandas import add_nudge, go_back
 from storage.records import EpochRecord, Report
 from storage.settings import Settings, parse_url
 from storage.status import read_test, read_trials
@@ -31,12 +33,16 @@ from studies.cli import run
 from studies.conclusion import conclude
 from studies.doctor import examine
 from studies.manager import free_dead_workers, free_lost, progress
+from studies.panda.journal import journal_facts
+from studies.signals import Stop
 from tests.cli.test_running import Caviar
 from tests.postgres import fleet_for_tests
 from tests.postgres.fleet_for_tests import ledger, register, worker
+from tests.postgres.test_pandas import born, context_of, days
 from tests.postgres.test_worker import StopAfter, with_fault
 
 EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+_pandas = count()
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
 PARAMETERS = {"learning_rate": (0.1, DISTRIBUTION)}
 
@@ -176,6 +182,18 @@ def looks_and_controls(engine: Engine, weak: Engine) -> None:
     ]  # fmt: skip
 
 
+def babysits_a_panda(engine: Engine, weak: Engine) -> None:
+    record = born(engine, f"panda-{next(_pandas)}")
+    stop = Stop()
+    days(weak, record)
+    add_nudge(weak, record.study_id, {"learning_rate": 0.1}, "to see", "me")
+    go_back(weak, record, 0, "me")
+    add_nudge(weak, record.study_id, {"learning_rate": 0.2}, None, "me")
+    days(weak, record, context=context_of(weak, record, stop), hear=lambda day, result: stop.ask())
+    go_back(weak, record, 1, "me")  # and leaves a day unfinished
+    assert journal_facts(weak, record)["head"] == 1
+
+
 ALL = [
     runs_a_study_to_its_winner,
     keeps_a_state_between_epochs,
@@ -183,6 +201,7 @@ ALL = [
     ends_a_trial_that_diverged,
     stops_a_study_whose_code_fails,
     looks_and_controls,
+    babysits_a_panda,
 ]
 
 
@@ -282,7 +301,7 @@ FORBIDDEN = {
     "insert": [
         "INSERT INTO caviar.study (name, optuna_study_id, control) VALUES ('mine', 99, 'run')",
         "INSERT INTO public.studies (study_name) VALUES ('mine')",
-        "INSERT INTO caviar.slot (study_id, number, tier, phase, free, state) VALUES (1, 99, 1, 'fine', '{}', 'open')",
+        "INSERT INTO caviar.panda (study_id, head, day_epochs, keeps_all, seed_number) VALUES (1, 0, 1, true, 0)",
         "INSERT INTO caviar.definition (study_id, version, body, packages) VALUES (1, 2, '{}', '{}')",
     ],
     "update": [
