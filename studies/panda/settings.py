@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.optim import SETTINGS
 from storage.pandas import DayRecord, Life, NudgeRecord
 from studies.errors import BadNudge
 from studies.scale import Value
@@ -16,6 +15,7 @@ from studies.scale import Value
 NUDGEABLE = (
     "learning_rate", "momentum", "batch_size", "decay", "dropout", "weight_decay", "beta1", "beta2", "epsilon",
 )  # fmt: skip
+_FLOATS = {*NUDGEABLE} - {"batch_size"}
 _OF_THE_RATE = {"learning_rate", "decay"}
 
 
@@ -95,5 +95,4 @@ def _value(name: str, text: str) -> Value:
         if name in NUDGEABLE:
             raise BadNudge(f"{name} must be a number; given '{text}'")
         return text
-    whole = number.is_integer() and not isinstance(SETTINGS.get(name), float) and "." not in text
-    return int(number) if whole else number
+    return int(number) if number.is_integer() and name not in _FLOATS and "." not in text else number

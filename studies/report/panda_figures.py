@@ -45,8 +45,8 @@ def _curves(facts: Facts, of: str, title: str, *, nudges: bool, dash: str = "sol
     if nudges:
         data.append(_nudges(facts, of))
     values = [value for day in facts["days"] for value in day[of] if value is not None]
-    y = {"title": {"text": title}, **good_range({"study": facts}, values)}
-    return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": y}}
+    axis = {"title": {"text": title}, **good_range({"study": facts}, values)}
+    return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": axis}}
 
 
 def _nudges(facts: Facts, of: str) -> Facts:

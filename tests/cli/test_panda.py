@@ -7,37 +7,35 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import URL
 
-from storage.engine import make_engine
+from studies.cli import run
 
 STUDY = ("--study", "digits", "--set", "batch_size=32")
 
 
 class Panda:
-    """Runs the command against one database."""
+    """Runs the command against one database: in this process, which has imported torch already, or in its own."""
 
-    def __init__(self, command: list[str], url: URL, home: Path) -> None:
-        self.url = url
-        address = url.render_as_string(hide_password=False).replace("+psycopg2", "")
+    def __init__(self, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         self._command = [*command, "panda"]
-        self._environ = {**os.environ, "CAVIAR_HOME": str(home), "CAVIAR_DATABASE_URL": address}
-        self._home = home
+        self._capsys = capsys
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([*self._command, *arguments], env=self._environ, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        return subprocess.Popen([*self._command, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def in_its_own(self, *arguments: str) -> None:
+        process = self.start(*arguments)
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        process = self.start(*arguments)
-        said, told = process.communicate(timeout=120)
-        assert process.returncode == code, told
+        found = run(["panda", *arguments])
+        said, told = self._capsys.readouterr()
+        assert found == code, told
         return told if code else said
 
     def facts(self, name: str) -> Any:
@@ -45,15 +43,12 @@ class Panda:
 
 
 @pytest.fixture
-def panda(caviar: list[str], new_database: Callable[..., URL], tmp_path: Path) -> Panda:
-    return Panda(caviar, new_database(), tmp_path / "home")
-
-
-@pytest.fixture
-def engine_of(panda: Panda) -> Iterator[Engine]:
-    engine = make_engine(panda.url)
-    yield engine
-    engine.dispose()
+def panda(
+    caviar: list[str], engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Panda:
+    address = engine.url.render_as_string(hide_password=False).replace("+psycopg2", "")
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", address)
+    return Panda(caviar, capsys)
 
 
 def life(facts: Any) -> list[tuple[int, float, float, float]]:
@@ -75,16 +70,16 @@ def until_epoch(engine: Engine, least: int) -> None:
 
 
 @pytest.mark.slow
-def test_six_days_at_once_are_six_commands_with_a_kill_in_one_of_them(panda: Panda, engine_of: Engine) -> None:
-    panda.run("start", "separate", *STUDY, "--day", "40epochs")
+def test_six_days_at_once_are_six_commands_with_a_kill_in_one_of_them(panda: Panda, engine: Engine) -> None:
+    panda.in_its_own("start", "separate", *STUDY, "--day", "40epochs")
     for day in range(6):
         if day == 3:
             process = panda.start("train", "separate")
-            until_epoch(engine_of, 125)
+            until_epoch(engine, 125)
             process.send_signal(signal.SIGKILL)
             process.communicate()
             assert panda.facts("separate")["days"][4]["state"] != "done"
-        panda.run("train", "separate")
+        panda.in_its_own("train", "separate")
     panda.run("start", "whole", *STUDY, "--day", "40epochs")
     panda.run("train", "whole", "--days", "6")
     separate, whole = panda.facts("separate"), panda.facts("whole")
@@ -94,21 +89,21 @@ def test_six_days_at_once_are_six_commands_with_a_kill_in_one_of_them(panda: Pan
 
 
 @pytest.mark.slow
-def test_a_nudge_from_another_process_and_a_second_trainer(panda: Panda, engine_of: Engine) -> None:
+def test_a_nudge_from_another_process_and_a_second_trainer(panda: Panda, engine: Engine) -> None:
     said = panda.run("start", "baby", *STUDY, "--day", "4000epochs")
     assert "next: caviar panda train baby" in said
     process = panda.start("train", "baby")
-    until_epoch(engine_of, 3)
+    until_epoch(engine, 3)
     told = panda.run("train", "baby", code=2)
     assert f"'baby' is one model, and {os.uname().nodename}:{process.pid} (cpu) trains it: day 1" in told
     assert "caviar panda log baby --watch" in told
-    with engine_of.connect() as connection:
+    with engine.connect() as connection:
         before = connection.scalar(text("SELECT max(epoch) FROM caviar.epoch"))
     both = [panda.start("nudge", "baby", "learning_rate=0.01", "--why", why) for why in ("this", "that")]
     assert [p.wait() for p in both] == [0, 0]
-    with engine_of.connect() as connection:
+    with engine.connect() as connection:
         given = connection.scalar(text("SELECT max(epoch) FROM caviar.epoch"))
-    until_epoch(engine_of, given + 5)
+    until_epoch(engine, given + 5)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -117,14 +112,15 @@ def test_a_nudge_from_another_process_and_a_second_trainer(panda: Panda, engine_
     assert sorted(n["why"] for n in day["nudges"]) == ["that", "this"]
     assert [n["at"] for n in day["nudges"]] == sorted(n["at"] for n in day["nudges"])
     assert all(before <= n["epoch"] <= given + 1 for n in day["nudges"])
-    with engine_of.connect() as connection:
-        rates = dict(connection.execute(text("SELECT epoch, learning_rate FROM caviar.epoch")).tuples().all())
+    with engine.connect() as connection:
+        rates: dict[int, float] = dict(
+            connection.execute(text("SELECT epoch, learning_rate FROM caviar.epoch")).tuples().all()
+        )
     last = max(n["epoch"] for n in day["nudges"])
     assert rates[last + 1] == 0.01
     assert rates[min(n["epoch"] for n in day["nudges"])] == 0.1
 
 
-@pytest.mark.slow
 def test_a_life_as_a_user_leads_it(panda: Panda) -> None:
     panda.run("start", "baby", *STUDY, "--set", "learning_rate=0.01", "--day", "2epochs")
     panda.run("train", "baby", "--days", "2")
