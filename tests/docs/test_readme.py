@@ -58,7 +58,7 @@ def test_the_options_of_each_row_of_the_table_exist_and_are_all_there() -> None:
         command = find(row[0].split())
         named = set(re.findall(r"`(--[a-z-]+)`", row[1]))
         assert named <= options_of(command)
-        if row[0].startswith(("run", "join", "status", "trials", "workers", "history", "doctor", "dashboard")):
+        if row[0].startswith(("run", "join", "status", "trials", "workers", "history", "doctor", "dashboard", "panda")):
             own = {o for p in command.params for o in p.opts if o.startswith("--")} - {"--database-url", "--help"}
             assert named == own
 
