@@ -18,6 +18,7 @@ from storage.records import Lease, StudyRecord, WorkerRecord
 from storage.trials import TrialLog
 from storage.unsent import UnsentStates
 from studies.definition import Study
+from studies.noting import Noter
 from studies.signals import Stop
 from studies.worker_order import Order
 
@@ -33,6 +34,7 @@ class WorkerContext:
         stop: read between batches and epochs.
         outage: shared by all that this worker does with the database.
         ledger, log, history, checkpoints, unsent: how it reads and writes trials.
+        noter: keeps the note on the study up to date.
     """
 
     engine: Engine
@@ -54,6 +56,7 @@ class WorkerContext:
         files = CheckpointFiles(order.settings.checkpoints) if order.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
         self.unsent = UnsentStates(order.settings.home, record)
+        self.noter = Noter(self.engine, record)
 
     def release(self, lease: Lease) -> None:
         """Give a slot back, once the database can be told.
