@@ -177,6 +177,23 @@ def test_what_a_person_is_writing_piece_by_piece_is_not_mixed_with_ours(
     assert shown(engine) == body
 
 
+def test_what_a_person_begins_to_write_while_we_do_waits_for_us(engine: Engine) -> None:
+    record, _ = register(engine)
+    study, body = theirs(engine), "mine " * 2000
+    person = threading.Thread(target=save_note, args=(study, body))
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def meet(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "unnest" in statement:
+            person.start()
+            person.join(1)
+
+    a_minute_later(engine)
+    keep_note(engine, record)
+    person.join(30)
+    assert shown(engine) == body
+
+
 def test_news_wait_a_moment_for_a_person_who_has_just_written(engine: Engine) -> None:
     record, _ = register(engine)
     save_note(theirs(engine), f"mine\n\n{BEGIN}\n{END}\n\nand mine")
