@@ -86,8 +86,5 @@ def _end(connection: Connection, trial_id: int, epoch: int) -> None:
                 trial_id=trial_id, objective=0, value=last.intermediate_value, value_type="FINITE"
             )
         )
-    connection.execute(
-        insert(optuna.trial_user_attributes).values(
-            trial_id=trial_id, key="why it stopped", value_json=f'"killed by hand after epoch {epoch}"'
-        )
-    )
+    told = {"epochs": epoch, "why it stopped": f"killed by hand after epoch {epoch}"}
+    optuna.set_attributes(connection, "trial_user_attributes", trial_id, told)

@@ -1,8 +1,8 @@
 """What the role of a worker may do in the database: train, and ask other workers to pause or stop.
 
-Whoever has the address of a worker can spoil the trials of a study, for these are what a worker writes, and add some,
-as the next day of a panda is one. It cannot begin or delete a study, change its definition, nor touch the tables
-themselves. A password on a machine that others use, too, is worth no more than that.
+Whoever has the address of a worker can spoil the trials and the note of a study, for these are what a worker writes,
+and add trials, as the next day of a panda is one. It cannot begin or delete a study, change its definition, nor touch
+the tables themselves. A password on a machine that others use, too, is worth no more than that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from storage.errors import CannotGrant
 # UPDATE names the columns. Locking a row needs UPDATE of any of them, and ON CONFLICT that of those it would set.
 RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.schema_version": ("SELECT",),
-    "caviar.study": ("SELECT", "UPDATE (control, at_once)"),
+    "caviar.study": ("SELECT", "UPDATE (control, at_once, noted_at, note_version)"),
     "caviar.definition": ("SELECT",),
     "caviar.worker": ("SELECT", "INSERT", "UPDATE (last_seen, ended_at)"),
     "caviar.slot": (
@@ -50,7 +50,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "public.studies": (),
     "public.study_directions": (),
     "public.study_user_attributes": (),
-    "public.study_system_attributes": (),
+    "public.study_system_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),  # its note
     "public.version_info": (),
     "public.alembic_version": (),
 }

@@ -6,11 +6,10 @@ more memory than any machine has: after `LIMIT` losses it is abandoned, so that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, case, delete, func, select, update
 
 from storage import optuna_tables as optuna
 from storage.events import log_event
@@ -79,8 +78,5 @@ def _abandon(connection: Connection, study_id: int, row: Any) -> None:
         .where(optuna.trials.c.trial_id == row.trial_id)
         .values(state="FAIL", datetime_complete=optuna.UTC_NOW)
     )
-    connection.execute(
-        insert(optuna.trial_user_attributes).values(
-            trial_id=row.trial_id, key="why it stopped", value_json=json.dumps(why)
-        )
-    )
+    told = {"epochs": row.epoch, "why it stopped": why}
+    optuna.set_attributes(connection, "trial_user_attributes", row.trial_id, told)

@@ -7,7 +7,11 @@ with Optuna's own declarations.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Double, Enum, Integer, MetaData, String, Table, Text, func
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Column, Connection, DateTime, Double, Enum, Integer, MetaData, String, Table, Text, func, text
 
 metadata = MetaData(schema="public")
 
@@ -108,3 +112,19 @@ OF_A_TRIAL = (
     trial_heartbeats,
 )
 OF_A_STUDY = (study_directions, study_user_attributes, study_system_attributes)
+
+
+def set_attributes(connection: Connection, table: str, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    """Write attributes of a trial, as `trial_user_attributes` or `trial_system_attributes`."""
+    statement = text(f"""
+        INSERT INTO public.{table} (trial_id, key, value_json)
+        SELECT :trial, key, value_json
+        FROM unnest(CAST(:keys AS text[]), CAST(:jsons AS text[])) AS a (key, value_json)
+        ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
+    """)
+    connection.execute(statement, {"trial": trial_id, **as_json(attributes)})
+
+
+def as_json(attributes: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return attributes as the parameters of a statement."""
+    return {"keys": list(attributes), "jsons": [json.dumps(value) for value in attributes.values()]}

@@ -6,13 +6,12 @@ trial takes 11 and an epoch 1 (counted by a test), and what Optuna's tools read 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Engine, insert, select, text, update
 
 from storage import optuna_tables as optuna
 from storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_time_for
@@ -124,7 +123,7 @@ class TrialLog:
         given = {
             "study": lease.study_id, "version": self._version, **_key(lease),
             "names": names, "values": [value for value, _ in stored], "kinds": [kind for _, kind in stored],
-            **_as_json(attributes),
+            **optuna.as_json(attributes),
         }  # fmt: skip
         with suppress(LeaseLost), self._engine.begin() as connection:
             trial_id = connection.execute(_BEGIN, given).scalar()
@@ -203,29 +202,15 @@ class TrialLog:
                         value_type=kind,
                     )
                 )
-            _set_attributes(connection, "trial_user_attributes", trial_id, attributes)
+            optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
             if violated is not None:  # as trial.set_constraint writes it
-                _set_attributes(connection, "trial_system_attributes", trial_id, {f"constraints:{violated}": 1.0})
+                optuna.set_attributes(connection, "trial_system_attributes", trial_id, {f"constraints:{violated}": 1.0})
             if failure is not None:
                 log_event(connection, lease.study_id, "trial failed", slot=lease.slot.number, **failure)
             if weights is not None:
                 put_checkpoint(connection, lease, weights)
             else:
                 drop_checkpoint(connection, lease)
-
-
-def _set_attributes(connection: Connection, table: str, trial_id: int, attributes: Mapping[str, Any]) -> None:
-    statement = text(f"""
-        INSERT INTO public.{table} (trial_id, key, value_json)
-        SELECT :trial, key, value_json
-        FROM unnest(CAST(:keys AS text[]), CAST(:jsons AS text[])) AS a (key, value_json)
-        ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
-    """)
-    connection.execute(statement, {"trial": trial_id, **_as_json(attributes)})
-
-
-def _as_json(attributes: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {"keys": list(attributes), "jsons": [json.dumps(value) for value in attributes.values()]}
 
 
 def _value(report: Report) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, text
 
@@ -12,10 +13,12 @@ from storage.control import note
 from storage.definitions import load_study
 from storage.history import read_frozen_trials
 from storage.records import StudyRecord
-from storage.status import read_test, read_trial, tested_slot, write_test
+from storage.status import read_curve, read_test, read_trial, tested_slot, write_test
 from storage.waiting import patiently
 from studies.expectation import Expected, winner_of
+from studies.facts import best_facts
 from studies.manager import definition_of
+from studies.noting import keep_note
 
 
 def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
@@ -25,6 +28,16 @@ def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
     """
     trials = read_frozen_trials(engine, record.optuna_study_id)
     return winner_of(definition_of(record), trials, tested_slot(engine, record.study_id))
+
+
+def winner_facts(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
+    """Return what there is to say about the winner, as plain JSON values; None where there is none yet."""
+    found = find_winner(engine, record)
+    if found is None:
+        return None
+    trial = read_trial(engine, record.study_id, found.trial)
+    curve = read_curve(engine, record.study_id, found.trial)
+    return best_facts(definition_of(record), trial, found, curve, read_test(engine, record.study_id, found.trial))
 
 
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:
@@ -50,7 +63,9 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
             connection.execute(text(f"SET LOCAL {limit} = 0"))
         key = {"study": record.study_id}
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), key)
-        return _measure(engine, load_study(engine, record.name), data_dir, leave)
+        measured = _measure(engine, load_study(engine, record.name), data_dir, leave)
+    keep_note(engine, record, news=True)
+    return measured
 
 
 def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None) -> bool:

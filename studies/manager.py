@@ -17,6 +17,7 @@ from storage.revisions import read_versions, revise_study
 from storage.status import read_progress
 from studies.definition import Study, change, from_body, to_body
 from studies.errors import DefinitionChanged, Mismatch
+from studies.noting import keep_note
 from studies.plan import plan
 from studies.provenance import Difference
 from studies.provenance import compare as compare_provenance
@@ -80,6 +81,7 @@ def open_study(
     if notes:
         note(engine, record.study_id, "other versions", **notes)
     set_control(engine, record.study_id, "run")
+    keep_note(engine, record, news=True)
     return record
 
 
@@ -114,6 +116,7 @@ def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecor
         revised = _revise(engine, record, after, None, compare(before, after))
         record = load_study(engine, record.name)
         if revised:  # if not, somebody else was quicker
+            keep_note(engine, record, news=True)
             return record
 
 

@@ -114,10 +114,9 @@ class Trainer:
                 self._looked = time.monotonic()  # the chooser does
                 run = self._make_run(self._context, named, trial, self._heartbeat, self._outbox)
                 self._runs.append(run)
-                begun = lease.trial_id is not None
-                if not begun:
+                if lease.trial_id is None:
                     self._share(trial)
-                self._attempt(run, self._open, partial(run.open, begun=begun))
+                self._attempt(run, self._open, partial(run.open, begun=lease.trial_id is not None))
             leases.remove(lease)
 
     def _share(self, trial: FrozenTrial) -> None:
@@ -154,6 +153,7 @@ class Trainer:
                 results.append((run, result))
         if self._outbox.try_to_send():
             self._see_others()
+            self._context.noter.keep_up()
         beside = [run.trial for run in self._runs]  # those that are stopped now, too
         for run, result in results:
             self._attempt(run, self._judge, result, beside)

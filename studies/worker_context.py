@@ -27,6 +27,7 @@ from storage.workers import register_worker
 from studies.assembly import THREADS
 from studies.definition import Study
 from studies.manager import definition_of
+from studies.noting import Noter
 from studies.provenance import package_versions
 from studies.signals import Stop
 from studies.worker_order import Order
@@ -43,6 +44,7 @@ class WorkerContext:
         stop: read between batches and epochs.
         outage: shared by all that this worker does with the database.
         ledger, log, history, checkpoints, unsent: how it reads and writes trials.
+        noter: keeps the note on the study up to date.
     """
 
     engine: Engine
@@ -64,6 +66,7 @@ class WorkerContext:
         files = CheckpointFiles(order.settings.checkpoints) if order.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
         self.unsent = UnsentStates(order.settings.home, record)
+        self.noter = Noter(self.engine, record)
 
     def release(self, lease: Lease) -> None:
         """Give a slot back, once the database can be told.

@@ -84,6 +84,7 @@ def _set(study: str, control: str, at_once: bool, database_url: str | None, done
     from storage.definitions import load_study
     from studies.facts import state_of
     from studies.manager import progress
+    from studies.noting import keep_note
 
     with database(database_url) as engine:
         record = load_study(engine, study)
@@ -91,6 +92,7 @@ def _set(study: str, control: str, at_once: bool, database_url: str | None, done
             tell(f"'{study}' is done; nothing was changed; see: caviar best {study}")
             return
         changed = set_control(engine, record.study_id, control, at_once=at_once, by=by())
+        keep_note(engine, record, news=True)
         at_work = progress(engine, record).leased
     if not changed:
         tell(f"'{study}' was so already; {done}")

@@ -127,17 +127,9 @@ def best(
 
 def winner(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
     """Return what there is to say about the best trial, or None where there is none yet."""
-    from storage.status import read_curve, read_test, read_trial
-    from studies.conclusion import find_winner
-    from studies.facts import best_facts
-    from studies.manager import definition_of
+    from studies.conclusion import winner_facts
 
-    found = find_winner(engine, record)
-    if found is None:
-        return None
-    trial = read_trial(engine, record.study_id, found.trial)
-    curve = read_curve(engine, record.study_id, found.trial)
-    return best_facts(definition_of(record), trial, found, curve, read_test(engine, record.study_id, found.trial))
+    return winner_facts(engine, record)
 
 
 def print_winner(facts: dict[str, Any]) -> None:

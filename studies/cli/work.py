@@ -150,6 +150,7 @@ def work(
     from studies.facts import state_of
     from studies.fleet import Fleet
     from studies.manager import definition_of, free_dead_workers, progress
+    from studies.noting import keep_note
 
     started = time.monotonic()
     if order.settings.checkpoints:
@@ -190,6 +191,7 @@ def work(
             display.change(definition_of(record))
             now = outage.insist(lambda: progress(engine, record))
             trials = outage.insist(lambda: finished_by(engine, record.study_id, machine_id(), fleet.pids))
+            keep_note(engine, record, news=True)
         except DatabaseAway:
             if not stop.asked:  # whoever stops does not wait for it
                 raise

@@ -104,26 +104,21 @@ def advise(look: Look, verdict: Verdict, scales: Mapping[str, BaseScale]) -> Adv
     if verdict.word == "diverged":
         settings = _rate(rate / _LARGE, scale) | calm
         return Advice("the loss is not finite any more: the learning rate is far too high", settings, look.parent)
-    if why := is_too_high(look):
-        back = (
-            look.parent
-            if verdict.word == "worse" or look.own[-1].training_loss > look.before[0].training_loss
-            else None
-        )
+    worse = f"it got worse by {-verdict.difference:.3g}, beyond the noise" if verdict.word == "worse" else None
+    overfits = _overfits(look)
+    if (why := is_too_high(look)) or (worse and not overfits):
         also = ", and so much momentum overshoots; the rate comes first, with momentum at its default" if calm else ""
-        return Advice(f"{why}: the learning rate is too high{also}", _rate(rate / _SMALL, scale) | calm, back)
-    if why := _overfits(look):
+        spoiled = worse or look.own[-1].training_loss > look.before[0].training_loss
+        back = look.parent if spoiled else None
+        return Advice(f"{why or worse}: the learning rate is too high{also}", _rate(rate / _SMALL, scale) | calm, back)
+    if overfits:
         other = "dropout=0.2 or weight_decay=0.001"
-        return Advice(f"{why}: it overfits; stop here, go back to the lowest validation loss, or try {other}")
+        return Advice(f"{overfits}: it overfits; stop here, go back to the lowest validation loss, or try {other}")
     if raised := _raised(look, rate, scale):
         return raised
     if verdict.word == "better":
         return Advice("it still improves: go on")
-    return Advice(
-        "it does not improve beyond the noise: smaller steps average that out",
-        _rate(rate / _SMALL, scale),
-        look.parent if verdict.word == "worse" else None,
-    )
+    return Advice("it does not improve beyond the noise: smaller steps average that out", _rate(rate / _SMALL, scale))
 
 
 def _overfits(look: Look) -> str | None:

@@ -13,8 +13,7 @@ from storage.curves import read_curves
 from storage.events import read_events
 from storage.pandas import BIRTH, DayRecord, Life, read_life
 from storage.records import EpochRecord, EventRecord, StudyRecord
-from studies.definition import Study
-from studies.manager import definition_of
+from studies.definition import Study, from_body
 from studies.panda.advice import Advice, Look, Verdict, advise, is_too_high, judge
 from studies.panda.lineage import branches, path
 from studies.panda.settings import settings_at
@@ -30,7 +29,7 @@ def journal_facts(engine: Engine, record: StudyRecord) -> Facts:
     Raises:
         NotThatDay: the study is no panda.
     """
-    life, study = read_life(engine, record), definition_of(record)
+    life, study = read_life(engine, record), from_body(record.body)
     curves = read_curves(engine, record.study_id)
     events = read_events(engine, record.study_id, "note", "went back", "born")
     return facts_of(record.name, study, life, curves, events)
@@ -46,7 +45,7 @@ def facts_of(name: str, study: Study, life: Life, curves: Curves, events: Sequen
     for day in life.days:
         look = _look(life, day, curves, too_high)
         verdict = _verdict(study, day, look, examples)
-        if look is not None and (verdict.word == "diverged" or is_too_high(look)):
+        if look is not None and (verdict.word in ("diverged", "worse") or is_too_high(look)):
             too_high.append(float(look.settings["learning_rate"]))
         days.append(_day_facts(study, life, day, curves.get(day.number, ()), verdict, branch_of[day.number], events))
     head = life.days[life.panda.head]

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
 from studies.cli import run
+from studies.conclusion import conclude
 from studies.dashboard import DashboardServer
-from studies.manager import open_study
+from studies.manager import open_study, progress
+from tests.browser import browser, needs_chromedriver
+from tests.postgres.fleet_for_tests import register, worker
 from tests.studies_for_tests import small_study
 
 PASSWORD = "s{e}c@r/e%t"  # the tests' server takes any; what Optuna makes of it must still be an address
@@ -169,6 +173,55 @@ def test_the_page_of_a_study_is_named(engine: Engine, start: Callable[..., subpr
     said, told = (refused := start(engine.url, "smal")).communicate(timeout=60)
     assert (refused.returncode, said) == (2, "")
     assert "no study 'smal'" in told
+
+
+@pytest.mark.slow
+@needs_chromedriver
+def test_a_browser_shows_the_study_its_points_and_its_note_behind_the_password(
+    engine: Engine, start: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record, study = register(engine, budget=12, pruner="none")
+    worker(engine, record, study).run()
+    conclude(engine, record, Path("nowhere"))
+    best = progress(engine, record).best
+    assert best is not None
+    with engine.connect() as connection:
+        values = connection.scalars(text("SELECT value FROM public.trial_values")).all()
+    assert len(values) == study.budget
+    monkeypatch.setenv("CAVIAR_DASHBOARD_PASSWORD", "open sesame")
+    process = start(engine.url, "small")
+    assert process.stdout is not None
+    said = re.search(r"http://(\S+);", process.stdout.readline())
+    assert said
+    place, _, path = said[1].partition("/")
+    with browser(tmp_path) as page:
+        page.go(f"http://me:wrong@{place}/{path}")
+        assert page.status() == 401
+        time.sleep(1.1)  # that the door waits after a wrong one
+        page.go(f"http://me:open%20sesame@{place}/dashboard")
+        assert page.status() == 200
+        page.go(f"http://{place}/dashboard")  # what a page asks for by itself has no name in its address
+        link = f"return document.querySelector('a[href$=\"/{path}\"]')"
+        assert page.wait(f"{link}?.innerText") == f"{record.optuna_study_id}. small\nDirection: MAXIMIZE"
+        page.ask(f"{link}.click()")  # the list has no values: they are on the study's own page
+        page.wait("return document.body.innerText.includes(arguments[0])", str(best.value))
+        assert f"Best Trial (number={best.slot.number})" in page.ask("return document.body.innerText")
+        points = page.wait(
+            "const plot = document.querySelector('#plot-history.js-plotly-plot');"
+            "return plot && plot.data.filter(t => !t.name.startsWith('Best Value')).flatMap(t => [...t.y])"
+        )
+        assert sorted(points) == sorted(values)
+        page.go(f"http://{place}/{path}/note")
+        page.wait("return [...document.querySelectorAll('h2 code')].some(e => e.innerText === 'small')")
+        note = page.ask("return document.body.innerText")
+        assert f"Winner: trial {best.slot.number}, accuracy {best.value:.4g}" in note
+        assert "caviar-begin" not in note
+        cells = page.ask("return [...document.querySelectorAll('td')].map(e => e.innerText)")
+        assert {"momentum", "0.9 … 0.999, log of 1-β"} <= set(cells)
+        delete = f"/api/studies/{record.optuna_study_id}"
+        assert page.ask("return fetch(arguments[0], {method: 'DELETE'}).then(r => r.status)", delete) == 403
+        assert [error for error in page.errors() if "status of 40" not in error] == []
+    assert progress(engine, record).done == study.budget
 
 
 def test_where_8080_is_taken_the_next_one_is_listened_at() -> None:

@@ -172,8 +172,8 @@ def test_delete_refuses_while_somebody_trains(
 
 
 def test_db_commands(said: Callable[..., str]) -> None:
-    assert "0003" in said("db", "upgrade")
-    assert "database: 0003" in said("db", "current")
+    assert "0005" in said("db", "upgrade")
+    assert "database: 0005" in said("db", "current")
     assert "current" in said("db", "check")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,9 @@ from sqlalchemy import Engine, text
 
 from studies.cli import run
 from studies.conclusion import conclude
+from tests.browser import CHROMIUM, needs_chromium, options
 from tests.postgres.fleet_for_tests import register, worker
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Writes what the page's figures hold into its title, which the browser then prints with the document.
 LOOK = """<script>
 window.addEventListener("load", () => setTimeout(() => {
@@ -86,7 +85,7 @@ def test_the_facts_are_one_json_document(said: Callable[..., str]) -> None:
     assert len(facts["trials"]) == 20
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+@needs_chromium
 def test_a_browser_shows_every_point_without_a_network(
     engine: Engine, said: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -96,8 +95,7 @@ def test_a_browser_shows_every_point_without_a_network(
     assert file.stat().st_size < 10 * 2**20
     assert list(tmp_path.iterdir()) == [file]
     file.write_text(file.read_text().replace("</head>", LOOK + "</head>"))
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND",
-               f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=20000"]  # fmt: skip
+    command = [CHROMIUM, *options(tmp_path), "--virtual-time-budget=20000"]
     shown = subprocess.run(
         [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )

@@ -70,6 +70,21 @@ def test_an_empty_database_is_made_and_optunas_tables_stay_in_public(empty: Engi
     assert not public & {"slot", "study", "epoch", tables.VERSION_TABLE}
 
 
+def test_a_study_of_the_revision_before_is_upgraded(empty: Engine) -> None:
+    from alembic import command
+
+    migrate.ensure_schema(empty)
+    with empty.begin() as connection:
+        connection.execute(text("DROP SCHEMA caviar CASCADE; CREATE SCHEMA caviar"))
+        command.upgrade(migrate.alembic_config(connection), "0003")
+        connection.execute(text("INSERT INTO caviar.study (name, optuna_study_id, control) VALUES ('old', 1, 'run')"))
+    with pytest.raises(SchemaMismatch, match="run: caviar db upgrade"):
+        migrate.ensure_schema(empty)
+    migrate.upgrade(empty)
+    with empty.connect() as connection:
+        assert connection.execute(text("SELECT noted_at, note_version FROM caviar.study")).one() == (None, 0)
+
+
 def test_it_works_for_a_role_that_is_called_caviar(empty: Engine) -> None:
     """Its search path begins with the schema of its own name, where Optuna must not look for its tables."""
     import optuna

@@ -109,6 +109,7 @@ def test_a_trial_that_is_trained_is_killed_after_its_epoch(engine: Engine) -> No
     until(lambda: read_trials(engine, record.study_id)[0].state == "pruned")
     killed = read_trials(engine, record.study_id)[0]
     assert killed.attributes["why it stopped"] == f"killed by hand after epoch {killed.epoch}"
+    assert killed.attributes["epochs"] == killed.epoch
     assert killed.value == read_curve(engine, record.study_id, 0)[-1].accuracy
     set_control(engine, record.study_id, "stop")
     thread.join(30)
@@ -132,6 +133,7 @@ def test_a_trial_that_nobody_trains_is_killed_at_once(engine: Engine) -> None:
     assert store.load(0) is None
     theirs = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False)).trials
     assert [(t.state.name, t.value) for t in theirs] == [("PRUNED", 0.7), ("FAIL", None)]
+    assert [t.user_attrs["epochs"] for t in theirs[:2]] == [1, 0]
     assert lease_of(who.lease()).slot.number == 2
 
 
@@ -276,6 +278,7 @@ def test_an_abandoned_trial_s_file_goes_when_the_study_ends(engine: Engine, tmp_
     free_lost(engine, record)
     assert read_trials(engine, record.study_id)[0].state == "abandoned"
     assert "lost 5 times" in read_trials(engine, record.study_id)[0].attributes["why it stopped"]
+    assert read_trials(engine, record.study_id)[0].attributes["epochs"] == 1
     CheckpointStore(engine, record).keep_only(7)
     assert not file.exists()
 

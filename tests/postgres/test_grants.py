@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from storage.checkpoints import CheckpointStore
+from storage.control import set_control
 from storage.engine import make_engine
 from storage.errors import CannotGrant, LeaseLost
 from storage.events import read_events
@@ -33,6 +34,7 @@ from studies.cli import run
 from studies.conclusion import conclude
 from studies.doctor import examine
 from studies.manager import free_dead_workers, free_lost, progress
+from studies.noting import keep_note
 from studies.panda.journal import journal_facts
 from studies.signals import Stop
 from tests.cli.test_running import Caviar
@@ -118,6 +120,22 @@ def keeps_a_state_between_epochs(engine: Engine, weak: Engine) -> None:
     assert who.standing().open == 8
 
 
+def writes_the_note(engine: Engine, weak: Engine) -> None:
+    record, _ = register(engine, name="noted")
+    execute(
+        engine,
+        "UPDATE caviar.study SET noted_at = NULL",
+        "UPDATE public.study_system_attributes SET value_json = '1' WHERE key = 'dashboard:note_ver'",  # by a person
+    )
+    keep_note(weak, record)
+    execute(engine, "UPDATE caviar.study SET noted_at = NULL")
+    assert set_control(weak, record.study_id, "pause")
+    keep_note(weak, record)
+    with engine.connect() as connection:
+        notes = connection.scalars(text("SELECT value_json FROM public.study_system_attributes"))
+        assert any("`noted`: paused" in note for note in notes)
+
+
 NOBODY = 2**22 + 1  # above the highest process id of Linux
 
 
@@ -197,6 +215,7 @@ def babysits_a_panda(engine: Engine, weak: Engine) -> None:
 ALL = [
     runs_a_study_to_its_winner,
     keeps_a_state_between_epochs,
+    writes_the_note,
     loses_a_lease_again_and_again,
     ends_a_trial_that_diverged,
     stops_a_study_whose_code_fails,
@@ -239,7 +258,7 @@ def test_a_worker_needs_all_rights_that_it_has(engine: Engine, weak: Engine, rol
 def test_a_worker_needs_the_sequences_of_the_tables_that_it_inserts_into(engine: Engine, role: str) -> None:
     """No EXPLAIN asks for them."""
     inserted = [table for right, table in each_right() if right == "INSERT" and table.startswith("public.")]
-    assert len(inserted) == 6
+    assert len(inserted) == 7
     inserts = [f"INSERT INTO {table} DEFAULT VALUES" for table in inserted]
     revoke, become = f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {role}", f"SET LOCAL ROLE {role}"
     assert refused_of(engine, inserts, become) == []
@@ -308,6 +327,7 @@ FORBIDDEN = {
         "UPDATE caviar.definition SET body = '{}'",
         "UPDATE caviar.study SET name = 'mine'",
         "UPDATE caviar.study SET optuna_study_id = 99",
+        "UPDATE public.study_system_attributes SET study_id = 99",
         "UPDATE caviar.slot SET number = number + 99",
         "UPDATE caviar.slot SET tier = 1, free = '{}'",
         "UPDATE caviar.worker SET study_id = 99",

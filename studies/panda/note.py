@@ -1,0 +1,46 @@
+"""A panda's journal in one page of Markdown, for whoever meets it in Optuna's dashboard."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from studies.note import number, table
+
+
+def panda_note(facts: dict[str, Any], at: datetime) -> str:
+    """Return what the note on a panda says.
+
+    Args:
+        facts: its journal, of the moment `at`.
+    """
+    name, head = facts["name"], facts["days"][facts["head"]]
+    rows = []
+    for day in facts["days"]:
+        before = facts["days"][day["parent"]]["ended_with"] if day["parent"] is not None else {}
+        began = {n: v for n, v in day["settings"].items() if before.get(n) != v}
+        changes = [_told(began)] if began else []
+        later = [n for n in day["nudges"] if n["epoch"] > day["begins_at"]]
+        changes += [f"after epoch {n['epoch']}: {_told(n['settings'])}" for n in later]
+        rows.append((
+            f"{day['day']}{'' if day['current'] else ' (left)'}", "-" if day["parent"] is None else day["parent"],
+            f"{day['begins_at']} to {day['epoch']}", number(day["curve"][-1] if day["curve"] else None),
+            day["verdict"]["word"], "; ".join(changes), day["why"] or "",
+        ))  # fmt: skip
+    advice = f"Advice: {facts['advice']['why']}." if facts["advice"] else ""
+    lines = {f"caviar panda log {name}": "its journal", f"caviar panda train {name}": "the next day",
+             f"caviar report {name} -o {name}.html --open": "the tree of days, with curves"}  # fmt: skip
+    width = max(map(len, lines))
+    commands = "\n".join(f"$ {line:<{width}}  # {why}" for line, why in lines.items())
+    return "\n\n".join((
+        f"## `{name}`: one model, babysat; day {head['day']}, epoch {head['epoch']}",
+        f"`{facts['model']}` on `{facts['data']}`. Each trial is a day, over the epochs of its whole life. {advice}",
+        table(("day", "builds on", "epochs", facts["metric"], "verdict", "changed", "why"), rows),
+        f"```console\n{commands}\n```",
+        f"*Caviar wrote this at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, and rewrites it while it is trained. "
+        f"What is written above or below it stays.*",
+    ))  # fmt: skip
+
+
+def _told(settings: dict[str, Any]) -> str:
+    return ", ".join(f"`{name}` {number(value)}" for name, value in settings.items())

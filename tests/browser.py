@@ -1,0 +1,116 @@
+"""A real browser for tests: where it is, how it is started, and one that is driven through chromedriver."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMEDRIVER = shutil.which("chromedriver")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+needs_chromedriver = pytest.mark.skipif(
+    CHROMIUM is None or CHROMEDRIVER is None, reason="no driven Chromium here: apt-get install chromium chromium-driver"
+)
+
+
+def options(folder: Path, *, here: bool = False) -> list[str]:
+    """Return the arguments of a browser without a window and without a network.
+
+    Args:
+        folder: for what it keeps.
+        here: whether it reaches this machine at 127.0.0.1.
+    """
+    rules = "MAP * ~NOTFOUND" + (", EXCLUDE 127.0.0.1" if here else "")
+    return ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'browser'}",
+            f"--host-resolver-rules={rules}"]  # fmt: skip
+
+
+class Browser:
+    """A page of a browser, by the W3C's WebDriver protocol (https://www.w3.org/TR/webdriver2/)."""
+
+    def __init__(self, driver: str, folder: Path) -> None:
+        self._driver = driver
+        self._session = ""
+        chrome = {"binary": CHROMIUM, "args": options(folder, here=True)}
+        capabilities = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL"}}
+        self._session = self._ask("POST", "", capabilities={"alwaysMatch": capabilities})["sessionId"]
+
+    def go(self, url: str) -> None:
+        """Open a page."""
+        self._ask("POST", "url", url=url)
+
+    def status(self) -> int:
+        """Return the HTTP status of the page."""
+        return int(self.ask("return performance.getEntriesByType('navigation')[0].responseStatus"))
+
+    def ask(self, script: str, *arguments: Any) -> Any:
+        """Return what the body of a JavaScript function returns in the page; a promise is waited for."""
+        return self._ask("POST", "execute/sync", script=script, args=list(arguments))
+
+    def wait(self, script: str, *arguments: Any, seconds: float = 60) -> Any:
+        """Return the first answer that is true, as JavaScript has it.
+
+        Raises:
+            AssertionError: there was none in that time; with what the page shows.
+        """
+        until = time.monotonic() + seconds
+        while not (answer := self.ask(script, *arguments)):
+            assert time.monotonic() < until, f"{script}: {self.ask('return document.body.innerText')[:2000]}"
+            time.sleep(0.2)
+        return answer
+
+    def errors(self) -> list[str]:
+        """Return the errors that the page has told since this was asked last."""
+        log = self._ask("POST", "se/log", type="browser")
+        return [entry["message"] for entry in log if entry["level"] == "SEVERE"]
+
+    def close(self) -> None:
+        self._ask("DELETE", "")
+
+    def _ask(self, method: str, command: str, **body: Any) -> Any:
+        path = "/".join(part for part in ("session", self._session, command) if part)
+        request = Request(f"{self._driver}/{path}", method=method, data=json.dumps(body).encode())
+        try:
+            with urlopen(request, timeout=120) as response:
+                return json.load(response)["value"]
+        except HTTPError as error:
+            raise AssertionError(f"{path}: {json.load(error)['value']['message']}") from None
+
+
+@contextmanager
+def browser(folder: Path) -> Iterator[Browser]:
+    """A browser that was never used before; what it keeps goes to `folder`."""
+    assert CHROMEDRIVER is not None
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([CHROMEDRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/status")
+        page = Browser(f"http://127.0.0.1:{port}", folder)
+        yield page
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_for(url: str) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            with urlopen(url, timeout=5):
+                return
+        except URLError:
+            assert time.monotonic() < until, "chromedriver does not answer"
+            time.sleep(0.1)
