@@ -1,4 +1,4 @@
-"""The end of a study: which trial won, and the one measurement of its model on the test set."""
+"""The end of a study: which trial won, which came next, and the one measurement of its model on the test set."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from storage.history import read_frozen_trials
 from storage.records import StudyRecord
 from storage.status import read_test, read_trial, tested_slot, write_test
 from storage.waiting import patiently
+from studies.confirmation import runner_up
+from studies.errors import NothingToCompare
 from studies.expectation import Expected, winner_of
 from studies.manager import definition_of
 
@@ -25,6 +27,23 @@ def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
     """
     trials = read_frozen_trials(engine, record.optuna_study_id)
     return winner_of(definition_of(record), trials, tested_slot(engine, record.study_id))
+
+
+def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
+    """Return the numbers of the winner and of the runner-up, the best trial of another configuration.
+
+    Raises:
+        NothingToCompare: there are no two.
+    """
+    study, trials = definition_of(record), read_frozen_trials(engine, record.optuna_study_id)
+    winner = winner_of(study, trials, tested_slot(engine, record.study_id))
+    other = runner_up(study, trials, winner.trial) if winner else None
+    if winner is None or other is None:
+        raise NothingToCompare(
+            f"'{record.name}' has no two complete trials of different values to compare; see: caviar trials "
+            f"{record.name}; go on with: caviar run {record.name}"
+        )
+    return winner.trial, other
 
 
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:

@@ -48,6 +48,10 @@ class NotWritten(StudyError):
     """A file cannot be written."""
 
 
+class NothingToCompare(StudyError):
+    """There is no winner, or nothing else to compare it with."""
+
+
 class NothingToSave(StudyError):
     """There is no model to write, or no place for it."""
 

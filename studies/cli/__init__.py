@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from studies.cli import (
+    best_command,
     control,
     curves_command,
     dashboard,
@@ -42,7 +43,7 @@ app.command("plan")(plan_command.plan)
 app.command("run")(run_command.run)
 app.command("join")(join_command.join)
 app.command("status")(show.status)
-app.command("best")(show.best)
+app.command("best")(best_command.best)
 app.command("trials")(show.trials)
 app.command("importance")(importance_command.importance)
 app.command("curves")(curves_command.curves)
