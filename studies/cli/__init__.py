@@ -18,6 +18,7 @@ from studies.cli import (
     data,
     database,
     doctor,
+    export_command,
     importance_command,
     join_command,
     look_back,
@@ -48,6 +49,7 @@ app.command("trials")(show.trials)
 app.command("importance")(importance_command.importance)
 app.command("curves")(curves_command.curves)
 app.command("report")(report_command.report)
+app.command("export")(export_command.export)
 app.command("workers")(look_back.workers)
 app.command("history")(look_back.history)
 app.command("doctor")(doctor.doctor)
