@@ -20,9 +20,11 @@ from storage.records import StudyRecord
 from studies.errors import ExtraMissing, NotWritten
 from studies.export.rows import ExportedTrial
 
-_BATCH = 200  # epochs of four metrics each; a batch holds 1,000 metrics
+_BATCH = 200  # epochs of four metrics each; a batch may hold 1,000
 _TAG = 5000  # characters
 _ENDS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED", "abandoned": "FAILED"}
+_OF_AN_EPOCH = ("training_loss", "validation_loss", "accuracy", "learning_rate")
+_RESULTS = ("value", "test_accuracy", "test_loss")
 _TAGS = ("tier", "phase", "state", "violated", "why_it_stopped", "worker", "host", "attempts")
 
 
@@ -82,27 +84,24 @@ def _write(client: Any, experiment: str, label: str, trial: ExportedTrial, run: 
 
     facts, began = trial.facts, _milliseconds(trial.facts["began"])
     if run is None:
-        tags = {"caviar.study": label, "caviar.trial": str(facts["trial"])}
-        run = client.create_run(experiment, start_time=began, tags=tags, run_name=f"trial {facts['trial']}")
+        known_by = {"caviar.study": label, "caviar.trial": str(facts["trial"])}
+        run = client.create_run(experiment, start_time=began, tags=known_by, run_name=f"trial {facts['trial']}")
     run_id, known = run.info.run_id, int(run.data.tags.get("caviar.epochs", 0))
     clock = accumulate((e.seconds for e in trial.curve), initial=facts["began"].timestamp())
     next(clock)
     new = [(e, round(1000 * at)) for e, at in zip(trial.curve, clock, strict=True) if e.epoch > known]
-    for start in range(0, len(new), _BATCH):
-        part = new[start : start + _BATCH]
-        names = ("training_loss", "validation_loss", "accuracy", "learning_rate")
-        metrics = [Metric(name, getattr(e, name), at, e.epoch) for e, at in part for name in names]
-        # In the same batch: what is known to be there is there.
-        client.log_batch(run_id, metrics, tags=[RunTag("caviar.epochs", str(part[-1][0].epoch))])
     ended = facts["ended"] and _milliseconds(facts["ended"])
-    results = ("value", "test_accuracy", "test_loss")
-    found = [n for n in results if facts[n] is not None and run.data.metrics.get(n) != facts[n]]
-    client.log_batch(
-        run_id,
-        [Metric(name, facts[name], ended or began, facts["epochs"]) for name in found],
-        [Param(n, str(v)) for n, v in trial.hyperparameters.items() if n not in run.data.params],
-        [RunTag(f"caviar.{n}", str(facts[n])[:_TAG]) for n in _TAGS if facts[n] is not None],
-    )
+    results = [n for n in _RESULTS if facts[n] is not None and run.data.metrics.get(n) != facts[n]]
+    for start in range(0, max(len(new), 1), _BATCH):
+        part = new[start : start + _BATCH]
+        metrics = [Metric(name, getattr(e, name), at, e.epoch) for e, at in part for name in _OF_AN_EPOCH]
+        # In the same batch: what is known to be there is there.
+        tags, params = [RunTag("caviar.epochs", str(part[-1][0].epoch))] if part else [], []
+        if start + _BATCH >= len(new):  # in few statements, which are what takes the time
+            metrics += [Metric(name, facts[name], ended or began, facts["epochs"]) for name in results]
+            params = [Param(n, str(v)) for n, v in trial.hyperparameters.items() if n not in run.data.params]
+            tags += [RunTag(f"caviar.{n}", str(facts[n])[:_TAG]) for n in _TAGS if facts[n] is not None]
+        client.log_batch(run_id, metrics, params, tags)
     if facts["state"] in _ENDS and run.info.status != _ENDS[facts["state"]]:
         client.set_terminated(run_id, _ENDS[facts["state"]], end_time=ended)
 

@@ -323,12 +323,13 @@ def test_mlflow_has_a_run_for_each_trial_and_another_export_adds_only_what_is_ne
 
     def fail(self: Any, run_id: str, *arguments: Any, **more: Any) -> Any:
         calls.append(run_id)
-        if len(calls) == 5:
+        if len(calls) == 3:
             raise MlflowException("http://user:secret@host went away")
         return log(self, run_id, *arguments, **more)
 
     uri, calls, log = "mlflow:sqlite:///mlflow.db", list[str](), MlflowClient.log_batch
-    with monkeypatch.context() as patched:  # in the middle of the third trial
+    monkeypatch.setattr("studies.export.to_mlflow._BATCH", 3)  # of a complete trial's four epochs
+    with monkeypatch.context() as patched:  # in the middle of the second trial
         patched.setattr(MlflowClient, "log_batch", fail)
         told = say("export", "small", "--to", uri, code=2)[1]
         assert "MLflow refused it: http://***@host went away" in told
