@@ -1,4 +1,5 @@
-"""What was measured in a whole study, for whoever looks at all of it: every learning curve, and every trial's times."""
+"""What was measured in a whole study, for whoever looks at all of it: every learning curve, every trial's times, and
+what was measured on the test set."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Engine, select, text
 
 from storage.records import EpochRecord
-from storage.tables import epoch
+from storage.tables import epoch, test_result
 
 _TIMES = text("""
     SELECT s.number, t.datetime_start AT TIME ZONE 'UTC' AS began, t.datetime_complete AT TIME ZONE 'UTC' AS ended
@@ -42,3 +43,11 @@ def read_times(engine: Engine, study_id: int) -> dict[int, TrialTimes]:
     """Return when the trials of a study began and ended, by slot."""
     with engine.connect() as connection:
         return {row.number: TrialTimes(row.began, row.ended) for row in connection.execute(_TIMES, {"study": study_id})}
+
+
+def read_tests(engine: Engine, study_id: int) -> dict[int, tuple[float, float]]:
+    """Return loss and accuracy (0 to 1) on the test set of the trials whose models were measured, by slot."""
+    query = select(test_result.c.slot, test_result.c.loss, test_result.c.accuracy)
+    with engine.connect() as connection:
+        rows = connection.execute(query.where(test_result.c.study_id == study_id))
+        return {row.slot: (row.loss, row.accuracy) for row in rows}

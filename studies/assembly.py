@@ -120,7 +120,13 @@ def held_in_cohort(study: Study) -> list[str]:
 
 
 def assemble(
-    study: Study, number: int, values: Mapping[str, Value], data: Data, state: Mapping[str, Any] | None = None
+    study: Study,
+    number: int,
+    values: Mapping[str, Value],
+    data: Data,
+    state: Mapping[str, Any] | None = None,
+    *,
+    again: int | None = None,
 ) -> Training:
     """Return the training of a trial, which depends on the study's seed and the trial's number alone.
 
@@ -128,9 +134,11 @@ def assemble(
         number: of the trial.
         values: of the hyperparameters that are searched.
         state: a checkpoint to go on from.
+        again: which training of it with a fresh seed, one that no trial has; None for the trial's own.
 
     Raises:
         models.errors.BadCheckpoint: `state` does not fit.
     """
     build, settings = _split(study, values)
-    return Training(build, settings, data, derive(study.seed, "trial", number), state)
+    seed = derive(study.seed, "trial", number) if again is None else derive(study.seed, "again", number, again)
+    return Training(build, settings, data, seed, state)

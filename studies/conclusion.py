@@ -1,4 +1,4 @@
-"""The end of a study: which trial won, and the one measurement of its model on the test set."""
+"""The end of a study: which trial won, which came next, and the one measurement of its model on the test set."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from storage.history import read_frozen_trials
 from storage.records import StudyRecord
 from storage.status import read_curve, read_test, read_trial, tested_slot, write_test
 from storage.waiting import patiently
+from studies.confirmation import confirmation_facts, runner_up
+from studies.errors import NothingToCompare
 from studies.expectation import Expected, winner_of
 from studies.facts import best_facts
 from studies.manager import definition_of
@@ -32,12 +34,36 @@ def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
 
 def winner_facts(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
     """Return what there is to say about the winner, as plain JSON values; None where there is none yet."""
-    found = find_winner(engine, record)
+    study, trials = definition_of(record), read_frozen_trials(engine, record.optuna_study_id)
+    found = winner_of(study, trials, tested_slot(engine, record.study_id))
     if found is None:
         return None
-    trial = read_trial(engine, record.study_id, found.trial)
-    curve = read_curve(engine, record.study_id, found.trial)
-    return best_facts(definition_of(record), trial, found, curve, read_test(engine, record.study_id, found.trial))
+    number = found.trial
+    return best_facts(
+        study,
+        read_trial(engine, record.study_id, number),
+        found,
+        read_curve(engine, record.study_id, number),
+        read_test(engine, record.study_id, number),
+        confirmation_facts(engine, record.study_id, study, trials, number),
+    )
+
+
+def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
+    """Return the numbers of the winner and of the runner-up, the best trial of another configuration.
+
+    Raises:
+        NothingToCompare: there are no two.
+    """
+    study, trials = definition_of(record), read_frozen_trials(engine, record.optuna_study_id)
+    winner = winner_of(study, trials, tested_slot(engine, record.study_id))
+    other = runner_up(study, trials, winner.trial) if winner else None
+    if winner is None or other is None:
+        raise NothingToCompare(
+            f"'{record.name}' has no two complete trials of different values to compare; see: caviar trials "
+            f"{record.name}; go on with: caviar run {record.name}"
+        )
+    return winner.trial, other
 
 
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:

@@ -48,8 +48,20 @@ class ExtraMissing(StudyError):
     """A package that only some need is not installed."""
 
 
+class BadTarget(StudyError):
+    """Nothing can be exported to what is named."""
+
+
+class NothingToExport(StudyError):
+    """There is no trial to export, or no place for it."""
+
+
 class NotWritten(StudyError):
     """A file cannot be written."""
+
+
+class NothingToCompare(StudyError):
+    """There is no winner, or nothing else to compare it with."""
 
 
 class NothingToSave(StudyError):

@@ -67,8 +67,10 @@ def best_facts(
     expected: Expected,
     curve: Sequence[EpochRecord],
     test: tuple[float, float] | None,
+    confirmation: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return the winner. `test` is (loss, accuracy), and None as long as it was not measured."""
+    """Return the winner. `test` is (loss, accuracy), and None as long as it was not measured; `confirmation` what
+    studies.confirmation found, and None as long as it was not asked for."""
     last = curve[-1]
     return {
         "study": study.name,
@@ -82,6 +84,7 @@ def best_facts(
         "hyperparameters": {**study.fixed, **study.values(best.parameters)},
         "validation": {"accuracy": last.accuracy, "loss": last.validation_loss},
         "test": test and {"accuracy": test[1], "loss": test[0]},
+        "confirmation": confirmation,
         "epochs": best.epoch,
         "curve": [{name: _finite(value) for name, value in vars(epoch).items()} for epoch in curve],
     }

@@ -160,6 +160,22 @@ def refuse_panda(engine: Engine, record: StudyRecord) -> None:
         )
 
 
+def refuse_other(record: StudyRecord, here: Provenance) -> None:
+    """Refuse to train a study's trials again with anything but what they were trained with.
+
+    Raises:
+        Mismatch: this machine's code or data are others.
+    """
+    found = compare_provenance(record.provenance, here)
+    refuse_fatal(found)
+    others = [f"{d.what} ({d.there} there, {d.here} here)" for d in found if d.weight == "mismatch"]
+    if others:
+        raise Mismatch(
+            f"what '{record.name}' was trained with differs from what is here: {' and '.join(others)}; bring them in "
+            f"line to compare its trials"
+        )
+
+
 def definition_of(record: StudyRecord) -> Study:
     """Return the current definition of a study."""
     return from_body(record.body)

@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 
 from studies.cli import (
+    best_command,
     control,
     curves_command,
     dashboard,
     data,
     database,
     doctor,
+    export_command,
     importance_command,
     join_command,
     look_back,
@@ -43,11 +45,12 @@ app.command("plan")(plan_command.plan)
 app.command("run")(run_command.run)
 app.command("join")(join_command.join)
 app.command("status")(show.status)
-app.command("best")(show.best)
+app.command("best")(best_command.best)
 app.command("trials")(show.trials)
 app.command("importance")(importance_command.importance)
 app.command("curves")(curves_command.curves)
 app.command("report")(report_command.report)
+app.command("export")(export_command.export)
 app.command("workers")(look_back.workers)
 app.command("history")(look_back.history)
 app.command("doctor")(doctor.doctor)

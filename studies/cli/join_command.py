@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studies.cli.best_command import print_winner, winner
 from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, err, say, tell
-from studies.cli.show import StoredStudy, print_winner, winner
+from studies.cli.show import StoredStudy
 from studies.cli.work import Cohort, Grace, Lease, Outcome, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from studies.cli.best_command import print_winner
 from studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, tell
 from studies.cli.panda.log import journal
-from studies.cli.show import StoredStudy, print_winner
+from studies.cli.show import StoredStudy
 
 
 def report(

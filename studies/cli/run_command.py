@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.cli.best_command import print_winner, winner
 from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, say, tell
 from studies.cli.plan_command import Selector
-from studies.cli.show import print_winner, winner
 from studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:

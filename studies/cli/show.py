@@ -1,23 +1,16 @@
-"""Commands that look and change nothing: `ls`, `status`, `best`, `trials`."""
+"""Commands that look and change nothing: `ls`, `status`, `trials`."""
 
 from __future__ import annotations
 
 import csv
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from studies.cli.data import DataDir, data_folder
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, say, settings_line
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from storage.records import StudyRecord
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line
 
 _WIDE = 110  # columns that a table with one for each hyperparameter needs
 StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
@@ -92,62 +85,6 @@ def status(
                 free_lost(engine, record)
                 now = progress(engine, record)
                 display.show(now)
-
-
-def best(
-    study: StoredStudy,
-    save: Annotated[
-        Path | None, typer.Option("--save", metavar="FOLDER", help="Write its weights and how to load them there.")
-    ] = None,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Show the best trial: its hyperparameters, validation accuracy, and test accuracy once it was measured.
-
-    Examples: caviar best digits --json, caviar best digits --save digits-model
-    """
-    from storage.definitions import load_study
-
-    with database(database_url) as engine:
-        record = load_study(engine, study)
-        facts = winner(engine, record)
-        if save is not None:
-            from studies.saving import save_winner
-
-            save_winner(engine, record, facts, save, data_folder(data_dir))
-            say(f"the winner is in {save}: model.pt, config.json and load.py, which shows how to use them")
-    if as_json:
-        print_json(facts)
-    elif facts is None:
-        out().print(f"no trial of '{study}' is complete yet; go on with: caviar run {study}")
-    else:
-        print_winner(facts)
-
-
-def winner(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
-    """Return what there is to say about the best trial, or None where there is none yet."""
-    from studies.conclusion import winner_facts
-
-    return winner_facts(engine, record)
-
-
-def print_winner(facts: dict[str, Any]) -> None:
-    """Print the winner: its accuracy first, then how it was reached."""
-    out().print(f"[bold]winner: trial {facts['trial']}[/] of {facts['study']} (tier {facts['tier']}, {facts['phase']})")
-    test = facts["test"]
-    measured = f"{test['accuracy']:.4f}  (measured once)" if test else "measured when the study is done"
-    validation = facts["validation"]
-    out().print(f"  validation accuracy  [green]{validation['accuracy']:.4f}[/]  (loss {validation['loss']:.4g})")
-    if expected := facts["expected"]:
-        out().print(
-            f"  if trained again     {number(expected['value'])} is expected, on average {number(expected['low'])} to "
-            f"{number(expected['high'])} (90 %)"
-        )
-    out().print(f"  test accuracy        [green]{measured}[/]")
-    width = max(map(len, facts["hyperparameters"]), default=0)
-    for name, value in facts["hyperparameters"].items():
-        out().print(f"  {name:<{width}}  {number(value)}")
 
 
 def trials(

@@ -10,6 +10,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from studies.confirmation import in_words
+
 _EDGE = 0.05  # of a scale, at each end
 _NEAR = 2.0  # times the noise of an epoch: trials that are as good as the best
 _ENOUGH = 5  # trials near the best
@@ -33,7 +35,7 @@ def answers(facts: Facts) -> list[dict[str, Any]]:
         _diverged(facts),
         _still_improving(facts, best[:_TOP], noise),
         _overfit(best[:_TOP]),
-        _ahead(facts, best, noise),
+        _ahead(facts, noise),
         _order(facts),
     ]
 
@@ -155,21 +157,26 @@ def _overfit(top: Sequence[Facts]) -> dict[str, Any]:
     )
 
 
-def _ahead(facts: Facts, best: Sequence[Facts], noise: float | None) -> dict[str, Any]:
+def _ahead(facts: Facts, noise: float | None) -> dict[str, Any]:
     question, winner = "Is the winner better than the runner-up by more than its noise?", facts["winner"]
-    others = [t for t in best if t["trial"] != winner["trial"]]
-    if not others:
+    if facts["runner_up"] is None:
         return _answer(question, "There is no other complete trial.")
-    sign = 1 if facts["study"]["direction"] == "maximize" else -1
-    apart = sign * (winner["value"] - others[0]["value"])
-    told = f"trial {others[0]['trial']} came to {others[0]['value']:.4f}, the winner to {winner['value']:.4f}"
+    if confirmed := winner["confirmation"]:
+        verdict = {"better": "Yes", "worse": "No", "open": "It cannot be told"}[confirmed["verdict"]]
+        return _answer(question, f"{verdict}: {in_words(confirmed)}.")
+    other = facts["trials"][facts["runner_up"]]
+    study, sign = facts["study"], 1 if facts["study"]["direction"] == "maximize" else -1
+    confirm = f"caviar best {study['name']} --confirm 5" if study["state"] == "done" else None
+    apart = sign * (winner["value"] - other["value"])
+    told = f"trial {other['trial']} came to {other['value']:.4f}, the winner to {winner['value']:.4f}"
     if apart < 0:
-        return _answer(question, f"Not by its value: {told}; but of another training of the winner more is expected.")
+        told = f"Not by its value: {told}; but of another training of the winner more is expected."
+        return _answer(question, told, confirm)
     expected = winner["expected"]
-    if expected and expected["low"] <= others[0]["value"] <= expected["high"]:
-        return _answer(question, f"It cannot be told: {told}, and its other trainings may come to either.")
+    if expected and expected["low"] <= other["value"] <= expected["high"]:
+        return _answer(question, f"It cannot be told: {told}, and its other trainings may come to either.", confirm)
     if noise is not None and apart <= _NEAR * noise:
-        return _answer(question, f"It cannot be told: {told}, within the noise of one epoch.")
+        return _answer(question, f"It cannot be told: {told}, within the noise of one epoch.", confirm)
     return _answer(question, f"It seems so: {told}; one training of each cannot say more.")
 
 

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
 from storage.curves import read_curves, read_times
@@ -15,9 +16,10 @@ from storage.records import EpochRecord, StudyRecord, TrialRecord
 from storage.revisions import read_versions
 from storage.status import read_progress, read_test, read_trials, tested_slot
 from storage.workers import read_workers
+from studies.confirmation import confirmation_facts, runner_up
 from studies.definition import Study
 from studies.errors import BadDefinition
-from studies.expectation import winner_of
+from studies.expectation import Expected, winner_of
 from studies.facts import best_facts, state_of, trial_facts
 from studies.importance import importances
 from studies.importance import to_facts as importance_facts
@@ -51,6 +53,7 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
         fact["units"] = {n: round(scales[n].unit(v), 4) for n, v in fact["hyperparameters"].items()}
     workers = read_workers(engine, record.study_id)
     importance = importances(study, seen)
+    winner = winner_of(study, seen, tested_slot(engine, record.study_id))
     facts: dict[str, Any] = {
         "study": {
             "name": study.name, "model": study.model, "data": study.data, "metric": study.metric,
@@ -58,7 +61,8 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
             "strategy": study.strategy, "pruner": study.pruner, "state": state_of(progress), "prior": len(study.prior),
         },
         "hyperparameters": [_hyperparameter(study, name, tier) for name, tier, _ in study.hyperparameters()],
-        "winner": _winner(engine, record, study, trials, curves, seen),
+        "winner": winner and _winner(engine, record, study, trials, curves, seen, winner),
+        "runner_up": winner and runner_up(study, seen, winner.trial),
         "cost": {
             "done": progress.done, "complete": progress.complete, "pruned": progress.pruned,
             "failed": progress.failed, "diverged": progress.diverged, "abandoned": progress.abandoned,
@@ -90,14 +94,13 @@ def _winner(
     study: Study,
     trials: list[TrialRecord],
     curves: dict[int, list[EpochRecord]],
-    seen: Any,
-) -> dict[str, Any] | None:
-    found = winner_of(study, seen, tested_slot(engine, record.study_id))
-    if found is None:
-        return None
+    seen: list[FrozenTrial],
+    found: Expected,
+) -> dict[str, Any]:
     trial = next(t for t in trials if t.slot.number == found.trial)
     test = read_test(engine, record.study_id, found.trial)
-    return best_facts(study, trial, found, curves[found.trial], test)
+    confirmed = confirmation_facts(engine, record.study_id, study, seen, found.trial)
+    return best_facts(study, trial, found, curves[found.trial], test, confirmed)
 
 
 def _hyperparameter(study: Study, name: str, tier: int) -> dict[str, Any]:

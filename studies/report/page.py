@@ -53,6 +53,13 @@ def _winner(facts: Facts) -> str:
         cards.append(
             card(f"{expected['low']:.4f} to {expected['high']:.4f}", "expected of another training, on average (90 %)")
         )
+    if confirmed := winner["confirmation"]:
+        cards.append(
+            card(
+                f"{confirmed['low']:+.4f} to {confirmed['high']:+.4f}",
+                f"better than trial {confirmed['runner_up']}, by fresh trainings of both (95 %)",
+            )
+        )
     values = [card(number(value), name) for name, value in winner["hyperparameters"].items()]
     return (
         f"<h2>The winner: trial {winner['trial']} (tier {winner['tier']}, {escape(winner['phase'])})</h2>"

@@ -44,8 +44,10 @@ def facts(trials: list[dict[str, Any]], winner: int = 0, **fields: Any) -> dict[
                   "state": "done", "prior": 0},
         "hyperparameters": HYPERPARAMETERS,
         "winner": {"trial": winner, "tier": 1, "phase": "all", "value": trials[winner]["value"], "study": "small",
-                   "expected": None, "validation": {"accuracy": trials[winner]["value"], "loss": 0.1}, "test": None,
+                   "expected": None, "confirmation": None,
+                   "validation": {"accuracy": trials[winner]["value"], "loss": 0.1}, "test": None,
                    "hyperparameters": trials[winner]["hyperparameters"]},
+        "runner_up": 1 - winner if len(trials) > 1 and winner < 2 else None,
         "cost": {"done": len(trials), "complete": len(trials), "pruned": 0, "failed": 0, "diverged": 0, "abandoned": 0,
                  "epochs": 10, "epochs_planned": 20, "training_seconds": 1.0, "wall_seconds": 9.0,
                  "workers": 2, "hosts": 1},
@@ -135,6 +137,23 @@ def test_a_runner_up_within_what_is_expected_cannot_be_told_from_the_winner() ->
     made = facts([trial(0, 0.9), trial(1, 0.95)])
     made["winner"]["expected"] = expected
     assert "Not by its value" in said(made, "runner-up")["answer"]
+
+
+def test_a_lead_within_the_noise_is_to_be_confirmed_and_what_was_confirmed_is_told() -> None:
+    made = facts([trial(0, 0.9), trial(1, 0.899)])
+    assert said(made, "runner-up")["command"] is None  # the curves are smooth: the lead is no noise
+    made["winner"]["expected"] = {"value": 0.89, "low": 0.88, "high": 0.9}
+    assert said(made, "runner-up")["command"] == "caviar best small --confirm 5"
+    made["winner"]["confirmation"] = {
+        "runner_up": 1, "winner_values": [0.9] * 5, "runner_up_values": [0.8] * 5, "winner_mean": 0.9,
+        "runner_up_mean": 0.8, "better_by": 0.1, "low": 0.05, "high": 0.15, "verdict": "better",
+    }  # fmt: skip
+    assert said(made, "runner-up")["answer"].startswith("Yes: trained again 5 times each")
+    assert said(made, "runner-up")["command"] is None
+    assert "+0.0500 to +0.1500" in page({**made, "answers": answers(made)})
+    running = facts([trial(0, 0.9), trial(1, 0.95)])
+    running["study"]["state"] = "running"
+    assert said(running, "runner-up")["command"] is None
 
 
 def test_every_figure_has_its_points() -> None:

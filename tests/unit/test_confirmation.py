@@ -1,0 +1,62 @@
+"""Whether the winner is better than the runner-up: who that is, and Welch's interval against SciPy's."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import ttest_ind
+
+from studies.confirmation import in_words, runner_up, welch
+from studies.definition import Study
+from studies.space import Log
+
+STUDY = Study(
+    name="small", model="mlp", data="digits", epochs=2, budget=8, tiers=({"learning_rate": Log(1e-4, 1, default=0.1)},)
+)
+SAMPLES = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=2, max_size=8)
+
+
+def trial(number: int, value: float, rate: float, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
+    made = optuna.trial.create_trial(
+        state=state, value=value, params={"learning_rate": rate}, distributions=STUDY.distributions()
+    )
+    made.number = number
+    return made
+
+
+@given(SAMPLES, SAMPLES)
+def test_the_interval_is_scipys(first: list[float], second: list[float]) -> None:
+    assume(max(first) - min(first) > 1e-6)
+    assume(max(second) - min(second) > 1e-6)
+    expected = ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    difference, low, high = welch(first, second)
+    assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-9)
+    assert low <= difference <= high
+
+
+def test_trainings_that_all_come_to_the_same_leave_no_interval() -> None:
+    assert welch([0.75, 0.75], [0.5, 0.5]) == (0.25, 0.25, 0.25)
+
+
+def test_the_runner_up_has_other_values_and_is_complete() -> None:
+    trials = [trial(0, 0.8, 0.1), trial(1, 0.9, 0.2), trial(2, 0.89, 0.2), trial(3, 0.95, 0.3, TrialState.PRUNED)]
+    assert runner_up(STUDY, trials, 1) == 0
+    assert runner_up(STUDY, [*trials, trial(4, 0.85, 0.4), trial(5, 0.85, 0.5)], 1) == 4
+    assert runner_up(STUDY, trials[1:], 1) is None
+
+
+def test_of_a_loss_the_lowest_is_the_runner_up() -> None:
+    study = STUDY.model_copy(update={"metric": "loss", "direction": "minimize"})
+    assert runner_up(study, [trial(0, 0.1, 0.1), trial(1, 0.3, 0.2), trial(2, 0.2, 0.3)], 0) == 2
+
+
+def test_the_words_name_both_and_the_verdict() -> None:
+    facts = {"winner_values": [0.9] * 5, "runner_up_values": [0.8] * 3, "winner_mean": 0.9, "runner_up_mean": 0.8,
+             "runner_up": 7, "better_by": 0.1, "low": 0.05, "high": 0.15, "verdict": "better"}  # fmt: skip
+    assert "5 and 3 times" in in_words(facts)
+    assert "trial 7 to 0.8000" in in_words(facts)
+    assert in_words(facts).endswith(": more than the noise of a training")
+    assert "the runner-up is the better one" in in_words({**facts, "verdict": "worse"})
