@@ -19,10 +19,12 @@ from rich.console import Console
 from storage.definitions import find_study
 from storage.engine import open_database
 from storage.settings import read_settings
-from studies.cli.display import Rate, panel
-from studies.manager import definition_of, progress
+from studies.cli.display import Rate
+from studies.cli.view import Screen, view
+from studies.manager import definition_of, look
 
 CAVIAR = Path(sys.executable).parent / "caviar"
+_COLUMNS = 104
 
 
 def main() -> None:
@@ -30,19 +32,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         environ = {**os.environ, "CAVIAR_HOME": home}
         run = subprocess.Popen([CAVIAR, "run", "digits", "--workers", "2"], env=environ, stdout=subprocess.DEVNULL)
-        console, rate = Console(record=True, width=104, force_terminal=True, file=StringIO()), Rate()
+        console, rate = Console(record=True, width=_COLUMNS, force_terminal=True, file=StringIO()), Rate()
         with open_database(read_settings(None, environ)) as engine:
             while (record := find_study(engine, "digits")) is None:
                 time.sleep(0.2)
             study = definition_of(record)
             while True:
-                now = progress(engine, record)
-                told = rate.told(now)
+                seen = look(engine, record)
+                now, told = seen.progress, rate.told(seen.progress)
                 if now.done >= 24 and len(now.running) >= 2 and all(r.epoch > 3 for r in now.running):
                     break
                 time.sleep(0.05)
             console.print("[dim]$[/] caviar run digits --workers 2")
-            console.print(panel(study, now, told))
+            console.print(view(study, seen, told, Screen(_COLUMNS)))
         run.wait()
         said = subprocess.run([CAVIAR, "best", "digits"], env=environ, capture_output=True, text=True, check=True)
         console.print("\n[dim]$[/] caviar best digits")
