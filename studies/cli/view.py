@@ -141,7 +141,7 @@ def _best(study: Study, look: Look, screen: Screen) -> Iterator[RenderableType]:
     found = [("best ", ""), (number(best.value), "bold green"), (f" (trial {best.slot.number})", "")]
     if len(look.trail) > 1:
         low, high = sorted((look.trail[0], look.trail[-1]))
-        low -= low == high  # a value that was there from the start is no low one
+        low, high = (low, high) if low < high else (low - 1, high + 1)  # as before is neither low nor high
         line = sparkline(look.trail, low, high, screen.blocks, width=min(max(screen.width // 3, 8), 40))
         found += [("  ", ""), (line, "green"), (f"  since {number(look.trail[0])}", "dim")]
     yield Text.assemble(*found)
