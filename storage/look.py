@@ -24,6 +24,8 @@ _LOOK = """
           AND (w.last_seen > now() - make_interval(secs => :alive)
                OR w.worker_id IN (SELECT l.worker_id FROM caviar.slot l
                     WHERE l.study_id = s.study_id AND l.state = 'leased' AND l.expires_at >= now()))
+          AND NOT EXISTS (SELECT FROM caviar.event e
+                WHERE e.study_id = s.study_id AND e.worker_id = w.worker_id AND e.kind = 'worker died')
         GROUP BY w.host ORDER BY w.host) h) AS hosts,
       (SELECT count(*) FROM caviar.event e
         WHERE e.study_id = s.study_id AND e.kind IN ('lease expired', 'worker died')) AS lost,
@@ -59,7 +61,7 @@ class Look:
     Attributes:
         trail: the best value so far, over the trials in the order in which they ended; at most 40 of them, evenly.
         curves: values by epoch of trials that run, by number; of at most 12, those with the lowest numbers.
-        hosts: workers that were heard of within a minute or hold a lease, by host.
+        hosts: workers that were heard of within a minute or hold a lease, and are not known to be dead, by host.
         lost: leases that were lost so far: they expired, or their worker died.
         taken_over: those of them with which somebody went on.
         messages: the last three events, the oldest first.

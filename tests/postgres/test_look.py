@@ -10,6 +10,8 @@ from sqlalchemy import Engine, event, text
 
 from storage.errors import StudyNotFound
 from storage.look import PARTS, read_look
+from storage.losses import release_dead
+from storage.processes import machine_id
 from storage.records import EpochRecord, Report
 from storage.status import read_progress, read_trials
 from studies.manager import free_lost
@@ -66,6 +68,14 @@ def test_a_lost_trial_is_counted_and_whoever_goes_on_with_it_too(engine: Engine)
     assert second.lease() is not None
     again = look()
     assert (again.lost, again.taken_over, again.curves) == (1, 1, {0: (0.5, 0.75)})
+
+
+def test_a_worker_that_is_known_to_be_dead_is_not_at_work_any_more(engine: Engine) -> None:
+    record, study = register(engine)
+    for pid in (1, 2):
+        assert ledger(engine, record, pid=pid).lease() is not None
+    assert release_dead(engine, record.study_id, machine_id(), {1}) == 1
+    assert read_look(engine, record, maximize=study.maximize).hosts == {"test": 1}
 
 
 def test_a_look_is_four_statements(engine: Engine) -> None:
