@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test chaos check format bench bench-search clean
+.PHONY: help run test chaos check format bench bench-search screenshots clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ bench-search: .venv/installed ## the search against its peers on tables of train
 	$(BIN)/python benchmarks/search/importance.py --seeds 10 $(SHORT)
 	test -n '$(SHORT)' || $(BIN)/python benchmarks/search/pruning.py
 	test -n '$(SHORT)' || $(BIN)/python benchmarks/search/write_up.py
+
+screenshots: .venv/installed ## the README's pictures, of a run of `digits`; needs Chromium
+	$(BIN)/python docs/picture.py
 
 clean: ## remove .venv and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

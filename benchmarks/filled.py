@@ -1,8 +1,8 @@
 """Databases with studies of many finished trials, written by SQL in seconds, for benchmarks/storage_cost.py.
 
-The trials have 10 epochs and random values in the search space of the catalog's `digits`; two of three are complete,
-the others pruned. Their accuracies are worse than any that is measured, so that nothing new is pruned. Left out are
-their user attributes, which no sampler reads.
+The trials have 10 epochs, if no other number is asked for, and random values in the search space of the catalog's
+`digits`; two of three are complete, the others pruned. Their accuracies are worse than any that is measured, so that
+nothing new is pruned. Left out are their user attributes, which no sampler reads.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ NAME = "filled"
 EPOCHS = 10
 _MOST_NEW = 400  # slots that a filled study has left
 
-_TRIALS = f"""
+_TRIALS = """
     INSERT INTO public.trials (trial_id, number, study_id, state, datetime_start, datetime_complete)
     SELECT n + 1, n, :study, CAST(CASE WHEN n % 3 = 2 THEN 'PRUNED' ELSE 'COMPLETE' END AS public.trialstate),
            timezone('UTC', now()), timezone('UTC', now())
     FROM generate_series(0, :size - 1) n;
     INSERT INTO public.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
     SELECT n + 1, step, (0.5 + random()) * 1e-4 * step, 'FINITE'
-    FROM generate_series(0, :size - 1) n, generate_series(1, {EPOCHS}) step;
+    FROM generate_series(0, :size - 1) n, generate_series(1, :epochs) step;
     INSERT INTO public.trial_values (trial_id, objective, value, value_type)
-    SELECT trial_id, 0, intermediate_value, 'FINITE' FROM public.trial_intermediate_values WHERE step = {EPOCHS};
+    SELECT trial_id, 0, intermediate_value, 'FINITE' FROM public.trial_intermediate_values WHERE step = :epochs;
     SELECT setval(pg_get_serial_sequence('public.trials', 'trial_id'), :size)
 """
-_SLOTS = f"""
-    UPDATE caviar.slot SET state = 'done', attempts = 1, trial_id = number + 1, epoch = {EPOCHS} WHERE number < :size;
+_SLOTS = """
+    UPDATE caviar.slot SET state = 'done', attempts = 1, trial_id = number + 1, epoch = :epochs WHERE number < :size;
     INSERT INTO caviar.epoch (study_id, slot, epoch, training_loss, validation_loss, accuracy, learning_rate, seconds)
     SELECT s.study_id, s.number, v.step, 2, 2, v.intermediate_value, 0.1, 1
     FROM caviar.slot s JOIN public.trial_intermediate_values v USING (trial_id)
@@ -66,12 +66,12 @@ class Databases:
         self._made: set[str] = set()
 
     @contextmanager
-    def copy(self, side: str, size: int) -> Iterator[URL]:
+    def copy(self, side: str, size: int, epochs: int = EPOCHS) -> Iterator[URL]:
         """Make a database that has so many finished trials, of `caviar` or of plain `optuna`; drop it at the end."""
-        name = f"{side}_{size}"
+        name = f"{side}_{size}_{epochs}"
         if name not in self._made:
             self._execute(f"CREATE DATABASE {name}")
-            _fill(self._server.set(database=name), side, size)
+            _fill(self._server.set(database=name), side, size, epochs)
             self._made.add(name)
         self._execute(f"CREATE DATABASE measured TEMPLATE {name}")
         try:
@@ -105,18 +105,18 @@ def let_run(url: URL, size: int, running: int) -> None:
     execute(url, _RUNNING, size=size, running=running)
 
 
-def _fill(url: URL, side: str, size: int) -> None:
+def _fill(url: URL, side: str, size: int, epochs: int) -> None:
     if side == "caviar":
         engine = make_engine(url)
         migrate.ensure_schema(engine)
-        study = open_study(engine, change(STUDY, name=NAME, budget=size + _MOST_NEW, epochs=EPOCHS)).optuna_study_id
+        study = open_study(engine, change(STUDY, name=NAME, budget=size + _MOST_NEW, epochs=epochs)).optuna_study_id
         engine.dispose()
     else:
         address = url.render_as_string(hide_password=False)
         storage = optuna.storages.RDBStorage(address)
         study = optuna.create_study(study_name=NAME, storage=storage, direction="maximize")._study_id
         storage.engine.dispose()  # a database that is in use cannot be copied
-    execute(url, _TRIALS, study=study, size=size)
+    execute(url, _TRIALS, study=study, size=size, epochs=epochs)
     draw = random.Random(0)
     for stored, scale in ((scale.stored_name(name), scale) for name, scale in STUDY.scales().items()):
         kind = scale.distribution()
@@ -124,7 +124,7 @@ def _fill(url: URL, side: str, size: int) -> None:
         of_all = {"name": stored, "kind": distribution_to_json(kind)}
         execute(url, _PARAMETERS, ids=list(range(1, size + 1)), values=values, **of_all)
     if side == "caviar":
-        execute(url, _SLOTS, size=size)
+        execute(url, _SLOTS, size=size, epochs=epochs)
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")

@@ -1,17 +1,22 @@
-"""What looking costs: a poll of an open dashboard, and a report, of large studies. Processor seconds of one process.
+"""What looking costs: a poll of an open dashboard, a report, and `caviar status`, of large studies.
 
     python benchmarks/looks.py [--sizes 1000,10000] [--short]
 
 A poll is what an open page asks for every few seconds: what is new in a study. Beside `caviar dashboard`, Optuna's own
-application over its plain storage, as its command serves it. The studies are those of benchmarks/filled.py, with 10
-epochs a trial. Prints a table and writes benchmarks/results/looks.json.
+application over its plain storage, as its command serves it; both in processor seconds of one process. Then the whole
+commands, in seconds on the clock and of the processor: `caviar report -o` of 5,000 trials of 20 epochs, and `caviar
+status` of 20,000, with what its look at the database is of that. The studies are those of benchmarks/filled.py, with 10
+epochs a trial where no other number is named. Prints tables and writes benchmarks/results/looks.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,17 +29,21 @@ from filled import NAME, Databases, leave_open
 from machine import write
 from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
+from sqlalchemy.engine import URL
 
 from storage.definitions import load_study
 from storage.embedded import serve
 from storage.engine import make_engine
 from studies.dashboard import application
 from studies.door import Door
+from studies.manager import look
 from studies.report.facts import report_facts
 from studies.report.page import page
 
 _REST_SECONDS = 10.5  # after which the dashboard asks its storage again
 _POLLS = 3
+_REPORT, _REPORT_EPOCHS, _STATUS = 5000, 20, 20_000  # trials
+_LOOKS = 5
 
 
 def ask(shown: Any, path: str, query: str) -> None:
@@ -63,6 +72,48 @@ def polls(shown: Any, optuna_study_id: int, size: int) -> dict[str, float]:
     return {"first": first, "poll": statistics.median(later), "least": min(later), "most": max(later)}
 
 
+def command(url: URL, *words: str) -> tuple[float, float]:
+    """Return how long a command takes from its start to its end, and its processor seconds."""
+    environ = {**os.environ, "CAVIAR_DATABASE_URL": url.render_as_string(hide_password=False)}
+    started, before = time.perf_counter(), os.times()
+    subprocess.run([sys.executable, "-m", "studies", *words], env=environ, stdout=subprocess.DEVNULL, check=True)
+    took, after = time.perf_counter() - started, os.times()
+    of_children = after.children_user - before.children_user + after.children_system - before.children_system
+    return took, of_children
+
+
+def reported(databases: Databases, folder: Path, size: int) -> dict[str, float]:
+    with databases.copy("caviar", size, _REPORT_EPOCHS) as url:
+        leave_open(url, size, 10)
+        file = folder / "report.html"
+        took, processor = command(url, "report", NAME, "-o", str(file))
+        found = {"size": size, "epochs": _REPORT_EPOCHS, "seconds": took, "processor": processor,
+                 "bytes": file.stat().st_size}  # fmt: skip
+    print(f"caviar report -o, {size:,} trials of {_REPORT_EPOCHS} epochs: {took:.1f} s "
+          f"({processor:.1f} s of the processor), {found['bytes'] / 2**20:.1f} MB", flush=True)  # fmt: skip
+    return found
+
+
+def told(databases: Databases, size: int) -> dict[str, float]:
+    with databases.copy("caviar", size) as url:
+        leave_open(url, size, 10)
+        engine = make_engine(url)
+        record = load_study(engine, NAME)
+        looks = []
+        for _ in range(_LOOKS):
+            started = time.perf_counter()
+            look(engine, record)
+            looks.append(time.perf_counter() - started)
+        engine.dispose()
+        commands = [command(url, "status", NAME) for _ in range(_LOOKS)]
+    took, processor = zip(*commands, strict=True)
+    found = {"size": size, "look": statistics.median(looks), "seconds": statistics.median(took), "least": min(took),
+             "most": max(took), "processor": statistics.median(processor)}  # fmt: skip
+    print(f"caviar status, {size:,} trials: {found['seconds']:.2f} s ({found['least']:.2f} to {found['most']:.2f}), "
+          f"{found['processor']:.2f} s of the processor; its look {found['look']:.3f} s", flush=True)  # fmt: skip
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1000,10000", help="finished trials")
@@ -89,7 +140,9 @@ def main() -> None:
                     rows.append({"size": size, "dashboard": name, **cost})
                 rows.append({"size": size, "report_seconds": took, "page_bytes": len(text)})
                 engine.dispose()
-    write("looks", options, n=_POLLS, rows=rows)
+        report = reported(databases, Path(home), 1000 if options.short else _REPORT)
+        status = told(databases, 1000 if options.short else _STATUS)
+    write("looks", options, n=_POLLS, rows=rows, report=report, status=status)
 
 
 if __name__ == "__main__":

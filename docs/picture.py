@@ -1,4 +1,5 @@
-"""Draws docs/run.svg, the README's picture: the display of a real run of `digits`, caught in the middle.
+"""Draws the README's pictures of a real run of `digits`: docs/run.svg, the terminal in the middle of it and at its end;
+docs/report.png and docs/dashboard.png, as a headless Chromium shows them.
 
 python docs/picture.py
 """
@@ -7,47 +8,102 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
+from sqlalchemy import Engine
 
 from storage.definitions import find_study
 from storage.engine import open_database
+from storage.look import Look
 from storage.settings import read_settings
-from studies.cli.display import Rate, panel
-from studies.manager import definition_of, progress
+from studies.cli.display import Rate
+from studies.cli.view import Screen, view
+from studies.manager import definition_of, look
 
 CAVIAR = Path(sys.executable).parent / "caviar"
+HERE = Path(__file__).parent
+_COLUMNS = 104
+_REPORT, _DASHBOARD = (1200, 1600), (1280, 900)  # pixels
+_MOST = 2**20  # bytes of all pictures together
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("no Chromium is here, which takes the pictures of the pages; install it: apt-get install chromium")
     with tempfile.TemporaryDirectory() as home:
         environ = {**os.environ, "CAVIAR_HOME": home}
         run = subprocess.Popen([CAVIAR, "run", "digits", "--workers", "2"], env=environ, stdout=subprocess.DEVNULL)
-        console, rate = Console(record=True, width=104, force_terminal=True, file=StringIO()), Rate()
         with open_database(read_settings(None, environ)) as engine:
-            while (record := find_study(engine, "digits")) is None:
-                time.sleep(0.2)
-            study = definition_of(record)
-            while True:
-                now = progress(engine, record)
-                told = rate.told(now)
-                if now.done >= 24 and len(now.running) >= 2 and all(r.epoch > 3 for r in now.running):
-                    break
-                time.sleep(0.05)
-            console.print("[dim]$[/] caviar run digits --workers 2")
-            console.print(panel(study, now, told))
-        run.wait()
-        said = subprocess.run([CAVIAR, "best", "digits"], env=environ, capture_output=True, text=True, check=True)
-        console.print("\n[dim]$[/] caviar best digits")
-        console.print(said.stdout.rstrip(), highlight=False)
-    (Path(__file__).parent / "run.svg").write_text(console.export_svg(title="caviar"))
+            console = Console(record=True, width=_COLUMNS, force_terminal=True, file=StringIO())
+            console.print("[dim]$[/] caviar run digits --workers 2", highlight=False)
+            _watch(engine, console)
+            run.wait()
+            console.print("\n[dim]$[/] caviar best digits")
+            console.print(_said(environ, "best", "digits").rstrip(), highlight=False)
+            (HERE / "run.svg").write_text(console.export_svg(title="caviar"))
+            report = Path(home) / "report.html"
+            _said(environ, "report", "digits", "-o", str(report))
+            _take(chromium, Path(home), report.as_uri(), HERE / "report.png", _REPORT)
+            _take_dashboard(chromium, Path(home), environ)
+    size = sum((HERE / name).stat().st_size for name in ("run.svg", "report.png", "dashboard.png"))
+    if size > _MOST:
+        sys.exit(f"the pictures have {size:,} bytes, and should have at most {_MOST:,}: make them smaller")
+    print(f"docs/run.svg, docs/report.png and docs/dashboard.png are drawn, {size // 1024} KB in all; look at them")
+
+
+def _watch(engine: Engine, console: Console) -> None:
+    """Print the moment of a study at which there was most to see: in its second half, the longest running curves."""
+    while (record := find_study(engine, "digits")) is None:
+        time.sleep(0.2)
+    study, rate = definition_of(record), Rate()
+    caught: tuple[int, Look, str] | None = None
+    while True:
+        seen = look(engine, record)
+        now, told = seen.progress, rate.told(seen.progress)
+        drawn = sum(map(len, seen.curves.values()))
+        if caught is None or (2 * now.done >= now.budget and drawn > caught[0]):
+            caught = drawn if 2 * now.done >= now.budget else 0, seen, told
+        if now.done == now.budget:
+            break
+        time.sleep(0.1)
+    console.print(view(study, _anonymous(caught[1]), caught[2], Screen(_COLUMNS)))
+
+
+def _anonymous(seen: Look) -> Look:
+    """Return a look without the name of this machine."""
+    running = tuple(replace(r, host="host") for r in seen.progress.running)
+    return replace(seen, progress=replace(seen.progress, running=running), hosts={"host": sum(seen.hosts.values())})
+
+
+def _said(environ: dict[str, str], *words: str) -> str:
+    return subprocess.run([CAVIAR, *words], env=environ, capture_output=True, text=True, check=True).stdout
+
+
+def _take(chromium: str, home: Path, address: str, picture: Path, size: tuple[int, int]) -> None:
+    command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+               f"--user-data-dir={home / 'browser'}", f"--window-size={size[0]},{size[1]}",
+               "--virtual-time-budget=20000", f"--screenshot={picture}", address]  # fmt: skip
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+
+
+def _take_dashboard(chromium: str, home: Path, environ: dict[str, str]) -> None:
+    command = [CAVIAR, "dashboard", "digits", "--port", "0"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as dashboard:
+        assert dashboard.stdout is not None
+        address = dashboard.stdout.readline().removeprefix("the dashboard is at ").partition(";")[0]
+        _take(chromium, home, address, HERE / "dashboard.png", _DASHBOARD)
+        dashboard.send_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

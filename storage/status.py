@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.errors import StudyNotFound
@@ -41,10 +41,8 @@ _TRIALS = """
     WHERE s.study_id = :study
 """
 
-_STUDY = text("""
-    SELECT control, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version
-    FROM caviar.study s WHERE study_id = :study
-""")
+VERSION = "(SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version"
+_STUDY = text(f"SELECT s.control, {VERSION} FROM caviar.study s WHERE s.study_id = :study")
 
 _PHASES = text("""
     SELECT s.tier, s.phase, min(s.number) AS first, count(*) AS slots,
@@ -100,14 +98,31 @@ def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Pro
     Raises:
         StudyNotFound: it was deleted.
     """
+    with one_moment(engine) as connection:
+        of_study = connection.execute(_STUDY, {"study": record.study_id}).one_or_none()
+        return progress_of(connection, record, of_study, maximize=maximize)
+
+
+def one_moment(engine: Engine) -> Connection:
+    """Return a connection whose statements all see the same moment."""
+    return engine.connect().execution_options(isolation_level="REPEATABLE READ")
+
+
+def progress_of(connection: Connection, record: StudyRecord, of_study: Any, *, maximize: bool) -> Progress:
+    """Return how far a study is, in three more statements.
+
+    Args:
+        of_study: a row with its `control` and its `version`; None where it is not there any more.
+
+    Raises:
+        StudyNotFound: it was deleted.
+    """
+    if of_study is None:
+        raise StudyNotFound(f"the study '{record.name}' was deleted meanwhile")
     parameters = {"study": record.study_id}
-    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        of_study = connection.execute(_STUDY, parameters).one_or_none()
-        if of_study is None:
-            raise StudyNotFound(f"the study '{record.name}' was deleted meanwhile")
-        phases = connection.execute(_PHASES, parameters).all()
-        running = connection.execute(_RUNNING, parameters).all()
-        best = connection.execute(text(_BEST.format(direction="DESC" if maximize else "ASC")), parameters).one_or_none()
+    phases = connection.execute(_PHASES, parameters).all()
+    running = connection.execute(_RUNNING, parameters).all()
+    best = connection.execute(text(_BEST.format(direction="DESC" if maximize else "ASC")), parameters).one_or_none()
     slots, done = sum(p.slots for p in phases), sum(p.done for p in phases)
     leased = sum(p.leased for p in phases)
     return Progress(

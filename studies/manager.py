@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from storage.control import note, set_control
 from storage.definitions import find_study, load_study, register_study
 from storage.errors import NotComparable
+from storage.look import Look, read_look
 from storage.losses import leases_on, reap, release_dead
 from storage.pandas import is_panda
 from storage.processes import is_alive, machine_id
@@ -198,3 +199,8 @@ def free_lost(engine: Engine, record: StudyRecord) -> int:
 def progress(engine: Engine, record: StudyRecord) -> Progress:
     """Return how far a study is."""
     return read_progress(engine, record, maximize=definition_of(record).maximize)
+
+
+def look(engine: Engine, record: StudyRecord) -> Look:
+    """Return how far a study is, and what happens in it."""
+    return read_look(engine, record, maximize=definition_of(record).maximize)

@@ -111,9 +111,10 @@ def _confirm(engine: Engine, record: StudyRecord, count: int, data_dir: Path, st
 
     from studies.conclusion import conclude, finalists
     from studies.facts import state_of
-    from studies.manager import definition_of, progress, refuse_other
+    from studies.manager import definition_of, progress, refuse_other, refuse_panda
     from studies.provenance import provenance_of
 
+    refuse_panda(engine, record)
     study, found = definition_of(record), finalists(engine, record)
     check_and_fetch(study, data_dir, "looking at the study")
     refuse_other(record, provenance_of(study, data_dir))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +9,7 @@ from rich.table import Table
 
 from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell, unicode
 from studies.cli.show import StoredStudy
-
-BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-~=+*#"
-_WIDTH = 40  # columns of a curve
+from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 
 
 def curves(
@@ -58,23 +55,3 @@ def curves(
     tell(
         f"\nthe scale is from {number(low)} to {number(high)}; with pictures: caviar report {study} --open", style="dim"
     )
-
-
-def sparkline(values: Sequence[float], low: float, high: float, blocks: str) -> str:
-    """Return a curve as a line of blocks, at most 40: of longer ones every second, third, ... value, and the last.
-
-    Args:
-        low, high: where the lowest and the highest block stand; what is beyond is drawn there.
-        blocks: the lowest one first.
-    """
-    step = -(-(len(values) - 1) // (_WIDTH - 1)) or 1
-    shown = [*values[:-1:step], *values[-1:]]
-    width = (high - low) or 1.0
-    return "".join(blocks[min(max(int((v - low) / width * len(blocks)), 0), len(blocks) - 1)] for v in shown)
-
-
-def ends(curves: Any, *, maximize: bool) -> tuple[float, float]:
-    """Return the range of all but the worst tenth of the values: the beginnings would else be all that is seen."""
-    values = sorted(value for curve in curves for value in curve) or [0.0]
-    tenth = len(values) // 10
-    return (values[tenth], values[-1]) if maximize else (values[0], values[-1 - tenth])

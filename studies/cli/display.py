@@ -1,22 +1,19 @@
-"""The live display of a study: a panel that renews itself on a terminal, plain lines elsewhere."""
+"""The live display of a study: a view that renews itself on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 
-from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
+from storage.look import Look
 from storage.records import Progress
-from studies.cli.output import number, out, settings_line, tell
+from studies.cli.output import number, out, tell, unicode
+from studies.cli.view import Screen, phase_now, view
 from studies.definition import Study
 from studies.facts import state_of
 
 _LINE_SECONDS = 5.0  # between two plain lines
-_ROWS = 12  # of running trials
 
 
 class Rate:
@@ -43,7 +40,8 @@ class Display:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._rate = Rate()
-        self._live = Live(console=out(), auto_refresh=False) if out().is_terminal else None
+        moves = out().is_terminal and not out().is_dumb_terminal  # which has no way back to an earlier line
+        self._live = Live(console=out(), auto_refresh=False) if moves else None
         self._said: tuple[float, object] = (0.0, None)
 
     def __enter__(self) -> Display:
@@ -55,72 +53,34 @@ class Display:
         if self._live:
             self._live.stop()
 
+    @property
+    def live(self) -> bool:
+        """Whether the study's messages are seen in the view."""
+        return self._live is not None
+
     def change(self, study: Study) -> None:
         """Show the study by another definition from now on."""
         self._study = study
 
-    def show(self, now: Progress) -> None:
+    def show(self, look: Look) -> None:
         """Show the study as it is now."""
+        now, rate = look.progress, self._rate.told(look.progress)
         if self._live:
-            self._live.update(panel(self._study, now, self._rate.told(now)), refresh=True)
+            self._live.update(view(self._study, look, rate, screen()), refresh=True)
             return
-        rate = self._rate.told(now)
         state = state_of(now)
-        news = (state, now.best and now.best.slot.number, _phase(now))
+        news = (state, now.best and now.best.slot.number, phase_now(now))
         clock = time.monotonic()
         if clock - self._said[0] >= _LINE_SECONDS or news != self._said[1]:
             self._said = clock, news
             best = f"best {number(now.best.value)} (trial {now.best.slot.number})" if now.best else "no result yet"
-            where = state if state in ("paused", "stopped") else _phase(now)
+            where = state if state in ("paused", "stopped") else phase_now(now)
             tell("  ".join(part for part in (f"{now.done}/{now.budget} trials", where, best, rate) if part))
 
 
-def panel(study: Study, now: Progress, rate: str = "") -> RenderableType:
-    """Return a study at one moment: how far, what is best, what runs."""
-    what = f"  {study.model} on {study.data}, {study.strategy}  "
-    title = Text.assemble((study.name, "bold"), what, (_state(now), "cyan"))
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        ProgressBar(total=now.budget, completed=now.done, width=30),
-        f"{now.done}/{now.budget}",
-        _phase(now),
-        rate,
-    )
-    counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed, {now.diverged} diverged"
-    counts += f", {now.abandoned} abandoned" if now.abandoned else ""
-    lines: list[RenderableType] = [title, head, Text(f"{counts};  {saved(study, now)}", style="dim")]
-    if now.best:
-        values = settings_line(study.values(now.best.parameters))
-        value = (number(now.best.value), "bold green")
-        lines.append(Text.assemble("best ", value, f" (trial {now.best.slot.number})  ", values))
-    if now.running:
-        running = Table.grid(padding=(0, 2))
-        for r in now.running[:_ROWS]:
-            running.add_row(
-                f"trial {r.number}", f"tier {r.tier} {r.phase}",
-                ProgressBar(total=study.epochs, completed=r.epoch, width=12),
-                f"epoch {r.epoch}/{study.epochs}", number(r.value), Text(f"{r.host}:{r.pid}", style="dim"),
-            )  # fmt: skip
-        lines.append(running)
-        if len(now.running) > _ROWS:
-            lines.append(Text(f"and {len(now.running) - _ROWS} more trials", style="dim"))
-    return Group(*lines)
-
-
-def saved(study: Study, now: Progress) -> str:
-    """Say how many epochs were trained of those planned for the finished and running trials."""
-    planned = (now.done + now.leased) * study.epochs
-    return f"{now.epochs_trained} of {planned} epochs trained"
-
-
-def _state(now: Progress) -> str:
-    state = state_of(now)
-    return "waiting for a worker" if state == "waiting" else state
-
-
-def _phase(now: Progress) -> str:
-    unfinished = next((p for p in now.phases if p.done < p.slots), None)
-    return f"tier {unfinished.tier} {unfinished.phase}" if unfinished else ""
+def screen() -> Screen:
+    """Return what results are printed on."""
+    return Screen(out().width, out().height, unicode())
 
 
 def _duration(seconds: float) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from studies.cli.news import detail_line
 from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json
 from studies.cli.show import StoredStudy
 
@@ -50,14 +51,8 @@ def history(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseU
     journal = Table("when", "event", "trial", "detail", box=None, header_style="bold", pad_edge=False)
     for e in events:
         when = f"{e.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        journal.add_row(when, e.kind, "" if e.slot is None else str(e.slot), _told(e.detail))
+        journal.add_row(when, e.kind, "" if e.slot is None else str(e.slot), detail_line(e.detail))
     out().print(journal, markup=False)
-
-
-def _told(detail: Any) -> str:
-    """Return an event's detail in one line; a traceback is for --json."""
-    told = {key: "; ".join(map(str, value)) if isinstance(value, list) else value for key, value in detail.items()}
-    return ", ".join(f"{key} {value}" for key, value in told.items() if key != "traceback" and value is not False)
 
 
 def workers(

@@ -1,4 +1,4 @@
-"""What workers found out and left as an event, for whoever started them: said once."""
+"""What happened in a study, in words; and what workers found out, said once to whoever started them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from studies.cli.output import say
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from storage.records import StudyRecord
+    from storage.records import EventRecord, StudyRecord
 
 
 class CohortNews:
@@ -45,3 +45,25 @@ def told(detail: Any) -> str:
     if size > 1:
         return f"each worker trains up to {size} trials as one program, {times:g} times as fast as one by one"
     return f"each worker trains its trials one by one: {why or f'as one program they would be {times:g} times as fast'}"
+
+
+def sentence(event: EventRecord) -> str:
+    """Return an event in one sentence."""
+    detail = event.detail
+    if event.kind == "cohort size":
+        return told(detail)
+    if event.kind == "created":
+        return f"the study begins, with a budget of {detail['budget']} trials"
+    if event.kind == "lease expired":
+        return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker was not heard of"
+    if event.kind == "worker died":
+        return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker died"
+    about = detail_line(detail)
+    subject = "" if event.slot is None else f"trial {event.slot}: "
+    return f"{subject}{event.kind}" + (f", {about}" if about else "")
+
+
+def detail_line(detail: Any) -> str:
+    """Return an event's detail in one line; a traceback is for --json."""
+    told = {key: "; ".join(map(str, value)) if isinstance(value, list) else value for key, value in detail.items()}
+    return ", ".join(f"{key} {value}" for key, value in told.items() if key != "traceback" and value is not False)

@@ -53,8 +53,15 @@ def err() -> Console:
 
 
 def unicode() -> bool:
-    """Say whether results may have more than ASCII."""
-    return out().encoding.startswith("utf")
+    """Say whether results may have more than ASCII.
+
+    A locale that is named C is taken at its word: Python would write UTF-8 there (PEP 538 and 540), and the terminal
+    need not show it. Where no locale is named, as in containers, there is no such word.
+    """
+    named = os.environ.get("LC_ALL") or os.environ.get("LANG")
+    if not os.environ.get("LC_ALL") and os.environ.get("LC_CTYPE") not in (None, "", "C", "POSIX", "C.UTF-8"):
+        named = None
+    return out().encoding.startswith("utf") and named not in ("C", "POSIX")
 
 
 def say(line: str) -> None:

@@ -35,13 +35,14 @@ def retune(
     from storage.history import read_frozen_trials
     from storage.status import tested_slot
     from studies.errors import BadDefinition
-    from studies.manager import definition_of, open_study
+    from studies.manager import definition_of, open_study, refuse_panda
     from studies.plan import SMALL_BUDGET
     from studies.provenance import provenance_of
     from studies.retune import retuned
 
     with database(database_url) as engine:
         record = load_study(engine, study)
+        refuse_panda(engine, record)
         if find_study(engine, name) is not None:
             raise BadDefinition(f"there is a study '{name}' already; give another --name, or: caviar delete {name}")
         before, folder = definition_of(record), data_folder(data_dir)

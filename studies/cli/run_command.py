@@ -150,7 +150,7 @@ def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop,
 
 
 def _say_complete(engine: Engine, record: StudyRecord, definition: Study, seconds: float, selector: str) -> int:
-    from studies.cli.display import saved
+    from studies.cli.view import saved
     from studies.manager import progress
 
     now = progress(engine, record)

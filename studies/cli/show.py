@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line
+from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell
 
 _WIDE = 110  # columns that a table with one for each hyperparameter needs
 StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
@@ -63,28 +63,40 @@ def status(
         ls(as_json, database_url)
         return
     from storage.definitions import load_study
-    from studies.cli.display import Display, panel
+    from storage.pandas import is_panda
+    from studies.cli.display import Display, screen
+    from studies.cli.panda.log import show_log
+    from studies.cli.view import view
     from studies.facts import state_of, status_facts
-    from studies.manager import definition_of, free_lost, progress
+    from studies.manager import definition_of, free_lost, look, progress
 
     with database(database_url) as engine:
         record = load_study(engine, study)
         free_lost(engine, record)
+        if is_panda(engine, record.study_id):
+            show_log(engine, study, watch=watch, as_json=as_json)
+            return
         definition = definition_of(record)
-        now = progress(engine, record)
         if as_json:
-            print_json(status_facts(record, definition, now))
+            print_json(status_facts(record, definition, progress(engine, record)))
             return
-        if not watch:
-            out().print(panel(definition, now))
-            return
-        with Display(definition) as display:
-            display.show(now)
-            while state_of(now) != "done":
-                time.sleep(1)
-                free_lost(engine, record)
-                now = progress(engine, record)
+        now = look(engine, record)
+        if watch:
+            with Display(definition) as display:
                 display.show(now)
+                while state_of(now.progress) != "done":
+                    time.sleep(1)
+                    free_lost(engine, record)
+                    now = look(engine, record)
+                    if now.progress.version != record.version:
+                        record = load_study(engine, study)
+                        display.change(definition_of(record))
+                    display.show(now)
+        else:
+            out().print(view(definition, now, "", screen()))
+    then = {"done": f"caviar report {study} --open", "waiting": f"caviar join {study}",
+            "running": f"caviar status {study} --watch"}  # fmt: skip
+    tell(f"\nnext: {then.get(state_of(now.progress), f'caviar resume {study}')}", style="dim", markup=False)
 
 
 def trials(

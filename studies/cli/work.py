@@ -149,7 +149,7 @@ def work(
     from studies.cli.news import CohortNews
     from studies.facts import state_of
     from studies.fleet import Fleet
-    from studies.manager import definition_of, free_dead_workers, progress
+    from studies.manager import definition_of, free_dead_workers, look
     from studies.noting import keep_note
 
     started = time.monotonic()
@@ -160,27 +160,29 @@ def work(
         say(f"{freed} unfinished trial(s) of workers that died on this machine go on")
     outage = Outage(order.patience, lambda: stop.overdue)
     news = CohortNews(engine, record)
-    now, died = progress(engine, record), False
+    seen, died = look(engine, record), False
     with Display(study) as display:
         with _freeing_dead(engine, record), Fleet(order, devices) as fleet:
             while not stop.asked:
-                died = bool(fleet.look(wanted=now.control == "run" and now.open > 0)) or died
+                died = bool(fleet.look(wanted=seen.progress.control == "run" and seen.progress.open > 0)) or died
                 try:
                     if died:
                         free_dead_workers(engine, record)
                         died = False
-                    now = progress(engine, record)
-                    if now.version != record.version:
+                    seen = look(engine, record)
+                    if seen.progress.version != record.version:
                         record = load_study(engine, record.name)
                         display.change(definition_of(record))
                 except SQLAlchemyError as error:
                     _wait_for_database(order, outage, error)
                 else:
                     _say_back(outage.over())
-                    news.tell()
-                    display.show(now)
+                    if not display.live:
+                        news.tell()
+                    display.show(seen)
+                    state = state_of(seen.progress)
                     # A study that is stopped still has epochs that come to their end.
-                    if state_of(now) == "done" or (state_of(now) == "stopped" and not fleet.running()):
+                    if state == "done" or (state == "stopped" and not fleet.running()):
                         break
                 fleet.wait(max(_LOOK_SECONDS, outage.pause))
             if stop.asked:
@@ -189,14 +191,14 @@ def work(
         try:
             record = outage.insist(lambda: load_study(engine, record.name))
             display.change(definition_of(record))
-            now = outage.insist(lambda: progress(engine, record))
+            seen = outage.insist(lambda: look(engine, record))
             trials = outage.insist(lambda: finished_by(engine, record.study_id, machine_id(), fleet.pids))
             keep_note(engine, record, news=True)
         except DatabaseAway:
             if not stop.asked:  # whoever stops does not wait for it
                 raise
-        display.show(now)
-    return Outcome(record, now, trials, fleet.restarts, time.monotonic() - started)
+        display.show(seen)
+    return Outcome(record, seen.progress, trials, fleet.restarts, time.monotonic() - started)
 
 
 @contextmanager

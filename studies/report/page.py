@@ -11,7 +11,7 @@ from studies.report.figures import figures
 _TITLES = {
     "curves": "Learning curves: the pruned ones fade (a double click shows all)",
     "train against validation": "Training (dotted) against validation loss of the best five",
-    "hyperparameters": "Each hyperparameter against the result, on its own scale",
+    "hyperparameters": "Each hyperparameter against the result, on its own scale; below, where it was proposed from",
     "best so far": "The best value over trials, epochs and time",
     "importance": "What decided the result?",
     "parallel coordinates": "All trials at once",

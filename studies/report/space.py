@@ -3,49 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from studies.report.answers import Facts, best_first
+from studies.report.boxes import boxes, outline
 from studies.report.look import FADED, colour, good_range, value_title
 
+_ROW = 400  # pixels of a row of panels
+_TITLE, _STRIP, _GAP = 0.17, 0.28, 0.05  # of that: the axis' title; of the rest: the strip, and the gap above it
 _LINES = 1000  # trials in the parallel coordinates; of more, the best ones
 
 
 def hyperparameters(facts: Facts) -> Facts:
-    """Each against the value, on its own scale, with the boxes that the fine phases zoomed into."""
+    """Each against the value, on its own scale; below it, where each tier proposed it from, trial by trial."""
     finished = [t for t in facts["trials"] if t["value"] is not None and not t["violated"]]
-    data, shapes, layout = [], [], {"grid": {"columns": 2, "rows": -(-len(facts["hyperparameters"]) // 2),
-                                             "pattern": "independent"}, "showlegend": False}  # fmt: skip
-    for place, h in enumerate(facts["hyperparameters"], start=1):
-        x, y = f"x{place}" if place > 1 else "x", f"y{place}" if place > 1 else "y"
-        complement = h["kind"] == "log_one_minus"
+    count = len(facts["hyperparameters"])
+    rows = -(-count // 2)
+    points, outlines = [], []
+    layout: Facts = {"height": _ROW * rows, "margin": {"t": 90, "r": 20, "b": 20},
+                     "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom"}}  # fmt: skip
+    for place, h in enumerate(facts["hyperparameters"]):
+        x, y, strip = f"x{place + 1}", f"y{place + 1}", f"y{count + place + 1}"
         there = [t for t in finished if h["name"] in t["hyperparameters"]]
-        data.append({
-            "type": "scatter", "mode": "markers", "xaxis": x, "yaxis": y,
+        points.append({
+            "type": "scatter", "mode": "markers", "xaxis": x, "yaxis": y, "showlegend": False,
             "x": [_shown(h, t["hyperparameters"][h["name"]]) for t in there], "y": [t["value"] for t in there],
             "customdata": [t["trial"] for t in there],
             "hovertemplate": "trial %{customdata}: %{x}<br>%{y:.4f}<extra></extra>",
             "marker": {"size": 6, "color": [colour(t["tier"]) for t in there],
                        "opacity": [FADED if t["state"] == "pruned" else 0.9 for t in there]},
         })  # fmt: skip
-        title = f"1 − {h['name']}" if complement else h["name"]
-        kind = {"log": "log", "log_one_minus": "log", "powers_of_two": "log", "choice": "category"}.get(h["kind"])
-        layout[f"xaxis{place}" if place > 1 else "xaxis"] = {
-            "title": {"text": title}, **({"type": kind} if kind else {}),
-            **({"autorange": "reversed"} if complement else {}),
-        }  # fmt: skip
-        yaxis = {"title": {"text": value_title(facts)}, **good_range(facts, [t["value"] for t in finished])}
-        layout[f"yaxis{place}" if place > 1 else "yaxis"] = yaxis
-        shapes += [_box(h, t, x, y) for t in facts["trials"] if t["zoom"] and h["name"] in t["zoom"]]
-    layout["shapes"] = shapes
-    layout["height"] = 280 * -(-len(facts["hyperparameters"]) // 2)
-    return {"data": data, "layout": layout}
+        outlines += [outline(box, partial(_shown, h), x, strip) for box in boxes(facts, h)]
+        layout |= _axes(h, place, rows, count)
+        layout[f"yaxis{place + 1}"] |= good_range(facts, [t["value"] for t in finished])
+        layout[f"yaxis{place + 1}"]["title"] = {"text": value_title(facts)}
+    told: set[str] = set()
+    for trace in outlines:
+        trace["showlegend"] = trace["name"] not in told
+        told.add(trace["name"])
+    return {"data": [*points, *outlines], "layout": layout}
 
 
-def _box(h: Facts, t: Facts, x: str, y: str) -> Facts:
-    low, high = t["zoom"][h["name"]]
-    return {"type": "rect", "xref": x, "yref": f"{y} domain", "x0": _shown(h, low), "x1": _shown(h, high),
-            "y0": 0, "y1": 1, "fillcolor": colour(t["tier"]), "opacity": 0.05, "line": {"width": 0}}  # fmt: skip
+def _axes(h: Facts, place: int, rows: int, count: int) -> Facts:
+    """Return the axes of a hyperparameter's panel, and of the strip below it: two panels beside each other."""
+    row, column = divmod(place, 2)
+    bottom, height = 1 - (row + 1) / rows + _TITLE / rows, (1 - _TITLE) / rows
+    foot, top = bottom + _STRIP * height, bottom + height * (1 - _GAP)
+    complement = h["kind"] == "log_one_minus"
+    kind = {"log": "log", "log_one_minus": "log", "powers_of_two": "log", "choice": "category"}.get(h["kind"])
+    number, strip = place + 1, count + place + 1
+    return {
+        f"xaxis{number}": {
+            "title": {"text": f"1 − {h['name']}" if complement else h["name"], "standoff": 4},
+            "domain": [0.53 * column, 0.47 + 0.53 * column], "anchor": f"y{strip}",
+            **({"type": kind} if kind else {}), **({"autorange": "reversed"} if complement else {}),
+            **({"categoryorder": "array", "categoryarray": h["values"]} if kind == "category" else {}),
+        },
+        f"yaxis{number}": {"domain": [foot + _GAP * height, top], "anchor": f"x{number}"},
+        f"yaxis{strip}": {"domain": [bottom, foot], "anchor": f"x{number}", "nticks": 4, "title": {"text": "trial"}},
+    }  # fmt: skip
 
 
 def _shown(h: Facts, value: Any) -> Any:

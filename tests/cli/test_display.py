@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from io import StringIO
+from datetime import UTC, datetime
+from io import BytesIO, StringIO, TextIOWrapper
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from storage.records import PhaseCount, Progress, RunningTrial, SlotRecord, TrialRecord
-from studies.cli import display
+from storage.look import Look
+from storage.records import EventRecord, PhaseCount, Progress, RunningTrial, SlotRecord, TrialRecord
+from studies.cli import display, output
+from studies.cli.view import Screen, view
+from studies.definition import Study
 from tests.studies_for_tests import small_study
 
 PARAMETERS = {"learning_rate": 0.03, "one_minus_momentum": 0.01, "hidden_units": 70, "log2_batch_size": 8, "layers": 3,
               "decay_or_floor": 1e-4}  # fmt: skip
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 BEST = TrialRecord(SlotRecord(4, 2, "coarse", ()), "complete", 0.9731, PARAMETERS, 2, 1, None, {}, 0.1, "host")
 NOW = Progress(
     control="run", version=1, budget=8, open=1, leased=2, complete=4, pruned=1, failed=0, abandoned=0, diverged=0,
@@ -24,33 +31,97 @@ NOW = Progress(
 )  # fmt: skip
 
 
-def shown(width: int, now: Progress = NOW, **options: object) -> str:
-    console = Console(width=width, file=StringIO(), **options)  # type: ignore[arg-type]
-    console.print(display.panel(small_study(), now, "12 trials/min, 40 s left"))
+LOOK = Look(
+    NOW, trail=(0.71, 0.9, 0.9731), curves={5: (0.4, 0.81)}, hosts={"host": 2, "other": 1}, lost=2, taken_over=1,
+    messages=(
+        EventRecord(AT, "worker died", 5, {"epoch": 1}),
+        EventRecord(AT, "cohort size", None, {"size": 4, "times_as_fast": 3.5}),
+        EventRecord(AT, "cohort size", None, {"size": 4, "times_as_fast": 3.6}),
+    ),
+)  # fmt: skip
+
+
+def shown(width: int, look: Look = LOOK, *, unicode: bool = True, study: Study | None = None, **options: Any) -> str:
+    console = Console(width=width, file=StringIO(), **options)
+    screen = Screen(width, 40, unicode)
+    console.print(view(study or small_study(), look, "12 trials/min, 40 s left", screen))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
-def test_the_panel_has_all_that_one_looks_for() -> None:
+def test_the_view_has_all_that_one_looks_for() -> None:
     text = shown(100)
-    for part in ("5/8", "tier 2 coarse", "4 complete, 1 pruned, 0 failed", "best 0.9731 (trial 4)", "momentum 0.99",
+    for part in ("5/8 trials", "tier 2", "4 complete, 1 pruned, 0 failed", "best 0.9731 (trial 4)", "momentum 0.99",
                  "batch_size 256", "decay 0", "trial 5", "epoch 1/2", "0.81", "12 trials/min, 40 s left", "running",
-                 "11 of 14 epochs trained"):  # fmt: skip
+                 "11 of 14 epochs trained", "workers: host 2, other 1", "leases lost: 2, taken over: 1",
+                 "trial 5 was lost after epoch 1: its worker died", "▁▆█  since 0.71", "▁█"):  # fmt: skip
         assert part in text, part
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 200])
-def test_it_fits_its_terminal(width: int) -> None:
-    assert max(map(len, shown(width).splitlines())) <= width
+def test_each_tier_has_a_bar_with_its_best_value() -> None:
+    first, second = (line for line in shown(80).splitlines() if line.startswith("tier "))
+    assert ("━" * 20 in first, "1/1" in first, "best 0.9" in first) == (True, True, True)
+    assert ("━" * 11 + "─" * 9 in second, "4/7" in second, "best 0.97" in second) == (True, True, True)
+    losses = replace(NOW, phases=(PhaseCount(1, "coarse", 4, 4, 0.3), PhaseCount(1, "fine", 4, 1, 0.2)))
+    text = shown(80, replace(LOOK, progress=losses), study=small_study(metric="loss", direction="minimize"))
+    assert "best 0.2" in next(line for line in text.splitlines() if line.startswith("tier 1"))
+
+
+def test_of_what_several_workers_measured_the_last_is_told() -> None:
+    text = shown(120)
+    assert "3.6 times as fast" in text
+    assert "3.5 times as fast" not in text
+
+
+@pytest.mark.parametrize("unicode", [True, False])
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_it_fits_its_terminal(width: int, unicode: bool) -> None:
+    text = shown(width, unicode=unicode)
+    assert max(map(len, text.splitlines())) <= width
+    for part in ("5/8 trials", "tier 2", "0.9731", "trial 5", "its worker died"):
+        assert part in " ".join(text.split()), part
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_without_unicode_there_is_nothing_but_ascii(width: int) -> None:
+    odd = replace(NOW, running=(replace(NOW.running[0], host="höst"),))
+    message = EventRecord(AT, "trial failed", 5, {"error": "naïve"})
+    look = replace(LOOK, progress=odd, hosts={"höst": 1}, messages=(message,))
+    assert shown(width, look, unicode=False).isascii()
+    assert not shown(width, look).isascii()
+
+
+def test_many_running_trials_leave_room_for_the_rest() -> None:
+    many = tuple(replace(NOW.running[0], number=5 + i) for i in range(30))
+    console = Console(width=80, file=StringIO())
+    console.print(view(small_study(), replace(LOOK, progress=replace(NOW, running=many)), "", Screen(80, 24)))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert len(text.splitlines()) <= 24
+    assert "more trials" in text
 
 
 def test_without_colours_there_are_no_escapes() -> None:
     assert "\x1b" in shown(80, force_terminal=True, color_system="standard")
     assert "\x1b" not in shown(80)
+    codes = re.findall(r"\x1b\[([0-9;]*)m", shown(80, force_terminal=True, no_color=True))
+    assert {code for of in codes for code in of.split(";")} <= {"", "0", "1", "2"}  # bold and dim are no colours
 
 
-def test_before_any_result_there_is_a_panel_too() -> None:
-    nothing = replace(NOW, complete=0, pruned=0, open=8, leased=0, best=None, running=(), epochs_trained=0)
-    assert "0/8" in shown(80, nothing)
+def test_before_any_result_there_is_a_view_too() -> None:
+    nothing = replace(NOW, complete=0, pruned=0, open=8, leased=0, best=None, running=(), epochs_trained=0,
+                      phases=(PhaseCount(1, "default", 1, 0, None),))  # fmt: skip
+    assert "0/8" in shown(80, Look(nothing))
+
+
+def test_a_locale_named_c_has_only_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "out", lambda: Console(file=TextIOWrapper(BytesIO(), encoding="utf-8")))
+    for named, shows in (({}, True), ({"LANG": "C"}, False), ({"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"}, False),
+                         ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, False),  # Python sets that one itself
+                         ({"LANG": "C", "LC_CTYPE": "de_DE.UTF-8"}, True), ({"LANG": "C.UTF-8"}, True)):  # fmt: skip
+        for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in named.items():
+            monkeypatch.setenv(name, value)
+        assert output.unicode() is shows, named
 
 
 def test_the_rate_is_that_of_this_run_not_of_the_whole_study(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,9 +134,10 @@ def test_the_rate_is_that_of_this_run_not_of_the_whole_study(monkeypatch: pytest
 
 def test_where_stdout_is_no_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with display.Display(small_study()) as lines:
-        lines.show(NOW)
-        lines.show(NOW)  # nothing new: no line
-        lines.show(replace(NOW, best=replace(BEST, value=0.98, slot=SlotRecord(6, 2, "coarse", ()))))
+        lines.show(LOOK)
+        lines.show(LOOK)  # nothing new: no line
+        better = replace(NOW, best=replace(BEST, value=0.98, slot=SlotRecord(6, 2, "coarse", ())))
+        lines.show(Look(better))
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "5/8 trials  tier 2 coarse  best 0.9731 (trial 4)",

@@ -22,8 +22,8 @@ from models.data import load_test
 from models.registry import model_class
 from models.training import evaluate
 from studies.cli import run
-from studies.cli.curves_command import ASCII, BLOCKS, sparkline
 from studies.cli.data import data_folder
+from studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from studies.conclusion import conclude
 from tests.postgres.fleet_for_tests import register, worker
 

@@ -19,12 +19,15 @@ from tests.postgres.fleet_for_tests import register, worker
 # Writes what the page's figures hold into its title, which the browser then prints with the document.
 LOOK = """<script>
 window.addEventListener("load", () => setTimeout(() => {
-  const found = {};
+  const found = {}, boxes = document.getElementById("hyperparameters").data.filter(trace => trace.fill);
   for (const figure of document.querySelectorAll(".figure")) {
-    found[figure.id] = (figure.data || []).map(trace => (trace.y || []).filter(y => y !== null).length);
+    const points = (figure.data || []).filter(trace => !trace.fill);
+    found[figure.id] = points.map(trace => (trace.y || []).filter(y => y !== null).length);
   }
   const rows = document.querySelectorAll("#trials tbody tr").length;
-  document.title = JSON.stringify({found, rows, errors: window.wrong});
+  const drawn = document.querySelectorAll("#hyperparameters .fills path").length;
+  const legend = document.querySelector("#hyperparameters .legend").textContent;
+  document.title = JSON.stringify({found, rows, boxes: boxes.length, drawn, legend, errors: window.wrong});
 }, 500));
 window.wrong = [];
 window.addEventListener("error", event => window.wrong.push(event.message));
@@ -110,6 +113,10 @@ def test_a_browser_shows_every_point_without_a_network(
     assert sum(seen["found"]["curves"]) == epochs
     assert len(seen["found"]["hyperparameters"]) == 6
     assert set(seen["found"]["hyperparameters"]) == {finished}
+    assert seen["boxes"] == 1 + 4 + 6  # the coarse tier's only one, those of the first two tiers, and all
+    assert seen["drawn"] == seen["boxes"]
+    assert "tier 1 coarse: the whole range" in seen["legend"]
+    assert "tier 3 all: the middle four fifths of what a model proposed" in seen["legend"]
     assert {"train against validation", "best so far", "timeline", "parallel coordinates"} <= set(seen["found"])
     printed = tmp_path / "report.pdf"
     subprocess.run([*command, f"--print-to-pdf={printed}", file.as_uri()], capture_output=True, timeout=120, check=True)

@@ -68,6 +68,12 @@ def test_links_resolve(root: Path) -> None:
         assert link.startswith("https://") or (root / link).exists(), link
 
 
+def test_the_pictures_are_shown_and_small(root: Path) -> None:
+    pictures = [f for f in (root / "docs").iterdir() if f.suffix in (".svg", ".png")]
+    assert {f"docs/{f.name}" for f in pictures} == set(re.findall(r"!\[[^]]*\]\(([^)]+)\)", README))
+    assert sum(f.stat().st_size for f in pictures) < 2**20
+
+
 def test_make_targets_exist(root: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
     assert (

@@ -9,9 +9,9 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from studies.cli.curves_command import ASCII, BLOCKS, ends, sparkline
 from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, unicode
 from studies.cli.panda.at_work import Name, verdict_told
+from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -33,12 +33,17 @@ def log(
     Examples: caviar panda log baby, caviar panda log baby --watch
     """
     with database(database_url) as engine:
-        if as_json:
-            print_json(_read(engine, name))
-        elif watch and out().is_terminal:
-            _watch(engine, name)
-        else:
-            out().print(journal(_read(engine, name)))
+        show_log(engine, name, watch=watch, as_json=as_json)
+
+
+def show_log(engine: Engine, name: str, *, watch: bool, as_json: bool) -> None:
+    """Show the journal of a panda; live on a terminal, if that is wanted."""
+    if as_json:
+        print_json(_read(engine, name))
+    elif watch and out().is_terminal:
+        _watch(engine, name)
+    else:
+        out().print(journal(_read(engine, name)))
 
 
 def _read(engine: Engine, name: str) -> dict[str, Any]:

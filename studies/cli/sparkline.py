@@ -1,0 +1,32 @@
+"""Curves in one line of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-~=+*#"
+WIDTH = 40  # columns
+
+
+def sparkline(
+    values: Sequence[float], low: float, high: float, blocks: str, *, width: int = WIDTH, planned: int = 0
+) -> str:
+    """Return a curve as a line of blocks: of a long one every second, third, ... value, and the last.
+
+    Args:
+        low, high: where the lowest and the highest block stand; what is beyond is drawn there.
+        blocks: the lowest one first.
+        width: columns, at most.
+        planned: values that there will be in the end, so that unfinished curves stand below one another.
+    """
+    step = -(-(max(len(values), planned) - 1) // (width - 1)) or 1
+    shown = [*values[:-1:step], *values[-1:]]
+    extent = (high - low) or 1.0
+    return "".join(blocks[min(max(int((v - low) / extent * len(blocks)), 0), len(blocks) - 1)] for v in shown)
+
+
+def ends(curves: Iterable[Sequence[float]], *, maximize: bool) -> tuple[float, float]:
+    """Return the range of all but the worst tenth of the values: the beginnings would else be all that is seen."""
+    values = sorted(value for curve in curves for value in curve) or [0.0]
+    tenth = len(values) // 10
+    return (values[tenth], values[-1]) if maximize else (values[0], values[-1 - tenth])

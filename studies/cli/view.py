@@ -1,0 +1,195 @@
+"""A study at one moment, as text for a terminal: the same for `status`, `run` and `join`.
+
+A function of facts and of what the terminal can show; it reads no database, no clock and no environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from storage.look import CURVES, Look
+from storage.records import EventRecord, PhaseCount, Progress, RunningTrial
+from studies.cli.news import sentence
+from studies.cli.output import number, settings_line
+from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
+from studies.definition import Study
+from studies.facts import state_of
+
+_NARROW, _WIDE = 60, 100  # columns below which less is told, and from which more is
+_HOSTS = 4
+_CURVE = 16  # columns of a running trial's curve
+_MESSAGE = 160  # characters
+_ELSE, _WRAPPED = 16, 6  # lines besides those of running trials; and more of them on a narrow screen
+_TIERS = ("blue", "yellow", "green", "magenta")
+_STATES = {"running": "cyan", "done": "bold green", "paused": "yellow", "stopped": "red"}
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a terminal can show: columns, lines, and whether more than ASCII. Colours are rich's to leave out."""
+
+    width: int = 80
+    height: int = 40
+    unicode: bool = True
+
+    @property
+    def blocks(self) -> str:
+        """The levels of a curve, the lowest one first."""
+        return BLOCKS if self.unicode else ASCII
+
+    def bar(self, done: int, of: int, width: int, style: str) -> Text:
+        """Return how much is done; full only where all is."""
+        full, rest = ("━", "─") if self.unicode else ("=", ".")
+        columns = width * done // of if of else 0
+        return Text.assemble((full * columns, style), (rest * (width - columns), "dim"))
+
+    def text(self, line: str) -> str:
+        """Return a line from elsewhere as this terminal can show it."""
+        return line if self.unicode else line.encode("ascii", "replace").decode()
+
+
+def view(study: Study, look: Look, rate: str, screen: Screen) -> RenderableType:
+    """Return a study at one moment: how far, what is best, what runs, who is at work, and what happened.
+
+    Args:
+        rate: trials per minute and the time that is left, in words; may be empty.
+    """
+    now = look.progress
+    state = state_of(now)
+    what = f"  {study.model} on {study.data}, {study.strategy}  "
+    title = (
+        (study.name, "bold"),
+        what,
+        ("waiting for a worker" if state == "waiting" else state, _STATES.get(state, "")),
+    )
+    counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed, {now.diverged} diverged"
+    counts += f", {now.abandoned} abandoned" if now.abandoned else ""
+    return Group(
+        Text.assemble(*title),
+        _total(now, rate, screen),
+        _tiers(study, now, screen),
+        Text(f"{counts};  {saved(study, now)}", style="dim"),
+        *_best(study, look, screen),
+        *_running(study, look, screen),
+        *_workers(look, screen),
+        *_messages(look, screen),
+    )
+
+
+def saved(study: Study, now: Progress) -> str:
+    """Say how many epochs were trained of those planned for the finished and running trials."""
+    planned = (now.done + now.leased) * study.epochs
+    return f"{now.epochs_trained} of {planned} epochs trained"
+
+
+def phase_now(now: Progress) -> str:
+    """Return the first phase that is not finished; nothing where all are."""
+    unfinished = next((p for p in now.phases if p.done < p.slots), None)
+    return f"tier {unfinished.tier} {unfinished.phase}" if unfinished else ""
+
+
+def _grid(rows: Sequence[Sequence[RenderableType]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for _ in rows[0]:
+        grid.add_column(overflow="fold")  # an ellipsis is no ASCII
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def _total(now: Progress, rate: str, screen: Screen) -> Text:
+    bar = screen.bar(now.done, now.budget, min(max(screen.width // 3, 10), 40), "bold cyan")
+    return Text("  ").join([bar, Text(f"{now.done}/{now.budget} trials"), *([Text(rate)] if rate else [])])
+
+
+def _tiers(study: Study, now: Progress, screen: Screen) -> RenderableType:
+    """Return a bar for each tier with its best value, and its phases where there is room."""
+    current, better = phase_now(now), max if study.maximize else min
+    rows: list[list[RenderableType]] = []
+    for tier, phases in _by_tier(now.phases):
+        done, slots = sum(p.done for p in phases), sum(p.slots for p in phases)
+        best = [t for t in (p.best for p in phases) if t is not None]
+        colour = _TIERS[(tier - 1) % len(_TIERS)]
+        row: list[RenderableType] = [
+            Text(f"tier {tier}", colour),
+            screen.bar(done, slots, min(screen.width // 4, 24), colour),
+            f"{done}/{slots}",
+            f"best {number(better(best))}" if best else "",
+        ]
+        if screen.width >= _NARROW:
+            names = ((p.phase, "bold" if f"tier {tier} {p.phase}" == current else "dim") for p in phases)
+            row.append(Text(", ").join(Text(*name) for name in names))
+        rows.append(row)
+    return _grid(rows)
+
+
+def _by_tier(phases: Sequence[PhaseCount]) -> Iterator[tuple[int, list[PhaseCount]]]:
+    for tier, of_tier in groupby(sorted(phases, key=lambda p: p.tier), key=lambda p: p.tier):
+        yield tier, list(of_tier)
+
+
+def _best(study: Study, look: Look, screen: Screen) -> Iterator[RenderableType]:
+    best = look.progress.best
+    if best is None or best.value is None:
+        return
+    found = [("best ", ""), (number(best.value), "bold green"), (f" (trial {best.slot.number})", "")]
+    if len(look.trail) > 1:
+        low, high = sorted((look.trail[0], look.trail[-1]))
+        low, high = (low, high) if low < high else (low - 1, high + 1)  # as before is neither low nor high
+        line = sparkline(look.trail, low, high, screen.blocks, width=min(max(screen.width // 3, 8), 40))
+        found += [("  ", ""), (line, "green"), (f"  since {number(look.trail[0])}", "dim")]
+    yield Text.assemble(*found)
+    yield Text(screen.text(settings_line(study.values(best.parameters))), style="dim")
+
+
+def _running(study: Study, look: Look, screen: Screen) -> Iterator[RenderableType]:
+    running = look.progress.running
+    if not running:
+        return
+    room = screen.height - _ELSE - (_WRAPPED if screen.width < _NARROW else 0)
+    shown = running[: max(2, min(CURVES, room))]
+    curves = [curve for curve in look.curves.values() if curve]
+    low, high = ends(curves, maximize=study.maximize) if curves else (0.0, 1.0)
+    yield _grid([_trial(study, r, look.curves.get(r.number, ()), low, high, screen) for r in shown])
+    if len(running) > len(shown):
+        yield Text(f"and {len(running) - len(shown)} more trials", style="dim")
+
+
+def _trial(
+    study: Study, r: RunningTrial, curve: Sequence[float], low: float, high: float, screen: Screen
+) -> list[RenderableType]:
+    width = min(study.epochs, _CURVE if screen.width >= _NARROW else _CURVE // 2)
+    line = sparkline(curve, low, high, screen.blocks, width=max(width, 2), planned=study.epochs) if curve else ""
+    colour = _TIERS[(r.tier - 1) % len(_TIERS)]
+    row: list[RenderableType] = [Text(f"trial {r.number}", colour), Text(line.ljust(width), colour)]
+    if screen.width < _NARROW:
+        return [*row, f"{r.epoch}/{study.epochs}", number(r.value)]
+    row += [f"epoch {r.epoch}/{study.epochs}", number(r.value), f"tier {r.tier} {r.phase}"]
+    return [*row, Text(screen.text(f"{r.host}:{r.pid}"), style="dim")] if screen.width >= _WIDE else row
+
+
+def _workers(look: Look, screen: Screen) -> Iterator[RenderableType]:
+    hosts = [f"{host} {count}" for host, count in list(look.hosts.items())[:_HOSTS]]
+    hosts += [f"and {len(look.hosts) - _HOSTS} more hosts"] if len(look.hosts) > _HOSTS else []
+    told = f"workers: {', '.join(hosts)}" if hosts else ""
+    lost = f"leases lost: {look.lost}, taken over: {look.taken_over}" if look.lost else ""
+    if told or lost:
+        yield Text("  " if told and lost else "").join([Text(screen.text(told)), Text(lost, style="yellow")])
+
+
+def _messages(look: Look, screen: Screen) -> Iterator[RenderableType]:
+    for event in (last for _, (*_, last) in groupby(look.messages, key=_about)):
+        told = " ".join(screen.text(sentence(event)).split())
+        told = told if len(told) <= _MESSAGE else f"{told[: _MESSAGE - 3]}..."
+        yield Text.assemble((f"{event.at.astimezone():%H:%M:%S}", "dim"), "  ", told)
+
+
+def _about(event: EventRecord) -> object:
+    """Return what an event is about; of several in a row about the same the last is shown: workers measure alike."""
+    return "measured" if event.kind == "cohort size" and "why" not in event.detail else event
