@@ -17,8 +17,8 @@ from studies.scale import BaseScale
 
 _LATELY = 10  # epochs that noise is measured on
 _RISEN = 1.02  # times as high: more than a wobble of a mean over all examples
-_SMALL, _LARGE = 3.0, 10.0  # steps of the learning rate
-_HARDLY, _SLOWLY = 0.1, 0.3  # shares of the training loss that an epoch takes away
+_SMALL, _LARGE, _LARGEST = 3.0, 10.0, 100.0  # steps of the learning rate
+_SLOWLY = 0.3  # share of the training loss that an epoch takes away, or less
 _DONE = 0.1  # of the loss at birth: what is below is not slow, but nearly there
 _OVERFITTING = 3  # epochs in a row
 
@@ -140,7 +140,8 @@ def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
     share = 1 - (losses[-1] / losses[0]) ** (1 / len(look.own)) if losses[0] > 0 else 0.0
     if not smooth or share > _SLOWLY or losses[-1] < _DONE * look.before[0].training_loss:
         return None
-    wanted = rate * (_LARGE if share < _HARDLY or look.raised else _SMALL)
+    # As long as it is slow, what an epoch takes away is in proportion to the rate.
+    wanted = rate * min(max(_SLOWLY / share, _LARGE if look.raised else _SMALL), _LARGEST)
     known = [high for high in look.too_high if high > rate]
     if known and wanted >= min(known):
         wanted = math.sqrt(rate * min(known))
@@ -149,7 +150,7 @@ def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
         return None
     still = "still " if look.raised else ""
     return Advice(
-        f"the training loss {still}falls smoothly, and by only {share:.0%} an epoch: the learning rate is too low",
+        f"the training loss {still}falls smoothly, and by only {share:.1%} an epoch: the learning rate is too low",
         settings,
     )
 

@@ -68,7 +68,8 @@ def test_a_loss_that_oscillates_asks_for_a_smaller_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "raised", "rate"), [([2.29], False, 0.01), ([1.8], False, 0.003), ([1.8], True, 0.01), ([1.0], False, None)]
+    ("own", "raised", "rate"),
+    [([2.29], False, 0.069), ([2.2999], False, 0.1), ([1.8], False, 0.003), ([1.8], True, 0.01), ([1.0], False, None)],
 )
 def test_slow_and_smooth_asks_for_a_larger_rate(own: list[float], raised: bool, rate: float | None) -> None:
     found = advice(look([2.3], own, rate=0.001, raised=raised))
