@@ -27,6 +27,10 @@ CAVIAR = str(Path(sys.executable).parent / "caviar")
 STARTS = {
     "too high": ["learning_rate=1.0", "momentum=0.99"],
     "too low": ["learning_rate=0.0001", "momentum=0.9"],
+    # The rules of the advice were chosen with those two; with these they were not.
+    "far too high": ["learning_rate=1.0", "momentum=0.999"],
+    "slow": ["learning_rate=0.001", "momentum=0.99"],
+    "small batches": ["learning_rate=1.0", "batch_size=32"],
 }
 
 
