@@ -21,6 +21,7 @@ from storage.files import CheckpointFiles, remove_file
 from storage.left_files import UnsentFile, checkpoint_key, unsent_files
 from storage.losses import LIMIT
 from storage.processes import is_alive, machine_id
+from storage.pandas import is_panda
 from storage.records import StudyRecord
 from storage.settings import Settings
 from studies.conclusion import find_winner
@@ -102,11 +103,13 @@ def _zombies(engine: Engine, zombies: Sequence[health.Zombie]) -> Finding:
 
 
 def checkpoints(engine: Engine) -> list[Finding]:
-    """Look for checkpoints of studies that are done, but for the winner's."""
+    """Look for checkpoints of studies that are done, but for the winner's. Those of a panda are days to go back to."""
     found = []
     for study in health.read_studies(engine):
         record = find_study(engine, study.name) if study.done else None
         if record is None or not health.spent_checkpoints(engine, record.study_id, -1):
+            continue
+        if is_panda(engine, record.study_id):
             continue
         found_winner = find_winner(engine, record)
         winner = found_winner.trial if found_winner else -1

@@ -31,6 +31,7 @@ from storage.events import read_events
 from storage.files import CheckpointFiles, remove_file
 from storage.grants import grant_worker
 from storage.ledger import Ledger
+from storage.pandas import read_life
 from storage.records import Lease, Provenance, SlotRecord, StudyRecord
 from storage.settings import read_settings
 from storage.unsent import Unsent, UnsentStates
@@ -46,6 +47,7 @@ from studies.manager import extend_study
 from studies.provenance import package_versions
 from tests.cli.test_running import INDEPENDENT, Caviar, count_everything, rows, until
 from tests.postgres.fleet_for_tests import ledger, register, register_process, worker
+from tests.postgres.test_pandas import born, days
 from tests.studies_for_tests import small_study
 
 Doctor = Callable[..., Any]
@@ -233,6 +235,13 @@ def test_checkpoints_that_are_not_the_winners(engine: Engine, doctor: Doctor) ->
         assert (
             connection.scalar(text("SELECT count(*) FROM caviar.checkpoint JOIN caviar.test_result USING (slot)")) == 1
         )
+
+
+def test_the_days_of_a_panda_are_kept(engine: Engine, doctor: Doctor) -> None:
+    record = born(engine)
+    days(engine, record, 2)
+    assert doctor("--fix") == []
+    assert [day.saved for day in read_life(engine, record).days] == [True, True, True]
 
 
 def test_checkpoints_of_earlier_bests_belong_to_a_study_that_goes_on(engine: Engine, doctor: Doctor) -> None:
