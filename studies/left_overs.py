@@ -20,8 +20,8 @@ from storage.errors import CheckpointNotRemoved
 from storage.files import CheckpointFiles, remove_file
 from storage.left_files import UnsentFile, checkpoint_key, unsent_files
 from storage.losses import LIMIT
-from storage.processes import is_alive, machine_id
 from storage.pandas import is_panda
+from storage.processes import is_alive, machine_id
 from storage.records import StudyRecord
 from storage.settings import Settings
 from studies.conclusion import find_winner

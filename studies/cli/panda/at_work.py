@@ -89,5 +89,4 @@ def verdict_told(verdict: dict[str, object]) -> str:
     """Return a verdict in words, with what it rests on."""
     if verdict["word"] not in ("better", "worse", "no different"):
         return str(verdict["word"])
-    than = "than" if verdict["word"] != "no different" else "from"
-    return f"{verdict['word']} {than} the day before ({verdict['difference']:+.4f}, noise {verdict['noise']:.4f})"
+    return f"{verdict['word']} ({verdict['difference']:+.4f}, noise {verdict['noise']:.4f})"
