@@ -142,9 +142,7 @@ def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
         return None
     # As long as it is slow, what an epoch takes away is in proportion to the rate.
     wanted = rate * min(max(_SLOWLY / share, _LARGE if look.raised else _SMALL), _LARGEST)
-    known = [high for high in look.too_high if high > rate]
-    if known and wanted >= min(known):
-        wanted = math.sqrt(rate * min(known))
+    wanted = min([wanted, *(high / _SMALL for high in look.too_high)])  # where one goes back to from what was too high
     settings = _rate(wanted, scale)
     if settings["learning_rate"] < 1.3 * rate:  # nothing that would be seen
         return None

@@ -77,8 +77,8 @@ def test_slow_and_smooth_asks_for_a_larger_rate(own: list[float], raised: bool, 
 
 
 def test_a_rate_is_not_raised_to_one_that_was_too_high_nor_out_of_its_range() -> None:
-    assert advice(look([2.3], [2.29], rate=0.1, too_high=(0.4,))).settings == {"learning_rate": 0.2}
-    assert "learning_rate" not in advice(look([2.3], [2.0], rate=0.1, too_high=(0.12,))).settings
+    assert advice(look([2.3], [2.29], rate=0.1, too_high=(0.9, 0.6))).settings == {"learning_rate": 0.2}
+    assert "learning_rate" not in advice(look([2.3], [2.0], rate=0.1, too_high=(0.3,))).settings
     assert advice(look([2.3], [2.29], rate=0.5)).settings == {"learning_rate": 1.0}
     assert "learning_rate" not in advice(look([2.3], [2.29], rate=1.0)).settings
 
