@@ -17,7 +17,8 @@ from storage.definitions import add_slots
 from storage.errors import NotThatDay, PandaBusy
 from storage.events import log_event
 from storage.losses import reap
-from storage.records import Lease, SlotRecord, StudyRecord
+from storage.nudges import NudgeRecord, nudges_of, settle
+from storage.records import SlotRecord, StudyRecord
 from storage.tables import day, nudge, panda, slot, study
 
 BIRTH = 0  # the day's number
@@ -58,24 +59,10 @@ class DayRecord(NewDay):
     trial_id: int | None = None
     value: float | None = None
     ended: str | None = None  # Optuna's state, in lower case, once it has ended
-    violated: bool = False
+    violated: str | None = None  # `diverged` or `out_of_memory`
     saved: bool = False  # whether its last state is kept
     holder: str | None = None  # who trains it
     began_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class NudgeRecord:
-    """What somebody changed, or wants to; in `day`, after `epoch`, once it is `taken`."""
-
-    nudge_id: int
-    at: datetime
-    settings: Mapping[str, Any]
-    why: str | None
-    by: str
-    state: str
-    day: int | None
-    epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -90,8 +77,8 @@ class Life:
 _DAYS = text("""
     SELECT d.parent, d.begins_at, d.settings, d.decay_from, d.epochs, d.is_look, d.number, s.state, s.epoch, s.trial_id,
            v.value, CASE WHEN s.state <> 'done' THEN NULL ELSE lower(t.state::text) END AS ended,
-           EXISTS (SELECT FROM public.trial_system_attributes a
-                   WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') AS violated,
+           (SELECT min(split_part(a.key, ':', 2)) FROM public.trial_system_attributes a
+             WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') AS violated,
            EXISTS (SELECT FROM caviar.checkpoint c
                    WHERE c.study_id = d.study_id AND c.slot = d.number AND s.state = 'done') AS saved,
            CASE s.state WHEN 'leased' THEN w.host || ':' || w.pid || ' (' || w.device || ')' END AS holder,
@@ -102,16 +89,6 @@ _DAYS = text("""
     LEFT JOIN public.trials t ON t.trial_id = s.trial_id
     LEFT JOIN public.trial_values v ON v.trial_id = s.trial_id AND v.objective = 0
     WHERE d.study_id = :study ORDER BY d.number
-""")
-
-# At the end of an epoch; shows the lease, so that a worker that lost it takes nothing.
-_TAKE_NUDGES = text("""
-    WITH held AS (
-        SELECT study_id FROM caviar.slot
-        WHERE study_id = :study AND number = :day AND token = :token FOR NO KEY UPDATE
-    )
-    UPDATE caviar.nudge n SET state = 'taken', day = :day, epoch = :epoch
-    FROM held WHERE n.study_id = held.study_id AND n.state = 'waiting'
 """)
 
 
@@ -146,30 +123,22 @@ def _read(connection: Connection, record: StudyRecord) -> Life:
         )
     fields = {name: value for name, value in row._mapping.items() if name != "study_id"}
     days = [DayRecord(**found._mapping) for found in connection.execute(_DAYS, {"study": record.study_id})]
-    query = select(nudge).where(nudge.c.study_id == record.study_id).order_by(nudge.c.nudge_id)
-    nudges = [
-        NudgeRecord(r.nudge_id, r.at, r.settings, r.why, r.by, r.state, r.day, r.epoch)
-        for r in connection.execute(query)
-    ]
-    return Life(PandaRecord(**fields), tuple(days), tuple(nudges))
+    return Life(PandaRecord(**fields), tuple(days), tuple(nudges_of(connection, record.study_id)))
 
 
-def read_nudges(engine: Engine, study_id: int, day_number: int) -> list[NudgeRecord]:
-    """Return what took effect in a day, in its order."""
-    query = select(nudge).where(nudge.c.study_id == study_id, nudge.c.day == day_number).order_by(nudge.c.nudge_id)
-    with engine.connect() as connection:
-        return [
-            NudgeRecord(r.nudge_id, r.at, r.settings, r.why, r.by, r.state, r.day, r.epoch)
-            for r in connection.execute(query)
-        ]
-
-
-def open_days(engine: Engine, record: StudyRecord, plan: Callable[[Life], Sequence[NewDay]] | None = None) -> list[int]:
-    """Open the next days of a panda, and return their numbers; those that are not finished come first, and alone.
+def open_days(
+    engine: Engine,
+    record: StudyRecord,
+    plan: Callable[[Life], Sequence[NewDay]] | None = None,
+    *,
+    finish_first: bool = True,
+) -> list[int]:
+    """Open the next days of a panda, which then is asked to run, and return their numbers.
 
     Args:
         plan: of its life, the days to open: one, which takes what waits of nudges with it, or several looks; None
             opens none.
+        finish_first: where days were left unfinished, return those instead; else that is an error.
 
     Raises:
         PandaBusy: somebody trains it now.
@@ -177,44 +146,42 @@ def open_days(engine: Engine, record: StudyRecord, plan: Callable[[Life], Sequen
     """
     with engine.begin() as connection:
         life = _locked(connection, record)
-        waiting = [d.number for d in life.days if d.state == "open"]
-        if waiting or plan is None:
-            return waiting
+        unfinished = [d.number for d in life.days if d.state == "open"]
+        if unfinished and not finish_first:
+            raise NotThatDay(
+                f"day {unfinished[0]} of '{record.name}' is not finished; first: caviar panda train {record.name}, "
+                f"or leave it: caviar panda back {record.name}"
+            )
+        running = update(study).where(study.c.study_id == record.study_id, study.c.control != "run")
+        if connection.execute(running.values(control="run", at_once=False)).rowcount:
+            log_event(connection, record.study_id, "resumed")
+        if unfinished or plan is None:
+            return unfinished
         planned = plan(life)
-        first = len(life.days)
-        numbers = list(range(first, first + len(planned)))
-        kinds = [LOOK if new.is_look else DAY for new in planned]
-        add_slots(connection, record.study_id, [
-            SlotRecord(number, TIER, kind, ()) for number, kind in zip(numbers, kinds, strict=True)
-        ])  # fmt: skip
-        connection.execute(
-            insert(day),
-            [{"study_id": record.study_id, "number": n, **vars(new)} for n, new in zip(numbers, planned, strict=True)],
-        )
+        numbers = list(range(len(life.days), len(life.days) + len(planned)))
         for number, new in zip(numbers, planned, strict=True):
-            of_slot = (slot.c.study_id == record.study_id, slot.c.number == number)
-            connection.execute(update(slot).where(*of_slot).values(epoch=new.begins_at))
-            if not new.is_look:
-                connection.execute(update(panda).where(panda.c.study_id == record.study_id).values(head=number))
-                _settle(connection, record.study_id, state="taken", day=number, epoch=new.begins_at)
+            _open(connection, record.study_id, number, new)
     return numbers
 
 
-def take_nudges(engine: Engine, lease: Lease, epoch: int) -> bool:
-    """Let what waits take effect in the leased day, after that epoch; say whether there was anything."""
-    asked = {"study": lease.study_id, "day": lease.slot.number, "token": lease.token, "epoch": epoch}
-    with engine.begin() as connection:
-        return bool(connection.execute(_TAKE_NUDGES, asked).rowcount)
+def _open(connection: Connection, study_id: int, number: int, new: NewDay) -> None:
+    add_slots(connection, study_id, [SlotRecord(number, TIER, LOOK if new.is_look else DAY, ())])
+    connection.execute(insert(day).values(study_id=study_id, number=number, **vars(new)))
+    of_slot = (slot.c.study_id == study_id, slot.c.number == number)
+    connection.execute(update(slot).where(*of_slot).values(epoch=new.begins_at))
+    if not new.is_look:
+        connection.execute(update(panda).where(panda.c.study_id == study_id).values(head=number))
+        settle(connection, study_id, state="taken", day=number, epoch=new.begins_at)
 
 
-def add_nudge(engine: Engine, study_id: int, settings: Mapping[str, Any], why: str | None, by: str) -> None:
-    """Ask for other settings, from the next epoch on."""
-    with engine.begin() as connection:
-        connection.execute(insert(nudge).values(study_id=study_id, settings=dict(settings), why=why, by=by))
+def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool = False) -> list[NudgeRecord]:
+    """Let the next day build on the end of day `to`; a day that is not finished is left where it is.
 
+    Args:
+        pick: `to` is a look, which began with what waited then of nudges; else all that waits is dropped.
 
-def go_back(engine: Engine, record: StudyRecord, to: int, by: str) -> None:
-    """Let the next day build on the end of day `to`; what waits of nudges is dropped.
+    Returns:
+        The nudges that are dropped.
 
     Raises:
         PandaBusy: somebody trains it now.
@@ -229,9 +196,14 @@ def go_back(engine: Engine, record: StudyRecord, to: int, by: str) -> None:
                 f"those whose state is kept are {', '.join(map(str, there)) or 'none'}"
             )
         connection.execute(update(panda).where(panda.c.study_id == record.study_id).values(head=to))
-        _settle(connection, record.study_id, state="dropped")
+        if pick:
+            earlier = nudge.c.at < there[to].began_at
+            settle(connection, record.study_id, earlier, state="taken", day=to, epoch=there[to].begins_at)
+        else:
+            settle(connection, record.study_id, state="dropped")
         _abandon_unfinished(connection, record.study_id)
         log_event(connection, record.study_id, "went back", slot=to, came_from=life.panda.head, by=by)
+    return [] if pick else [n for n in life.nudges if n.state == "waiting"]
 
 
 def _locked(connection: Connection, record: StudyRecord) -> Life:
@@ -243,14 +215,23 @@ def _locked(connection: Connection, record: StudyRecord) -> Life:
     connection.execute(select(study.c.study_id).where(study.c.study_id == record.study_id).with_for_update())
     reap(connection, record.study_id)
     life = _read(connection, record)
+    refuse_busy(record, life)
+    return life
+
+
+def refuse_busy(record: StudyRecord, life: Life) -> None:
+    """Refuse to touch a panda that somebody trains.
+
+    Raises:
+        PandaBusy: somebody does; the message says who.
+    """
     for found in life.days:
-        if found.holder is not None or found.state == "leased":
+        if found.state == "leased":
             raise PandaBusy(
                 f"'{record.name}' is one model, and {found.holder or 'somebody'} trains it: day {found.number}, "
                 f"epoch {found.epoch}; watch it with: caviar panda log {record.name} --watch; "
                 f"let it rest with: caviar stop {record.name}"
             )
-    return life
 
 
 def _abandon_unfinished(connection: Connection, study_id: int) -> None:
@@ -262,7 +243,3 @@ def _abandon_unfinished(connection: Connection, study_id: int) -> None:
         .where(optuna.trials.c.trial_id.in_([trial for trial in begun if trial is not None]))
         .values(state="FAIL", datetime_complete=optuna.UTC_NOW)
     )
-
-
-def _settle(connection: Connection, study_id: int, **values: object) -> None:
-    connection.execute(update(nudge).where(nudge.c.study_id == study_id, nudge.c.state == "waiting").values(**values))

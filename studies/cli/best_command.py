@@ -43,6 +43,7 @@ def best(
     Examples: caviar best digits --json, caviar best digits --confirm 5, caviar best digits --save digits-model
     """
     from storage.definitions import load_study
+    from storage.pandas import is_panda
     from studies.signals import Stop
 
     with database(database_url) as engine:
@@ -53,7 +54,7 @@ def best(
                     told = f"stopped; what is finished is kept; go on with: caviar best {study} --confirm {confirm}"
                     (say if as_json else tell)(told)
                     return 130 if stop.interrupted else 0
-        facts = winner(engine, record)
+        facts, one_model = winner(engine, record), is_panda(engine, record.study_id)
         if save is not None:
             from studies.saving import save_winner
 
@@ -65,7 +66,7 @@ def best(
         out().print(f"no trial of '{study}' is complete yet; go on with: caviar run {study}")
     else:
         print_winner(facts)
-        step = "report {0} --open" if facts["confirmation"] else "best {0} --confirm 5  (or was it luck?)"
+        step = "report {0} --open" if facts["confirmation"] or one_model else "best {0} --confirm 5  (or was it luck?)"
         tell(f"\nnext: caviar {step.format(study)}", style="dim", markup=False)
     return 0
 

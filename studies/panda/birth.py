@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from storage.checkpoints import CheckpointStore
 from storage.definitions import find_study, load_study, register_study
 from storage.errors import NotThatDay
-from storage.pandas import BIRTH, DAY, TIER, DayRecord, Life, NewDay, PandaRecord, add_panda
+from storage.pandas import BIRTH, DAY, TIER, DayRecord, Life, NewDay, PandaRecord, add_panda, is_panda
 from storage.records import Provenance, SlotRecord, StudyRecord
 from storage.status import read_trial
 from studies.assembly import check_values
@@ -18,7 +18,8 @@ from studies.conclusion import find_winner
 from studies.definition import Study, change, to_body
 from studies.errors import BadNudge
 from studies.manager import definition_of
-from studies.panda.settings import at_the_end_of, with_waiting
+from studies.panda.lineage import nearest_saved
+from studies.panda.settings import OF_THE_RATE, at_the_end_of, with_waiting
 from studies.scale import Value
 
 _WITHOUT_END = 1_000_000  # epochs: a panda has no last one
@@ -28,15 +29,17 @@ def begin(
     engine: Engine,
     study: Study,
     name: str,
-    settings: Mapping[str, Value],
+    given: Mapping[str, Value],
     provenance: Provenance,
     panda: PandaRecord,
+    inherited: Mapping[str, Value] | None = None,
 ) -> StudyRecord:
     """Register a panda; its birth is trained as a day is, by whoever comes first.
 
     Args:
         study: what its model, its data and the ranges of its settings are.
-        settings: that differ from the study's defaults.
+        given: settings by hand.
+        inherited: settings of the trial that it comes from; others are the study's defaults.
 
     Raises:
         BadNudge: there is a study of that name, or a setting is not one of the study's, or out of its range.
@@ -47,14 +50,25 @@ def begin(
         )
     own = panda_of(study, name)
     defaults = {n: scale.default for n, scale in own.scales().items()}
-    everything = {**defaults, **settings}
-    check_settings(own, everything, settings if panda.origin is None else ())
-    birth = NewDay(None, 0, everything, 0)
-    return register_study(
+    everything = {**defaults, **(inherited or {}), **given}
+    check_settings(own, everything, given)
+    begins_at = int(panda.origin["epoch"]) if panda.origin else 0
+    birth = NewDay(None, begins_at, everything, begins_at if OF_THE_RATE & given.keys() else 0)
+    made = []
+
+    def also(connection: Connection, study_id: int) -> None:
+        add_panda(connection, study_id, panda, birth)
+        made.append(study_id)
+
+    record = register_study(
         engine, name, maximize=own.maximize, body=to_body(own), provenance=provenance,
-        slots=[SlotRecord(BIRTH, TIER, DAY, ())],
-        also=lambda connection, study_id: add_panda(connection, study_id, panda, birth),
+        slots=[SlotRecord(BIRTH, TIER, DAY, ())], also=also,
     )  # fmt: skip
+    if not made:
+        raise BadNudge(
+            f"somebody has begun '{name}' this very moment; look at it: caviar status {name}; or name another"
+        )
+    return record
 
 
 def panda_of(study: Study, name: str) -> Study:
@@ -73,6 +87,8 @@ def find_origin(engine: Engine, given: str) -> tuple[Study, dict[str, Value], Ma
     if not colon or not (which == "best" or which.isdecimal()):
         raise BadNudge(f"--from {given}: give STUDY:TRIAL, such as mnist:12, or STUDY:best")
     record = load_study(engine, name)
+    if is_panda(engine, record.study_id):
+        raise BadNudge(f"--from {given}: '{name}' is a panda; go back in it: caviar panda back {name} --to {which}")
     study = definition_of(record)
     winner = find_winner(engine, record)
     number = int(which) if which != "best" else winner.trial if winner else None
@@ -118,12 +134,12 @@ def sound_head(life: Life, name: str) -> DayRecord:
     """Return the day that the next one builds on.
 
     Raises:
-        NotThatDay: it diverged, or its state is not kept.
+        NotThatDay: its state is not kept: it diverged, failed, or was abandoned.
     """
     head = life.days[life.panda.head]
-    if head.violated or not head.saved:
-        there = [d.number for d in life.days if d.saved]
-        step = f"go back with: caviar panda back {name} --to {there[-1]}" if there else "there is no earlier one"
-        why = "diverged" if head.violated else "has no state that is kept"
+    if not head.saved:
+        there = nearest_saved(life, head)
+        step = f"go back with: caviar panda back {name} --to {there.number}" if there else "there is no earlier one"
+        why = {"diverged": "diverged", "out_of_memory": "ran out of memory"}.get(head.violated or "", "has no state")
         raise NotThatDay(f"day {head.number} of '{name}' {why}, and nothing can build on it; {step}")
     return head

@@ -9,18 +9,18 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.checkpoint import from_bytes
+from models.checkpoint import from_bytes, to_bytes
 from models.training import EpochResult, Training, evaluate
-from storage.checkpoints import CheckpointStore
+from storage.checkpoints import CheckpointStore, Staged
 from storage.definitions import load_study
-from storage.errors import CheckpointUnreachable
+from storage.errors import CheckpointNotWritten, CheckpointUnreachable
 from storage.events import log_event
-from storage.pandas import BIRTH, DayRecord, NudgeRecord, PandaRecord, read_nudges, take_nudges
+from storage.nudges import NudgeRecord, read_nudges, take_nudges
+from storage.pandas import BIRTH, DayRecord, PandaRecord
 from storage.records import EpochRecord, Lease
 from storage.status import read_curve
 from studies.assembly import assemble
 from studies.heartbeat import Heartbeat
-from studies.keeping import stage
 from studies.outbox import Outbox
 from studies.panda.settings import Now, settings_at
 from studies.trial_code import training_code
@@ -62,13 +62,17 @@ class DayRun(TrialRun):
             As `TrialRun.open` does; CheckpointUnreachable also where the state of the day before is not there.
         """
         context, number = self._context, self.lease.slot.number
-        self._nudges = context.outage.insist(lambda: read_nudges(context.engine, self.lease.study_id, number))
         unsent = context.unsent.find(number) if begun else None
         if unsent is not None and not follows(unsent, self.lease.epoch):
             unsent = None
         own = from_bytes(unsent.state, self._device) if unsent else self._own_state() if begun else None
         state = own if own is not None else self._first_state()
-        self._now = settings_at(self._day, self._nudges, state["epoch"] if state else 0)
+        at = int(state["epoch"]) if state else 0
+        # What waits takes effect here too; not before an epoch that was trained without it, and is trained again.
+        if at >= self.lease.epoch and self._takes_nudges():
+            context.outage.insist(lambda: take_nudges(context.engine, self.lease, at))
+        self._nudges = context.outage.insist(lambda: read_nudges(context.engine, self.lease.study_id, number))
+        self._now = settings_at(self._day, self._nudges, at)
         with training_code():
             self._training = self._assemble(state)
             if number == BIRTH and own is None:
@@ -77,11 +81,10 @@ class DayRun(TrialRun):
             self._send_kept(unsent, self._training)
         context.unsent.forget(number)
         written = context.outage.insist(lambda: read_curve(context.engine, self.lease.study_id, number))
-        epoch = self._training.epoch
-        self._seconds = sum(e.seconds for e in written if e.epoch <= epoch)
+        self._seconds = sum(e.seconds for e in written if e.epoch <= at)
         curve = self.trial.intermediate_values
-        self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= epoch}
-        return not self._is_over(epoch)
+        self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= self._training.epoch}
+        return not self._is_over(at)
 
     def judge(self, result: EpochResult, beside: Sequence[FrozenTrial]) -> Verdict:  # noqa: ARG002
         """Say what comes after an epoch that was taken.
@@ -104,7 +107,7 @@ class DayRun(TrialRun):
         """Keep the state now and then, and let what was nudged take effect."""
         super().go_on()
         training, context = self.training, self._context
-        if not self._day.is_look:
+        if self._takes_nudges():
             try:
                 if take_nudges(context.engine, self.lease, training.epoch):
                     self._nudges = read_nudges(context.engine, self.lease.study_id, self._day.number)
@@ -122,6 +125,7 @@ class DayRun(TrialRun):
         Raises:
             LeaseLost: another process has the day; nothing was written.
             DatabaseAway: the patience is over.
+            CheckpointUnreachable: its state cannot be kept where the next day looks for it; it is kept on this machine.
         """
         if verdict.next is Next.GIVE_BACK:
             super().finish(verdict)
@@ -132,10 +136,11 @@ class DayRun(TrialRun):
         curve = self.trial.intermediate_values
         diverged = verdict.next is Next.DIVERGE
         value = self._end.worst() if diverged else curve.get(training.epoch)
-        weights = None if diverged else stage(context, self.lease, training)
+        weights = None if diverged else self._stage(training)
         attributes = {
             "epochs": len(curve),
             "why it stopped": "the day is over" if verdict.next is Next.COMPLETE else verdict.why,
+            "why": "; ".join(n.why for n in self._nudges if n.why),
             "nudges": [
                 {"after epoch": n.epoch, **n.settings, **({"why": n.why} if n.why else {})} for n in self._nudges
             ],
@@ -148,6 +153,16 @@ class DayRun(TrialRun):
             )
         )
         context.checkpoints.tidy(self.lease.slot.number, weights)
+
+    def _stage(self, training: Training) -> Staged:
+        """Make the state ready to be kept. Without it nothing could build on the day, and it has not ended."""
+        try:
+            return self._context.checkpoints.stage(self.lease, training.epoch, to_bytes(training.state()))
+        except CheckpointNotWritten as error:
+            raise CheckpointUnreachable(str(error)) from error
+
+    def _takes_nudges(self) -> bool:
+        return self._day.number != BIRTH and not self._day.is_look
 
     def _is_over(self, epoch: int) -> bool:
         if self._day.number == BIRTH:

@@ -15,10 +15,10 @@ def read_length(given: str) -> tuple[int | None, float | None]:
     Raises:
         BadNudge: it is of another form, or no time at all.
     """
-    epochs = re.fullmatch(r"(\d+) ?(epochs?)?", given.strip())
+    epochs = re.fullmatch(r"(\d{1,6}) ?(epochs?)?", given.strip())
     if epochs and int(epochs[1]) > 0:
         return int(epochs[1]), None
-    time = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smh])", given.strip())
+    time = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?([smh])", given.strip())
     if time and float(time[1]) > 0:
         return None, float(time[1]) * _UNITS[time[2]]
     raise BadNudge(f"--day {given}: give epochs, such as 5epochs, or a time, such as 8h, 30m or 90s")

@@ -39,3 +39,8 @@ def kept_days(life: Life, *, maximize: bool) -> set[int]:
             kept.add(best.number)
         kept.update(day.number for day in branch if day.is_look)
     return kept
+
+
+def nearest_saved(life: Life, day: DayRecord) -> DayRecord | None:
+    """Return the last day before a day, on its branch, that one can go back to; None where there is none."""
+    return next((earlier for earlier in path(life, day.number)[-2::-1] if earlier.saved), None)

@@ -8,7 +8,7 @@ from typing import Any
 from storage.pandas import Life, NewDay
 from studies.definition import Study
 from studies.panda.birth import check_settings, sound_head
-from studies.panda.settings import NUDGEABLE, Now, at_the_end_of, changed, read_settings
+from studies.panda.settings import NUDGEABLE, Now, at_the_end_of, changed, read_settings, with_waiting
 from studies.scale import Value
 
 
@@ -28,14 +28,14 @@ def read_looks(given: Sequence[str]) -> list[dict[str, Value]]:
 def plan_looks(
     life: Life, *, study: Study, name: str, looks: Sequence[Mapping[str, Value]], epochs: int
 ) -> list[NewDay]:
-    """Plan a day for each look, all from the end of the last day.
+    """Plan a day for each look, all from the end of the last day, with what waits of nudges.
 
     Raises:
         NotThatDay: nothing can build on that.
         BadNudge, BadDefinition: one cannot be trained.
     """
     head = sound_head(life, name)
-    ended = at_the_end_of(life, head.number)
+    ended = with_waiting(life, at_the_end_of(life, head.number), head.epoch)
     planned = []
     for look in looks:
         now: Now = changed(ended, look, head.epoch)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.pandas import DayRecord, Life, NudgeRecord
+from storage.nudges import NudgeRecord
+from storage.pandas import DayRecord, Life
 from studies.errors import BadNudge
 from studies.scale import Value
 
@@ -16,7 +17,7 @@ NUDGEABLE = (
     "learning_rate", "momentum", "batch_size", "decay", "dropout", "weight_decay", "beta1", "beta2", "epsilon",
 )  # fmt: skip
 _FLOATS = {*NUDGEABLE} - {"batch_size"}
-_OF_THE_RATE = {"learning_rate", "decay"}
+OF_THE_RATE = {"learning_rate", "decay"}
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ def settings_at(day: DayRecord, nudges: Sequence[NudgeRecord], epoch: int) -> No
     A function of what is written alone: an epoch that is trained again, after its process was killed, is the same.
 
     Args:
-        nudges: that took effect in this day, in their order; those of other days are passed over.
+        nudges: in their order; those of other days are passed over, and looks take none.
     """
     now = Now(day.settings, day.decay_from)
     for nudge in nudges:
-        if nudge.day == day.number and nudge.epoch is not None and nudge.epoch <= epoch:
+        if nudge.day == day.number and nudge.epoch is not None and nudge.epoch <= epoch and not day.is_look:
             now = changed(now, nudge.settings, nudge.epoch)
     return now
 
@@ -45,7 +46,7 @@ def settings_at(day: DayRecord, nudges: Sequence[NudgeRecord], epoch: int) -> No
 def changed(now: Now, settings: Mapping[str, Any], epoch: int) -> Now:
     """Return what a model is trained with once settings are changed after an epoch: a learning rate holds from then on,
     and its decay is counted from there."""
-    of_the_rate = bool(_OF_THE_RATE & settings.keys())
+    of_the_rate = bool(OF_THE_RATE & settings.keys())
     return Now({**now.settings, **settings}, epoch if of_the_rate else now.decay_from)
 
 
@@ -82,6 +83,8 @@ def read_settings(given: Sequence[str], allowed: Sequence[str] | None = None) ->
                 f"'{name}' cannot be changed while a model is trained, since its network or its optimizer would be "
                 f"another; what can: {', '.join(allowed)}"
             )
+        if name in found:
+            raise BadNudge(f"'{name}' stands twice; give one value")
         found[name] = _value(name, value)
     return found
 

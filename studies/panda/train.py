@@ -12,11 +12,13 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial
 
 from models.training import EpochResult
-from storage.errors import NotThatDay, PandaBusy
+from storage.errors import PandaBusy
+from storage.events import read_events
 from storage.pandas import DayRecord, Life, NewDay, open_days, read_life
 from storage.records import Lease
 from studies.chooser import running
 from studies.definition import Study
+from studies.errors import WorkersFailed
 from studies.panda.day_run import DayRun
 from studies.panda.lineage import kept_days
 from studies.trainer import Trainer
@@ -26,23 +28,30 @@ Heard = Callable[[DayRecord, EpochResult], None]
 
 
 def train(
-    context: WorkerContext, plan: Callable[[Life], Sequence[NewDay]] | None = None, hear: Heard | None = None
-) -> list[int]:
-    """Train what was left unfinished of a panda, else what is planned, to its end or until this process is to stop.
+    context: WorkerContext,
+    plan: Callable[[Life], Sequence[NewDay]] | None = None,
+    hear: Heard | None = None,
+    *,
+    finish_first: bool = True,
+) -> list[DayRecord]:
+    """Train the next days of a panda to their end, or until this process or the panda is asked to stop.
 
     Args:
         plan: of its life, the days to open; None opens none.
         hear: is told of each epoch.
+        finish_first: train what was left unfinished, if there is any, instead of what is planned; else refuse.
 
     Returns:
-        The days that were trained, by number.
+        The days that were to be trained, as they are now; unfinished ones are left to whoever comes.
 
     Raises:
         PandaBusy: somebody trains it now.
         NotThatDay: it cannot go on from where it is.
+        WorkersFailed: its model or training raised.
         DatabaseAway, CheckpointUnreachable: the patience is over; what was not written is kept on this machine.
     """
-    numbers = context.outage.insist(lambda: open_days(context.engine, context.record, plan))
+    open_ = partial(open_days, context.engine, context.record, plan, finish_first=finish_first)
+    numbers = context.outage.insist(open_)
     while not context.stop.asked:
         lease = context.outage.insist(context.ledger.lease)
         if lease is None:
@@ -50,25 +59,28 @@ def train(
         life = context.outage.insist(lambda: read_life(context.engine, context.record))
         Trainer(context, _DayChooser(context, life), partial(_run, life, hear)).work_on(lease)
     life = context.outage.insist(lambda: read_life(context.engine, context.record))
-    _say_unfinished(context, life, numbers)
     if not life.panda.keeps_all:
         kept = kept_days(life, maximize=context.study.maximize)
-        context.checkpoints.drop([d.number for d in life.days if d.saved and d.number not in kept])
-    return numbers
+        context.checkpoints.drop([d.number for d in life.days if d.number not in kept])
+    days = [life.days[number] for number in numbers]
+    _raise_what_ended(context, days)
+    return days
 
 
-def _say_unfinished(context: WorkerContext, life: Life, numbers: Sequence[int]) -> None:
-    """Raise where days that were opened did not come to an end although nobody asked this process to stop."""
-    unfinished = [life.days[n] for n in numbers if life.days[n].state in ("open", "leased")]
-    if not unfinished or context.stop.asked:
-        return
-    first = unfinished[0]
-    if first.holder is not None:
-        raise PandaBusy(f"'{context.record.name}': {first.holder} was quicker, and trains day {first.number}")
-    raise NotThatDay(
-        f"day {first.number} of '{context.record.name}' waits, since somebody let it rest; "
-        f"go on with: caviar resume {context.record.name}, and caviar panda train {context.record.name}"
-    )
+def _raise_what_ended(context: WorkerContext, days: Sequence[DayRecord]) -> None:
+    """Raise where somebody else was quicker, or where a day failed."""
+    name = context.record.name
+    for day in days:
+        if day.holder is not None:
+            raise PandaBusy(f"'{name}': {day.holder} was quicker, and trains day {day.number}")
+        if day.ended == "fail":
+            events = read_events(context.engine, context.record.study_id, "trial failed")
+            told = next((e.detail for e in reversed(events) if e.slot == day.number), {})
+            back = f"caviar panda back {name} --to {day.parent}" if day.parent is not None else f"caviar delete {name}"
+            raise WorkersFailed(
+                f"day {day.number} of '{name}' failed: {told.get('error', 'no reason is known')} "
+                f"({told.get('place', '?')}); mend that, then: {back}"
+            )
 
 
 def _run(life: Life, hear: Heard | None, context: WorkerContext, lease: Lease, *others: Any) -> DayRun:

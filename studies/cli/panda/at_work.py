@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,13 +52,17 @@ def order_for(
 @contextmanager
 def working(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> Iterator[WorkerContext]:
     """Be the panda's worker, on this machine's GPU or else on one core, from `with` to its end."""
+    from storage.errors import DatabaseAway
     from storage.workers import end_worker
     from studies.devices import visible_gpus
     from studies.worker_context import begin_work
 
     context = begin_work(engine, record, order, "cuda:0" if visible_gpus() else "cpu", stop)
-    yield context
-    context.outage.insist(lambda: end_worker(engine, context.process.worker_id))
+    try:
+        yield context
+    finally:
+        with suppress(DatabaseAway):  # then it is told by its silence
+            context.outage.insist(lambda: end_worker(engine, context.process.worker_id))
 
 
 def prepare(study: Study, folder: Path, doing: str) -> None:

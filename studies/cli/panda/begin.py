@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database
+from studies.cli.output import DatabaseUrl, database, tell
 from studies.cli.panda.at_work import order_for, prepare, tell_where, working
 from studies.cli.work import Grace, Lease, Patience, Renew
 
@@ -50,6 +50,7 @@ def start(
     from studies.errors import BadNudge
     from studies.panda.birth import begin, find_origin, panda_of
     from studies.panda.length import length_told, read_length
+    from studies.panda.settings import NUDGEABLE
     from studies.panda.settings import read_settings as settings_given
     from studies.panda.train import train
     from studies.provenance import provenance_of
@@ -61,21 +62,23 @@ def start(
     if keep not in ("branch", "all"):
         raise BadNudge(f"--keep {keep}: give branch or all")
     epochs, seconds = read_length(day)
-    given = settings_given(set_ or [])
+    given = settings_given(set_ or [], NUDGEABLE if from_ is not None else None)
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
-        origin = None
+        origin, inherited = None, None
         if from_ is not None:
-            definition, own, origin = find_origin(engine, from_)
-            given = {**own, **given}
+            definition, inherited, origin = find_origin(engine, from_)
         else:
             definition = select_study(study or "")
         folder = data_folder(data_dir)
         prepare(panda_of(definition, name), folder, "checking the panda")
         trial = int(origin["trial"]) if origin else 0
         panda = PandaRecord(0, epochs, seconds, keep == "all", trial, origin)
-        record = begin(engine, definition, name, given, provenance_of(definition, folder), panda)
+        record = begin(engine, definition, name, given, provenance_of(definition, folder), panda, inherited)
         order = order_for(record, folder, lease, renew, grace, patience, database_url)
         with working(engine, record, order, stop) as context:
             train(context)  # what is open already: its birth
+        if stop.asked:
+            tell(f"left before it was measured; go on with: caviar panda train {name}")
+            return 130 if stop.interrupted else 0
         tell_where(engine, record, f"{name} is born; a day is {length_told(epochs, seconds)}")
-    return 130 if stop.interrupted else 0
+    return 0

@@ -22,7 +22,8 @@ def nudge(name: Name, settings: Settings, why: Why = None, database_url: Databas
     Example: caviar panda nudge baby learning_rate=0.01 momentum=0.95 --why "the loss is noisy"
     """
     from storage.definitions import load_study
-    from storage.pandas import add_nudge, read_life
+    from storage.nudges import add_nudge
+    from storage.pandas import read_life
     from studies.manager import definition_of
     from studies.panda.birth import check_settings
     from studies.panda.settings import NUDGEABLE, at_the_end_of, read_settings, with_waiting
@@ -62,7 +63,8 @@ def back(
         life = read_life(engine, record)
         if to is None:
             to = life.days[life.panda.head].parent or 0
-        go_back(engine, record, to, by())
+        for dropped in go_back(engine, record, to, by()):
+            tell(f"dropped, since it had not taken effect: {settings_line(dict(dropped.settings))}", markup=False)
         tell_where(engine, record, f"the next day of {name} builds on day {to}; what came after stays in its log")
 
 

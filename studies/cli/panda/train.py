@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.training import EpochResult
     from storage.pandas import DayRecord
     from storage.records import StudyRecord
+    from studies.signals import Stop
 
 
 def train(
@@ -51,11 +52,12 @@ def train(
         _check(engine, record, folder, allow_mismatch)
         order = order_for(record, folder, lease, renew, grace, patience, database_url)
         with working(engine, record, order, stop) as context:
-            for _ in range(days):
-                train_day(context, partial(next_day, name=name), _hear)
-                if stop.asked:
-                    tell(f"left; nothing is lost; go on with: caviar panda train {name}")
-                    return 130 if stop.interrupted else 0
+            left = days
+            while left > 0:
+                trained = train_day(context, partial(next_day, name=name), _hear)
+                if any(day.state == "open" for day in trained):
+                    return _say_left(name, stop)
+                left -= any(day.number and not day.is_look for day in trained)  # not a birth or looks that were left
         tell_where(engine, record, "")
     return 0
 
@@ -92,12 +94,17 @@ def try_(
         order = order_for(record, folder, lease, renew, grace, patience, database_url, cohort=len(looks))
         with working(engine, record, order, stop) as context:
             plan = partial(plan_looks, study=definition_of(record), name=name, looks=looks, epochs=epochs)
-            days = train_days(context, plan, _hear)
-        if stop.asked:
-            tell(f"left; the looks go on with: caviar panda train {name}")
-            return 130 if stop.interrupted else 0
-        _show(engine, record, days, pick)
+            days = train_days(context, plan, _hear, finish_first=False)
+        if any(day.state == "open" for day in days):
+            return _say_left(name, stop)
+        _show(engine, record, [day.number for day in days], pick)
     return 0
+
+
+def _say_left(name: str, stop: Stop) -> int:
+    why = "left" if stop.asked else "somebody let it rest"
+    tell(f"{why}; nothing is lost; go on with: caviar panda train {name}")
+    return 130 if stop.interrupted else 0
 
 
 def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -> None:
@@ -119,25 +126,29 @@ def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -
         changed = {n: v for n, v in day["settings"].items() if v != facts["days"][day["parent"]]["ended_with"][n]}
         table.add_row(str(day["day"]), last[0], curve, *last[1:], settings_line(changed) or "as it was")
     out().print(table)
-    if pick and days and days[0]["saved"]:
-        go_back(engine, record, days[0]["day"], by())
+    if pick and days[0]["saved"]:
+        go_back(engine, record, days[0]["day"], by(), pick=True)
         tell(f"the next day builds on day {days[0]['day']}; go on with: caviar panda train {record.name}")
-    elif days:
+    elif not days[0]["saved"]:
+        tell("none of them can be gone on with")
+    else:
         tell(f"\nnext: caviar panda back {record.name} --to {days[0]['day']}  (go on with the best)\n"
              f"      caviar panda train {record.name}  (go on as it was)", style="dim", markup=False)  # fmt: skip
 
 
 def _free(engine: Engine, name: str) -> StudyRecord:
-    """Return a panda that runs again, and that no dead process of this machine holds."""
-    from storage.control import set_control
+    """Return a panda that nobody trains, and that no dead process of this machine holds.
+
+    Raises:
+        PandaBusy: somebody trains it.
+    """
     from storage.definitions import load_study
-    from storage.pandas import read_life
+    from storage.pandas import read_life, refuse_busy
     from studies.manager import free_dead_workers
 
     record = load_study(engine, name)
     free_dead_workers(engine, record)
-    read_life(engine, record)  # refuses what is none
-    set_control(engine, record.study_id, "run")
+    refuse_busy(record, read_life(engine, record))
     return record
 
 

@@ -1,0 +1,72 @@
+"""What somebody changes of a panda while it lives: asked for at any time, from anywhere; in effect after an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, insert, select, text, update
+
+from storage.records import Lease
+from storage.tables import nudge
+
+
+@dataclass(frozen=True)
+class NudgeRecord:
+    """What somebody changed, or wants to; in `day`, after `epoch`, once it is `taken`."""
+
+    nudge_id: int
+    at: datetime
+    settings: Mapping[str, Any]
+    why: str | None
+    by: str
+    state: str
+    day: int | None
+    epoch: int | None
+
+
+# At the end of an epoch; shows the lease, so that a worker that lost it takes nothing.
+_TAKE_NUDGES = text("""
+    WITH held AS (
+        SELECT study_id FROM caviar.slot
+        WHERE study_id = :study AND number = :day AND token = :token FOR NO KEY UPDATE
+    )
+    UPDATE caviar.nudge n SET state = 'taken', day = :day, epoch = :epoch
+    FROM held WHERE n.study_id = held.study_id AND n.state = 'waiting'
+""")
+
+
+def nudges_of(connection: Connection, study_id: int, *also: ColumnElement[bool]) -> list[NudgeRecord]:
+    """Return the nudges of a panda, in the order in which they were asked for."""
+    query = select(nudge).where(nudge.c.study_id == study_id, *also).order_by(nudge.c.nudge_id)
+    return [
+        NudgeRecord(r.nudge_id, r.at, r.settings, r.why, r.by, r.state, r.day, r.epoch)
+        for r in connection.execute(query)
+    ]
+
+
+def read_nudges(engine: Engine, study_id: int, day_number: int) -> list[NudgeRecord]:
+    """Return what took effect in a day, in its order."""
+    with engine.connect() as connection:
+        return nudges_of(connection, study_id, nudge.c.day == day_number)
+
+
+def add_nudge(engine: Engine, study_id: int, settings: Mapping[str, Any], why: str | None, by: str) -> None:
+    """Ask for other settings, from the next epoch on."""
+    with engine.begin() as connection:
+        connection.execute(insert(nudge).values(study_id=study_id, settings=dict(settings), why=why, by=by))
+
+
+def take_nudges(engine: Engine, lease: Lease, epoch: int) -> bool:
+    """Let what waits take effect in the leased day, after that epoch; say whether there was anything."""
+    asked = {"study": lease.study_id, "day": lease.slot.number, "token": lease.token, "epoch": epoch}
+    with engine.begin() as connection:
+        return bool(connection.execute(_TAKE_NUDGES, asked).rowcount)
+
+
+def settle(connection: Connection, study_id: int, *also: ColumnElement[bool], **values: object) -> None:
+    """Say what became of the nudges that wait."""
+    waiting = (nudge.c.study_id == study_id, nudge.c.state == "waiting", *also)
+    connection.execute(update(nudge).where(*waiting).values(**values))
