@@ -22,7 +22,7 @@ def pause(study: StoredStudy, now: AtOnce = False, database_url: DatabaseUrl = N
 
     They free their GPUs, and go on with: caviar resume. Example: caviar pause digits
     """
-    _set(study, "pause", now, database_url, f"paused; go on with: caviar resume {study}")
+    _set(study, "pause", now, database_url, f"is paused; go on with: caviar resume {study}")
 
 
 def stop(study: StoredStudy, now: AtOnce = False, database_url: DatabaseUrl = None) -> None:
@@ -30,7 +30,7 @@ def stop(study: StoredStudy, now: AtOnce = False, database_url: DatabaseUrl = No
 
     Nothing is lost. Example: caviar stop digits --now
     """
-    _set(study, "stop", now, database_url, f"stopped; go on with: caviar resume {study}, and caviar join {study}")
+    _set(study, "stop", now, database_url, f"is stopped; go on with: caviar resume {study}, and caviar join {study}")
 
 
 def resume(study: StoredStudy, database_url: DatabaseUrl = None) -> None:
@@ -82,25 +82,28 @@ def extend(
 def _set(study: str, control: str, at_once: bool, database_url: str | None, done: str) -> None:
     from storage.control import set_control
     from storage.definitions import load_study
+    from storage.pandas import is_panda
     from studies.facts import state_of
     from studies.manager import progress
     from studies.noting import keep_note
 
     with database(database_url) as engine:
         record = load_study(engine, study)
-        if state_of(progress(engine, record)) == "done":
+        if is_panda(engine, record.study_id):
+            done = f"{'goes on' if control == 'run' else 'rests'}; go on with: caviar panda train {study}"
+        elif state_of(progress(engine, record)) == "done":
             tell(f"'{study}' is done; nothing was changed; see: caviar best {study}")
             return
         changed = set_control(engine, record.study_id, control, at_once=at_once, by=by())
         keep_note(engine, record, news=True)
         at_work = progress(engine, record).leased
     if not changed:
-        tell(f"'{study}' was so already; {done}")
+        tell(f"'{study}' was so already: it {done}")
     elif control == "run" or not at_work:
         tell(f"'{study}' {done}")
     else:
         when = "at once" if at_once else "after their epoch"
-        tell(f"'{study}' is {done}; {at_work} trial(s) are given back {when}")
+        tell(f"'{study}' {done}; {at_work} trial(s) are given back {when}")
 
 
 def by() -> str:

@@ -21,11 +21,14 @@ _SMALL, _LARGE, _LARGEST = 3.0, 10.0, 100.0  # steps of the learning rate
 _SLOWLY = 0.3  # share of the training loss that an epoch takes away, or less
 _DONE = 0.1  # of the loss at birth: what is below is not slow, but nearly there
 _OVERFITTING = 3  # epochs in a row
+_LESS = 0.98  # of a validation loss: more than its wobble
+_SEEN = 1.3  # times as large: a step that would show
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a day ended: `better`, `worse` or `no different` than the day before, `born`, `diverged` or `unfinished`.
+    """How a day ended: `better`, `worse` or `no different` than the day before, `born`, `diverged`, `out of memory`,
+    `failed`, `abandoned` or `unfinished`.
 
     Attributes:
         difference: of the metric, above 0 where it is better.
@@ -48,15 +51,14 @@ class Advice:
 
 @dataclass(frozen=True)
 class Look:
-    """What there is to look at of a day that has ended.
+    """What there is to look at of a day that has ended, or of the rest of it since a nudge.
 
     Attributes:
         before: the epochs of the days that it builds on, with the birth.
         own: its epochs.
         settings: that it ended with.
-        parent: the day that it builds on.
+        parent: the day to go back to.
         too_high: learning rates that were too high on any branch.
-        raised: whether its learning rate is larger than that of the day before.
     """
 
     before: Sequence[EpochRecord]
@@ -64,7 +66,16 @@ class Look:
     settings: Mapping[str, Any]
     parent: int
     too_high: Sequence[float] = ()
-    raised: bool = False
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of its last epoch, its decay counted in."""
+        return self.own[-1].learning_rate
+
+    @property
+    def raised(self) -> bool:
+        """Whether the learning rate is larger than before, but for the birth."""
+        return len(self.before) > 1 and self.own[0].learning_rate > self.before[-1].learning_rate
 
 
 def judge(look: Look, metric: str, *, maximize: bool, examples: int) -> Verdict:
@@ -93,32 +104,44 @@ def is_too_high(look: Look) -> str | None:
     return None
 
 
-def advise(look: Look, verdict: Verdict, scales: Mapping[str, BaseScale]) -> Advice:
+def advise(look: Look, verdict: Verdict, scales: Mapping[str, BaseScale], lowest: int | None = None) -> Advice:
     """Say what to do next.
 
     Args:
         scales: of the study, in whose ranges the advice stays.
+        lowest: the day with the lowest validation loss, if that is an earlier one.
     """
-    rate, scale = float(look.settings["learning_rate"]), scales.get("learning_rate")
-    calm = _calm(look, scales)
+    scale, calm = scales.get("learning_rate"), _calm(look, scales)
+    if verdict.word == "out of memory":
+        half = int(look.settings["batch_size"]) // 2
+        fits = half >= 1 and ("batch_size" not in scales or scales["batch_size"].holds(half))
+        settings = {"batch_size": float(half)} if fits else {}
+        return Advice("it ran out of memory: a smaller mini-batch needs less", settings, look.parent)
     if verdict.word == "diverged":
-        settings = _rate(rate / _LARGE, scale) | calm
+        settings = _rate(look.rate / _LARGE, look.rate, scale) | calm
         return Advice("the loss is not finite any more: the learning rate is far too high", settings, look.parent)
     worse = f"it got worse by {-verdict.difference:.3g}, beyond the noise" if verdict.word == "worse" else None
     overfits = _overfits(look)
     if (why := is_too_high(look)) or (worse and not overfits):
         also = ", and so much momentum overshoots; the rate comes first, with momentum at its default" if calm else ""
         spoiled = worse or look.own[-1].training_loss > look.before[0].training_loss
-        back = look.parent if spoiled else None
-        return Advice(f"{why or worse}: the learning rate is too high{also}", _rate(rate / _SMALL, scale) | calm, back)
+        settings = _rate(look.rate / _SMALL, look.rate, scale) | calm
+        return Advice(
+            f"{why or worse}: the learning rate is too high{also}", settings, look.parent if spoiled else None
+        )
     if overfits:
         other = "dropout=0.2 or weight_decay=0.001"
-        return Advice(f"{overfits}: it overfits; stop here, go back to the lowest validation loss, or try {other}")
-    if raised := _raised(look, rate, scale):
+        return Advice(f"{overfits}: it overfits; stop here, or go back to the lowest and try {other}", back=lowest)
+    if raised := _raised(look, scale):
         return raised
     if verdict.word == "better":
         return Advice("it still improves: go on")
-    return Advice("it does not improve beyond the noise: smaller steps average that out", _rate(rate / _SMALL, scale))
+    if look.own[-1].validation_loss < _LESS * min(epoch.validation_loss for epoch in look.before):
+        return Advice("its validation loss still falls: go on")
+    smaller = _rate(look.rate / _SMALL, look.rate, scale)
+    if not smaller:
+        return Advice("it does not improve beyond the noise, and the learning rate is as small as may be: stop here")
+    return Advice("it does not improve beyond the noise: smaller steps average that out", smaller)
 
 
 def _overfits(look: Look) -> str | None:
@@ -133,7 +156,7 @@ def _overfits(look: Look) -> str | None:
     return None
 
 
-def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
+def _raised(look: Look, scale: BaseScale | None) -> Advice | None:
     """Advise a larger learning rate where the training loss falls slowly and smoothly."""
     losses = [epoch.training_loss for epoch in (look.before[-1], *look.own)]
     smooth = all(b < a for a, b in pairwise(losses))
@@ -141,10 +164,10 @@ def _raised(look: Look, rate: float, scale: BaseScale | None) -> Advice | None:
     if not smooth or share > _SLOWLY or losses[-1] < _DONE * look.before[0].training_loss:
         return None
     # As long as it is slow, what an epoch takes away is in proportion to the rate.
-    wanted = rate * min(max(_SLOWLY / share, _LARGE if look.raised else _SMALL), _LARGEST)
+    wanted = look.rate * min(max(_SLOWLY / share, _LARGE if look.raised else _SMALL), _LARGEST)
     wanted = min([wanted, *(high / _SMALL for high in look.too_high)])  # where one goes back to from what was too high
-    settings = _rate(wanted, scale)
-    if settings["learning_rate"] < 1.3 * rate:  # nothing that would be seen
+    settings = _rate(wanted, look.rate, scale)
+    if not settings or settings["learning_rate"] < _SEEN * look.rate:
         return None
     still = "still " if look.raised else ""
     return Advice(
@@ -160,8 +183,10 @@ def _calm(look: Look, scales: Mapping[str, BaseScale]) -> dict[str, float]:
     return {"momentum": float(default)} if default is not None and given is not None and given > default else {}
 
 
-def _rate(wanted: float, scale: BaseScale | None) -> dict[str, float]:
+def _rate(wanted: float, now: float, scale: BaseScale | None) -> dict[str, float]:
+    """Return a learning rate of two digits in its range; nothing where that is the one that it has."""
+    rate = float(f"{wanted:.2g}")
     if scale is not None:
         low, high = (float(scale.value(end)) for end in (0.0, 1.0))
-        wanted = min(max(wanted, low), high)
-    return {"learning_rate": float(f"{wanted:.2g}")}
+        rate = min(max(rate, low), high)
+    return {} if math.isclose(rate, now, rel_tol=0.05) else {"learning_rate": rate}

@@ -11,15 +11,17 @@ from sqlalchemy import Engine
 
 from storage.curves import read_curves
 from storage.events import read_events
+from storage.nudges import NudgeRecord
 from storage.pandas import BIRTH, DayRecord, Life, read_life
 from storage.records import EpochRecord, EventRecord, StudyRecord
 from studies.definition import Study, from_body
 from studies.panda.advice import Advice, Look, Verdict, advise, is_too_high, judge
-from studies.panda.lineage import branches, path
+from studies.panda.lineage import branches, nearest_saved, path
 from studies.panda.settings import settings_at
 
 Facts = dict[str, Any]
 Curves = Mapping[int, Sequence[EpochRecord]]
+_MOVES = {"learning_rate", "momentum", "batch_size", "decay"}
 _FEW_EXAMPLES = 1000  # where it is not known on how many a panda is judged
 
 
@@ -43,54 +45,74 @@ def facts_of(name: str, study: Study, life: Life, curves: Curves, events: Sequen
     branch_of = {day.number: i for i, branch in enumerate(all_branches) for day in branch}
     days, too_high = list[Facts](), list[float]()
     for day in life.days:
+        verdict = _verdict(study, life, day, curves, examples)
         look = _look(life, day, curves, too_high)
-        verdict = _verdict(study, day, look, examples)
         if look is not None and (verdict.word in ("diverged", "worse") or is_too_high(look)):
-            too_high.append(float(look.settings["learning_rate"]))
+            too_high.append(look.rate)
         days.append(_day_facts(study, life, day, curves.get(day.number, ()), verdict, branch_of[day.number], events))
     head = life.days[life.panda.head]
-    advice = None
-    look = _look(life, head, curves, too_high)
-    if look is not None:
-        advice = advise(look, _verdict(study, head, look, examples), study.scales())
-    waiting = [n for n in life.nudges if n.state == "waiting"]
+    verdict = _verdict(study, life, head, curves, examples)
+    advice = _advice(study, life, head, curves, verdict, too_high)
+    waits = any(n.state == "waiting" for n in life.nudges)
     return {
         "name": name, "model": study.model, "data": study.data, "metric": study.metric, "direction": study.direction,
         "day": {"epochs": life.panda.day_epochs, "seconds": life.panda.day_seconds},
         "origin": life.panda.origin, "head": life.panda.head,
         "branch": [day.number for day in all_branches[0]],
         "trains": next((day.holder for day in life.days if day.holder), None),
-        "waiting": [{"settings": dict(n.settings), "why": n.why, "by": n.by} for n in waiting],
+        "waiting": [_asked(n) for n in life.nudges if n.state == "waiting"],
+        "dropped": [_asked(n) for n in life.nudges if n.state == "dropped"],
         "days": days,
-        "advice": _advice_facts(name, advice) if advice and not waiting else None,
+        "advice": _advice_facts(name, advice) if advice and not waits else None,
         "best": _best(study, days),
     }  # fmt: skip
 
 
+def _advice(
+    study: Study, life: Life, head: DayRecord, curves: Curves, verdict: Verdict, too_high: Sequence[float]
+) -> Advice | None:
+    """Say what to do next; nothing of a day that is not over, and of the birth."""
+    if head.state not in ("done", "abandoned") or head.number == BIRTH:
+        return None
+    look = _look(life, head, curves, too_high)
+    if look is None or verdict.word in ("failed", "abandoned"):
+        there = nearest_saved(life, head)
+        return Advice(f"day {head.number} has no state to go on from", back=there.number if there else None)
+    current = [(e.validation_loss, d.number) for d in path(life, head.number) for e in curves.get(d.number, ())]
+    lowest = min(current)[1]
+    there_is = lowest != head.number and life.days[lowest].saved
+    return advise(look, verdict, study.scales(), lowest if there_is else None)
+
+
 def _look(life: Life, day: DayRecord, curves: Curves, too_high: Sequence[float]) -> Look | None:
-    """Return what there is to look at of a day; None of the birth, and of one without an epoch."""
+    """Return what there is to look at of a day, since what moves its weights was last nudged; None of the birth, and of
+    one without an epoch."""
     own = curves.get(day.number, ())
-    if day.parent is None or not own:
+    before = [epoch for earlier in path(life, day.number)[:-1] for epoch in curves.get(earlier.number, ())]
+    nudged = [n.epoch or 0 for n in life.nudges if n.day == day.number and _MOVES & n.settings.keys()]
+    since = max((epoch for epoch in nudged if own and epoch < own[-1].epoch), default=day.begins_at)
+    before += [epoch for epoch in own if epoch.epoch <= since]
+    own = [epoch for epoch in own if epoch.epoch > since]
+    there = nearest_saved(life, day)
+    if not own or not before or there is None:
         return None
-    before = [epoch for earlier in path(life, day.parent) for epoch in curves.get(earlier.number, ())]
-    rate, earlier = (
-        settings_at(d, life.nudges, epoch).settings["learning_rate"]
-        for d, epoch in ((day, own[-1].epoch - 1), (life.days[day.parent], day.begins_at - 1))
-    )
     now = settings_at(day, life.nudges, own[-1].epoch - 1)
-    if not before:
-        return None
-    return Look(before, own, now.settings, day.parent, tuple(too_high), raised=day.parent != BIRTH and rate > earlier)
+    return Look(before, own, now.settings, there.number, tuple(too_high))
 
 
-def _verdict(study: Study, day: DayRecord, look: Look | None, examples: int) -> Verdict:
+def _verdict(study: Study, life: Life, day: DayRecord, curves: Curves, examples: int) -> Verdict:
     if day.number == BIRTH:
-        return Verdict("born")
+        return Verdict("born" if day.ended == "complete" else "unfinished" if day.state != "done" else "failed")
     if day.violated:
-        return Verdict("diverged")
-    if day.state != "done" or look is None:
+        return Verdict(day.violated.replace("_", " "))
+    if day.state != "done":
         return Verdict("abandoned" if day.state == "abandoned" else "unfinished")
-    return judge(look, study.metric, maximize=study.maximize, examples=examples)
+    own = curves.get(day.number, ())
+    before = [epoch for earlier in path(life, day.number)[:-1] for epoch in curves.get(earlier.number, ())]
+    if day.ended != "complete" or not own or not before:
+        return Verdict("failed")
+    whole = Look(before, own, day.settings, day.parent or BIRTH)
+    return judge(whole, study.metric, maximize=study.maximize, examples=examples)
 
 
 def _day_facts(
@@ -121,6 +143,10 @@ def _day_facts(
             for e in events if e.slot == day.number and e.kind in ("note", "went back")
         ],
     }  # fmt: skip
+
+
+def _asked(nudge: NudgeRecord) -> Facts:
+    return {"settings": dict(nudge.settings), "why": nudge.why, "by": nudge.by, "at": nudge.at.isoformat()}
 
 
 def _finite(value: float) -> float | None:

@@ -26,7 +26,8 @@ from storage.events import read_events
 from storage.grants import RIGHTS, grant_worker
 from storage.losses import LIMIT
 from storage.migrate import ensure_schema
-from storage.pandas import add_nudge, go_back
+from storage.nudges import add_nudge
+from storage.pandas import go_back
 from storage.records import EpochRecord, Report
 from storage.settings import Settings, parse_url
 from storage.status import read_test, read_trials

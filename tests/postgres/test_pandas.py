@@ -12,15 +12,18 @@ import pytest
 import torch
 from sqlalchemy import Engine, text
 
-from models.training import EpochResult
+import storage.checkpoints
+import studies.keeping
+from models.training import EpochResult, Training
 from storage.control import set_control
 from storage.definitions import load_study
-from storage.errors import NotComparable, NotThatDay, PandaBusy
-from storage.pandas import DayRecord, PandaRecord, add_nudge, go_back, open_days, read_life
-from storage.records import Provenance, StudyRecord
+from storage.errors import CheckpointUnreachable, NotComparable, NotThatDay, PandaBusy
+from storage.nudges import add_nudge, take_nudges
+from storage.pandas import DayRecord, PandaRecord, go_back, open_days, read_life
+from storage.records import Lease, Provenance, SlotRecord, StudyRecord
 from storage.settings import read_settings
 from storage.status import read_curve
-from studies.errors import BadDefinition, BadNudge
+from studies.errors import BadDefinition, BadNudge, WorkersFailed
 from studies.manager import open_study
 from studies.noting import keep_note
 from studies.panda.birth import begin, check_settings, find_origin, next_day
@@ -151,13 +154,18 @@ def test_a_nudge_that_needs_no_other_weights_moves_none(engine: Engine) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
-def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(engine: Engine) -> None:
-    expected, record = born(engine, "expected", epochs=4), born(engine, epochs=4)
+@pytest.mark.parametrize("between", [0.0, 10.0])
+def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, between: float
+) -> None:
+    """From its own checkpoint, and from the day before."""
+    monkeypatch.setattr(studies.keeping, "_CHECKPOINT_SECONDS", between)
+    expected, record = born(engine, "expected", epochs=5), born(engine, epochs=5)
     days(engine, expected, hear=partial(_nudge_at, engine, expected, 2))
 
     def hear(day: DayRecord, result: EpochResult) -> None:
         _nudge_at(engine, record, 2, day, result)
-        if result.epoch == 3:
+        if result.epoch == 4:
             raise _Killed
 
     with pytest.raises(_Killed):
@@ -166,7 +174,7 @@ def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(engine: Engine) -
         connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE state = 'leased'"))
     days(engine, record)
     assert curve(engine, record, 1) == curve(engine, expected, 1)
-    assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.5, 0.05, 0.05]
+    assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.5, 0.05, 0.05, 0.05]
 
 
 class _Killed(BaseException):
@@ -178,14 +186,175 @@ def _nudge_at(engine: Engine, record: StudyRecord, epoch: int, day: DayRecord, r
         add_nudge(engine, record.study_id, {"learning_rate": 0.05}, None, "me")
 
 
-def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
-    record = born(engine, epochs=3)
+def stopped_after_an_epoch(engine: Engine, record: StudyRecord) -> None:
     stop = Stop()
     days(engine, record, context=context_of(engine, record, stop), hear=lambda day, result: stop.ask())
+
+
+def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
+    whole, record = born(engine, "whole", epochs=3), born(engine, epochs=3)
+    days(engine, whole)
+    stopped_after_an_epoch(engine, record)
+    assert read_life(engine, record).days[1].state == "open"
+    plan = partial(plan_looks, study=STUDY, name="baby", looks=[{}], epochs=1)
+    with pytest.raises(NotThatDay, match="day 1 of 'baby' is not finished; first: caviar panda train baby"):
+        train(context_of(engine, record), plan, finish_first=False)
+    days(engine, record)
+    assert curve(engine, record, 1) == curve(engine, whole, 1)
+    assert len(read_life(engine, record).days) == 2
+
+
+def test_a_nudge_of_a_day_that_was_left_takes_effect_with_its_next_epoch(engine: Engine) -> None:
+    record = born(engine, epochs=3)
+    stopped_after_an_epoch(engine, record)
+    add_nudge(engine, record.study_id, {"learning_rate": 0.1}, None, "me")
+    days(engine, record)
+    assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.1, 0.1]
+
+
+def test_what_the_optimizer_knows_is_kept(engine: Engine) -> None:
+    """A nudge that changes nothing changes nothing, although the training is made anew."""
+    plain, nudged = born(engine, "plain", epochs=4), born(engine, "nudged", epochs=4)
+    days(engine, plain)
+
+    def hear(day: DayRecord, result: EpochResult) -> None:
+        if result.epoch == 2:
+            add_nudge(engine, nudged.study_id, {"weight_decay": 0.0}, None, "me")
+
+    days(engine, nudged, hear=hear)
+    assert curve(engine, nudged, 1) == curve(engine, plain, 1)
+    assert read_life(engine, nudged).nudges[0].state == "taken"
+
+
+def test_the_time_of_a_day_goes_on_where_it_was(engine: Engine) -> None:
+    record = born(engine, epochs=None, seconds=3600.0)
+    stopped_after_an_epoch(engine, record)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.epoch SET seconds = 3599.9999 WHERE epoch = 1"))
+    days(engine, record)
+    assert [e[0] for e in curve(engine, record, 1)] == [1, 2]
+
+
+def test_somebody_lets_it_rest(engine: Engine) -> None:
+    record = born(engine, epochs=4)
+
+    def hear(day: DayRecord, result: EpochResult) -> None:
+        if result.epoch == 2:
+            set_control(engine, record.study_id, "stop")
+
+    (day,) = train(context_of(engine, record), partial(next_day, name="baby"), hear)
+    assert (day.state, day.epoch) == ("open", 2)
+    assert load_study(engine, "baby").control == "stop"
+    days(engine, record)
+    assert [e[0] for e in curve(engine, record, 1)] == [1, 2, 3, 4]
+
+
+def test_whoever_is_refused_does_not_undo_a_stop(engine: Engine) -> None:
+    record = born(engine)
+
+    def hear(day: DayRecord, result: EpochResult) -> None:
+        set_control(engine, record.study_id, "stop")
+        with pytest.raises(PandaBusy):
+            open_days(engine, record, partial(next_day, name="baby"))
+        assert load_study(engine, "baby").control == "stop"
+
+    train(context_of(engine, record), partial(next_day, name="baby"), hear)
+
+
+def test_a_day_that_raises_is_told_of_and_can_be_left(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = born(engine)
+    days(engine, record)
+
+    def broken(self: Training, *others: Any) -> Any:
+        raise ValueError("a mistake [/] of mine")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "epochs", broken)
+        with pytest.raises(
+            WorkersFailed, match=r"day 2 of 'baby' failed: ValueError: a mistake \[/\] of mine \(.*test_"
+        ):
+            days(engine, record)
+    assert journal_facts(engine, record)["days"][2]["verdict"]["word"] == "failed"
+    assert journal_facts(engine, record)["advice"]["back"] == 1
+    with pytest.raises(NotThatDay, match="day 2 of 'baby' has no state"):
+        days(engine, record)
+    go_back(engine, record, 1, "me")
+    days(engine, record)
+
+
+def test_a_day_whose_state_cannot_be_kept_has_not_ended(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = born(engine)
+    with monkeypatch.context() as patched:
+        patched.setattr(storage.checkpoints, "LIMIT", 10)
+        with pytest.raises(CheckpointUnreachable, match=r"CAVIAR_CHECKPOINTS=.*is kept on this machine"):
+            days(engine, record)
     assert read_life(engine, record).days[1].state == "open"
     days(engine, record)
-    assert [e[0] for e in curve(engine, record, 1)] == [1, 2, 3]
-    assert len(read_life(engine, record).days) == 2
+    assert read_life(engine, record).days[1].saved
+    assert [e[0] for e in curve(engine, record, 1)] == [1, 2]
+
+
+def test_a_day_that_ran_out_of_memory_is_none_that_diverged(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = born(engine)
+    days(engine, record)
+
+    def full(self: Training, *others: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "epochs", full)
+        days(engine, record)
+    facts = journal_facts(engine, record)
+    assert facts["days"][2]["verdict"]["word"] == "out of memory"
+    assert facts["advice"]["back"] == 1
+
+
+def test_no_nudge_is_lost_without_a_word(engine: Engine) -> None:
+    record = born(engine)
+    days(engine, record)
+    add_nudge(engine, record.study_id, {"learning_rate": 0.2}, "before the looks", "me")
+    plan = partial(plan_looks, study=STUDY, name="baby", looks=[{}, {"momentum": 0.95}], epochs=1)
+
+    def hear(day: DayRecord, result: EpochResult) -> None:
+        if day.number == 2:
+            add_nudge(engine, record.study_id, {"dropout": 0.1}, "meanwhile", "me")
+
+    train(context_of(engine, record, cohort=2), plan, hear, finish_first=False)
+    assert [d.settings["learning_rate"] for d in read_life(engine, record).days[2:]] == [0.2, 0.2]
+    assert go_back(engine, record, 3, "me", pick=True) == []
+    facts = journal_facts(engine, record)
+    assert [n["why"] for n in facts["waiting"]] == ["meanwhile"]
+    days(engine, record)
+    assert read_life(engine, record).days[4].settings["dropout"] == 0.1
+    assert read_life(engine, record).days[4].settings["momentum"] == 0.95
+    add_nudge(engine, record.study_id, {"learning_rate": 0.3}, "never", "me")
+    (dropped,) = go_back(engine, record, 1, "me")
+    assert dropped.why == "never"
+    assert [n["why"] for n in journal_facts(engine, record)["dropped"]] == ["never"]
+
+
+def test_there_is_no_advice_in_the_middle_of_a_day(engine: Engine) -> None:
+    record = born(engine, epochs=3)
+    seen = []
+    days(engine, record, hear=lambda day, result: seen.append(journal_facts(engine, record)["advice"]))
+    stopped_after_an_epoch(engine, record)
+    seen.append(journal_facts(engine, record)["advice"])
+    assert seen == [None] * 4
+
+
+def test_a_day_is_read_by_what_came_after_its_last_nudge(engine: Engine) -> None:
+    record = born(engine, epochs=4)
+    days(engine, record)
+    add_nudge(engine, record.study_id, {"learning_rate": 1.0, "momentum": 0.9}, None, "me")
+
+    def hear(day: DayRecord, result: EpochResult) -> None:
+        _nudge_at(engine, record, 6, day, result)
+
+    days(engine, record, hear=hear)
+    with engine.begin() as connection:  # it rose before the nudge, and fell after it
+        for epoch, loss in ((4, 0.3), (5, 1.5), (6, 1.2), (7, 0.9), (8, 0.5)):
+            connection.execute(text(f"UPDATE caviar.epoch SET training_loss = {loss} WHERE epoch = {epoch}"))
+    assert "too high" not in journal_facts(engine, record)["advice"]["why"]
 
 
 def test_one_at_a_time_trains_a_panda(engine: Engine) -> None:
@@ -226,12 +395,13 @@ def test_nothing_builds_on_a_day_that_diverged(engine: Engine) -> None:
 
 def test_a_day_that_was_left_is_abandoned_by_going_back(engine: Engine) -> None:
     record = born(engine, epochs=3)
-    stop = Stop()
     days(engine, record)
-    days(engine, record, context=context_of(engine, record, stop), hear=lambda day, result: stop.ask())
+    stopped_after_an_epoch(engine, record)
     go_back(engine, record, 0, "me")
     days(engine, record)
     life = read_life(engine, record)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM caviar.checkpoint WHERE slot = 2")) == 0
     assert [d.state for d in life.days] == ["done", "done", "abandoned", "done"]
     assert curve(engine, record, 3) == curve(engine, record, 1)
 
@@ -256,7 +426,7 @@ def test_looks_begin_at_the_same_state_and_the_best_can_be_picked(engine: Engine
     days(engine, record)
     looks = read_looks(["learning_rate=0.1,1", "momentum=0.95"])
     plan = partial(plan_looks, study=STUDY, name="baby", looks=looks, epochs=2)
-    numbers = train(context_of(engine, record, cohort=4), plan)
+    numbers = [day.number for day in train(context_of(engine, record, cohort=4), plan, finish_first=False)]
     assert numbers == [2, 3, 4, 5]
     life = read_life(engine, record)
     assert life.panda.head == 1
@@ -280,16 +450,23 @@ def test_from_a_trial_it_goes_on_as_the_trial_would_have(engine: Engine) -> None
     worker(engine, long, study).run()
     definition, settings, origin = find_origin(engine, "short:best")
     panda = PandaRecord(0, 2, None, False, origin["trial"], origin)
-    record = begin(engine, definition, "baby", settings, Provenance(), panda)
+    record = begin(engine, definition, "baby", {}, Provenance(), panda, settings)
     train(context_of(engine, record))
     days(engine, record)
     assert curve(engine, record, 1) == curve(engine, long, origin["trial"])[2:]
+    given = {"learning_rate": 0.5, "decay": 1.0}
+    other = begin(engine, definition, "other", given, Provenance(), panda, settings)
+    train(context_of(engine, other))
+    days(engine, other)
+    assert [e[4] for e in curve(engine, other, 1)] == [0.5, 0.25]  # it holds from where it is given
+    with pytest.raises(BadNudge, match="'baby' is a panda; go back in it: caviar panda back baby --to 1"):
+        find_origin(engine, "baby:1")
     with pytest.raises(BadNudge, match="--from short: give STUDY:TRIAL"):
         find_origin(engine, "short")
 
 
 def test_what_cannot_be_is_one_clear_line(engine: Engine) -> None:
-    record = born(engine)
+    born(engine)
     with pytest.raises(BadNudge, match="'baby' is in the database already"):
         born(engine)
     with pytest.raises(NotComparable, match=r"is a panda, one model.*caviar panda train baby"):
@@ -301,10 +478,6 @@ def test_what_cannot_be_is_one_clear_line(engine: Engine) -> None:
         check_settings(STUDY, {**SETTINGS, "learning_rate": 5})
     with pytest.raises(BadDefinition, match="'beta1' has no effect with the optimizer 'sgd'"):
         check_settings(STUDY, {**SETTINGS, "beta1": 0.5}, ["beta1"])
-    set_control(engine, record.study_id, "stop")
-    with pytest.raises(NotThatDay, match="waits, since somebody let it rest"):
-        days(engine, record)
-    assert load_study(engine, "baby").control == "stop"
 
 
 @pytest.fixture(autouse=True)
@@ -313,9 +486,6 @@ def one_thread() -> None:
 
 
 def test_a_worker_that_lost_its_day_takes_no_nudge(engine: Engine) -> None:
-    from storage.pandas import take_nudges
-    from storage.records import Lease, SlotRecord
-
     record = born(engine)
     add_nudge(engine, record.study_id, {"learning_rate": 0.1}, None, "me")
     lease = Lease(record.study_id, SlotRecord(0, 1, "day", ()), register_process(engine, record).worker_id, 1, None, 0)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.pandas import DayRecord, Life, NudgeRecord, PandaRecord
+from storage.nudges import NudgeRecord
+from storage.pandas import DayRecord, Life, PandaRecord
 from storage.records import EpochRecord
 from studies.errors import BadNudge
 from studies.panda.advice import Advice, Look, Verdict, advise, judge
@@ -22,16 +23,19 @@ from studies.space import Log, LogOneMinus
 RATES = {"learning_rate": Log(1e-4, 1, default=0.1), "momentum": LogOneMinus(0.9, 0.999, default=0.9)}
 
 
-def epochs(losses: list[float], accuracies: list[float] | None = None, first: int = 0) -> list[EpochRecord]:
+def epochs(
+    losses: list[float], accuracies: list[float] | None = None, first: int = 0, rate: float = 0.1
+) -> list[EpochRecord]:
     accuracies = accuracies or [max(0.0, 1 - loss / 3) for loss in losses]
     return [
-        EpochRecord(first + i, loss, loss, accuracy, 0.1, 1.0)
+        EpochRecord(first + i, loss, loss, accuracy, rate, 1.0)
         for i, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True))
     ]
 
 
-def look(before: list[float], own: list[float], rate: float = 0.1, **fields: Any) -> Look:
-    return Look(epochs(before), epochs(own, first=len(before)), {"learning_rate": rate}, 1, **fields)
+def look(before: list[float], own: list[float], rate: float = 0.1, earlier: float = 1.0, **fields: Any) -> Look:
+    settings = fields.pop("settings", {})
+    return Look(epochs(before, rate=earlier), epochs(own, first=len(before), rate=rate), settings, 1, **fields)
 
 
 def advice(seen: Look) -> Advice:
@@ -56,8 +60,7 @@ def test_a_loss_that_rises_asks_for_a_smaller_rate_and_to_go_back() -> None:
 
 
 def test_the_rate_comes_first_with_momentum_at_its_default() -> None:
-    before, own = epochs([2.3, 1.0]), epochs([1.5], first=2)
-    seen = Look(before, own, {"learning_rate": 0.3, "momentum": 0.99}, 1)
+    seen = look([2.3, 1.0], [1.5], rate=0.3, settings={"momentum": 0.99})
     assert advice(seen).settings == {"learning_rate": 0.1, "momentum": 0.9}
 
 
@@ -72,7 +75,7 @@ def test_a_loss_that_oscillates_asks_for_a_smaller_rate() -> None:
     [([2.29], False, 0.069), ([2.2999], False, 0.1), ([1.8], False, 0.003), ([1.8], True, 0.01), ([1.0], False, None)],
 )
 def test_slow_and_smooth_asks_for_a_larger_rate(own: list[float], raised: bool, rate: float | None) -> None:
-    found = advice(look([2.3], own, rate=0.001, raised=raised))
+    found = advice(look([2.31, 2.3], own, rate=0.001, earlier=0.0001 if raised else 0.001))
     assert found.settings.get("learning_rate") == rate
 
 
@@ -90,15 +93,45 @@ def test_what_is_nearly_there_is_not_slow() -> None:
 def test_overfitting_is_named() -> None:
     before = [EpochRecord(0, 2.3, 2.3, 0.1, 0.1, 1)]
     own = [EpochRecord(i, 0.2 - i / 50, 0.3 + i / 50, 0.9, 0.1, 1) for i in range(1, 5)]
-    found = advise(Look(before, own, {"learning_rate": 0.1}, 0), Verdict("no different"), RATES)
+    found = advise(Look(before, own, {}, 0), Verdict("no different"), RATES, lowest=7)
     assert "for 3 epochs the validation loss rose, while the training loss fell: it overfits" in found.why
     assert not found.settings
+    assert found.back == 7
 
 
 def test_what_does_not_improve_is_told_to_take_smaller_steps() -> None:
     found = advice(look([2.3, 0.1, 0.105], [0.1055]))
     assert found.why == "it does not improve beyond the noise: smaller steps average that out"
     assert found.settings == {"learning_rate": 0.033}
+    low = advice(look([2.3, 0.1, 0.105], [0.1055], rate=1e-4))
+    assert "as small as may be: stop here" in low.why
+    assert not low.settings
+
+
+def test_a_validation_loss_that_still_falls_is_left_to_fall() -> None:
+    before = [EpochRecord(i, loss, loss, 0.95, 0.1, 1) for i, loss in enumerate([2.3, 0.19])]
+    own = [EpochRecord(2, 0.08, 0.165, 0.9505, 0.1, 1)]
+    seen = Look(before, own, {}, 1)
+    found = advise(seen, judge(seen, "accuracy", maximize=True, examples=359), RATES)
+    assert found == Advice("its validation loss still falls: go on")
+
+
+def test_advice_is_of_the_rate_that_there_is_with_its_decay() -> None:
+    seen = look([2.3, 0.3], [0.5], rate=0.0048, settings={"learning_rate": 0.1, "decay": 1.0})
+    assert advice(seen).settings == {"learning_rate": 0.0016}
+
+
+def test_advice_stays_in_the_range_to_the_last_digit() -> None:
+    narrow = {"learning_rate": Log(0.000125, 0.256, default=0.1)}
+    up = advise(look([2.3], [2.29], rate=0.1), Verdict("better"), narrow).settings["learning_rate"]
+    down = advise(look([2.3, 1.0], [1.5], rate=0.0002), Verdict("worse"), narrow).settings["learning_rate"]
+    assert (up, down) == (0.256, 0.000125)
+
+
+def test_out_of_memory_is_not_too_high_a_rate() -> None:
+    found = advise(look([2.3], [2.0], settings={"batch_size": 64}), Verdict("out of memory"), RATES)
+    assert "ran out of memory" in found.why
+    assert (found.settings, found.back) == ({"batch_size": 32}, 1)
 
 
 def nudge(epoch: int, settings: dict[str, float], day: int = 1) -> NudgeRecord:
@@ -151,7 +184,7 @@ def test_a_day_is_epochs_or_a_time() -> None:
     read = [(5, None), (5, None), (1, None), (None, 28800), (None, 1800), (None, 90), (None, 5400)]
     assert [read_length(g) for g in given_] == read
     assert [length_told(*r) for r in read] == ["5 epochs", "5 epochs", "1 epoch", "8 h", "30 m", "1.5 m", "1.5 h"]
-    for bad in ("", "0", "-1h", "0h", "day", "5 days"):
+    for bad in ("", "0", "-1h", "0h", "day", "5 days", "99999999999999999999epochs", "9" * 400 + "h"):
         with pytest.raises(BadNudge, match="give epochs, such as 5epochs, or a time"):
             read_length(bad)
 

@@ -58,10 +58,20 @@ def _watch(engine: Engine, name: str) -> None:
 
     from studies.signals import Stop
 
-    with Stop() as stop, Live(journal(_read(engine, name)), console=out(), auto_refresh=False) as live:
+    def newest() -> Group:
+        """Return as much of the end of the journal as the terminal has rows for."""
+        lines, rows = list[Any](), 0
+        for line in reversed(journal(_read(engine, name)).renderables):
+            rows += len(out().render_lines(line))
+            if rows >= out().height:
+                break
+            lines.insert(0, line)
+        return Group(*lines)
+
+    with Stop() as stop, Live(newest(), console=out(), auto_refresh=False) as live:
         while not stop.asked:
             time.sleep(_LOOK_SECONDS)
-            live.update(journal(_read(engine, name)), refresh=True)
+            live.update(newest(), refresh=True)
 
 
 def journal(facts: dict[str, Any]) -> Group:
@@ -76,6 +86,9 @@ def journal(facts: dict[str, Any]) -> Group:
     for waiting in facts["waiting"]:
         why = f" ({waiting['why']})" if waiting["why"] else ""
         lines.append(Text(f"waits for the next epoch: {settings_line(waiting['settings'])}{why}", style="yellow"))
+    for dropped in facts["dropped"]:
+        told = f"never took effect, since one went back: {settings_line(dropped['settings'])}"
+        lines.append(Text(f"{told}{' (' + dropped['why'] + ')' if dropped['why'] else ''}", style="dim"))
     if facts["best"]:
         best = facts["best"]
         lines.append(Text(f"best: {number(best['value'])} on day {best['day']}, epoch {best['epoch']}"))
