@@ -22,6 +22,7 @@ from studies.panda.settings import settings_at
 Facts = dict[str, Any]
 Curves = Mapping[int, Sequence[EpochRecord]]
 _MOVES = {"learning_rate", "momentum", "batch_size", "decay"}
+_SPOILT = 0.5  # of the loss at birth: what such a rate left there is not worth going back to
 _FEW_EXAMPLES = 1000  # where it is not known on how many a panda is judged
 
 
@@ -96,6 +97,10 @@ def _look(life: Life, day: DayRecord, curves: Curves, too_high: Sequence[float])
     there = nearest_saved(life, day)
     if not own or not before or there is None:
         return None
+    while (last := curves.get(there.number)) and there.parent is not None:
+        if last[-1].training_loss < _SPOILT * before[0].training_loss or last[-1].learning_rate < own[-1].learning_rate:
+            break
+        there = nearest_saved(life, there) or life.days[BIRTH]
     now = settings_at(day, life.nudges, own[-1].epoch - 1)
     return Look(before, own, now.settings, there.number, tuple(too_high))
 

@@ -342,6 +342,18 @@ def test_there_is_no_advice_in_the_middle_of_a_day(engine: Engine) -> None:
     assert seen == [None] * 4
 
 
+@pytest.mark.parametrize(("loss", "back"), [(2.0, 0), (0.5, 1)])
+def test_what_too_high_a_rate_left_is_not_gone_back_to(engine: Engine, loss: float, back: int) -> None:
+    record = born(engine, epochs=1)
+    days(engine, record, 2)
+    with engine.begin() as connection:
+        for epoch, value in ((0, 2.3), (1, loss), (2, 2.2)):
+            connection.execute(text(f"UPDATE caviar.epoch SET training_loss = {value} WHERE epoch = {epoch}"))
+    advice = journal_facts(engine, record)["advice"]
+    assert "too high" in advice["why"]
+    assert advice["back"] == back
+
+
 def test_a_day_is_read_by_what_came_after_its_last_nudge(engine: Engine) -> None:
     record = born(engine, epochs=4)
     days(engine, record)
