@@ -349,6 +349,7 @@ def test_what_too_high_a_rate_left_is_not_gone_back_to(engine: Engine, loss: flo
     with engine.begin() as connection:
         for epoch, value in ((0, 2.3), (1, loss), (2, 2.2)):
             connection.execute(text(f"UPDATE caviar.epoch SET training_loss = {value} WHERE epoch = {epoch}"))
+        connection.execute(text("UPDATE caviar.epoch SET accuracy = 0.01 WHERE epoch = 2"))
     advice = journal_facts(engine, record)["advice"]
     assert "too high" in advice["why"]
     assert advice["back"] == back
