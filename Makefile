@@ -27,13 +27,14 @@ format: .venv/installed-dev ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed ## the README's benchmarks, but for benchmarks/search, in their short forms (about 12 minutes)
+bench: .venv/installed ## the README's benchmarks, but for benchmarks/search, in their short forms (about 15 minutes)
 	$(BIN)/python benchmarks/digits.py --short
 	$(BIN)/python benchmarks/exactness.py --short
 	$(BIN)/python benchmarks/throughput.py --short
 	$(BIN)/python benchmarks/time_to_target.py --short
 	$(BIN)/python benchmarks/storage_cost.py --short
 	$(BIN)/python benchmarks/looks.py --short
+	$(BIN)/python benchmarks/panda.py --short
 	$(BIN)/python benchmarks/scale.py --check
 	$(BIN)/python benchmarks/scale.py --short
 

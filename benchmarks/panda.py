@@ -4,8 +4,8 @@
 
 DIR is where Caviar keeps its data sets, with MNIST in it. Each panda begins with a bad setting, has days of one epoch,
 and does what the advice says and nothing else. Its accuracy is that of the validation set where it stands at the end.
-Prints the journals and writes benchmarks/results/panda.json; exits with 1 where one ends below 0.97. The short form is on
-`digits`, of 6 days, and only prints and writes.
+Prints the journals, writes benchmarks/results/panda.json, and exits with 1 where one ends below 0.97. The short form is
+on `digits`, of 6 days, without that limit.
 """
 
 from __future__ import annotations
