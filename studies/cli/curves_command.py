@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell, unicode
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell, unicode
 from studies.cli.show import StoredStudy
 from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
+from studies.number import number
 
 
 def curves(
@@ -51,7 +52,7 @@ def curves(
         values: dict[str, Any] = definition.values(t.parameters)
         table.add_row(str(t.slot.number), f"{t.slot.tier} {t.slot.phase}", t.state, number(t.value), curve,
                       settings_line(values))  # fmt: skip
-    out().print(table)
+    out().print(table, markup=False)  # a choice may be [/relu]
     tell(
         f"\nthe scale is from {number(low)} to {number(high)}; with pictures: caviar report {study} --open", style="dim"
     )

@@ -8,10 +8,11 @@ from rich.live import Live
 
 from storage.look import Look
 from storage.records import Progress
-from studies.cli.output import number, out, tell, unicode
+from studies.cli.output import out, tell, unicode
 from studies.cli.view import Screen, phase_now, view
 from studies.definition import Study
 from studies.facts import state_of
+from studies.number import number
 
 _LINE_SECONDS = 5.0  # between two plain lines
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from studies.number import number
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -43,13 +45,13 @@ def set_verbose(verbose: bool) -> None:
 @cache
 def out() -> Console:
     """Return the console of results."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 @cache
 def err() -> Console:
     """Return the console of everything else."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def unicode() -> bool:
@@ -77,13 +79,6 @@ def tell(line: str, style: str | None = None, *, markup: bool = True) -> None:
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def number(value: float | int | str | None) -> str:
-    """Return a value as a person would write it: four digits, and a dash for none."""
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def settings_line(values: dict[str, Any]) -> str:

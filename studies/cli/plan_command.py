@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from studies.cli.output import AsJson, number, out, print_json
+from studies.cli.output import AsJson, out, print_json
+from studies.number import number
 
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
@@ -46,7 +47,7 @@ def plan(
     )
     for h in facts["hyperparameters"]:
         scales.add_row(str(h["tier"]), h["name"], h["scale"], number(h["default"]))
-    out().print(scales)
+    out().print(scales, markup=False)  # a choice may be [/relu]
     out().print()
     slots = Table("trials", "slots", "tier", "phase", "free", box=None, header_style="bold", pad_edge=False)
     for first, last, slot in _runs(facts["slots"]):

@@ -55,7 +55,8 @@ def report(
 
 
 def _write(file: Path, facts: dict[str, Any], one_model: bool) -> None:
-    from studies.errors import ExtraMissing, NotWritten
+    from studies.beside import beside
+    from studies.errors import ExtraMissing
     from studies.report.page import page
     from studies.report.panda_page import panda_page
 
@@ -63,13 +64,8 @@ def _write(file: Path, facts: dict[str, Any], one_model: bool) -> None:
         text = panda_page(facts) if one_model else page(facts)
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"the page needs {error.name}: pip install -e '.[report]'") from error
-    beside = file.with_name(f".{file.name}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise NotWritten(f"the report cannot be written to {file}: {error.strerror}; name another file: -o") from error
+    with beside(file, "-o") as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _tell(facts: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell
+from studies.number import number
 
 _WIDE = 110  # columns that a table with one for each hyperparameter needs
 StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
@@ -122,7 +123,7 @@ def trials(
     elif as_csv:
         _print_csv(facts)
     else:
-        out().print(_trials_table(facts, wide=out().width >= _WIDE))
+        out().print(_trials_table(facts, wide=out().width >= _WIDE), markup=False)  # a choice may be [/relu]
 
 
 def _trials_table(facts: list[dict[str, Any]], *, wide: bool) -> Table:
