@@ -54,7 +54,7 @@ def _winner(facts: Facts) -> str:
         cards.append(
             card(f"{expected['low']:.4f} to {expected['high']:.4f}", "expected of another training, on average (90 %)")
         )
-    if confirmed := winner["confirmation"]:
+    if (confirmed := winner["confirmation"]) and confirmed["low"] is not None:
         cards.append(
             card(
                 f"{confirmed['low']:+.4f} to {confirmed['high']:+.4f}",
