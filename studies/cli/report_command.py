@@ -31,9 +31,12 @@ def report(
     """
     from storage.definitions import load_study
     from storage.pandas import is_panda
+    from studies.errors import BadOptions
     from studies.panda.journal import journal_facts
     from studies.report.facts import report_facts
 
+    if as_json and (file is not None or open_):
+        raise BadOptions("--json prints no page: leave it out, or leave out --output and --open")
     with database(database_url) as engine, err().status("reading the study"):
         record = load_study(engine, study)
         one_model = is_panda(engine, record.study_id)

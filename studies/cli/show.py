@@ -60,6 +60,12 @@ def status(
 
     Examples: caviar status digits --watch, caviar status digits --json
     """
+    from studies.errors import BadOptions
+
+    if watch and study is None:
+        raise BadOptions("--watch follows one study; name it: caviar status STUDY --watch (caviar ls lists them)")
+    if watch and as_json:
+        raise BadOptions("--json looks once: leave out it or --watch")
     if study is None:
         ls(as_json, database_url)
         return
@@ -112,9 +118,12 @@ def trials(
     """
     from storage.definitions import load_study
     from storage.status import read_trials
+    from studies.errors import BadOptions
     from studies.facts import trial_facts
     from studies.manager import definition_of
 
+    if as_json and as_csv:
+        raise BadOptions("--json and --csv are two documents: leave out one of them")
     with database(database_url) as engine:
         record = load_study(engine, study)
         facts = trial_facts(definition_of(record), read_trials(engine, record.study_id))
