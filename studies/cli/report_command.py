@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from studies.cli.best_command import print_winner
-from studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, tell
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
 from studies.cli.panda.log import journal
 from studies.cli.show import StoredStudy
 
@@ -37,7 +37,7 @@ def report(
 
     if as_json and (file is not None or open_):
         raise BadOptions("--json prints no page: leave it out, or leave out --output and --open")
-    with database(database_url) as engine, err().status("reading the study"):
+    with database(database_url) as engine, working("reading the study"):
         record = load_study(engine, study)
         one_model = is_panda(engine, record.study_id)
         facts = journal_facts(engine, record) if one_model else report_facts(engine, record)
