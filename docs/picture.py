@@ -41,14 +41,16 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("no Chromium is here, which takes the pictures of the pages; install it: apt-get install chromium")
+    for name in [n for n in os.environ if n.startswith(("CAVIAR_", "PG"))]:
+        del os.environ[name]  # a person's own database is not for pictures
     with tempfile.TemporaryDirectory() as home:
         environ = {**os.environ, "CAVIAR_HOME": home}
         run = subprocess.Popen([CAVIAR, "run", "digits", "--workers", "2"], env=environ, stdout=subprocess.DEVNULL)
         with open_database(read_settings(None, environ)) as engine:
             console = Console(record=True, width=_COLUMNS, force_terminal=True, file=StringIO())
             console.print("[dim]$[/] caviar run digits --workers 2", highlight=False)
-            _watch(engine, console)
-            run.wait()
+            _watch(engine, console, run)
+            _refuse_ended(run.wait() or None)
             console.print("\n[dim]$[/] caviar best digits")
             console.print(_said(environ, "best", "digits").rstrip(), highlight=False)
             (HERE / "run.svg").write_text(console.export_svg(title="caviar"))
@@ -62,13 +64,15 @@ def main() -> None:
     print(f"docs/run.svg, docs/report.png and docs/dashboard.png are drawn, {size // 1024} KB in all; look at them")
 
 
-def _watch(engine: Engine, console: Console) -> None:
+def _watch(engine: Engine, console: Console, run: subprocess.Popen[bytes]) -> None:
     """Print the moment of a study at which there was most to see: in its second half, the longest running curves."""
     while (record := find_study(engine, "digits")) is None:
+        _refuse_ended(run.poll())
         time.sleep(0.2)
     study, rate = definition_of(record), Rate()
     caught: tuple[int, Look, str] | None = None
     while True:
+        ended = run.poll()  # before the look, which then sees all that it has done
         seen = look(engine, record)
         now, told = seen.progress, rate.told(seen.progress)
         drawn = sum(map(len, seen.curves.values()))
@@ -76,8 +80,15 @@ def _watch(engine: Engine, console: Console) -> None:
             caught = drawn if 2 * now.done >= now.budget else 0, seen, told
         if now.done == now.budget:
             break
+        _refuse_ended(ended)
         time.sleep(0.1)
     console.print(view(study, _anonymous(caught[1]), caught[2], Screen(_COLUMNS)))
+
+
+def _refuse_ended(code: int | None) -> None:
+    """End where the run has an exit code already; what it said is on stderr."""
+    if code is not None:
+        sys.exit(f"`caviar run digits` ended with exit code {code} and no winner, so nothing is drawn; mend that first")
 
 
 def _anonymous(seen: Look) -> Look:

@@ -1,4 +1,4 @@
-"""What the role of a worker may do in the database: train, and ask other workers to pause or stop.
+"""What the role of a worker may do in the database: train, look, and ask other workers to pause or stop.
 
 Whoever has the address of a worker can spoil the trials and the note of a study, for these are what a worker writes,
 and add trials, as the next day of a panda is one. It cannot begin or delete a study, change its definition, nor touch
@@ -47,12 +47,13 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "public.trial_user_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_system_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_heartbeats": (),
-    "public.studies": (),
-    "public.study_directions": (),
-    "public.study_user_attributes": (),
+    # What Optuna's dashboard reads besides.
+    "public.studies": ("SELECT",),
+    "public.study_directions": ("SELECT",),
+    "public.study_user_attributes": ("SELECT",),
     "public.study_system_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),  # its note
-    "public.version_info": (),
-    "public.alembic_version": (),
+    "public.version_info": ("SELECT",),
+    "public.alembic_version": ("SELECT",),
 }
 _SCHEMAS = ("caviar", "public")
 

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, get_storage
 from optuna_dashboard import wsgi
 from sqlalchemy import Engine
@@ -45,12 +46,14 @@ class DashboardServer:
                 self._socket = socket.create_server((str(address[0]), tried), family=family)
                 break
             except OSError as error:
-                last = error
+                last = error.strerror
+            except UnicodeError:  # a name that no DNS has, such as a..b
+                last = "no host can have that name"
         else:
             which = f"{host}:{port}" if port is not None else f"{host}, ports {_PORTS[0]} to {_PORTS[-1]}"
             raise AddressUnavailable(
-                f"the dashboard cannot listen at {which}: {last.strerror}; give another: --port, --host"
-            ) from last
+                f"the dashboard cannot listen at {which}: {last}; give another: --port, --host"
+            ) from None
         at = self._socket.getsockname()
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{at[1]}"
         self.is_local = ip_address(at[0]).is_loopback
@@ -80,8 +83,14 @@ def application(engine: Engine) -> WSGIApplication:
     """Return the dashboard of the database that `engine` reaches, on connections of its own.
 
     Optuna's cache, which the dashboard's own command does without, spares it reading finished trials again.
+
+    Raises:
+        SQLAlchemyError: the database cannot be read by this role, or not now.
     """
     address = engine.url.render_as_string(hide_password=False)
-    storage = RDBStorage(address, {"pool_pre_ping": True}, skip_compatibility_check=True, skip_table_creation=True)
+    try:
+        storage = RDBStorage(address, {"pool_pre_ping": True}, skip_compatibility_check=True, skip_table_creation=True)
+    except StorageInternalError as error:
+        raise error.__cause__ or error from None  # `open_database` has a line for that, and none for Optuna's own
     shown: WSGIApplication = wsgi(get_storage(storage))
     return shown

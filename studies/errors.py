@@ -24,6 +24,10 @@ class BadOrder(StudyError):
     """Workers are told something that contradicts itself, or that this machine cannot do."""
 
 
+class BadOptions(StudyError):
+    """Options that do not go together."""
+
+
 class BadNudge(StudyError):
     """A model cannot be trained like that, or not from now on."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from storage.records import PhaseCount, Progress
 from studies.definition import Study
 from studies.facts import state_of
+from studies.number import number
 from studies.plan import plan
 
 _ROWS = 8  # of running trials; of hundreds, nobody reads each
@@ -141,7 +142,3 @@ def _count(number: int, of: str) -> str:
 
 def _code(name: str) -> str:
     return f"`{name}`"
-
-
-def number(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

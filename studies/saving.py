@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from models.errors import BadCheckpoint
 from models.optim import SETTINGS
 from storage.checkpoints import CheckpointStore
 from storage.records import StudyRecord
-from studies.errors import NothingToSave, NotWritten
+from studies.beside import beside
+from studies.errors import NothingToSave
 from studies.manager import definition_of
 from studies.resumption import load_checkpoint
 
@@ -78,14 +78,8 @@ def save_winner(
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
         "trial": number, "validation": winner["validation"], "test": winner["test"],
     }  # fmt: skip
-    beside = folder.with_name(f".{folder.name}.tmp")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        torch.save(state["model"], beside / "model.pt")
-        (beside / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        (beside / "load.py").write_text(_EXAMPLE)
-        beside.rename(folder)
-    except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise NotWritten(f"the model cannot be written to {folder}: {error.strerror}; name another folder") from error
+    with beside(folder, "--save") as unfinished:
+        unfinished.mkdir(parents=True)
+        torch.save(state["model"], unfinished / "model.pt")
+        (unfinished / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (unfinished / "load.py").write_text(_EXAMPLE)

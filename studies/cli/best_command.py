@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import AsJson, DatabaseUrl, database, err, number, out, print_json, say, tell
+from studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, say, tell
 from studies.cli.show import StoredStudy
 from studies.cli.work import check_and_fetch
+from studies.number import number
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -93,7 +94,7 @@ def print_winner(facts: dict[str, Any]) -> None:
     out().print(f"  test accuracy        [green]{measured}[/]")
     width = max(map(len, facts["hyperparameters"]), default=0)
     for name, value in facts["hyperparameters"].items():
-        out().print(f"  {name:<{width}}  {number(value)}")
+        out().print(f"  {name:<{width}}  {number(value)}", markup=False)  # a choice may be [/relu]
     if facts["confirmation"]:
         from studies.confirmation import in_words
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell, unicode
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell, unicode
 from studies.cli.show import StoredStudy
-from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
+from studies.cli.sparkline import ASCII, BLOCKS, WIDTH, ends, sparkline
+from studies.cli.tables import NARROW, with_settings
+from studies.number import number
+
+_BESIDE, _BESIDE_NARROW = 40, 16  # columns of what stands before a curve
 
 
 def curves(
@@ -43,15 +46,15 @@ def curves(
     if not drawn:
         tell(f"no trial of '{study}' has ended with a curve yet; go on with: caviar run {study}")
         return
-    table = Table("trial", "phase", "state", "value", f"{definition.metric} by epoch", "hyperparameters",
-                  box=None, header_style="bold", pad_edge=False)  # fmt: skip
     low, high = ends(drawn.values(), maximize=definition.maximize)
+    narrow, blocks = out().width < NARROW, BLOCKS if unicode() else ASCII
+    width = min(WIDTH, max(out().width - (_BESIDE_NARROW if narrow else _BESIDE), 2))
+    heads, rows = ["trial", "value", "curve"] if narrow else ["trial", "phase", "state", "value", "curve"], []
     for t in sound[:top]:
-        curve = sparkline(drawn[t.slot.number], low, high, BLOCKS if unicode() else ASCII)
-        values: dict[str, Any] = definition.values(t.parameters)
-        table.add_row(str(t.slot.number), f"{t.slot.tier} {t.slot.phase}", t.state, number(t.value), curve,
-                      settings_line(values))  # fmt: skip
-    out().print(table)
-    tell(
-        f"\nthe scale is from {number(low)} to {number(high)}; with pictures: caviar report {study} --open", style="dim"
-    )
+        cells = {"trial": str(t.slot.number), "phase": f"{t.slot.tier} {t.slot.phase}", "state": t.state,
+                 "value": number(t.value),
+                 "curve": sparkline(drawn[t.slot.number], low, high, blocks, width=width)}  # fmt: skip
+        rows.append(([cells[head] for head in heads], settings_line(definition.values(t.parameters))))
+    out().print(with_settings(out(), heads, rows), markup=False)  # a choice may be [/relu]
+    told = f"{definition.metric} by epoch, from {number(low)} to {number(high)}"
+    tell(f"\n{told}; with pictures: caviar report {study} --open", style="dim")

@@ -8,16 +8,17 @@ from rich.live import Live
 
 from storage.look import Look
 from storage.records import Progress
-from studies.cli.output import number, out, tell, unicode
+from studies.cli.output import out, tell, unicode
 from studies.cli.view import Screen, phase_now, view
 from studies.definition import Study
 from studies.facts import state_of
+from studies.number import number
 
 _LINE_SECONDS = 5.0  # between two plain lines
 
 
 class Rate:
-    """Trials per minute since the first look, and the time that is left at that rate."""
+    """Trials per minute, or per hour where that is less than one, since the first look; and the time that is left."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
@@ -31,7 +32,9 @@ class Rate:
         if seconds < 1 or done < 1:
             return ""
         left = (now.budget - now.done) * seconds / done
-        return f"{60 * done / seconds:.0f} trials/min" + (f", {_duration(left)} left" if left else "")
+        minute = 60 * done / seconds
+        pace = f"{minute:.0f} trials/min" if minute >= 1 else f"{60 * minute:.2g} trials/h"
+        return pace + (f", {_duration(left)} left" if left else "")
 
 
 class Display:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import AsJson, DatabaseUrl, err, out, print_json, say, settings_of
+from studies.cli.output import AsJson, DatabaseUrl, console_of, out, print_json, say, settings_of, working
+from studies.cli.tables import NARROW, table
 
 if TYPE_CHECKING:
     from studies.doctor import Report
@@ -32,7 +33,7 @@ def doctor(
     Nothing is changed without --fix, and nothing that may be in use with it. Example: caviar doctor --fix
     """
     settings = settings_of(database_url)
-    with err().status("examining the database and this machine"):
+    with working("examining the database and this machine"):
         from studies.doctor import examine
 
         report = examine(settings, data_folder(data_dir), say, fix=fix)
@@ -55,8 +56,14 @@ def _print(report: Report) -> None:
         out().print(f"done: {line}", markup=False, soft_wrap=True)
     if report.fix and not report.done:
         out().print("done: nothing was to be done", markup=False)
-    table = Table("", "check", "found", "what to do", box=None, header_style="bold", pad_edge=False)
+    if out().width < NARROW:
+        for f in report.findings:
+            out().print(Text.assemble((f.level, _STYLES[f.level]), f" {f.what}: {f.told}"))
+            if f.step:
+                out().print(Padding(Text(f.step), (0, 0, 0, 2)))
+        return
+    findings = table("", "check", "found", "what to do")
     for f in report.findings:
-        table.add_row(Text(f.level, style=_STYLES[f.level]), f.what, Text(f.told), Text(f.step))
-    console = out() if out().is_terminal else Console(highlight=False, width=_LONG_LINE)
-    console.print(table)
+        findings.add_row(Text(f.level, style=_STYLES[f.level]), f.what, Text(f.told), Text(f.step))
+    console = out() if out().is_terminal else console_of(sys.stdout, width=_LONG_LINE)
+    console.print(findings)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.output import DatabaseUrl, database, err, tell
+from studies.cli.output import DatabaseUrl, database, tell, working
 from studies.cli.show import StoredStudy
 
 
@@ -40,13 +40,13 @@ def export(
     from studies.manager import definition_of
 
     kind, where = _target(to, epochs)
-    with database(database_url) as engine, err().status("reading the study"):
+    with database(database_url) as engine, working("reading the study"):
         record = load_study(engine, study)
         trials = read_exported(engine, record, epochs=epochs or kind != "file")
     if kind != "file" and all(t.facts["began"] is None for t in trials):
         raise NothingToExport(f"no trial of '{study}' has begun yet; go on with: caviar run {study}")
     definition = definition_of(record)
-    with err().status(f"writing {len(trials)} trials"):
+    with working(f"writing {len(trials)} trials"):
         if kind == "tensorboard":
             count = write_tensorboard(trials, Path(where))
             told = f"{count} trials are in {where}; look at them with: tensorboard --logdir {where}"

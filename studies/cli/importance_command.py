@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, unicode
 from studies.cli.show import StoredStudy
+from studies.cli.tables import NARROW, table
 
-_BAR = 24  # columns
+_BAR, _BESIDE = 24, 45  # columns, of a bar and of what stands before it
 
 
 def importance(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseUrl = None) -> int:
@@ -31,12 +30,15 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
         tell(f"{record.name}: {ENOUGH} finished trials of different values are needed; look again later")
         return 0
     tell(f"how much of {record.name}'s result each hyperparameter decides alone, by {found.trials} trials\n")
-    table = Table("tier", "hyperparameter", "share", "90 % interval", "", box=None, header_style="bold", pad_edge=False)
+    room = min(_BAR, out().width - _BESIDE)  # a terminal that has none for bars has them not
+    first = 0 if out().width >= NARROW else 1  # without the tier
+    shares = table(*("tier", "hyperparameter", "share", "90 % interval", *([""] if room > 0 else []))[first:])
     full = "█" if unicode() else "#"
     for one in found.hyperparameters:
-        bar = full * round(_BAR * one.share)
+        bar = [full * round(room * one.share)] if room > 0 else []
         interval = f"{one.low:.0%} to {one.high:.0%}" if one.varied else "not varied yet"
-        table.add_row(str(one.tier), one.name, f"{one.share:.0%}" if one.varied else "-", interval, bar)
-    out().print(table)
+        cells = (str(one.tier), one.name, f"{one.share:.0%}" if one.varied else "-", interval, *bar)
+        shares.add_row(*cells[first:])
+    out().print(shares)
     tell("\n" + "\n".join(in_words(found)))
     return 0

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from studies.cli.news import detail_line
+from studies.cli.news import detail_line, sentence
 from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json
 from studies.cli.show import StoredStudy
+from studies.cli.tables import NARROW, table
 
 if TYPE_CHECKING:
     from storage.records import WorkerStatus
+
+_MOST = ("host", "doing", "heard of")  # what a narrow terminal shows of a worker
 
 
 def history(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
@@ -43,13 +45,17 @@ def history(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseU
             }
         )  # fmt: skip
         return
-    table = Table("version", "since", "what changed", box=None, header_style="bold", pad_edge=False)
+    told = table("version", "since", "what changed")
     for v in versions:
-        table.add_row(str(v.version), f"{v.created_at.astimezone():%Y-%m-%d %H:%M:%S}", "; ".join(v.changes) or "begun")
-    out().print(table, markup=False)  # what is told may hold anything, [/] too
+        told.add_row(str(v.version), f"{v.created_at.astimezone():%Y-%m-%d %H:%M:%S}", "; ".join(v.changes) or "begun")
+    out().print(told, markup=False)  # what is told may hold anything, [/] too
     out().print()
-    journal = Table("when", "event", "trial", "detail", box=None, header_style="bold", pad_edge=False)
+    narrow = out().width < NARROW
+    journal = table("when", "event") if narrow else table("when", "event", "trial", "detail")
     for e in events:
+        if narrow:
+            journal.add_row(f"{e.at.astimezone():%m-%d %H:%M}", sentence(e))
+            continue
         when = f"{e.at.astimezone():%Y-%m-%d %H:%M:%S}"
         journal.add_row(when, e.kind, "" if e.slot is None else str(e.slot), detail_line(e.detail))
     out().print(journal, markup=False)
@@ -74,7 +80,7 @@ def workers(
         for looked_at in [record] if record else load_studies(engine):
             free_lost(engine, looked_at)
         found = read_workers(engine, record.study_id if record else None)
-    shown = [w for w in found if everyone or _state(w) not in ("ended", "lost")]
+    listed = [w for w in found if everyone or _state(w) not in ("ended", "lost")]
     if as_json:
         print_json(
             [
@@ -82,20 +88,23 @@ def workers(
                  "trials": [{"trial": number, "epoch": epoch} for number, epoch in w.trials.items()],
                  "started": w.started_at.isoformat(),
                  "silent_seconds": round(w.silent, 1)}
-                for w in shown
+                for w in listed
             ]
         )  # fmt: skip
         return
-    if not shown:
+    if not listed:
         hidden = f" ({len(found)} have ended: --all shows them)" if found else ""
         out().print(f"no worker is at work{hidden}; start some with: caviar join {study or 'STUDY'}")
         return
-    table = Table("host", "pid", "device", "study", "doing", "heard of", box=None, header_style="bold", pad_edge=False)
-    for w in shown:
+    heads = ("host", "pid", "device", "study", "doing", "heard of")
+    shown = [head for head in heads if out().width >= NARROW or head in _MOST]
+    at_work = table(*shown)
+    for w in listed:
         doing = ", ".join(f"{number} ({epoch})" for number, epoch in w.trials.items())
         doing = f"trial{'s' if len(w.trials) > 1 else ''} (epoch) {doing}" if doing else _state(w)
-        table.add_row(w.host, str(w.pid), w.device, w.study, doing, f"{w.silent:.0f} s ago")
-    out().print(table)
+        cells = (w.host, str(w.pid), w.device, w.study, doing, f"{w.silent:.0f} s ago")
+        at_work.add_row(*(cell for head, cell in zip(heads, cells, strict=True) if head in shown))
+    out().print(at_work, markup=False)
 
 
 def _state(worker: WorkerStatus) -> str:

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
 
+from studies.number import number
+
 if TYPE_CHECKING:
+    from rich.status import Status
     from sqlalchemy import Engine
 
     from storage.settings import Settings
@@ -43,17 +46,31 @@ def set_verbose(verbose: bool) -> None:
 @cache
 def out() -> Console:
     """Return the console of results."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    return console_of(sys.stdout, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 @cache
 def err() -> Console:
     """Return the console of everything else."""
-    return Console(stderr=True, highlight=False)
+    return console_of(sys.stderr, stderr=True)
+
+
+def console_of(stream: TextIO, **options: Any) -> Console:
+    """Return a console that writes to a stream what the stream can show; `options` are rich's."""
+    if _shows_unicode(stream.encoding):
+        return Console(highlight=False, emoji=False, **options)
+    from studies.cli.plain import PlainConsole
+
+    return PlainConsole(highlight=False, emoji=False, **options)
 
 
 def unicode() -> bool:
-    """Say whether results may have more than ASCII.
+    """Say whether results may have more than ASCII."""
+    return _shows_unicode(out().encoding)
+
+
+def _shows_unicode(encoding: str | None) -> bool:
+    """Say whether a stream of that encoding may have more than ASCII.
 
     A locale that is named C is taken at its word: Python would write UTF-8 there (PEP 538 and 540), and the terminal
     need not show it. Where no locale is named, as in containers, there is no such word.
@@ -61,7 +78,12 @@ def unicode() -> bool:
     named = os.environ.get("LC_ALL") or os.environ.get("LANG")
     if not os.environ.get("LC_ALL") and os.environ.get("LC_CTYPE") not in (None, "", "C", "POSIX", "C.UTF-8"):
         named = None
-    return out().encoding.startswith("utf") and named not in ("C", "POSIX")
+    return (encoding or "utf-8").lower().startswith("utf") and named not in ("C", "POSIX")
+
+
+def working(at: str) -> Status:
+    """Return a context that says on stderr, while it lasts, what is being done; only a terminal has that."""
+    return err().status(at, spinner="dots" if _shows_unicode(sys.stderr.encoding) else "line")
 
 
 def say(line: str) -> None:
@@ -77,13 +99,6 @@ def tell(line: str, style: str | None = None, *, markup: bool = True) -> None:
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def number(value: float | int | str | None) -> str:
-    """Return a value as a person would write it: four digits, and a dash for none."""
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def settings_line(values: dict[str, Any]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from studies.cli.output import AsJson, number, out, print_json
+from studies.cli.output import AsJson, out, print_json
+from studies.cli.tables import NARROW, table
+from studies.number import number
 
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
@@ -41,20 +42,19 @@ def plan(
         f"[bold]{definition.name}[/]: {definition.model} on {definition.data}, {definition.strategy}, "
         f"{definition.budget} trials of {definition.epochs} epochs, to {definition.direction} {definition.metric}"
     )
-    scales = Table(
-        "tier", "hyperparameter", "range and scale", "default", box=None, header_style="bold", pad_edge=False
-    )
+    first = 0 if out().width >= NARROW else 1  # column that there is room for
+    scales = table(*("tier", "hyperparameter", "range and scale", "default")[first:])
     for h in facts["hyperparameters"]:
-        scales.add_row(str(h["tier"]), h["name"], h["scale"], number(h["default"]))
-    out().print(scales)
+        scales.add_row(*(str(h["tier"]), h["name"], h["scale"], number(h["default"]))[first:])
+    out().print(scales, markup=False)  # a choice may be [/relu]
     out().print()
-    slots = Table("trials", "slots", "tier", "phase", "free", box=None, header_style="bold", pad_edge=False)
-    for first, last, slot in _runs(facts["slots"]):
-        numbers = f"{first}-{last}" if last > first else str(first)
+    slots = table(*("trials", "slots", "tier", "phase", "free")[first:])
+    for begin, last, slot in _runs(facts["slots"]):
+        numbers = f"{begin}-{last}" if last > begin else str(begin)
         free = ", ".join(slot["free"]) or (
             "none: what won before" if slot["phase"] == "prior" else "none: every default"
         )
-        slots.add_row(str(last - first + 1), numbers, str(slot["tier"]), slot["phase"], free)
+        slots.add_row(*(str(last - begin + 1), numbers, str(slot["tier"]), slot["phase"], free)[first:])
     out().print(slots)
     given = {"--budget": budget, "--strategy": strategy}
     words = [study, *(f"{option} {value}" for option, value in given.items() if value is not None)]

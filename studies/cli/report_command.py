@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from studies.cli.best_command import print_winner
-from studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, tell
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
 from studies.cli.panda.log import journal
 from studies.cli.show import StoredStudy
 
@@ -31,10 +31,13 @@ def report(
     """
     from storage.definitions import load_study
     from storage.pandas import is_panda
+    from studies.errors import BadOptions
     from studies.panda.journal import journal_facts
     from studies.report.facts import report_facts
 
-    with database(database_url) as engine, err().status("reading the study"):
+    if as_json and (file is not None or open_):
+        raise BadOptions("--json prints no page: leave it out, or leave out --output and --open")
+    with database(database_url) as engine, working("reading the study"):
         record = load_study(engine, study)
         one_model = is_panda(engine, record.study_id)
         facts = journal_facts(engine, record) if one_model else report_facts(engine, record)
@@ -55,7 +58,8 @@ def report(
 
 
 def _write(file: Path, facts: dict[str, Any], one_model: bool) -> None:
-    from studies.errors import ExtraMissing, NotWritten
+    from studies.beside import beside
+    from studies.errors import ExtraMissing
     from studies.report.page import page
     from studies.report.panda_page import panda_page
 
@@ -63,13 +67,8 @@ def _write(file: Path, facts: dict[str, Any], one_model: bool) -> None:
         text = panda_page(facts) if one_model else page(facts)
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"the page needs {error.name}: pip install -e '.[report]'") from error
-    beside = file.with_name(f".{file.name}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise NotWritten(f"the report cannot be written to {file}: {error.strerror}; name another file: -o") from error
+    with beside(file, "-o") as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _tell(facts: dict[str, Any]) -> None:

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, number, tell
+from studies.cli.output import DatabaseUrl, database, tell
 from studies.cli.show import StoredStudy
 from studies.cli.work import check_and_fetch
+from studies.number import number
 
 
 def retune(

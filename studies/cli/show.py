@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, tell
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell
+from studies.cli.tables import NARROW, fits, table, with_settings
+from studies.number import number
 
-_WIDE = 110  # columns that a table with one for each hyperparameter needs
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
 
 
@@ -38,15 +41,15 @@ def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     if not stored:
         out().print("the database has no studies yet; begin with: caviar run digits")
         return
-    table = Table("study", "state", "done", "best", "trial", "strategy", box=None, header_style="bold", pad_edge=False)
+    shown = slice(None) if out().width >= NARROW else slice(4)
+    studies = table(*("study", "state", "done", "best", "trial", "strategy")[shown])
     for s in stored:
         done = s["complete"] + s["pruned"] + s["failed"] + s["abandoned"]
         best = s["best"] or {}
-        table.add_row(
-            s["name"], s["state"], f"{done}/{s['budget']}", number(best.get("value")),
-            number(best.get("trial")), s["strategy"],
-        )  # fmt: skip
-    out().print(table)
+        told = (s["name"], s["state"], f"{done}/{s['budget']}", number(best.get("value")), number(best.get("trial")),
+                s["strategy"])  # fmt: skip
+        studies.add_row(*told[shown])
+    out().print(studies)
 
 
 def status(
@@ -59,6 +62,12 @@ def status(
 
     Examples: caviar status digits --watch, caviar status digits --json
     """
+    from studies.errors import BadOptions
+
+    if watch and study is None:
+        raise BadOptions("--watch follows one study; name it: caviar status STUDY --watch (caviar ls lists them)")
+    if watch and as_json:
+        raise BadOptions("--json looks once: leave out it or --watch")
     if study is None:
         ls(as_json, database_url)
         return
@@ -111,9 +120,12 @@ def trials(
     """
     from storage.definitions import load_study
     from storage.status import read_trials
+    from studies.errors import BadOptions
     from studies.facts import trial_facts
     from studies.manager import definition_of
 
+    if as_json and as_csv:
+        raise BadOptions("--json and --csv are two documents: leave out one of them")
     with database(database_url) as engine:
         record = load_study(engine, study)
         facts = trial_facts(definition_of(record), read_trials(engine, record.study_id))
@@ -122,23 +134,27 @@ def trials(
     elif as_csv:
         _print_csv(facts)
     else:
-        out().print(_trials_table(facts, wide=out().width >= _WIDE))
+        out().print(_trials_table(facts), markup=False)  # a choice may be [/relu]
 
 
-def _trials_table(facts: list[dict[str, Any]], *, wide: bool) -> Table:
-    """Return a row for each trial: on a wide terminal with a column for each hyperparameter, else with one for all."""
+def _trials_table(facts: list[dict[str, Any]]) -> RenderableType:
+    """Return a row for each trial: with a column for each hyperparameter where there is room for them."""
     names = list(dict.fromkeys(name for t in facts for name in t["hyperparameters"]))
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("trial", "phase", "state", "value", "epochs", *(names if wide else ())):
-        table.add_column(column, no_wrap=True)
-    if not wide:
-        table.add_column("hyperparameters")
-    for t in facts:
-        values = t["hyperparameters"]
-        told = [number(values.get(name)) for name in names] if wide else [settings_line(values)]
-        table.add_row(str(t["trial"]), f"{t['tier']} {t['phase']}", (t["violated"] or t["state"]).replace("_", " "),
-                      number(t["value"]), str(t["epochs"]), *told)  # fmt: skip
-    return table
+    shown = [
+        {"trial": str(t["trial"]), "phase": f"{t['tier']} {t['phase']}",
+         "state": (t["violated"] or t["state"]).replace("_", " "), "value": number(t["value"]),
+         "epochs": str(t["epochs"])}
+        for t in facts
+    ]  # fmt: skip
+    heads = [head for head in shown[0] if head != "phase" or out().width >= NARROW]
+    wide = table(*heads, *names)
+    for cells, t in zip(shown, facts, strict=True):
+        wide.add_row(*(cells[head] for head in heads), *(number(t["hyperparameters"].get(name)) for name in names))
+    if fits(out(), wide):
+        return wide
+    rows = [([cells[head] for head in heads], settings_line(t["hyperparameters"]))
+            for cells, t in zip(shown, facts, strict=True)]  # fmt: skip
+    return with_settings(out(), heads, rows)
 
 
 def _print_csv(facts: list[dict[str, Any]]) -> None:

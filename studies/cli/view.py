@@ -16,10 +16,11 @@ from rich.text import Text
 from storage.look import CURVES, Look
 from storage.records import EventRecord, PhaseCount, Progress, RunningTrial
 from studies.cli.news import sentence
-from studies.cli.output import number, settings_line
+from studies.cli.output import settings_line
 from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from studies.definition import Study
 from studies.facts import state_of
+from studies.number import number
 
 _NARROW, _WIDE = 60, 100  # columns below which less is told, and from which more is
 _HOSTS = 4

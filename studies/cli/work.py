@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import err, say
+from studies.cli.output import say, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,7 +92,7 @@ def prepare(study: Study, folder: Path, doing: str) -> None:
 
 def check_and_fetch(study: Study, folder: Path, doing: str) -> None:
     """Check that a study can be trained, and fetch its data; arguments and errors are those of `prepare`."""
-    with err().status(f"loading PyTorch, and {doing}"):
+    with working(f"loading PyTorch, and {doing}"):
         from models.data import fetch
         from studies.assembly import check
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from studies.errors import ExtraMissing, NotWritten
+from studies.beside import beside
+from studies.errors import ExtraMissing
 from studies.export.rows import Table
 
 SUFFIXES = (".csv", ".parquet", ".json")
@@ -28,35 +26,8 @@ def write_table(table: Table, file: Path) -> None:
         NotWritten: the file cannot be written.
     """
     write = {".csv": _csv, ".parquet": _parquet, ".json": _json}[file.suffix.lower()]
-    with beside(file) as unfinished:
+    with beside(file, "--to") as unfinished:
         write(table, unfinished)
-
-
-@contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """Give a path beside `target` for what is written, a file or a folder, and rename that at the end; nothing is left
-    of it where anything is raised.
-
-    Raises:
-        NotWritten: it cannot be written.
-    """
-    unfinished = target.with_name(f".{target.name}.tmp")
-    try:
-        _remove(unfinished)  # of one that was killed
-        yield unfinished
-        unfinished.replace(target)
-    except OSError as error:
-        raise NotWritten(f"{target} cannot be written: {error.strerror or error}; give another --to") from error
-    finally:
-        with suppress(OSError):  # which is told already
-            _remove(unfinished)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _csv(table: Table, file: Path) -> None:

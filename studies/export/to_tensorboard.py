@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import accumulate
 from pathlib import Path
 
+from studies.beside import beside
 from studies.errors import ExtraMissing, NothingToExport
 from studies.export.rows import ExportedTrial
-from studies.export.to_file import beside
 
 
 def write_tensorboard(trials: list[ExportedTrial], folder: Path) -> int:
@@ -28,7 +28,7 @@ def write_tensorboard(trials: list[ExportedTrial], folder: Path) -> int:
     if folder.exists():
         raise NothingToExport(f"'{folder}' is there already; name a new folder, or remove it")
     begun = [t for t in trials if t.facts["began"] is not None]
-    with beside(folder) as unfinished:
+    with beside(folder, "--to") as unfinished:
         unfinished.mkdir()
         for trial in begun:
             began, facts = trial.facts["began"].timestamp(), trial.facts

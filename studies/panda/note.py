@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from studies.note import number, table
+from studies.note import table
+from studies.number import number
 
 
 def panda_note(facts: dict[str, Any], at: datetime) -> str:

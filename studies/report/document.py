@@ -54,11 +54,6 @@ def _embedded(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def number(value: Any) -> str:
-    """Return a value as a person would write it."""
-    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def card(value: str, name: str) -> str:
     """Return a value with its name below, as HTML."""
     return f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>'

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from studies.number import number
 from studies.report.answers import Facts
-from studies.report.document import card, document, number
+from studies.report.document import card, document
 from studies.report.figures import figures
 
 _TITLES = {
@@ -48,12 +49,12 @@ def _winner(facts: Facts) -> str:
     if winner is None:
         return "<p>No trial is complete yet.</p>"
     cards = [card(f"{winner['validation']['accuracy']:.4f}", "validation accuracy")]
-    cards.append(card(f"{winner['test']['accuracy']:.4f}" if winner["test"] else "–", "test accuracy, measured once"))
+    cards.append(card(f"{winner['test']['accuracy']:.4f}" if winner["test"] else "-", "test accuracy, measured once"))
     if expected := winner["expected"]:
         cards.append(
             card(f"{expected['low']:.4f} to {expected['high']:.4f}", "expected of another training, on average (90 %)")
         )
-    if confirmed := winner["confirmation"]:
+    if (confirmed := winner["confirmation"]) and confirmed["low"] is not None:
         cards.append(
             card(
                 f"{confirmed['low']:+.4f} to {confirmed['high']:+.4f}",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from studies.number import number
 from studies.panda.length import length_told
-from studies.report.document import card, document, number
+from studies.report.document import card, document
 from studies.report.panda_figures import panda_figures
 
 Facts = dict[str, Any]
@@ -54,13 +55,13 @@ def _advice(facts: Facts) -> str:
 
 
 def _row(facts: Facts, day: Facts) -> list[str]:
-    last = {of: number(day[of][-1]) if day[of] else "–" for of in ("curve", "training_loss", "validation_loss")}
+    last = {of: number(day[of][-1]) if day[of] else "-" for of in ("curve", "training_loss", "validation_loss")}
     before = facts["days"][day["parent"]]["ended_with"] if day["parent"] is not None else {}
     begins = {name: value for name, value in day["settings"].items() if before.get(name) != value}
     remarks = [n["text"] if n["kind"] == "note" else f"went back here from day {n['came_from']}" for n in day["notes"]]
     mark = " (here)" if day["day"] == facts["head"] else "" if day["current"] else " (left)"
     return [
-        f"{day['day']}{mark}", "–" if day["parent"] is None else str(day["parent"]),
+        f"{day['day']}{mark}", "-" if day["parent"] is None else str(day["parent"]),
         f"{day['begins_at']} to {day['epoch']}", last["curve"],
         f"{last['training_loss']} / {last['validation_loss']}", day["verdict"]["word"], _told(begins),
         "; ".join(

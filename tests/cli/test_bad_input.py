@@ -97,6 +97,20 @@ def test_a_broken_study_file(
         assert str(tmp_path / "mine.py") in said
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["report", "small", "--json", "-o", "x.json"], "leave out --output and --open"),
+        (["report", "small", "--json", "--open"], "leave out --output and --open"),
+        (["status", "--watch"], "name it: caviar status STUDY --watch"),
+        (["status", "small", "--watch", "--json"], "leave out it or --watch"),
+        (["trials", "small", "--json", "--csv"], "leave out one of them"),
+    ],
+)
+def test_options_that_do_not_go_together(url: str, refused: Callable[..., str], words: list[str], told: str) -> None:
+    assert told in refused(*words)
+
+
 def test_a_study_file_without_a_study(url: str, refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("")
     assert "has no STUDY" in refused("run", str(tmp_path / "empty.py"))

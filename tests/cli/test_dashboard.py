@@ -21,12 +21,14 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
+from storage.grants import grant_worker
 from studies.cli import run
 from studies.conclusion import conclude
 from studies.dashboard import DashboardServer
 from studies.manager import open_study, progress
 from tests.browser import browser, needs_chromedriver
 from tests.postgres.fleet_for_tests import register, worker
+from tests.postgres.test_grants import execute, new_role
 from tests.studies_for_tests import small_study
 
 PASSWORD = "s{e}c@r/e%t"  # the tests' server takes any; what Optuna makes of it must still be an address
@@ -175,6 +177,24 @@ def test_the_page_of_a_study_is_named(engine: Engine, start: Callable[..., subpr
     assert "no study 'smal'" in told
 
 
+def test_the_role_of_a_worker_sees_it_too_and_one_that_may_not_is_told_so(
+    engine: Engine, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    open_study(engine, small_study())
+    with new_role(engine) as role:
+        grant_worker(engine, role)
+        process = start(engine.url.set(username=role))
+        assert shows_small(address_of(process)[1])
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "caviar: stopped\n")
+        execute(engine, f"REVOKE SELECT ON public.version_info FROM {role}")  # as before there was that right
+        said, told = (refused := start(engine.url.set(username=role))).communicate(timeout=60)
+        assert (refused.returncode, said) == (2, "")
+        assert "permission denied for table version_info" in told
+        assert told.endswith(f"caviar db grant {role}\n")
+        assert len(told.splitlines()) == 1
+
+
 @pytest.mark.slow
 @needs_chromedriver
 def test_a_browser_shows_the_study_its_points_and_its_note_behind_the_password(
@@ -230,7 +250,7 @@ def test_where_8080_is_taken_the_next_one_is_listened_at() -> None:
     assert 8080 <= ports[0] < ports[1] < 8100
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1", "no-such-host.invalid"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1", "no-such-host.invalid", "a..b", "a" * 64])
 def test_an_address_that_is_not_to_be_had_is_one_line(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -132,6 +132,16 @@ def test_the_rate_is_that_of_this_run_not_of_the_whole_study(monkeypatch: pytest
     assert rate.told(replace(NOW, complete=6, leased=1)) == "4 trials/min, 15 s left"
 
 
+def test_a_rate_below_one_a_minute_is_told_by_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds, done, told in ((1800.0, 3, "6 trials/h"), (7200.0, 1, "0.5 trials/h"), (60.0, 1, "1 trials/min"),
+                                (61.0, 1, "59 trials/h"), (3590.0, 59, "59 trials/h")):  # fmt: skip
+        clock = iter([0.0, seconds])
+        monkeypatch.setattr(display.time, "monotonic", lambda clock=clock: next(clock))
+        rate, slow = display.Rate(), replace(NOW, budget=100)
+        rate.told(slow)
+        assert rate.told(replace(slow, complete=4 + done)).partition(",")[0] == told
+
+
 def test_where_stdout_is_no_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with display.Display(small_study()) as lines:
         lines.show(LOOK)

@@ -19,12 +19,14 @@ import torch
 from sqlalchemy import Engine, inspect, text
 
 from models.data import load_test
+from models.mlp import ACTIVATIONS
 from models.registry import model_class
 from models.training import evaluate
 from studies.cli import run
 from studies.cli.data import data_folder
 from studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from studies.conclusion import conclude
+from studies.space import Choice, Log
 from tests.postgres.fleet_for_tests import register, worker
 
 
@@ -262,6 +264,25 @@ def test_curves_are_drawn_the_best_one_first(finished: None, said: Callable[...,
     told = said("curves", "small", "--top", "4")
     assert len(re.findall(r"^\d+ ", told, re.MULTILINE)) == 4
     assert "caviar report small --open" in told
+
+
+def test_a_choice_in_brackets_is_shown_as_it_is(
+    engine: Engine, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    activations = Choice("[/relu]", "[bold]", default="[/relu]")
+    tiers = ({"learning_rate": Log(1e-4, 1, default=0.1)}, {"activation": activations})
+    record, study = register(engine, epochs=2, budget=4, tiers=tiers)
+    for name in ("[/relu]", "[bold]"):
+        monkeypatch.setitem(ACTIVATIONS, name, ACTIVATIONS["relu"])
+    worker(engine, record, study).run()
+    best = json.loads(said("best", "small", "--json"))["hyperparameters"]["activation"]
+    for command in ("best", "trials", "curves", "status", "report"):
+        assert best in said(command, "small"), command
+    (tmp_path / "mine.py").write_text(
+        "from tests.studies_for_tests import small_study\nfrom studies.space import Choice\n"
+        "STUDY = small_study(tiers=({'activation': Choice('[/relu]', '[bold]', default='[/relu]')},))"
+    )
+    assert "one of [/relu], [bold]" in said("plan", str(tmp_path / "mine.py"))
 
 
 @pytest.mark.parametrize("blocks", [BLOCKS, ASCII])

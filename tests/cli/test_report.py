@@ -74,11 +74,26 @@ def test_a_study_that_nobody_worked_on_has_a_report(engine: Engine, said: Callab
 def test_a_page_that_cannot_be_written_is_one_line(
     said: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for file in (tmp_path / "missing" / "x.html", tmp_path):
+    for file in (tmp_path / "missing" / "x.html", tmp_path, Path("/"), Path(".")):
         assert run(["report", "small", "-o", str(file)]) == 2
-        assert f"cannot be written to {file}" in capsys.readouterr().err
+        assert f"{file} cannot be written: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert not list(tmp_path.parent.glob(".*.tmp"))
+
+
+def test_a_page_that_is_not_finished_leaves_what_was_there(
+    said: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, text: str, **_: object) -> None:
+        self.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    file = tmp_path / "x.html"
+    file.write_text("before")
+    monkeypatch.setattr(Path, "write_text", fail)
+    assert run(["report", "small", "-o", str(file)]) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["x.html"]
+    assert file.read_text() == "before"
 
 
 def test_the_facts_are_one_json_document(said: Callable[..., str]) -> None:

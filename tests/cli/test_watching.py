@@ -62,6 +62,46 @@ def test_without_colour_and_unicode_it_can_be_read_all_the_same(watch: list[str]
     assert any("4/4 trials" in line for line in lines)
 
 
+LOOKS = ("ls", "status small", "best small", "trials small", "curves small", "report small", "importance small",
+         "workers", "workers small --all", "history small", "plan digits", "doctor", "data ls",
+         "db current")  # fmt: skip
+
+
+@pytest.fixture
+def trained(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    record, study = register(engine, budget=12, epochs=30, pruner="none")
+    worker(engine, record, study).run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 80])
+def test_whatever_looks_can_be_read_on_a_narrow_terminal_without_unicode(trained: None, columns: int) -> None:
+    for words in LOOKS:
+        written = on_terminal(columns, [sys.executable, "-m", "studies", *words.split()], LANG="C")
+        assert written.isascii(), words
+        lines = re.split(r"[\r\n]+", _CODES.sub("", written))
+        assert max(map(len, lines)) <= columns, words
+        told = " ".join(line.rstrip() for line in lines)
+        assert not re.search(r"(?<!\w)\?", told), words  # which stands for what was not ASCII, and after a question
+        if words in ("trials small", "curves small"):
+            assert len(re.findall(r"learning_rate\s+\S", told)) >= 10, told
+            assert len(re.findall(r"decay\s+\d", told)) >= 10, told
+        if words == "curves small":
+            curves = [found for line in lines if (found := re.search(r" ([_.~=+*#-]{10,})$", line.rstrip()))]
+            assert {len(curve[1]) for curve in curves} == {30 if columns == 80 else 16}, told
+            assert len(curves) == 10
+
+
+@pytest.mark.parametrize("unicode", [True, False])
+def test_a_wide_terminal_has_hyperparameters_beside(unicode: bool, trained: None) -> None:
+    words = [sys.executable, "-m", "studies", "trials", "small"]
+    written = on_terminal(160, words, **({} if unicode else {"LANG": "C"}))
+    assert len(_CODES.sub("", written).splitlines()) == 13
+
+
 def test_a_terminal_that_cannot_go_back_has_plain_lines(watch: list[str]) -> None:
     written = on_terminal(80, watch, TERM="dumb")
     assert "\x1b" not in written

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from psycopg2.errors import InsufficientPrivilege
@@ -33,6 +34,7 @@ from storage.settings import Settings, parse_url
 from storage.status import read_test, read_trials
 from studies.cli import run
 from studies.conclusion import conclude
+from studies.dashboard import application
 from studies.doctor import examine
 from studies.manager import free_dead_workers, free_lost, progress
 from studies.noting import keep_note
@@ -213,6 +215,28 @@ def babysits_a_panda(engine: Engine, weak: Engine) -> None:
     assert journal_facts(weak, record)["head"] == 1
 
 
+def opens_the_dashboard(engine: Engine, weak: Engine) -> None:
+    record, study = register(engine, name="shown", epochs=2)
+    worker(engine, record, study).run()
+    shown = application(weak)
+    for path, has in (
+        ("/api/studies", '"shown"'),
+        (f"/api/studies/{record.optuna_study_id}", '"Complete"'),
+        (f"/api/studies/{record.optuna_study_id}/param_importances", "learning_rate"),
+    ):
+        assert has in _asked(shown, path), path
+
+
+def _asked(shown: Any, path: str) -> str:
+    """Return the answer of a WSGI application."""
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    said: list[str] = []
+    body = b"".join(shown({**environ, "PATH_INFO": path}, lambda status, *_: said.append(status)))
+    assert said == ["200 OK"], (path, said, body)
+    return body.decode()
+
+
 ALL = [
     runs_a_study_to_its_winner,
     keeps_a_state_between_epochs,
@@ -222,6 +246,7 @@ ALL = [
     stops_a_study_whose_code_fails,
     looks_and_controls,
     babysits_a_panda,
+    opens_the_dashboard,
 ]
 
 

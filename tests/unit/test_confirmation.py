@@ -8,9 +8,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import ttest_ind
+from sqlalchemy import Engine
 
-from studies.confirmation import in_words, runner_up, welch
+from studies.confirmation import confirmation_facts, in_words, runner_up, welch, write_trainings
 from studies.definition import Study
+from studies.manager import open_study
 from studies.space import Log
 
 STUDY = Study(
@@ -33,12 +35,37 @@ def test_the_interval_is_scipys(first: list[float], second: list[float]) -> None
     assume(max(second) - min(second) > 1e-6)
     expected = ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
     difference, low, high = welch(first, second)
+    assert low is not None
+    assert high is not None
     assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-9)
     assert low <= difference <= high
 
 
-def test_trainings_that_all_come_to_the_same_leave_no_interval() -> None:
-    assert welch([0.75, 0.75], [0.5, 0.5]) == (0.25, 0.25, 0.25)
+def test_trainings_that_all_come_to_the_same_have_no_interval() -> None:
+    assert welch([0.75, 0.75], [0.5, 0.5]) == (0.25, None, None)
+    assert welch([0.5, 0.5], [0.5, 0.5]) == (0.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("winner", "other", "verdict"),
+    [
+        ([0.9, 0.9], [0.89, 0.89], "open"),
+        ([0.9, 0.91, 0.9], [0.5, 0.51, 0.5], "better"),
+        ([0.5, 0.51, 0.5], [0.9, 0.9, 0.9], "worse"),
+        ([0.9, 0.8], [0.85, 0.86], "open"),
+    ],
+)
+def test_the_verdict_is_that_of_the_interval(
+    engine: Engine, winner: list[float], other: list[float], verdict: str
+) -> None:
+    record = open_study(engine, STUDY)
+    values = {(0, n): v for n, v in enumerate(winner)} | {(1, n): v for n, v in enumerate(other)}
+    write_trainings(engine, record.study_id, values)
+    facts = confirmation_facts(engine, record.study_id, STUDY, [trial(0, 0.9, 0.1), trial(1, 0.8, 0.2)], 0)
+    assert facts is not None
+    assert facts["verdict"] == verdict
+    assert (facts["low"] is None) == (len({*winner}) == len({*other}) == 1)
+    assert "caviar " in in_words(facts) or verdict == "better"
 
 
 def test_the_runner_up_has_other_values_and_is_complete() -> None:
@@ -55,8 +82,18 @@ def test_of_a_loss_the_lowest_is_the_runner_up() -> None:
 
 def test_the_words_name_both_and_the_verdict() -> None:
     facts = {"winner_values": [0.9] * 5, "runner_up_values": [0.8] * 3, "winner_mean": 0.9, "runner_up_mean": 0.8,
-             "runner_up": 7, "better_by": 0.1, "low": 0.05, "high": 0.15, "verdict": "better"}  # fmt: skip
+             "runner_up": 7, "better_by": 0.1, "low": 0.05, "high": 0.15, "verdict": "better",
+             "study": "small"}  # fmt: skip
     assert "5 and 3 times" in in_words(facts)
     assert "trial 7 to 0.8000" in in_words(facts)
     assert in_words(facts).endswith(": more than the noise of a training")
-    assert "the runner-up is the better one" in in_words({**facts, "verdict": "worse"})
+    assert "it is better by 0.1000, 0.0500 to 0.1500 (95 %" in in_words(facts)
+    worse = in_words({**facts, "better_by": -0.0011, "low": -0.003, "high": 0.0008, "verdict": "open"})
+    assert "it is worse by 0.0011, -0.0008 to 0.0030 (95 %" in worse
+    assert worse.endswith("more trainings may tell (caviar best small --confirm 10)")
+    worse = in_words({**facts, "better_by": -0.1, "low": -0.15, "high": -0.05, "verdict": "worse"})
+    assert "the runner-up is the better one" in worse
+    assert worse.endswith("take its hyperparameters (caviar trials small)")
+    same = in_words({**facts, "low": None, "high": None, "verdict": "open"})
+    assert "it is better by 0.1000; all of each came to the same" in same
+    assert same.endswith("train more often (caviar best small --confirm 10)")

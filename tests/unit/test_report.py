@@ -146,11 +146,14 @@ def test_a_lead_within_the_noise_is_to_be_confirmed_and_what_was_confirmed_is_to
     assert said(made, "runner-up")["command"] == "caviar best small --confirm 5"
     made["winner"]["confirmation"] = {
         "runner_up": 1, "winner_values": [0.9] * 5, "runner_up_values": [0.8] * 5, "winner_mean": 0.9,
-        "runner_up_mean": 0.8, "better_by": 0.1, "low": 0.05, "high": 0.15, "verdict": "better",
+        "runner_up_mean": 0.8, "better_by": 0.1, "low": 0.05, "high": 0.15, "verdict": "better", "study": "small",
     }  # fmt: skip
     assert said(made, "runner-up")["answer"].startswith("Yes: trained again 5 times each")
     assert said(made, "runner-up")["command"] is None
     assert "+0.0500 to +0.1500" in page({**made, "answers": answers(made)})
+    made["winner"]["confirmation"] |= {"low": None, "high": None, "verdict": "open"}
+    assert said(made, "runner-up")["answer"].startswith("It cannot be told: trained again 5 times each")
+    assert "by fresh trainings of both" not in page({**made, "answers": answers(made)})
     running = facts([trial(0, 0.9), trial(1, 0.95)])
     running["study"]["state"] = "running"
     assert said(running, "runner-up")["command"] is None

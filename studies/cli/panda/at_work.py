@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import number, settings_line, tell
+from studies.cli.output import settings_line, tell
+from studies.number import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

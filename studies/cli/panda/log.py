@@ -9,9 +9,10 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from studies.cli.output import AsJson, DatabaseUrl, database, number, out, print_json, settings_line, unicode
+from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, unicode
 from studies.cli.panda.at_work import Name, verdict_told
 from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
+from studies.number import number
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 
 from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, number, out, settings_line, tell, unicode
+from studies.cli.output import DatabaseUrl, database, out, settings_line, tell, unicode
 from studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, prepare, tell_where, working
 from studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from studies.cli.work import Grace, Lease, Patience, Renew
+from studies.number import number
 
 if TYPE_CHECKING:
     from pathlib import Path

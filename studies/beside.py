@@ -1,0 +1,43 @@
+"""Something new beside what is there: a file or a folder is written as a whole, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from studies.errors import NotWritten
+
+
+@contextmanager
+def beside(target: Path, option: str) -> Iterator[Path]:
+    """Give a path beside `target` for what is written, a file or a folder, and rename that at the end; nothing is left
+    of it where anything is raised.
+
+    Args:
+        option: by which a person names another target.
+
+    Raises:
+        NotWritten: it cannot be written.
+    """
+    if not target.name:  # such as / and .
+        raise NotWritten(f"{target} cannot be written: it is a folder; name another place: {option}")
+    unfinished = target.with_name(f".{target.name}.tmp")
+    try:
+        _remove(unfinished)  # of one that was killed
+        yield unfinished
+        unfinished.replace(target)
+    except OSError as error:
+        why = error.strerror or error
+        raise NotWritten(f"{target} cannot be written: {why}; name another place: {option}") from error
+    finally:
+        with suppress(OSError):  # which is told already
+            _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
