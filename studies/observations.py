@@ -103,5 +103,7 @@ def from_half_rank(z: NDArray[np.float64], losses: NDArray[np.float64]) -> NDArr
 def _better_half(y: NDArray[np.float64]) -> tuple[float, float]:
     """Return the median, and the root of the mean squared distance of what is better; 1 where nothing is."""
     median = float(np.median(y))
-    better = y < median
-    return median, float(np.sqrt(np.mean((y[better] - median) ** 2))) if better.any() else 1.0
+    distances = median - y[y < median]
+    if not distances.size:
+        return median, 1.0
+    return median, float(np.sqrt(np.mean(distances**2))) or float(distances.max())  # the square of a tiny one is 0

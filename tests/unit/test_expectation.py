@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -150,6 +150,7 @@ def test_of_several_trainings_of_one_configuration_the_best_is_taken() -> None:
 
 
 @given(some.lists(some.floats(-1e3, 1e3), min_size=1, max_size=40))
+@example([0.0, 1.1125369292536007e-308])
 def test_the_scale_of_the_model_and_back(losses: list[float]) -> None:
     there = half_rank(losses)
     back = from_half_rank(there, np.array(losses))
