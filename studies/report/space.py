@@ -119,8 +119,8 @@ def parallel_coordinates(facts: Facts) -> Facts | None:
     dimensions.append({"label": facts["study"]["metric"], "values": values})
     line = {"color": values, "colorscale": "Viridis", "reversescale": facts["study"]["direction"] == "minimize",
             "showscale": True}  # fmt: skip
-    return {"data": [{"type": "parcoords", "line": line, "dimensions": dimensions}],
-            "layout": {"margin": {"t": 60, "l": 70, "r": 40}}}  # fmt: skip
+    return {"data": [{"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -30}],
+            "layout": {"margin": {"t": 110, "l": 70, "r": 60}}}  # fmt: skip
 
 
 def _dimension(name: str, trials: Sequence[Facts]) -> Facts:
