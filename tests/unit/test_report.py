@@ -196,6 +196,8 @@ def test_noise_is_what_trainings_again_show_else_at_least_that_of_the_validation
     repeated = noise_of(facts(alike), alike)
     assert repeated is not None
     assert repeated.deviation == pytest.approx(0.00158, rel=0.01)
+    assert (few := noise_of(facts(alike[:2]), alike[:2])) is not None
+    assert few.deviation > 0.01  # two that came near one another do not say that all would
     made = facts([trial(0, 0.9), trial(1, 0.899)])
     assert (bound := noise_of(made, made["trials"])) is not None
     assert bound.deviation == pytest.approx((0.9 * 0.1 / 359) ** 0.5)
