@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, CheckpointNotWritten, DamagedCheckpoint
 from storage.files import CheckpointFiles, read_file, remove_file
-from storage.ledger import GIVEN_BACK, fence
+from storage.ledger import fence, give_back
 from storage.records import Lease, StudyRecord
 from storage.tables import checkpoint, slot
 
@@ -75,8 +75,10 @@ class CheckpointStore:
         """
         with self._engine.begin() as connection:
             take_time_for(connection, staged)
-            fence(connection, lease, **(GIVEN_BACK if release else {"token": lease.token}))
+            fence(connection, lease, token=lease.token)
             put_checkpoint(connection, lease, staged)
+            if release:
+                give_back(connection, lease)
         self.tidy(lease.slot.number, staged)
 
     def load(self, slot_number: int) -> bytes | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, Text, cast, insert, select
 
 from storage.records import EventRecord
-from storage.tables import event
+from storage.tables import event, worker
 
 
 def log_event(
@@ -28,8 +28,11 @@ def log_event(
 
 def read_events(engine: Engine, study_id: int, *kinds: str) -> list[EventRecord]:
     """Return a study's events of these kinds (all where none are given), oldest first."""
-    query = select(event).where(event.c.study_id == study_id).order_by(event.c.event_id)
+    who = worker.c.host + ":" + cast(worker.c.pid, Text)
+    joined = event.outerjoin(worker, worker.c.worker_id == event.c.worker_id)
+    query = select(event, who.label("who")).select_from(joined).where(event.c.study_id == study_id)
+    query = query.order_by(event.c.event_id)
     if kinds:
         query = query.where(event.c.kind.in_(kinds))
     with engine.connect() as connection:
-        return [EventRecord(row.at, row.kind, row.slot, row.detail) for row in connection.execute(query)]
+        return [EventRecord(row.at, row.kind, row.slot, row.detail, row.who) for row in connection.execute(query)]

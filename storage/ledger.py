@@ -19,12 +19,24 @@ from storage.records import Asked, Lease, SlotRecord, Standing
 from storage.tables import slot
 from storage.workers import SILENT_SECONDS
 
+# A trial that was begun says from now on whose it is, in Optuna's tables and in the study's journal.
 _TAKE = """
-    UPDATE caviar.slot s
-    SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
-        worker_id = :worker, attempts = s.attempts + 1
-    FROM next WHERE s.study_id = next.study_id AND s.number = next.number
-    RETURNING s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
+    taken AS (
+        UPDATE caviar.slot s
+        SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
+            worker_id = :worker, attempts = s.attempts + 1
+        FROM next WHERE s.study_id = next.study_id AND s.number = next.number
+        RETURNING s.study_id, s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
+    ), told AS (
+        UPDATE public.trial_user_attributes a SET value_json = to_json(w.host || ':' || w.pid)::text
+        FROM taken, caviar.worker w
+        WHERE a.trial_id = taken.trial_id AND a.key = 'worker' AND w.worker_id = :worker
+    ), noted AS (
+        INSERT INTO caviar.event (study_id, kind, slot, worker_id, detail)
+        SELECT study_id, 'taken over', number, CAST(:worker AS uuid), jsonb_build_object('epoch', epoch)
+        FROM taken WHERE trial_id IS NOT NULL
+    )
+    SELECT number, tier, phase, free, attempts, trial_id, epoch FROM taken
 """
 
 # The lowest open slot, for a worker that knows the current definition. A slot that another worker is leasing at this
@@ -38,8 +50,7 @@ _LEASE = text(f"""
         ORDER BY s.number = ANY(:avoided), s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
     ), seen AS (
         UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
-    )
-    {_TAKE}
+    ), {_TAKE}
 """)
 
 # Open slots of the same phase as one that is held, a fair share of them among the workers that are alive. The default
@@ -62,8 +73,7 @@ _LEASE_BESIDE = text(f"""
                FROM caviar.worker
                WHERE study_id = :study AND ended_at IS NULL AND last_seen > now() - make_interval(secs => :alive))
         FOR UPDATE OF s SKIP LOCKED
-    )
-    {_TAKE}
+    ), {_TAKE}
 """)
 
 _HELD = text("""
@@ -110,6 +120,18 @@ _STANDING = text("""
     FROM caviar.study WHERE study_id = :study
 """)
 
+_GIVE_BACK = text("""
+    WITH held AS (
+        SELECT study_id, number, worker_id, trial_id, epoch FROM caviar.slot
+        WHERE study_id = :study AND number = :slot AND token = :token FOR NO KEY UPDATE
+    ), noted AS (
+        INSERT INTO caviar.event (study_id, kind, slot, worker_id, detail)
+        SELECT study_id, 'given back', number, worker_id, jsonb_build_object('epoch', epoch)
+        FROM held WHERE trial_id IS NOT NULL
+    )
+    UPDATE caviar.slot s SET state = 'open', token = NULL, expires_at = NULL, worker_id = NULL
+    FROM held WHERE s.study_id = held.study_id AND s.number = held.number
+""")
 
 GIVEN_BACK = {"state": "open", "token": None, "expires_at": None, "worker_id": None}  # of a slot
 
@@ -175,7 +197,7 @@ class Ledger:
     def release(self, lease: Lease) -> None:
         """Give the slot back unfinished: the next worker goes on with it. A lost lease is no error."""
         with self._engine.begin() as connection:
-            connection.execute(_of(lease).values(**GIVEN_BACK))
+            give_back(connection, lease)
 
     def standing(self) -> Standing:
         """Say what is left to do, for a worker that got no lease, and that it is alive."""
@@ -220,6 +242,11 @@ def fence(connection: Connection, lease: Lease, *also: ColumnElement[bool], **va
     """
     if connection.execute(_of(lease).where(*also).values(**values)).rowcount != 1:
         raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
+
+
+def give_back(connection: Connection, lease: Lease) -> bool:
+    """Open the leased slot for the next worker, and tell of its trial, if that was begun; False for a lost lease."""
+    return connection.execute(_GIVE_BACK, {"study": lease.study_id, **_key(lease)}).rowcount == 1
 
 
 def _key(lease: Lease) -> dict[str, object]:

@@ -32,7 +32,8 @@ _LOOK = """
       (SELECT count(*) FILTER (WHERE w.state = 'open' AND w.losses > 0 OR w.state = 'abandoned')
         FROM caviar.slot w WHERE w.study_id = s.study_id) AS left_alone,
       (SELECT json_agg(json_build_array(m.at, m.kind, m.slot, m.detail) ORDER BY m.event_id) FROM (
-        SELECT * FROM caviar.event e WHERE e.study_id = s.study_id ORDER BY e.event_id DESC LIMIT {messages}
+        SELECT * FROM caviar.event e WHERE e.study_id = s.study_id AND e.kind NOT IN ('given back', 'taken over')
+        ORDER BY e.event_id DESC LIMIT {messages}
         ) m) AS messages,
       (SELECT json_object_agg(r.number, r.curve) FROM (
         SELECT l.number, (SELECT json_agg(i.intermediate_value ORDER BY i.step)
@@ -64,7 +65,7 @@ class Look:
         hosts: workers that were heard of within a minute or hold a lease, and are not known to be dead, by host.
         lost: leases that were lost so far: they expired, or their worker died.
         taken_over: those of them with which somebody went on.
-        messages: the last three events, the oldest first.
+        messages: the last three events, the oldest first; not who gives back what to whom.
     """
 
     progress: Progress

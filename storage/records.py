@@ -221,9 +221,14 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class EventRecord:
-    """Who did what, when and why."""
+    """Who did what, when and why.
+
+    Attributes:
+        worker: the process that did it, or that lost its lease, as host:pid.
+    """
 
     at: datetime
     kind: str
     slot: int | None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    worker: str | None = None

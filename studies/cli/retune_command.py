@@ -20,6 +20,9 @@ def retune(
     widen: Annotated[
         list[str] | None, typer.Option(metavar="HYPERPARAMETER", help="Give it a wider range; may be given repeatedly.")
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Of each trial, instead of as many as before.")
+    ] = None,
     budget: Annotated[int | None, typer.Option(metavar="N", help="Trials, instead of as many as before.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Instead of the next one.")] = None,
     data_dir: DataDir = None,
@@ -30,7 +33,7 @@ def retune(
     With a budget of 16 or more the model learns from the earlier trials too, as far as the new ones agree with them.
 
     Examples: caviar retune digits --name digits-wider --widen learning_rate, caviar retune mnist --name fashion
-    --data fashion_mnist
+    --data fashion_mnist, caviar retune digits --name digits-longer --epochs 60
     """
     from storage.definitions import find_study, load_study
     from storage.history import read_frozen_trials
@@ -49,7 +52,8 @@ def retune(
         before, folder = definition_of(record), data_folder(data_dir)
         after = retuned(
             before, read_frozen_trials(engine, record.optuna_study_id), tested=tested_slot(engine, record.study_id),
-            widen=widen or (), name=name, data=data, budget=budget, seed=before.seed + 1 if seed is None else seed,
+            widen=widen or (), name=name, data=data, epochs=epochs, budget=budget,
+            seed=before.seed + 1 if seed is None else seed,
         )  # fmt: skip
         check_and_fetch(after, folder, "checking the study")
         open_study(engine, after, provenance_of(after, folder))

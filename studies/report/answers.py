@@ -6,19 +6,24 @@ https://github.com/google-research/tuning_playbook.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from studies.confirmation import in_words
+from studies.report.noise import Noise, noise_of
 
 _EDGE = 0.05  # of a scale, at each end
-_NEAR = 2.0  # times the noise of an epoch: trials that are as good as the best
+_NEAR = 2.0  # times the noise: what is no further apart cannot be told from luck
 _ENOUGH = 5  # trials near the best
 _LAST = 4  # a quarter of the epochs: the last ones
 _TOP = 5  # trials whose curves are looked at
+_LATE = 0.75  # of the epochs: a validation loss that was lowest later than that is no reason to train shorter
 _SOME, _SHIFT = 3, 0.15  # diverged trials, and how far on a scale they are from others, to say where they are
 _WORSE = 1.1  # times the lowest validation loss: overfit
+
+_UNKNOWN = "one training of each does not show how much they vary"
 
 Facts = dict[str, Any]
 
@@ -28,23 +33,16 @@ def answers(facts: Facts) -> list[dict[str, Any]]:
     if facts["winner"] is None:
         return [_diverged(facts)] if facts["cost"]["done"] else []
     best = best_first(facts)
-    noise = noise_of(best)
+    noise = noise_of(facts, best)
     return [
         _edge(facts),
         _enough(facts, best, noise),
         _diverged(facts),
         _still_improving(facts, best[:_TOP], noise),
-        _overfit(best[:_TOP]),
+        _overfit(facts, best[:_TOP]),
         _ahead(facts, noise),
         _order(facts),
     ]
-
-
-def noise_of(trials: Sequence[Facts]) -> float | None:
-    """Return how much the value of a good trial changes from epoch to epoch at its end; None where that is unknown."""
-    ends = [[value for _, value in t["curve"][-_LAST:] if value is not None] for t in trials[:_TOP]]
-    spreads = [statistics.stdev(end) for end in ends if len(end) >= 3]
-    return statistics.median(spreads) if spreads else None
 
 
 def best_first(facts: Facts) -> list[Facts]:
@@ -58,23 +56,34 @@ def _answer(question: str, answer: str, command: str | None = None) -> dict[str,
 
 
 def _edge(facts: Facts) -> dict[str, Any]:
-    name, winner = facts["study"]["name"], facts["trials"][facts["winner"]["trial"]]
-    found, widen = [], []
+    winner = facts["trials"][facts["winner"]["trial"]]
+    wider, listed, ends, widen = [], [], [], []
     for h in facts["hyperparameters"]:
         side = _side(h, winner)
-        if side and h["room"][side == "upper"]:
-            found.append(f"{h['name']} ({winner['hyperparameters'][h['name']]:.4g}, the {side} end of {h['scale']})")
+        if side is None:
+            continue
+        told = f"{h['name']} ({winner['hyperparameters'][h['name']]:.4g}, the {side} end of {h['scale']})"
+        if h["room"][side == "upper"]:
+            wider.append(told)
             widen.append(f"--widen {h['name']}")
+        elif any(h["room"]):
+            ends.append(told)
+        else:
+            listed.append(told)
     question = "Is the best point at the edge of its range?"
-    if not found:
+    said = [
+        *([f"{', '.join(wider)}: better values may lie beyond"] if wider else []),
+        *([f"{', '.join(listed)}: to try others, name more values in a study's file"] if listed else []),
+        *([f"{', '.join(ends)}: nothing lies beyond"] if ends else []),
+    ]
+    if not said:
         return _answer(question, "No: every hyperparameter of the winner is inside its range.")
-    told = "Yes: " + ", ".join(found) + "; better values may lie beyond."
-    return _answer(question, told, f"caviar retune {name} --name {name}-wider {' '.join(widen)}")
+    return _answer(question, f"Yes: {'; '.join(said)}.", _retune(facts, "wider", " ".join(widen)) if widen else None)
 
 
 def _side(h: Facts, trial: Facts) -> str | None:
-    """Return at which end of its range a hyperparameter of a trial is."""
-    if h["name"] not in trial["units"]:
+    """Return at which end of its range a hyperparameter of a trial is; None for names, which have no order."""
+    if h["name"] not in trial["units"] or h["kind"] == "choice":
         return None
     unit, value = trial["units"][h["name"]], trial["hyperparameters"][h["name"]]
     if h["discrete"]:
@@ -84,16 +93,19 @@ def _side(h: Facts, trial: Facts) -> str | None:
     return "lower" if unit <= _EDGE else "upper" if unit >= 1 - _EDGE else None
 
 
-def _enough(facts: Facts, best: Sequence[Facts], noise: float | None) -> dict[str, Any]:
+def _enough(facts: Facts, best: Sequence[Facts], noise: Noise | None) -> dict[str, Any]:
     question, study = "Were enough points sampled?", facts["study"]
     if noise is None:
-        return _answer(question, "The curves are too short to say what noise is.")
-    near = sum(abs(t["value"] - best[0]["value"]) <= _NEAR * noise for t in best)
-    told = f"{near} of {len(best)} complete trials are within the noise (± {_NEAR * noise:.4f}) of the best value"
+        return _answer(question, f"It cannot be told: {_UNKNOWN}.", _confirm(facts))
+    reach = _NEAR * noise.deviation
+    near = sum(abs(t["value"] - best[0]["value"]) <= reach for t in best)
+    told = (
+        f"{near} of {len(best)} complete trials are within the noise (± {reach:.4f}, {noise.source}) of the best value"
+    )
     if near >= _ENOUGH:
         return _answer(question, f"Yes: {told}, so that more of them would change little.")
     if study["state"] != "done":
-        return _answer(question, f"Not yet: {told}.", f"caviar run {study['name']}")
+        return _answer(question, f"Not yet: only {told}.", f"caviar run {study['name']}")
     command = f"caviar extend {study['name']} --budget {2 * study['budget']}"
     return _answer(question, f"Perhaps not: only {told}.", command)
 
@@ -112,15 +124,31 @@ def _diverged(facts: Facts) -> dict[str, Any]:
     told = f"{len(bad)} of {done} ({len(bad) / done:.0%})"
     name = max(shifts, key=lambda n: abs(shifts[n]), default="")
     if len(bad) >= _SOME and abs(shifts.get(name, 0.0)) > _SHIFT:
-        values = sorted(t["hyperparameters"][name] for t in bad if name in t["hyperparameters"])
-        if all(isinstance(value, int | float) for value in values):
-            told += f", most of all where {name} is {'large' if shifts[name] > 0 else 'small'}: "
-            told += f"{values[0]:.4g} to {values[-1]:.4g}"
+        told += _where(name, large=shifts[name] > 0, bad=bad, fine=fine)
     spent = sum(t["epochs"] for t in bad)
     return _answer(question, f"{told}. They took {spent} of {facts['cost']['epochs']} epochs.")
 
 
-def _still_improving(facts: Facts, top: Sequence[Facts], noise: float | None) -> dict[str, Any]:
+def _where(name: str, *, large: bool, bad: Sequence[Facts], fine: Sequence[Facts]) -> str:
+    """Say beyond which value of a hyperparameter trials diverged: the one that divides them best from the others, so
+    that one far away does not stand for all. Nothing of names, which have no order."""
+    sign = 1 if large else -1
+    there, here = ([sign * t["units"][name] for t in group if name in t["units"]] for group in (bad, fine))
+    values = {sign * t["units"][name]: t["hyperparameters"][name] for t in bad if name in t["units"]}
+    if not all(isinstance(value, int | float) for value in values.values()):
+        return ""
+
+    def beyond(group: Sequence[float], unit: float) -> int:
+        return sum(other >= unit for other in group)
+
+    cut = max(values, key=lambda unit: beyond(there, unit) / len(there) - beyond(here, unit) / len(here))
+    return (
+        f", most of all where {name} is {'large' if large else 'small'}: {beyond(there, cut)} of these have "
+        f"{values[cut]:.4g} or {'more' if large else 'less'}, of the {len(here)} others {beyond(here, cut)}"
+    )
+
+
+def _still_improving(facts: Facts, top: Sequence[Facts], noise: Noise | None) -> dict[str, Any]:
     question, epochs = "Do the best curves still improve at their last epoch?", facts["study"]["epochs"]
     sign = 1 if facts["study"]["direction"] == "maximize" else -1
     improving = []
@@ -129,16 +157,18 @@ def _still_improving(facts: Facts, top: Sequence[Facts], noise: float | None) ->
         last = max(1, len(curve) // _LAST)
         if len(curve) >= 2 * _LAST:
             gain = statistics.mean(curve[-last:]) - statistics.mean(curve[-2 * last : -last])
-            improving.append(sign * gain > (noise or 0.0))
+            improving.append(noise is not None and sign * gain > noise.deviation)
     if not improving:
         return _answer(question, "The curves are too short to tell.")
-    told = f"{sum(improving)} of the best {len(improving)} do, by more than their noise"
+    if noise is None:
+        return _answer(question, f"It cannot be told: {_UNKNOWN}.", _confirm(facts))
+    told = f"{sum(improving)} of the best {len(improving)} do, by more than the noise ({noise.deviation:.4f})"
     if 2 * sum(improving) > len(improving):
-        return _answer(question, f"Yes: {told}. Train longer: a study with epochs={2 * epochs} in its file.")
+        return _answer(question, f"Yes: {told}. Train longer.", _retune(facts, "longer", f"--epochs {2 * epochs}"))
     return _answer(question, f"No: {told}. {epochs} epochs are enough.")
 
 
-def _overfit(top: Sequence[Facts]) -> dict[str, Any]:
+def _overfit(facts: Facts, top: Sequence[Facts]) -> dict[str, Any]:
     found, looked = [], 0
     for t in top:
         losses = [validation for _, validation in t["losses"]]
@@ -152,12 +182,15 @@ def _overfit(top: Sequence[Facts]) -> dict[str, Any]:
     if 2 * len(found) <= looked:
         return _answer(question, f"No: the validation loss of {looked - len(found)} of the best {looked} ends low.")
     told = f"Yes: the validation loss of {len(found)} of the best {looked} was lowest around epoch "
+    lowest = math.ceil(statistics.median(found))
     return _answer(
-        question, f"{told}{statistics.median(found):.0f}. Train shorter, or with more dropout or weight decay."
+        question,
+        f"{told}{lowest}. Train shorter, or name more dropout or weight decay in a study's file.",
+        _retune(facts, "shorter", f"--epochs {lowest}") if lowest <= _LATE * facts["study"]["epochs"] else None,
     )
 
 
-def _ahead(facts: Facts, noise: float | None) -> dict[str, Any]:
+def _ahead(facts: Facts, noise: Noise | None) -> dict[str, Any]:
     question, winner = "Is the winner better than the runner-up by more than its noise?", facts["winner"]
     if facts["runner_up"] is None:
         return _answer(question, "There is no other complete trial.")
@@ -165,8 +198,7 @@ def _ahead(facts: Facts, noise: float | None) -> dict[str, Any]:
         verdict = {"better": "Yes", "worse": "No", "open": "It cannot be told"}[confirmed["verdict"]]
         return _answer(question, f"{verdict}: {in_words(confirmed)}.")
     other = facts["trials"][facts["runner_up"]]
-    study, sign = facts["study"], 1 if facts["study"]["direction"] == "maximize" else -1
-    confirm = f"caviar best {study['name']} --confirm 5" if study["state"] == "done" else None
+    sign, confirm = 1 if facts["study"]["direction"] == "maximize" else -1, _confirm(facts)
     apart = sign * (winner["value"] - other["value"])
     told = f"trial {other['trial']} came to {other['value']:.4f}, the winner to {winner['value']:.4f}"
     if apart < 0:
@@ -175,9 +207,24 @@ def _ahead(facts: Facts, noise: float | None) -> dict[str, Any]:
     expected = winner["expected"]
     if expected and expected["low"] <= other["value"] <= expected["high"]:
         return _answer(question, f"It cannot be told: {told}, and its other trainings may come to either.", confirm)
-    if noise is not None and apart <= _NEAR * noise:
-        return _answer(question, f"It cannot be told: {told}, within the noise of one epoch.", confirm)
-    return _answer(question, f"It seems so: {told}; one training of each cannot say more.")
+    if noise is None:
+        return _answer(question, f"It cannot be told: {told}; {_UNKNOWN}.", confirm)
+    if apart <= (reach := _NEAR * math.sqrt(2) * noise.deviation):  # both have it
+        within = f"within the noise of two trainings (± {reach:.4f}, {noise.source})"
+        return _answer(question, f"It cannot be told: {told}, {within}.", confirm)
+    return _answer(question, f"It seems so: {told}; one training of each cannot say more.", confirm)
+
+
+def _confirm(facts: Facts) -> str | None:
+    """Return the command that shows the noise; None where it was used, or is of no use before the study is done."""
+    unconfirmed = facts["runner_up"] is not None and not facts["winner"]["confirmation"]
+    done = facts["study"]["state"] == "done"
+    return f"caviar best {facts['study']['name']} --confirm 5" if unconfirmed and done else None
+
+
+def _retune(facts: Facts, suffix: str, option: str) -> str:
+    name = facts["study"]["name"]
+    return f"caviar retune {name} --name {name}-{suffix} {option}"
 
 
 def _order(facts: Facts) -> dict[str, Any]:

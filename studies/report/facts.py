@@ -74,7 +74,8 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
         "trials": told,
         "importance": importance and importance_facts(importance),
         "events": [
-            {"at": _since(start, e.at), "kind": e.kind, "trial": e.slot, "detail": dict(e.detail)} for e in events
+            {"at": _since(start, e.at), "kind": e.kind, "trial": e.slot, "worker": e.worker, "detail": dict(e.detail)}
+            for e in events
         ],
         "provenance": [
             {"version": v.version, "since": v.created_at.isoformat(timespec="seconds"), "changes": list(v.changes),

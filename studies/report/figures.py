@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from studies.report.answers import Facts, best_first
+from studies.report.holdings import LOST, TAKEN, holdings
 from studies.report.look import FADED, TIER_COLOURS, WINNER, colour, good_range, value_title
 from studies.report.space import hyperparameters, importance, parallel_coordinates
 
 _LINE = 1.2
 _CURVES, _BEST_CURVES = 300, 150  # that can be told apart in one figure; of more, the best ones and some others
 _TOP = 5
-_LOST = ("lease expired", "worker died", "abandoned")  # the events
+_NARROW_ROW = 260  # pixels of each of several panels below one another
+_ENDS = {  # of a bar of the timeline: how opaque, which pattern
+    "complete": (1.0, ""), "pruned": (0.4, ""), "fail": (0.4, ""), "running": (0.7, ""), "given back": (0.4, "."),
+    "lost": (0.4, "/"),
+}  # fmt: skip
 
 Figure = dict[str, Any]
 
@@ -101,16 +107,17 @@ def _losses(facts: Facts) -> Figure | None:
 
 
 def _best_so_far(facts: Facts) -> Figure:
-    """Over trials, epochs and time; the tiers are shaded over trials."""
+    """Over trials as they ended, epochs and time, each with the tiers shaded."""
     sign = 1 if facts["study"]["direction"] == "maximize" else -1
     ended = sorted((t for t in facts["trials"] if t["ended"] is not None), key=lambda t: t["ended"])
     best: float | None = None
-    epochs, steps = 0, []
+    epochs = 0
+    steps: list[tuple[Any, ...]] = []
     for count, t in enumerate(ended, start=1):
         epochs += t["epochs"]
         if t["state"] == "complete" and not t["violated"] and t["value"] is not None:
             best = t["value"] if best is None else sign * max(sign * best, sign * t["value"])
-        steps.append((count, epochs, t["ended"], best))
+        steps.append((count, epochs, t["ended"], best, t["tier"]))
     layout: Facts = {"grid": {"columns": 3, "rows": 1, "pattern": "independent"}, "showlegend": False, "shapes": []}
     data = []
     for place, title in enumerate(("trials", "epochs", "seconds")):
@@ -120,36 +127,53 @@ def _best_so_far(facts: Facts) -> Figure:
                      "xaxis": f"x{axis}", "yaxis": f"y{axis}"})  # fmt: skip
         layout[f"xaxis{axis}"] = {"title": {"text": title}}
         layout[f"yaxis{axis}"] = {"title": {"text": "best value so far"} if not place else {"text": ""}}
-    for tier in sorted({t["tier"] for t in facts["trials"]}):
-        numbers = [t["trial"] for t in facts["trials"] if t["tier"] == tier]
-        layout["shapes"].append({"type": "rect", "xref": "x", "yref": "y domain", "x0": min(numbers) + 0.5,
-                                 "x1": max(numbers) + 1.5, "y0": 0, "y1": 1, "fillcolor": colour(tier),
-                                 "opacity": 0.1, "line": {"width": 0}})  # fmt: skip
-    return {"data": data, "layout": layout}
+        layout["shapes"] += [
+            {"type": "rect", "xref": f"x{axis}", "yref": f"y{axis} domain", "x0": begin, "x1": end, "y0": 0, "y1": 1,
+             "fillcolor": colour(tier), "opacity": 0.1, "line": {"width": 0}}
+            for tier, begin, end in _stretches([(step[place], step[4]) for step in steps])
+        ]  # fmt: skip
+    narrow = {"grid": {"columns": 1, "rows": 3, "pattern": "independent"}, "height": _NARROW_ROW * 3}
+    return {"data": data, "layout": layout, "narrow": narrow}
+
+
+def _stretches(steps: Sequence[tuple[float, int]]) -> Iterator[tuple[int, float, float]]:
+    """Yield tier, begin and end of each stretch of an axis in which only trials of one tier ended.
+
+    Args:
+        steps: where on the axis each trial ended, rising, and its tier.
+    """
+    begin = 0.0
+    for tier, of_tier in groupby(steps, key=lambda step: step[1]):
+        *_, (end, _) = of_tier
+        yield tier, begin, end
+        begin = end
 
 
 def _timeline(facts: Facts) -> Figure:
-    data = []
-    for state, opacity in (("complete", 1.0), ("pruned", 0.4), ("fail", 0.4), ("running", 0.7)):
-        there = [t for t in facts["trials"] if t["state"] == state and t["began"] is not None]
+    """A bar for each time that a worker held a trial; a mark where it was lost, and where another one took it over."""
+    data: list[Facts] = []
+    found = holdings(facts["trials"], facts["events"], facts["now"])
+    tiers = {t["trial"]: t["tier"] for t in facts["trials"]}
+    for end, (opacity, pattern) in _ENDS.items():
+        there = [held for held in found if held["end"] == end]
         if there:
-            ends = [t["ended"] if t["ended"] is not None else facts["now"] for t in there]
             data.append({
-                "type": "bar", "orientation": "h", "name": state, "base": [t["began"] for t in there],
-                "x": [max(end - t["began"], 0.0) for t, end in zip(there, ends, strict=True)],
-                "y": [t["worker"] or "?" for t in there], "text": [f"trial {t['trial']}" for t in there],
+                "type": "bar", "orientation": "h", "name": end, "base": [held["began"] for held in there],
+                "x": [max(held["ended"] - held["began"], 0.0) for held in there],
+                "y": [held["worker"] or "?" for held in there], "text": [f"trial {held['trial']}" for held in there],
                 "hovertemplate": "%{text}: %{base:.1f} s, for %{x:.1f} s<extra></extra>", "textposition": "none",
-                "marker": {"color": [colour(t["tier"]) for t in there], "opacity": opacity,
-                           "line": {"width": 0.5, "color": "white"}},
+                "marker": {"color": [colour(tiers[held["trial"]]) for held in there], "opacity": opacity,
+                           "pattern": {"shape": pattern}, "line": {"width": 0.5, "color": "white"}},
             })  # fmt: skip
-    lost = [e for e in facts["events"] if e["trial"] is not None and e["kind"] in _LOST]
-    workers = {t["trial"]: t["worker"] or "?" for t in facts["trials"]}
-    if lost:
-        data.append({
-            "type": "scatter", "mode": "markers", "name": "lost, or taken over", "x": [e["at"] for e in lost],
-            "y": [workers.get(e["trial"], "?") for e in lost], "text": [f"trial {e['trial']}" for e in lost],
-            "marker": {"symbol": "x", "size": 10, "color": WINNER},
-        })  # fmt: skip
+    for name, kinds, symbol in (("lost", LOST, "x"), ("taken over", TAKEN, "triangle-right")):
+        marks = [e for e in facts["events"] if e["trial"] is not None and e["kind"] in kinds]
+        if marks:
+            data.append({
+                "type": "scatter", "mode": "markers", "name": name, "x": [e["at"] for e in marks],
+                "y": [e["worker"] or "?" for e in marks], "text": [f"trial {e['trial']}: {e['kind']}" for e in marks],
+                "hovertemplate": "%{text}, %{x:.1f} s<extra></extra>",
+                "marker": {"symbol": symbol, "size": 10, "color": WINNER, "line": {"width": 1, "color": "white"}},
+            })  # fmt: skip
     axes = {"xaxis": {"title": {"text": "seconds since the first trial"}},
             "yaxis": {"automargin": True, "type": "category"}}  # fmt: skip
     return {"data": data, "layout": {"barmode": "overlay", **axes}}

@@ -5,16 +5,27 @@ function look() {
   const ink = css.getPropertyValue("--ink"), line = css.getPropertyValue("--line");
   return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, gridcolor: line };
 }
+const narrow = matchMedia("(max-width: 600px)");
+const besides = {
+  wide: { legend: { orientation: "h", y: -0.2 } },
+  narrow: { height: 460, legend: { orientation: "h", y: -0.2, font: { size: 10 }, entrywidth: 0.5, entrywidthmode: "fraction" } },
+};
 function draw() {
   const { gridcolor, ...base } = look();
   for (const [name, figure] of Object.entries(figures)) {
-    const layout = { margin: { t: 20, r: 20 }, legend: { orientation: "h", y: -0.2 }, ...base, ...figure.layout };
+    const own = { ...besides[narrow.matches ? "narrow" : "wide"], ...figure.layout, ...(narrow.matches && figure.narrow) };
+    const layout = { margin: { t: 20, r: 20 }, ...base, ...own };
+    layout.font = { ...base.font, ...own.font };
     for (const key of Object.keys(layout)) if (/^[xy]axis/.test(key)) layout[key] = { gridcolor, ...layout[key] };
-    Plotly.react(document.getElementById(name), figure.data, layout, { responsive: true, displaylogo: false });
+    const element = document.getElementById(name);
+    // A figure follows the size of its element, at the first drawing and at each resize of the window.
+    element.style.height = own.height ? `${own.height}px` : "";
+    Plotly.react(element, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: narrow.matches ? false : "hover" });
   }
 }
 draw();
 dark.addEventListener("change", draw);
+narrow.addEventListener("change", draw);
 const rows = JSON.parse(document.getElementById("rows").textContent);
 const size = 50, body = document.querySelector("#trials tbody");
 let page = 0;

@@ -11,6 +11,7 @@ from studies.report.boxes import boxes, outline
 from studies.report.look import FADED, colour, good_range, value_title
 
 _ROW = 400  # pixels of a row of panels
+_LEGEND = 20  # of a line of the legend, where it has one for each of its entries
 _TITLE, _STRIP, _GAP = 0.17, 0.28, 0.05  # of that: the axis' title; of the rest: the strip, and the gap above it
 _LINES = 1000  # trials in the parallel coordinates; of more, the best ones
 
@@ -19,10 +20,7 @@ def hyperparameters(facts: Facts) -> Facts:
     """Each against the value, on its own scale; below it, where each tier proposed it from, trial by trial."""
     finished = [t for t in facts["trials"] if t["value"] is not None and not t["violated"]]
     count = len(facts["hyperparameters"])
-    rows = -(-count // 2)
     points, outlines = [], []
-    layout: Facts = {"height": _ROW * rows, "margin": {"t": 90, "r": 20, "b": 20},
-                     "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom"}}  # fmt: skip
     for place, h in enumerate(facts["hyperparameters"]):
         x, y, strip = f"x{place + 1}", f"y{place + 1}", f"y{count + place + 1}"
         there = [t for t in finished if h["name"] in t["hyperparameters"]]
@@ -35,19 +33,37 @@ def hyperparameters(facts: Facts) -> Facts:
                        "opacity": [FADED if t["state"] == "pruned" else 0.9 for t in there]},
         })  # fmt: skip
         outlines += [outline(box, partial(_shown, h), x, strip) for box in boxes(facts, h)]
-        layout |= _axes(h, place, rows, count)
-        layout[f"yaxis{place + 1}"] |= good_range(facts, [t["value"] for t in finished])
-        layout[f"yaxis{place + 1}"]["title"] = {"text": value_title(facts)}
     told: set[str] = set()
     for trace in outlines:
         trace["showlegend"] = trace["name"] not in told
         told.add(trace["name"])
-    return {"data": [*points, *outlines], "layout": layout}
+    return {"data": [*points, *outlines], "layout": _layout(facts, 2, 90),
+            "narrow": _layout(facts, 1, 20 + _LEGEND * len(told)) | {"font": {"size": 10}}}  # fmt: skip
 
 
-def _axes(h: Facts, place: int, rows: int, count: int) -> Facts:
-    """Return the axes of a hyperparameter's panel, and of the strip below it: two panels beside each other."""
-    row, column = divmod(place, 2)
+def _layout(facts: Facts, columns: int, above: int) -> Facts:
+    """Return the layout of all panels.
+
+    Args:
+        columns: panels beside each other.
+        above: pixels for the legend.
+    """
+    count = len(facts["hyperparameters"])
+    rows = -(-count // columns)
+    layout: Facts = {"height": _ROW * rows + above, "margin": {"t": above, "r": 20, "b": 20},
+                     "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom"}}  # fmt: skip
+    values = [t["value"] for t in facts["trials"] if t["value"] is not None and not t["violated"]]
+    for place, h in enumerate(facts["hyperparameters"]):
+        layout |= _axes(h, place, columns, count)
+        layout[f"yaxis{place + 1}"] |= good_range(facts, values)
+        layout[f"yaxis{place + 1}"]["title"] = {"text": value_title(facts)}
+    return layout
+
+
+def _axes(h: Facts, place: int, columns: int, count: int) -> Facts:
+    """Return the axes of a hyperparameter's panel, and of the strip below it."""
+    (row, column), rows = divmod(place, columns), -(-count // columns)
+    left, width = (0.53 * column, 0.47) if columns > 1 else (0.0, 1.0)
     bottom, height = 1 - (row + 1) / rows + _TITLE / rows, (1 - _TITLE) / rows
     foot, top = bottom + _STRIP * height, bottom + height * (1 - _GAP)
     complement = h["kind"] == "log_one_minus"
@@ -56,7 +72,7 @@ def _axes(h: Facts, place: int, rows: int, count: int) -> Facts:
     return {
         f"xaxis{number}": {
             "title": {"text": f"1 − {h['name']}" if complement else h["name"], "standoff": 4},
-            "domain": [0.53 * column, 0.47 + 0.53 * column], "anchor": f"y{strip}",
+            "domain": [left, left + width], "anchor": f"y{strip}",
             **({"type": kind} if kind else {}), **({"autorange": "reversed"} if complement else {}),
             **({"categoryorder": "array", "categoryarray": h["values"]} if kind == "category" else {}),
         },
@@ -103,8 +119,8 @@ def parallel_coordinates(facts: Facts) -> Facts | None:
     dimensions.append({"label": facts["study"]["metric"], "values": values})
     line = {"color": values, "colorscale": "Viridis", "reversescale": facts["study"]["direction"] == "minimize",
             "showscale": True}  # fmt: skip
-    return {"data": [{"type": "parcoords", "line": line, "dimensions": dimensions}],
-            "layout": {"margin": {"t": 60, "l": 70, "r": 40}}}  # fmt: skip
+    return {"data": [{"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -30}],
+            "layout": {"margin": {"t": 110, "l": 70, "r": 60}}}  # fmt: skip
 
 
 def _dimension(name: str, trials: Sequence[Facts]) -> Facts:

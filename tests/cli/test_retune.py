@@ -67,6 +67,15 @@ def test_a_file_without_the_prior_goes_on_with_the_study_that_has_it(engine: Eng
     assert len(after.prior) == 8
 
 
+def test_a_study_is_trained_longer(engine: Engine, say: Say) -> None:
+    record, study = register(engine, budget=8)
+    worker(engine, record, study).run()
+    say("retune", "small", "--name", "longer", "--epochs", "4")
+    assert definition_of(load_study(engine, "longer")).epochs == 2 * study.epochs
+    _, told = say("retune", "small", "--name", "none", "--epochs", "0", code=2)
+    assert "epochs" in told
+
+
 def test_what_won_before_is_trained_beside_the_default(engine: Engine, say: Say) -> None:
     record, study = register(engine, budget=8)
     worker(engine, record, study).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import optuna
 import pytest
 from sqlalchemy import Engine, text
 
@@ -65,16 +66,47 @@ def test_many_at_once_get_different_slots(engine: Engine) -> None:
 
 def test_an_expired_lease_is_taken_over_with_its_trial_and_told(engine: Engine) -> None:
     record, _ = register(engine)
-    first, second = ledger(engine, record), ledger(engine, record)
+    first, second = ledger(engine, record), ledger(engine, record, pid=2)
     log = fleet_for_tests.log(engine, record)
     lost = lease_of(first.lease())
-    trial_id = log.begin(lost, PARAMETERS, {})
+    trial_id = log.begin(lost, PARAMETERS, {"worker": "test:1", "tier": 1})
     log.record([Report(lost, EPOCH, 0.7)])
     expire(engine, lost)
     again = lease_of(second.lease())
     assert (again.slot.number, again.trial_id, again.epoch, again.attempts) == (0, trial_id, 1, 2)
-    (told,) = read_events(engine, record.study_id, "lease expired")
-    assert told.slot == 0
+    told = read_events(engine, record.study_id, "lease expired", "taken over")
+    assert [(e.kind, e.slot, e.worker, e.detail) for e in told] == [
+        ("lease expired", 0, "test:1", {"epoch": 1}), ("taken over", 0, "test:2", {"epoch": 1}),
+    ]  # fmt: skip
+    (frozen,) = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False)).trials
+    assert (frozen.user_attrs["worker"], frozen.user_attrs["tier"]) == ("test:2", 1)
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+def test_a_trial_that_is_given_back_says_who_held_it_and_who_does(engine: Engine, with_state: bool) -> None:
+    record, _ = register(engine)
+    first, second = ledger(engine, record), ledger(engine, record, pid=2)
+    log, store = fleet_for_tests.log(engine, record), CheckpointStore(engine, record)
+    held = lease_of(first.lease())
+    log.begin(held, PARAMETERS, {"worker": "test:1"})
+    log.record([Report(held, EPOCH, 0.7)])
+    if with_state:
+        store.save(held, store.stage(held, 1, b"state"), release=True)
+    else:
+        first.release(held)
+        first.release(held)  # which tells nothing more
+    assert lease_of(second.lease()).slot.number == 0
+    told = read_events(engine, record.study_id, "given back", "taken over", "lease expired")
+    assert [(e.kind, e.slot, e.worker) for e in told] == [("given back", 0, "test:1"), ("taken over", 0, "test:2")]
+    assert read_trials(engine, record.study_id)[0].attributes["worker"] == "test:2"
+
+
+def test_a_slot_without_a_trial_has_no_holders(engine: Engine) -> None:
+    record, _ = register(engine)
+    who = ledger(engine, record)
+    who.release(lease_of(who.lease()))
+    who.lease()
+    assert read_events(engine, record.study_id, "given back", "taken over") == []
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
