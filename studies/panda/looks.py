@@ -55,3 +55,18 @@ def best_first(facts: Mapping[str, Any], numbers: Sequence[int]) -> list[dict[st
         return bad, sign * (value or 0.0)
 
     return sorted(looks, key=key)
+
+
+def told_apart(days: Sequence[Mapping[str, Any]]) -> str | None:
+    """Say it where the best look is not better than the one that changed nothing by more than the noise.
+
+    Args:
+        days: looks, the best one first; that one has the lowest number.
+    """
+    best, plain = days[0], min(days, key=lambda day: int(day["day"]))
+    noise = best["verdict"]["noise"]
+    if best is plain or not plain["curve"] or None in (best["curve"][-1], plain["curve"][-1]):
+        return None
+    if abs(best["curve"][-1] - plain["curve"][-1]) > noise:
+        return None
+    return f"day {best['day']} is not better than as it was by more than the noise ({noise:.4f})"

@@ -16,7 +16,7 @@ from studies.errors import BadNudge
 from studies.panda.advice import Advice, Look, Verdict, advise, judge
 from studies.panda.length import length_told, read_length
 from studies.panda.lineage import branches, kept_days, path
-from studies.panda.looks import read_looks
+from studies.panda.looks import read_looks, told_apart
 from studies.panda.settings import NUDGEABLE, changed, read_settings, settings_at
 from studies.space import Log, LogOneMinus
 
@@ -202,3 +202,14 @@ def test_words_become_settings() -> None:
                      "learning_rate=nan": "must be a number"}.items():  # fmt: skip
         with pytest.raises(BadNudge, match=why):
             read_settings([bad], NUDGEABLE)
+
+
+def test_looks_that_differ_by_noise_alone_are_said_to() -> None:
+    def seen(number: int, value: float | None) -> dict[str, Any]:
+        return {"day": number, "curve": [value], "verdict": {"word": "better", "noise": 0.002}}
+
+    told = told_apart([seen(4, 0.951), seen(3, 0.95)])
+    assert told == "day 4 is not better than as it was by more than the noise (0.0020)"
+    assert told_apart([seen(4, 0.953), seen(3, 0.95)]) is None
+    assert told_apart([seen(3, 0.951), seen(4, 0.95)]) is None
+    assert told_apart([seen(4, 0.951), seen(3, None)]) is None

@@ -113,7 +113,7 @@ def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -
     from storage.pandas import go_back
     from studies.cli.control import by
     from studies.panda.journal import journal_facts
-    from studies.panda.looks import best_first
+    from studies.panda.looks import best_first, told_apart
 
     facts = journal_facts(engine, record)
     days = best_first(facts, numbers)
@@ -127,6 +127,8 @@ def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -
         changed = {n: v for n, v in day["settings"].items() if v != facts["days"][day["parent"]]["ended_with"][n]}
         table.add_row(str(day["day"]), last[0], curve, *last[1:], settings_line(changed) or "as it was")
     out().print(table)
+    if told := told_apart(days):
+        tell(told)
     if pick and days[0]["saved"]:
         go_back(engine, record, days[0]["day"], by(), pick=True)
         tell(f"the next day builds on day {days[0]['day']}; go on with: caviar panda train {record.name}")
