@@ -71,26 +71,26 @@ def until_epoch(engine: Engine, least: int) -> None:
 
 @pytest.mark.slow
 def test_six_days_at_once_are_six_commands_with_a_kill_in_one_of_them(panda: Panda, engine: Engine) -> None:
-    panda.in_its_own("start", "separate", *STUDY, "--day", "40epochs")
+    panda.in_its_own("start", "separate", *STUDY, "--day", "100epochs")
     for day in range(6):
         if day == 3:
             process = panda.start("train", "separate")
-            until_epoch(engine, 125)
+            until_epoch(engine, 310)
             process.send_signal(signal.SIGKILL)
             process.communicate()
             assert panda.facts("separate")["days"][4]["state"] != "done"
         panda.in_its_own("train", "separate")
-    panda.run("start", "whole", *STUDY, "--day", "40epochs")
+    panda.run("start", "whole", *STUDY, "--day", "100epochs")
     panda.run("train", "whole", "--days", "6")
     separate, whole = panda.facts("separate"), panda.facts("whole")
     assert [d["state"] for d in separate["days"]] == ["done"] * 7
     assert life(separate) == life(whole)
-    assert [e[0] for e in life(whole)] == list(range(241))
+    assert [e[0] for e in life(whole)] == list(range(601))
 
 
 @pytest.mark.slow
 def test_a_nudge_from_another_process_and_a_second_trainer(panda: Panda, engine: Engine) -> None:
-    said = panda.run("start", "baby", *STUDY, "--day", "4000epochs")
+    said = panda.run("start", "baby", *STUDY, "--day", "20000epochs")
     assert "next: caviar panda train baby" in said
     process = panda.start("train", "baby")
     until_epoch(engine, 3)
