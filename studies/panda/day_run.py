@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -28,6 +28,8 @@ from studies.trial_run import TrialRun, follows
 from studies.worker_context import WorkerContext
 from studies.worker_state import Next, Verdict, after_epoch
 
+Heard = Callable[[DayRecord, EpochResult], None]
+
 
 class DayRun(TrialRun):
     """A day for as long as its lease is held.
@@ -35,6 +37,7 @@ class DayRun(TrialRun):
     Args:
         panda: how long its days are, and where its random numbers come from.
         day: the day of the lease.
+        hear: is told of each epoch.
     """
 
     def __init__(
@@ -47,10 +50,12 @@ class DayRun(TrialRun):
         *,
         panda: PandaRecord,
         day: DayRecord,
+        hear: Heard | None = None,
     ) -> None:
         super().__init__(context, lease, trial, heartbeat, outbox)
         self._panda = panda
         self._day = day
+        self._hear = hear
         self._nudges: list[NudgeRecord] = []
         self._now = Now(day.settings, day.decay_from)
         self._seconds = 0.0  # of this day's epochs
@@ -85,6 +90,12 @@ class DayRun(TrialRun):
         curve = self.trial.intermediate_values
         self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= self._training.epoch}
         return not self._is_over(at)
+
+    def take(self, result: EpochResult) -> None:
+        """Take an epoch that was trained, to be written."""
+        super().take(result)
+        if self._hear is not None:
+            self._hear(self._day, result)
 
     def judge(self, result: EpochResult, beside: Sequence[FrozenTrial]) -> Verdict:  # noqa: ARG002
         """Say what comes after an epoch that was taken.

@@ -44,16 +44,18 @@ def facts_of(name: str, study: Study, life: Life, curves: Curves, events: Sequen
     examples = int(born.get("validation_examples", _FEW_EXAMPLES))
     all_branches = branches(life)
     branch_of = {day.number: i for i, branch in enumerate(all_branches) for day in branch}
-    days, too_high = list[Facts](), list[float]()
+    days, too_high, verdicts = list[Facts](), list[float](), list[Verdict]()
     for day in life.days:
         verdict = _verdict(study, life, day, curves, examples)
+        verdicts.append(verdict)
         look = _look(life, day, curves, too_high)
         if look is not None and (verdict.word in ("diverged", "worse") or is_too_high(look)):
             too_high.append(look.rate)
-        days.append(_day_facts(study, life, day, curves.get(day.number, ()), verdict, branch_of[day.number], events))
+        before = days[day.parent]["ended_with"] if day.parent is not None else {}
+        own, branch = curves.get(day.number, ()), branch_of[day.number]
+        days.append(_day_facts(study, life, day, own, verdict, branch, before, events))
     head = life.days[life.panda.head]
-    verdict = _verdict(study, life, head, curves, examples)
-    advice = _advice(study, life, head, curves, verdict, too_high)
+    advice = _advice(study, life, head, curves, verdicts[head.number], too_high)
     waits = any(n.state == "waiting" for n in life.nudges)
     return {
         "name": name, "model": study.model, "data": study.data, "metric": study.metric, "direction": study.direction,
@@ -89,7 +91,7 @@ def _look(life: Life, day: DayRecord, curves: Curves, too_high: Sequence[float])
     """Return what there is to look at of a day, since what moves its weights was last nudged; None of the birth, and of
     one without an epoch."""
     own = curves.get(day.number, ())
-    before = [epoch for earlier in path(life, day.number)[:-1] for epoch in curves.get(earlier.number, ())]
+    before = _before(life, day, curves)
     nudged = [n.epoch or 0 for n in life.nudges if n.day == day.number and _MOVES & n.settings.keys()]
     since = max((epoch for epoch in nudged if own and epoch < own[-1].epoch), default=day.begins_at)
     before += [epoch for epoch in own if epoch.epoch <= since]
@@ -105,6 +107,11 @@ def _look(life: Life, day: DayRecord, curves: Curves, too_high: Sequence[float])
     return Look(before, own, now.settings, there.number, tuple(too_high))
 
 
+def _before(life: Life, day: DayRecord, curves: Curves) -> list[EpochRecord]:
+    """Return the epochs of the days that a day builds on."""
+    return [epoch for earlier in path(life, day.number)[:-1] for epoch in curves.get(earlier.number, ())]
+
+
 def _verdict(study: Study, life: Life, day: DayRecord, curves: Curves, examples: int) -> Verdict:
     if day.number == BIRTH:
         return Verdict("born" if day.ended == "complete" else "unfinished" if day.state != "done" else "failed")
@@ -113,7 +120,7 @@ def _verdict(study: Study, life: Life, day: DayRecord, curves: Curves, examples:
     if day.state != "done":
         return Verdict("abandoned" if day.state == "abandoned" else "unfinished")
     own = curves.get(day.number, ())
-    before = [epoch for earlier in path(life, day.number)[:-1] for epoch in curves.get(earlier.number, ())]
+    before = _before(life, day, curves)
     if day.ended != "complete" or not own or not before:
         return Verdict("failed")
     whole = Look(before, own, day.settings, day.parent or BIRTH)
@@ -122,7 +129,7 @@ def _verdict(study: Study, life: Life, day: DayRecord, curves: Curves, examples:
 
 def _day_facts(
     study: Study, life: Life, day: DayRecord, own: Sequence[EpochRecord], verdict: Verdict, branch: int,
-    events: Sequence[EventRecord],
+    before: Facts, events: Sequence[EventRecord],
 ) -> Facts:  # fmt: skip
     of_day = [n for n in life.nudges if n.day == day.number]
     return {
@@ -131,10 +138,11 @@ def _day_facts(
         "began": day.began_at.isoformat() if day.began_at else None,
         "begins_at": day.begins_at, "epoch": day.epoch,
         "settings": dict(day.settings),
+        "changed": {name: value for name, value in day.settings.items() if before.get(name) != value},
         "ended_with": dict(settings_at(day, life.nudges, day.epoch).settings),
         "why": "; ".join(n.why for n in of_day if n.why) or None,
         "nudges": [
-            {"epoch": n.epoch, "settings": dict(n.settings), "why": n.why, "by": n.by, "at": n.at.isoformat()}
+            {"epoch": n.epoch, **_asked(n), "began_with_it": _began_with(day, n)}
             for n in of_day
         ],
         "epochs": [e.epoch for e in own],
@@ -148,6 +156,11 @@ def _day_facts(
             for e in events if e.slot == day.number and e.kind in ("note", "went back")
         ],
     }  # fmt: skip
+
+
+def _began_with(day: DayRecord, nudge: NudgeRecord) -> bool:
+    """Say whether a nudge is in what its day began with; one of a day that waited for its first epoch is not."""
+    return nudge.epoch == day.begins_at and nudge.settings.items() <= day.settings.items()
 
 
 def _asked(nudge: NudgeRecord) -> Facts:

@@ -18,10 +18,8 @@ def panda_note(facts: dict[str, Any], at: datetime) -> str:
     name, head = facts["name"], facts["days"][facts["head"]]
     rows = []
     for day in facts["days"]:
-        before = facts["days"][day["parent"]]["ended_with"] if day["parent"] is not None else {}
-        began = {n: v for n, v in day["settings"].items() if before.get(n) != v}
-        changes = [_told(began)] if began else []
-        later = [n for n in day["nudges"] if n["epoch"] > day["begins_at"]]
+        changes = [_told(day["changed"])] if day["changed"] else []
+        later = [n for n in day["nudges"] if not n["began_with_it"]]
         changes += [f"after epoch {n['epoch']}: {_told(n['settings'])}" for n in later]
         rows.append((
             f"{day['day']}{'' if day['current'] else ' (left)'}", "-" if day["parent"] is None else day["parent"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial
 
-from models.training import EpochResult
 from storage.errors import PandaBusy
 from storage.events import read_events
 from storage.pandas import DayRecord, Life, NewDay, open_days, read_life
@@ -19,12 +17,10 @@ from storage.records import Lease
 from studies.chooser import running
 from studies.definition import Study
 from studies.errors import WorkersFailed
-from studies.panda.day_run import DayRun
+from studies.panda.day_run import DayRun, Heard
 from studies.panda.lineage import kept_days
 from studies.trainer import Trainer
 from studies.worker_context import WorkerContext
-
-Heard = Callable[[DayRecord, EpochResult], None]
 
 
 def train(
@@ -84,21 +80,7 @@ def _raise_what_ended(context: WorkerContext, days: Sequence[DayRecord]) -> None
 
 
 def _run(life: Life, hear: Heard | None, context: WorkerContext, lease: Lease, *others: Any) -> DayRun:
-    return _Heard(context, lease, *others, panda=life.panda, day=life.days[lease.slot.number], hear=hear)
-
-
-class _Heard(DayRun):
-    """A day whose epochs somebody hears of."""
-
-    def __init__(self, *arguments: Any, hear: Heard | None, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._hear = hear
-
-    def take(self, result: EpochResult) -> None:
-        """Take an epoch that was trained, to be written."""
-        super().take(result)
-        if self._hear is not None:
-            self._hear(self._day, result)
+    return DayRun(context, lease, *others, panda=life.panda, day=life.days[lease.slot.number], hear=hear)
 
 
 class _DayChooser:
@@ -144,5 +126,5 @@ def _stored(study: Study, settings: Mapping[str, Any]) -> tuple[dict[str, tuple[
             internal = distributions[stored].to_internal_repr(scales[name].to_stored(value))
             parameters[stored] = (internal, distribution_to_json(distributions[stored]))
         else:
-            others[name] = json.loads(json.dumps(value))
+            others[name] = value
     return parameters, others

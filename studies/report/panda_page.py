@@ -56,14 +56,12 @@ def _advice(facts: Facts) -> str:
 
 def _row(facts: Facts, day: Facts) -> list[str]:
     last = {of: number(day[of][-1]) if day[of] else "-" for of in ("curve", "training_loss", "validation_loss")}
-    before = facts["days"][day["parent"]]["ended_with"] if day["parent"] is not None else {}
-    begins = {name: value for name, value in day["settings"].items() if before.get(name) != value}
     remarks = [n["text"] if n["kind"] == "note" else f"went back here from day {n['came_from']}" for n in day["notes"]]
     mark = " (here)" if day["day"] == facts["head"] else "" if day["current"] else " (left)"
     return [
         f"{day['day']}{mark}", "-" if day["parent"] is None else str(day["parent"]),
         f"{day['begins_at']} to {day['epoch']}", last["curve"],
-        f"{last['training_loss']} / {last['validation_loss']}", day["verdict"]["word"], _told(begins),
+        f"{last['training_loss']} / {last['validation_loss']}", day["verdict"]["word"], _told(day["changed"]),
         "; ".join(
             f"after epoch {n['epoch']}: {_told(n['settings'])}{' (' + n['why'] + ')' if n['why'] else ''}"
             for n in day["nudges"]

@@ -128,7 +128,7 @@ def test_a_life_as_a_user_leads_it(panda: Panda) -> None:
     )
     panda.run("train", "baby")
     assert "the next day of baby builds on day 2" in panda.run("back", "baby")
-    said = panda.run("try", "baby", "learning_rate=0.1,0.5", "momentum=0.95", "--epochs", "2", "--pick")
+    said = panda.run("try", "baby", "learning_rate=0.1", "dropout=0.1", "momentum=0.95", "--epochs", "2", "--pick")
     assert "as it was" in said
     assert "the next day builds on day" in said
     panda.run("train", "baby")

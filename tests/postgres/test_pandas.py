@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import torch
+from rich.console import Console
 from sqlalchemy import Engine, text
 
 import storage.checkpoints
@@ -23,6 +25,7 @@ from storage.pandas import DayRecord, PandaRecord, go_back, open_days, read_life
 from storage.records import Lease, Provenance, SlotRecord, StudyRecord
 from storage.settings import read_settings
 from storage.status import read_curve
+from studies.cli.panda.log import journal
 from studies.errors import BadDefinition, BadNudge, WorkersFailed
 from studies.manager import open_study
 from studies.noting import keep_note
@@ -210,6 +213,17 @@ def test_a_nudge_of_a_day_that_was_left_takes_effect_with_its_next_epoch(engine:
     add_nudge(engine, record.study_id, {"learning_rate": 0.1}, None, "me")
     days(engine, record)
     assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.1, 0.1]
+
+
+def test_a_nudge_of_a_day_that_waits_for_its_first_epoch_is_in_the_journal(engine: Engine) -> None:
+    record = born(engine)
+    open_days(engine, record, partial(next_day, name="baby"))
+    add_nudge(engine, record.study_id, {"learning_rate": 0.1}, "at last", "me")
+    days(engine, record)
+    assert [e[4] for e in curve(engine, record, 1)] == [0.1, 0.1]
+    told = Console(width=200, file=StringIO())
+    told.print(journal(journal_facts(engine, record)))
+    assert "after epoch 0: learning_rate 0.1  (at last)" in told.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_what_the_optimizer_knows_is_kept(engine: Engine) -> None:

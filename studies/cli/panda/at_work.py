@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from storage.records import StudyRecord
-    from studies.definition import Study
     from studies.signals import Stop
     from studies.worker_context import WorkerContext
     from studies.worker_order import Order
@@ -64,13 +63,6 @@ def working(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> It
     finally:
         with suppress(DatabaseAway):  # then it is told by its silence
             context.outage.insist(lambda: end_worker(engine, context.process.worker_id))
-
-
-def prepare(study: Study, folder: Path, doing: str) -> None:
-    """Check that a panda can be trained here, and fetch its data."""
-    from studies.cli.work import check_and_fetch
-
-    check_and_fetch(study, folder, doing)
 
 
 def tell_where(engine: Engine, record: StudyRecord, told: str) -> None:

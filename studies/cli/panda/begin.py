@@ -8,8 +8,8 @@ import typer
 
 from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, tell
-from studies.cli.panda.at_work import order_for, prepare, tell_where, working
-from studies.cli.work import Grace, Lease, Patience, Renew
+from studies.cli.panda.at_work import order_for, tell_where, working
+from studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Under which it is kept, beside the studies.")]
 
@@ -70,7 +70,7 @@ def start(
         else:
             definition = select_study(study or "")
         folder = data_folder(data_dir)
-        prepare(panda_of(definition, name), folder, "checking the panda")
+        check_and_fetch(panda_of(definition, name), folder, "checking the panda")
         trial = int(origin["trial"]) if origin else 0
         panda = PandaRecord(0, epochs, seconds, keep == "all", trial, origin)
         record = begin(engine, definition, name, given, provenance_of(definition, folder), panda, inherited)

@@ -108,8 +108,6 @@ def _day(facts: dict[str, Any], day: dict[str, Any], low: float, high: float) ->
     kind = "look" if day["look"] else "day"
     curve = sparkline([v for v in day["curve"] if v is not None], low, high, BLOCKS if unicode() else ASCII)
     last = {of: number(day[of][-1]) if day[of] else "-" for of in ("curve", "training_loss", "validation_loss")}
-    before = facts["days"][parent]["ended_with"] if parent is not None else {}
-    changed = {name: value for name, value in day["settings"].items() if before.get(name) != value}
     verdict = day["verdict"]
     lines = [
         Text.assemble(
@@ -119,12 +117,11 @@ def _day(facts: dict[str, Any], day: dict[str, Any], low: float, high: float) ->
             style=style,
         )
     ]
-    at_first = [n for n in day["nudges"] if n["epoch"] == day["begins_at"]]
-    why = "; ".join(n["why"] for n in at_first if n["why"])
-    if changed:
-        lines.append(Text(f"      {settings_line(changed)}{f'  ({why})' if why else ''}", style=style))
+    why = "; ".join(n["why"] for n in day["nudges"] if n["began_with_it"] and n["why"])
+    if day["changed"]:
+        lines.append(Text(f"      {settings_line(day['changed'])}{f'  ({why})' if why else ''}", style=style))
     for nudge in day["nudges"]:
-        if nudge not in at_first:
+        if not nudge["began_with_it"]:
             told = f"  ({nudge['why']})" if nudge["why"] else ""
             lines.append(
                 Text(f"      after epoch {nudge['epoch']}: {settings_line(nudge['settings'])}{told}", style=style)

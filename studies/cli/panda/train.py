@@ -10,9 +10,9 @@ from rich.table import Table
 
 from studies.cli.data import DataDir, data_folder
 from studies.cli.output import DatabaseUrl, database, out, settings_line, tell, unicode
-from studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, prepare, tell_where, working
+from studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, tell_where, working
 from studies.cli.sparkline import ASCII, BLOCKS, sparkline
-from studies.cli.work import Grace, Lease, Patience, Renew
+from studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch
 from studies.number import number
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -
     for day in days:
         curve = sparkline([v for v in day["curve"] if v is not None], low, high, BLOCKS if unicode() else ASCII)
         last = [number(day[of][-1]) if day[of] else "-" for of in ("curve", "training_loss", "validation_loss")]
-        changed = {n: v for n, v in day["settings"].items() if v != facts["days"][day["parent"]]["ended_with"][n]}
-        table.add_row(str(day["day"]), last[0], curve, *last[1:], settings_line(changed) or "as it was")
+        table.add_row(str(day["day"]), last[0], curve, *last[1:], settings_line(day["changed"]) or "as it was")
     out().print(table)
     if told := told_apart(days):
         tell(told)
@@ -159,7 +158,7 @@ def _check(engine: Engine, record: StudyRecord, folder: Path, allow_mismatch: bo
     from studies.cli.join_command import check_machine
     from studies.manager import definition_of
 
-    check_machine(engine, record, definition_of(record), folder, allow_mismatch, prepare)
+    check_machine(engine, record, definition_of(record), folder, allow_mismatch, check_and_fetch)
 
 
 def _hear(day: DayRecord, result: EpochResult) -> None:
