@@ -3,7 +3,7 @@ which commands show more. A pure function of facts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,8 +32,7 @@ def note_text(study: Study, now: Progress, at: datetime, winner: dict[str, Any] 
             "### Plan, and how far it is\n\n" + _plan(study, now.phases),
             *_running(study, now),
             "### Look further\n\n" + _commands(study, now),
-            f"*Caviar wrote this at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, and rewrites it while workers train. "
-            f"What is written above or below it stays.*",
+            written(at),
         )
     )
 
@@ -127,8 +126,21 @@ def _commands(study: Study, now: Progress) -> str:
         lines = {f"caviar resume {name}": "go on", **lines}
     elif state != "done":
         lines = {f"caviar status {name} --watch": "as it is now", f"caviar join {name}": "work on it", **lines}
+    return console(lines)
+
+
+def console(lines: Mapping[str, str]) -> str:
+    """Return commands, each with what it is for."""
     width = max(map(len, lines))
     return "```console\n" + "\n".join(f"$ {line:<{width}}  # {why}" for line, why in lines.items()) + "\n```"
+
+
+def written(at: datetime) -> str:
+    """Return what a person who would write into a note has to know."""
+    return (
+        f"*Caviar wrote this at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, and rewrites it while workers train. "
+        f"What is written above or below it stays.*"
+    )
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -19,7 +19,7 @@ from models.cohort_pace import measure
 from models.data import load
 from models.training import Interrupted, Training
 from storage.outage import PATIENCE, Outage
-from storage.records import StudyRecord
+from storage.records import EpochRecord, StudyRecord
 from storage.status import read_trial
 from studies.assembly import THREADS, assemble
 from studies.confirmation import read_trainings, write_trainings
@@ -140,5 +140,5 @@ class TrainingAgain:
             told(self._done + len(trainings) * epoch / self._study.epochs)
         classes = self._data.classes
         guess = 1 / classes if self._study.maximize else math.log(classes)
-        last = [r.accuracy if self._study.metric == "accuracy" else r.validation_loss for r in results]
+        last = [EpochRecord(**vars(result)).value(self._study.metric) for result in results]
         return [value if fine else guess for value, fine in zip(last, sound, strict=True)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from studies.note import table
+from studies.note import console, table, written
 from studies.number import number
 
 
@@ -29,15 +29,12 @@ def panda_note(facts: dict[str, Any], at: datetime) -> str:
     advice = f"Advice: {facts['advice']['why']}." if facts["advice"] else ""
     lines = {f"caviar panda log {name}": "its journal", f"caviar panda train {name}": "the next day",
              f"caviar report {name} -o {name}.html --open": "the tree of days, with curves"}  # fmt: skip
-    width = max(map(len, lines))
-    commands = "\n".join(f"$ {line:<{width}}  # {why}" for line, why in lines.items())
     return "\n\n".join((
         f"## `{name}`: one model, babysat; day {head['day']}, epoch {head['epoch']}",
         f"`{facts['model']}` on `{facts['data']}`. Each trial is a day, over the epochs of its whole life. {advice}",
         table(("day", "builds on", "epochs", facts["metric"], "verdict", "changed", "why"), rows),
-        f"```console\n{commands}\n```",
-        f"*Caviar wrote this at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, and rewrites it while it is trained. "
-        f"What is written above or below it stays.*",
+        console(lines),
+        written(at),
     ))  # fmt: skip
 
 
