@@ -7,9 +7,7 @@ WORKDIR /caviar
 
 # First what pip reads: installing takes minutes (PyTorch is large), and a change of the code must not cost them again.
 COPY pyproject.toml README.md LICENSE ./
-COPY models/__init__.py models/
-COPY storage/__init__.py storage/
-COPY studies/__init__.py studies/
+COPY src/caviar/__init__.py src/caviar/
 RUN python -m pip install --no-cache-dir --editable '.[dashboard,report]'
 COPY --chown=caviar . .
 

@@ -20,8 +20,8 @@ CAVIAR = str(Path(sys.executable).parent / "caviar")
 BUDGET = 40
 COUNT = """
 import json, sys
-from storage.engine import open_database
-from storage.settings import read_settings
+from caviar.storage.engine import open_database
+from caviar.storage.settings import read_settings
 import optuna
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 with open_database(read_settings()) as engine:

@@ -17,11 +17,11 @@ from optuna.distributions import distribution_to_json
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
-from storage import migrate
-from storage.engine import make_engine
-from studies.catalog.digits import STUDY
-from studies.definition import change
-from studies.manager import open_study
+from caviar.storage import migrate
+from caviar.storage.engine import make_engine
+from caviar.studies.catalog.digits import STUDY
+from caviar.studies.definition import change
+from caviar.studies.lifecycle.manager import open_study
 
 NAME = "filled"
 EPOCHS = 10

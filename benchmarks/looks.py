@@ -31,14 +31,14 @@ from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 from sqlalchemy.engine import URL
 
-from storage.definitions import load_study
-from storage.embedded import serve
-from storage.engine import make_engine
-from studies.dashboard import application
-from studies.door import Door
-from studies.manager import look
-from studies.report.facts import report_facts
-from studies.report.page import page
+from caviar.storage.definitions import load_study
+from caviar.storage.embedded import serve
+from caviar.storage.engine import make_engine
+from caviar.studies.dashboard.access import Door
+from caviar.studies.dashboard.server import application
+from caviar.studies.lifecycle.manager import look
+from caviar.studies.results.report.facts import report_facts
+from caviar.studies.results.report.page import page
 
 _REST_SECONDS = 10.5  # after which the dashboard asks its storage again
 _POLLS = 3
@@ -76,7 +76,7 @@ def command(url: URL, *words: str) -> tuple[float, float]:
     """Return how long a command takes from its start to its end, and its processor seconds."""
     environ = {**os.environ, "CAVIAR_DATABASE_URL": url.render_as_string(hide_password=False)}
     started, before = time.perf_counter(), os.times()
-    subprocess.run([sys.executable, "-m", "studies", *words], env=environ, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([sys.executable, "-m", "caviar", *words], env=environ, stdout=subprocess.DEVNULL, check=True)
     took, after = time.perf_counter() - started, os.times()
     of_children = after.children_user - before.children_user + after.children_system - before.children_system
     return took, of_children

@@ -1,8 +1,8 @@
 """Workers of Caviar and of plain Optuna that count their statements and time themselves; for storage_cost.py.
 
-A worker of Caviar is its own class Worker with all its parts, as studies/fleet.py makes it; one of plain Optuna is
-what Optuna's documentation shows: get_storage, TPE, MedianPruner; ask, suggest, report, should_prune, tell. Both are
-processes in which everything is imported before their clock starts.
+A Caviar worker is the class Worker with all its parts, as studies/workers/local/pool.py makes it. A plain Optuna worker
+is what Optuna's documentation shows: get_storage, TPE, MedianPruner; ask, suggest, report, should_prune, tell. Both are
+processes that have imported everything before their clock starts.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from filled import NAME
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import URL, make_url
 
-from models.data import Data, Part
-from storage.definitions import load_study
-from storage.engine import make_engine
-from storage.processes import machine_id
-from storage.records import WorkerRecord
-from storage.settings import read_settings
-from storage.workers import register_worker
-from studies.catalog.digits import STUDY
-from studies.definition import change
-from studies.manager import definition_of
-from studies.provenance import package_versions
-from studies.signals import Stop
-from studies.worker import Worker
-from studies.worker_context import WorkerContext
-from studies.worker_order import Order
+from caviar.models.data import Data, Part
+from caviar.storage.definitions import load_study
+from caviar.storage.engine import make_engine
+from caviar.storage.processes import machine_id
+from caviar.storage.records import WorkerRecord
+from caviar.storage.settings import read_settings
+from caviar.storage.workers import register_worker
+from caviar.studies.catalog.digits import STUDY
+from caviar.studies.definition import change
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.lifecycle.provenance import package_versions
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.worker import Worker
 
 
 class Meter:
@@ -107,7 +107,7 @@ def _few_examples() -> Data:
 
 
 def _work_on_caviar(url: URL, epochs: int, cohort: int) -> Run:
-    """Be a worker of Caviar, as studies/fleet.py starts one, until nothing is left."""
+    """Be a worker of Caviar, as studies/workers/local/pool.py starts one, until nothing is left."""
     started = time.perf_counter()
     engine = make_engine(url)
     meter, statements = Meter(engine), []

@@ -46,10 +46,10 @@ from machine import write
 from metered import Meter, Run, be_worker
 from sqlalchemy import create_engine, text
 
-from storage.definitions import load_study
-from storage.embedded import serve
-from storage.engine import make_engine
-from storage.history import History
+from caviar.storage.definitions import load_study
+from caviar.storage.embedded import serve
+from caviar.storage.engine import make_engine
+from caviar.storage.history import History
 
 FEW = 2  # epochs, to be compared with the filled trials' 10
 SIDES = ("caviar", "optuna")
@@ -68,7 +68,9 @@ class Bench:
     def __init__(self, databases: Databases) -> None:
         self.databases = databases
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["studies.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"])
+        self._context.set_forkserver_preload(
+            ["caviar.studies.workers.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
+        )
 
     def run(
         self, side: str, size: int, epochs: int, trials: int, workers: int, cohort: int = 1

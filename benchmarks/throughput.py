@@ -26,13 +26,13 @@ from machine import describe
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from models.cohort import Cohort
-from models.data import Data, Part, load
-from models.errors import DataUnavailable
-from models.optim import Settings
-from models.registry import model_class
-from models.training import Training
-from studies.cli.data import data_folder
+from caviar.models.cohort import Cohort
+from caviar.models.data import Data, Part, load
+from caviar.models.errors import DataUnavailable
+from caviar.models.optim import Settings
+from caviar.models.registry import model_class
+from caviar.models.training import Training
+from caviar.studies.cli.data import data_folder
 
 SIZES = {"cpu": (4, 8, 16, 32), "cuda": (8, 32, 128)}
 

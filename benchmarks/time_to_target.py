@@ -35,8 +35,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from storage.embedded import serve
-from studies.cli.data import data_folder
+from caviar.storage.embedded import serve
+from caviar.studies.cli.data import data_folder
 
 CAVIAR = str(Path(sys.executable).parent / "caviar")
 PLAIN = str(Path(__file__).parent / "plain_optuna.py")

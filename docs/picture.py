@@ -21,13 +21,13 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import Engine
 
-from storage.definitions import find_study
-from storage.engine import open_database
-from storage.look import Look
-from storage.settings import read_settings
-from studies.cli.display import Rate
-from studies.cli.view import Screen, view
-from studies.manager import definition_of, look
+from caviar.storage.definitions import find_study
+from caviar.storage.engine import open_database
+from caviar.storage.settings import read_settings
+from caviar.storage.snapshot import Look
+from caviar.studies.cli.display import Rate
+from caviar.studies.cli.view import Screen, view
+from caviar.studies.lifecycle.manager import definition_of, look
 
 CAVIAR = Path(sys.executable).parent / "caviar"
 HERE = Path(__file__).parent

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from models.errors import BadCheckpoint
+from caviar.models.errors import BadCheckpoint
 
 _VERSION = 1
 

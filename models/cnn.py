@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.mlp import ACTIVATIONS, check_architecture
+from caviar.models.mlp import ACTIVATIONS, check_architecture
 
 
 class CNN(nn.Module):

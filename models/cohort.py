@@ -13,13 +13,13 @@ import torch
 from torch import nn, split
 from torch.nn.functional import cross_entropy
 
-from models.cohort_kinds import kind
-from models.data import Part
-from models.mlp import MLP
-from models.stacked_mlp import StackedMLP
-from models.stacked_module import StackedModule
-from models.stacked_optim import Members
-from models.training import EpochResult, Interrupted, Training, never
+from caviar.models.cohort_kinds import kind
+from caviar.models.data import Part
+from caviar.models.mlp import MLP
+from caviar.models.stacked_mlp import StackedMLP
+from caviar.models.stacked_module import StackedModule
+from caviar.models.stacked_optim import Members
+from caviar.models.training import EpochResult, Interrupted, Training, never
 
 _EVALUATION_BATCH = 1024  # examples; the activations of all members should stay in the cache
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from models.mlp import MLP
-from models.optim import SETTINGS
-from models.stacked_module import StackedModule
-from models.training import Training
+from caviar.models.mlp import MLP
+from caviar.models.optim import SETTINGS
+from caviar.models.stacked_module import StackedModule
+from caviar.models.training import Training
 
 _WIDEST = 1.5  # times the members' own weights that padding may make of them
 _TRIED = 8  # examples that a kind is tried with

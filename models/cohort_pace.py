@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import torch
 
-from models.cohort import Cohort
-from models.data import Data, Part
-from models.training import Training
+from caviar.models.cohort import Cohort
+from caviar.models.data import Data, Part
+from caviar.models.training import Training
 
 _SIZES = (4, 8, 16, 32, 64)
 _GAIN = 1.1  # times as fast that a larger cohort must be, since its trials learn less from one another

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.errors import DataUnavailable, UnknownData
+from caviar.models.errors import DataUnavailable, UnknownData
 
 _SPLIT_SEED = 20260101  # the split is part of the data set: the same for every study and seed
 

@@ -11,8 +11,8 @@ import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
-from models.data import files
-from models.registry import model_class
+from caviar.models.data import files
+from caviar.models.registry import model_class
 
 _OURS = Path(__file__).parent
 

@@ -15,14 +15,14 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from models.errors import UnknownModel
+from caviar.models.errors import UnknownModel
 
 if TYPE_CHECKING:
     from torch import nn
 
 MODELS = {
-    "mlp": "models.mlp:MLP",
-    "cnn": "models.cnn:CNN",
+    "mlp": "caviar.models.mlp:MLP",
+    "cnn": "caviar.models.cnn:CNN",
 }
 
 

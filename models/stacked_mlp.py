@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, log_softmax
 
-from models.mlp import MLP
-from models.stacked_optim import Update
+from caviar.models.mlp import MLP
+from caviar.models.stacked_optim import Update
 
 _aten = torch.ops.aten
 # Of each activation: its value; and the gradient before it, from the one behind it, its value and what it was given.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import cross_entropy
 
-from models.stacked_optim import Update
+from caviar.models.stacked_optim import Update
 
 
 class StackedModule:

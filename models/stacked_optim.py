@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from models.optim import Settings
+from caviar.models.optim import Settings
 
 Views = Callable[[Sequence[Tensor], int], list[Tensor]]  # of one member in stacked tensors, as its own parameters
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn, split
 from torch.nn.functional import cross_entropy
 
-from models.data import Data, Part
-from models.errors import BadCheckpoint
-from models.optim import Settings, learning_rate, make_optimizer
-from models.seeding import derive
+from caviar.models.data import Data, Part
+from caviar.models.errors import BadCheckpoint
+from caviar.models.optim import Settings, learning_rate, make_optimizer
+from caviar.models.seeding import derive
 
 _EVALUATION_BATCH = 8192  # examples; bounds the memory of an evaluation
 

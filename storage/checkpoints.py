@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, CheckpointNotWritten, DamagedCheckpoint
-from storage.files import CheckpointFiles, read_file, remove_file
-from storage.ledger import fence, give_back
-from storage.records import Lease, StudyRecord
-from storage.tables import checkpoint, slot
+from caviar.storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, CheckpointNotWritten, DamagedCheckpoint
+from caviar.storage.files import CheckpointFiles, read_file, remove_file
+from caviar.storage.ledger import fence, give_back
+from caviar.storage.records import Lease, StudyRecord
+from caviar.storage.tables import checkpoint, slot
 
 LIMIT = 64 * 2**20  # bytes of a state in the database
 _LARGE = 2**20  # bytes

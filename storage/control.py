@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from storage import optuna_tables as optuna
-from storage.checkpoints import remove_files
-from storage.errors import TrialNotRunning
-from storage.events import log_event
-from storage.losses import reap
-from storage.records import StudyRecord
-from storage.tables import checkpoint, slot, study
+from caviar.storage import optuna_tables as optuna
+from caviar.storage.checkpoints import remove_files
+from caviar.storage.errors import TrialNotRunning
+from caviar.storage.events import log_event
+from caviar.storage.losses import reap
+from caviar.storage.records import StudyRecord
+from caviar.storage.tables import checkpoint, slot, study
 
 _TOLD = {"run": "resumed", "pause": "paused", "stop": "stopped"}
 

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from sqlalchemy import Engine, select, text
 
-from storage.records import EpochRecord
-from storage.tables import epoch, test_result
+from caviar.storage.records import EpochRecord
+from caviar.storage.tables import epoch, test_result
 
 _TIMES = text("""
     SELECT s.number, t.datetime_start AT TIME ZONE 'UTC' AS began, t.datetime_complete AT TIME ZONE 'UTC' AS ended

@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text
 
-from storage import optuna_tables as optuna
-from storage.checkpoints import remove_files
-from storage.errors import ForeignStudy, StudyInUse, StudyNotFound
-from storage.events import log_event
-from storage.records import Provenance, SlotRecord, StudyRecord
-from storage.tables import checkpoint, definition, slot, study
-from storage.waiting import patiently
+from caviar.storage import optuna_tables as optuna
+from caviar.storage.checkpoints import remove_files
+from caviar.storage.errors import ForeignStudy, StudyInUse, StudyNotFound
+from caviar.storage.events import log_event
+from caviar.storage.records import Provenance, SlotRecord, StudyRecord
+from caviar.storage.tables import checkpoint, definition, slot, study
+from caviar.storage.waiting import patiently
 
 
 def find_study(engine: Engine, name: str) -> StudyRecord | None:

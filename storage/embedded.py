@@ -29,8 +29,8 @@ from typing import IO
 
 from sqlalchemy.engine import URL
 
-from storage.errors import EmbeddedServerError
-from storage.processes import machine_id
+from caviar.storage.errors import EmbeddedServerError
+from caviar.storage.processes import machine_id
 
 _START_SECONDS = 60
 _SOCKET = ".s.PGSQL.5432"

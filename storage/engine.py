@@ -15,12 +15,12 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from storage import migrate
-from storage.embedded import serve
-from storage.errors import DatabaseRefused, DatabaseUnreachable
-from storage.outage import PATIENCE, Outage, is_busy
-from storage.settings import Settings
-from storage.waiting import limit_waits
+from caviar.storage import migrate
+from caviar.storage.embedded import serve
+from caviar.storage.errors import DatabaseRefused, DatabaseUnreachable
+from caviar.storage.outage import PATIENCE, Outage, is_busy
+from caviar.storage.settings import Settings
+from caviar.storage.waiting import limit_waits
 
 _LIMITS = {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Text, cast, insert, select
 
-from storage.records import EventRecord
-from storage.tables import event, worker
+from caviar.storage.records import EventRecord
+from caviar.storage.tables import event, worker
 
 
 def log_event(

@@ -12,7 +12,7 @@ _UNSENT = re.compile(r"(?P<label>.+-[0-9]{20})-(?P<slot>[0-9]+)\.(state|(?P<pid>
 
 @dataclass(frozen=True)
 class UnsentFile:
-    """A file of `storage.unsent`; `label` is its study's, and `writer` has not finished it."""
+    """A file of `caviar.storage.unsent`; `label` is its study's, and `writer` has not finished it."""
 
     path: Path
     label: str

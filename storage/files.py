@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from storage.errors import (
+from caviar.storage.errors import (
     BadCheckpointsAddress,
     CheckpointNotRemoved,
     CheckpointNotWritten,

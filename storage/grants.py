@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, Engine, text
 
-from storage.errors import CannotGrant
+from caviar.storage.errors import CannotGrant
 
 # Every table has its line, that of Optuna's which no worker touches as well: a test compares them with the database.
 # UPDATE names the columns. Locking a row needs UPDATE of any of them, and ON CONFLICT that of those it would set.

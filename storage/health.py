@@ -11,9 +11,9 @@ from uuid import UUID
 
 from sqlalchemy import Engine, func, select, text, update
 
-from storage import optuna_tables as optuna
-from storage.events import log_event
-from storage.tables import checkpoint, slot, worker
+from caviar.storage import optuna_tables as optuna
+from caviar.storage.events import log_event
+from caviar.storage.tables import checkpoint, slot, worker
 
 # Connections that are kept for a superuser are not counted on. `others` are not of Caviar, or of another database.
 _SERVER = text("""

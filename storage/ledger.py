@@ -12,12 +12,12 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, TextClause, Update, text, update
 
-from storage.errors import LeaseLost
-from storage.events import log_event
-from storage.losses import SUSPECT, reap
-from storage.records import Asked, Lease, SlotRecord, Standing
-from storage.tables import slot
-from storage.workers import SILENT_SECONDS
+from caviar.storage.errors import LeaseLost
+from caviar.storage.events import log_event
+from caviar.storage.losses import SUSPECT, reap
+from caviar.storage.records import Asked, Lease, SlotRecord, Standing
+from caviar.storage.tables import slot
+from caviar.storage.workers import SILENT_SECONDS
 
 # A trial that was begun says from now on whose it is, in Optuna's tables and in the study's journal.
 _TAKE = """

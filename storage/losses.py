@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, case, delete, func, select, update
 
-from storage import optuna_tables as optuna
-from storage.events import log_event
-from storage.tables import checkpoint, slot, worker
+from caviar.storage import optuna_tables as optuna
+from caviar.storage.events import log_event
+from caviar.storage.tables import checkpoint, slot, worker
 
 LIMIT = 5  # losses in a row without a new epoch
 SUSPECT = 2  # losses in a row, after which a slot is trained alone: others beside it would be lost with it

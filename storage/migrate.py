@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, text
 
-from storage.errors import SchemaMismatch
-from storage.tables import SCHEMA, VERSION_TABLE
-from storage.waiting import patiently
+from caviar.storage.errors import SchemaMismatch
+from caviar.storage.tables import SCHEMA, VERSION_TABLE
+from caviar.storage.waiting import patiently
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
-from storage.records import StudyRecord
+from caviar.storage.records import StudyRecord
 
 BEGIN = '[caviar-begin]: # "Caviar writes from here"'  # Markdown that is not shown, the dashboard's too
 END = '[caviar-end]: # "to here"'

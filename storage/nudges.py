@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, insert, select, text, update
 
-from storage.records import Lease
-from storage.tables import nudge
+from caviar.storage.records import Lease
+from caviar.storage.tables import nudge
 
 
 @dataclass(frozen=True)

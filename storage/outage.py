@@ -13,7 +13,7 @@ from typing import TypeVar
 from psycopg2 import errors
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
-from storage.errors import DatabaseAway
+from caviar.storage.errors import DatabaseAway
 
 T = TypeVar("T")
 PATIENCE, MOST_PATIENCE = 900.0, 86_400.0  # seconds: by default, and at most

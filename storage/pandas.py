@@ -12,14 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from storage import optuna_tables as optuna
-from storage.definitions import add_slots
-from storage.errors import NotThatDay, PandaBusy
-from storage.events import log_event
-from storage.losses import reap
-from storage.nudges import NudgeRecord, nudges_of, settle
-from storage.records import SlotRecord, StudyRecord
-from storage.tables import day, nudge, panda, slot, study
+from caviar.storage import optuna_tables as optuna
+from caviar.storage.definitions import add_slots
+from caviar.storage.errors import NotThatDay, PandaBusy
+from caviar.storage.events import log_event
+from caviar.storage.losses import reap
+from caviar.storage.nudges import NudgeRecord, nudges_of, settle
+from caviar.storage.records import SlotRecord, StudyRecord
+from caviar.storage.tables import day, nudge, panda, slot, study
 
 BIRTH = 0  # the day's number
 TIER, DAY, LOOK = 1, "day", "look"  # of their slots

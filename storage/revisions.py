@@ -17,12 +17,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from storage import optuna_tables as optuna
-from storage.definitions import add_slots, add_version
-from storage.events import log_event
-from storage.ledger import GIVEN_BACK
-from storage.records import DefinitionRecord, Provenance, SlotRecord, StudyRecord
-from storage.tables import definition, slot, study
+from caviar.storage import optuna_tables as optuna
+from caviar.storage.definitions import add_slots, add_version
+from caviar.storage.events import log_event
+from caviar.storage.ledger import GIVEN_BACK
+from caviar.storage.records import DefinitionRecord, Provenance, SlotRecord, StudyRecord
+from caviar.storage.tables import definition, slot, study
 
 Parameters = Mapping[str, tuple[float, str]]  # by name, the value as Optuna keeps it, and the distribution's JSON
 Rewrite = Callable[[Parameters], tuple[Parameters, Mapping[str, Any]]]

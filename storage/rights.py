@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
-from storage.grants import RIGHTS
+from caviar.storage.grants import RIGHTS
 
 # From the catalog alone, which everybody may read. Optuna's serial columns draw from sequences of their own.
 _MISSING = text("""

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
-from storage.records import EventRecord, Progress, StudyRecord
-from storage.status import VERSION, one_moment, progress_of
-from storage.workers import SILENT_SECONDS
+from caviar.storage.records import EventRecord, Progress, StudyRecord
+from caviar.storage.status import VERSION, one_moment, progress_of
+from caviar.storage.workers import SILENT_SECONDS
 
 PARTS = 40  # into which a study's finished trials are cut, for the best value so far
 CURVES, MESSAGES = 12, 3  # at most

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.errors import StudyNotFound
-from storage.optuna_tables import trials
-from storage.records import (
+from caviar.storage.errors import StudyNotFound
+from caviar.storage.optuna_tables import trials
+from caviar.storage.records import (
     EpochRecord,
     PhaseCount,
     Progress,
@@ -20,7 +20,7 @@ from storage.records import (
     StudyRecord,
     TrialRecord,
 )
-from storage.tables import epoch, slot, test_result
+from caviar.storage.tables import epoch, slot, test_result
 
 _TRIALS = """
     SELECT s.number, s.tier, s.phase, s.free, s.epoch, s.attempts, w.host,

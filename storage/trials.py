@@ -13,13 +13,13 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, select, text, update
 
-from storage import optuna_tables as optuna
-from storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_time_for
-from storage.errors import LeaseLost
-from storage.events import log_event
-from storage.ledger import fence
-from storage.records import Asked, Lease, Report
-from storage.tables import slot
+from caviar.storage import optuna_tables as optuna
+from caviar.storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_time_for
+from caviar.storage.errors import LeaseLost
+from caviar.storage.events import log_event
+from caviar.storage.ledger import fence
+from caviar.storage.records import Asked, Lease, Report
+from caviar.storage.tables import slot
 
 # Optuna's readers remember the highest id that they have seen, so ids must become visible in their order: the study's
 # row is locked before an id is drawn, and until the transaction ends.

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.records import EpochRecord, StudyRecord
+from caviar.storage.records import EpochRecord, StudyRecord
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.records import WorkerRecord, WorkerStatus
-from storage.tables import slot, worker
+from caviar.storage.records import WorkerRecord, WorkerStatus
+from caviar.storage.tables import slot, worker
 
 SILENT_SECONDS = 60.0  # after which a worker that has no lease is taken for lost: four signs of life did not come
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from studies.errors import BadDefinition
-from studies.scale import Value, first_problem
-from studies.space import Scale
+from caviar.studies.errors import BadDefinition
+from caviar.studies.space.base import Value, first_problem
+from caviar.studies.space.scales import Scale
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -39,8 +39,8 @@ class Study(BaseModel):
 
     Args:
         name: under which it is kept; letters, digits, dot, dash and underscore.
-        model: a name of `models.registry.MODELS`, or `package.module:Class`.
-        data: a name of `models.data`.
+        model: a name of `caviar.models.registry.MODELS`, or `package.module:Class`.
+        data: a name of `caviar.models.data`.
         metric: of the validation part after each epoch; a trial's value is that of its last epoch.
         direction: `maximize` for accuracy, `minimize` for loss.
         epochs: of each trial that is not pruned.

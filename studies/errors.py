@@ -1,7 +1,7 @@
 """What can go wrong in studies. Each message holds what was given, what is allowed, and the next step."""
 
-from models.errors import ModelError
-from storage.errors import StorageError
+from caviar.models.errors import ModelError
+from caviar.storage.errors import StorageError
 
 
 class StudyError(Exception):

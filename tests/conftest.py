@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL
 
-from storage import migrate
-from storage.embedded import serve
-from storage.engine import make_engine
+from caviar.storage import migrate
+from caviar.storage.embedded import serve
+from caviar.storage.engine import make_engine
 
 for name in [n for n in os.environ if n.startswith(("CAVIAR_", "PG"))]:
     del os.environ[name]  # a developer's own database is not for tests

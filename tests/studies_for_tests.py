@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from studies.definition import Study
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.definition import Study
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 
 TIERS = (
     {"learning_rate": Log(1e-4, 1, default=0.1)},

@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from tables import regret_of, tiers_of
 
-from models.cohort import Cohort
-from models.cohort_kinds import groups
-from models.data import Data, Part, load
-from models.mlp import MLP
-from models.optim import Settings
-from models.training import Training
-from studies.definition import Study
+from caviar.models.cohort import Cohort
+from caviar.models.cohort_kinds import groups
+from caviar.models.data import Data, Part, load
+from caviar.models.mlp import MLP
+from caviar.models.optim import Settings
+from caviar.models.training import Training
+from caviar.studies.definition import Study
 
 DATA = ("digits", "breast_cancer", "mnist5000")
 EPOCHS = 27

@@ -11,8 +11,8 @@ from methods import begin
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.pruning import reason_to_stop
-from studies.surrogate import one_thread
+from caviar.studies.search.pruners import reason_to_stop
+from caviar.studies.search.surrogate import one_thread
 
 OPTUNAS: dict[str, Callable[[], BasePruner]] = {
     "halving": SuccessiveHalvingPruner,

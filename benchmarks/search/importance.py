@@ -26,7 +26,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from scipy.stats import rankdata, spearmanr
 from tables import DEVELOPMENT, Table, load
 
-from studies.importance import importances
+from caviar.studies.results.importance import importances
 
 
 def truth(table: Table) -> dict[str, float]:

@@ -13,10 +13,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.definition import Study, change
-from studies.plan import Slot
-from studies.sampler import TieredSampler
-from studies.strategies import Proposer
+from caviar.studies.definition import Study, change
+from caviar.studies.search.plan import Slot
+from caviar.studies.search.sampler import TieredSampler
+from caviar.studies.search.strategies import Proposer
 
 
 class Grid(BaseSampler):

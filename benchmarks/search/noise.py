@@ -24,7 +24,7 @@ from run import keep, mean_and_interval, path_of, read, trials_planned
 from simulate import trials_of
 from tables import DEVELOPMENT, UNSEEN, load
 
-from studies.expectation import winner_of
+from caviar.studies.search.expectation import winner_of
 
 BUDGETS = ALL_BUDGETS[1:]  # with fewer trials nothing is expected
 

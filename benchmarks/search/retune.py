@@ -25,7 +25,7 @@ from run import keep, mean_and_interval, path_of, read, trials_planned
 from simulate import regret_after, search, trials_of
 from tables import DEVELOPMENT, Table, load
 
-from studies.retune import retuned
+from caviar.studies.lifecycle.retune import retuned
 
 KNOWN, TRIALS = 50, 20
 CHECKS = (5, 7, 10, 12, 18, 20)

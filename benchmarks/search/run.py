@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from simulate import Run, regret_after, search
 from tables import DEVELOPMENT, UNSEEN, load
 
-from studies.plan import SMALL_BUDGET
+from caviar.studies.search.plan import SMALL_BUDGET
 
 BUDGETS = (10, 20, 50, 100)
 SHOWN = (

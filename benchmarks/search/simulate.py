@@ -12,8 +12,8 @@ from methods import begin
 from optuna.trial import FrozenTrial
 from tables import Table
 
-from studies.definition import Study
-from studies.surrogate import one_thread
+from caviar.studies.definition import Study
+from caviar.studies.search.surrogate import one_thread
 
 
 @dataclass

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.definition import Study
-from studies.space import Choice, Linear
+from caviar.studies.definition import Study
+from caviar.studies.space.scales import Choice, Linear
 
 DEVELOPMENT = ("australian", "car", "kc1", "vehicle", "naval_propulsion", "protein_structure")
 # Looked at once, after every choice was made.

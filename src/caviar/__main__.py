@@ -1,16 +1,14 @@
-"""The command `caviar`, also as `python -m studies`."""
+"""The command `caviar`, also as `python -m caviar`."""
 
 import os
 import sys
 
-from studies._origin import check_origin
-
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    check_origin()
-    sys.path.append(os.getcwd())  # for package.module:NAME; last, so that nothing of ours is hidden by it
-    from studies.cli import run
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does: the models and data of the project that one stands in
+    from caviar.studies.cli import run
 
     sys.exit(run())
 

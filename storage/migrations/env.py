@@ -1,8 +1,8 @@
-"""Alembic's entry: runs the migrations on the connection, and in the transaction, that storage.migrate hands over."""
+"""Alembic's entry: run the migrations on the connection and in the transaction that storage/migrate.py passes in."""
 
 from alembic import context
 
-from storage.tables import SCHEMA, VERSION_TABLE, metadata
+from caviar.storage.tables import SCHEMA, VERSION_TABLE, metadata
 
 
 def _only_ours(name: str | None, kind: str, parents: object) -> bool:  # noqa: ARG001

@@ -1,7 +1,7 @@
 """CIFAR-10, 60,000 colour photographs of 32 x 32 pixels: a small CNN, better on a GPU."""
 
-from studies.definition import Study
-from studies.space import Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.definition import Study
+from caviar.studies.space.scales import Grid, Linear, Log, LogOneMinus, PowersOfTwo
 
 STUDY = Study(
     name="cifar10",

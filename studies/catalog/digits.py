@@ -1,7 +1,7 @@
 """Handwritten digits, 1,797 images of 8 x 8 pixels: a study of half a minute."""
 
-from studies.definition import Study
-from studies.space import Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.definition import Study
+from caviar.studies.space.scales import Grid, Linear, Log, LogOneMinus, PowersOfTwo
 
 STUDY = Study(
     name="digits",

@@ -1,7 +1,7 @@
 """Fashion-MNIST, 60,000 pieces of clothing of 28 x 28 pixels: an MLP."""
 
-from studies.definition import Study
-from studies.space import Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.definition import Study
+from caviar.studies.space.scales import Grid, Linear, Log, LogOneMinus, PowersOfTwo
 
 STUDY = Study(
     name="fashion_mnist",

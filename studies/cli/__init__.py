@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from studies.cli import (
+from caviar.studies.cli import (
     best_command,
     control,
     curves_command,
@@ -30,7 +30,7 @@ from studies.cli import (
     run_command,
     show,
 )
-from studies.cli.output import fail, out, set_verbose
+from caviar.studies.cli.output import fail, out, set_verbose
 
 app = typer.Typer(
     name="caviar",

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from studies.cli.data import DataDir, data_folder
-from studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, say, tell
-from studies.cli.show import StoredStudy
-from studies.cli.work import check_and_fetch
-from studies.number import number
+from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, say, tell
+from caviar.studies.cli.show import StoredStudy
+from caviar.studies.cli.work import check_and_fetch
+from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from storage.records import StudyRecord
-    from studies.signals import Stop
+    from caviar.storage.records import StudyRecord
+    from caviar.studies.workers.local.signals import Stop
 
 
 def best(
@@ -43,9 +43,9 @@ def best(
 
     Examples: caviar best digits --json, caviar best digits --confirm 5, caviar best digits --save digits-model
     """
-    from storage.definitions import load_study
-    from storage.pandas import is_panda
-    from studies.signals import Stop
+    from caviar.storage.definitions import load_study
+    from caviar.storage.pandas import is_panda
+    from caviar.studies.workers.local.signals import Stop
 
     with database(database_url) as engine:
         record = load_study(engine, study)
@@ -57,7 +57,7 @@ def best(
                     return 130 if stop.interrupted else 0
         facts, one_model = winner(engine, record), is_panda(engine, record.study_id)
         if save is not None:
-            from studies.saving import save_winner
+            from caviar.studies.results.model_files import save_winner
 
             save_winner(engine, record, facts, save, data_folder(data_dir))
             say(f"the winner is in {save}: model.pt, config.json and load.py, which shows how to use them")
@@ -74,7 +74,7 @@ def best(
 
 def winner(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
     """Return what there is to say about the best trial, or None where there is none yet."""
-    from studies.conclusion import winner_facts
+    from caviar.studies.results.winner import winner_facts
 
     return winner_facts(engine, record)
 
@@ -96,7 +96,7 @@ def print_winner(facts: dict[str, Any]) -> None:
     for name, value in facts["hyperparameters"].items():
         out().print(f"  {name:<{width}}  {number(value)}", markup=False)  # a choice may be [/relu]
     if facts["confirmation"]:
-        from studies.confirmation import in_words
+        from caviar.studies.results.confirmation import in_words
 
         tell(f"  {in_words(facts['confirmation'])}", markup=False)
 
@@ -111,16 +111,16 @@ def _confirm(engine: Engine, record: StudyRecord, count: int, data_dir: Path, st
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from studies.conclusion import conclude, finalists
-    from studies.facts import state_of
-    from studies.manager import definition_of, progress, refuse_other, refuse_panda
-    from studies.provenance import provenance_of
+    from caviar.studies.lifecycle.manager import definition_of, progress, refuse_other, refuse_panda
+    from caviar.studies.lifecycle.provenance import provenance_of
+    from caviar.studies.results.summaries import state_of
+    from caviar.studies.results.winner import conclude, finalists
 
     refuse_panda(engine, record)
     study, found = definition_of(record), finalists(engine, record)
     check_and_fetch(study, data_dir, "looking at the study")
     refuse_other(record, provenance_of(study, data_dir))
-    from studies.training_again import TrainingAgain
+    from caviar.studies.results.retraining import TrainingAgain
 
     again = TrainingAgain(engine, record, found, count, data_dir, lambda: stop.asked)
     if again.missing:

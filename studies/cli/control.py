@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.output import DatabaseUrl, database, tell
-from studies.cli.show import StoredStudy
+from caviar.studies.cli.output import DatabaseUrl, database, tell
+from caviar.studies.cli.show import StoredStudy
 
 AtOnce = Annotated[
     bool, typer.Option("--now", help="In the middle of an epoch: it is trained again from the last checkpoint.")
@@ -50,8 +50,8 @@ def kill(
 
     Example: caviar kill digits 17
     """
-    from storage.control import kill_trial
-    from storage.definitions import load_study
+    from caviar.storage.control import kill_trial
+    from caviar.storage.definitions import load_study
 
     with database(database_url) as engine:
         ended = kill_trial(engine, load_study(engine, study), trial, by=by())
@@ -67,8 +67,8 @@ def extend(
 
     Example: caviar extend digits --budget 80
     """
-    from storage.definitions import load_study
-    from studies.manager import extend_study, progress
+    from caviar.storage.definitions import load_study
+    from caviar.studies.lifecycle.manager import extend_study, progress
 
     with database(database_url) as engine:
         record = extend_study(engine, load_study(engine, study), budget)
@@ -80,12 +80,12 @@ def extend(
 
 
 def _set(study: str, control: str, at_once: bool, database_url: str | None, done: str) -> None:
-    from storage.control import set_control
-    from storage.definitions import load_study
-    from storage.pandas import is_panda
-    from studies.facts import state_of
-    from studies.manager import progress
-    from studies.noting import keep_note
+    from caviar.storage.control import set_control
+    from caviar.storage.definitions import load_study
+    from caviar.storage.pandas import is_panda
+    from caviar.studies.dashboard.noting import keep_note
+    from caviar.studies.lifecycle.manager import progress
+    from caviar.studies.results.summaries import state_of
 
     with database(database_url) as engine:
         record = load_study(engine, study)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell, unicode
-from studies.cli.show import StoredStudy
-from studies.cli.sparkline import ASCII, BLOCKS, WIDTH, ends, sparkline
-from studies.cli.tables import NARROW, with_settings
-from studies.number import number
+from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell, unicode
+from caviar.studies.cli.show import StoredStudy
+from caviar.studies.cli.sparkline import ASCII, BLOCKS, WIDTH, ends, sparkline
+from caviar.studies.cli.tables import NARROW, with_settings
+from caviar.studies.results.formatting import number
 
 _BESIDE, _BESIDE_NARROW = 40, 16  # columns of what stands before a curve
 
@@ -25,10 +25,10 @@ def curves(
 
     Example: caviar curves digits --top 5
     """
-    from storage.curves import read_curves
-    from storage.definitions import load_study
-    from storage.status import read_trials
-    from studies.manager import definition_of
+    from caviar.storage.curves import read_curves
+    from caviar.storage.definitions import load_study
+    from caviar.storage.status import read_trials
+    from caviar.studies.lifecycle.manager import definition_of
 
     with database(database_url) as engine:
         record = load_study(engine, study)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import DatabaseUrl, database, tell
+from caviar.studies.cli.output import DatabaseUrl, database, tell
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -34,15 +34,15 @@ def dashboard(
 
     Examples: caviar dashboard digits --open, CAVIAR_DASHBOARD_PASSWORD=... caviar dashboard --host 0.0.0.0
     """
-    from storage.definitions import load_study
-    from studies.errors import ExtraMissing, PasswordMissing
+    from caviar.storage.definitions import load_study
+    from caviar.studies.errors import ExtraMissing, PasswordMissing
 
     try:
-        from studies.dashboard import DashboardServer, application
+        from caviar.studies.dashboard.server import DashboardServer, application
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"the dashboard needs {error.name}: pip install -e '.[dashboard]'") from error
-    from studies.door import Door
-    from studies.signals import Stop
+    from caviar.studies.dashboard.access import Door
+    from caviar.studies.workers.local.signals import Stop
 
     password = os.environ.get(_PASSWORD) or None
     with Stop() as stop, DashboardServer(host, port) as server:
@@ -67,6 +67,6 @@ def dashboard(
 
 def _is_ours(engine: Engine, optuna_study_id: int) -> bool:
     """Say whether a study is Caviar's."""
-    from storage.definitions import load_studies
+    from caviar.storage.definitions import load_studies
 
     return any(record.optuna_study_id == optuna_study_id for record in load_studies(engine))

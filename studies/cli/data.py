@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.output import out
+from caviar.studies.cli.output import out
 
 app = typer.Typer(help="Show and download data sets.", rich_markup_mode="markdown")
 
@@ -39,8 +39,8 @@ def ls(data_dir: DataDir = None) -> None:
 
     Example: caviar data ls
     """
-    from models.data import check_available, data_names
-    from models.errors import DataUnavailable
+    from caviar.models.data import check_available, data_names
+    from caviar.models.errors import DataUnavailable
 
     folder = data_folder(data_dir)
     for name in data_names():
@@ -60,7 +60,7 @@ def fetch(
 
     Example: caviar data fetch mnist
     """
-    from models.data import fetch as fetch_data
+    from caviar.models.data import fetch as fetch_data
 
     folder = data_folder(data_dir)
     fetched = fetch_data(name, folder)

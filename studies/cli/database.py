@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import DatabaseUrl, database, out, say, tell
+from caviar.studies.cli.output import DatabaseUrl, database, out, say, tell
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -20,8 +20,8 @@ def upgrade(database_url: DatabaseUrl = None) -> None:
 
     Workers of an older version must be stopped first. Example: caviar db upgrade
     """
-    from storage.migrate import newest_revision
-    from storage.migrate import upgrade as upgrade_schema
+    from caviar.storage.migrate import newest_revision
+    from caviar.storage.migrate import upgrade as upgrade_schema
 
     with database(database_url, create=False) as engine:
         upgrade_schema(engine)
@@ -34,7 +34,7 @@ def current(database_url: DatabaseUrl = None) -> None:
 
     Example: caviar db current
     """
-    from storage.migrate import newest_revision, revision
+    from caviar.storage.migrate import newest_revision, revision
 
     with database(database_url, create=False) as engine, engine.connect() as connection:
         found = revision(connection)
@@ -47,7 +47,7 @@ def check(database_url: DatabaseUrl = None) -> int:
 
     Example: caviar db check
     """
-    from storage.migrate import SchemaState, newest_revision, schema_state
+    from caviar.storage.migrate import SchemaState, newest_revision, schema_state
 
     with database(database_url, create=False) as engine, engine.connect() as connection:
         state = schema_state(connection)
@@ -68,7 +68,7 @@ def grant(
 
     Done by the role that owns the tables, and again after each `caviar db upgrade`. Example: caviar db grant worker
     """
-    from storage.grants import grant_worker
+    from caviar.storage.grants import grant_worker
 
     with database(database_url) as engine:
         beyond = grant_worker(engine, role)

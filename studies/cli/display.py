@@ -6,13 +6,13 @@ import time
 
 from rich.live import Live
 
-from storage.look import Look
-from storage.records import Progress
-from studies.cli.output import out, tell, unicode
-from studies.cli.view import Screen, phase_now, view
-from studies.definition import Study
-from studies.facts import state_of
-from studies.number import number
+from caviar.storage.records import Progress
+from caviar.storage.snapshot import Look
+from caviar.studies.cli.output import out, tell, unicode
+from caviar.studies.cli.view import Screen, phase_now, view
+from caviar.studies.definition import Study
+from caviar.studies.results.formatting import number
+from caviar.studies.results.summaries import state_of
 
 _LINE_SECONDS = 5.0  # between two plain lines
 

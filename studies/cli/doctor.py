@@ -9,12 +9,12 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from studies.cli.data import DataDir, data_folder
-from studies.cli.output import AsJson, DatabaseUrl, console_of, out, print_json, say, settings_of, working
-from studies.cli.tables import NARROW, table
+from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.output import AsJson, DatabaseUrl, console_of, out, print_json, say, settings_of, working
+from caviar.studies.cli.tables import NARROW, table
 
 if TYPE_CHECKING:
-    from studies.doctor import Report
+    from caviar.studies.doctor.run import Report
 
 _LONG_LINE = 2000  # columns, in a file or a pipe, so that each check is one line to search for
 _STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -34,7 +34,7 @@ def doctor(
     """
     settings = settings_of(database_url)
     with working("examining the database and this machine"):
-        from studies.doctor import examine
+        from caviar.studies.doctor.run import examine
 
         report = examine(settings, data_folder(data_dir), say, fix=fix)
     if as_json:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.output import DatabaseUrl, database, tell, working
-from studies.cli.show import StoredStudy
+from caviar.studies.cli.output import DatabaseUrl, database, tell, working
+from caviar.studies.cli.show import StoredStudy
 
 
 def export(
@@ -31,13 +31,13 @@ def export(
     Examples: caviar export digits --to trials.csv, caviar export digits --to curves.parquet --epochs,
     caviar export digits --to tensorboard:runs, caviar export digits --to mlflow:sqlite:///mlflow.db
     """
-    from storage.definitions import load_study
-    from studies.errors import NothingToExport
-    from studies.export.rows import epoch_table, read_exported, trial_table
-    from studies.export.to_file import write_table
-    from studies.export.to_mlflow import without_password, write_mlflow
-    from studies.export.to_tensorboard import write_tensorboard
-    from studies.manager import definition_of
+    from caviar.storage.definitions import load_study
+    from caviar.studies.errors import NothingToExport
+    from caviar.studies.lifecycle.manager import definition_of
+    from caviar.studies.results.export.rows import epoch_table, read_exported, trial_table
+    from caviar.studies.results.export.to_file import write_table
+    from caviar.studies.results.export.to_mlflow import without_password, write_mlflow
+    from caviar.studies.results.export.to_tensorboard import write_tensorboard
 
     kind, where = _target(to, epochs)
     with database(database_url) as engine, working("reading the study"):
@@ -68,9 +68,9 @@ def _target(to: str, epochs: bool) -> tuple[str, str]:
     Raises:
         BadTarget: it is none of them.
     """
-    from studies.errors import BadTarget
-    from studies.export.to_file import SUFFIXES
-    from studies.export.to_mlflow import without_password
+    from caviar.studies.errors import BadTarget
+    from caviar.studies.results.export.to_file import SUFFIXES
+    from caviar.studies.results.export.to_mlflow import without_password
 
     kind, _, where = to.partition(":")
     if kind in ("tensorboard", "mlflow") and where:

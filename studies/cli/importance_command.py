@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, unicode
-from studies.cli.show import StoredStudy
-from studies.cli.tables import NARROW, table
+from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, unicode
+from caviar.studies.cli.show import StoredStudy
+from caviar.studies.cli.tables import NARROW, table
 
 _BAR, _BESIDE = 24, 45  # columns, of a bar and of what stands before it
 
@@ -14,10 +14,10 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
 
     Example: caviar importance digits
     """
-    from storage.definitions import load_study
-    from storage.history import read_frozen_trials
-    from studies.importance import ENOUGH, importances, in_words, to_facts
-    from studies.manager import definition_of
+    from caviar.storage.definitions import load_study
+    from caviar.storage.history import read_frozen_trials
+    from caviar.studies.lifecycle.manager import definition_of
+    from caviar.studies.results.importance import ENOUGH, importances, in_words, to_facts
 
     with database(database_url) as engine:
         record = load_study(engine, study)

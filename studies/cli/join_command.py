@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from studies.cli.best_command import print_winner, winner
-from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, err, say, tell
-from studies.cli.show import StoredStudy
-from studies.cli.work import Cohort, Grace, Lease, Outcome, Patience, Renew, cohort_size, measure, prepare, work
+from caviar.studies.cli.best_command import print_winner, winner
+from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.output import DatabaseUrl, database, err, say, tell
+from caviar.studies.cli.show import StoredStudy
+from caviar.studies.cli.work import Cohort, Grace, Lease, Outcome, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from storage.records import Progress, StudyRecord
-    from studies.definition import Study
-    from studies.provenance import Difference
-    from studies.signals import Stop
-    from studies.worker_order import Order
+    from caviar.storage.records import Progress, StudyRecord
+    from caviar.studies.definition import Study
+    from caviar.studies.lifecycle.provenance import Difference
+    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.signals import Stop
 
 
 def join(
@@ -57,13 +57,13 @@ def join(
 
     Examples: caviar join digits, caviar join digits --gpus 0,2 --workers-per-gpu 2, caviar join digits --workers 8
     """
-    from storage.definitions import load_study
-    from storage.settings import read_settings
-    from studies.devices import places, visible_gpus
-    from studies.facts import state_of
-    from studies.manager import definition_of, progress, refuse_panda
-    from studies.signals import Stop
-    from studies.worker_order import Order
+    from caviar.storage.definitions import load_study
+    from caviar.storage.settings import read_settings
+    from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
+    from caviar.studies.results.summaries import state_of
+    from caviar.studies.workers.local.devices import places, visible_gpus
+    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.signals import Stop
 
     size = cohort_size(cohort)
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
@@ -105,11 +105,11 @@ def check_machine(
     Raises:
         Mismatch: it would compute something else, and that is not allowed.
     """
-    from storage.control import note
-    from storage.status import clock_skew
-    from studies.errors import Mismatch
-    from studies.manager import refuse_fatal
-    from studies.provenance import compare, provenance_of
+    from caviar.storage.control import note
+    from caviar.storage.status import clock_skew
+    from caviar.studies.errors import Mismatch
+    from caviar.studies.lifecycle.manager import refuse_fatal
+    from caviar.studies.lifecycle.provenance import compare, provenance_of
 
     prepare(definition, folder, "comparing this machine with the study")
     here = provenance_of(definition, folder)
@@ -142,7 +142,7 @@ def _table(found: list[Difference]) -> Any:
 def _say_start(record: StudyRecord, definition: Study, devices: list[str]) -> None:
     from collections import Counter
 
-    from studies.devices import cores
+    from caviar.studies.workers.local.devices import cores
 
     told = ", ".join(f"{count} on {device}" for device, count in Counter(devices).items())
     tell(
@@ -172,10 +172,10 @@ def _say_left(study: str, now: Progress, stop: Stop) -> int:
 
 def _finish(engine: Engine, record: StudyRecord, order: Order, stop: Stop, now: Progress, why: str = "") -> int:
     """Measure the winner, unless another machine has done so, and show it."""
-    from models.data import check_available
-    from models.errors import DataUnavailable
-    from storage.errors import CheckpointUnreachable
-    from studies.manager import definition_of
+    from caviar.models.data import check_available
+    from caviar.models.errors import DataUnavailable
+    from caviar.storage.errors import CheckpointUnreachable
+    from caviar.studies.lifecycle.manager import definition_of
 
     try:
         check_available(definition_of(record).data, order.data_dir)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.news import detail_line, sentence
-from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json
-from studies.cli.show import StoredStudy
-from studies.cli.tables import NARROW, table
+from caviar.studies.cli.news import detail_line, sentence
+from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json
+from caviar.studies.cli.show import StoredStudy
+from caviar.studies.cli.tables import NARROW, table
 
 if TYPE_CHECKING:
-    from storage.records import WorkerStatus
+    from caviar.storage.records import WorkerStatus
 
 _MOST = ("host", "doing", "heard of")  # what a narrow terminal shows of a worker
 
@@ -22,9 +22,9 @@ def history(study: StoredStudy, as_json: AsJson = False, database_url: DatabaseU
 
     Example: caviar history digits
     """
-    from storage.definitions import load_study
-    from storage.events import read_events
-    from storage.revisions import read_versions
+    from caviar.storage.definitions import load_study
+    from caviar.storage.events import read_events
+    from caviar.storage.revisions import read_versions
 
     with database(database_url) as engine:
         record = load_study(engine, study)
@@ -71,9 +71,9 @@ def workers(
 
     Examples: caviar workers, caviar workers digits --all
     """
-    from storage.definitions import load_studies, load_study
-    from storage.workers import read_workers
-    from studies.manager import free_lost
+    from caviar.storage.definitions import load_studies, load_study
+    from caviar.storage.workers import read_workers
+    from caviar.studies.lifecycle.manager import free_lost
 
     with database(database_url) as engine:
         record = load_study(engine, study) if study else None
@@ -113,6 +113,6 @@ def _state(worker: WorkerStatus) -> str:
         return "ended"
     if worker.trials:
         return "training"
-    from storage.workers import SILENT_SECONDS
+    from caviar.storage.workers import SILENT_SECONDS
 
     return "idle" if worker.silent < SILENT_SECONDS else "lost"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.output import DatabaseUrl, database, out
+from caviar.studies.cli.output import DatabaseUrl, database, out
 
 
 def delete(
@@ -18,10 +18,10 @@ def delete(
 
     Example: caviar delete digits-random
     """
-    from storage.definitions import delete_study, load_study
-    from storage.errors import StudyInUse
-    from storage.outage import Outage
-    from studies.manager import free_dead_workers, free_lost, progress
+    from caviar.storage.definitions import delete_study, load_study
+    from caviar.storage.errors import StudyInUse
+    from caviar.storage.outage import Outage
+    from caviar.studies.lifecycle.manager import free_dead_workers, free_lost, progress
 
     with database(database_url) as engine:
         record = load_study(engine, study)

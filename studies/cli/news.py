@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from studies.cli.output import say
+from caviar.studies.cli.output import say
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from storage.records import EventRecord, StudyRecord
+    from caviar.storage.records import EventRecord, StudyRecord
 
 
 class CohortNews:
@@ -32,7 +32,7 @@ class CohortNews:
         self._seen = len(events)
 
     def _events(self) -> list[Any]:
-        from storage.events import read_events
+        from caviar.storage.events import read_events
 
         return read_events(self._engine, self._study_id, "cohort size")
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 from rich.console import Console
 
-from studies.number import number
+from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from rich.status import Status
     from sqlalchemy import Engine
 
-    from storage.settings import Settings
+    from caviar.storage.settings import Settings
 
 DatabaseUrl = Annotated[
     str | None,
@@ -59,7 +59,7 @@ def console_of(stream: TextIO, **options: Any) -> Console:
     """Return a console that writes to a stream what the stream can show; `options` are rich's."""
     if _shows_unicode(stream.encoding):
         return Console(highlight=False, emoji=False, **options)
-    from studies.cli.plain import PlainConsole
+    from caviar.studies.cli.plain import PlainConsole
 
     return PlainConsole(highlight=False, emoji=False, **options)
 
@@ -108,7 +108,7 @@ def settings_line(values: dict[str, Any]) -> str:
 
 def settings_of(url: str | None) -> Settings:
     """Return the settings of this process, with the database that the option names, if it does."""
-    from storage.settings import read_settings
+    from caviar.storage.settings import read_settings
 
     if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
         say("a password in --database-url can be seen by other users of this machine; better set CAVIAR_DATABASE_URL")
@@ -118,7 +118,7 @@ def settings_of(url: str | None) -> Settings:
 @contextmanager
 def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] | None = None) -> Iterator[Engine]:
     """Open the database that the option or the environment names; `hurry` shortens the wait for one that is busy."""
-    from storage.engine import open_database
+    from caviar.storage.engine import open_database
 
     with open_database(settings_of(url), say, create=create, hurry=hurry) as engine:
         yield engine
@@ -126,8 +126,8 @@ def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] 
 
 def fail(error: Exception) -> int:
     """Print an expected error in one line on stderr, and return its exit code; raise any other."""
-    from storage.errors import DatabaseAway
-    from studies.errors import EXPECTED_ERRORS, WorkersFailed
+    from caviar.storage.errors import DatabaseAway
+    from caviar.studies.errors import EXPECTED_ERRORS, WorkersFailed
 
     if isinstance(error, typer.Abort):
         err().print("caviar: stopped", markup=False)

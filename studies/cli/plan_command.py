@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from studies.cli.output import AsJson, out, print_json
-from studies.cli.tables import NARROW, table
-from studies.number import number
+from caviar.studies.cli.output import AsJson, out, print_json
+from caviar.studies.cli.tables import NARROW, table
+from caviar.studies.results.formatting import number
 
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
@@ -27,10 +27,10 @@ def plan(
 
     Needs no database. Example: caviar plan digits --budget 12
     """
-    from studies.assembly import check
-    from studies.definition import change
-    from studies.facts import plan_facts
-    from studies.selection import select_study
+    from caviar.studies.definition import change
+    from caviar.studies.lifecycle.loader import select_study
+    from caviar.studies.results.summaries import plan_facts
+    from caviar.studies.workers.trial.build import check
 
     definition = change(select_study(study), budget=budget, strategy=strategy)
     check(definition)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from studies.cli.best_command import print_winner
-from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
-from studies.cli.panda.log import journal
-from studies.cli.show import StoredStudy
+from caviar.studies.cli.best_command import print_winner
+from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
+from caviar.studies.cli.panda.log import journal
+from caviar.studies.cli.show import StoredStudy
 
 
 def report(
@@ -29,11 +29,11 @@ def report(
 
     Examples: caviar report digits, caviar report digits -o report.html --open
     """
-    from storage.definitions import load_study
-    from storage.pandas import is_panda
-    from studies.errors import BadOptions
-    from studies.panda.journal import journal_facts
-    from studies.report.facts import report_facts
+    from caviar.storage.definitions import load_study
+    from caviar.storage.pandas import is_panda
+    from caviar.studies.errors import BadOptions
+    from caviar.studies.panda.journal import journal_facts
+    from caviar.studies.results.report.facts import report_facts
 
     if as_json and (file is not None or open_):
         raise BadOptions("--json prints no page: leave it out, or leave out --output and --open")
@@ -58,10 +58,10 @@ def report(
 
 
 def _write(file: Path, facts: dict[str, Any], one_model: bool) -> None:
-    from studies.beside import beside
-    from studies.errors import ExtraMissing
-    from studies.report.page import page
-    from studies.report.panda_page import panda_page
+    from caviar.studies.errors import ExtraMissing
+    from caviar.studies.panda.page import panda_page
+    from caviar.studies.results.atomic_write import beside
+    from caviar.studies.results.report.page import page
 
     try:
         text = panda_page(facts) if one_model else page(facts)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, tell
-from studies.cli.show import StoredStudy
-from studies.cli.work import check_and_fetch
-from studies.number import number
+from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.output import DatabaseUrl, database, tell
+from caviar.studies.cli.show import StoredStudy
+from caviar.studies.cli.work import check_and_fetch
+from caviar.studies.results.formatting import number
 
 
 def retune(
@@ -35,14 +35,14 @@ def retune(
     Examples: caviar retune digits --name digits-wider --widen learning_rate, caviar retune mnist --name fashion
     --data fashion_mnist, caviar retune digits --name digits-longer --epochs 60
     """
-    from storage.definitions import find_study, load_study
-    from storage.history import read_frozen_trials
-    from storage.status import tested_slot
-    from studies.errors import BadDefinition
-    from studies.manager import definition_of, open_study, refuse_panda
-    from studies.plan import SMALL_BUDGET
-    from studies.provenance import provenance_of
-    from studies.retune import retuned
+    from caviar.storage.definitions import find_study, load_study
+    from caviar.storage.history import read_frozen_trials
+    from caviar.storage.status import tested_slot
+    from caviar.studies.errors import BadDefinition
+    from caviar.studies.lifecycle.manager import definition_of, open_study, refuse_panda
+    from caviar.studies.lifecycle.provenance import provenance_of
+    from caviar.studies.lifecycle.retune import retuned
+    from caviar.studies.search.plan import SMALL_BUDGET
 
     with database(database_url) as engine:
         record = load_study(engine, study)

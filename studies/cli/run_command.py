@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.best_command import print_winner, winner
-from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, say, tell
-from studies.cli.plan_command import Selector
-from studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, prepare, work
+from caviar.studies.cli.best_command import print_winner, winner
+from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.output import DatabaseUrl, database, say, tell
+from caviar.studies.cli.plan_command import Selector
+from caviar.studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from storage.records import Progress, StudyRecord
-    from studies.definition import Study
-    from studies.signals import Stop
+    from caviar.storage.records import Progress, StudyRecord
+    from caviar.studies.definition import Study
+    from caviar.studies.workers.local.signals import Stop
 
 
 def run(
@@ -55,14 +55,14 @@ def run(
     Examples: caviar run digits --workers 2, caviar run digits --strategy random --name digits-random,
     caviar run my_study.py --budget 100
     """
-    from storage.definitions import find_study
-    from storage.settings import read_settings
-    from studies.devices import spread, visible_gpus
-    from studies.manager import definition_of, open_study, progress
-    from studies.provenance import provenance_of
-    from studies.revision import compare
-    from studies.signals import Stop
-    from studies.worker_order import Order
+    from caviar.storage.definitions import find_study
+    from caviar.storage.settings import read_settings
+    from caviar.studies.lifecycle.manager import definition_of, open_study, progress
+    from caviar.studies.lifecycle.provenance import provenance_of
+    from caviar.studies.lifecycle.revision import compare
+    from caviar.studies.workers.local.devices import spread, visible_gpus
+    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.signals import Stop
 
     given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed}
     again = " ".join(
@@ -103,11 +103,11 @@ def _select(
     engine: Engine, selector: str, *, budget: int | None, name: str | None, strategy: str | None, seed: int | None
 ) -> Study:
     """Return the study that is meant; one that only the database knows is taken from there."""
-    from storage.definitions import find_study
-    from studies.definition import change
-    from studies.errors import UnknownStudy
-    from studies.manager import definition_of
-    from studies.selection import select_study
+    from caviar.storage.definitions import find_study
+    from caviar.studies.definition import change
+    from caviar.studies.errors import UnknownStudy
+    from caviar.studies.lifecycle.loader import select_study
+    from caviar.studies.lifecycle.manager import definition_of
 
     try:
         found = select_study(selector)
@@ -120,7 +120,7 @@ def _select(
 
 
 def _say_start(definition: Study, workers: int) -> None:
-    from studies.devices import cores
+    from caviar.studies.workers.local.devices import cores
 
     tell(
         f"{definition.name}: {definition.budget} trials of {definition.model} on {definition.data}, "
@@ -131,7 +131,7 @@ def _say_start(definition: Study, workers: int) -> None:
 
 
 def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop, again: str) -> int:
-    from storage.events import read_events
+    from caviar.storage.events import read_events
 
     if now.control == "stop" and not stop.asked:
         stopped = read_events(engine, record.study_id, "stopped")[-1].detail
@@ -150,8 +150,8 @@ def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop,
 
 
 def _say_complete(engine: Engine, record: StudyRecord, definition: Study, seconds: float, selector: str) -> int:
-    from studies.cli.view import saved
-    from studies.manager import progress
+    from caviar.studies.cli.view import saved
+    from caviar.studies.lifecycle.manager import progress
 
     now = progress(engine, record)
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"

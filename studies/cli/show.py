@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell
-from studies.cli.tables import NARROW, fits, table, with_settings
-from studies.number import number
+from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell
+from caviar.studies.cli.tables import NARROW, fits, table, with_settings
+from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,10 +24,10 @@ def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
 
     Example: caviar ls
     """
-    from storage.definitions import load_studies
-    from studies.facts import status_facts
-    from studies.manager import definition_of, free_lost, progress
-    from studies.selection import catalog_names
+    from caviar.storage.definitions import load_studies
+    from caviar.studies.lifecycle.loader import catalog_names
+    from caviar.studies.lifecycle.manager import definition_of, free_lost, progress
+    from caviar.studies.results.summaries import status_facts
 
     with database(database_url) as engine:
         records = load_studies(engine)
@@ -62,7 +62,7 @@ def status(
 
     Examples: caviar status digits --watch, caviar status digits --json
     """
-    from studies.errors import BadOptions
+    from caviar.studies.errors import BadOptions
 
     if watch and study is None:
         raise BadOptions("--watch follows one study; name it: caviar status STUDY --watch (caviar ls lists them)")
@@ -71,13 +71,13 @@ def status(
     if study is None:
         ls(as_json, database_url)
         return
-    from storage.definitions import load_study
-    from storage.pandas import is_panda
-    from studies.cli.display import Display, screen
-    from studies.cli.panda.log import show_log
-    from studies.cli.view import view
-    from studies.facts import state_of, status_facts
-    from studies.manager import definition_of, free_lost, look, progress
+    from caviar.storage.definitions import load_study
+    from caviar.storage.pandas import is_panda
+    from caviar.studies.cli.display import Display, screen
+    from caviar.studies.cli.panda.log import show_log
+    from caviar.studies.cli.view import view
+    from caviar.studies.lifecycle.manager import definition_of, free_lost, look, progress
+    from caviar.studies.results.summaries import state_of, status_facts
 
     with database(database_url) as engine:
         record = load_study(engine, study)
@@ -118,11 +118,11 @@ def trials(
 
     Example: caviar trials digits --csv > digits.csv
     """
-    from storage.definitions import load_study
-    from storage.status import read_trials
-    from studies.errors import BadOptions
-    from studies.facts import trial_facts
-    from studies.manager import definition_of
+    from caviar.storage.definitions import load_study
+    from caviar.storage.status import read_trials
+    from caviar.studies.errors import BadOptions
+    from caviar.studies.lifecycle.manager import definition_of
+    from caviar.studies.results.summaries import trial_facts
 
     if as_json and as_csv:
         raise BadOptions("--json and --csv are two documents: leave out one of them")

@@ -13,14 +13,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from storage.look import CURVES, Look
-from storage.records import EventRecord, PhaseCount, Progress, RunningTrial
-from studies.cli.news import sentence
-from studies.cli.output import settings_line
-from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
-from studies.definition import Study
-from studies.facts import state_of
-from studies.number import number
+from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial
+from caviar.storage.snapshot import CURVES, Look
+from caviar.studies.cli.news import sentence
+from caviar.studies.cli.output import settings_line
+from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
+from caviar.studies.definition import Study
+from caviar.studies.results.formatting import number
+from caviar.studies.results.summaries import state_of
 
 _NARROW, _WIDE = 60, 100  # columns below which less is told, and from which more is
 _HOSTS = 4

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import say, working
+from caviar.studies.cli.output import say, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from storage.outage import Outage
-    from storage.records import Progress, StudyRecord
-    from studies.definition import Study
-    from studies.signals import Stop
-    from studies.worker_order import Order
+    from caviar.storage.outage import Outage
+    from caviar.storage.records import Progress, StudyRecord
+    from caviar.studies.definition import Study
+    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.signals import Stop
 
 _LOOK_SECONDS = 0.5  # between two looks at the database
 
-# The defaults stand in studies/worker_order.py and storage/outage.py, which are not imported for --help.
+# The defaults stand in studies/workers/local/options.py and storage/outage.py, which are not imported for --help.
 Lease = Annotated[
     float, typer.Option(min=0.5, metavar="SECONDS", help="After which a worker that is not heard of loses its trial.")
 ]
@@ -51,7 +51,7 @@ def cohort_size(given: str) -> int | None:
     Raises:
         BadOrder: it is neither auto nor a number from 1.
     """
-    from studies.errors import BadOrder
+    from caviar.studies.errors import BadOrder
 
     if given == "auto":
         return None
@@ -81,10 +81,10 @@ def prepare(study: Study, folder: Path, doing: str) -> None:
         doing: what is done, for whoever waits.
 
     Raises:
-        studies.errors.BadDefinition: it cannot be trained.
-        models.errors.DataUnavailable: the data are not here, and could not be fetched.
+        BadDefinition: it cannot be trained.
+        DataUnavailable: the data are not here, and could not be fetched.
     """
-    from studies.fleet import Fleet
+    from caviar.studies.workers.local.pool import Fleet
 
     Fleet.warm_up()  # the workers' imports, while this process has its own
     check_and_fetch(study, folder, doing)
@@ -93,8 +93,8 @@ def prepare(study: Study, folder: Path, doing: str) -> None:
 def check_and_fetch(study: Study, folder: Path, doing: str) -> None:
     """Check that a study can be trained, and fetch its data; arguments and errors are those of `prepare`."""
     with working(f"loading PyTorch, and {doing}"):
-        from models.data import fetch
-        from studies.assembly import check
+        from caviar.models.data import fetch
+        from caviar.studies.workers.trial.build import check
 
         check(study)
     if fetch(study.data, folder):
@@ -106,12 +106,12 @@ def measure(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> bo
 
     Raises:
         DatabaseAway: the patience is over.
-        storage.errors.CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
-        models.errors.DataUnavailable: the data are not here.
+        CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
+        DataUnavailable: the data are not here.
     """
-    from storage.errors import DatabaseAway
-    from storage.outage import Outage
-    from studies.conclusion import conclude
+    from caviar.storage.errors import DatabaseAway
+    from caviar.storage.outage import Outage
+    from caviar.studies.results.winner import conclude
 
     def asked() -> bool:
         return stop.asked
@@ -139,18 +139,18 @@ def work(
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    from storage.definitions import load_study
-    from storage.errors import DatabaseAway
-    from storage.files import CheckpointFiles
-    from storage.outage import Outage
-    from storage.processes import machine_id
-    from storage.workers import finished_by
-    from studies.cli.display import Display
-    from studies.cli.news import CohortNews
-    from studies.facts import state_of
-    from studies.fleet import Fleet
-    from studies.manager import definition_of, free_dead_workers, look
-    from studies.noting import keep_note
+    from caviar.storage.definitions import load_study
+    from caviar.storage.errors import DatabaseAway
+    from caviar.storage.files import CheckpointFiles
+    from caviar.storage.outage import Outage
+    from caviar.storage.processes import machine_id
+    from caviar.storage.workers import finished_by
+    from caviar.studies.cli.display import Display
+    from caviar.studies.cli.news import CohortNews
+    from caviar.studies.dashboard.noting import keep_note
+    from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
+    from caviar.studies.results.summaries import state_of
+    from caviar.studies.workers.local.pool import Fleet
 
     started = time.monotonic()
     if order.settings.checkpoints:
@@ -206,7 +206,7 @@ def _freeing_dead(engine: Engine, record: StudyRecord) -> Iterator[None]:
     """Open, at the end, what workers of this machine held when they were killed."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from studies.manager import free_dead_workers
+    from caviar.studies.lifecycle.manager import free_dead_workers
 
     try:
         yield
@@ -217,7 +217,7 @@ def _freeing_dead(engine: Engine, record: StudyRecord) -> Iterator[None]:
 
 def _wait_for_database(order: Order, outage: Outage, error: Exception) -> None:
     """Say once that the database is away; start the built-in server again if it is that."""
-    from storage.embedded import revive
+    from caviar.storage.embedded import revive
 
     first = outage.seconds == 0
     outage.note(error)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from storage.records import PhaseCount, Progress
-from studies.definition import Study
-from studies.facts import state_of
-from studies.number import number
-from studies.plan import plan
+from caviar.storage.records import PhaseCount, Progress
+from caviar.studies.definition import Study
+from caviar.studies.results.formatting import number
+from caviar.studies.results.summaries import state_of
+from caviar.studies.search.plan import plan
 
 _ROWS = 8  # of running trials; of hundreds, nobody reads each
 
@@ -21,7 +21,7 @@ def note_text(study: Study, now: Progress, at: datetime, winner: dict[str, Any] 
 
     Args:
         now: of the moment `at`.
-        winner: of a study that is done, as `studies.facts.best_facts` has it.
+        winner: of a study that is done, as `caviar.studies.results.summaries.best_facts` has it.
     """
     return "\n\n".join(
         (

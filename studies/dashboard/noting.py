@@ -10,19 +10,19 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from storage.control import note
-from storage.definitions import load_study
-from storage.events import read_events
-from storage.notes import EVERY_SECONDS, note_turn, write_note
-from storage.outage import is_away
-from storage.pandas import is_panda
-from storage.records import StudyRecord
-from storage.status import read_progress
-from studies.definition import from_body
-from studies.facts import state_of
-from studies.note import note_text
-from studies.panda.journal import journal_facts
-from studies.panda.note import panda_note
+from caviar.storage.control import note
+from caviar.storage.definitions import load_study
+from caviar.storage.events import read_events
+from caviar.storage.notes import EVERY_SECONDS, note_turn, write_note
+from caviar.storage.outage import is_away
+from caviar.storage.pandas import is_panda
+from caviar.storage.records import StudyRecord
+from caviar.storage.status import read_progress
+from caviar.studies.dashboard.note import note_text
+from caviar.studies.definition import from_body
+from caviar.studies.panda.journal import journal_facts
+from caviar.studies.panda.note import panda_note
+from caviar.studies.results.summaries import state_of
 
 _MOMENT = 1.0  # seconds in which a person's writing is done
 _NOT_WRITTEN = "note not written"  # the event
@@ -76,7 +76,9 @@ def _text(engine: Engine, record: StudyRecord, at: datetime) -> str:
     now = read_progress(engine, record, maximize=study.maximize)
     winner = None
     if state_of(now) == "done":
-        from studies.conclusion import winner_facts  # which has torch and Optuna to load, and tells of the end here
+        from caviar.studies.results.winner import (
+            winner_facts,  # which has torch and Optuna to load, and tells of the end here
+        )
 
         winner = winner_facts(engine, record)
     return note_text(study, now, at, winner)

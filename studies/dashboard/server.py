@@ -14,12 +14,12 @@ from optuna.storages import RDBStorage, get_storage
 from optuna_dashboard import wsgi
 from sqlalchemy import Engine
 
-from studies.errors import AddressUnavailable
+from caviar.studies.errors import AddressUnavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from studies.signals import Stop
+    from caviar.studies.workers.local.signals import Stop
 
 _PORTS = range(8080, 8100)  # the first free one, where none is given
 _LOOK_SECONDS = 0.5  # after which `serve` looks at its `stop` again

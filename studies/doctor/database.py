@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from storage.definitions import find_study
-from storage.health import OpenWorker, open_workers, read_server, read_studies
-from storage.migrate import SchemaState, newest_revision, revision, schema_state
-from storage.outage import MOST_PATIENCE
-from storage.processes import is_alive, machine_id
-from storage.records import Provenance, StudyRecord
-from storage.rights import missing_rights
-from storage.settings import Settings
-from storage.status import clock_skew
-from storage.workers import SILENT_SECONDS
-from studies.finding import Finding
-from studies.provenance import compare, package_versions
+from caviar.storage.definitions import find_study
+from caviar.storage.health import OpenWorker, open_workers, read_server, read_studies
+from caviar.storage.migrate import SchemaState, newest_revision, revision, schema_state
+from caviar.storage.outage import MOST_PATIENCE
+from caviar.storage.processes import is_alive, machine_id
+from caviar.storage.records import Provenance, StudyRecord
+from caviar.storage.rights import missing_rights
+from caviar.storage.settings import Settings
+from caviar.storage.status import clock_skew
+from caviar.storage.workers import SILENT_SECONDS
+from caviar.studies.doctor.findings import Finding
+from caviar.studies.lifecycle.provenance import compare, package_versions
 
 _OLDEST_TESTED = 15  # PostgreSQL
 _PER_PROCESS = 2  # connections of a worker, and of a command

@@ -13,21 +13,21 @@ from itertools import groupby
 
 from sqlalchemy import Engine
 
-from storage import health
-from storage.checkpoints import CheckpointStore
-from storage.definitions import find_study, load_studies
-from storage.errors import CheckpointNotRemoved
-from storage.files import CheckpointFiles, remove_file
-from storage.left_files import UnsentFile, checkpoint_key, unsent_files
-from storage.losses import LIMIT
-from storage.pandas import is_panda
-from storage.processes import is_alive, machine_id
-from storage.records import StudyRecord
-from storage.settings import Settings
-from studies.conclusion import find_winner
-from studies.finding import Finding, size_told
-from studies.manager import free_dead_workers, free_lost
-from studies.server_checks import is_gone
+from caviar.storage import health
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.definitions import find_study, load_studies
+from caviar.storage.errors import CheckpointNotRemoved
+from caviar.storage.file_names import UnsentFile, checkpoint_key, unsent_files
+from caviar.storage.files import CheckpointFiles, remove_file
+from caviar.storage.losses import LIMIT
+from caviar.storage.pandas import is_panda
+from caviar.storage.processes import is_alive, machine_id
+from caviar.storage.records import StudyRecord
+from caviar.storage.settings import Settings
+from caviar.studies.doctor.database import is_gone
+from caviar.studies.doctor.findings import Finding, size_told
+from caviar.studies.lifecycle.manager import free_dead_workers, free_lost
+from caviar.studies.results.winner import find_winner
 
 _MEND = "caviar doctor --fix"
 _DAY = 86_400.0  # seconds after which nobody waits for a trial that was made by hand

@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from storage.settings import Settings
-from studies.devices import cores, visible_gpus
-from studies.finding import Finding, size_told
-from studies.provenance import package_versions
+from caviar.storage.settings import Settings
+from caviar.studies.doctor.findings import Finding, size_told
+from caviar.studies.lifecycle.provenance import package_versions
+from caviar.studies.workers.local.devices import cores, visible_gpus
 
 _SCARCE, _FULL = 1e9, 1e8  # bytes left on a disk
 _DEVICES, _DRIVER = Path("/dev"), Path("/proc/driver/nvidia/version")
@@ -79,8 +79,8 @@ def data(folder: Path, needed: Mapping[str, Sequence[str]]) -> list[Finding]:
     Args:
         needed: by data set, the unfinished studies that train on it.
     """
-    from models.data import check_available, data_names
-    from models.errors import DataUnavailable
+    from caviar.models.data import check_available, data_names
+    from caviar.models.errors import DataUnavailable
 
     here, missing = [], []
     for name in data_names():

@@ -9,14 +9,16 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from storage.engine import open_database
-from storage.errors import DatabaseAway, StorageError
-from storage.migrate import SchemaState, schema_state
-from storage.outage import Outage, is_busy
-from storage.settings import Settings
-from studies import left_overs, machine_checks, server_checks
-from studies.errors import EXPECTED_ERRORS
-from studies.finding import Finding
+from caviar.storage.engine import open_database
+from caviar.storage.errors import DatabaseAway, StorageError
+from caviar.storage.migrate import SchemaState, schema_state
+from caviar.storage.outage import Outage, is_busy
+from caviar.storage.settings import Settings
+from caviar.studies.doctor import database as server_checks
+from caviar.studies.doctor import leftovers as left_overs
+from caviar.studies.doctor import machine as machine_checks
+from caviar.studies.doctor.findings import Finding
+from caviar.studies.errors import EXPECTED_ERRORS
 
 _OF_DATABASE: Mapping[str, Callable[[Engine, Settings], list[Finding]]] = {
     "database": server_checks.database,

@@ -15,11 +15,11 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from studies import catalog
-from studies.definition import Study
-from studies.errors import BadDefinition, UnknownStudy
-from studies.scale import first_problem
-from studies.space import SCALE_NAMES
+from caviar.studies import catalog
+from caviar.studies.definition import Study
+from caviar.studies.errors import BadDefinition, UnknownStudy
+from caviar.studies.space.base import first_problem
+from caviar.studies.space.scales import SCALE_NAMES
 
 
 def catalog_names() -> list[str]:
@@ -41,7 +41,7 @@ def select_study(selector: str) -> Study:
         module, _, name = selector.partition(":")
         return _take(_load_module(module), name, selector)
     if selector in catalog_names():
-        return _take(_load_module(f"studies.catalog.{selector}"), "STUDY", selector)
+        return _take(_load_module(f"caviar.studies.catalog.{selector}"), "STUDY", selector)
     near = get_close_matches(selector, catalog_names(), n=3)
     raise UnknownStudy(
         f"no study '{selector}'; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
@@ -128,5 +128,5 @@ def _take(module: ModuleType, name: str, selector: str) -> Study:
     if found is None:
         raise BadDefinition(f"{selector} has no {name}; write {name} = Study(...) in it")
     if not isinstance(found, Study):
-        raise BadDefinition(f"{name} of {selector} is a {type(found).__name__}, not a studies.definition.Study")
+        raise BadDefinition(f"{name} of {selector} is a {type(found).__name__}, not a caviar.studies.definition.Study")
     return found

@@ -6,23 +6,23 @@ from collections.abc import Iterable
 
 from sqlalchemy import Engine
 
-from storage.control import note, set_control
-from storage.definitions import find_study, load_study, register_study
-from storage.errors import NotComparable
-from storage.look import Look, read_look
-from storage.losses import leases_on, reap, release_dead
-from storage.pandas import is_panda
-from storage.processes import is_alive, machine_id
-from storage.records import Progress, Provenance, SlotRecord, StudyRecord
-from storage.revisions import read_versions, revise_study
-from storage.status import read_progress
-from studies.definition import Study, change, from_body, to_body
-from studies.errors import DefinitionChanged, Mismatch
-from studies.noting import keep_note
-from studies.plan import plan
-from studies.provenance import Difference
-from studies.provenance import compare as compare_provenance
-from studies.revision import Revision, compare, rewrite, with_prior
+from caviar.storage.control import note, set_control
+from caviar.storage.definitions import find_study, load_study, register_study
+from caviar.storage.errors import NotComparable
+from caviar.storage.losses import leases_on, reap, release_dead
+from caviar.storage.pandas import is_panda
+from caviar.storage.processes import is_alive, machine_id
+from caviar.storage.records import Progress, Provenance, SlotRecord, StudyRecord
+from caviar.storage.revisions import read_versions, revise_study
+from caviar.storage.snapshot import Look, read_look
+from caviar.storage.status import read_progress
+from caviar.studies.dashboard.noting import keep_note
+from caviar.studies.definition import Study, change, from_body, to_body
+from caviar.studies.errors import DefinitionChanged, Mismatch
+from caviar.studies.lifecycle.provenance import Difference
+from caviar.studies.lifecycle.provenance import compare as compare_provenance
+from caviar.studies.lifecycle.revision import Revision, compare, rewrite, with_prior
+from caviar.studies.search.plan import plan
 
 
 def open_study(

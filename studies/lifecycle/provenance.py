@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from storage.records import Provenance
-from studies.definition import Study
+from caviar.storage.records import Provenance
+from caviar.studies.definition import Study
 
 _PACKAGES = ("caviar", "optuna", "torch", "torchvision", "numpy")
 _CLOCK_SECONDS = 60.0  # of difference; nothing depends on a worker's clock, but its logs and certificates do
@@ -38,10 +38,10 @@ def provenance_of(study: Study, data_dir: Path) -> Provenance:
     """Return what this machine would compute the study's trials with.
 
     Raises:
-        models.errors.UnknownModel: its model is not here.
-        models.errors.DataUnavailable: its data are not here.
+        UnknownModel: its model is not here.
+        DataUnavailable: its data are not here.
     """
-    from models.fingerprint import code_digest, data_digest
+    from caviar.models.fingerprint import code_digest, data_digest
 
     return Provenance(package_versions(), code_digest(study.model), data_digest(study.data, data_dir))
 

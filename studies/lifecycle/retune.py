@@ -1,7 +1,7 @@
 """A study that is tuned again: what an earlier one knew is where it begins.
 
-The earlier winner is its second trial, and the earlier trials are a prior of its model (studies/expectation.py). All
-else is as in any search: where nothing is alike any more, the default and the coarse trials show it.
+The earlier winner is its second trial, and the earlier trials are a prior of its model (studies/search/expectation.py).
+All else is as in any search: where nothing is alike any more, the default and the coarse trials show it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from studies.definition import Known, Study, from_body, to_body
-from studies.errors import BadDefinition
-from studies.expectation import winner_of
-from studies.observations import Observations
-from studies.space import Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
+from caviar.studies.definition import Known, Study, from_body, to_body
+from caviar.studies.errors import BadDefinition
+from caviar.studies.search.expectation import winner_of
+from caviar.studies.search.observations import Observations
+from caviar.studies.space.scales import Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
 
 _BEST, _OTHERS = 25, 25  # of the earlier trials: the model's cost grows with the cube of all
 _DECADE = 10

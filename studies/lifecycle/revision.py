@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from studies.definition import Study, from_body, to_body
-from studies.scale import Value
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
+from caviar.studies.definition import Study, from_body, to_body
+from caviar.studies.space.base import Value
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
 
 _HARMLESS = ("pruner",)
 
@@ -39,7 +39,7 @@ def compare(before: Study, after: Study) -> Revision:
     Of another model no more is told: what its trials had that were not searched follows from it.
 
     Raises:
-        models.errors.UnknownModel: the model is not here.
+        UnknownModel: the model is not here.
     """
     found = Revision()
     old, new = to_body(before), to_body(after)
@@ -144,8 +144,8 @@ def _unsearched(study: Study, name: str) -> Any:
     """Return the value that a hyperparameter has in all trials of a study that does not search it."""
     if name in study.fixed:
         return study.fixed[name]
-    from models.optim import SETTINGS  # these load torch and the model, which no other comparison needs
-    from models.registry import hyperparameters
+    from caviar.models.optim import SETTINGS  # these load torch and the model, which no other comparison needs
+    from caviar.models.registry import hyperparameters
 
     return SETTINGS[name] if name in SETTINGS else hyperparameters(study.model).get(name)
 

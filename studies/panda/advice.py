@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from storage.records import EpochRecord
-from studies.scale import BaseScale
+from caviar.storage.records import EpochRecord
+from caviar.studies.space.base import BaseScale
 
 _LATELY = 10  # epochs that noise is measured on
 _RISEN = 1.02  # times as high: more than a wobble of a mean over all examples

@@ -7,20 +7,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from storage.checkpoints import CheckpointStore
-from storage.definitions import find_study, load_study, register_study
-from storage.errors import NotThatDay
-from storage.pandas import BIRTH, DAY, TIER, DayRecord, Life, NewDay, PandaRecord, add_panda, is_panda
-from storage.records import Provenance, SlotRecord, StudyRecord
-from storage.status import read_trial
-from studies.assembly import check_values
-from studies.conclusion import find_winner
-from studies.definition import Study, change, to_body
-from studies.errors import BadNudge
-from studies.manager import definition_of
-from studies.panda.lineage import nearest_saved
-from studies.panda.settings import OF_THE_RATE, at_the_end_of, with_waiting
-from studies.scale import Value
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.definitions import find_study, load_study, register_study
+from caviar.storage.errors import NotThatDay
+from caviar.storage.pandas import BIRTH, DAY, TIER, DayRecord, Life, NewDay, PandaRecord, add_panda, is_panda
+from caviar.storage.records import Provenance, SlotRecord, StudyRecord
+from caviar.storage.status import read_trial
+from caviar.studies.definition import Study, change, to_body
+from caviar.studies.errors import BadNudge
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.panda.lineage import nearest_saved
+from caviar.studies.panda.settings import OF_THE_RATE, at_the_end_of, with_waiting
+from caviar.studies.results.winner import find_winner
+from caviar.studies.space.base import Value
+from caviar.studies.workers.trial.build import check_values
 
 _WITHOUT_END = 1_000_000  # epochs: a panda has no last one
 

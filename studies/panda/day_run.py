@@ -9,24 +9,24 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.checkpoint import from_bytes, to_bytes
-from models.training import EpochResult, Training, evaluate
-from storage.checkpoints import CheckpointStore, Staged
-from storage.definitions import load_study
-from storage.errors import CheckpointNotWritten, CheckpointUnreachable
-from storage.events import log_event
-from storage.nudges import NudgeRecord, read_nudges, take_nudges
-from storage.pandas import BIRTH, DayRecord, PandaRecord
-from storage.records import EpochRecord, Lease
-from storage.status import read_curve
-from studies.assembly import assemble
-from studies.heartbeat import Heartbeat
-from studies.outbox import Outbox
-from studies.panda.settings import Now, settings_at
-from studies.trial_code import training_code
-from studies.trial_run import TrialRun, follows
-from studies.worker_context import WorkerContext
-from studies.worker_state import Next, Verdict, after_epoch
+from caviar.models.checkpoint import from_bytes, to_bytes
+from caviar.models.training import EpochResult, Training, evaluate
+from caviar.storage.checkpoints import CheckpointStore, Staged
+from caviar.storage.definitions import load_study
+from caviar.storage.errors import CheckpointNotWritten, CheckpointUnreachable
+from caviar.storage.events import log_event
+from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
+from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
+from caviar.storage.records import EpochRecord, Lease
+from caviar.storage.status import read_curve
+from caviar.studies.panda.settings import Now, settings_at
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.heartbeat import Heartbeat
+from caviar.studies.workers.outbox import Outbox
+from caviar.studies.workers.trial.build import assemble
+from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
+from caviar.studies.workers.trial.run import TrialRun, follows
+from caviar.studies.workers.trial.training_errors import training_code
 
 Heard = Callable[[DayRecord, EpochResult], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from studies.report.look import FADED, TIER_COLOURS, WINNER, good_range
+from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, good_range
 
 Facts = dict[str, Any]
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from storage.curves import read_curves
-from storage.events import read_events
-from storage.nudges import NudgeRecord
-from storage.pandas import BIRTH, DayRecord, Life, read_life
-from storage.records import EpochRecord, EventRecord, StudyRecord
-from studies.definition import Study, from_body
-from studies.panda.advice import Advice, Look, Verdict, advise, is_too_high, judge
-from studies.panda.lineage import branches, nearest_saved, path
-from studies.panda.settings import settings_at
+from caviar.storage.curves import read_curves
+from caviar.storage.events import read_events
+from caviar.storage.nudges import NudgeRecord
+from caviar.storage.pandas import BIRTH, DayRecord, Life, read_life
+from caviar.storage.records import EpochRecord, EventRecord, StudyRecord
+from caviar.studies.definition import Study, from_body
+from caviar.studies.panda.advice import Advice, Look, Verdict, advise, is_too_high, judge
+from caviar.studies.panda.lineage import branches, nearest_saved, path
+from caviar.studies.panda.settings import settings_at
 
 Facts = dict[str, Any]
 Curves = Mapping[int, Sequence[EpochRecord]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from studies.errors import BadNudge
+from caviar.studies.errors import BadNudge
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 

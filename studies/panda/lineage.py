@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.pandas import DayRecord, Life
+from caviar.storage.pandas import DayRecord, Life
 
 
 def path(life: Life, number: int) -> list[DayRecord]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from storage.pandas import Life, NewDay
-from studies.definition import Study
-from studies.panda.birth import check_settings, sound_head
-from studies.panda.settings import NUDGEABLE, Now, at_the_end_of, changed, read_settings, with_waiting
-from studies.scale import Value
+from caviar.storage.pandas import Life, NewDay
+from caviar.studies.definition import Study
+from caviar.studies.panda.birth import check_settings, sound_head
+from caviar.studies.panda.settings import NUDGEABLE, Now, at_the_end_of, changed, read_settings, with_waiting
+from caviar.studies.space.base import Value
 
 
 def read_looks(given: Sequence[str]) -> list[dict[str, Value]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from studies.note import console, table, written
-from studies.number import number
+from caviar.studies.dashboard.note import console, table, written
+from caviar.studies.results.formatting import number
 
 
 def panda_note(facts: dict[str, Any], at: datetime) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from studies.number import number
-from studies.panda.length import length_told
-from studies.report.document import card, document
-from studies.report.panda_figures import panda_figures
+from caviar.studies.panda.figures import panda_figures
+from caviar.studies.panda.length import length_told
+from caviar.studies.results.formatting import number
+from caviar.studies.results.report.document import card, document
 
 Facts = dict[str, Any]
 _TITLES = {

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.nudges import NudgeRecord
-from storage.pandas import DayRecord, Life
-from studies.errors import BadNudge
-from studies.scale import Value
+from caviar.storage.nudges import NudgeRecord
+from caviar.storage.pandas import DayRecord, Life
+from caviar.studies.errors import BadNudge
+from caviar.studies.space.base import Value
 
 # What leaves the shape of the network, and what the optimizer remembers, as they are.
 NUDGEABLE = (

@@ -10,17 +10,17 @@ from typing import Any
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial
 
-from storage.errors import PandaBusy
-from storage.events import read_events
-from storage.pandas import DayRecord, Life, NewDay, open_days, read_life
-from storage.records import Lease
-from studies.chooser import running
-from studies.definition import Study
-from studies.errors import WorkersFailed
-from studies.panda.day_run import DayRun, Heard
-from studies.panda.lineage import kept_days
-from studies.trainer import Trainer
-from studies.worker_context import WorkerContext
+from caviar.storage.errors import PandaBusy
+from caviar.storage.events import read_events
+from caviar.storage.pandas import DayRecord, Life, NewDay, open_days, read_life
+from caviar.storage.records import Lease
+from caviar.studies.definition import Study
+from caviar.studies.errors import WorkersFailed
+from caviar.studies.panda.day_run import DayRun, Heard
+from caviar.studies.panda.lineage import kept_days
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.trainer import Trainer
+from caviar.studies.workers.trial.assignment import running
 
 
 def train(

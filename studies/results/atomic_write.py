@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from studies.errors import NotWritten
+from caviar.studies.errors import NotWritten
 
 
 @contextmanager

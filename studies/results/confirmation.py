@@ -14,9 +14,9 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
-from storage.events import log_event, read_events
-from storage.history import is_feasible
-from studies.definition import Study
+from caviar.storage.events import log_event, read_events
+from caviar.storage.history import is_feasible
+from caviar.studies.definition import Study
 
 _KIND = "trained again"
 _SURE = 0.95

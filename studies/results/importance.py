@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from models.seeding import derive
-from studies.candidates import Cube, cube
-from studies.definition import Study
-from studies.observations import Observations, half_rank, standardised
-from studies.surrogate import Array, Surrogate, fit, one_thread
+from caviar.models.seeding import derive
+from caviar.studies.definition import Study
+from caviar.studies.search.candidates import Cube, cube
+from caviar.studies.search.observations import Observations, half_rank, standardised
+from caviar.studies.search.surrogate import Array, Surrogate, fit, one_thread
 
 ENOUGH = 10  # trials: with fewer, an interval says nothing
 _PLACES, _OTHERS = 8, 128  # at which a hyperparameter is looked at, and at how many places of the others each

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from sqlalchemy import Engine
 
-from models.checkpoint import from_bytes
-from models.data import moments, shape
-from models.errors import BadCheckpoint
-from models.optim import SETTINGS
-from storage.checkpoints import CheckpointStore
-from storage.records import StudyRecord
-from studies.beside import beside
-from studies.errors import NothingToSave
-from studies.manager import definition_of
-from studies.resumption import load_checkpoint
+from caviar.models.checkpoint import from_bytes
+from caviar.models.data import moments, shape
+from caviar.models.errors import BadCheckpoint
+from caviar.models.optim import SETTINGS
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.records import StudyRecord
+from caviar.studies.errors import NothingToSave
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.results.atomic_write import beside
+from caviar.studies.workers.trial.resumption import load_checkpoint
 
 _EXAMPLE = '''"""Load the model and look at one example. Caviar must be there, and a model of your own on PYTHONPATH."""
 
@@ -27,7 +27,7 @@ import json
 
 import torch
 
-from models.registry import model_class
+from caviar.models.registry import model_class
 
 config = json.load(open("config.json"))
 model = model_class(config["model"])(tuple(config["sample"]), config["classes"], **config["hyperparameters"])
@@ -45,12 +45,12 @@ def save_winner(
     """Write model.pt (a state_dict), config.json and load.py into a new folder.
 
     Args:
-        winner: what there is to say of it, as studies.facts.best_facts has it.
+        winner: what there is to say of it, as caviar.studies.results.summaries.best_facts has it.
 
     Raises:
         NothingToSave: there is no winner, its weights are not kept, or the folder is there already.
         NotWritten: the folder cannot be made.
-        models.errors.DataUnavailable: the data are not here, by whose mean and deviation its inputs are normalised.
+        DataUnavailable: the data are not here, by whose mean and deviation its inputs are normalised.
     """
     if folder.exists():
         raise NothingToSave(f"'{folder}' is there already; name a new folder, or remove it")

@@ -13,21 +13,21 @@ from pathlib import Path
 import torch
 from sqlalchemy import Engine
 
-from models.cohort import Cohort
-from models.cohort_kinds import groups, why_alone
-from models.cohort_pace import measure
-from models.data import load
-from models.training import Interrupted, Training
-from storage.outage import PATIENCE, Outage
-from storage.records import EpochRecord, StudyRecord
-from storage.status import read_trial
-from studies.assembly import THREADS, assemble
-from studies.confirmation import read_trainings, write_trainings
-from studies.errors import WorkersFailed
-from studies.failures import describe
-from studies.manager import definition_of
-from studies.scale import Value
-from studies.trial_code import TrainingRaised, training_code
+from caviar.models.cohort import Cohort
+from caviar.models.cohort_kinds import groups, why_alone
+from caviar.models.cohort_pace import measure
+from caviar.models.data import load
+from caviar.models.training import Interrupted, Training
+from caviar.storage.outage import PATIENCE, Outage
+from caviar.storage.records import EpochRecord, StudyRecord
+from caviar.storage.status import read_trial
+from caviar.studies.errors import WorkersFailed
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.results.confirmation import read_trainings, write_trainings
+from caviar.studies.space.base import Value
+from caviar.studies.workers.trial.build import THREADS, assemble
+from caviar.studies.workers.trial.failures import describe
+from caviar.studies.workers.trial.training_errors import TrainingRaised, training_code
 
 Planned = tuple[int, int]  # a trial, and which of its fresh trainings
 
@@ -47,7 +47,7 @@ class TrainingAgain:
         outage: by which all that is to be written waits for the database.
 
     Raises:
-        models.errors.DataUnavailable: the data are not here.
+        DataUnavailable: the data are not here.
     """
 
     def __init__(

@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from storage.records import EpochRecord, Progress, StudyRecord, TrialRecord
-from studies.definition import Study
-from studies.plan import plan
+from caviar.storage.records import EpochRecord, Progress, StudyRecord, TrialRecord
+from caviar.studies.definition import Study
+from caviar.studies.search.plan import plan
 
 if TYPE_CHECKING:
-    from studies.expectation import Expected
+    from caviar.studies.search.expectation import Expected
 
 
 def state_of(progress: Progress) -> str:
@@ -70,7 +70,7 @@ def best_facts(
     confirmation: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the winner. `test` is (loss, accuracy), and None as long as it was not measured; `confirmation` what
-    studies.confirmation found, and None as long as it was not asked for."""
+    caviar.studies.results.confirmation found, and None as long as it was not asked for."""
     last = curve[-1]
     return {
         "study": study.name,

@@ -8,19 +8,19 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from storage.checkpoints import CheckpointStore
-from storage.control import note
-from storage.definitions import load_study
-from storage.history import read_frozen_trials
-from storage.records import StudyRecord
-from storage.status import read_curve, read_test, read_trial, tested_slot, write_test
-from storage.waiting import patiently
-from studies.confirmation import confirmation_facts, runner_up
-from studies.errors import NothingToCompare
-from studies.expectation import Expected, winner_of
-from studies.facts import best_facts
-from studies.manager import definition_of
-from studies.noting import keep_note
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.control import note
+from caviar.storage.definitions import load_study
+from caviar.storage.history import read_frozen_trials
+from caviar.storage.records import StudyRecord
+from caviar.storage.status import read_curve, read_test, read_trial, tested_slot, write_test
+from caviar.storage.waiting import patiently
+from caviar.studies.dashboard.noting import keep_note
+from caviar.studies.errors import NothingToCompare
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.results.confirmation import confirmation_facts, runner_up
+from caviar.studies.results.summaries import best_facts
+from caviar.studies.search.expectation import Expected, winner_of
 
 
 def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
@@ -82,7 +82,7 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
 
     Raises:
         CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
-        models.errors.DataUnavailable: the data are not here.
+        DataUnavailable: the data are not here.
     """
     with patiently(), engine.begin() as connection:
         for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):  # others wait meanwhile
@@ -104,10 +104,10 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     best = read_trial(engine, record.study_id, winner.trial)
     import torch
 
-    from models.data import load, load_test
-    from models.training import Interrupted, evaluate, never
-    from studies.assembly import THREADS
-    from studies.resumption import load_checkpoint, resume
+    from caviar.models.data import load, load_test
+    from caviar.models.training import Interrupted, evaluate, never
+    from caviar.studies.workers.trial.build import THREADS
+    from caviar.studies.workers.trial.resumption import load_checkpoint, resume
 
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

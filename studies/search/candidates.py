@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.definition import Study
-from studies.optuna_space import count
-from studies.surrogate import Array
+from caviar.studies.definition import Study
+from caviar.studies.search.optuna_space import count
+from caviar.studies.search.surrogate import Array
 
 _CANDIDATES, _LOCAL = 600, 450  # 2,000 are no better
 _STARTS = (0.6, 0.25, 0.15)  # how often the best points so far are started from

@@ -1,6 +1,6 @@
 """What is expected of configurations, by a study's finished trials: the best of many noisy values flatters itself.
 
-A model of the losses (studies/surrogate.py) expects of a configuration what its own trainings and those of its
+A model of the losses (studies/search/surrogate.py) expects of a configuration what its own trainings and those of its
 neighbours say together, so that a value that was luck is drawn back to what is around it.
 """
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.history import BEST, is_feasible
-from studies.candidates import Cube, cube
-from studies.definition import Study
-from studies.observations import Observations, from_half_rank, half_rank, standardised
-from studies.surrogate import NOISE, Array, fit, one_thread
+from caviar.storage.history import BEST, is_feasible
+from caviar.studies.definition import Study
+from caviar.studies.search.candidates import Cube, cube
+from caviar.studies.search.observations import Observations, from_half_rank, half_rank, standardised
+from caviar.studies.search.surrogate import NOISE, Array, fit, one_thread
 
 _BEST, _NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
 _BETWEEN_STUDIES = 1.2  # where the model expects an earlier study to differ: alike, correlated by 0.6

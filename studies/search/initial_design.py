@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.seeding import derive
-from studies.definition import Study
-from studies.observations import Observations
+from caviar.models.seeding import derive
+from caviar.studies.definition import Study
+from caviar.studies.search.observations import Observations
 
 _ENOUGH = 2  # finished trials before there is a zoom box: the default, and one more
 _MARGIN = 0.05  # of the unit interval, on each side of the zoom box

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.history import is_feasible
-from studies.definition import Study
-from studies.scale import Value
+from caviar.storage.history import is_feasible
+from caviar.studies.definition import Study
+from caviar.studies.space.base import Value
 
 
 class Observations:

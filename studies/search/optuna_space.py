@@ -9,8 +9,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import StudyDirection
 from pydantic import ConfigDict, Field, InstanceOf, StrictInt
 
-from studies.definition import Study
-from studies.scale import BaseScale, Value, bin_of, on_log_axis, place_on_log_axis, within
+from caviar.studies.definition import Study
+from caviar.studies.space.base import BaseScale, Value, bin_of, on_log_axis, place_on_log_axis, within
 
 
 class OptunaScale(BaseScale):

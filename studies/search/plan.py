@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from studies.definition import Study
+from caviar.studies.definition import Study
 
 SMALL_BUDGET = 15
 COARSE, FINE = 4, 5  # slots of a larger budget before everything is free

@@ -18,8 +18,8 @@ import optuna
 from optuna.pruners import MedianPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.history import is_feasible
-from studies.definition import Study
+from caviar.storage.history import is_feasible
+from caviar.studies.definition import Study
 
 # Other trials than the best one, at most, that a curve is compared with. The median of 1,000 is that of all, within 2 %
 # of the ranks.

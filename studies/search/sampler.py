@@ -7,7 +7,7 @@ or, for a study's definition, whose stored names and distributions the objective
 
     optuna.create_study(sampler=TieredSampler(study_definition), direction="maximize")
 
-Distributions stay the full range for the whole life of a study: tiers and zoom live in studies/proposals.py.
+Distributions stay the full range for the whole life of a study: tiers and zoom live in studies/search/tiers.py.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
-from models.seeding import derive
-from studies.definition import Study
-from studies.optuna_space import middle, search_of
-from studies.proposals import Tiers
+from caviar.models.seeding import derive
+from caviar.studies.definition import Study
+from caviar.studies.search.optuna_space import middle, search_of
+from caviar.studies.search.tiers import Tiers
 
 _BUDGET = 100
 

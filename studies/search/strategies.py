@@ -11,11 +11,11 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from models.seeding import derive
-from storage.history import quiet
-from studies.definition import Study
-from studies.plan import Slot
-from studies.sampler import TieredSampler
+from caviar.models.seeding import derive
+from caviar.storage.history import quiet
+from caviar.studies.definition import Study
+from caviar.studies.search.plan import Slot
+from caviar.studies.search.sampler import TieredSampler
 
 _GRID_POINTS = 3  # of each hyperparameter with a range; a short list is taken whole
 

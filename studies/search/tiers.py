@@ -14,16 +14,16 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from models.seeding import derive
-from studies.candidates import again, candidates, cube, fresh
-from studies.definition import Study
-from studies.expectation import Expectation
-from studies.observations import Observations
-from studies.optuna_space import OptunaSearch
-from studies.plan import COARSE, Slot, by_model, plan, stratum
-from studies.points import halton, strata, zoom
-from studies.scale import Value
-from studies.surrogate import Array, log_augmented_expected_improvement, one_thread
+from caviar.models.seeding import derive
+from caviar.studies.definition import Study
+from caviar.studies.search.candidates import again, candidates, cube, fresh
+from caviar.studies.search.expectation import Expectation
+from caviar.studies.search.initial_design import halton, strata, zoom
+from caviar.studies.search.observations import Observations
+from caviar.studies.search.optuna_space import OptunaSearch
+from caviar.studies.search.plan import COARSE, Slot, by_model, plan, stratum
+from caviar.studies.search.surrogate import Array, log_augmented_expected_improvement, one_thread
+from caviar.studies.space.base import Value
 
 Box = Mapping[str, tuple[float, float]]
 

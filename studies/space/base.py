@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from studies.errors import BadDefinition
+from caviar.studies.errors import BadDefinition
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

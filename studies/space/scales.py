@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictFloat, StrictInt
 
-from studies.errors import BadDefinition
-from studies.scale import (
+from caviar.studies.errors import BadDefinition
+from caviar.studies.space.base import (
     BaseScale,
     Value,
     bin_of,

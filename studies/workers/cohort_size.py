@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from models.cohort_kinds import why_alone
-from models.cohort_pace import measure
-from models.training import Training
-from storage.events import log_event
-from studies.assembly import assemble
-from studies.failures import describe, storable
-from studies.worker_context import WorkerContext
+from caviar.models.cohort_kinds import why_alone
+from caviar.models.cohort_pace import measure
+from caviar.models.training import Training
+from caviar.storage.events import log_event
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.trial.build import assemble
+from caviar.studies.workers.trial.failures import describe, storable
 
 # Of a study's budget, so that most of its trials learn from others.
 _SHARE_OF_BUDGET = 8

@@ -12,25 +12,25 @@ import optuna
 import torch
 from sqlalchemy import Engine
 
-from models.data import Data, load
-from storage.checkpoints import CheckpointStore
-from storage.events import log_event, read_events
-from storage.files import CheckpointFiles
-from storage.history import History
-from storage.ledger import Ledger
-from storage.outage import Outage
-from storage.processes import machine_id
-from storage.records import Lease, StudyRecord, WorkerRecord
-from storage.trials import TrialLog
-from storage.unsent import UnsentStates
-from storage.workers import register_worker
-from studies.assembly import THREADS
-from studies.definition import Study
-from studies.manager import definition_of
-from studies.noting import Noter
-from studies.provenance import package_versions
-from studies.signals import Stop
-from studies.worker_order import Order
+from caviar.models.data import Data, load
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.events import log_event, read_events
+from caviar.storage.files import CheckpointFiles
+from caviar.storage.history import History
+from caviar.storage.ledger import Ledger
+from caviar.storage.outage import Outage
+from caviar.storage.processes import machine_id
+from caviar.storage.records import Lease, StudyRecord, WorkerRecord
+from caviar.storage.trials import TrialLog
+from caviar.storage.unsent import UnsentStates
+from caviar.storage.workers import register_worker
+from caviar.studies.dashboard.noting import Noter
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.lifecycle.provenance import package_versions
+from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.trial.build import THREADS
 
 
 @dataclass
@@ -100,7 +100,7 @@ def begin_work(engine: Engine, record: StudyRecord, order: Order, device: str, s
     """Make this process a worker of a study, on a device such as cpu or cuda:0.
 
     Raises:
-        models.errors.DataUnavailable: the data are not here.
+        DataUnavailable: the data are not here.
         DatabaseAway: the patience is over.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own

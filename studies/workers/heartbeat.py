@@ -6,9 +6,9 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from storage.errors import LeaseLost
-from storage.outage import is_away
-from storage.records import Asked, Lease
+from caviar.storage.errors import LeaseLost
+from caviar.storage.outage import is_away
+from caviar.storage.records import Asked, Lease
 
 
 class Renewer(Protocol):

@@ -10,9 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from storage.errors import LeaseLost
-from storage.records import Asked, EpochRecord, Lease, Report
-from studies.worker_context import WorkerContext
+from caviar.storage.errors import LeaseLost
+from caviar.storage.records import Asked, EpochRecord, Lease, Report
+from caviar.studies.workers.context import WorkerContext
 
 _MOMENT = 1.0  # seconds that the training waits for the database after an epoch
 

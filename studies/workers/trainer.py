@@ -15,20 +15,20 @@ import torch
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.cohort import Cohort
-from models.cohort_kinds import groups
-from models.training import EpochResult, Interrupted
-from storage.errors import CheckpointUnreachable, DatabaseAway, LeaseLost
-from storage.records import Lease
-from studies.chooser import Choose, Chooser
-from studies.cohort_size import CohortSize
-from studies.heartbeat import Heartbeat
-from studies.keeping import keep_here
-from studies.outbox import Outbox
-from studies.trial_code import TrainingRaised, training_code
-from studies.trial_run import TrialRun
-from studies.worker_context import WorkerContext
-from studies.worker_state import Next, Verdict
+from caviar.models.cohort import Cohort
+from caviar.models.cohort_kinds import groups
+from caviar.models.training import EpochResult, Interrupted
+from caviar.storage.errors import CheckpointUnreachable, DatabaseAway, LeaseLost
+from caviar.storage.records import Lease
+from caviar.studies.workers.cohort_size import CohortSize
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.heartbeat import Heartbeat
+from caviar.studies.workers.outbox import Outbox
+from caviar.studies.workers.trial.assignment import Choose, Chooser
+from caviar.studies.workers.trial.checkpoints import keep_here
+from caviar.studies.workers.trial.decision import Next, Verdict
+from caviar.studies.workers.trial.run import TrialRun
+from caviar.studies.workers.trial.training_errors import TrainingRaised, training_code
 
 _LOOK_AGAIN_SECONDS = 5.0  # for slots beside, where there were not enough
 _LOOK_SECONDS = 0.25  # between two looks at what other workers' trials have done
@@ -162,7 +162,7 @@ class Trainer:
         """Train one epoch of trials that are one group; return nothing where that was not possible.
 
         Raises:
-            models.training.Interrupted: it was left in its middle.
+            caviar.models.training.Interrupted: it was left in its middle.
         """
         try:
             with training_code():

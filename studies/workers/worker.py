@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from storage.workers import end_worker
-from studies.trainer import Trainer
-from studies.worker_context import WorkerContext
+from caviar.storage.workers import end_worker
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.trainer import Trainer
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 2.0  # seconds between two looks for work that another worker may lose
 

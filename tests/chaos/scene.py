@@ -24,16 +24,16 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from storage.definitions import load_study
-from storage.engine import make_engine
-from storage.migrate import ensure_schema
-from storage.processes import is_alive
-from storage.records import StudyRecord
-from storage.status import read_curve, read_trials
-from studies.assembly import THREADS, assemble
-from studies.definition import Study
-from studies.manager import open_study
-from studies.space import Log
+from caviar.storage.definitions import load_study
+from caviar.storage.engine import make_engine
+from caviar.storage.migrate import ensure_schema
+from caviar.storage.processes import is_alive
+from caviar.storage.records import StudyRecord
+from caviar.storage.status import read_curve, read_trials
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.space.scales import Log
+from caviar.studies.workers.trial.build import THREADS, assemble
 from tests.postgres.fleet_for_tests import digits
 from tests.studies_for_tests import TIERS
 

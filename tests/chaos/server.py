@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from storage.embedded import _open_parents
+from caviar.storage.embedded import _open_parents
 
 _CONFIGURATION = """
 listen_addresses = '{listen}'

@@ -6,7 +6,7 @@ import time
 
 from torch import Tensor
 
-from models.mlp import MLP
+from caviar.models.mlp import MLP
 
 _SECONDS = 0.015  # of each batch; an epoch of the study has three
 

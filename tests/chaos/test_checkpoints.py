@@ -12,7 +12,7 @@ import torch
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from models import checkpoint
+from caviar.models import checkpoint
 from tests.chaos.scene import Row, Scene
 
 Report = Callable[[Row], None]

@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from storage.definitions import study_names
-from storage.engine import make_engine
-from studies.cli import run
-from studies.manager import open_study
+from caviar.storage.definitions import study_names
+from caviar.storage.engine import make_engine
+from caviar.studies.cli import run
+from caviar.studies.lifecycle.manager import open_study
 from tests.studies_for_tests import small_study
 
 STUDY_FILE = """
-from studies.definition import Study
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.definition import Study
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 
 STUDY = Study(
     name="mine", model="{model}", data="{data}", epochs=2, budget=8,
@@ -83,7 +83,7 @@ def test_unknown_study(url: str, refused: Callable[..., str]) -> None:
         ({"scale": "Log(0, 1, default=1)"}, "line 7: a log scale must start above 0; given 0 to 1"),
         ({"scale": "Log(-1, 1, default=1)"}, "line 7: a log scale must start above 0; given -1 to 1"),
         ({"scale": "Linear(2, 1, default=1)"}, "line 7: the range 2 to 1 is empty"),
-        ({"scale": "__import__('studies.space', fromlist=['x']).Logg"}, "line 7: AttributeError"),
+        ({"scale": "__import__('caviar.studies.space.scales', fromlist=['x']).Logg"}, "line 7: AttributeError"),
         ({"scale": "(1, 2)"}, "line 5: tiers.0.learning_rate: "),
         ({"scale": "Log(1, 2, default=1"}, "line 7: "),
     ],
@@ -115,7 +115,7 @@ def test_a_study_file_without_a_study(url: str, refused: Callable[..., str], tmp
     (tmp_path / "empty.py").write_text("")
     assert "has no STUDY" in refused("run", str(tmp_path / "empty.py"))
     (tmp_path / "wrong.py").write_text("STUDY = 3")
-    assert "is a int, not a studies.definition.Study" in refused("run", str(tmp_path / "wrong.py"))
+    assert "is a int, not a caviar.studies.definition.Study" in refused("run", str(tmp_path / "wrong.py"))
     (tmp_path / "raises.py").write_text("import json\n\njson.loads('{')\n")
     assert f"{tmp_path / 'raises.py'}, line 3: JSONDecodeError" in refused("run", str(tmp_path / "raises.py"))
 
@@ -174,7 +174,7 @@ def test_a_study_of_that_name_with_another_definition(url: str, refused: Callabl
 
 
 def _url(address: str) -> URL:
-    from storage.settings import parse_url
+    from caviar.storage.settings import parse_url
 
     return parse_url(address)
 

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-import studies.training_again
-from models.cohort import Cohort
-from models.seeding import derive
-from models.training import Training
-from storage.events import read_events
-from storage.records import StudyRecord
-from studies.cli import run
-from studies.conclusion import conclude
-from studies.definition import Study
-from studies.manager import open_study
-from studies.provenance import provenance_of
+import caviar.studies.results.retraining
+from caviar.models.cohort import Cohort
+from caviar.models.seeding import derive
+from caviar.models.training import Training
+from caviar.storage.events import read_events
+from caviar.storage.records import StudyRecord
+from caviar.studies.cli import run
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.provenance import provenance_of
+from caviar.studies.results.winner import conclude
 from tests.postgres.fleet_for_tests import register, worker
 from tests.studies_for_tests import small_study
 
@@ -91,11 +91,11 @@ def test_the_winner_and_the_runner_up_are_trained_with_fresh_seeds_and_compared(
 def test_what_a_training_comes_to_is_what_its_seed_gives_alone(
     engine: Engine, finished: tuple[StudyRecord, Study], say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies.training_again, "measure", lambda make, limit: (limit, 9.0))
+    monkeypatch.setattr(caviar.studies.results.retraining, "measure", lambda make, limit: (limit, 9.0))
     together = json.loads(say("best", "small", "--confirm", "3", "--json")[0])["confirmation"]
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM caviar.event WHERE kind = 'trained again'"))
-    monkeypatch.setattr(studies.training_again, "measure", lambda make, limit: (1, 0.5))
+    monkeypatch.setattr(caviar.studies.results.retraining, "measure", lambda make, limit: (1, 0.5))
     alone = json.loads(say("best", "small", "--confirm", "3", "--json")[0])["confirmation"]
     for name in ("winner_values", "runner_up_values"):
         assert together[name] == pytest.approx(alone[name], abs=0.01)
@@ -150,7 +150,7 @@ def test_a_cohort_that_fails_is_trained_in_parts(
             raise RuntimeError("CUDA out of memory")
         made(self, members)
 
-    monkeypatch.setattr(studies.training_again, "measure", lambda make, limit: (limit, 9.0))
+    monkeypatch.setattr(caviar.studies.results.retraining, "measure", lambda make, limit: (limit, 9.0))
     monkeypatch.setattr(Cohort, "__init__", refuse)
     say("best", "small", "--confirm", "4")
     assert len(kept(engine, finished[0])) == 8
@@ -166,7 +166,7 @@ def test_code_that_raises_is_one_line_and_what_was_finished_is_kept(
             raise RuntimeError("no luck")
         return trained(self, last, leave)
 
-    monkeypatch.setattr(studies.training_again, "measure", lambda make, limit: (1, 0.5))
+    monkeypatch.setattr(caviar.studies.results.retraining, "measure", lambda make, limit: (1, 0.5))
     monkeypatch.setattr(Training, "epochs", epochs)
     best = json.loads(say("best", "small", "--json")[0])["trial"]
     broken = derive(finished[1].seed, "again", best, 1)
@@ -187,7 +187,7 @@ def test_other_code_than_the_studys_is_refused(engine: Engine, say: Say, monkeyp
     study = small_study(epochs=2, pruner="none")
     record = open_study(engine, study, provenance_of(study, Path("nowhere")))
     worker(engine, record, study).run()
-    monkeypatch.setattr("models.fingerprint.code_digest", lambda model: "another")
+    monkeypatch.setattr("caviar.models.fingerprint.code_digest", lambda model: "another")
     assert "code (" in say("best", "small", "--confirm", "2", code=2)[1]
     assert kept(engine, record) == []
 

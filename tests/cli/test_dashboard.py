@@ -21,11 +21,11 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
-from storage.grants import grant_worker
-from studies.cli import run
-from studies.conclusion import conclude
-from studies.dashboard import DashboardServer
-from studies.manager import open_study, progress
+from caviar.storage.grants import grant_worker
+from caviar.studies.cli import run
+from caviar.studies.dashboard.server import DashboardServer
+from caviar.studies.lifecycle.manager import open_study, progress
+from caviar.studies.results.winner import conclude
 from tests.browser import browser, needs_chromedriver
 from tests.postgres.fleet_for_tests import register, worker
 from tests.postgres.test_grants import execute, new_role

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from storage.look import Look
-from storage.records import EventRecord, PhaseCount, Progress, RunningTrial, SlotRecord, TrialRecord
-from studies.cli import display, output
-from studies.cli.view import Screen, view
-from studies.definition import Study
+from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial, SlotRecord, TrialRecord
+from caviar.storage.snapshot import Look
+from caviar.studies.cli import display, output
+from caviar.studies.cli.view import Screen, view
+from caviar.studies.definition import Study
 from tests.studies_for_tests import small_study
 
 PARAMETERS = {"learning_rate": 0.03, "one_minus_momentum": 0.01, "hidden_units": 70, "log2_batch_size": 8, "layers": 3,

@@ -23,28 +23,30 @@ from rich.console import Console
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
-from storage.checkpoints import CheckpointStore, Staged
-from storage.definitions import delete_study, load_study, register_study
-from storage.engine import make_engine
-from storage.errors import CheckpointNotRemoved
-from storage.events import read_events
-from storage.files import CheckpointFiles, remove_file
-from storage.grants import grant_worker
-from storage.ledger import Ledger
-from storage.pandas import read_life
-from storage.records import Lease, Provenance, SlotRecord, StudyRecord
-from storage.settings import read_settings
-from storage.unsent import Unsent, UnsentStates
-from studies import left_overs, machine_checks, server_checks
-from studies.cli import doctor as command
-from studies.cli import run
-from studies.conclusion import conclude
-from studies.definition import to_body
-from studies.devices import cores
-from studies.doctor import Report, examine
-from studies.finding import Finding
-from studies.manager import extend_study
-from studies.provenance import package_versions
+from caviar.storage.checkpoints import CheckpointStore, Staged
+from caviar.storage.definitions import delete_study, load_study, register_study
+from caviar.storage.engine import make_engine
+from caviar.storage.errors import CheckpointNotRemoved
+from caviar.storage.events import read_events
+from caviar.storage.files import CheckpointFiles, remove_file
+from caviar.storage.grants import grant_worker
+from caviar.storage.ledger import Ledger
+from caviar.storage.pandas import read_life
+from caviar.storage.records import Lease, Provenance, SlotRecord, StudyRecord
+from caviar.storage.settings import read_settings
+from caviar.storage.unsent import Unsent, UnsentStates
+from caviar.studies.cli import doctor as command
+from caviar.studies.cli import run
+from caviar.studies.definition import to_body
+from caviar.studies.doctor import database as server_checks
+from caviar.studies.doctor import leftovers as left_overs
+from caviar.studies.doctor import machine as machine_checks
+from caviar.studies.doctor.findings import Finding
+from caviar.studies.doctor.run import Report, examine
+from caviar.studies.lifecycle.manager import extend_study
+from caviar.studies.lifecycle.provenance import package_versions
+from caviar.studies.results.winner import conclude
+from caviar.studies.workers.local.devices import cores
 from tests.cli.test_running import INDEPENDENT, Caviar, count_everything, rows, until
 from tests.postgres.fleet_for_tests import ledger, register, register_process, worker
 from tests.postgres.test_pandas import born, days

@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from storage.definitions import load_study
-from studies.cli import run
-from studies.conclusion import conclude
-from studies.definition import Study
-from studies.export.rows import ExportedTrial, epoch_table, read_exported, trial_table
-from studies.export.to_file import write_table
-from studies.export.to_mlflow import without_password
-from studies.manager import definition_of
-from studies.space import Choice, Log
+from caviar.storage.definitions import load_study
+from caviar.studies.cli import run
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.results.export.rows import ExportedTrial, epoch_table, read_exported, trial_table
+from caviar.studies.results.export.to_file import write_table
+from caviar.studies.results.export.to_mlflow import without_password
+from caviar.studies.results.winner import conclude
+from caviar.studies.space.scales import Choice, Log
 from tests.postgres.fleet_for_tests import register, worker
 
 Say = Callable[..., tuple[str, str]]
@@ -153,7 +153,7 @@ def test_as_many_statements_whatever_the_number_of_trials(engine: Engine, finish
 
 
 def test_what_comes_meanwhile_is_left_out(engine: Engine, finished: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    import studies.export.rows as rows
+    import caviar.studies.results.export.rows as rows
 
     record, read = load_study(engine, "small"), rows.read_times
 
@@ -207,7 +207,7 @@ def test_a_file_is_whole_or_as_it_was(finished: int, say: Say, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("studies.export.to_file._finite", fail)
+        patched.setattr("caviar.studies.results.export.to_file._finite", fail)
         say("export", "small", "--to", "trials.json", code=130)
     assert Path("trials.json").read_text() == "before"
     assert [path.name for path in Path().iterdir()] == ["trials.json"]
@@ -328,7 +328,7 @@ def test_mlflow_has_a_run_for_each_trial_and_another_export_adds_only_what_is_ne
         return log(self, run_id, *arguments, **more)
 
     uri, calls, log = "mlflow:sqlite:///mlflow.db", list[str](), MlflowClient.log_batch
-    monkeypatch.setattr("studies.export.to_mlflow._BATCH", 3)  # of a complete trial's four epochs
+    monkeypatch.setattr("caviar.studies.results.export.to_mlflow._BATCH", 3)  # of a complete trial's four epochs
     with monkeypatch.context() as patched:  # in the middle of the second trial
         patched.setattr(MlflowClient, "log_batch", fail)
         told = say("export", "small", "--to", uri, code=2)[1]

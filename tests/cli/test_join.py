@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
-from storage.definitions import load_study
-from storage.events import read_events
-from storage.records import Provenance
-from studies.cli import run
-from studies.manager import open_study
-from studies.provenance import package_versions, provenance_of
+from caviar.storage.definitions import load_study
+from caviar.storage.events import read_events
+from caviar.storage.records import Provenance
+from caviar.studies.cli import run
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.provenance import package_versions, provenance_of
 from tests.cli.test_running import Caviar, until
 from tests.postgres.fleet_for_tests import register, worker
 from tests.studies_for_tests import small_study
@@ -94,7 +94,7 @@ def test_another_major_version_of_optuna_is_never_allowed(engine: Engine, said: 
 
 def test_a_clock_that_is_wrong_is_told(engine: Engine, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     begun_elsewhere(engine)
-    monkeypatch.setattr("storage.status.clock_skew", lambda engine: 3600.0)
+    monkeypatch.setattr("caviar.storage.status.clock_skew", lambda engine: 3600.0)
     _, err = said("join", "small", code=2)
     assert "this machine's clock differ" in err
     assert "+3600 s" in err
@@ -223,7 +223,7 @@ def slow_study(folder: Path, **fields: int) -> str:
     )
     study = folder / "mine.py"
     study.write_text(
-        "from studies.definition import Study\nfrom tests.studies_for_tests import TIERS\n"
+        "from caviar.studies.definition import Study\nfrom tests.studies_for_tests import TIERS\n"
         f"STUDY = Study(name='mine', model='slow:Net', data='digits', epochs={fields['epochs']}, budget=4,\n"
         "              strategy='random', tiers=({'learning_rate': TIERS[0]['learning_rate']},),\n"
         f"              fixed={{'batch_size': {fields['batch_size']}}})\n"
@@ -249,6 +249,6 @@ def _rows(engine: Engine, query: str) -> Any:
 
 
 def _alive(pid: int) -> bool:
-    from storage.processes import is_alive
+    from caviar.storage.processes import is_alive
 
     return is_alive(pid)

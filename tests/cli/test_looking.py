@@ -18,15 +18,15 @@ import pytest
 import torch
 from sqlalchemy import Engine, inspect, text
 
-from models.data import load_test
-from models.mlp import ACTIVATIONS
-from models.registry import model_class
-from models.training import evaluate
-from studies.cli import run
-from studies.cli.data import data_folder
-from studies.cli.sparkline import ASCII, BLOCKS, sparkline
-from studies.conclusion import conclude
-from studies.space import Choice, Log
+from caviar.models.data import load_test
+from caviar.models.mlp import ACTIVATIONS
+from caviar.models.registry import model_class
+from caviar.models.training import evaluate
+from caviar.studies.cli import run
+from caviar.studies.cli.data import data_folder
+from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
+from caviar.studies.results.winner import conclude
+from caviar.studies.space.scales import Choice, Log
 from tests.postgres.fleet_for_tests import register, worker
 
 
@@ -98,8 +98,8 @@ def test_best_says_what_is_expected_and_the_one_that_was_tested_stays_the_winner
     assert abs(best["expected"]["value"] - best["value"]) < 0.2
     assert "if trained again" in said("best", "small")
     # a later version of the model would have named another one
-    monkeypatch.setattr("studies.expectation._FEW", 1000)
-    monkeypatch.setattr("studies.expectation.is_feasible", lambda trial: True)
+    monkeypatch.setattr("caviar.studies.search.expectation._FEW", 1000)
+    monkeypatch.setattr("caviar.studies.search.expectation.is_feasible", lambda trial: True)
     others = [t for t in json.loads(said("trials", "small", "--json")) if t["state"] == "complete"]
     with engine.begin() as connection:
         connection.execute(text("UPDATE public.trial_values SET value = 1.0 WHERE trial_id = (SELECT trial_id "
@@ -279,7 +279,7 @@ def test_a_choice_in_brackets_is_shown_as_it_is(
     for command in ("best", "trials", "curves", "status", "report"):
         assert best in said(command, "small"), command
     (tmp_path / "mine.py").write_text(
-        "from tests.studies_for_tests import small_study\nfrom studies.space import Choice\n"
+        "from tests.studies_for_tests import small_study\nfrom caviar.studies.space.scales import Choice\n"
         "STUDY = small_study(tiers=({'activation': Choice('[/relu]', '[bold]', default='[/relu]')},))"
     )
     assert "one of [/relu], [bold]" in said("plan", str(tmp_path / "mine.py"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from studies.cli import run
+from caviar.studies.cli import run
 
 STUDY = ("--study", "digits", "--set", "batch_size=32")
 

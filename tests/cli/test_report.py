@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from studies.cli import run
-from studies.conclusion import conclude
+from caviar.studies.cli import run
+from caviar.studies.results.winner import conclude
 from tests.browser import browser, needs_chromedriver
 from tests.postgres.fleet_for_tests import register, worker
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine
 
-from storage.definitions import load_study
-from studies.cli import run
-from studies.conclusion import find_winner
-from studies.definition import change
-from studies.manager import definition_of, open_study
-from studies.space import Choice
+from caviar.storage.definitions import load_study
+from caviar.studies.cli import run
+from caviar.studies.definition import change
+from caviar.studies.lifecycle.manager import definition_of, open_study
+from caviar.studies.results.winner import find_winner
+from caviar.studies.space.scales import Choice
 from tests.postgres.fleet_for_tests import ledger, register, worker
 from tests.studies_for_tests import small_study
 

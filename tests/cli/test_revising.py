@@ -15,18 +15,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, inspect, text
 
-from storage.definitions import load_study
-from storage.events import log_event, read_events
-from storage.status import read_trials
-from studies.cli import run
-from studies.manager import open_study, progress
-from studies.provenance import provenance_of
-from studies.selection import select_study
+from caviar.storage.definitions import load_study
+from caviar.storage.events import log_event, read_events
+from caviar.storage.status import read_trials
+from caviar.studies.cli import run
+from caviar.studies.lifecycle.loader import select_study
+from caviar.studies.lifecycle.manager import open_study, progress
+from caviar.studies.lifecycle.provenance import provenance_of
 from tests.postgres.fleet_for_tests import register, worker
 
 FILE = """
-from studies.definition import Study
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.definition import Study
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 
 STUDY = Study(
     name="mine", model="{model}", data="digits", metric="{metric}", direction="{direction}", epochs={epochs},

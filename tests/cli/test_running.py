@@ -17,17 +17,17 @@ import torch
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
-from storage.definitions import load_study
-from storage.engine import make_engine
-from storage.events import read_events
-from storage.records import Provenance
-from storage.status import read_curve, read_trials
-from studies.assembly import THREADS
-from studies.cli import run as run_here
+from caviar.storage.definitions import load_study
+from caviar.storage.engine import make_engine
+from caviar.storage.events import read_events
+from caviar.storage.records import Provenance
+from caviar.storage.status import read_curve, read_trials
+from caviar.studies.cli import run as run_here
+from caviar.studies.workers.trial.build import THREADS
 from tests.postgres.fleet_for_tests import register, worker
 
 STUDY = """
-from studies.definition import Study
+from caviar.studies.definition import Study
 from tests.studies_for_tests import TIERS
 
 STUDY = Study(
@@ -292,7 +292,7 @@ def test_a_study_that_pauses_says_why_and_goes_on_when_it_is_mended(empty_caviar
 @pytest.mark.slow
 def test_a_model_that_is_not_found_again_spends_no_trial(empty_caviar: Caviar, engine_of: Engine) -> None:
     (empty_caviar.folder / "own").mkdir()
-    (empty_caviar.folder / "own" / "net.py").write_text("from models.mlp import MLP as Net\n")
+    (empty_caviar.folder / "own" / "net.py").write_text("from caviar.models.mlp import MLP as Net\n")
     study = empty_caviar.folder / "own" / "mine.py"
     study.write_text(STUDY.format(epochs=200, strategy="random", pruner="none").replace('"mlp"', '"net:Net"'))
     process = empty_caviar.start("run", str(study))
@@ -310,8 +310,8 @@ def test_an_error_in_a_worker_is_one_line(
 ) -> None:
     monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
     monkeypatch.setenv("CAVIAR_DATA_DIR", "/nowhere")
-    monkeypatch.setattr("models.data.fetch", lambda name, folder: False)
-    monkeypatch.setattr("studies.provenance.provenance_of", lambda study, folder: Provenance())
+    monkeypatch.setattr("caviar.models.data.fetch", lambda name, folder: False)
+    monkeypatch.setattr("caviar.studies.lifecycle.provenance.provenance_of", lambda study, folder: Provenance())
     assert run_here(["run", "mnist"]) == 1
     assert (
         "caviar: a worker failed: DataUnavailable: the data set 'mnist' is not in /nowhere" in capsys.readouterr().err

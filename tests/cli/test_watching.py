@@ -42,7 +42,7 @@ def watch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     record, study = register(engine, budget=4)
     worker(engine, record, study).run()
-    return [sys.executable, "-m", "studies", "status", "small", "--watch"]
+    return [sys.executable, "-m", "caviar", "status", "small", "--watch"]
 
 
 def test_a_terminal_has_colours_and_bars(watch: list[str]) -> None:
@@ -80,7 +80,7 @@ def trained(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("columns", [40, 80])
 def test_whatever_looks_can_be_read_on_a_narrow_terminal_without_unicode(trained: None, columns: int) -> None:
     for words in LOOKS:
-        written = on_terminal(columns, [sys.executable, "-m", "studies", *words.split()], LANG="C")
+        written = on_terminal(columns, [sys.executable, "-m", "caviar", *words.split()], LANG="C")
         assert written.isascii(), words
         lines = re.split(r"[\r\n]+", _CODES.sub("", written))
         assert max(map(len, lines)) <= columns, words
@@ -97,7 +97,7 @@ def test_whatever_looks_can_be_read_on_a_narrow_terminal_without_unicode(trained
 
 @pytest.mark.parametrize("unicode", [True, False])
 def test_a_wide_terminal_has_hyperparameters_beside(unicode: bool, trained: None) -> None:
-    words = [sys.executable, "-m", "studies", "trials", "small"]
+    words = [sys.executable, "-m", "caviar", "trials", "small"]
     written = on_terminal(160, words, **({} if unicode else {"LANG": "C"}))
     assert len(_CODES.sub("", written).splitlines()) == 13
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from storage.settings import parse_url
+from caviar.storage.settings import parse_url
 from tests.docs.test_readme import find, options_of
 
 ROOT = Path(__file__).parents[2]

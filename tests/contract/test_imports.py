@@ -1,8 +1,7 @@
-"""What is loaded when: help without torch and Optuna, packages from this clone only."""
+"""What is loaded when: help without torch and Optuna."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,29 +19,22 @@ def modules_after(code: str, cwd: Path) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["db", "--help"], ["data", "--help"]])
 def test_help_loads_neither_torch_nor_optuna_nor_a_database_driver(arguments: list[str], root: Path) -> None:
-    loaded = modules_after(f"from studies.cli import run\nassert run({arguments!r}) == 0", root)
+    loaded = modules_after(f"from caviar.studies.cli import run\nassert run({arguments!r}) == 0", root)
     assert "typer" in loaded
     assert not loaded & {"torch", "optuna", "sqlalchemy", "psycopg2", "sklearn", "scipy", "numpy"}
 
 
 def test_storage_loads_no_torch_and_its_status_no_optuna(root: Path) -> None:
-    assert "torch" not in modules_after("import storage.history, storage.trials, storage.ledger", root)
-    assert not modules_after("import storage.status, storage.engine", root) & {"torch", "optuna", "alembic"}
+    assert "torch" not in modules_after(
+        "import caviar.storage.history, caviar.storage.trials, caviar.storage.ledger", root
+    )
+    assert not modules_after("import caviar.storage.status, caviar.storage.engine", root) & {
+        "torch",
+        "optuna",
+        "alembic",
+    }
 
 
 def test_models_load_no_search_and_no_database(root: Path) -> None:
-    loaded = modules_after("import models.training, models.data, models.checkpoint", root)
+    loaded = modules_after("import caviar.models.training, caviar.models.data, caviar.models.checkpoint", root)
     assert not loaded & {"optuna", "sqlalchemy", "psycopg2"}
-
-
-def test_packages_of_the_same_name_from_elsewhere_are_refused(tmp_path: Path, root: Path) -> None:
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "__init__.py").touch()
-    said = subprocess.run(
-        [sys.executable, "-m", "studies", "--help"],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=False,
-    )  # fmt: skip
-    assert said.returncode == 2
-    assert str(tmp_path / "models") in said.stderr
-    assert str(root / "models") in said.stderr
-    assert len(said.stderr.splitlines()) == 1

@@ -6,7 +6,7 @@ import optuna.storages._rdb.models as theirs
 import pytest
 from sqlalchemy import Enum, Float, Integer, String, Table, Text
 
-from storage import optuna_tables as ours
+from caviar.storage import optuna_tables as ours
 
 TABLES = list(ours.metadata.tables.values())
 KINDS = (Enum, Integer, Float, Text, String)

@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 from sqlalchemy import Engine
 
-from storage.definitions import study_names
-from studies.catalog.digits import STUDY
-from studies.manager import open_study
+from caviar.storage.definitions import study_names
+from caviar.studies.catalog.digits import STUDY
+from caviar.studies.lifecycle.manager import open_study
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import typer.main
 from sqlalchemy.engine import URL
 
-from studies.cli import app, run
+from caviar.studies.cli import app, run
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 COMMANDS = typer.main.get_command(app)

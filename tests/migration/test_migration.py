@@ -12,9 +12,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Engine, inspect, text
 from sqlalchemy.engine import URL
 
-from storage import migrate, tables
-from storage.engine import make_engine
-from storage.errors import SchemaMismatch
+from caviar.storage import migrate, tables
+from caviar.storage.engine import make_engine
+from caviar.storage.errors import SchemaMismatch
 
 
 @pytest.fixture

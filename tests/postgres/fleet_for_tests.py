@@ -9,21 +9,21 @@ from uuid import uuid4
 import torch
 from sqlalchemy import Engine
 
-from models.data import Data, load
-from storage.ledger import Ledger
-from storage.processes import machine_id
-from storage.records import StudyRecord, WorkerRecord
-from storage.settings import read_settings
-from storage.trials import TrialLog
-from storage.workers import register_worker
-from studies.assembly import THREADS
-from studies.definition import Study
-from studies.manager import open_study
-from studies.provenance import package_versions
-from studies.signals import Stop
-from studies.worker import Worker
-from studies.worker_context import WorkerContext
-from studies.worker_order import Order
+from caviar.models.data import Data, load
+from caviar.storage.ledger import Ledger
+from caviar.storage.processes import machine_id
+from caviar.storage.records import StudyRecord, WorkerRecord
+from caviar.storage.settings import read_settings
+from caviar.storage.trials import TrialLog
+from caviar.storage.workers import register_worker
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.provenance import package_versions
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.trial.build import THREADS
+from caviar.studies.workers.worker import Worker
 from tests.studies_for_tests import small_study
 
 torch.set_num_threads(THREADS)

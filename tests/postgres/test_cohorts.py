@@ -14,17 +14,17 @@ import torch
 from sqlalchemy import Engine, event, text
 from torch import Tensor, nn
 
-from models.cohort import Cohort
-from models.training import Interrupted
-from storage.control import kill_trial
-from storage.errors import DatabaseAway
-from storage.events import read_events
-from storage.losses import SUSPECT
-from storage.records import Lease, StudyRecord
-from storage.status import read_curve, read_trials
-from storage.workers import read_workers
-from studies.manager import progress
-from studies.space import Grid, Linear, Log, PowersOfTwo
+from caviar.models.cohort import Cohort
+from caviar.models.training import Interrupted
+from caviar.storage.control import kill_trial
+from caviar.storage.errors import DatabaseAway
+from caviar.storage.events import read_events
+from caviar.storage.losses import SUSPECT
+from caviar.storage.records import Lease, StudyRecord
+from caviar.storage.status import read_curve, read_trials
+from caviar.storage.workers import read_workers
+from caviar.studies.lifecycle.manager import progress
+from caviar.studies.space.scales import Grid, Linear, Log, PowersOfTwo
 from tests.postgres.fleet_for_tests import ledger, register, register_process, worker
 from tests.postgres.test_ledger import expire, lease_of
 from tests.postgres.test_worker import StopAfter
@@ -265,7 +265,7 @@ def test_a_member_that_another_worker_took_over_is_left_to_it(engine: Engine) ->
         stop._looks = 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("studies.worker.time.sleep", give_up)
+        patch.setattr("caviar.studies.workers.worker.time.sleep", give_up)
         who.run()
     assert calls == [[0]] * 3 + [[1, 2, 3, 4]] * 2 + [[1, 3, 4]]
     assert [t.state for t in read_trials(engine, record.study_id)] == ["complete"] * 2 + ["running"] + ["complete"] * 2
@@ -322,23 +322,23 @@ def test_every_members_state_is_kept_here_while_the_database_is_away(engine: Eng
 def test_a_member_whose_checkpoint_is_out_of_reach_costs_the_others_nothing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import studies.trial_run
-    from storage.errors import CheckpointUnreachable
+    import caviar.studies.workers.trial.run
+    from caviar.storage.errors import CheckpointUnreachable
 
     def load(store: Any, number: int) -> Any:
         if number == 4:
             raise CheckpointUnreachable("no such share")
         return real(store, number)
 
-    real = studies.trial_run.load_checkpoint
+    real = caviar.studies.workers.trial.run.load_checkpoint
     expected = alone(engine, 5, epochs=4)
     record, study = register(engine, budget=5, **{**FIXED, "epochs": 4})
     worker(engine, record, study, StopAfter(9), cohort=4).run()
-    monkeypatch.setattr(studies.trial_run, "load_checkpoint", load)
+    monkeypatch.setattr(caviar.studies.workers.trial.run, "load_checkpoint", load)
     with pytest.raises(CheckpointUnreachable):
         worker(engine, record, study, cohort=4, patience=0).run()
     assert progress(engine, record).leased == 0
-    monkeypatch.setattr(studies.trial_run, "load_checkpoint", real)
+    monkeypatch.setattr(caviar.studies.workers.trial.run, "load_checkpoint", real)
     worker(engine, record, study, cohort=4).run()
     events = read_events(engine, record.study_id, "went on from this machine's own state")
     assert [event.slot for event in events] == [1, 2, 3]
@@ -411,13 +411,15 @@ def test_a_users_model_joins_in_and_one_that_cannot_is_told(engine: Engine) -> N
 
 
 def test_the_size_is_found_by_measuring(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    import studies.cohort_size
+    import caviar.studies.workers.cohort_size
 
     for measured, size in (((8, 3.14), 8), ((1, 0.6), 1)):
         record, study = register(engine, name=f"m{size}", budget=80, **FIXED)
         limits: list[int] = []
         monkeypatch.setattr(
-            studies.cohort_size, "measure", lambda make, limit, m=measured, seen=limits: seen.append(limit) or m
+            caviar.studies.workers.cohort_size,
+            "measure",
+            lambda make, limit, m=measured, seen=limits: seen.append(limit) or m,
         )
         assert worker(engine, record, study, cohort=None)._trainer._size.now == size
         assert limits == [10]  # an eighth of the budget
@@ -475,7 +477,8 @@ def test_what_a_cohort_has_in_common_is_chosen_anew_for_each_cohort(
 ) -> None:
     """Its members end one by one, so that it never ends itself."""
     monkeypatch.setattr(
-        "studies.trial_run.reason_to_stop", lambda study, view, trial, _: ["", None][trial.number % 3 > 0]
+        "caviar.studies.workers.trial.run.reason_to_stop",
+        lambda study, view, trial, _: ["", None][trial.number % 3 > 0],
     )
     record, study = register(engine, budget=40, epochs=3)
     worker(engine, record, study, cohort=4).run()
@@ -489,7 +492,7 @@ def test_a_size_that_cannot_be_measured_is_one(engine: Engine, monkeypatch: pyte
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("not enough memory:\0 you tried to allocate 9 TB")
 
-    monkeypatch.setattr("studies.cohort_size.measure", broken)
+    monkeypatch.setattr("caviar.studies.workers.cohort_size.measure", broken)
     record, study = register(engine, budget=80, **FIXED)
     assert worker(engine, record, study, cohort=None)._trainer._size.now == 1
     (told,) = read_events(engine, record.study_id, "cohort size")

@@ -13,24 +13,24 @@ import optuna
 import pytest
 from sqlalchemy import Engine, event, text
 
-from storage.checkpoints import CheckpointStore
-from storage.control import kill_trial, set_control
-from storage.definitions import delete_study
-from storage.engine import make_engine
-from storage.errors import TrialNotRunning
-from storage.events import read_events
-from storage.files import CheckpointFiles
-from storage.losses import LIMIT
-from storage.records import EpochRecord, Report, StudyRecord
-from storage.settings import read_settings
-from storage.status import read_curve, read_trials
-from storage.waiting import limit_waits
-from storage.workers import read_workers
-from studies.cli.work import measure
-from studies.facts import state_of
-from studies.manager import free_lost, progress
-from studies.signals import Stop
-from studies.worker_order import Order
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.control import kill_trial, set_control
+from caviar.storage.definitions import delete_study
+from caviar.storage.engine import make_engine
+from caviar.storage.errors import TrialNotRunning
+from caviar.storage.events import read_events
+from caviar.storage.files import CheckpointFiles
+from caviar.storage.losses import LIMIT
+from caviar.storage.records import EpochRecord, Report, StudyRecord
+from caviar.storage.settings import read_settings
+from caviar.storage.status import read_curve, read_trials
+from caviar.storage.waiting import limit_waits
+from caviar.storage.workers import read_workers
+from caviar.studies.cli.work import measure
+from caviar.studies.lifecycle.manager import free_lost, progress
+from caviar.studies.results.summaries import state_of
+from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.signals import Stop
 from tests.postgres.fleet_for_tests import ledger, log, register, worker
 from tests.postgres.test_ledger import PARAMETERS, expire, lease_of
 
@@ -69,11 +69,11 @@ def test_workers_give_back_after_their_epoch_and_leave(engine: Engine, control: 
 
 
 def test_at_once_leaves_an_epoch_in_its_middle(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    import models.training
+    import caviar.models.training
 
     record, study = register(engine, epochs=3, budget=4)
     started = threading.Event()
-    real = models.training.cross_entropy
+    real = caviar.models.training.cross_entropy
 
     def slow(*arguments: Any, **options: Any) -> Any:
         if progress(engine, record).control == "run":  # as long as nothing is asked for, an epoch never ends
@@ -81,8 +81,8 @@ def test_at_once_leaves_an_epoch_in_its_middle(engine: Engine, monkeypatch: pyte
             time.sleep(0.2)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(models.training, "cross_entropy", slow)
-    monkeypatch.setattr(models.training, "split", lambda x, size: [x[:8]] * 1000)
+    monkeypatch.setattr(caviar.models.training, "cross_entropy", slow)
+    monkeypatch.setattr(caviar.models.training, "split", lambda x, size: [x[:8]] * 1000)
     thread, own = in_background(engine, record, study, lease_seconds=1.0, renew_seconds=0.1)
     assert started.wait(30)
     set_control(engine, record.study_id, "stop", at_once=True)

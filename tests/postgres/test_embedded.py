@@ -12,14 +12,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from storage.embedded import serve
-from storage.engine import make_engine
-from storage.errors import EmbeddedServerError
+from caviar.storage.embedded import serve
+from caviar.storage.engine import make_engine
+from caviar.storage.errors import EmbeddedServerError
 
 _USER = """
 import sys, time
 from pathlib import Path
-from storage.embedded import serve
+from caviar.storage.embedded import serve
 with serve(Path(sys.argv[1]), lambda line: None) as url:
     print("ready", flush=True)
     sys.stdin.read()

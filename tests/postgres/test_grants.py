@@ -19,27 +19,27 @@ from sqlalchemy import Connection, Engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from storage.checkpoints import CheckpointStore
-from storage.control import set_control
-from storage.engine import make_engine
-from storage.errors import CannotGrant, LeaseLost
-from storage.events import read_events
-from storage.grants import RIGHTS, grant_worker
-from storage.losses import LIMIT
-from storage.migrate import ensure_schema
-from storage.nudges import add_nudge
-from storage.pandas import go_back
-from storage.records import EpochRecord, Report
-from storage.settings import Settings, parse_url
-from storage.status import read_test, read_trials
-from studies.cli import run
-from studies.conclusion import conclude
-from studies.dashboard import application
-from studies.doctor import examine
-from studies.manager import free_dead_workers, free_lost, progress
-from studies.noting import keep_note
-from studies.panda.journal import journal_facts
-from studies.signals import Stop
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.control import set_control
+from caviar.storage.engine import make_engine
+from caviar.storage.errors import CannotGrant, LeaseLost
+from caviar.storage.events import read_events
+from caviar.storage.grants import RIGHTS, grant_worker
+from caviar.storage.losses import LIMIT
+from caviar.storage.migrate import ensure_schema
+from caviar.storage.nudges import add_nudge
+from caviar.storage.pandas import go_back
+from caviar.storage.records import EpochRecord, Report
+from caviar.storage.settings import Settings, parse_url
+from caviar.storage.status import read_test, read_trials
+from caviar.studies.cli import run
+from caviar.studies.dashboard.noting import keep_note
+from caviar.studies.dashboard.server import application
+from caviar.studies.doctor.run import examine
+from caviar.studies.lifecycle.manager import free_dead_workers, free_lost, progress
+from caviar.studies.panda.journal import journal_facts
+from caviar.studies.results.winner import conclude
+from caviar.studies.workers.local.signals import Stop
 from tests.cli.test_running import Caviar
 from tests.postgres import fleet_for_tests
 from tests.postgres.fleet_for_tests import ledger, register, worker

@@ -12,15 +12,15 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, text
 
-from storage import health
-from storage.engine import make_engine
-from storage.events import read_events
-from storage.grants import grant_worker
-from storage.ledger import Ledger
-from storage.left_files import UnsentFile, checkpoint_key, unsent_files
-from storage.records import EpochRecord, Lease, Report, StudyRecord
-from storage.rights import missing_rights
-from storage.unsent import Unsent, UnsentStates
+from caviar.storage import health
+from caviar.storage.engine import make_engine
+from caviar.storage.events import read_events
+from caviar.storage.file_names import UnsentFile, checkpoint_key, unsent_files
+from caviar.storage.grants import grant_worker
+from caviar.storage.ledger import Ledger
+from caviar.storage.records import EpochRecord, Lease, Report, StudyRecord
+from caviar.storage.rights import missing_rights
+from caviar.storage.unsent import Unsent, UnsentStates
 from tests.postgres.fleet_for_tests import ledger, log, register, register_process, worker
 
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'

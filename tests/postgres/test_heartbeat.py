@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-import storage.trials
-from storage.engine import make_engine
-from storage.errors import LeaseLost
-from storage.ledger import Ledger
-from storage.records import Asked, Lease, SlotRecord
-from studies.heartbeat import Heartbeat
+import caviar.storage.trials
+from caviar.storage.engine import make_engine
+from caviar.storage.errors import LeaseLost
+from caviar.storage.ledger import Ledger
+from caviar.storage.records import Asked, Lease, SlotRecord
+from caviar.studies.workers.heartbeat import Heartbeat
 from tests.postgres.fleet_for_tests import ledger, log, register
 from tests.postgres.test_ledger import PARAMETERS, lease_of
 
@@ -107,7 +107,7 @@ def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeyp
     slow, quick = lease_of(first.lease()), lease_of(second.lease())
     drawn, go_on, done = threading.Event(), threading.Event(), threading.Event()
     ids: dict[int, int] = {}
-    real = storage.trials.fence
+    real = caviar.storage.trials.fence
 
     def hold(connection: Connection, lease: Lease, *also: Any, **values: object) -> None:
         if lease is slow:  # it has drawn its id, and does not commit yet
@@ -122,7 +122,7 @@ def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeyp
         if lease is quick:
             done.set()
 
-    monkeypatch.setattr(storage.trials, "fence", hold)
+    monkeypatch.setattr(caviar.storage.trials, "fence", hold)
     threads = [threading.Thread(target=begin, args=(lease,)) for lease in (slow, quick)]
     threads[0].start()
     assert drawn.wait(20)
@@ -135,8 +135,8 @@ def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeyp
 
 
 def test_a_study_that_is_deleted_takes_nobodys_lease_by_surprise(engine: Engine) -> None:
-    from storage.definitions import delete_study
-    from storage.errors import StudyInUse
+    from caviar.storage.definitions import delete_study
+    from caviar.storage.errors import StudyInUse
 
     record, _ = register(engine)
     who: Ledger = ledger(engine, record)

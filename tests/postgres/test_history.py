@@ -7,8 +7,8 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import Engine, event
 
-from storage.history import History
-from studies.pruning import reason_to_stop
+from caviar.storage.history import History
+from caviar.studies.search.pruners import reason_to_stop
 from tests.postgres.fleet_for_tests import register, worker
 
 
@@ -44,7 +44,7 @@ def test_what_ends_later_comes_with_its_curve(engine: Engine) -> None:
 
 
 def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) -> None:
-    from storage.records import EpochRecord, Report
+    from caviar.storage.records import EpochRecord, Report
     from tests.postgres.fleet_for_tests import ledger, log
     from tests.postgres.test_ledger import PARAMETERS, lease_of
 
@@ -62,7 +62,7 @@ def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) ->
 
 
 def test_a_trial_that_runs_elsewhere_is_read_again_when_it_is_taken_up(engine: Engine) -> None:
-    from storage.records import EpochRecord, Report
+    from caviar.storage.records import EpochRecord, Report
     from tests.postgres.fleet_for_tests import ledger, log
     from tests.postgres.test_ledger import PARAMETERS, lease_of
 
@@ -97,7 +97,7 @@ def test_the_best_are_complete_and_sound_and_the_first_of_equal_ones(
     from tests.postgres.fleet_for_tests import ledger, log
     from tests.postgres.test_ledger import PARAMETERS, lease_of
 
-    monkeypatch.setattr("storage.history.BEST", 3)
+    monkeypatch.setattr("caviar.storage.history.BEST", 3)
     record, _ = register(engine)
     who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
     history.refresh()

@@ -9,14 +9,14 @@ import optuna
 import pytest
 from sqlalchemy import Engine, text
 
-from storage.checkpoints import CheckpointStore
-from storage.control import set_control
-from storage.errors import DamagedCheckpoint, LeaseLost
-from storage.events import read_events
-from storage.losses import leases_on, release_dead
-from storage.records import EpochRecord, Lease, Report
-from storage.status import read_curve, read_trials
-from studies.manager import definition_of
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.control import set_control
+from caviar.storage.errors import DamagedCheckpoint, LeaseLost
+from caviar.storage.events import read_events
+from caviar.storage.losses import leases_on, release_dead
+from caviar.storage.records import EpochRecord, Lease, Report
+from caviar.storage.status import read_curve, read_trials
+from caviar.studies.lifecycle.manager import definition_of
 from tests.postgres import fleet_for_tests
 from tests.postgres.fleet_for_tests import ledger, register
 
@@ -48,7 +48,7 @@ def test_slots_are_leased_in_order_and_once(engine: Engine) -> None:
 
 def test_many_at_once_get_different_slots(engine: Engine) -> None:
     record, _ = register(engine, budget=64)
-    from storage.engine import make_engine
+    from caviar.storage.engine import make_engine
 
     def take(_: int) -> list[int]:
         own = make_engine(engine.url)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from storage.errors import StudyNotFound
-from storage.look import PARTS, read_look
-from storage.losses import release_dead
-from storage.processes import machine_id
-from storage.records import EpochRecord, Report
-from storage.status import read_progress, read_trials
-from studies.manager import free_lost
+from caviar.storage.errors import StudyNotFound
+from caviar.storage.losses import release_dead
+from caviar.storage.processes import machine_id
+from caviar.storage.records import EpochRecord, Report
+from caviar.storage.snapshot import PARTS, read_look
+from caviar.storage.status import read_progress, read_trials
+from caviar.studies.lifecycle.manager import free_lost
 from tests.postgres import fleet_for_tests
 from tests.postgres.fleet_for_tests import ledger, register, worker
 

@@ -16,14 +16,14 @@ from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_ve
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from storage.control import set_control
-from storage.engine import make_engine
-from storage.events import read_events
-from storage.notes import BEGIN, END, note_turn, write_note
-from storage.records import StudyRecord
-from studies.conclusion import conclude
-from studies.manager import extend_study, open_study, progress
-from studies.noting import Noter, keep_note
+from caviar.storage.control import set_control
+from caviar.storage.engine import make_engine
+from caviar.storage.events import read_events
+from caviar.storage.notes import BEGIN, END, note_turn, write_note
+from caviar.storage.records import StudyRecord
+from caviar.studies.dashboard.noting import Noter, keep_note
+from caviar.studies.lifecycle.manager import extend_study, open_study, progress
+from caviar.studies.results.winner import conclude
 from tests.postgres.fleet_for_tests import ledger, register, worker
 from tests.studies_for_tests import small_study
 
@@ -89,7 +89,7 @@ def test_where_it_is_not_due_a_worker_makes_one_statement_in_a_minute(
     record, _ = register(engine)
     noter = Noter(engine, record)
     clock = time.monotonic()
-    monkeypatch.setattr("studies.noting.time.monotonic", lambda: clock)
+    monkeypatch.setattr("caviar.studies.dashboard.noting.time.monotonic", lambda: clock)
     statements: list[str] = []
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -250,15 +250,15 @@ def test_a_note_that_cannot_be_written_ends_no_worker_and_is_told_once(
     def fail(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr("studies.noting.write_note", fail)
-    monkeypatch.setattr("studies.noting.EVERY_SECONDS", 0)
+    monkeypatch.setattr("caviar.studies.dashboard.noting.write_note", fail)
+    monkeypatch.setattr("caviar.studies.dashboard.noting.EVERY_SECONDS", 0)
     worker(engine, record, study, patience=0).run()
     assert progress(engine, record).done == 8
     assert [e.detail["why"] for e in read_events(engine, record.study_id, "note not written")] == told
 
 
 def test_of_a_study_that_is_deleted_nothing_is_written(engine: Engine) -> None:
-    from storage.definitions import delete_study
+    from caviar.storage.definitions import delete_study
 
     record, _ = register(engine)
     turn_of: Callable[[StudyRecord], Any] = lambda r: note_turn(engine, r.study_id, news=False)  # noqa: E731

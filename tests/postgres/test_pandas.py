@@ -14,28 +14,28 @@ import torch
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-import storage.checkpoints
-import studies.keeping
-from models.training import EpochResult, Training
-from storage.control import set_control
-from storage.definitions import load_study
-from storage.errors import CheckpointUnreachable, NotComparable, NotThatDay, PandaBusy
-from storage.nudges import add_nudge, take_nudges
-from storage.pandas import DayRecord, PandaRecord, go_back, open_days, read_life
-from storage.records import Lease, Provenance, SlotRecord, StudyRecord
-from storage.settings import read_settings
-from storage.status import read_curve
-from studies.cli.panda.log import journal
-from studies.errors import BadDefinition, BadNudge, WorkersFailed
-from studies.manager import open_study
-from studies.noting import keep_note
-from studies.panda.birth import begin, check_settings, find_origin, next_day
-from studies.panda.journal import journal_facts
-from studies.panda.looks import best_first, plan_looks, read_looks
-from studies.panda.train import train
-from studies.signals import Stop
-from studies.worker_context import WorkerContext
-from studies.worker_order import Order
+import caviar.storage.checkpoints
+import caviar.studies.workers.trial.checkpoints
+from caviar.models.training import EpochResult, Training
+from caviar.storage.control import set_control
+from caviar.storage.definitions import load_study
+from caviar.storage.errors import CheckpointUnreachable, NotComparable, NotThatDay, PandaBusy
+from caviar.storage.nudges import add_nudge, take_nudges
+from caviar.storage.pandas import DayRecord, PandaRecord, go_back, open_days, read_life
+from caviar.storage.records import Lease, Provenance, SlotRecord, StudyRecord
+from caviar.storage.settings import read_settings
+from caviar.storage.status import read_curve
+from caviar.studies.cli.panda.log import journal
+from caviar.studies.dashboard.noting import keep_note
+from caviar.studies.errors import BadDefinition, BadNudge, WorkersFailed
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.panda.birth import begin, check_settings, find_origin, next_day
+from caviar.studies.panda.journal import journal_facts
+from caviar.studies.panda.looks import best_first, plan_looks, read_looks
+from caviar.studies.panda.train import train
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.signals import Stop
 from tests.postgres.fleet_for_tests import digits, register, register_process, worker
 from tests.studies_for_tests import small_study
 
@@ -162,7 +162,7 @@ def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, between: float
 ) -> None:
     """From its own checkpoint, and from the day before."""
-    monkeypatch.setattr(studies.keeping, "_CHECKPOINT_SECONDS", between)
+    monkeypatch.setattr(caviar.studies.workers.trial.checkpoints, "_CHECKPOINT_SECONDS", between)
     expected, record = born(engine, "expected", epochs=5), born(engine, epochs=5)
     days(engine, expected, hear=partial(_nudge_at, engine, expected, 2))
 
@@ -299,7 +299,7 @@ def test_a_day_that_raises_is_told_of_and_can_be_left(engine: Engine, monkeypatc
 def test_a_day_whose_state_cannot_be_kept_has_not_ended(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     record = born(engine)
     with monkeypatch.context() as patched:
-        patched.setattr(storage.checkpoints, "LIMIT", 10)
+        patched.setattr(caviar.storage.checkpoints, "LIMIT", 10)
         with pytest.raises(CheckpointUnreachable, match=r"CAVIAR_CHECKPOINTS=.*is kept on this machine"):
             days(engine, record)
     assert read_life(engine, record).days[1].state == "open"

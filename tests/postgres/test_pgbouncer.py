@@ -16,10 +16,10 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import URL
 
-from storage.engine import make_engine
-from storage.migrate import ensure_schema
-from studies.conclusion import conclude
-from studies.manager import progress
+from caviar.storage.engine import make_engine
+from caviar.storage.migrate import ensure_schema
+from caviar.studies.lifecycle.manager import progress
+from caviar.studies.results.winner import conclude
 from tests.postgres.fleet_for_tests import register, worker
 
 _SETTINGS = """

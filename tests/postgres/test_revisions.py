@@ -16,26 +16,26 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, inspect, text
 
-from storage.control import set_control
-from storage.definitions import delete_study, load_study
-from storage.engine import make_engine
-from storage.errors import LeaseLost, NotComparable, StudyNotFound
-from storage.events import log_event, read_events
-from storage.history import History
-from storage.ledger import Ledger
-from storage.records import EpochRecord, Lease, Provenance, Report, StudyRecord
-from storage.revisions import read_versions, revise_study
-from storage.status import read_curve, read_test, read_trials
-from studies import manager
-from studies.conclusion import conclude
-from studies.definition import Study, change, to_body
-from studies.errors import DefinitionChanged, Mismatch
-from studies.manager import definition_of, extend_study, open_study, progress
-from studies.plan import Slot, plan
-from studies.scale import Value
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
-from studies.strategies import Proposer
-from studies.trainer import Trainer
+from caviar.storage.control import set_control
+from caviar.storage.definitions import delete_study, load_study
+from caviar.storage.engine import make_engine
+from caviar.storage.errors import LeaseLost, NotComparable, StudyNotFound
+from caviar.storage.events import log_event, read_events
+from caviar.storage.history import History
+from caviar.storage.ledger import Ledger
+from caviar.storage.records import EpochRecord, Lease, Provenance, Report, StudyRecord
+from caviar.storage.revisions import read_versions, revise_study
+from caviar.storage.status import read_curve, read_test, read_trials
+from caviar.studies.definition import Study, change, to_body
+from caviar.studies.errors import DefinitionChanged, Mismatch
+from caviar.studies.lifecycle import manager
+from caviar.studies.lifecycle.manager import definition_of, extend_study, open_study, progress
+from caviar.studies.results.winner import conclude
+from caviar.studies.search.plan import Slot, plan
+from caviar.studies.search.strategies import Proposer
+from caviar.studies.space.base import Value
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.workers.trainer import Trainer
 from tests.postgres.fleet_for_tests import ledger, log, register, worker
 from tests.studies_for_tests import small_study
 
@@ -775,8 +775,8 @@ def test_the_winner_is_tested_by_the_definition_that_it_was_trained_by(engine: E
 def test_a_command_shows_a_study_by_its_current_definition(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import studies.cli.work as module
-    from studies.cli import run
+    import caviar.studies.cli.work as module
+    from caviar.studies.cli import run
 
     record = open_study(engine, change(BEFORE, budget=3, epochs=1))
     revised = change(
@@ -794,7 +794,7 @@ def test_a_command_shows_a_study_by_its_current_definition(
         return 0
 
     monkeypatch.setattr(module, "Outcome", outcome)
-    monkeypatch.setattr("studies.manager.free_dead_workers", ended)
+    monkeypatch.setattr("caviar.studies.lifecycle.manager.free_dead_workers", ended)
     monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     assert run(["join", "small", "--workers", "1"]) == 0, capsys.readouterr()
     assert shown == [revised]

@@ -14,16 +14,16 @@ import torch
 from sqlalchemy import Engine, event, text
 from torch import Tensor, nn
 
-from models.errors import BadCheckpoint
-from storage.checkpoints import CheckpointStore
-from storage.events import read_events
-from storage.status import read_curve, read_trials
-from studies.conclusion import conclude
-from studies.manager import progress
-from studies.signals import Stop
-from studies.space import Log
-from studies.trainer import Trainer
-from studies.worker import Worker
+from caviar.models.errors import BadCheckpoint
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.events import read_events
+from caviar.storage.status import read_curve, read_trials
+from caviar.studies.lifecycle.manager import progress
+from caviar.studies.results.winner import conclude
+from caviar.studies.space.scales import Log
+from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.trainer import Trainer
+from caviar.studies.workers.worker import Worker
 from tests.postgres.fleet_for_tests import register, worker
 
 NET = "tests.postgres.test_worker:Net"
@@ -100,7 +100,7 @@ def test_optunas_own_tools_read_what_a_worker_writes(engine: Engine) -> None:
 
 
 def test_a_trial_costs_at_most_12_statements_and_an_epoch_3(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.trainer._LOOK_SECONDS", 0)  # as where epochs are long
+    monkeypatch.setattr("caviar.studies.workers.trainer._LOOK_SECONDS", 0)  # as where epochs are long
     statements: list[str] = []
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -151,7 +151,7 @@ def test_a_diverged_trial_is_information(engine: Engine) -> None:
 
 
 def test_the_weights_of_the_best_few_are_kept_and_of_no_others(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("storage.history", "studies.trial_end"):
+    for module in ("caviar.storage.history", "caviar.studies.workers.trial.ending"):
         monkeypatch.setattr(f"{module}.BEST", 3)
     record, study = register(engine, budget=12, epochs=2, pruner="none")
     worker(engine, record, study).run()
@@ -272,14 +272,14 @@ def test_an_interrupted_trial_has_its_second_try_at_memory_too(engine: Engine) -
 def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import models.data
-    from storage.status import read_test
+    import caviar.models.data
+    from caviar.storage.status import read_test
 
     record, study = register(engine, epochs=8)
     worker(engine, record, study).run()
     loads = []
-    real = models.data.load_test
-    monkeypatch.setattr(models.data, "load_test", lambda *a: loads.append(a) or real(*a))
+    real = caviar.models.data.load_test
+    monkeypatch.setattr(caviar.models.data, "load_test", lambda *a: loads.append(a) or real(*a))
     for _ in range(2):
         conclude(engine, record, Path("nowhere"))
     assert len(loads) == 1
@@ -298,7 +298,7 @@ def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
 
 
 def test_a_winner_with_damaged_weights_is_trained_again(engine: Engine) -> None:
-    from storage.status import read_test
+    from caviar.storage.status import read_test
 
     record, study = register(engine, epochs=2, budget=4)
     worker(engine, record, study).run()
@@ -331,8 +331,8 @@ def test_a_checkpoint_of_another_network_is_refused(engine: Engine) -> None:
     worker(engine, record, study, StopAfter(2)).run()
     kept = CheckpointStore(engine, record).load(0)
     assert kept is not None
-    from models.checkpoint import from_bytes
-    from studies.assembly import assemble
+    from caviar.models.checkpoint import from_bytes
+    from caviar.studies.workers.trial.build import assemble
     from tests.postgres.fleet_for_tests import digits
 
     values = {**{n: s.default for n, s in study.scales().items()}, "hidden_units": 99}
@@ -345,7 +345,7 @@ def test_of_a_trial_that_diverged_no_state_is_kept_while_the_database_is_away(
 ) -> None:
     from sqlalchemy.exc import OperationalError
 
-    from storage.errors import DatabaseAway
+    from caviar.storage.errors import DatabaseAway
 
     def away(*arguments: Any, **options: Any) -> None:
         raise OperationalError("UPDATE", {}, Exception("gone"))
@@ -361,12 +361,12 @@ def test_of_a_trial_that_diverged_no_state_is_kept_while_the_database_is_away(
 
 
 def test_a_place_of_files_that_is_out_of_reach_is_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    import studies.trial_run
-    from storage.errors import CheckpointUnreachable
+    import caviar.studies.workers.trial.run
+    from caviar.storage.errors import CheckpointUnreachable
 
     record, study = register(engine, epochs=3, budget=4)
     worker(engine, record, study, StopAfter(2)).run()
-    real, tries = studies.trial_run.load_checkpoint, []
+    real, tries = caviar.studies.workers.trial.run.load_checkpoint, []
 
     def load(*arguments: Any) -> Any:
         tries.append(arguments)
@@ -377,8 +377,8 @@ def test_a_place_of_files_that_is_out_of_reach_is_waited_for(engine: Engine, mon
     def unreachable(*arguments: Any) -> Any:
         raise CheckpointUnreachable("no such share")
 
-    monkeypatch.setattr(studies.trial_run, "load_checkpoint", load)
-    monkeypatch.setattr(studies.trial_run, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(caviar.studies.workers.trial.run, "load_checkpoint", load)
+    monkeypatch.setattr(caviar.studies.workers.trial.run, "_RETRY_SECONDS", 0.01)
     worker(engine, record, study).run()
     assert progress(engine, record).complete == 4
     assert [e.detail["reason"] for e in read_events(engine, record.study_id, "checkpoint out of reach")] == [
@@ -386,7 +386,7 @@ def test_a_place_of_files_that_is_out_of_reach_is_waited_for(engine: Engine, mon
     ]
     record, study = register(engine, epochs=3, budget=4, name="never")
     worker(engine, record, study, StopAfter(2)).run()
-    monkeypatch.setattr(studies.trial_run, "load_checkpoint", unreachable)
+    monkeypatch.setattr(caviar.studies.workers.trial.run, "load_checkpoint", unreachable)
     with pytest.raises(CheckpointUnreachable):
         worker(engine, record, study, patience=0).run()
     assert progress(engine, record).leased == 0

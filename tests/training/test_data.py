@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import check_available, fetch, load, load_test, shape
-from models.errors import DataUnavailable, UnknownData
+from caviar.models.data import check_available, fetch, load, load_test, shape
+from caviar.models.errors import DataUnavailable, UnknownData
 
 CPU = torch.device("cpu")
 

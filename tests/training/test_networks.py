@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.cnn import CNN
-from models.errors import UnknownModel
-from models.mlp import MLP
-from models.registry import hyperparameters, model_class
+from caviar.models.cnn import CNN
+from caviar.models.errors import UnknownModel
+from caviar.models.mlp import MLP
+from caviar.models.registry import hyperparameters, model_class
 
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
@@ -29,7 +29,7 @@ def test_layers_and_units_are_those_asked_for() -> None:
 
 def test_hyperparameters_come_from_the_constructor() -> None:
     assert hyperparameters("mlp") == {"hidden_units": 64, "layers": 2, "activation": "relu", "dropout": 0.0}
-    assert model_class("models.mlp:MLP") is MLP
+    assert model_class("caviar.models.mlp:MLP") is MLP
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_hyperparameters_come_from_the_constructor() -> None:
     [
         ("mpl", "did you mean mlp"),
         ("resnet", "there are: mlp, cnn, or give package.module:Class"),
-        ("models.mlp:Nothing", "no model at 'models.mlp:Nothing'"),
+        ("caviar.models.mlp:Nothing", "no model at 'caviar.models.mlp:Nothing'"),
         (":Net", "no model at ':Net'"),
         (".relative:Net", "no model at '.relative:Net'"),
         ("builtins:dict", "is no class of torch.nn.Module"),
         ("nowhere.at_all:Net", "no model at 'nowhere.at_all:Net'"),
-        ("models.mlp:ACTIVATIONS", "is no class of torch.nn.Module"),
+        ("caviar.models.mlp:ACTIVATIONS", "is no class of torch.nn.Module"),
     ],
 )
 def test_unknown_models_are_refused(name: str, message: str) -> None:

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.checkpoint import from_bytes, to_bytes
-from models.data import Data, load
-from models.errors import BadCheckpoint
-from models.optim import Settings, learning_rate, make_optimizer
-from models.registry import model_class
-from models.training import EpochResult, Training, evaluate
+from caviar.models.checkpoint import from_bytes, to_bytes
+from caviar.models.data import Data, load
+from caviar.models.errors import BadCheckpoint
+from caviar.models.optim import Settings, learning_rate, make_optimizer
+from caviar.models.registry import model_class
+from caviar.models.training import EpochResult, Training, evaluate
 
 CPU = torch.device("cpu")
 CASES = [(model, optimizer) for model in ("mlp", "cnn") for optimizer in ("sgd", "adam")]
@@ -44,8 +44,8 @@ def curve(results: list[EpochResult]) -> list[tuple[float, ...]]:
 _GO_ON = """
 import json, sys, torch
 from pathlib import Path
-from models.checkpoint import from_bytes
-from models.data import load
+from caviar.models.checkpoint import from_bytes
+from caviar.models.data import load
 from tests.training.test_training import curve, make
 torch.set_num_threads(1)
 state = from_bytes(Path(sys.argv[1]).read_bytes(), torch.device("cpu"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from studies.report.boxes import boxes, outline
-from studies.report.space import hyperparameters
+from caviar.studies.results.report.boxes import boxes, outline
+from caviar.studies.results.report.space import hyperparameters
 from tests.unit.test_report import HYPERPARAMETERS, facts
 from tests.unit.test_report import trial as finished
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studies.candidates import candidates, cube, fresh
-from studies.scale import BaseScale
+from caviar.studies.search.candidates import candidates, cube, fresh
+from caviar.studies.space.base import BaseScale
 from tests.studies_for_tests import ALL_SCALES, small_study
 
 CUBE = cube(small_study(tiers=({str(number): scale for number, scale in enumerate(ALL_SCALES)},)))

@@ -18,14 +18,14 @@ import pytest
 from fsspec import AbstractFileSystem
 from fsspec.registry import _registry as registry
 
-from storage.errors import (
+from caviar.storage.errors import (
     BadCheckpointsAddress,
     CheckpointNotRemoved,
     CheckpointNotWritten,
     CheckpointUnreachable,
     DamagedCheckpoint,
 )
-from storage.files import CheckpointFiles, read_file, remove_file
+from caviar.storage.files import CheckpointFiles, read_file, remove_file
 
 
 class FakeS3(AbstractFileSystem):
@@ -239,7 +239,7 @@ def test_a_writer_that_is_killed_leaves_a_file_that_is_listed_and_the_one_before
     address = files.write("1/a", b"before")
     code = (
         "import os, signal, sys\n"
-        "from storage.files import CheckpointFiles\n"
+        "from caviar.storage.files import CheckpointFiles\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "CheckpointFiles(sys.argv[1]).write('1/a', b'after that')\n"
     )

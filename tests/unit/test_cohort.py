@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from models.checkpoint import from_bytes, to_bytes
-from models.cnn import CNN
-from models.cohort import Cohort
-from models.cohort_kinds import groups, kind, why_alone
-from models.data import Data, load
-from models.mlp import MLP
-from models.optim import Settings
-from models.training import EpochResult, Interrupted, Training
+from caviar.models.checkpoint import from_bytes, to_bytes
+from caviar.models.cnn import CNN
+from caviar.models.cohort import Cohort
+from caviar.models.cohort_kinds import groups, kind, why_alone
+from caviar.models.data import Data, load
+from caviar.models.mlp import MLP
+from caviar.models.optim import Settings
+from caviar.models.training import EpochResult, Interrupted, Training
 
 # Sums are made in another order than alone, and training amplifies that; most of all Adam, which divides a gradient
 # that is all rounding by its own size. Of a loss of about 1, in the first epoch and later; of accuracy, in images.

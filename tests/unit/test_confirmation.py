@@ -10,10 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import ttest_ind
 from sqlalchemy import Engine
 
-from studies.confirmation import confirmation_facts, in_words, runner_up, welch, write_trainings
-from studies.definition import Study
-from studies.manager import open_study
-from studies.space import Log
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.results.confirmation import confirmation_facts, in_words, runner_up, welch, write_trainings
+from caviar.studies.space.scales import Log
 
 STUDY = Study(
     name="small", model="mlp", data="digits", epochs=2, budget=8, tiers=({"learning_rate": Log(1e-4, 1, default=0.1)},)

@@ -9,11 +9,11 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from studies.assembly import check
-from studies.definition import change, from_body, to_body
-from studies.errors import BadDefinition
-from studies.selection import catalog_names, select_study
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus
+from caviar.studies.definition import change, from_body, to_body
+from caviar.studies.errors import BadDefinition
+from caviar.studies.lifecycle.loader import catalog_names, select_study
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus
+from caviar.studies.workers.trial.build import check
 from tests.studies_for_tests import TIERS, small_study
 
 

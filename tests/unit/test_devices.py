@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from studies.devices import cores, places, spread
-from studies.errors import BadOrder
+from caviar.studies.errors import BadOrder
+from caviar.studies.workers.local.devices import cores, places, spread
 
 
 @pytest.mark.parametrize(

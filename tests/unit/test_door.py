@@ -9,8 +9,8 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from studies import door as module
-from studies.door import Door
+from caviar.studies.dashboard import access as module
+from caviar.studies.dashboard.access import Door
 
 Headers = dict[str, str]
 

@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from studies.candidates import cube
-from studies.definition import Known, Study, change
-from studies.expectation import Expectation, winner_of
-from studies.observations import Observations, from_half_rank, half_rank
+from caviar.studies.definition import Known, Study, change
+from caviar.studies.search.candidates import cube
+from caviar.studies.search.expectation import Expectation, winner_of
+from caviar.studies.search.observations import Observations, from_half_rank, half_rank
 from tests.studies_for_tests import small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

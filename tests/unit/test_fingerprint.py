@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import models
-from models.data import files
-from models.errors import DataUnavailable, UnknownData, UnknownModel
-from models.fingerprint import code_digest, data_digest
-from storage.records import Provenance
-from studies.provenance import Difference, compare, package_versions, provenance_of
+import caviar.models
+from caviar.models.data import files
+from caviar.models.errors import DataUnavailable, UnknownData, UnknownModel
+from caviar.models.fingerprint import code_digest, data_digest
+from caviar.storage.records import Provenance
+from caviar.studies.lifecycle.provenance import Difference, compare, package_versions, provenance_of
 from tests.studies_for_tests import small_study
 
 NET = "from torch import nn\n\nclass Net(nn.Module):\n    pass\n"
@@ -49,11 +49,11 @@ def test_the_code_is_the_same_again_and_the_package_s_own() -> None:
 def test_the_package_s_code_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     copy = tmp_path / "models"
     copy.mkdir()
-    for file in Path(models.__file__).parent.glob("*.py"):
+    for file in Path(caviar.models.__file__).parent.glob("*.py"):
         (copy / file.name).write_bytes(file.read_bytes())
     same = code_digest("mlp")
-    monkeypatch.setattr("models.fingerprint._OURS", copy)
-    monkeypatch.setattr("models.fingerprint._of_model", lambda model: [])
+    monkeypatch.setattr("caviar.models.fingerprint._OURS", copy)
+    monkeypatch.setattr("caviar.models.fingerprint._of_model", lambda model: [])
     assert code_digest("mlp") == same  # wherever the clone is
     with (copy / "optim.py").open("a") as opened:
         opened.write("# changed\n")
@@ -122,7 +122,7 @@ def test_data_are_told_by_their_bytes_wherever_they_are(tmp_path: Path) -> None:
         with pytest.raises(DataUnavailable, match="caviar data fetch mnist"):
             data_digest("mnist", data_dir)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("models.data.check_available", lambda name, folder: None)
+            patch.setattr("caviar.models.data.check_available", lambda name, folder: None)
             for file in files("mnist", data_dir):
                 file.write_bytes(content)
         digests.append(data_digest("mnist", data_dir))
@@ -132,7 +132,7 @@ def test_data_are_told_by_their_bytes_wherever_they_are(tmp_path: Path) -> None:
 def test_data_that_change_places_are_other_data(tmp_path: Path) -> None:
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.data.check_available", lambda name, folder: None)
+        patch.setattr("caviar.models.data.check_available", lambda name, folder: None)
         paths = files("mnist", tmp_path)
     for number, path in enumerate(paths):
         path.write_bytes(b"%d" % number)

@@ -9,9 +9,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from studies.definition import Study
-from studies.importance import ENOUGH, Importances, importances
-from studies.space import Choice, Log
+from caviar.studies.definition import Study
+from caviar.studies.results.importance import ENOUGH, Importances, importances
+from caviar.studies.space.scales import Choice, Log
 from tests.studies_for_tests import small_study
 
 STUDY = small_study(metric="loss", direction="minimize")

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna_dashboard._note import concat_body, split_body
 
-from storage.notes import BEGIN, END, _pieces, with_part
-from storage.records import PhaseCount, Progress, RunningTrial, SlotRecord, TrialRecord
-from studies.cli import app
-from studies.note import note_text
-from studies.plan import plan
-from studies.space import Choice
+from caviar.storage.notes import BEGIN, END, _pieces, with_part
+from caviar.storage.records import PhaseCount, Progress, RunningTrial, SlotRecord, TrialRecord
+from caviar.studies.cli import app
+from caviar.studies.dashboard.note import note_text
+from caviar.studies.search.plan import plan
+from caviar.studies.space.scales import Choice
 from tests.studies_for_tests import small_study
 
 AT = datetime(2025, 3, 1, 12, 30, 5, tzinfo=UTC)

@@ -18,8 +18,8 @@ from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase
 from optuna.trial import Trial, TrialState
 
-from studies.optuna_space import OptunaScale
-from studies.sampler import TieredSampler
+from caviar.studies.search.optuna_space import OptunaScale
+from caviar.studies.search.sampler import TieredSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -170,7 +170,7 @@ def test_an_enqueued_value_outside_its_range_is_kept_as_optuna_keeps_it() -> Non
 def test_one_thread_leaves_the_number_of_threads_as_it_was_however_threads_interleave() -> None:
     from threadpoolctl import threadpool_info, threadpool_limits
 
-    from studies.surrogate import one_thread
+    from caviar.studies.search.surrogate import one_thread
 
     def threads() -> set[int]:
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}

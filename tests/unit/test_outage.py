@@ -9,8 +9,8 @@ import pytest
 from psycopg2 import errors
 from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError, ProgrammingError
 
-from storage.errors import DatabaseAway
-from storage.outage import Outage, is_away, is_busy
+from caviar.storage.errors import DatabaseAway
+from caviar.storage.outage import Outage, is_away, is_busy
 
 AWAY = OperationalError("SELECT", {}, psycopg2.OperationalError("connection refused"))
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.nudges import NudgeRecord
-from storage.pandas import DayRecord, Life, PandaRecord
-from storage.records import EpochRecord
-from studies.errors import BadNudge
-from studies.panda.advice import Advice, Look, Verdict, advise, judge
-from studies.panda.length import length_told, read_length
-from studies.panda.lineage import branches, kept_days, path
-from studies.panda.looks import read_looks, told_apart
-from studies.panda.settings import NUDGEABLE, changed, read_settings, settings_at
-from studies.space import Log, LogOneMinus
+from caviar.storage.nudges import NudgeRecord
+from caviar.storage.pandas import DayRecord, Life, PandaRecord
+from caviar.storage.records import EpochRecord
+from caviar.studies.errors import BadNudge
+from caviar.studies.panda.advice import Advice, Look, Verdict, advise, judge
+from caviar.studies.panda.length import length_told, read_length
+from caviar.studies.panda.lineage import branches, kept_days, path
+from caviar.studies.panda.looks import read_looks, told_apart
+from caviar.studies.panda.settings import NUDGEABLE, changed, read_settings, settings_at
+from caviar.studies.space.scales import Log, LogOneMinus
 
 RATES = {"learning_rate": Log(1e-4, 1, default=0.1), "momentum": LogOneMinus(0.9, 0.999, default=0.9)}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.plan import SMALL_BUDGET, plan
+from caviar.studies.search.plan import SMALL_BUDGET, plan
 from tests.studies_for_tests import TIERS, small_study
 
 STRATEGIES = ("tiered", "classic", "random", "grid", "tpe", "gp")

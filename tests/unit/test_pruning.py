@@ -5,7 +5,7 @@ from __future__ import annotations
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from studies.pruning import reason_to_stop
+from caviar.studies.search.pruners import reason_to_stop
 from tests.studies_for_tests import small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from models import data
-from studies.report.answers import answers
-from studies.report.figures import figures, thinned
-from studies.report.holdings import holdings
-from studies.report.noise import VALIDATION, noise_of
-from studies.report.page import page
+from caviar.models import data
+from caviar.studies.results.report.answers import answers
+from caviar.studies.results.report.figures import figures, thinned
+from caviar.studies.results.report.holdings import holdings
+from caviar.studies.results.report.noise import VALIDATION, noise_of
+from caviar.studies.results.report.page import page
 
 EPOCHS = 20
 HYPERPARAMETERS = [

@@ -6,12 +6,12 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from studies.definition import Known, Study, change, from_body, to_body
-from studies.errors import BadDefinition
-from studies.plan import plan
-from studies.retune import retuned
-from studies.sampler import TieredSampler
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.definition import Known, Study, change, from_body, to_body
+from caviar.studies.errors import BadDefinition
+from caviar.studies.lifecycle.retune import retuned
+from caviar.studies.search.plan import plan
+from caviar.studies.search.sampler import TieredSampler
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 from tests.studies_for_tests import small_study
 from tests.unit.test_expectation import made, noisy
 

@@ -11,11 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from optuna.distributions import distribution_to_json, json_to_distribution
 
-from studies.definition import Study, from_body, to_body
-from studies.revision import compare, rewrite
-from studies.scale import BaseScale, Value
-from studies.selection import catalog_names, select_study
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.definition import Study, from_body, to_body
+from caviar.studies.lifecycle.loader import catalog_names, select_study
+from caviar.studies.lifecycle.revision import compare, rewrite
+from caviar.studies.space.base import BaseScale, Value
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 from tests.studies_for_tests import ALL_SCALES, TIERS, small_study
 
 units = st.floats(0, 1)

@@ -11,14 +11,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-import studies.expectation as expectation_module
-from studies.definition import Study, change
-from studies.observations import Observations, half_rank
-from studies.plan import plan
-from studies.points import halton, strata, zoom
-from studies.sampler import TieredSampler
-from studies.space import Choice, Grid
-from studies.strategies import Proposer
+import caviar.studies.search.expectation as expectation_module
+from caviar.studies.definition import Study, change
+from caviar.studies.search.initial_design import halton, strata, zoom
+from caviar.studies.search.observations import Observations, half_rank
+from caviar.studies.search.plan import plan
+from caviar.studies.search.sampler import TieredSampler
+from caviar.studies.search.strategies import Proposer
+from caviar.studies.space.scales import Choice, Grid
 from tests.studies_for_tests import TIERS, small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

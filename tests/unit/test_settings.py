@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import BadDatabaseUrl
-from storage.settings import parse_url, read_settings
+from caviar.storage.errors import BadDatabaseUrl
+from caviar.storage.settings import parse_url, read_settings
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])

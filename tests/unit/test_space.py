@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy.stats import kstest
 
-from studies.errors import BadDefinition
-from studies.scale import BaseScale
-from studies.space import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
+from caviar.studies.errors import BadDefinition
+from caviar.studies.space.base import BaseScale
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
 from tests.studies_for_tests import ALL_SCALES
 
 UNITS = np.random.default_rng(0).random(20_000)

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.optimize import check_grad
 from scipy.stats import norm
 
-from studies.surrogate import (
+from caviar.studies.search.surrogate import (
     Array,
     Surrogate,
     _covariance,

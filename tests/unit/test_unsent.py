@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from storage.records import EpochRecord, Provenance, StudyRecord
-from storage.unsent import Unsent, UnsentStates
+from caviar.storage.records import EpochRecord, Provenance, StudyRecord
+from caviar.storage.unsent import Unsent, UnsentStates
 
 BORN = datetime(2026, 11, 24, tzinfo=UTC)
 EPOCHS = [EpochRecord(3, 0.1 + 0.2, 0.5, 0.75, 0.1, 0.01), EpochRecord(4, float("inf"), 0.4, 0.8, 0.1, 0.01)]

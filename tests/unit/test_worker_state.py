@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from storage.records import Asked
-from studies.worker_state import Next, after_epoch
+from caviar.storage.records import Asked
+from caviar.studies.workers.trial.decision import Next, after_epoch
 
 GOOD, NAN, INF = (0.1, 0.2), (math.nan, 0.2), (0.1, math.inf)
 

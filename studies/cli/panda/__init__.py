@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from studies.cli.panda import begin, change, log, train
+from caviar.studies.cli.panda import begin, change, log, train
 
 app = typer.Typer(
     help="Babysit one model for days: look at its curve, nudge a hyperparameter, go back when it got worse.",

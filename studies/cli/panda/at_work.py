@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import settings_line, tell
-from studies.number import number
+from caviar.studies.cli.output import settings_line, tell
+from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from storage.records import StudyRecord
-    from studies.signals import Stop
-    from studies.worker_context import WorkerContext
-    from studies.worker_order import Order
+    from caviar.storage.records import StudyRecord
+    from caviar.studies.workers.context import WorkerContext
+    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.signals import Stop
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A panda in the database.")]
 Settings = Annotated[list[str], typer.Argument(metavar="SETTING=VALUE ...", help="Such as learning_rate=0.01.")]
@@ -43,8 +43,8 @@ def order_for(
     Raises:
         BadOrder: a lease would end before it is renewed.
     """
-    from storage.settings import read_settings
-    from studies.worker_order import Order
+    from caviar.storage.settings import read_settings
+    from caviar.studies.workers.local.options import Order
 
     return Order(read_settings(url), record.name, folder, lease, renew, grace, patience, cohort)
 
@@ -52,10 +52,10 @@ def order_for(
 @contextmanager
 def working(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> Iterator[WorkerContext]:
     """Be the panda's worker, on this machine's GPU or else on one core, from `with` to its end."""
-    from storage.errors import DatabaseAway
-    from storage.workers import end_worker
-    from studies.devices import visible_gpus
-    from studies.worker_context import begin_work
+    from caviar.storage.errors import DatabaseAway
+    from caviar.storage.workers import end_worker
+    from caviar.studies.workers.context import begin_work
+    from caviar.studies.workers.local.devices import visible_gpus
 
     context = begin_work(engine, record, order, "cuda:0" if visible_gpus() else "cpu", stop)
     try:
@@ -67,7 +67,7 @@ def working(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> It
 
 def tell_where(engine: Engine, record: StudyRecord, told: str) -> None:
     """Say where a panda stands, what its curve says, and what comes next."""
-    from studies.panda.journal import journal_facts
+    from caviar.studies.panda.journal import journal_facts
 
     facts = journal_facts(engine, record)
     head = facts["days"][facts["head"]]

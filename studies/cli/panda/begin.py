@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, tell
-from studies.cli.panda.at_work import order_for, tell_where, working
-from studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch
+from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.output import DatabaseUrl, database, tell
+from caviar.studies.cli.panda.at_work import order_for, tell_where, working
+from caviar.studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Under which it is kept, beside the studies.")]
 
@@ -46,16 +46,16 @@ def start(
     Examples: caviar panda start baby --study mnist --set learning_rate=0.03 --day 5epochs,
     caviar panda start grown --from mnist:best --day 8h
     """
-    from storage.pandas import PandaRecord
-    from studies.errors import BadNudge
-    from studies.panda.birth import begin, find_origin, panda_of
-    from studies.panda.length import length_told, read_length
-    from studies.panda.settings import NUDGEABLE
-    from studies.panda.settings import read_settings as settings_given
-    from studies.panda.train import train
-    from studies.provenance import provenance_of
-    from studies.selection import select_study
-    from studies.signals import Stop
+    from caviar.storage.pandas import PandaRecord
+    from caviar.studies.errors import BadNudge
+    from caviar.studies.lifecycle.loader import select_study
+    from caviar.studies.lifecycle.provenance import provenance_of
+    from caviar.studies.panda.birth import begin, find_origin, panda_of
+    from caviar.studies.panda.length import length_told, read_length
+    from caviar.studies.panda.settings import NUDGEABLE
+    from caviar.studies.panda.settings import read_settings as settings_given
+    from caviar.studies.panda.train import train
+    from caviar.studies.workers.local.signals import Stop
 
     if (study is None) == (from_ is None):
         raise BadNudge("give either --study STUDY, to begin anew, or --from STUDY:TRIAL, to go on with its weights")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.control import by
-from studies.cli.output import DatabaseUrl, database, settings_line, tell
-from studies.cli.panda.at_work import Name, Settings, tell_where
+from caviar.studies.cli.control import by
+from caviar.studies.cli.output import DatabaseUrl, database, settings_line, tell
+from caviar.studies.cli.panda.at_work import Name, Settings, tell_where
 
 Why = Annotated[str | None, typer.Option(metavar="TEXT", help="For the journal.", show_default=False)]
 
@@ -21,12 +21,12 @@ def nudge(name: Name, settings: Settings, why: Why = None, database_url: Databas
 
     Example: caviar panda nudge baby learning_rate=0.01 momentum=0.95 --why "the loss is noisy"
     """
-    from storage.definitions import load_study
-    from storage.nudges import add_nudge
-    from storage.pandas import read_life
-    from studies.manager import definition_of
-    from studies.panda.birth import check_settings
-    from studies.panda.settings import NUDGEABLE, at_the_end_of, read_settings, with_waiting
+    from caviar.storage.definitions import load_study
+    from caviar.storage.nudges import add_nudge
+    from caviar.storage.pandas import read_life
+    from caviar.studies.lifecycle.manager import definition_of
+    from caviar.studies.panda.birth import check_settings
+    from caviar.studies.panda.settings import NUDGEABLE, at_the_end_of, read_settings, with_waiting
 
     with database(database_url) as engine:
         record = load_study(engine, name)
@@ -53,9 +53,9 @@ def back(
 
     Example: caviar panda back baby --to 2
     """
-    from storage.definitions import load_study
-    from storage.pandas import go_back, read_life
-    from studies.manager import free_dead_workers
+    from caviar.storage.definitions import load_study
+    from caviar.storage.pandas import go_back, read_life
+    from caviar.studies.lifecycle.manager import free_dead_workers
 
     with database(database_url) as engine:
         record = load_study(engine, name)
@@ -77,9 +77,9 @@ def note(
 
     Example: caviar panda note baby "dropout next, if it still overfits"
     """
-    from storage.definitions import load_study
-    from storage.events import log_event
-    from storage.pandas import read_life
+    from caviar.storage.definitions import load_study
+    from caviar.storage.events import log_event
+    from caviar.storage.pandas import read_life
 
     with database(database_url) as engine:
         record = load_study(engine, name)

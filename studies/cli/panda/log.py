@@ -9,10 +9,10 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, unicode
-from studies.cli.panda.at_work import Name, verdict_told
-from studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
-from studies.number import number
+from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, unicode
+from caviar.studies.cli.panda.at_work import Name, verdict_told
+from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
+from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -48,8 +48,8 @@ def show_log(engine: Engine, name: str, *, watch: bool, as_json: bool) -> None:
 
 
 def _read(engine: Engine, name: str) -> dict[str, Any]:
-    from storage.definitions import load_study
-    from studies.panda.journal import journal_facts
+    from caviar.storage.definitions import load_study
+    from caviar.studies.panda.journal import journal_facts
 
     return journal_facts(engine, load_study(engine, name))
 
@@ -57,7 +57,7 @@ def _read(engine: Engine, name: str) -> dict[str, Any]:
 def _watch(engine: Engine, name: str) -> None:
     from rich.live import Live
 
-    from studies.signals import Stop
+    from caviar.studies.workers.local.signals import Stop
 
     def newest() -> Group:
         """Return as much of the end of the journal as the terminal has rows for."""

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from studies.cli.data import DataDir, data_folder
-from studies.cli.output import DatabaseUrl, database, out, settings_line, tell, unicode
-from studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, tell_where, working
-from studies.cli.sparkline import ASCII, BLOCKS, sparkline
-from studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch
-from studies.number import number
+from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.output import DatabaseUrl, database, out, settings_line, tell, unicode
+from caviar.studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, tell_where, working
+from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
+from caviar.studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch
+from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
 
-    from models.training import EpochResult
-    from storage.pandas import DayRecord
-    from storage.records import StudyRecord
-    from studies.signals import Stop
+    from caviar.models.training import EpochResult
+    from caviar.storage.pandas import DayRecord
+    from caviar.storage.records import StudyRecord
+    from caviar.studies.workers.local.signals import Stop
 
 
 def train(
@@ -43,9 +43,9 @@ def train(
 
     Example: caviar panda train baby --days 3
     """
-    from studies.panda.birth import next_day
-    from studies.panda.train import train as train_day
-    from studies.signals import Stop
+    from caviar.studies.panda.birth import next_day
+    from caviar.studies.panda.train import train as train_day
+    from caviar.studies.workers.local.signals import Stop
 
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
         record = _free(engine, name)
@@ -82,10 +82,10 @@ def try_(
 
     Example: caviar panda try baby learning_rate=0.01,0.03 momentum=0.99 --epochs 2
     """
-    from studies.manager import definition_of
-    from studies.panda.looks import plan_looks, read_looks
-    from studies.panda.train import train as train_days
-    from studies.signals import Stop
+    from caviar.studies.lifecycle.manager import definition_of
+    from caviar.studies.panda.looks import plan_looks, read_looks
+    from caviar.studies.panda.train import train as train_days
+    from caviar.studies.workers.local.signals import Stop
 
     looks = read_looks(settings)
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
@@ -110,10 +110,10 @@ def _say_left(name: str, stop: Stop) -> int:
 
 def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -> None:
     """Show looks side by side, the best one first, and go on with that one where that is wanted."""
-    from storage.pandas import go_back
-    from studies.cli.control import by
-    from studies.panda.journal import journal_facts
-    from studies.panda.looks import best_first, told_apart
+    from caviar.storage.pandas import go_back
+    from caviar.studies.cli.control import by
+    from caviar.studies.panda.journal import journal_facts
+    from caviar.studies.panda.looks import best_first, told_apart
 
     facts = journal_facts(engine, record)
     days = best_first(facts, numbers)
@@ -144,9 +144,9 @@ def _free(engine: Engine, name: str) -> StudyRecord:
     Raises:
         PandaBusy: somebody trains it.
     """
-    from storage.definitions import load_study
-    from storage.pandas import read_life, refuse_busy
-    from studies.manager import free_dead_workers
+    from caviar.storage.definitions import load_study
+    from caviar.storage.pandas import read_life, refuse_busy
+    from caviar.studies.lifecycle.manager import free_dead_workers
 
     record = load_study(engine, name)
     free_dead_workers(engine, record)
@@ -155,8 +155,8 @@ def _free(engine: Engine, name: str) -> StudyRecord:
 
 
 def _check(engine: Engine, record: StudyRecord, folder: Path, allow_mismatch: bool) -> None:
-    from studies.cli.join_command import check_machine
-    from studies.manager import definition_of
+    from caviar.studies.cli.join_command import check_machine
+    from caviar.studies.lifecycle.manager import definition_of
 
     check_machine(engine, record, definition_of(record), folder, allow_mismatch, check_and_fetch)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from storage.curves import TrialTimes, read_curves, read_tests, read_times
-from storage.records import EpochRecord, StudyRecord, TrialRecord
-from storage.status import read_trials
-from studies.definition import Study
-from studies.facts import trial_facts
-from studies.manager import definition_of
+from caviar.storage.curves import TrialTimes, read_curves, read_tests, read_times
+from caviar.storage.records import EpochRecord, StudyRecord, TrialRecord
+from caviar.storage.status import read_trials
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.results.summaries import trial_facts
 
 # A trial's columns, before its hyperparameters: accuracies from 0 to 1, times in UTC, seconds of training.
 TRIAL: Mapping[str, type] = {

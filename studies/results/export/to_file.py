@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from studies.beside import beside
-from studies.errors import ExtraMissing
-from studies.export.rows import Table
+from caviar.studies.errors import ExtraMissing
+from caviar.studies.results.atomic_write import beside
+from caviar.studies.results.export.rows import Table
 
 SUFFIXES = (".csv", ".parquet", ".json")
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from storage.records import StudyRecord
-from studies.errors import ExtraMissing, NotWritten
-from studies.export.rows import ExportedTrial
+from caviar.storage.records import StudyRecord
+from caviar.studies.errors import ExtraMissing, NotWritten
+from caviar.studies.results.export.rows import ExportedTrial
 
 _BATCH = 200  # epochs of four metrics each; a batch may hold 1,000
 _TAG = 5000  # characters

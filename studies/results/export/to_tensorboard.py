@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import accumulate
 from pathlib import Path
 
-from studies.beside import beside
-from studies.errors import ExtraMissing, NothingToExport
-from studies.export.rows import ExportedTrial
+from caviar.studies.errors import ExtraMissing, NothingToExport
+from caviar.studies.results.atomic_write import beside
+from caviar.studies.results.export.rows import ExportedTrial
 
 
 def write_tensorboard(trials: list[ExportedTrial], folder: Path) -> int:

@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from studies.confirmation import in_words
-from studies.report.noise import Noise, noise_of
+from caviar.studies.results.confirmation import in_words
+from caviar.studies.results.report.noise import Noise, noise_of
 
 _EDGE = 0.05  # of a scale, at each end
 _NEAR = 2.0  # times the noise: what is no further apart cannot be told from luck

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from studies.report.answers import Facts
-from studies.report.look import colour
+from caviar.studies.results.report.answers import Facts
+from caviar.studies.results.report.style import colour
 
 _WITHOUT = ("default", "prior")  # phases in which nothing is searched
 _ANYWHERE = ("coarse", "random", "grid")  # those that search the whole range where they have no box

@@ -9,25 +9,25 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
-from storage.curves import read_curves, read_times
-from storage.events import read_events
-from storage.history import read_frozen_trials
-from storage.records import EpochRecord, StudyRecord, TrialRecord
-from storage.revisions import read_versions
-from storage.status import read_progress, read_test, read_trials, tested_slot
-from storage.workers import read_workers
-from studies.confirmation import confirmation_facts, runner_up
-from studies.definition import Study
-from studies.errors import BadDefinition
-from studies.expectation import Expected, winner_of
-from studies.facts import best_facts, state_of, trial_facts
-from studies.importance import importances
-from studies.importance import to_facts as importance_facts
-from studies.manager import definition_of
-from studies.optuna_space import count
-from studies.report.answers import answers
-from studies.retune import widened
-from studies.space import Scale
+from caviar.storage.curves import read_curves, read_times
+from caviar.storage.events import read_events
+from caviar.storage.history import read_frozen_trials
+from caviar.storage.records import EpochRecord, StudyRecord, TrialRecord
+from caviar.storage.revisions import read_versions
+from caviar.storage.status import read_progress, read_test, read_trials, tested_slot
+from caviar.storage.workers import read_workers
+from caviar.studies.definition import Study
+from caviar.studies.errors import BadDefinition
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.lifecycle.retune import widened
+from caviar.studies.results.confirmation import confirmation_facts, runner_up
+from caviar.studies.results.importance import importances
+from caviar.studies.results.importance import to_facts as importance_facts
+from caviar.studies.results.report.answers import answers
+from caviar.studies.results.summaries import best_facts, state_of, trial_facts
+from caviar.studies.search.expectation import Expected, winner_of
+from caviar.studies.search.optuna_space import count
+from caviar.studies.space.scales import Scale
 
 
 def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:

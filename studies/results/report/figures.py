@@ -1,4 +1,4 @@
-"""A report's figures as plotly's plain JSON: traces and layouts. What they show stands in studies/report/facts.py."""
+"""The report's figures as plain plotly JSON: traces and layouts, made of what facts.py gathers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from studies.report.answers import Facts, best_first
-from studies.report.holdings import LOST, TAKEN, holdings
-from studies.report.look import FADED, TIER_COLOURS, WINNER, colour, good_range, value_title
-from studies.report.space import hyperparameters, importance, parallel_coordinates
+from caviar.studies.results.report.answers import Facts, best_first
+from caviar.studies.results.report.holdings import LOST, TAKEN, holdings
+from caviar.studies.results.report.space import hyperparameters, importance, parallel_coordinates
+from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, colour, good_range, value_title
 
 _LINE = 1.2
 _CURVES, _BEST_CURVES = 300, 150  # that can be told apart in one figure; of more, the best ones and some others

@@ -15,7 +15,7 @@ def holdings(trials: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]],
     """Return each time that a worker held a trial, by trial and time. A trial that waits is held by nobody.
 
     Args:
-        trials, events: of studies.report.facts.
+        trials, events: of caviar.studies.results.report.facts.
         now: until when those last that have not ended.
 
     Returns:

@@ -32,7 +32,7 @@ def noise_of(facts: dict[str, Any], best: Sequence[dict[str, Any]]) -> Noise | N
     """Return the noise of a study's values; None where nothing shows it.
 
     Args:
-        facts: of studies.report.facts.
+        facts: of caviar.studies.results.report.facts.
         best: the complete, sound trials, the best one first.
     """
     confirmed = facts["winner"]["confirmation"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from studies.number import number
-from studies.report.answers import Facts
-from studies.report.document import card, document
-from studies.report.figures import figures
+from caviar.studies.results.formatting import number
+from caviar.studies.results.report.answers import Facts
+from caviar.studies.results.report.document import card, document
+from caviar.studies.results.report.figures import figures
 
 _TITLES = {
     "curves": "Learning curves: the pruned ones fade (a double click shows all)",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from studies.report.answers import Facts, best_first
-from studies.report.boxes import boxes, outline
-from studies.report.look import FADED, colour, good_range, value_title
+from caviar.studies.results.report.answers import Facts, best_first
+from caviar.studies.results.report.boxes import boxes, outline
+from caviar.studies.results.report.style import FADED, colour, good_range, value_title
 
 _ROW = 400  # pixels of a row of panels
 _LEGEND = 20  # of a line of the legend, where it has one for each of its entries

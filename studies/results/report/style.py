@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from studies.report.answers import Facts
+from caviar.studies.results.report.answers import Facts
 
 TIER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 WINNER, FADED = "#D55E00", 0.25

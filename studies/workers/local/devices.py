@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from studies.errors import BadOrder
+from caviar.studies.errors import BadOrder
 
 
 def cores() -> int:

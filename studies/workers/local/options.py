@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.outage import PATIENCE
-from storage.settings import Settings
-from studies.errors import BadOrder
-from studies.signals import GRACE
+from caviar.storage.outage import PATIENCE
+from caviar.storage.settings import Settings
+from caviar.studies.errors import BadOrder
+from caviar.studies.workers.local.signals import GRACE
 
 LEASE, RENEW = 60.0, 15.0  # seconds
 

@@ -20,15 +20,15 @@ from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from multiprocessing.resource_tracker import ensure_running as ensure_tracker_running
 
-from storage.engine import open_database
-from storage.errors import DatabaseAway
-from storage.records import StudyRecord
-from studies.errors import EXPECTED_ERRORS, Mismatch, WorkersFailed
-from studies.signals import GRACEFUL, Stop
-from studies.worker_order import Order
+from caviar.storage.engine import open_database
+from caviar.storage.errors import DatabaseAway
+from caviar.storage.records import StudyRecord
+from caviar.studies.errors import EXPECTED_ERRORS, Mismatch, WorkersFailed
+from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.signals import GRACEFUL, Stop
 
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
-_PRELOAD = ["studies.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
+_PRELOAD = ["caviar.studies.workers.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
 _RESTARTS = 5  # of one place among the workers, before the run gives up
 _LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
 _TOLD = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
@@ -203,10 +203,10 @@ def _follow_parent(stop: Stop) -> None:
 
 
 def _run_worker(order: Order, device: str, stop: Stop) -> None:
-    from storage.definitions import load_study
-    from storage.outage import Outage
-    from studies.worker import Worker
-    from studies.worker_context import begin_work
+    from caviar.storage.definitions import load_study
+    from caviar.storage.outage import Outage
+    from caviar.studies.workers.context import begin_work
+    from caviar.studies.workers.worker import Worker
 
     gc.freeze()  # what is imported lives as long as this process: no collection needs to look at all of torch again
     outage = Outage(order.patience, lambda: stop.overdue)
@@ -222,8 +222,8 @@ def _check_code(order: Order, record: StudyRecord) -> None:
     Raises:
         Mismatch: it is another one, and that is not allowed.
     """
-    from models.fingerprint import code_digest
-    from studies.manager import definition_of
+    from caviar.models.fingerprint import code_digest
+    from caviar.studies.lifecycle.manager import definition_of
 
     if order.code is None:
         return

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.errors import LeaseLost
-from storage.records import Lease
-from studies.assembly import held_in_cohort
-from studies.plan import Slot, by_model
-from studies.strategies import Proposer
-from studies.worker_context import WorkerContext
+from caviar.storage.errors import LeaseLost
+from caviar.storage.records import Lease
+from caviar.studies.search.plan import Slot, by_model
+from caviar.studies.search.strategies import Proposer
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.trial.build import held_in_cohort
 
 
 class Choose(Protocol):

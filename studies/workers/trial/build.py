@@ -9,19 +9,19 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from models.data import shape
-from models.optim import SETTINGS, Settings
-from models.registry import hyperparameters, model_class
-from models.seeding import derive
-from models.training import Training
-from studies.definition import Study
-from studies.errors import BadDefinition
-from studies.scale import Value
+from caviar.models.data import shape
+from caviar.models.optim import SETTINGS, Settings
+from caviar.models.registry import hyperparameters, model_class
+from caviar.models.seeding import derive
+from caviar.models.training import Training
+from caviar.studies.definition import Study
+from caviar.studies.errors import BadDefinition
+from caviar.studies.space.base import Value
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from models.data import Data
+    from caviar.models.data import Data
 
 # Of each worker on a CPU: a curve is then the same bit for bit however many workers and cores there are, and workers
 # that share a machine don't wait for one another at every step. More cores are for more workers.
@@ -33,8 +33,8 @@ def check(study: Study) -> None:
     """Check that the study's data, model and training exist and take every value that the search may try.
 
     Raises:
-        models.errors.UnknownData: there is no such data set.
-        models.errors.UnknownModel: there is no such model.
+        UnknownData: there is no such data set.
+        UnknownModel: there is no such model.
         BadDefinition: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
     """
     sample, classes = shape(study.data)
@@ -114,7 +114,7 @@ def _split(study: Study, values: Mapping[str, Value]) -> tuple[Callable[..., nn.
 
 def held_in_cohort(study: Study) -> list[str]:
     """Return the hyperparameters that trials have in common which are trained as one program."""
-    from models.cohort_kinds import may_differ
+    from caviar.models.cohort_kinds import may_differ
 
     return [name for name in study.scales() if name not in may_differ(model_class(study.model))]
 
@@ -137,7 +137,7 @@ def assemble(
         again: which training of it with a fresh seed, one that no trial has; None for the trial's own.
 
     Raises:
-        models.errors.BadCheckpoint: `state` does not fit.
+        BadCheckpoint: `state` does not fit.
     """
     build, settings = _split(study, values)
     seed = derive(study.seed, "trial", number) if again is None else derive(study.seed, "again", number, again)

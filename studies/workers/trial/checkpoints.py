@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.checkpoint import to_bytes
-from models.training import Training
-from storage.checkpoints import Staged
-from storage.errors import CheckpointNotWritten
-from storage.records import Lease
-from storage.unsent import Unsent
-from studies.outbox import Outbox
-from studies.worker_context import WorkerContext
+from caviar.models.checkpoint import to_bytes
+from caviar.models.training import Training
+from caviar.storage.checkpoints import Staged
+from caviar.storage.errors import CheckpointNotWritten
+from caviar.storage.records import Lease
+from caviar.storage.unsent import Unsent
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.outbox import Outbox
 
 _CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a trial that goes on
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from storage.records import Asked
+from caviar.storage.records import Asked
 
 
 class Next(Enum):

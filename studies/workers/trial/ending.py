@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from models.training import Training
-from storage.events import read_events
-from storage.history import BEST, is_feasible
-from storage.records import Lease
-from studies.failures import describe, stop_if_repeated
-from studies.keeping import stage
-from studies.worker_context import WorkerContext
-from studies.worker_state import Next, Verdict
+from caviar.models.training import Training
+from caviar.storage.events import read_events
+from caviar.storage.history import BEST, is_feasible
+from caviar.storage.records import Lease
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.trial.checkpoints import stage
+from caviar.studies.workers.trial.decision import Next, Verdict
+from caviar.studies.workers.trial.failures import describe, stop_if_repeated
 
 OUT_OF_MEMORY = "out of memory"  # the event
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from sqlalchemy import Engine
 
-from storage.control import set_control
-from storage.events import read_events
-from storage.status import last_finished
+from caviar.storage.control import set_control
+from caviar.storage.events import read_events
+from caviar.storage.status import last_finished
 
 SAME_ERRORS = 3  # trials in a row
 

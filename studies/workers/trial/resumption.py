@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.checkpoint import from_bytes
-from models.data import Data
-from models.errors import BadCheckpoint
-from models.training import Training
-from storage.checkpoints import CheckpointStore
-from storage.errors import DamagedCheckpoint
-from studies.assembly import assemble
-from studies.definition import Study
-from studies.scale import Value
+from caviar.models.checkpoint import from_bytes
+from caviar.models.data import Data
+from caviar.models.errors import BadCheckpoint
+from caviar.models.training import Training
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.errors import DamagedCheckpoint
+from caviar.studies.definition import Study
+from caviar.studies.space.base import Value
+from caviar.studies.workers.trial.build import assemble
 
 
 @dataclass(frozen=True)

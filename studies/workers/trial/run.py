@@ -14,19 +14,19 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.training import EpochResult, Interrupted, Training
-from storage.errors import CheckpointUnreachable
-from storage.records import EpochRecord, Lease
-from storage.unsent import Unsent
-from studies.heartbeat import Heartbeat
-from studies.keeping import Keeper
-from studies.outbox import Outbox
-from studies.pruning import COMPARED, reason_to_stop
-from studies.resumption import Kept, load_checkpoint, resume
-from studies.trial_code import training_code
-from studies.trial_end import TrialEnd
-from studies.worker_context import WorkerContext
-from studies.worker_state import Next, Verdict, after_epoch
+from caviar.models.training import EpochResult, Interrupted, Training
+from caviar.storage.errors import CheckpointUnreachable
+from caviar.storage.records import EpochRecord, Lease
+from caviar.storage.unsent import Unsent
+from caviar.studies.search.pruners import COMPARED, reason_to_stop
+from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.heartbeat import Heartbeat
+from caviar.studies.workers.outbox import Outbox
+from caviar.studies.workers.trial.checkpoints import Keeper
+from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
+from caviar.studies.workers.trial.ending import TrialEnd
+from caviar.studies.workers.trial.resumption import Kept, load_checkpoint, resume
+from caviar.studies.workers.trial.training_errors import training_code
 
 _RETRY_SECONDS = 1.0  # between two tries to reach a checkpoint's file
 

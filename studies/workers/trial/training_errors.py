@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from models.training import Interrupted
+from caviar.models.training import Interrupted
 
 
 class TrainingRaised(Exception):
@@ -23,7 +23,7 @@ def training_code() -> Iterator[None]:
 
     Raises:
         TrainingRaised: whatever it raised.
-        models.training.Interrupted: it was asked to leave.
+        caviar.models.training.Interrupted: it was asked to leave.
     """
     try:
         yield

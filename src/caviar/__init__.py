@@ -1,0 +1,1 @@
+"""Hyperparameter search for deep networks, tier by tier, on a shared PostgreSQL."""
