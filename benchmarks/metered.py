@@ -36,7 +36,7 @@ from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.workers.context import WorkerContext
-from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.worker import Worker
 
@@ -115,7 +115,9 @@ def _work_on_caviar(url: URL, epochs: int, cohort: int) -> Run:
     study = change(definition_of(record), epochs=epochs)
     process = WorkerRecord(uuid4(), "benchmark", machine_id(), os.getpid(), "cpu", package_versions())
     register_worker(engine, record.study_id, process)
-    order = Order(read_settings(url.render_as_string(hide_password=False)), NAME, Path("nowhere"), cohort=cohort)
+    order = WorkerOptions(
+        read_settings(url.render_as_string(hide_password=False)), NAME, Path("nowhere"), cohort=cohort
+    )
     worker = Worker(WorkerContext(engine, record, study, process, _few_examples(), Stop(), order))
     # All that this benchmark knows of a worker's parts: their names.
     context = worker.context

@@ -48,7 +48,7 @@ REMEDIES: dict[str, dict[str, int]] = {
 
 
 @dataclass
-class Fleet:
+class WorkerPool:
     """Workers that train `trials` at once, `cohort` of them each, and what becomes of them.
 
     Attributes:
@@ -140,7 +140,7 @@ class Fleet:
 def measure(costs: Costs, cores: int, seed: int, trials: int, minutes: float, **how: int) -> dict[str, Any]:
     """Simulate two epochs of every worker, after one on the way to a steady state; more of them for a small fleet."""
     simulation = Simulation(cores, seed)
-    fleet = Fleet(simulation, costs, trials, 60 * minutes, **how)
+    fleet = WorkerPool(simulation, costs, trials, 60 * minutes, **how)
     epochs = max(2000, fleet.workers)
     simulation.run(lambda: len(fleet.latencies) >= epochs)
     begun, held, lost, trained = simulation.now, simulation.held, fleet.lost, fleet.trained

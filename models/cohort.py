@@ -13,13 +13,14 @@ import torch
 from torch import nn, split
 from torch.nn.functional import cross_entropy
 
+from caviar.epoch import Epoch
 from caviar.models.cohort_kinds import kind
 from caviar.models.data import Part
 from caviar.models.mlp import MLP
 from caviar.models.stacked_mlp import StackedMLP
 from caviar.models.stacked_module import StackedModule
 from caviar.models.stacked_optim import Members
-from caviar.models.training import EpochResult, Interrupted, Training, never
+from caviar.models.training import Interrupted, Training, never
 
 _EVALUATION_BATCH = 1024  # examples; the activations of all members should stay in the cache
 
@@ -39,7 +40,7 @@ class Cohort:
         settings, optimizers = [m.settings for m in members], [m.optimizer for m in members]
         self._update = Members(settings, optimizers, self._stack.parameters, self._stack.views).update()
 
-    def epoch(self, leave: Callable[[], bool] = never) -> list[EpochResult]:
+    def epoch(self, leave: Callable[[], bool] = never) -> list[Epoch]:
         """Train one epoch, and return each member's result; the seconds are its share.
 
         Args:
@@ -57,7 +58,7 @@ class Cohort:
         results = []
         for member, rate, loss, (held_out, accuracy) in zip(self.members, rates, training, validation, strict=True):
             member.epoch += 1
-            results.append(EpochResult(member.epoch, loss, held_out, accuracy, rate, share))
+            results.append(Epoch(member.epoch, loss, held_out, accuracy, rate, share))
         return results
 
     def _train(self, rates: Sequence[float], leave: Callable[[], bool]) -> list[float]:

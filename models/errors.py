@@ -1,16 +1,25 @@
-"""What can go wrong in models. Each message holds what was given, what is allowed, and the next step."""
+"""The errors of models.
+
+ModelError
+├── UnknownModel
+├── UnknownData
+├── DataUnavailable
+└── BadCheckpoint
+"""
+
+from caviar.errors import CaviarError
 
 
-class ModelError(Exception):
-    """Base of every error that models expects; the command line shows it as one line."""
+class ModelError(CaviarError):
+    """Base class of the errors that models raise."""
 
 
 class UnknownModel(ModelError):
-    """No model of that name, or no class at that path."""
+    """No model has that name, or no class is at that path."""
 
 
 class UnknownData(ModelError):
-    """No data set of that name."""
+    """No data set has that name."""
 
 
 class DataUnavailable(ModelError):
@@ -18,4 +27,4 @@ class DataUnavailable(ModelError):
 
 
 class BadCheckpoint(ModelError):
-    """A checkpoint is not one of this model, or of this version."""
+    """The checkpoint belongs to another model, or to another version of it."""

@@ -8,31 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn, split
 from torch.nn.functional import cross_entropy
 
+from caviar.epoch import Epoch
 from caviar.models.data import Data, Part
 from caviar.models.errors import BadCheckpoint
 from caviar.models.optim import Settings, learning_rate, make_optimizer
 from caviar.models.seeding import derive
 
 _EVALUATION_BATCH = 8192  # examples; bounds the memory of an evaluation
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """One epoch: mean cross-entropy per example (nats), accuracy 0 to 1 on the validation part, α, seconds."""
-
-    epoch: int
-    training_loss: float
-    validation_loss: float
-    accuracy: float
-    learning_rate: float
-    seconds: float
 
 
 class Interrupted(Exception):
@@ -84,7 +72,7 @@ class Training:
         if state is not None:
             self._restore(state)
 
-    def epochs(self, last: int, leave: Callable[[], bool] = never) -> Iterator[EpochResult]:
+    def epochs(self, last: int, leave: Callable[[], bool] = never) -> Iterator[Epoch]:
         """Train up to and including epoch `last`, yielding after every epoch; 1 is the first.
 
         Args:
@@ -101,7 +89,7 @@ class Training:
             training_loss = self._train_epoch(rate, leave)
             validation_loss, accuracy = evaluate(self.model, self.data.validation)
             self.epoch += 1
-            yield EpochResult(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
+            yield Epoch(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
 
     def state(self) -> dict[str, Any]:
         """Return all that the next epoch depends on: random states are functions of the seed and the epoch."""

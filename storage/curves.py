@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, select, text
 
-from caviar.storage.records import EpochRecord
+from caviar.epoch import Epoch
 from caviar.storage.tables import epoch, test_result
 
 _TIMES = text("""
@@ -27,15 +27,15 @@ class TrialTimes:
     ended: datetime | None
 
 
-def read_curves(engine: Engine, study_id: int) -> dict[int, list[EpochRecord]]:
+def read_curves(engine: Engine, study_id: int) -> dict[int, list[Epoch]]:
     """Return the epochs of all trials of a study, by slot and in their order."""
     columns = (epoch.c.slot, epoch.c.epoch, epoch.c.training_loss, epoch.c.validation_loss, epoch.c.accuracy,
                epoch.c.learning_rate, epoch.c.seconds)  # fmt: skip
     query = select(*columns).where(epoch.c.study_id == study_id).order_by(epoch.c.slot, epoch.c.epoch)
-    found: dict[int, list[EpochRecord]] = defaultdict(list)
+    found: dict[int, list[Epoch]] = defaultdict(list)
     with engine.connect() as connection:
         for row in connection.execute(query):
-            found[row[0]].append(EpochRecord(*row[1:]))
+            found[row[0]].append(Epoch(*row[1:]))
     return dict(found)
 
 

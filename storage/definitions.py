@@ -12,7 +12,7 @@ from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import remove_files
 from caviar.storage.errors import ForeignStudy, StudyInUse, StudyNotFound
 from caviar.storage.events import log_event
-from caviar.storage.records import Provenance, SlotRecord, StudyRecord
+from caviar.storage.records import Provenance, Slot, StudyRecord
 from caviar.storage.tables import checkpoint, definition, slot, study
 from caviar.storage.waiting import patiently
 
@@ -75,7 +75,7 @@ def register_study(
     maximize: bool,
     body: Mapping[str, Any],
     provenance: Provenance,
-    slots: Sequence[SlotRecord],
+    slots: Sequence[Slot],
     also: Callable[[Connection, int], None] | None = None,
 ) -> StudyRecord:
     """Make the study, its Optuna study and all its slots in one transaction; if it is there, return it as it is.
@@ -128,7 +128,7 @@ def add_version(
     connection.execute(insert(definition).values(study_id=study_id, version=version, **values))
 
 
-def add_slots(connection: Connection, study_id: int, slots: Sequence[SlotRecord]) -> None:
+def add_slots(connection: Connection, study_id: int, slots: Sequence[Slot]) -> None:
     """Append open slots to a study."""
     rows = [{"study_id": study_id, "state": "open", **vars(s), "free": list(s.free)} for s in slots]
     if rows:

@@ -1,85 +1,124 @@
-"""What can go wrong in storage. Each message holds what was given, what is allowed, and the next step."""
+"""The errors of storage.
+
+StorageError
+├── DatabaseError
+│   ├── BadDatabaseUrl              the address is not one of a PostgreSQL database
+│   ├── DatabaseUnreachable         no connection could be made
+│   ├── DatabaseAway                away for longer than the patience (exit code 75)
+│   ├── DatabaseRefused             it answers, but does not do what it is asked for
+│   ├── EmbeddedServerError         the built-in PostgreSQL could not be started
+│   ├── SchemaMismatch              its tables are older or newer than this program
+│   └── CannotGrant                 a role cannot be given a worker's rights
+├── StudyNotFound
+│   └── ForeignStudy                Optuna has a study of that name that Caviar did not make
+├── StudyInUse                      workers train for the study now
+├── TrialNotRunning                 the trial has not begun, or has ended
+├── LeaseLost                       another worker has the slot: nothing was written
+├── CheckpointError
+│   ├── DamagedCheckpoint
+│   ├── CheckpointNotWritten
+│   ├── CheckpointUnreachable
+│   ├── CheckpointNotRemoved
+│   └── BadCheckpointsAddress
+└── PandaError
+    ├── PandaBusy                   the panda is being trained now
+    └── UnknownDay                  the panda has no such day to go on from
+"""
+
+import os
+
+from caviar.errors import CaviarError
 
 
-class StorageError(Exception):
-    """Base of every error that storage expects; the command line shows it as one line."""
+class StorageError(CaviarError):
+    """Base class of the errors that storage raises."""
 
 
-class BadDatabaseUrl(StorageError):
+class DatabaseError(StorageError):
+    """Base class of what goes wrong with the database as a whole."""
+
+
+class BadDatabaseUrl(DatabaseError):
     """The address is not one of a PostgreSQL database."""
 
 
-class DatabaseUnreachable(StorageError):
-    """No connection could be made; the message names host and port, never a password."""
+class DatabaseUnreachable(DatabaseError):
+    """No connection could be made. The message names host and port, never a password."""
 
 
-class DatabaseAway(StorageError):
-    """The database was away for longer than one's patience."""
+class DatabaseAway(DatabaseError):
+    """The database was away for longer than the patience allows."""
+
+    exit_code = os.EX_TEMPFAIL
 
 
-class DatabaseRefused(StorageError):
+class DatabaseRefused(DatabaseError):
     """The database answers, but does not do what it is asked for."""
 
 
-class StudyInUse(StorageError):
-    """Workers train for the study at this moment."""
-
-
-class CannotGrant(StorageError):
-    """A role cannot be made one for workers, or not by this one."""
-
-
-class EmbeddedServerError(StorageError):
+class EmbeddedServerError(DatabaseError):
     """The built-in PostgreSQL could not be made or started."""
 
 
-class SchemaMismatch(StorageError):
+class SchemaMismatch(DatabaseError):
     """The database's schema is older or newer than this program."""
+
+
+class CannotGrant(DatabaseError):
+    """A role cannot be given a worker's rights, or not by this one."""
 
 
 class StudyNotFound(StorageError):
     """No study of that name is in the database."""
 
 
-class ForeignStudy(StorageError):
-    """A study of that name exists in Optuna's tables, but Caviar did not make it."""
+class ForeignStudy(StudyNotFound):
+    """A study of that name is in Optuna's tables, but Caviar did not make it."""
 
 
-class NotComparable(StorageError):
-    """A study cannot be changed like that: its trials could not be compared any more."""
+class StudyInUse(StorageError):
+    """Workers train for the study at this moment."""
 
 
 class TrialNotRunning(StorageError):
-    """A trial that is to be ended has not begun, or has ended."""
+    """The trial has not begun, or has ended already."""
 
 
 class LeaseLost(StorageError):
     """This worker's lease on a slot is gone: another worker may have it, so nothing was written."""
 
 
-class DamagedCheckpoint(StorageError):
-    """A checkpoint's bytes do not match its digest, or its file is not there."""
+class CheckpointError(StorageError):
+    """Base class of what goes wrong with checkpoints."""
 
 
-class CheckpointNotWritten(StorageError):
-    """A checkpoint could not be kept: the trial's last one is still there."""
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint's bytes do not match its digest, or its file is missing."""
 
 
-class CheckpointUnreachable(StorageError):
+class CheckpointNotWritten(CheckpointError):
+    """A checkpoint could not be written: the trial's previous one is still there."""
+
+
+class CheckpointUnreachable(CheckpointError):
     """A checkpoint's file cannot be read on this machine, or not now; it is not given up."""
 
 
-class CheckpointNotRemoved(StorageError):
-    """The file of a checkpoint that nobody needs stays where it is."""
+class CheckpointNotRemoved(CheckpointError):
+    """The file of a checkpoint that nobody needs could not be removed."""
 
 
-class BadCheckpointsAddress(StorageError):
-    """No checkpoints' files can be kept, or found, at the address."""
+class BadCheckpointsAddress(CheckpointError):
+    """No checkpoint files can be kept, or found, at the address in CAVIAR_CHECKPOINTS."""
 
 
-class PandaBusy(StorageError):
-    """Somebody trains a panda at this moment; it is one model, and never trained twice at once."""
+class PandaError(StorageError):
+    """Base class of what a panda's history does not allow."""
 
 
-class NotThatDay(StorageError):
-    """A panda cannot go on from there."""
+class PandaBusy(PandaError):
+    """The panda is being trained now; it is one model, and never trained twice at once."""
+
+
+class UnknownDay(PandaError):
+    """The panda has no such day to go on from."""

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, TextClause, Updat
 from caviar.storage.errors import LeaseLost
 from caviar.storage.events import log_event
 from caviar.storage.losses import SUSPECT, reap
-from caviar.storage.records import Asked, Lease, SlotRecord, Standing
+from caviar.storage.records import Asked, Lease, Slot, Standing
 from caviar.storage.tables import slot
 from caviar.storage.workers import SILENT_SECONDS
 
@@ -224,7 +224,7 @@ class Ledger:
         self._token = None
         return [
             Lease(
-                self._study_id, SlotRecord(row.number, row.tier, row.phase, tuple(row.free)), token, row.attempts,
+                self._study_id, Slot(row.number, row.tier, row.phase, tuple(row.free)), token, row.attempts,
                 row.trial_id, row.epoch,
             )
             for row in rows

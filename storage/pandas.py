@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.definitions import add_slots
-from caviar.storage.errors import NotThatDay, PandaBusy
+from caviar.storage.errors import PandaBusy, UnknownDay
 from caviar.storage.events import log_event
 from caviar.storage.losses import reap
 from caviar.storage.nudges import NudgeRecord, nudges_of, settle
-from caviar.storage.records import SlotRecord, StudyRecord
+from caviar.storage.records import Slot, StudyRecord
 from caviar.storage.tables import day, nudge, panda, slot, study
 
 BIRTH = 0  # the day's number
@@ -108,7 +108,7 @@ def read_life(engine: Engine, record: StudyRecord) -> Life:
     """Return a panda's days and nudges.
 
     Raises:
-        NotThatDay: the study is no panda.
+        UnknownDay: the study is no panda.
     """
     with engine.begin() as connection:
         reap(connection, record.study_id)
@@ -118,7 +118,7 @@ def read_life(engine: Engine, record: StudyRecord) -> Life:
 def _read(connection: Connection, record: StudyRecord) -> Life:
     row = connection.execute(select(panda).where(panda.c.study_id == record.study_id)).one_or_none()
     if row is None:
-        raise NotThatDay(
+        raise UnknownDay(
             f"'{record.name}' is a study of many models, and no panda; see it with: caviar status {record.name}"
         )
     fields = {name: value for name, value in row._mapping.items() if name != "study_id"}
@@ -142,13 +142,13 @@ def open_days(
 
     Raises:
         PandaBusy: somebody trains it now.
-        NotThatDay: it cannot go on from where it is.
+        UnknownDay: it cannot go on from where it is.
     """
     with engine.begin() as connection:
         life = _locked(connection, record)
         unfinished = [d.number for d in life.days if d.state == "open"]
         if unfinished and not finish_first:
-            raise NotThatDay(
+            raise UnknownDay(
                 f"day {unfinished[0]} of '{record.name}' is not finished; first: caviar panda train {record.name}, "
                 f"or leave it: caviar panda back {record.name}"
             )
@@ -165,7 +165,7 @@ def open_days(
 
 
 def _open(connection: Connection, study_id: int, number: int, new: NewDay) -> None:
-    add_slots(connection, study_id, [SlotRecord(number, TIER, LOOK if new.is_look else DAY, ())])
+    add_slots(connection, study_id, [Slot(number, TIER, LOOK if new.is_look else DAY, ())])
     connection.execute(insert(day).values(study_id=study_id, number=number, **vars(new)))
     of_slot = (slot.c.study_id == study_id, slot.c.number == number)
     connection.execute(update(slot).where(*of_slot).values(epoch=new.begins_at))
@@ -185,13 +185,13 @@ def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool
 
     Raises:
         PandaBusy: somebody trains it now.
-        NotThatDay: there is no such day, it has not ended, or its state is not kept any more.
+        UnknownDay: there is no such day, it has not ended, or its state is not kept any more.
     """
     with engine.begin() as connection:
         life = _locked(connection, record)
         there = {d.number: d for d in life.days if d.saved}
         if to not in there:
-            raise NotThatDay(
+            raise UnknownDay(
                 f"day {to} of '{record.name}' is none to go back to: "
                 f"those whose state is kept are {', '.join(map(str, there)) or 'none'}"
             )

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from caviar.epoch import Epoch
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -39,8 +41,16 @@ class StudyRecord:
 
 
 @dataclass(frozen=True)
-class SlotRecord:
-    """One unit of budget, as the plan makes it."""
+class Slot:
+    """One unit of a study's budget, as the plan makes it.
+
+    Attributes:
+        number: from 0.
+        tier: the highest tier that is open; 1 is the first.
+        phase: `default`, `prior` (the winner of an earlier study), `coarse`, `fine`, `all` (every hyperparameter, by a
+            model), or the name of another strategy.
+        free: the hyperparameters that may leave the best configuration so far.
+    """
 
     number: int
     tier: int
@@ -79,7 +89,7 @@ class Lease:
     """
 
     study_id: int
-    slot: SlotRecord
+    slot: Slot
     token: UUID
     attempts: int
     trial_id: int | None
@@ -107,27 +117,11 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """One epoch of one trial: mean losses per example, accuracy 0 to 1 of the validation set, seconds."""
-
-    epoch: int
-    training_loss: float
-    validation_loss: float
-    accuracy: float
-    learning_rate: float
-    seconds: float
-
-    def value(self, metric: str) -> float:
-        """Return what a study's metric, `accuracy` or `loss`, is after this epoch."""
-        return self.accuracy if metric == "accuracy" else self.validation_loss
-
-
-@dataclass(frozen=True)
 class Report:
     """An epoch of the trial of a lease, and the value that Optuna is to see of it."""
 
     lease: Lease
-    epoch: EpochRecord
+    epoch: Epoch
     value: float
 
 
@@ -139,7 +133,7 @@ class TrialRecord:
     the constraint that the trial violates: `diverged`, `out_of_memory`, or None.
     """
 
-    slot: SlotRecord
+    slot: Slot
     state: str
     value: float | None
     parameters: Mapping[str, float]

@@ -21,7 +21,7 @@ from caviar.storage import optuna_tables as optuna
 from caviar.storage.definitions import add_slots, add_version
 from caviar.storage.events import log_event
 from caviar.storage.ledger import GIVEN_BACK
-from caviar.storage.records import DefinitionRecord, Provenance, SlotRecord, StudyRecord
+from caviar.storage.records import DefinitionRecord, Provenance, Slot, StudyRecord
 from caviar.storage.tables import definition, slot, study
 
 Parameters = Mapping[str, tuple[float, str]]  # by name, the value as Optuna keeps it, and the distribution's JSON
@@ -44,7 +44,7 @@ def revise_study(
     body: Mapping[str, Any],
     provenance: Provenance,
     changes: Sequence[str],
-    slots: Sequence[SlotRecord],
+    slots: Sequence[Slot],
     rewrite: Rewrite | None = None,
 ) -> bool:
     """Write the next version of a study's definition. Workers that know an older one lease nothing any more.
@@ -77,7 +77,7 @@ def revise_study(
     return True
 
 
-def _plan_again(connection: Connection, study_id: int, slots: Sequence[SlotRecord]) -> None:
+def _plan_again(connection: Connection, study_id: int, slots: Sequence[Slot]) -> None:
     there = connection.scalar(select(func.count()).where(slot.c.study_id == study_id)) or 0
     unspent = (slot.c.state == "open") | (slot.c.state == "leased")
     # A worker that waits to begin its trial has seen the old version, and writes nothing without its token.

@@ -9,17 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from caviar.epoch import Epoch
 from caviar.storage.errors import StudyNotFound
 from caviar.storage.optuna_tables import trials
-from caviar.storage.records import (
-    EpochRecord,
-    PhaseCount,
-    Progress,
-    RunningTrial,
-    SlotRecord,
-    StudyRecord,
-    TrialRecord,
-)
+from caviar.storage.records import PhaseCount, Progress, RunningTrial, Slot, StudyRecord, TrialRecord
 from caviar.storage.tables import epoch, slot, test_result
 
 _TRIALS = """
@@ -158,12 +151,12 @@ def read_trial(engine: Engine, study_id: int, slot_number: int) -> TrialRecord:
         return _trial(connection.execute(query, {"study": study_id, "number": slot_number}).one())
 
 
-def read_curve(engine: Engine, study_id: int, slot_number: int) -> list[EpochRecord]:
+def read_curve(engine: Engine, study_id: int, slot_number: int) -> list[Epoch]:
     """Return a trial's learning curve, by epoch."""
     query = select(epoch).where(epoch.c.study_id == study_id, epoch.c.slot == slot_number).order_by(epoch.c.epoch)
     with engine.connect() as connection:
         return [
-            EpochRecord(r.epoch, r.training_loss, r.validation_loss, r.accuracy, r.learning_rate, r.seconds)
+            Epoch(r.epoch, r.training_loss, r.validation_loss, r.accuracy, r.learning_rate, r.seconds)
             for r in connection.execute(query)
         ]
 
@@ -210,7 +203,7 @@ def write_test(engine: Engine, study_id: int, slot_number: int, loss: float, acc
 
 def _trial(row: Any) -> TrialRecord:
     return TrialRecord(
-        slot=SlotRecord(row.number, row.tier, row.phase, tuple(row.free)),
+        slot=Slot(row.number, row.tier, row.phase, tuple(row.free)),
         state=row.state,
         value=row.value,
         parameters=row.parameters or {},

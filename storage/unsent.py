@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from caviar.storage.records import EpochRecord, StudyRecord
+from caviar.epoch import Epoch
+from caviar.storage.records import StudyRecord
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Unsent:
     """A trial's state after `epoch`, and its epochs that the database lacks."""
 
     epoch: int
-    waiting: list[EpochRecord]
+    waiting: list[Epoch]
     state: bytes
 
 
@@ -63,7 +64,7 @@ class UnsentStates:
         if hashlib.sha256(body).hexdigest().encode() != digest:
             return None  # the database's last checkpoint is older, and sound
         epoch, epochs, state = body.split(b"\n", 2)
-        return Unsent(int(epoch), [EpochRecord(**epoch) for epoch in json.loads(epochs)], state)
+        return Unsent(int(epoch), [Epoch(**epoch) for epoch in json.loads(epochs)], state)
 
     def forget(self, slot_number: int) -> None:
         """Remove what was kept of a trial."""

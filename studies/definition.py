@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from caviar.studies.errors import BadDefinition
+from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import Value, first_problem
 from caviar.studies.space.scales import Scale
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Strategy = Literal["tiered", "classic", "random", "grid", "tpe", "gp"]
 
 
-class Known(BaseModel):
+class PriorTrial(BaseModel):
     """A trial of an earlier study, as a study that is tuned again knows it.
 
     Args:
@@ -56,7 +56,7 @@ class Study(BaseModel):
 
     Raises:
         pydantic.ValidationError: a field is missing, unknown, or not of its type.
-        BadDefinition: the fields contradict one another.
+        DefinitionError: the fields contradict one another.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -73,34 +73,40 @@ class Study(BaseModel):
     pruner: Literal["pace", "median", "none"] = "pace"
     tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
     fixed: Mapping[str, Value] = Field(default_factory=dict)
-    prior: tuple[Known, ...] = ()
+    prior: tuple[PriorTrial, ...] = ()
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         if (self.metric == "accuracy") != (self.direction == "maximize"):
             right = "maximize" if self.metric == "accuracy" else "minimize"
-            raise BadDefinition(f"study '{self.name}': {self.metric} is something to {right}, not to {self.direction}")
+            raise DefinitionError(
+                f"study '{self.name}': {self.metric} is something to {right}, not to {self.direction}"
+            )
         names = [name for tier in self.tiers for name in tier]
         for name in names:
             if names.count(name) > 1 or name in self.fixed:
-                raise BadDefinition(f"study '{self.name}': '{name}' stands twice: in two tiers, or in one and in fixed")
+                raise DefinitionError(
+                    f"study '{self.name}': '{name}' stands twice: in two tiers, or in one and in fixed"
+                )
         for number, tier in enumerate(self.tiers, start=1):
             if not tier:
-                raise BadDefinition(f"study '{self.name}': tier {number} is empty; leave it out or name a scale in it")
+                raise DefinitionError(
+                    f"study '{self.name}': tier {number} is empty; leave it out or name a scale in it"
+                )
         least = len(self.tiers) + bool(self.prior)
         if self.budget < least:
             prior = ", and the best of the prior another" if self.prior else ""
-            raise BadDefinition(
+            raise DefinitionError(
                 f"study '{self.name}': a budget of {self.budget} is too small for {len(self.tiers)} tiers, "
                 f"each of which needs a trial{prior}; give --budget {least} or more"
             )
         for known in self.prior:
             if known.values.keys() != set(names):
                 found = ", ".join(sorted(known.values))
-                raise BadDefinition(f"study '{self.name}': a trial of its prior has {found}, not {', '.join(names)}")
+                raise DefinitionError(f"study '{self.name}': a trial of its prior has {found}, not {', '.join(names)}")
             for name, scale in self.scales().items():
                 if not scale.holds(known.values[name]):
                     given = f"{name} {known.values[name]!r}"
-                    raise BadDefinition(f"study '{self.name}': {given} in a trial of its prior is not of {scale}")
+                    raise DefinitionError(f"study '{self.name}': {given} in a trial of its prior is not of {scale}")
 
     @property
     def maximize(self) -> bool:
@@ -142,7 +148,7 @@ def change(study: Study, **fields: Any) -> Study:
     """Return a copy with other fields, validated; fields of None are left as they are.
 
     Raises:
-        BadDefinition: the result is not valid.
+        DefinitionError: the result is not valid.
     """
     return from_body({**to_body(study), **{name: value for name, value in fields.items() if value is not None}})
 
@@ -156,9 +162,9 @@ def from_body(body: Mapping[str, Any]) -> Study:
     """Read a definition from plain JSON values.
 
     Raises:
-        BadDefinition: it is not valid.
+        DefinitionError: it is not valid.
     """
     try:
         return Study.model_validate(dict(body))
     except ValidationError as error:
-        raise BadDefinition(f"study '{body.get('name', '?')}': {first_problem(error)}") from None
+        raise DefinitionError(f"study '{body.get('name', '?')}': {first_problem(error)}") from None

@@ -1,75 +1,77 @@
-"""What can go wrong in studies. Each message holds what was given, what is allowed, and the next step."""
+"""The errors of studies.
 
-from caviar.models.errors import ModelError
-from caviar.storage.errors import StorageError
+StudyError
+├── DefinitionError         the definition of a study is not valid
+├── UnknownStudy            no study of that name, file or module
+├── DefinitionChanged       the study exists with another definition
+├── NotComparable           the change would make earlier trials incomparable
+├── OptionError             options contradict each other, or this machine cannot do what they ask
+├── MachineMismatch         this machine's code, data or versions differ from those of the study
+├── WorkersFailed           the workers of a run cannot go on (exit code 1)
+├── NothingToDo             there is no trial, winner or model to work on
+├── OutputError             a file or an export target cannot be written
+├── ExtraMissing            an optional package is not installed
+└── ServerError             the dashboard cannot be served
+    ├── AddressUnavailable
+    └── PasswordMissing
+"""
+
+from caviar.errors import CaviarError
 
 
-class StudyError(Exception):
-    """Base of every error that studies expects; the command line shows it as one line."""
+class StudyError(CaviarError):
+    """Base class of the errors that studies raise."""
 
 
-class BadDefinition(StudyError):
-    """A study's definition is not valid."""
+class DefinitionError(StudyError):
+    """The definition of a study is not valid."""
 
 
 class UnknownStudy(StudyError):
-    """Nothing in the catalog, no file and no module answers to this name."""
+    """No study in the catalog, no file and no module has this name."""
 
 
 class DefinitionChanged(StudyError):
     """A study of that name exists with another definition."""
 
 
-class BadOrder(StudyError):
-    """Workers are told something that contradicts itself, or that this machine cannot do."""
+class NotComparable(StudyError):
+    """The study cannot be changed like that: its earlier trials could not be compared with later ones."""
 
 
-class BadOptions(StudyError):
-    """Options that do not go together."""
+class OptionError(StudyError):
+    """Options contradict each other, are out of range, or ask for what this machine cannot do."""
 
 
-class BadNudge(StudyError):
-    """A model cannot be trained like that, or not from now on."""
-
-
-class Mismatch(StudyError):
-    """This machine would compute something else than the study's trials are."""
+class MachineMismatch(StudyError):
+    """This machine's code, data or versions differ from those of the study."""
 
 
 class WorkersFailed(StudyError):
     """The workers of a run cannot go on."""
 
-
-class AddressUnavailable(StudyError):
-    """Nothing can listen at that host and port."""
+    exit_code = 1
 
 
-class PasswordMissing(StudyError):
-    """Something that others reach is not to be shown without a password."""
+class NothingToDo(StudyError):
+    """There is no trial, winner or model for what was asked."""
+
+
+class OutputError(StudyError):
+    """A file cannot be written, or nothing can be exported to the target."""
+
+
+class ServerError(StudyError):
+    """The dashboard cannot be served."""
+
+
+class AddressUnavailable(ServerError):
+    """Nothing can listen on that host and port."""
+
+
+class PasswordMissing(ServerError):
+    """The dashboard would be reachable from other machines without a password."""
 
 
 class ExtraMissing(StudyError):
-    """A package that only some need is not installed."""
-
-
-class BadTarget(StudyError):
-    """Nothing can be exported to what is named."""
-
-
-class NothingToExport(StudyError):
-    """There is no trial to export, or no place for it."""
-
-
-class NotWritten(StudyError):
-    """A file cannot be written."""
-
-
-class NothingToCompare(StudyError):
-    """There is no winner, or nothing else to compare it with."""
-
-
-class NothingToSave(StudyError):
-    """There is no model to write, or no place for it."""
-
-
-EXPECTED_ERRORS = (StudyError, StorageError, ModelError)  # shown as one line; anything else is a mistake in Caviar
+    """An optional package is not installed."""

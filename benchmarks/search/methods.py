@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from caviar.storage.records import Slot
 from caviar.studies.definition import Study, change
-from caviar.studies.search.plan import Slot
 from caviar.studies.search.sampler import TieredSampler
 from caviar.studies.search.strategies import Proposer
 

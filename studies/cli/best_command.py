@@ -106,8 +106,8 @@ def _confirm(engine: Engine, record: StudyRecord, count: int, data_dir: Path, st
     where this process was asked to stop.
 
     Raises:
-        NothingToCompare: there is no winner, or nothing else.
-        Mismatch: this machine would train something else than the study did.
+        NothingToDo: there is no winner, or nothing else.
+        MachineMismatch: this machine would train something else than the study did.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -32,7 +32,7 @@ def export(
     caviar export digits --to tensorboard:runs, caviar export digits --to mlflow:sqlite:///mlflow.db
     """
     from caviar.storage.definitions import load_study
-    from caviar.studies.errors import NothingToExport
+    from caviar.studies.errors import NothingToDo
     from caviar.studies.lifecycle.manager import definition_of
     from caviar.studies.results.export.rows import epoch_table, read_exported, trial_table
     from caviar.studies.results.export.to_file import write_table
@@ -44,7 +44,7 @@ def export(
         record = load_study(engine, study)
         trials = read_exported(engine, record, epochs=epochs or kind != "file")
     if kind != "file" and all(t.facts["began"] is None for t in trials):
-        raise NothingToExport(f"no trial of '{study}' has begun yet; go on with: caviar run {study}")
+        raise NothingToDo(f"no trial of '{study}' has begun yet; go on with: caviar run {study}")
     definition = definition_of(record)
     with working(f"writing {len(trials)} trials"):
         if kind == "tensorboard":
@@ -66,19 +66,19 @@ def _target(to: str, epochs: bool) -> tuple[str, str]:
     """Return `file`, `tensorboard` or `mlflow`, and where that is.
 
     Raises:
-        BadTarget: it is none of them.
+        OutputError: it is none of them.
     """
-    from caviar.studies.errors import BadTarget
+    from caviar.studies.errors import OutputError
     from caviar.studies.results.export.to_file import SUFFIXES
     from caviar.studies.results.export.to_mlflow import without_password
 
     kind, _, where = to.partition(":")
     if kind in ("tensorboard", "mlflow") and where:
         if epochs:
-            raise BadTarget(f"--epochs is for files; {kind} has every epoch anyway: leave it out")
+            raise OutputError(f"--epochs is for files; {kind} has every epoch anyway: leave it out")
         return kind, where
     if Path(to).suffix.lower() not in SUFFIXES:
-        raise BadTarget(
+        raise OutputError(
             f"--to {without_password(to)}: give a file that ends in {', '.join(SUFFIXES)}, tensorboard:FOLDER or "
             f"mlflow:URI"
         )

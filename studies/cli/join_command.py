@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from caviar.storage.records import Progress, StudyRecord
     from caviar.studies.definition import Study
     from caviar.studies.lifecycle.provenance import Difference
-    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.options import WorkerOptions
     from caviar.studies.workers.local.signals import Stop
 
 
@@ -62,7 +62,7 @@ def join(
     from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
     from caviar.studies.results.summaries import state_of
     from caviar.studies.workers.local.devices import places, visible_gpus
-    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.options import WorkerOptions
     from caviar.studies.workers.local.signals import Stop
 
     size = cohort_size(cohort)
@@ -71,7 +71,7 @@ def join(
         refuse_panda(engine, record)
         definition = definition_of(record)
         folder = data_folder(data_dir)
-        order = Order(read_settings(database_url), record.name, folder, lease, renew, grace, patience, size)
+        order = WorkerOptions(read_settings(database_url), record.name, folder, lease, renew, grace, patience, size)
         now = progress(engine, record)
         if state_of(now) == "stopped":
             tell(f"'{study}' is stopped at {now.done} of {now.budget} trials; go on with: caviar resume {study}")
@@ -103,11 +103,11 @@ def check_machine(
         prepare: checks the study, and fetches its data.
 
     Raises:
-        Mismatch: it would compute something else, and that is not allowed.
+        MachineMismatch: it would compute something else, and that is not allowed.
     """
     from caviar.storage.control import note
     from caviar.storage.status import clock_skew
-    from caviar.studies.errors import Mismatch
+    from caviar.studies.errors import MachineMismatch
     from caviar.studies.lifecycle.manager import refuse_fatal
     from caviar.studies.lifecycle.provenance import compare, provenance_of
 
@@ -119,7 +119,7 @@ def check_machine(
     refuse_fatal(found)
     mismatches = [d for d in found if d.weight == "mismatch"]
     if mismatches and not allowed:
-        raise Mismatch(
+        raise MachineMismatch(
             f"this machine's {' and '.join(d.what for d in mismatches)} differ from those that '{record.name}' was "
             f"begun with: bring them in line, or join all the same with --allow-mismatch, which is noted"
         )
@@ -170,7 +170,7 @@ def _say_left(study: str, now: Progress, stop: Stop) -> int:
     return 0
 
 
-def _finish(engine: Engine, record: StudyRecord, order: Order, stop: Stop, now: Progress, why: str = "") -> int:
+def _finish(engine: Engine, record: StudyRecord, order: WorkerOptions, stop: Stop, now: Progress, why: str = "") -> int:
     """Measure the winner, unless another machine has done so, and show it."""
     from caviar.models.data import check_available
     from caviar.models.errors import DataUnavailable

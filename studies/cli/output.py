@@ -126,8 +126,7 @@ def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] 
 
 def fail(error: Exception) -> int:
     """Print an expected error in one line on stderr, and return its exit code; raise any other."""
-    from caviar.storage.errors import DatabaseAway
-    from caviar.studies.errors import EXPECTED_ERRORS, WorkersFailed
+    from caviar.errors import CaviarError
 
     if isinstance(error, typer.Abort):
         err().print("caviar: stopped", markup=False)
@@ -136,12 +135,10 @@ def fail(error: Exception) -> int:
         message = " ".join(error.format_message().split())
         err().print(f"caviar: {message} (see: caviar --help)", style="red", markup=False, soft_wrap=True)
         return 2
-    if not isinstance(error, EXPECTED_ERRORS):
+    if not isinstance(error, CaviarError):
         raise error
     if _verbose:
         err().print_exception()
     else:
         err().print(f"caviar: {error}", style="red", markup=False, soft_wrap=True)
-    if isinstance(error, DatabaseAway):
-        return os.EX_TEMPFAIL
-    return 1 if isinstance(error, WorkersFailed) else 2
+    return error.exit_code

@@ -31,12 +31,12 @@ def report(
     """
     from caviar.storage.definitions import load_study
     from caviar.storage.pandas import is_panda
-    from caviar.studies.errors import BadOptions
+    from caviar.studies.errors import OptionError
     from caviar.studies.panda.journal import journal_facts
     from caviar.studies.results.report.facts import report_facts
 
     if as_json and (file is not None or open_):
-        raise BadOptions("--json prints no page: leave it out, or leave out --output and --open")
+        raise OptionError("--json prints no page: leave it out, or leave out --output and --open")
     with database(database_url) as engine, working("reading the study"):
         record = load_study(engine, study)
         one_model = is_panda(engine, record.study_id)

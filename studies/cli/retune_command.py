@@ -38,7 +38,7 @@ def retune(
     from caviar.storage.definitions import find_study, load_study
     from caviar.storage.history import read_frozen_trials
     from caviar.storage.status import tested_slot
-    from caviar.studies.errors import BadDefinition
+    from caviar.studies.errors import DefinitionError
     from caviar.studies.lifecycle.manager import definition_of, open_study, refuse_panda
     from caviar.studies.lifecycle.provenance import provenance_of
     from caviar.studies.lifecycle.retune import retuned
@@ -48,7 +48,7 @@ def retune(
         record = load_study(engine, study)
         refuse_panda(engine, record)
         if find_study(engine, name) is not None:
-            raise BadDefinition(f"there is a study '{name}' already; give another --name, or: caviar delete {name}")
+            raise DefinitionError(f"there is a study '{name}' already; give another --name, or: caviar delete {name}")
         before, folder = definition_of(record), data_folder(data_dir)
         after = retuned(
             before, read_frozen_trials(engine, record.optuna_study_id), tested=tested_slot(engine, record.study_id),

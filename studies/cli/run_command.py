@@ -61,7 +61,7 @@ def run(
     from caviar.studies.lifecycle.provenance import provenance_of
     from caviar.studies.lifecycle.revision import compare
     from caviar.studies.workers.local.devices import spread, visible_gpus
-    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.options import WorkerOptions
     from caviar.studies.workers.local.signals import Stop
 
     given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed}
@@ -72,7 +72,7 @@ def run(
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
         definition = _select(engine, study, budget=budget, name=name, strategy=strategy, seed=seed)
         folder = data_folder(data_dir)
-        order = Order(read_settings(database_url), definition.name, folder, lease, renew, grace, patience, size)
+        order = WorkerOptions(read_settings(database_url), definition.name, folder, lease, renew, grace, patience, size)
         started = time.monotonic()
         record = find_study(engine, definition.name)
         if record is None or _is_unfinished(progress(engine, record), definition.budget):

@@ -62,12 +62,12 @@ def status(
 
     Examples: caviar status digits --watch, caviar status digits --json
     """
-    from caviar.studies.errors import BadOptions
+    from caviar.studies.errors import OptionError
 
     if watch and study is None:
-        raise BadOptions("--watch follows one study; name it: caviar status STUDY --watch (caviar ls lists them)")
+        raise OptionError("--watch follows one study; name it: caviar status STUDY --watch (caviar ls lists them)")
     if watch and as_json:
-        raise BadOptions("--json looks once: leave out it or --watch")
+        raise OptionError("--json looks once: leave out it or --watch")
     if study is None:
         ls(as_json, database_url)
         return
@@ -120,12 +120,12 @@ def trials(
     """
     from caviar.storage.definitions import load_study
     from caviar.storage.status import read_trials
-    from caviar.studies.errors import BadOptions
+    from caviar.studies.errors import OptionError
     from caviar.studies.lifecycle.manager import definition_of
     from caviar.studies.results.summaries import trial_facts
 
     if as_json and as_csv:
-        raise BadOptions("--json and --csv are two documents: leave out one of them")
+        raise OptionError("--json and --csv are two documents: leave out one of them")
     with database(database_url) as engine:
         record = load_study(engine, study)
         facts = trial_facts(definition_of(record), read_trials(engine, record.study_id))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from caviar.storage.outage import Outage
     from caviar.storage.records import Progress, StudyRecord
     from caviar.studies.definition import Study
-    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.options import WorkerOptions
     from caviar.studies.workers.local.signals import Stop
 
 _LOOK_SECONDS = 0.5  # between two looks at the database
@@ -49,15 +49,15 @@ def cohort_size(given: str) -> int | None:
     """Read `--cohort`; None for auto.
 
     Raises:
-        BadOrder: it is neither auto nor a number from 1.
+        OptionError: it is neither auto nor a number from 1.
     """
-    from caviar.studies.errors import BadOrder
+    from caviar.studies.errors import OptionError
 
     if given == "auto":
         return None
     if given.isdecimal() and int(given) > 0:
         return int(given)
-    raise BadOrder(
+    raise OptionError(
         f"--cohort {given}: give auto, or how many trials each worker trains as one program; 1 for one by one"
     )
 
@@ -81,12 +81,12 @@ def prepare(study: Study, folder: Path, doing: str) -> None:
         doing: what is done, for whoever waits.
 
     Raises:
-        BadDefinition: it cannot be trained.
+        DefinitionError: it cannot be trained.
         DataUnavailable: the data are not here, and could not be fetched.
     """
-    from caviar.studies.workers.local.pool import Fleet
+    from caviar.studies.workers.local.pool import WorkerPool
 
-    Fleet.warm_up()  # the workers' imports, while this process has its own
+    WorkerPool.warm_up()  # the workers' imports, while this process has its own
     check_and_fetch(study, folder, doing)
 
 
@@ -101,7 +101,7 @@ def check_and_fetch(study: Study, folder: Path, doing: str) -> None:
         say(f"the data set '{study.data}' is now in {folder}")
 
 
-def measure(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> bool:
+def measure(engine: Engine, record: StudyRecord, order: WorkerOptions, stop: Stop) -> bool:
     """Measure the winner of a study that is done; False where this process was asked to stop before.
 
     Raises:
@@ -126,7 +126,7 @@ def measure(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> bo
 
 
 def work(
-    engine: Engine, record: StudyRecord, study: Study, order: Order, devices: Sequence[str], stop: Stop
+    engine: Engine, record: StudyRecord, study: Study, order: WorkerOptions, devices: Sequence[str], stop: Stop
 ) -> Outcome:
     """Run workers until the study is done or stopped, or this process is asked to stop; show how it goes.
 
@@ -150,7 +150,7 @@ def work(
     from caviar.studies.dashboard.noting import keep_note
     from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
     from caviar.studies.results.summaries import state_of
-    from caviar.studies.workers.local.pool import Fleet
+    from caviar.studies.workers.local.pool import WorkerPool
 
     started = time.monotonic()
     if order.settings.checkpoints:
@@ -162,7 +162,7 @@ def work(
     news = CohortNews(engine, record)
     seen, died = look(engine, record), False
     with Display(study) as display:
-        with _freeing_dead(engine, record), Fleet(order, devices) as fleet:
+        with _freeing_dead(engine, record), WorkerPool(order, devices) as fleet:
             while not stop.asked:
                 died = bool(fleet.look(wanted=seen.progress.control == "run" and seen.progress.open > 0)) or died
                 try:
@@ -215,7 +215,7 @@ def _freeing_dead(engine: Engine, record: StudyRecord) -> Iterator[None]:
             free_dead_workers(engine, record)
 
 
-def _wait_for_database(order: Order, outage: Outage, error: Exception) -> None:
+def _wait_for_database(order: WorkerOptions, outage: Outage, error: Exception) -> None:
     """Say once that the database is away; start the built-in server again if it is that."""
     from caviar.storage.embedded import revive
 

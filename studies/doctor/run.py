@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from caviar.errors import CaviarError
 from caviar.storage.engine import open_database
 from caviar.storage.errors import DatabaseAway, StorageError
 from caviar.storage.migrate import SchemaState, schema_state
@@ -18,7 +19,6 @@ from caviar.studies.doctor import database as server_checks
 from caviar.studies.doctor import leftovers as left_overs
 from caviar.studies.doctor import machine as machine_checks
 from caviar.studies.doctor.findings import Finding
-from caviar.studies.errors import EXPECTED_ERRORS
 
 _OF_DATABASE: Mapping[str, Callable[[Engine, Settings], list[Finding]]] = {
     "database": server_checks.database,
@@ -38,7 +38,7 @@ _OF_TABLES: Mapping[str, Callable[[Engine, Settings], list[Finding]]] = {
     "unsent": left_overs.unsent,
 }
 
-_FAILURES = (DBAPIError, OSError, *EXPECTED_ERRORS)
+_FAILURES = (DBAPIError, OSError, CaviarError)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from caviar.studies import catalog
 from caviar.studies.definition import Study
-from caviar.studies.errors import BadDefinition, UnknownStudy
+from caviar.studies.errors import DefinitionError, UnknownStudy
 from caviar.studies.space.base import first_problem
 from caviar.studies.space.scales import SCALE_NAMES
 
@@ -33,7 +33,7 @@ def select_study(selector: str) -> Study:
 
     Raises:
         UnknownStudy: nothing answers to it; the message offers the nearest names.
-        BadDefinition: the file or module is broken; the message names file and line.
+        DefinitionError: the file or module is broken; the message names file and line.
     """
     if selector.endswith(".py"):
         return _take(_load_file(Path(selector)), "STUDY", selector)
@@ -94,19 +94,19 @@ def _load_module(name: str) -> ModuleType:
         raise _broken(error, name.replace(".", "/")) from error
 
 
-def _broken(error: Exception, where: str) -> BadDefinition:
+def _broken(error: Exception, where: str) -> DefinitionError:
     """Say file, line and message of an error in a user's file, in one line."""
     if isinstance(error, SyntaxError):
-        return BadDefinition(f"{error.filename}, line {error.lineno}: {error.msg}")
+        return DefinitionError(f"{error.filename}, line {error.lineno}: {error.msg}")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of(frame.filename, where)]
     place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else where
     if isinstance(error, ValidationError):
         told = first_problem(error)
-    elif isinstance(error, BadDefinition):
+    elif isinstance(error, DefinitionError):
         told = str(error)
     else:
         told = f"{type(error).__name__}: {error}{_nearest_scales(error)}".splitlines()[0]
-    return BadDefinition(f"{place}: {told}")
+    return DefinitionError(f"{place}: {told}")
 
 
 def _is_of(filename: str, where: str) -> bool:
@@ -126,7 +126,7 @@ def _nearest_scales(error: Exception) -> str:
 def _take(module: ModuleType, name: str, selector: str) -> Study:
     found = getattr(module, name, None)
     if found is None:
-        raise BadDefinition(f"{selector} has no {name}; write {name} = Study(...) in it")
+        raise DefinitionError(f"{selector} has no {name}; write {name} = Study(...) in it")
     if not isinstance(found, Study):
-        raise BadDefinition(f"{name} of {selector} is a {type(found).__name__}, not a caviar.studies.definition.Study")
+        raise DefinitionError(f"{name} of {selector} is a {type(found).__name__}, not a caviar.Study")
     return found

@@ -8,17 +8,16 @@ from sqlalchemy import Engine
 
 from caviar.storage.control import note, set_control
 from caviar.storage.definitions import find_study, load_study, register_study
-from caviar.storage.errors import NotComparable
 from caviar.storage.losses import leases_on, reap, release_dead
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
-from caviar.storage.records import Progress, Provenance, SlotRecord, StudyRecord
+from caviar.storage.records import Progress, Provenance, Slot, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.snapshot import Look, read_look
 from caviar.storage.status import read_progress
 from caviar.studies.dashboard.noting import keep_note
 from caviar.studies.definition import Study, change, from_body, to_body
-from caviar.studies.errors import DefinitionChanged, Mismatch
+from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotComparable
 from caviar.studies.lifecycle.provenance import Difference
 from caviar.studies.lifecycle.provenance import compare as compare_provenance
 from caviar.studies.lifecycle.revision import Revision, compare, rewrite, with_prior
@@ -39,7 +38,7 @@ def open_study(
     Raises:
         DefinitionChanged: the definition or the code is another one, and that was not accepted; nothing was changed.
         NotComparable: the trials there are could not be compared with those to come; nothing was changed.
-        Mismatch: this machine has another major version of Optuna.
+        MachineMismatch: this machine has another major version of Optuna.
         ForeignStudy: Optuna's tables hold a study of that name which Caviar did not make.
     """
     record = find_study(engine, study.name)
@@ -131,19 +130,19 @@ def _revise(
     )  # fmt: skip
 
 
-def _slots(study: Study) -> list[SlotRecord]:
-    return [SlotRecord(slot.number, slot.tier, slot.phase, slot.free) for slot in plan(study)]
+def _slots(study: Study) -> list[Slot]:
+    return plan(study)
 
 
 def refuse_fatal(others: Iterable[Difference]) -> None:
     """Refuse what no user may allow: rows of another major version of Optuna would be read wrongly by either.
 
     Raises:
-        Mismatch: there is such a difference.
+        MachineMismatch: there is such a difference.
     """
     for found in others:
         if found.weight == "fatal":
-            raise Mismatch(
+            raise MachineMismatch(
                 f"the study was begun with {found.what} {found.there}, and this machine has {found.here}: "
                 f"their rows do not mean the same; install {found.what} {found.there.split('.')[0]} here"
             )
@@ -165,13 +164,13 @@ def refuse_other(record: StudyRecord, here: Provenance) -> None:
     """Refuse to train a study's trials again with anything but what they were trained with.
 
     Raises:
-        Mismatch: this machine's code or data are others.
+        MachineMismatch: this machine's code or data are others.
     """
     found = compare_provenance(record.provenance, here)
     refuse_fatal(found)
     others = [f"{d.what} ({d.there} there, {d.here} here)" for d in found if d.weight == "mismatch"]
     if others:
-        raise Mismatch(
+        raise MachineMismatch(
             f"what '{record.name}' was trained with differs from what is here: {' and '.join(others)}; bring them in "
             f"line to compare its trials"
         )

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from caviar.studies.definition import Known, Study, from_body, to_body
-from caviar.studies.errors import BadDefinition
+from caviar.studies.definition import PriorTrial, Study, from_body, to_body
+from caviar.studies.errors import DefinitionError
 from caviar.studies.search.expectation import winner_of
 from caviar.studies.search.observations import Observations
 from caviar.studies.space.scales import Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
@@ -35,15 +35,15 @@ def retuned(
         fields: of the new study, as `Study` has them; those of None are as before.
 
     Raises:
-        BadDefinition: no trial is complete, a name is not searched or has no range, or the result is not valid.
+        DefinitionError: no trial is complete, a name is not searched or has no range, or the result is not valid.
     """
     won = winner_of(study, trials, tested)
     if won is None:
-        raise BadDefinition(f"no trial of '{study.name}' is complete: there is nothing to begin with")
+        raise DefinitionError(f"no trial of '{study.name}' is complete: there is nothing to begin with")
     scales = study.scales()
     for name in (widen := list(widen)):
         if name not in scales:
-            raise BadDefinition(f"'{name}' is not searched by '{study.name}', which searches {', '.join(scales)}")
+            raise DefinitionError(f"'{name}' is not searched by '{study.name}', which searches {', '.join(scales)}")
     observed = Observations(study)
     observed.learn(trials)
     new = {name: widened(name, scale) if name in widen else scale for name, scale in scales.items()}
@@ -53,20 +53,20 @@ def retuned(
     return from_body({**to_body(study), "strategy": "tiered", "tiers": tiers, "prior": prior, **given})
 
 
-def _known(observed: Observations, winner: int) -> list[Known]:
+def _known(observed: Observations, winner: int) -> list[PriorTrial]:
     """Return the winner, the best trials, and others that are evenly spread over time."""
     order = np.argsort(observed.losses, kind="stable")
     others = np.sort(order[_BEST:])
     chosen = observed.numbers[[*order[:_BEST], *others[:: -(-len(others) // _OTHERS) or 1]]].tolist()
     losses = dict(zip(observed.numbers.tolist(), observed.losses.tolist(), strict=True))
-    return [Known(values=observed.values[n], loss=losses[n]) for n in dict.fromkeys([winner, *chosen])]
+    return [PriorTrial(values=observed.values[n], loss=losses[n]) for n in dict.fromkeys([winner, *chosen])]
 
 
 def widened(name: str, scale: Scale) -> Scale:
     """Return a scale with a larger range.
 
     Raises:
-        BadDefinition: it has none.
+        DefinitionError: it has none.
     """
     given = scale.model_dump()
     if isinstance(scale, Log):
@@ -87,5 +87,5 @@ def widened(name: str, scale: Scale) -> Scale:
         below = [values[0] - apart] if values[0] - apart >= min(values[0], 1) else []
         given |= {"values": [*below, *values, values[-1] + apart]}
     else:
-        raise BadDefinition(f"'{name}' is {scale}, which has no range to widen: name more values in a study's file")
+        raise DefinitionError(f"'{name}' is {scale}, which has no range to widen: name more values in a study's file")
     return type(scale).model_validate(given)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from caviar.storage.records import EpochRecord
+from caviar.epoch import Epoch
 from caviar.studies.space.base import BaseScale
 
 _LATELY = 10  # epochs that noise is measured on
@@ -61,8 +61,8 @@ class Look:
         too_high: learning rates that were too high on any branch.
     """
 
-    before: Sequence[EpochRecord]
-    own: Sequence[EpochRecord]
+    before: Sequence[Epoch]
+    own: Sequence[Epoch]
     settings: Mapping[str, Any]
     parent: int
     too_high: Sequence[float] = ()

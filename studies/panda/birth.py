@@ -9,12 +9,12 @@ from sqlalchemy import Connection, Engine
 
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.definitions import find_study, load_study, register_study
-from caviar.storage.errors import NotThatDay
+from caviar.storage.errors import UnknownDay
 from caviar.storage.pandas import BIRTH, DAY, TIER, DayRecord, Life, NewDay, PandaRecord, add_panda, is_panda
-from caviar.storage.records import Provenance, SlotRecord, StudyRecord
+from caviar.storage.records import Provenance, Slot, StudyRecord
 from caviar.storage.status import read_trial
 from caviar.studies.definition import Study, change, to_body
-from caviar.studies.errors import BadNudge
+from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.panda.lineage import nearest_saved
 from caviar.studies.panda.settings import OF_THE_RATE, at_the_end_of, with_waiting
@@ -42,10 +42,10 @@ def begin(
         inherited: settings of the trial that it comes from; others are the study's defaults.
 
     Raises:
-        BadNudge: there is a study of that name, or a setting is not one of the study's, or out of its range.
+        OptionError: there is a study of that name, or a setting is not one of the study's, or out of its range.
     """
     if find_study(engine, name) is not None:
-        raise BadNudge(
+        raise OptionError(
             f"'{name}' is in the database already; go on with it: caviar panda train {name}; or name another"
         )
     own = panda_of(study, name)
@@ -62,10 +62,10 @@ def begin(
 
     record = register_study(
         engine, name, maximize=own.maximize, body=to_body(own), provenance=provenance,
-        slots=[SlotRecord(BIRTH, TIER, DAY, ())], also=also,
+        slots=[Slot(BIRTH, TIER, DAY, ())], also=also,
     )  # fmt: skip
     if not made:
-        raise BadNudge(
+        raise OptionError(
             f"somebody has begun '{name}' this very moment; look at it: caviar status {name}; or name another"
         )
     return record
@@ -80,21 +80,21 @@ def find_origin(engine: Engine, given: str) -> tuple[Study, dict[str, Value], Ma
     """Return the study, the settings and the origin of `STUDY:TRIAL` or `STUDY:best`.
 
     Raises:
-        BadNudge: it is of another form, or the trial's weights are not kept.
+        OptionError: it is of another form, or the trial's weights are not kept.
         StudyNotFound: there is no such study.
     """
     name, colon, which = given.rpartition(":")
     if not colon or not (which == "best" or which.isdecimal()):
-        raise BadNudge(f"--from {given}: give STUDY:TRIAL, such as mnist:12, or STUDY:best")
+        raise OptionError(f"--from {given}: give STUDY:TRIAL, such as mnist:12, or STUDY:best")
     record = load_study(engine, name)
     if is_panda(engine, record.study_id):
-        raise BadNudge(f"--from {given}: '{name}' is a panda; go back in it: caviar panda back {name} --to {which}")
+        raise OptionError(f"--from {given}: '{name}' is a panda; go back in it: caviar panda back {name} --to {which}")
     study = definition_of(record)
     winner = find_winner(engine, record)
     number = int(which) if which != "best" else winner.trial if winner else None
     if number is None or not CheckpointStore(engine, record).has(number):
         kept = f" (of '{name}' those of trial {winner.trial} may be)" if winner else ""
-        raise BadNudge(
+        raise OptionError(
             f"--from {given}: the weights of that trial are not kept{kept}; "
             f"begin with its hyperparameters alone: --study {name} --set learning_rate=..."
         )
@@ -109,13 +109,13 @@ def check_settings(study: Study, settings: Mapping[str, Value], changed: Iterabl
         changed: names that are given by hand, and should have an effect.
 
     Raises:
-        BadNudge: one is out of its range.
-        BadDefinition: the model or its training refuses one, or it has no effect.
+        OptionError: one is out of its range.
+        DefinitionError: the model or its training refuses one, or it has no effect.
     """
     scales = study.scales()
     for name, value in settings.items():
         if name in scales and not scales[name].holds(value):
-            raise BadNudge(f"{name} {value} is not of its range in this study: {scales[name]}")
+            raise OptionError(f"{name} {value} is not of its range in this study: {scales[name]}")
     check_values(study, settings, changed)
 
 
@@ -123,7 +123,7 @@ def next_day(life: Life, name: str) -> list[NewDay]:
     """Plan a panda's next day: it builds on the last one, with what waits of nudges.
 
     Raises:
-        NotThatDay: nothing can build on that.
+        UnknownDay: nothing can build on that.
     """
     head = sound_head(life, name)
     now = with_waiting(life, at_the_end_of(life, head.number), head.epoch)
@@ -134,12 +134,12 @@ def sound_head(life: Life, name: str) -> DayRecord:
     """Return the day that the next one builds on.
 
     Raises:
-        NotThatDay: its state is not kept: it diverged, failed, or was abandoned.
+        UnknownDay: its state is not kept: it diverged, failed, or was abandoned.
     """
     head = life.days[life.panda.head]
     if not head.saved:
         there = nearest_saved(life, head)
         step = f"go back with: caviar panda back {name} --to {there.number}" if there else "there is no earlier one"
         why = {"diverged": "diverged", "out_of_memory": "ran out of memory"}.get(head.violated or "", "has no state")
-        raise NotThatDay(f"day {head.number} of '{name}' {why}, and nothing can build on it; {step}")
+        raise UnknownDay(f"day {head.number} of '{name}' {why}, and nothing can build on it; {step}")
     return head

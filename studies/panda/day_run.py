@@ -9,15 +9,16 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
+from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes, to_bytes
-from caviar.models.training import EpochResult, Training, evaluate
+from caviar.models.training import Training, evaluate
 from caviar.storage.checkpoints import CheckpointStore, Staged
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointNotWritten, CheckpointUnreachable
 from caviar.storage.events import log_event
 from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
 from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
-from caviar.storage.records import EpochRecord, Lease
+from caviar.storage.records import Lease
 from caviar.storage.status import read_curve
 from caviar.studies.panda.settings import Now, settings_at
 from caviar.studies.workers.context import WorkerContext
@@ -28,7 +29,7 @@ from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
 from caviar.studies.workers.trial.run import TrialRun, follows
 from caviar.studies.workers.trial.training_errors import training_code
 
-Heard = Callable[[DayRecord, EpochResult], None]
+Heard = Callable[[DayRecord, Epoch], None]
 
 
 class DayRun(TrialRun):
@@ -91,13 +92,13 @@ class DayRun(TrialRun):
         self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= self._training.epoch}
         return not self._is_over(at)
 
-    def take(self, result: EpochResult) -> None:
+    def take(self, result: Epoch) -> None:
         """Take an epoch that was trained, to be written."""
         super().take(result)
         if self._hear is not None:
             self._hear(self._day, result)
 
-    def judge(self, result: EpochResult, beside: Sequence[FrozenTrial]) -> Verdict:  # noqa: ARG002
+    def judge(self, result: Epoch, beside: Sequence[FrozenTrial]) -> Verdict:  # noqa: ARG002
         """Say what comes after an epoch that was taken.
 
         Raises:
@@ -218,7 +219,7 @@ class DayRun(TrialRun):
         """Write how good the model is before anything is done to it."""
         data = self._context.data
         losses = [evaluate(training.model, part) for part in (data.training, data.validation)]
-        epoch = EpochRecord(training.epoch, losses[0][0], *losses[1], training.learning_rate(), 0.0)
+        epoch = Epoch(training.epoch, losses[0][0], *losses[1], training.learning_rate(), 0.0)
         self._outbox.add(self.lease, epoch, self._note(epoch))
         context, count = self._context, len(data.validation.y)
 

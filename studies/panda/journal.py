@@ -9,18 +9,19 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from caviar.epoch import Epoch
 from caviar.storage.curves import read_curves
 from caviar.storage.events import read_events
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import BIRTH, DayRecord, Life, read_life
-from caviar.storage.records import EpochRecord, EventRecord, StudyRecord
+from caviar.storage.records import EventRecord, StudyRecord
 from caviar.studies.definition import Study, from_body
 from caviar.studies.panda.advice import Advice, Look, Verdict, advise, is_too_high, judge
 from caviar.studies.panda.lineage import branches, nearest_saved, path
 from caviar.studies.panda.settings import settings_at
 
 Facts = dict[str, Any]
-Curves = Mapping[int, Sequence[EpochRecord]]
+Curves = Mapping[int, Sequence[Epoch]]
 _MOVES = {"learning_rate", "momentum", "batch_size", "decay"}
 _SPOILT = 0.5  # of the loss at birth: what such a rate left there is not worth going back to
 _FEW_EXAMPLES = 1000  # where it is not known on how many a panda is judged
@@ -30,7 +31,7 @@ def journal_facts(engine: Engine, record: StudyRecord) -> Facts:
     """Return a panda's journal as plain JSON values.
 
     Raises:
-        NotThatDay: the study is no panda.
+        UnknownDay: the study is no panda.
     """
     life, study = read_life(engine, record), from_body(record.body)
     curves = read_curves(engine, record.study_id)
@@ -107,7 +108,7 @@ def _look(life: Life, day: DayRecord, curves: Curves, too_high: Sequence[float])
     return Look(before, own, now.settings, there.number, tuple(too_high))
 
 
-def _before(life: Life, day: DayRecord, curves: Curves) -> list[EpochRecord]:
+def _before(life: Life, day: DayRecord, curves: Curves) -> list[Epoch]:
     """Return the epochs of the days that a day builds on."""
     return [epoch for earlier in path(life, day.number)[:-1] for epoch in curves.get(earlier.number, ())]
 
@@ -128,7 +129,7 @@ def _verdict(study: Study, life: Life, day: DayRecord, curves: Curves, examples:
 
 
 def _day_facts(
-    study: Study, life: Life, day: DayRecord, own: Sequence[EpochRecord], verdict: Verdict, branch: int,
+    study: Study, life: Life, day: DayRecord, own: Sequence[Epoch], verdict: Verdict, branch: int,
     before: Facts, events: Sequence[EventRecord],
 ) -> Facts:  # fmt: skip
     of_day = [n for n in life.nudges if n.day == day.number]

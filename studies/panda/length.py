@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from caviar.studies.errors import BadNudge
+from caviar.studies.errors import OptionError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -13,7 +13,7 @@ def read_length(given: str) -> tuple[int | None, float | None]:
     """Return a day's epochs, or its seconds; the other is None.
 
     Raises:
-        BadNudge: it is of another form, or no time at all.
+        OptionError: it is of another form, or no time at all.
     """
     epochs = re.fullmatch(r"(\d{1,6}) ?(epochs?)?", given.strip())
     if epochs and int(epochs[1]) > 0:
@@ -21,7 +21,7 @@ def read_length(given: str) -> tuple[int | None, float | None]:
     time = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?([smh])", given.strip())
     if time and float(time[1]) > 0:
         return None, float(time[1]) * _UNITS[time[2]]
-    raise BadNudge(f"--day {given}: give epochs, such as 5epochs, or a time, such as 8h, 30m or 90s")
+    raise OptionError(f"--day {given}: give epochs, such as 5epochs, or a time, such as 8h, 30m or 90s")
 
 
 def length_told(epochs: int | None, seconds: float | None) -> str:

@@ -16,7 +16,7 @@ def read_looks(given: Sequence[str]) -> list[dict[str, Value]]:
     """Return what each look changes, of words such as learning_rate=0.01,0.03; the first one changes nothing.
 
     Raises:
-        BadNudge: a word is of another form, or what it names cannot be changed.
+        OptionError: a word is of another form, or what it names cannot be changed.
     """
     looks: list[dict[str, Value]] = [{}]
     for word in given:
@@ -31,8 +31,8 @@ def plan_looks(
     """Plan a day for each look, all from the end of the last day, with what waits of nudges.
 
     Raises:
-        NotThatDay: nothing can build on that.
-        BadNudge, BadDefinition: one cannot be trained.
+        UnknownDay: nothing can build on that.
+        OptionError, DefinitionError: one cannot be trained.
     """
     head = sound_head(life, name)
     ended = with_waiting(life, at_the_end_of(life, head.number), head.epoch)

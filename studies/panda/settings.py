@@ -9,7 +9,7 @@ from typing import Any
 
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import DayRecord, Life
-from caviar.studies.errors import BadNudge
+from caviar.studies.errors import OptionError
 from caviar.studies.space.base import Value
 
 # What leaves the shape of the network, and what the optimizer remembers, as they are.
@@ -71,20 +71,20 @@ def read_settings(given: Sequence[str], allowed: Sequence[str] | None = None) ->
         allowed: names; None for any.
 
     Raises:
-        BadNudge: a word is of another form, or its name is not allowed.
+        OptionError: a word is of another form, or its name is not allowed.
     """
     found = {}
     for word in given:
         name, equals, value = word.partition("=")
         if not equals or not name or not value:
-            raise BadNudge(f"'{word}' is no setting; give name=value, such as learning_rate=0.01")
+            raise OptionError(f"'{word}' is no setting; give name=value, such as learning_rate=0.01")
         if allowed is not None and name not in allowed:
-            raise BadNudge(
+            raise OptionError(
                 f"'{name}' cannot be changed while a model is trained, since its network or its optimizer would be "
                 f"another; what can: {', '.join(allowed)}"
             )
         if name in found:
-            raise BadNudge(f"'{name}' stands twice; give one value")
+            raise OptionError(f"'{name}' stands twice; give one value")
         found[name] = _value(name, value)
     return found
 
@@ -96,6 +96,6 @@ def _value(name: str, text: str) -> Value:
         number = math.nan
     if not math.isfinite(number):
         if name in NUDGEABLE:
-            raise BadNudge(f"{name} must be a number; given '{text}'")
+            raise OptionError(f"{name} must be a number; given '{text}'")
         return text
     return int(number) if number.is_integer() and name not in _FLOATS and "." not in text else number

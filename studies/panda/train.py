@@ -42,7 +42,7 @@ def train(
 
     Raises:
         PandaBusy: somebody trains it now.
-        NotThatDay: it cannot go on from where it is.
+        UnknownDay: it cannot go on from where it is.
         WorkersFailed: its model or training raised.
         DatabaseAway, CheckpointUnreachable: the patience is over; what was not written is kept on this machine.
     """

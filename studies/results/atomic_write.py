@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from caviar.studies.errors import NotWritten
+from caviar.studies.errors import OutputError
 
 
 @contextmanager
@@ -19,10 +19,10 @@ def beside(target: Path, option: str) -> Iterator[Path]:
         option: by which a person names another target.
 
     Raises:
-        NotWritten: it cannot be written.
+        OutputError: it cannot be written.
     """
     if not target.name:  # such as / and .
-        raise NotWritten(f"{target} cannot be written: it is a folder; name another place: {option}")
+        raise OutputError(f"{target} cannot be written: it is a folder; name another place: {option}")
     unfinished = target.with_name(f".{target.name}.tmp")
     try:
         _remove(unfinished)  # of one that was killed
@@ -30,7 +30,7 @@ def beside(target: Path, option: str) -> Iterator[Path]:
         unfinished.replace(target)
     except OSError as error:
         why = error.strerror or error
-        raise NotWritten(f"{target} cannot be written: {why}; name another place: {option}") from error
+        raise OutputError(f"{target} cannot be written: {why}; name another place: {option}") from error
     finally:
         with suppress(OSError):  # which is told already
             _remove(unfinished)

@@ -16,7 +16,7 @@ from caviar.models.errors import BadCheckpoint
 from caviar.models.optim import SETTINGS
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.records import StudyRecord
-from caviar.studies.errors import NothingToSave
+from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.atomic_write import beside
 from caviar.studies.workers.trial.resumption import load_checkpoint
@@ -48,23 +48,23 @@ def save_winner(
         winner: what there is to say of it, as caviar.studies.results.summaries.best_facts has it.
 
     Raises:
-        NothingToSave: there is no winner, its weights are not kept, or the folder is there already.
-        NotWritten: the folder cannot be made.
+        NothingToDo: there is no winner, its weights are not kept, or the folder is there already.
+        OutputError: the folder cannot be made.
         DataUnavailable: the data are not here, by whose mean and deviation its inputs are normalised.
     """
     if folder.exists():
-        raise NothingToSave(f"'{folder}' is there already; name a new folder, or remove it")
+        raise NothingToDo(f"'{folder}' is there already; name a new folder, or remove it")
     if winner is None:
-        raise NothingToSave(f"no trial of '{record.name}' is complete yet; go on with: caviar run {record.name}")
+        raise NothingToDo(f"no trial of '{record.name}' is complete yet; go on with: caviar run {record.name}")
     study, number = definition_of(record), winner["trial"]
     kept = load_checkpoint(CheckpointStore(engine, record), number)
     try:
         state = from_bytes(kept.state, torch.device("cpu")) if kept.state is not None else None
     except BadCheckpoint as error:
-        raise NothingToSave(f"the weights of trial {number} cannot be read: {error}") from error
+        raise NothingToDo(f"the weights of trial {number} cannot be read: {error}") from error
     if state is None or state["epoch"] < study.epochs:
         why = kept.refused or "they are removed, or were too large for the database"
-        raise NothingToSave(
+        raise NothingToDo(
             f"the weights of trial {number} are not kept ({why}); a new study keeps large ones in the place that "
             f"CAVIAR_CHECKPOINTS names"
         )

@@ -19,7 +19,7 @@ from caviar.models.cohort_pace import measure
 from caviar.models.data import load
 from caviar.models.training import Interrupted, Training
 from caviar.storage.outage import PATIENCE, Outage
-from caviar.storage.records import EpochRecord, StudyRecord
+from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
@@ -140,5 +140,5 @@ class TrainingAgain:
             told(self._done + len(trainings) * epoch / self._study.epochs)
         classes = self._data.classes
         guess = 1 / classes if self._study.maximize else math.log(classes)
-        last = [EpochRecord(**vars(result)).value(self._study.metric) for result in results]
+        last = [result.value(self._study.metric) for result in results]
         return [value if fine else guess for value, fine in zip(last, sound, strict=True)]

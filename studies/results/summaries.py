@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from caviar.storage.records import EpochRecord, Progress, StudyRecord, TrialRecord
+from caviar.epoch import Epoch
+from caviar.storage.records import Progress, StudyRecord, TrialRecord
 from caviar.studies.definition import Study
 from caviar.studies.search.plan import plan
 
@@ -65,7 +66,7 @@ def best_facts(
     study: Study,
     best: TrialRecord,
     expected: Expected,
-    curve: Sequence[EpochRecord],
+    curve: Sequence[Epoch],
     test: tuple[float, float] | None,
     confirmation: dict[str, Any] | None,
 ) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_curve, read_test, read_trial, tested_slot, write_test
 from caviar.storage.waiting import patiently
 from caviar.studies.dashboard.noting import keep_note
-from caviar.studies.errors import NothingToCompare
+from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import confirmation_facts, runner_up
 from caviar.studies.results.summaries import best_facts
@@ -53,13 +53,13 @@ def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
     """Return the numbers of the winner and of the runner-up, the best trial of another configuration.
 
     Raises:
-        NothingToCompare: there are no two.
+        NothingToDo: there are no two.
     """
     study, trials = definition_of(record), read_frozen_trials(engine, record.optuna_study_id)
     winner = winner_of(study, trials, tested_slot(engine, record.study_id))
     other = runner_up(study, trials, winner.trial) if winner else None
     if winner is None or other is None:
-        raise NothingToCompare(
+        raise NothingToDo(
             f"'{record.name}' has no two complete trials of different values to compare; see: caviar trials "
             f"{record.name}; go on with: caviar run {record.name}"
         )

@@ -15,31 +15,12 @@ Tiers stay open: freezing the winners of earlier tiers loses to TPE from 20 tria
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from caviar.storage.records import Slot
 from caviar.studies.definition import Study
 
 SMALL_BUDGET = 15
 COARSE, FINE = 4, 5  # slots of a larger budget before everything is free
 _SHARES = (20, 30, 50, 40)
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One unit of budget.
-
-    Attributes:
-        number: from 0; also the number of its trial.
-        tier: the highest tier that is open.
-        phase: `default`, `prior` (what won before), `coarse`, `fine`, `all` (every hyperparameter, by a model), or the
-            name of another strategy.
-        free: the hyperparameters that may leave the best configuration so far.
-    """
-
-    number: int
-    tier: int
-    phase: str
-    free: tuple[str, ...]
 
 
 def plan(study: Study) -> list[Slot]:

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from caviar.models.seeding import derive
 from caviar.storage.history import quiet
+from caviar.storage.records import Slot
 from caviar.studies.definition import Study
-from caviar.studies.search.plan import Slot
 from caviar.studies.search.sampler import TieredSampler
 
 _GRID_POINTS = 3  # of each hyperparameter with a range; a short list is taken whole

@@ -15,13 +15,14 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from caviar.models.seeding import derive
+from caviar.storage.records import Slot
 from caviar.studies.definition import Study
 from caviar.studies.search.candidates import again, candidates, cube, fresh
 from caviar.studies.search.expectation import Expectation
 from caviar.studies.search.initial_design import halton, strata, zoom
 from caviar.studies.search.observations import Observations
 from caviar.studies.search.optuna_space import OptunaSearch
-from caviar.studies.search.plan import COARSE, Slot, by_model, plan, stratum
+from caviar.studies.search.plan import COARSE, by_model, plan, stratum
 from caviar.studies.search.surrogate import Array, log_augmented_expected_improvement, one_thread
 from caviar.studies.space.base import Value
 

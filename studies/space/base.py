@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from caviar.studies.errors import BadDefinition
+from caviar.studies.errors import DefinitionError
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -28,7 +28,7 @@ class BaseScale(BaseModel, ABC):
     """What every scale can do. Values are what a network gets; stored values are what Optuna keeps.
 
     Raises:
-        BadDefinition: the range is empty or not of this scale, or the default is outside.
+        DefinitionError: the range is empty or not of this scale, or the default is outside.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -37,7 +37,7 @@ class BaseScale(BaseModel, ABC):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise BadDefinition(f"{type(self).__name__}: {first_problem(error)}") from None
+            raise DefinitionError(f"{type(self).__name__}: {first_problem(error)}") from None
 
     @abstractmethod
     def value(self, unit: float) -> Value:
@@ -91,15 +91,15 @@ class BaseScale(BaseModel, ABC):
 
 
 def check_range(scale: Any) -> None:
-    """Raise BadDefinition where a range is empty."""
+    """Raise DefinitionError where a range is empty."""
     if scale.low >= scale.high:
-        raise BadDefinition(f"the range {scale.low:g} to {scale.high:g} is empty: low must be below high")
+        raise DefinitionError(f"the range {scale.low:g} to {scale.high:g} is empty: low must be below high")
 
 
 def check_default(scale: Any) -> None:
-    """Raise BadDefinition where a default is outside its range."""
+    """Raise DefinitionError where a default is outside its range."""
     if not scale.low <= scale.default <= scale.high:
-        raise BadDefinition(f"the default {scale.default:g} is outside its range {scale.low:g} to {scale.high:g}")
+        raise DefinitionError(f"the default {scale.default:g} is outside its range {scale.low:g} to {scale.high:g}")
 
 
 def within(value: float, low: float, high: float) -> float:

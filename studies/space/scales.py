@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictFloat, StrictInt
 
-from caviar.studies.errors import BadDefinition
+from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import (
     BaseScale,
     Value,
@@ -48,7 +48,7 @@ class Log(BaseScale):
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         if self.low <= 0:
-            raise BadDefinition(f"a log scale must start above 0; given {self.low:g} to {self.high:g}")
+            raise DefinitionError(f"a log scale must start above 0; given {self.low:g} to {self.high:g}")
         check_range(self)
         if not (self.or_zero and self.default == 0):
             check_default(self)
@@ -101,7 +101,7 @@ class LogOneMinus(BaseScale):
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         if not (0 <= self.low < 1 and 0 <= self.high < 1 and _complement(self.high) > 0):
-            raise BadDefinition(f"a scale of 1 - β must lie in 0 to below 1; given {self.low:g} to {self.high:g}")
+            raise DefinitionError(f"a scale of 1 - β must lie in 0 to below 1; given {self.low:g} to {self.high:g}")
         check_range(self)
         check_default(self)
 
@@ -148,7 +148,7 @@ class Linear(BaseScale):
         check_range(self)
         check_default(self)
         if self._integer and not isinstance(self.default, int):
-            raise BadDefinition(f"both ends are integers, so the default must be one; given {self.default}")
+            raise DefinitionError(f"both ends are integers, so the default must be one; given {self.default}")
 
     @property
     def _integer(self) -> bool:
@@ -192,7 +192,7 @@ class PowersOfTwo(BaseScale):
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         for number in (self.low, self.high, self.default):
             if number < 1 or number & (number - 1):
-                raise BadDefinition(f"{number} is not a power of two; the nearest are {_powers_around(number)}")
+                raise DefinitionError(f"{number} is not a power of two; the nearest are {_powers_around(number)}")
         check_range(self)
         check_default(self)
 
@@ -236,9 +236,9 @@ class _Listed(BaseScale):
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         if len(set(self.values)) < max(2, len(self.values)):
-            raise BadDefinition(f"a list needs two values or more, all different; given {list(self.values)}")
+            raise DefinitionError(f"a list needs two values or more, all different; given {list(self.values)}")
         if self.default not in self.values:
-            raise BadDefinition(f"the default {self.default!r} is not in the list {list(self.values)}")
+            raise DefinitionError(f"the default {self.default!r} is not in the list {list(self.values)}")
 
     def value(self, unit: float) -> Value:
         return self.values[bin_of(unit, len(self.values))]
@@ -275,7 +275,7 @@ class Grid(_Listed):
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)
         if any(isinstance(value, str) for value in self.values) or list(self.values) != sorted(self.values):
-            raise BadDefinition(f"a grid holds numbers in rising order; given {list(self.values)}")
+            raise DefinitionError(f"a grid holds numbers in rising order; given {list(self.values)}")
 
     @property
     def step(self) -> int | None:

@@ -28,7 +28,7 @@ from caviar.studies.dashboard.noting import Noter
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions
-from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trial.build import THREADS
 
@@ -53,7 +53,7 @@ class WorkerContext:
     process: WorkerRecord
     data: Data
     stop: Stop
-    order: Order
+    order: WorkerOptions
 
     def __post_init__(self) -> None:
         record, order = self.record, self.order
@@ -96,7 +96,7 @@ class WorkerContext:
         self.outage.insist(write)
 
 
-def begin_work(engine: Engine, record: StudyRecord, order: Order, device: str, stop: Stop) -> WorkerContext:
+def begin_work(engine: Engine, record: StudyRecord, order: WorkerOptions, device: str, stop: Stop) -> WorkerContext:
     """Make this process a worker of a study, on a device such as cpu or cuda:0.
 
     Raises:

@@ -10,8 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from caviar.epoch import Epoch
 from caviar.storage.errors import LeaseLost
-from caviar.storage.records import Asked, EpochRecord, Lease, Report
+from caviar.storage.records import Asked, Lease, Report
 from caviar.studies.workers.context import WorkerContext
 
 _MOMENT = 1.0  # seconds that the training waits for the database after an epoch
@@ -32,11 +33,11 @@ class Outbox:
         self._asked: dict[int, Asked] = {}
         self._lost: set[int] = set()
 
-    def add(self, lease: Lease, epoch: EpochRecord, value: float) -> None:
+    def add(self, lease: Lease, epoch: Epoch, value: float) -> None:
         """Take an epoch, and the value that Optuna is to see of it."""
         self._added.append(Report(lease, epoch, value))
 
-    def waiting(self, lease: Lease) -> list[EpochRecord]:
+    def waiting(self, lease: Lease) -> list[Epoch]:
         """Return the epochs of a trial that are not written."""
         number = lease.slot.number
         return [report.epoch for report in (*self._waiting, *self._added) if report.lease.slot.number == number]

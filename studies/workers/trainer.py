@@ -15,9 +15,10 @@ import torch
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
+from caviar.epoch import Epoch
 from caviar.models.cohort import Cohort
 from caviar.models.cohort_kinds import groups
-from caviar.models.training import EpochResult, Interrupted
+from caviar.models.training import Interrupted
 from caviar.storage.errors import CheckpointUnreachable, DatabaseAway, LeaseLost
 from caviar.storage.records import Lease
 from caviar.studies.workers.cohort_size import CohortSize
@@ -136,7 +137,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         """Train one epoch of each trial, write all of them, and let those go that are over."""
-        results: list[tuple[TrialRun, EpochResult]] = []
+        results: list[tuple[TrialRun, Epoch]] = []
         for members in self._groups():
             try:
                 found = self._train(members)
@@ -158,7 +159,7 @@ class Trainer:
         for run, result in results:
             self._attempt(run, self._judge, result, beside)
 
-    def _train(self, members: Sequence[TrialRun]) -> list[EpochResult]:
+    def _train(self, members: Sequence[TrialRun]) -> list[Epoch]:
         """Train one epoch of trials that are one group; return nothing where that was not possible.
 
         Raises:
@@ -196,7 +197,7 @@ class Trainer:
             self._cohorts[key] = Cohort([run.training for run in members])
         return self._cohorts[key]
 
-    def _judge(self, run: TrialRun, result: EpochResult, beside: Sequence[FrozenTrial]) -> bool:
+    def _judge(self, run: TrialRun, result: Epoch, beside: Sequence[FrozenTrial]) -> bool:
         verdict = run.judge(result, beside)
         if verdict.next is Next.GO_ON:
             run.go_on()

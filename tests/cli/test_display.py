@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial, SlotRecord, TrialRecord
+from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial, Slot, TrialRecord
 from caviar.storage.snapshot import Look
 from caviar.studies.cli import display, output
 from caviar.studies.cli.view import Screen, view
@@ -21,7 +21,7 @@ from tests.studies_for_tests import small_study
 PARAMETERS = {"learning_rate": 0.03, "one_minus_momentum": 0.01, "hidden_units": 70, "log2_batch_size": 8, "layers": 3,
               "decay_or_floor": 1e-4}  # fmt: skip
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-BEST = TrialRecord(SlotRecord(4, 2, "coarse", ()), "complete", 0.9731, PARAMETERS, 2, 1, None, {}, 0.1, "host")
+BEST = TrialRecord(Slot(4, 2, "coarse", ()), "complete", 0.9731, PARAMETERS, 2, 1, None, {}, 0.1, "host")
 NOW = Progress(
     control="run", version=1, budget=8, open=1, leased=2, complete=4, pruned=1, failed=0, abandoned=0, diverged=0,
     epochs_trained=11, workers=2,
@@ -146,7 +146,7 @@ def test_where_stdout_is_no_terminal_there_are_plain_lines(capsys: pytest.Captur
     with display.Display(small_study()) as lines:
         lines.show(LOOK)
         lines.show(LOOK)  # nothing new: no line
-        better = replace(NOW, best=replace(BEST, value=0.98, slot=SlotRecord(6, 2, "coarse", ())))
+        better = replace(NOW, best=replace(BEST, value=0.98, slot=Slot(6, 2, "coarse", ())))
         lines.show(Look(better))
     said = capsys.readouterr().out.splitlines()
     assert said == [

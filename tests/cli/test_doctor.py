@@ -32,7 +32,7 @@ from caviar.storage.files import CheckpointFiles, remove_file
 from caviar.storage.grants import grant_worker
 from caviar.storage.ledger import Ledger
 from caviar.storage.pandas import read_life
-from caviar.storage.records import Lease, Provenance, SlotRecord, StudyRecord
+from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.unsent import Unsent, UnsentStates
 from caviar.studies.cli import doctor as command
@@ -545,7 +545,7 @@ def begun_with(engine: Engine, **packages: str) -> None:
     provenance = Provenance({**package_versions(), **packages})
     register_study(
         engine, study.name, maximize=True, body=to_body(study), provenance=provenance,
-        slots=[SlotRecord(0, 1, "coarse", ())],
+        slots=[Slot(0, 1, "coarse", ())],
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.workers.context import WorkerContext
-from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trial.build import THREADS
 from caviar.studies.workers.worker import Worker
@@ -57,6 +57,6 @@ def log(engine: Engine, record: StudyRecord) -> TrialLog:
 
 
 def worker(engine: Engine, record: StudyRecord, study: Study, stop: Stop | None = None, **order: Any) -> Worker:
-    told = Order(read_settings(), record.name, Path("nowhere"), **order)
+    told = WorkerOptions(read_settings(), record.name, Path("nowhere"), **order)
     process = register_process(engine, record)
     return Worker(WorkerContext(engine, record, study, process, digits(), stop or Stop(), told))

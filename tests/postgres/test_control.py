@@ -13,6 +13,7 @@ import optuna
 import pytest
 from sqlalchemy import Engine, event, text
 
+from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import kill_trial, set_control
 from caviar.storage.definitions import delete_study
@@ -21,7 +22,7 @@ from caviar.storage.errors import TrialNotRunning
 from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.losses import LIMIT
-from caviar.storage.records import EpochRecord, Report, StudyRecord
+from caviar.storage.records import Report, StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_curve, read_trials
 from caviar.storage.waiting import limit_waits
@@ -29,12 +30,12 @@ from caviar.storage.workers import read_workers
 from caviar.studies.cli.work import measure
 from caviar.studies.lifecycle.manager import free_lost, progress
 from caviar.studies.results.summaries import state_of
-from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
 from tests.postgres.fleet_for_tests import ledger, log, register, worker
 from tests.postgres.test_ledger import PARAMETERS, expire, lease_of
 
-EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 
 
 def in_background(engine: Engine, record: StudyRecord, study: Any, **order: Any) -> tuple[threading.Thread, Engine]:
@@ -158,9 +159,7 @@ def lose(engine: Engine, record: StudyRecord, times: int, epochs: int = 0) -> No
         if lease.trial_id is None:
             log(engine, record).begin(lease, PARAMETERS, {})
         for number in range(epochs):
-            log(engine, record).record(
-                [Report(lease, EpochRecord(turn * epochs + number + 1, 1, 1, 0.5, 0.1, 0.1), 0.5)]
-            )
+            log(engine, record).record([Report(lease, Epoch(turn * epochs + number + 1, 1, 1, 0.5, 0.1, 0.1), 0.5)])
         expire(engine, lease)
 
 
@@ -287,7 +286,7 @@ def test_who_is_asked_to_leave_does_not_wait_until_the_winner_is_tested_elsewher
     record, study = register(engine, budget=4)
     worker(engine, record, study).run()
     own = make_engine(engine.url)
-    order = Order(read_settings(), record.name, Path("nowhere"))
+    order = WorkerOptions(read_settings(), record.name, Path("nowhere"))
     with Stop() as stop, own.connect() as other:
         limit_waits(lambda: stop.asked)
         other.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), {"study": record.study_id})

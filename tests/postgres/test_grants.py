@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import set_control
 from caviar.storage.engine import make_engine
@@ -29,7 +30,7 @@ from caviar.storage.losses import LIMIT
 from caviar.storage.migrate import ensure_schema
 from caviar.storage.nudges import add_nudge
 from caviar.storage.pandas import go_back
-from caviar.storage.records import EpochRecord, Report
+from caviar.storage.records import Report
 from caviar.storage.settings import Settings, parse_url
 from caviar.storage.status import read_test, read_trials
 from caviar.studies.cli import run
@@ -46,7 +47,7 @@ from tests.postgres.fleet_for_tests import ledger, register, worker
 from tests.postgres.test_pandas import born, context_of, days
 from tests.postgres.test_worker import StopAfter, with_fault
 
-EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 _pandas = count()
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
 PARAMETERS = {"learning_rate": (0.1, DISTRIBUTION)}

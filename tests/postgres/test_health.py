@@ -12,13 +12,14 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, text
 
+from caviar.epoch import Epoch
 from caviar.storage import health
 from caviar.storage.engine import make_engine
 from caviar.storage.events import read_events
 from caviar.storage.file_names import UnsentFile, checkpoint_key, unsent_files
 from caviar.storage.grants import grant_worker
 from caviar.storage.ledger import Ledger
-from caviar.storage.records import EpochRecord, Lease, Report, StudyRecord
+from caviar.storage.records import Lease, Report, StudyRecord
 from caviar.storage.rights import missing_rights
 from caviar.storage.unsent import Unsent, UnsentStates
 from tests.postgres.fleet_for_tests import ledger, log, register, register_process, worker
@@ -120,7 +121,7 @@ def test_a_worker_whose_trials_are_shorter_than_its_signs_of_life_is_heard_of(en
     who, lease, trial_id = begin(engine, record)
     execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '1 day'")
     assert health.open_workers(engine)[0].silent == 0
-    log(engine, record).record([Report(lease, EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+    log(engine, record).record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
     log(engine, record).finish(lease, trial_id, "COMPLETE", 0.7, {})
     execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '1 day'")
     assert 0 <= health.open_workers(engine)[0].silent < 60

@@ -16,7 +16,7 @@ import caviar.storage.trials
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import LeaseLost
 from caviar.storage.ledger import Ledger
-from caviar.storage.records import Asked, Lease, SlotRecord
+from caviar.storage.records import Asked, Lease, Slot
 from caviar.studies.workers.heartbeat import Heartbeat
 from tests.postgres.fleet_for_tests import ledger, log, register
 from tests.postgres.test_ledger import PARAMETERS, lease_of
@@ -81,7 +81,7 @@ class Broken:
         return False
 
 
-HELD = Lease(1, SlotRecord(0, 1, "default", ()), uuid4(), 1, None, 0)
+HELD = Lease(1, Slot(0, 1, "default", ()), uuid4(), 1, None, 0)
 
 
 def renewed(broken: Any, calls: int) -> Heartbeat:

@@ -9,18 +9,19 @@ import optuna
 import pytest
 from sqlalchemy import Engine, text
 
+from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import set_control
 from caviar.storage.errors import DamagedCheckpoint, LeaseLost
 from caviar.storage.events import read_events
 from caviar.storage.losses import leases_on, release_dead
-from caviar.storage.records import EpochRecord, Lease, Report
+from caviar.storage.records import Lease, Report
 from caviar.storage.status import read_curve, read_trials
 from caviar.studies.lifecycle.manager import definition_of
 from tests.postgres import fleet_for_tests
 from tests.postgres.fleet_for_tests import ledger, register
 
-EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
 PARAMETERS = {"learning_rate": (0.1, DISTRIBUTION)}
 

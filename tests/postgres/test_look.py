@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
+from caviar.epoch import Epoch
 from caviar.storage.errors import StudyNotFound
 from caviar.storage.losses import release_dead
 from caviar.storage.processes import machine_id
-from caviar.storage.records import EpochRecord, Report
+from caviar.storage.records import Report
 from caviar.storage.snapshot import PARTS, read_look
 from caviar.storage.status import read_progress, read_trials
 from caviar.studies.lifecycle.manager import free_lost
@@ -49,7 +50,7 @@ def test_a_lost_trial_is_counted_and_whoever_goes_on_with_it_too(engine: Engine)
     assert lease is not None
     log.begin(lease, PARAMETERS, {})
     for epoch, value in ((1, 0.5), (2, 0.75)):
-        log.record([Report(lease, EpochRecord(epoch, 1.0, 1.0, value, 0.1, 0.1), value)])
+        log.record([Report(lease, Epoch(epoch, 1.0, 1.0, value, 0.1, 0.1), value)])
 
     def look() -> Any:
         return read_look(engine, record, maximize=study.maximize)

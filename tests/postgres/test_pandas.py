@@ -16,25 +16,26 @@ from sqlalchemy import Engine, text
 
 import caviar.storage.checkpoints
 import caviar.studies.workers.trial.checkpoints
-from caviar.models.training import EpochResult, Training
+from caviar.epoch import Epoch
+from caviar.models.training import Training
 from caviar.storage.control import set_control
 from caviar.storage.definitions import load_study
-from caviar.storage.errors import CheckpointUnreachable, NotComparable, NotThatDay, PandaBusy
+from caviar.storage.errors import CheckpointUnreachable, PandaBusy, UnknownDay
 from caviar.storage.nudges import add_nudge, take_nudges
 from caviar.storage.pandas import DayRecord, PandaRecord, go_back, open_days, read_life
-from caviar.storage.records import Lease, Provenance, SlotRecord, StudyRecord
+from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_curve
 from caviar.studies.cli.panda.log import journal
 from caviar.studies.dashboard.noting import keep_note
-from caviar.studies.errors import BadDefinition, BadNudge, WorkersFailed
+from caviar.studies.errors import DefinitionError, NotComparable, OptionError, WorkersFailed
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.panda.birth import begin, check_settings, find_origin, next_day
 from caviar.studies.panda.journal import journal_facts
 from caviar.studies.panda.looks import best_first, plan_looks, read_looks
 from caviar.studies.panda.train import train
 from caviar.studies.workers.context import WorkerContext
-from caviar.studies.workers.local.options import Order
+from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
 from tests.postgres.fleet_for_tests import digits, register, register_process, worker
 from tests.studies_for_tests import small_study
@@ -46,7 +47,7 @@ Curve = list[tuple[float, ...]]
 
 def context_of(engine: Engine, record: StudyRecord, stop: Stop | None = None, cohort: int = 1) -> WorkerContext:
     study = small_study(**{**record.body, "tiers": STUDY.tiers})
-    order = Order(read_settings(), record.name, Path("nowhere"), cohort=cohort)
+    order = WorkerOptions(read_settings(), record.name, Path("nowhere"), cohort=cohort)
     return WorkerContext(engine, record, study, register_process(engine, record), digits(), stop or Stop(), order)
 
 
@@ -121,7 +122,7 @@ def test_back_and_on_with_the_same_settings_is_the_same_day(engine: Engine) -> N
 def test_a_nudge_takes_effect_after_the_epoch_and_two_at_once_in_their_order(engine: Engine) -> None:
     record = born(engine, epochs=5)
 
-    def hear(day: DayRecord, result: EpochResult) -> None:
+    def hear(day: DayRecord, result: Epoch) -> None:
         if result.epoch == 2:
             add_nudge(engine, record.study_id, {"learning_rate": 0.3}, "first", "me")
             add_nudge(engine, record.study_id, {"learning_rate": 0.2, "momentum": 0.95}, "second", "you")
@@ -166,7 +167,7 @@ def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(
     expected, record = born(engine, "expected", epochs=5), born(engine, epochs=5)
     days(engine, expected, hear=partial(_nudge_at, engine, expected, 2))
 
-    def hear(day: DayRecord, result: EpochResult) -> None:
+    def hear(day: DayRecord, result: Epoch) -> None:
         _nudge_at(engine, record, 2, day, result)
         if result.epoch == 4:
             raise _Killed
@@ -184,7 +185,7 @@ class _Killed(BaseException):
     pass
 
 
-def _nudge_at(engine: Engine, record: StudyRecord, epoch: int, day: DayRecord, result: EpochResult) -> None:
+def _nudge_at(engine: Engine, record: StudyRecord, epoch: int, day: DayRecord, result: Epoch) -> None:
     if result.epoch == epoch:
         add_nudge(engine, record.study_id, {"learning_rate": 0.05}, None, "me")
 
@@ -200,7 +201,7 @@ def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
     stopped_after_an_epoch(engine, record)
     assert read_life(engine, record).days[1].state == "open"
     plan = partial(plan_looks, study=STUDY, name="baby", looks=[{}], epochs=1)
-    with pytest.raises(NotThatDay, match="day 1 of 'baby' is not finished; first: caviar panda train baby"):
+    with pytest.raises(UnknownDay, match="day 1 of 'baby' is not finished; first: caviar panda train baby"):
         train(context_of(engine, record), plan, finish_first=False)
     days(engine, record)
     assert curve(engine, record, 1) == curve(engine, whole, 1)
@@ -231,7 +232,7 @@ def test_what_the_optimizer_knows_is_kept(engine: Engine) -> None:
     plain, nudged = born(engine, "plain", epochs=4), born(engine, "nudged", epochs=4)
     days(engine, plain)
 
-    def hear(day: DayRecord, result: EpochResult) -> None:
+    def hear(day: DayRecord, result: Epoch) -> None:
         if result.epoch == 2:
             add_nudge(engine, nudged.study_id, {"weight_decay": 0.0}, None, "me")
 
@@ -252,7 +253,7 @@ def test_the_time_of_a_day_goes_on_where_it_was(engine: Engine) -> None:
 def test_somebody_lets_it_rest(engine: Engine) -> None:
     record = born(engine, epochs=4)
 
-    def hear(day: DayRecord, result: EpochResult) -> None:
+    def hear(day: DayRecord, result: Epoch) -> None:
         if result.epoch == 2:
             set_control(engine, record.study_id, "stop")
 
@@ -266,7 +267,7 @@ def test_somebody_lets_it_rest(engine: Engine) -> None:
 def test_whoever_is_refused_does_not_undo_a_stop(engine: Engine) -> None:
     record = born(engine)
 
-    def hear(day: DayRecord, result: EpochResult) -> None:
+    def hear(day: DayRecord, result: Epoch) -> None:
         set_control(engine, record.study_id, "stop")
         with pytest.raises(PandaBusy):
             open_days(engine, record, partial(next_day, name="baby"))
@@ -290,7 +291,7 @@ def test_a_day_that_raises_is_told_of_and_can_be_left(engine: Engine, monkeypatc
             days(engine, record)
     assert journal_facts(engine, record)["days"][2]["verdict"]["word"] == "failed"
     assert journal_facts(engine, record)["advice"]["back"] == 1
-    with pytest.raises(NotThatDay, match="day 2 of 'baby' has no state"):
+    with pytest.raises(UnknownDay, match="day 2 of 'baby' has no state"):
         days(engine, record)
     go_back(engine, record, 1, "me")
     days(engine, record)
@@ -329,7 +330,7 @@ def test_no_nudge_is_lost_without_a_word(engine: Engine) -> None:
     add_nudge(engine, record.study_id, {"learning_rate": 0.2}, "before the looks", "me")
     plan = partial(plan_looks, study=STUDY, name="baby", looks=[{}, {"momentum": 0.95}], epochs=1)
 
-    def hear(day: DayRecord, result: EpochResult) -> None:
+    def hear(day: DayRecord, result: Epoch) -> None:
         if day.number == 2:
             add_nudge(engine, record.study_id, {"dropout": 0.1}, "meanwhile", "me")
 
@@ -374,7 +375,7 @@ def test_a_day_is_read_by_what_came_after_its_last_nudge(engine: Engine) -> None
     days(engine, record)
     add_nudge(engine, record.study_id, {"learning_rate": 1.0, "momentum": 0.9}, None, "me")
 
-    def hear(day: DayRecord, result: EpochResult) -> None:
+    def hear(day: DayRecord, result: Epoch) -> None:
         _nudge_at(engine, record, 6, day, result)
 
     days(engine, record, hear=hear)
@@ -388,7 +389,7 @@ def test_one_at_a_time_trains_a_panda(engine: Engine) -> None:
     record = born(engine)
     refused = []
 
-    def hear(day: DayRecord, result: EpochResult) -> None:
+    def hear(day: DayRecord, result: Epoch) -> None:
         with pytest.raises(PandaBusy, match=r"one model, and test:1 \(cpu\) trains it: day 1, epoch") as caught:
             open_days(engine, record, partial(next_day, name="baby"))
         with pytest.raises(PandaBusy):
@@ -415,7 +416,7 @@ def test_nothing_builds_on_a_day_that_diverged(engine: Engine) -> None:
     facts = journal_facts(engine, record)
     assert facts["days"][2]["verdict"]["word"] == "diverged"
     assert facts["advice"]["back"] == 1
-    with pytest.raises(NotThatDay, match=r"day 2 of 'baby' diverged.*caviar panda back baby --to 1"):
+    with pytest.raises(UnknownDay, match=r"day 2 of 'baby' diverged.*caviar panda back baby --to 1"):
         days(engine, record)
     go_back(engine, record, 1, "me")
 
@@ -444,7 +445,7 @@ def test_states_of_the_branch_and_the_best_of_others_are_kept(engine: Engine) ->
     assert saved == sorted([0, 1, best, 4])
     assert [d.number for d in read_life(engine, all_kept).days if d.saved] == [0, 1, 2, 3, 4]
     lost = 5 - best
-    with pytest.raises(NotThatDay, match=f"day {lost} of 'baby' is none to go back to: those whose state is kept are"):
+    with pytest.raises(UnknownDay, match=f"day {lost} of 'baby' is none to go back to: those whose state is kept are"):
         go_back(engine, record, lost, "me")
 
 
@@ -486,24 +487,24 @@ def test_from_a_trial_it_goes_on_as_the_trial_would_have(engine: Engine) -> None
     train(context_of(engine, other))
     days(engine, other)
     assert [e[4] for e in curve(engine, other, 1)] == [0.5, 0.25]  # it holds from where it is given
-    with pytest.raises(BadNudge, match="'baby' is a panda; go back in it: caviar panda back baby --to 1"):
+    with pytest.raises(OptionError, match="'baby' is a panda; go back in it: caviar panda back baby --to 1"):
         find_origin(engine, "baby:1")
-    with pytest.raises(BadNudge, match="--from short: give STUDY:TRIAL"):
+    with pytest.raises(OptionError, match="--from short: give STUDY:TRIAL"):
         find_origin(engine, "short")
 
 
 def test_what_cannot_be_is_one_clear_line(engine: Engine) -> None:
     born(engine)
-    with pytest.raises(BadNudge, match="'baby' is in the database already"):
+    with pytest.raises(OptionError, match="'baby' is in the database already"):
         born(engine)
     with pytest.raises(NotComparable, match=r"is a panda, one model.*caviar panda train baby"):
         open_study(engine, small_study(name="baby"))
     other, _ = register(engine, name="other")
-    with pytest.raises(NotThatDay, match=r"'other' is a study of many models, and no panda"):
+    with pytest.raises(UnknownDay, match=r"'other' is a study of many models, and no panda"):
         read_life(engine, other)
-    with pytest.raises(BadNudge, match=r"learning_rate 5 is not of its range in this study: 0.0001 … 1, log"):
+    with pytest.raises(OptionError, match=r"learning_rate 5 is not of its range in this study: 0.0001 … 1, log"):
         check_settings(STUDY, {**SETTINGS, "learning_rate": 5})
-    with pytest.raises(BadDefinition, match="'beta1' has no effect with the optimizer 'sgd'"):
+    with pytest.raises(DefinitionError, match="'beta1' has no effect with the optimizer 'sgd'"):
         check_settings(STUDY, {**SETTINGS, "beta1": 0.5}, ["beta1"])
 
 
@@ -515,6 +516,6 @@ def one_thread() -> None:
 def test_a_worker_that_lost_its_day_takes_no_nudge(engine: Engine) -> None:
     record = born(engine)
     add_nudge(engine, record.study_id, {"learning_rate": 0.1}, None, "me")
-    lease = Lease(record.study_id, SlotRecord(0, 1, "day", ()), register_process(engine, record).worker_id, 1, None, 0)
+    lease = Lease(record.study_id, Slot(0, 1, "day", ()), register_process(engine, record).worker_id, 1, None, 0)
     assert not take_nudges(engine, replace(lease), 1)
     assert read_life(engine, record).nudges[0].state == "waiting"

@@ -16,18 +16,19 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, inspect, text
 
+from caviar.epoch import Epoch
 from caviar.storage.control import set_control
 from caviar.storage.definitions import delete_study, load_study
 from caviar.storage.engine import make_engine
-from caviar.storage.errors import LeaseLost, NotComparable, StudyNotFound
+from caviar.storage.errors import LeaseLost, StudyNotFound
 from caviar.storage.events import log_event, read_events
 from caviar.storage.history import History
 from caviar.storage.ledger import Ledger
-from caviar.storage.records import EpochRecord, Lease, Provenance, Report, StudyRecord
+from caviar.storage.records import Lease, Provenance, Report, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.status import read_curve, read_test, read_trials
 from caviar.studies.definition import Study, change, to_body
-from caviar.studies.errors import DefinitionChanged, Mismatch
+from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotComparable
 from caviar.studies.lifecycle import manager
 from caviar.studies.lifecycle.manager import definition_of, extend_study, open_study, progress
 from caviar.studies.results.winner import conclude
@@ -85,7 +86,7 @@ EDGES: dict[str, Value] = {
     "learning_rate": 1e-3, "momentum": 0.99, "hidden_units": 32, "batch_size": 128, "layers": 3, "decay": 0.0,
     "weight_decay": 1e-4, "activation": "tanh",
 }  # fmt: skip
-EPOCH = EpochRecord(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 HERE = Provenance({"optuna": "5.0.0", "numpy": "2.0"}, "code of then", "data of then")
 
 
@@ -711,7 +712,7 @@ def test_another_major_version_of_optuna_is_refused_and_other_versions_are_noted
     before = everything(engine)
     for version in ("4.9.0", "6.0.0"):
         with pytest.raises(
-            Mismatch, match=f"begun with optuna 5.0.0, and this machine has {version}: .* optuna 5 here"
+            MachineMismatch, match=f"begun with optuna 5.0.0, and this machine has {version}: .* optuna 5 here"
         ):
             accept(engine, AFTER, Provenance({"optuna": version}, "c", "d"))
     assert everything(engine) == before

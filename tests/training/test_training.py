@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import nn
 
+from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes, to_bytes
 from caviar.models.data import Data, load
 from caviar.models.errors import BadCheckpoint
 from caviar.models.optim import Settings, learning_rate, make_optimizer
 from caviar.models.registry import model_class
-from caviar.models.training import EpochResult, Training, evaluate
+from caviar.models.training import Training, evaluate
 
 CPU = torch.device("cpu")
 CASES = [(model, optimizer) for model in ("mlp", "cnn") for optimizer in ("sgd", "adam")]
@@ -37,7 +38,7 @@ def make(data: Data, model: str, optimizer: str, state: dict[str, Any] | None = 
     return Training(partial(model_class(model), dropout=0.2, layers=2), settings, data, seed, state)
 
 
-def curve(results: list[EpochResult]) -> list[tuple[float, ...]]:
+def curve(results: list[Epoch]) -> list[tuple[float, ...]]:
     return [(r.epoch, r.training_loss, r.validation_loss, r.accuracy, r.learning_rate) for r in results]
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes, to_bytes
 from caviar.models.cnn import CNN
 from caviar.models.cohort import Cohort
@@ -18,7 +19,7 @@ from caviar.models.cohort_kinds import groups, kind, why_alone
 from caviar.models.data import Data, load
 from caviar.models.mlp import MLP
 from caviar.models.optim import Settings
-from caviar.models.training import EpochResult, Interrupted, Training
+from caviar.models.training import Interrupted, Training
 
 # Sums are made in another order than alone, and training amplifies that; most of all Adam, which divides a gradient
 # that is all rounding by its own size. Of a loss of about 1, in the first epoch and later; of accuracy, in images.
@@ -40,16 +41,16 @@ def make(data: Data, number: int, state: Any = None, model: Any = MLP, **fields:
     return Training(partial(model, **of_model), settings, data, 100 + number, state)
 
 
-def alone(training: Training, last: int = EPOCHS) -> list[EpochResult]:
+def alone(training: Training, last: int = EPOCHS) -> list[Epoch]:
     return list(training.epochs(last))
 
 
-def together(trainings: Sequence[Training], epochs: int = EPOCHS) -> list[list[EpochResult]]:
+def together(trainings: Sequence[Training], epochs: int = EPOCHS) -> list[list[Epoch]]:
     cohort = Cohort(trainings)
     return [list(curve) for curve in zip(*(cohort.epoch() for _ in range(epochs)), strict=True)]
 
 
-def assert_same(curve: Sequence[EpochResult], other: Sequence[EpochResult]) -> None:
+def assert_same(curve: Sequence[Epoch], other: Sequence[Epoch]) -> None:
     assert [e.epoch for e in curve] == [e.epoch for e in other]
     for one, two in zip(curve, other, strict=True):
         assert one.learning_rate == two.learning_rate
@@ -152,7 +153,7 @@ def test_averages_that_lie_otherwise_in_memory_are_laid_out_as_their_weights(dig
 def test_members_come_and_go_and_diverge_without_disturbing_the_others(digits: Data) -> None:
     members = [make(digits, n, **s) for n, s in enumerate(SGD)]
     bad = make(digits, 9, learning_rate=1e6)
-    curves: dict[int, list[EpochResult]] = {n: [] for n in range(4)}
+    curves: dict[int, list[Epoch]] = {n: [] for n in range(4)}
     for epoch in range(EPOCHS + 1):
         there = [n for n in range(4) if (n != 1 or epoch < 2) and (n != 3 or epoch > 0) and len(curves[n]) < EPOCHS]
         results = Cohort([*(members[n] for n in there), bad]).epoch()

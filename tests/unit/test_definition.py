@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from caviar.studies.definition import change, from_body, to_body
-from caviar.studies.errors import BadDefinition
+from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.loader import catalog_names, select_study
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus
 from caviar.studies.workers.trial.build import check
@@ -50,7 +50,7 @@ def test_every_study_of_the_catalog_is_sound(name: str) -> None:
     ],
 )
 def test_a_bad_definition_says_what_is_wrong(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadDefinition) as caught:
+    with pytest.raises(DefinitionError) as caught:
         change(small_study(), **fields)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -79,7 +79,7 @@ def test_a_bad_definition_says_what_is_wrong(fields: dict[str, Any], message: st
     ],
 )
 def test_hyperparameters_are_checked_against_the_model(tiers: Any, fixed: Any, message: str) -> None:
-    with pytest.raises(BadDefinition, match=message):
+    with pytest.raises(DefinitionError, match=message):
         check(small_study(tiers=tiers, fixed=fixed))
 
 

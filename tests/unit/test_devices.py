@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from caviar.studies.errors import BadOrder
+from caviar.studies.errors import OptionError
 from caviar.studies.workers.local.devices import cores, places, spread
 
 
@@ -38,7 +38,7 @@ def test_places(gpus: str | None, per_gpu: int, workers: int | None, available: 
     ],
 )
 def test_what_cannot_be_had(gpus: str, workers: int | None, available: int, message: str) -> None:
-    with pytest.raises(BadOrder, match=message):
+    with pytest.raises(OptionError, match=message):
         places(gpus, 1, workers, available)
 
 

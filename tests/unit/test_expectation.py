@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from caviar.studies.definition import Known, Study, change
+from caviar.studies.definition import PriorTrial, Study, change
 from caviar.studies.search.candidates import cube
 from caviar.studies.search.expectation import Expectation, winner_of
 from caviar.studies.search.observations import Observations, from_half_rank, half_rank
@@ -178,7 +178,7 @@ def test_a_prior_is_believed_until_it_is_contradicted() -> None:
     defaults = {n: s.default for n, s in study.scales().items()}
     units = np.linspace(0, 1, 21)
     prior = tuple(
-        Known(values={**defaults, "learning_rate": scale.value(u)}, loss=float((u - 0.5) ** 2)) for u in units
+        PriorTrial(values={**defaults, "learning_rate": scale.value(u)}, loss=float((u - 0.5) ** 2)) for u in units
     )
     with_prior = change(study, prior=[known.model_dump() for known in prior])
     few = [made(study, 0, 0.9, 0.1), made(study, 1, 0.91, 0.15)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from optuna_dashboard._note import concat_body, split_body
 
 from caviar.storage.notes import BEGIN, END, _pieces, with_part
-from caviar.storage.records import PhaseCount, Progress, RunningTrial, SlotRecord, TrialRecord
+from caviar.storage.records import PhaseCount, Progress, RunningTrial, Slot, TrialRecord
 from caviar.studies.cli import app
 from caviar.studies.dashboard.note import note_text
 from caviar.studies.search.plan import plan
@@ -26,7 +26,7 @@ STUDY = small_study(fixed={"dropout": 0.25})
 # As Optuna keeps them.
 PARAMETERS = {"learning_rate": 0.0123, "one_minus_momentum": 0.05, "hidden_units": 77, "log2_batch_size": 7,
               "layers": 3, "decay_or_floor": 1e-4}  # fmt: skip
-BEST = TrialRecord(SlotRecord(5, 2, "fine", ()), "complete", 0.91234, PARAMETERS, 2, 1, None, {}, 1.0, "host")
+BEST = TrialRecord(Slot(5, 2, "fine", ()), "complete", 0.91234, PARAMETERS, 2, 1, None, {}, 1.0, "host")
 WINNER: dict[str, Any] = {
     "trial": 5, "value": 0.91234, "expected": {"value": 0.9, "low": 0.88, "high": 0.92},
     "test": {"accuracy": 0.89, "loss": 0.3}, "hyperparameters": STUDY.values(PARAMETERS),

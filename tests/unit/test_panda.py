@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caviar.epoch import Epoch
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import DayRecord, Life, PandaRecord
-from caviar.storage.records import EpochRecord
-from caviar.studies.errors import BadNudge
+from caviar.studies.errors import OptionError
 from caviar.studies.panda.advice import Advice, Look, Verdict, advise, judge
 from caviar.studies.panda.length import length_told, read_length
 from caviar.studies.panda.lineage import branches, kept_days, path
@@ -25,10 +25,10 @@ RATES = {"learning_rate": Log(1e-4, 1, default=0.1), "momentum": LogOneMinus(0.9
 
 def epochs(
     losses: list[float], accuracies: list[float] | None = None, first: int = 0, rate: float = 0.1
-) -> list[EpochRecord]:
+) -> list[Epoch]:
     accuracies = accuracies or [max(0.0, 1 - loss / 3) for loss in losses]
     return [
-        EpochRecord(first + i, loss, loss, accuracy, rate, 1.0)
+        Epoch(first + i, loss, loss, accuracy, rate, 1.0)
         for i, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True))
     ]
 
@@ -91,8 +91,8 @@ def test_what_is_nearly_there_is_not_slow() -> None:
 
 
 def test_overfitting_is_named() -> None:
-    before = [EpochRecord(0, 2.3, 2.3, 0.1, 0.1, 1)]
-    own = [EpochRecord(i, 0.2 - i / 50, 0.3 + i / 50, 0.9, 0.1, 1) for i in range(1, 5)]
+    before = [Epoch(0, 2.3, 2.3, 0.1, 0.1, 1)]
+    own = [Epoch(i, 0.2 - i / 50, 0.3 + i / 50, 0.9, 0.1, 1) for i in range(1, 5)]
     found = advise(Look(before, own, {}, 0), Verdict("no different"), RATES, lowest=7)
     assert "for 3 epochs the validation loss rose, while the training loss fell: it overfits" in found.why
     assert not found.settings
@@ -109,8 +109,8 @@ def test_what_does_not_improve_is_told_to_take_smaller_steps() -> None:
 
 
 def test_a_validation_loss_that_still_falls_is_left_to_fall() -> None:
-    before = [EpochRecord(i, loss, loss, 0.95, 0.1, 1) for i, loss in enumerate([2.3, 0.19])]
-    own = [EpochRecord(2, 0.08, 0.165, 0.9505, 0.1, 1)]
+    before = [Epoch(i, loss, loss, 0.95, 0.1, 1) for i, loss in enumerate([2.3, 0.19])]
+    own = [Epoch(2, 0.08, 0.165, 0.9505, 0.1, 1)]
     seen = Look(before, own, {}, 1)
     found = advise(seen, judge(seen, "accuracy", maximize=True, examples=359), RATES)
     assert found == Advice("its validation loss still falls: go on")
@@ -185,7 +185,7 @@ def test_a_day_is_epochs_or_a_time() -> None:
     assert [read_length(g) for g in given_] == read
     assert [length_told(*r) for r in read] == ["5 epochs", "5 epochs", "1 epoch", "8 h", "30 m", "1.5 m", "1.5 h"]
     for bad in ("", "0", "-1h", "0h", "day", "5 days", "99999999999999999999epochs", "9" * 400 + "h"):
-        with pytest.raises(BadNudge, match="give epochs, such as 5epochs, or a time"):
+        with pytest.raises(OptionError, match="give epochs, such as 5epochs, or a time"):
             read_length(bad)
 
 
@@ -200,7 +200,7 @@ def test_words_become_settings() -> None:
     ]  # fmt: skip
     for bad, why in {"x": "is no setting", "momentum=fast": "must be a number", "layers=3": "cannot be changed",
                      "learning_rate=nan": "must be a number"}.items():  # fmt: skip
-        with pytest.raises(BadNudge, match=why):
+        with pytest.raises(OptionError, match=why):
             read_settings([bad], NUDGEABLE)
 
 

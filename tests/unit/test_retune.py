@@ -6,8 +6,8 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from caviar.studies.definition import Known, Study, change, from_body, to_body
-from caviar.studies.errors import BadDefinition
+from caviar.studies.definition import PriorTrial, Study, change, from_body, to_body
+from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.retune import retuned
 from caviar.studies.search.plan import plan
 from caviar.studies.search.sampler import TieredSampler
@@ -47,12 +47,12 @@ def test_the_winner_comes_second_and_the_trials_are_the_prior() -> None:
 @pytest.mark.parametrize("budget", [4, 8, 15, 16, 40])
 def test_every_plan_has_room_for_what_won_before(strategy: str, budget: int) -> None:
     study = small_study(strategy=strategy, budget=budget)
-    known = Known(values={n: s.default for n, s in study.scales().items()}, loss=0.0).model_dump()
+    known = PriorTrial(values={n: s.default for n, s in study.scales().items()}, loss=0.0).model_dump()
     slots = plan(change(study, prior=[known]))
     assert [slot.number for slot in slots] == list(range(budget))
     assert [slot.phase for slot in slots[:2]] == ["default", "prior"]
     assert {slot.tier for slot in slots[2:]} >= ({2, 3} if strategy in ("tiered", "classic") else set())
-    with pytest.raises(BadDefinition, match="and the best of the prior another; give --budget 4 or more"):
+    with pytest.raises(DefinitionError, match="and the best of the prior another; give --budget 4 or more"):
         change(study, prior=[known], budget=3)
 
 
@@ -76,7 +76,7 @@ def test_a_search_with_a_prior_is_where_the_old_one_was_after_a_few_trials() -> 
     assert all(abs(rate - 0.5) < 0.2 for rate in rates[6:])
 
 
-def study_params(study: Study, known: Known) -> dict[str, object]:
+def study_params(study: Study, known: PriorTrial) -> dict[str, object]:
     return {s.stored_name(n): s.to_stored(known.values[n]) for n, s in study.scales().items()}
 
 
@@ -105,20 +105,20 @@ def test_ranges_become_wider_as_their_scales_are() -> None:
     wider = retuned(narrow, pair, name="wide", widen=["a", "b"]).scales()
     assert [(s.low, s.high) for s in wider.values() if isinstance(s, Linear)] == [(1, 3), (-2, 2)]
     assert wide["activation"] == study.scales()["activation"]
-    with pytest.raises(BadDefinition, match="has no range to widen"):
+    with pytest.raises(DefinitionError, match="has no range to widen"):
         retuned(study, trials, name="wide", widen=["activation"])
 
 
 def test_what_cannot_be_begun_with_is_said() -> None:
     study = small_study()
-    with pytest.raises(BadDefinition, match="no trial of 'small' is complete"):
+    with pytest.raises(DefinitionError, match="no trial of 'small' is complete"):
         retuned(study, [made(study, 0, None, 0.5, state=TrialState.FAIL)], name="again")
-    with pytest.raises(BadDefinition, match="'rate' is not searched by 'small', which searches learning_rate"):
+    with pytest.raises(DefinitionError, match="'rate' is not searched by 'small', which searches learning_rate"):
         retuned(study, [made(study, 0, 0.9, 0.5)], name="again", widen=["rate"])
     defaults = {n: s.default for n, s in study.scales().items()}
     for name, value in {"batch_size": 1024, "hidden_units": 500, "layers": 7, "learning_rate": 5.0}.items():
-        known = Known(values={**defaults, name: value}, loss=0.0).model_dump()
-        with pytest.raises(BadDefinition, match=f"{name} {value} in a trial of its prior is not of "):
+        known = PriorTrial(values={**defaults, name: value}, loss=0.0).model_dump()
+        with pytest.raises(DefinitionError, match=f"{name} {value} in a trial of its prior is not of "):
             change(study, prior=[known])
-    with pytest.raises(BadDefinition, match="a trial of its prior has learning_rate"):
-        change(study, prior=[Known(values={"learning_rate": 0.1}, loss=0.0).model_dump()])
+    with pytest.raises(DefinitionError, match="a trial of its prior has learning_rate"):
+        change(study, prior=[PriorTrial(values={"learning_rate": 0.1}, loss=0.0).model_dump()])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy.stats import kstest
 
-from caviar.studies.errors import BadDefinition
+from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import BaseScale
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
 from tests.studies_for_tests import ALL_SCALES
@@ -146,5 +146,5 @@ def test_a_scale_survives_json(scale: BaseScale) -> None:
     ],
 )
 def test_a_bad_scale_says_what_is_wrong(make: Callable[[], BaseScale], message: str) -> None:
-    with pytest.raises(BadDefinition, match="^" + message.translate({ord(c): "\\" + c for c in "[]()."})):
+    with pytest.raises(DefinitionError, match="^" + message.translate({ord(c): "\\" + c for c in "[]()."})):
         make()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from caviar.storage.records import EpochRecord, Provenance, StudyRecord
+from caviar.epoch import Epoch
+from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.unsent import Unsent, UnsentStates
 
 BORN = datetime(2026, 11, 24, tzinfo=UTC)
-EPOCHS = [EpochRecord(3, 0.1 + 0.2, 0.5, 0.75, 0.1, 0.01), EpochRecord(4, float("inf"), 0.4, 0.8, 0.1, 0.01)]
+EPOCHS = [Epoch(3, 0.1 + 0.2, 0.5, 0.75, 0.1, 0.01), Epoch(4, float("inf"), 0.4, 0.8, 0.1, 0.01)]
 
 
 def record(name: str = "mine", born: datetime = BORN) -> StudyRecord:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from caviar.storage.records import StudyRecord
     from caviar.studies.workers.context import WorkerContext
-    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.options import WorkerOptions
     from caviar.studies.workers.local.signals import Stop
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A panda in the database.")]
@@ -37,20 +37,20 @@ def order_for(
     patience: float,
     url: str | None,
     cohort: int = 1,
-) -> Order:
+) -> WorkerOptions:
     """Return what this process is to do for a panda.
 
     Raises:
-        BadOrder: a lease would end before it is renewed.
+        OptionError: a lease would end before it is renewed.
     """
     from caviar.storage.settings import read_settings
-    from caviar.studies.workers.local.options import Order
+    from caviar.studies.workers.local.options import WorkerOptions
 
-    return Order(read_settings(url), record.name, folder, lease, renew, grace, patience, cohort)
+    return WorkerOptions(read_settings(url), record.name, folder, lease, renew, grace, patience, cohort)
 
 
 @contextmanager
-def working(engine: Engine, record: StudyRecord, order: Order, stop: Stop) -> Iterator[WorkerContext]:
+def working(engine: Engine, record: StudyRecord, order: WorkerOptions, stop: Stop) -> Iterator[WorkerContext]:
     """Be the panda's worker, on this machine's GPU or else on one core, from `with` to its end."""
     from caviar.storage.errors import DatabaseAway
     from caviar.storage.workers import end_worker

@@ -47,7 +47,7 @@ def start(
     caviar panda start grown --from mnist:best --day 8h
     """
     from caviar.storage.pandas import PandaRecord
-    from caviar.studies.errors import BadNudge
+    from caviar.studies.errors import OptionError
     from caviar.studies.lifecycle.loader import select_study
     from caviar.studies.lifecycle.provenance import provenance_of
     from caviar.studies.panda.birth import begin, find_origin, panda_of
@@ -58,9 +58,9 @@ def start(
     from caviar.studies.workers.local.signals import Stop
 
     if (study is None) == (from_ is None):
-        raise BadNudge("give either --study STUDY, to begin anew, or --from STUDY:TRIAL, to go on with its weights")
+        raise OptionError("give either --study STUDY, to begin anew, or --from STUDY:TRIAL, to go on with its weights")
     if keep not in ("branch", "all"):
-        raise BadNudge(f"--keep {keep}: give branch or all")
+        raise OptionError(f"--keep {keep}: give branch or all")
     epochs, seconds = read_length(day)
     given = settings_given(set_ or [], NUDGEABLE if from_ is not None else None)
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:

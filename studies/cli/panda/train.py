@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from caviar.models.training import EpochResult
+    from caviar.epoch import Epoch
     from caviar.storage.pandas import DayRecord
     from caviar.storage.records import StudyRecord
     from caviar.studies.workers.local.signals import Stop
@@ -161,7 +161,7 @@ def _check(engine: Engine, record: StudyRecord, folder: Path, allow_mismatch: bo
     check_machine(engine, record, definition_of(record), folder, allow_mismatch, check_and_fetch)
 
 
-def _hear(day: DayRecord, result: EpochResult) -> None:
+def _hear(day: DayRecord, result: Epoch) -> None:
     tell(
         f"{'look' if day.is_look else 'day'} {day.number}  epoch {result.epoch}  accuracy {result.accuracy:.4f}  "
         f"training loss {result.training_loss:.4g}  validation loss {result.validation_loss:.4g}  "

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from caviar.epoch import Epoch
 from caviar.storage.curves import TrialTimes, read_curves, read_tests, read_times
-from caviar.storage.records import EpochRecord, StudyRecord, TrialRecord
+from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.status import read_trials
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
@@ -41,7 +42,7 @@ class ExportedTrial:
 
     facts: Mapping[str, Any]
     hyperparameters: Mapping[str, Any]
-    curve: list[EpochRecord]
+    curve: list[Epoch]
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _exported(
     facts: Mapping[str, Any],
     when: TrialTimes | None,
     tests: Mapping[int, tuple[float, float]],
-    curve: list[EpochRecord],
+    curve: list[Epoch],
 ) -> ExportedTrial:
     loss, accuracy = tests.get(trial.slot.number, (None, None))
     ended = when.ended if when and trial.state not in ("open", "running") else None

@@ -23,7 +23,7 @@ def write_table(table: Table, file: Path) -> None:
 
     Raises:
         ExtraMissing: Parquet needs pyarrow.
-        NotWritten: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     write = {".csv": _csv, ".parquet": _parquet, ".json": _json}[file.suffix.lower()]
     with beside(file, "--to") as unfinished:

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.storage.records import StudyRecord
-from caviar.studies.errors import ExtraMissing, NotWritten
+from caviar.studies.errors import ExtraMissing, OutputError
 from caviar.studies.results.export.rows import ExportedTrial
 
 _BATCH = 200  # epochs of four metrics each; a batch may hold 1,000
@@ -33,7 +33,7 @@ def write_mlflow(record: StudyRecord, trials: list[ExportedTrial], uri: str) -> 
 
     Raises:
         ExtraMissing: mlflow is not installed.
-        NotWritten: MLflow refused it; what was written before that stays, and is not written again.
+        OutputError: MLflow refused it; what was written before that stays, and is not written again.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # whose studies are whose is nobody's business
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # else an address where nobody is takes minutes
@@ -53,7 +53,7 @@ def write_mlflow(record: StudyRecord, trials: list[ExportedTrial], uri: str) -> 
             _write(client, experiment, record.label, trial, there.get(str(trial.facts["trial"])))
     except (MlflowException, SQLAlchemyError, ImportError) as error:  # the last for a driver that a database needs
         told = without_password(str(error).strip().splitlines()[0])
-        raise NotWritten(f"MLflow refused it: {told}; repeat it, or give another --to") from error
+        raise OutputError(f"MLflow refused it: {told}; repeat it, or give another --to") from error
     return len(begun)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from pathlib import Path
 
-from caviar.studies.errors import ExtraMissing, NothingToExport
+from caviar.studies.errors import ExtraMissing, NothingToDo
 from caviar.studies.results.atomic_write import beside
 from caviar.studies.results.export.rows import ExportedTrial
 
@@ -17,8 +17,8 @@ def write_tensorboard(trials: list[ExportedTrial], folder: Path) -> int:
 
     Raises:
         ExtraMissing: tensorboard is not installed.
-        NothingToExport: the folder is there already; TensorBoard would show both exports as one.
-        NotWritten: it cannot be written.
+        NothingToDo: the folder is there already; TensorBoard would show both exports as one.
+        OutputError: it cannot be written.
     """
     try:
         from torch.utils.tensorboard.summary import hparams
@@ -26,7 +26,7 @@ def write_tensorboard(trials: list[ExportedTrial], folder: Path) -> int:
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"this needs {error.name}: pip install -e '.[tensorboard]'") from error
     if folder.exists():
-        raise NothingToExport(f"'{folder}' is there already; name a new folder, or remove it")
+        raise NothingToDo(f"'{folder}' is there already; name a new folder, or remove it")
     begun = [t for t in trials if t.facts["began"] is not None]
     with beside(folder, "--to") as unfinished:
         unfinished.mkdir()

@@ -9,15 +9,16 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
+from caviar.epoch import Epoch
 from caviar.storage.curves import read_curves, read_times
 from caviar.storage.events import read_events
 from caviar.storage.history import read_frozen_trials
-from caviar.storage.records import EpochRecord, StudyRecord, TrialRecord
+from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.revisions import read_versions
 from caviar.storage.status import read_progress, read_test, read_trials, tested_slot
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
-from caviar.studies.errors import BadDefinition
+from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.retune import widened
 from caviar.studies.results.confirmation import confirmation_facts, runner_up
@@ -94,7 +95,7 @@ def _winner(
     record: StudyRecord,
     study: Study,
     trials: list[TrialRecord],
-    curves: dict[int, list[EpochRecord]],
+    curves: dict[int, list[Epoch]],
     seen: list[FrozenTrial],
     found: Expected,
 ) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def _room(name: str, scale: Scale) -> list[bool]:
     """Say whether there is more below and above a scale's range, to be tried with `caviar retune --widen`."""
     try:
         wider = widened(name, scale)
-    except BadDefinition:
+    except DefinitionError:
         return [False, False]
     return [wider.value(0.0) != scale.value(0.0), wider.value(1.0) != scale.value(1.0)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from caviar.studies.errors import BadOrder
+from caviar.studies.errors import OptionError
 
 
 def cores() -> int:
@@ -31,7 +31,7 @@ def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) 
         available: GPUs that there are.
 
     Raises:
-        BadOrder: there is no such GPU, or nothing to work on.
+        OptionError: there is no such GPU, or nothing to work on.
     """
     if gpus is None:
         gpus = "all" if workers is None else "none"
@@ -39,7 +39,7 @@ def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) 
     on_cpu = workers if workers is not None else (0 if chosen else cores())
     found = [f"cuda:{number}" for number in chosen for _ in range(per_gpu)] + ["cpu"] * on_cpu
     if not found:
-        raise BadOrder("there is nothing to work on: give --workers 1 or more, or --gpus all")
+        raise OptionError("there is nothing to work on: give --workers 1 or more, or --gpus all")
     return found
 
 
@@ -54,9 +54,9 @@ def _chosen(gpus: str, available: int) -> list[int]:
     words = gpus.split(",")
     numbers = [int(word) for word in words if word.strip().isdecimal()]
     if len(numbers) < len(words) or len(set(numbers)) < len(numbers):
-        raise BadOrder(f"--gpus {gpus}: give all, none, or numbers such as 0,2")
+        raise OptionError(f"--gpus {gpus}: give all, none, or numbers such as 0,2")
     missing = [number for number in numbers if number >= available]
     if missing:
         there = f"0 to {available - 1}" if available else "none"
-        raise BadOrder(f"--gpus {gpus}: torch sees no GPU {missing[0]} here; there are: {there}")
+        raise OptionError(f"--gpus {gpus}: torch sees no GPU {missing[0]} here; there are: {there}")
     return numbers

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from caviar.storage.outage import PATIENCE
 from caviar.storage.settings import Settings
-from caviar.studies.errors import BadOrder
+from caviar.studies.errors import OptionError
 from caviar.studies.workers.local.signals import GRACE
 
 LEASE, RENEW = 60.0, 15.0  # seconds
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerOptions:
     """Attributes:
         lease_seconds: how long a lease lasts without being renewed; then any other worker takes the slot over.
         renew_seconds: between two renewals.
@@ -25,7 +25,7 @@ class Order:
         allow_mismatch: work although this machine's code is not the study's.
 
     Raises:
-        BadOrder: a lease would end before it is renewed.
+        OptionError: a lease would end before it is renewed.
     """
 
     settings: Settings
@@ -41,7 +41,7 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.renew_seconds * 2 > self.lease_seconds:
-            raise BadOrder(
+            raise OptionError(
                 f"a lease of {self.lease_seconds:g} s cannot be renewed every {self.renew_seconds:g} s: "
                 f"one that misses a renewal must outlive it; give --renew {self.lease_seconds / 4:g} or less"
             )

@@ -20,11 +20,12 @@ from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from multiprocessing.resource_tracker import ensure_running as ensure_tracker_running
 
+from caviar.errors import CaviarError
 from caviar.storage.engine import open_database
 from caviar.storage.errors import DatabaseAway
 from caviar.storage.records import StudyRecord
-from caviar.studies.errors import EXPECTED_ERRORS, Mismatch, WorkersFailed
-from caviar.studies.workers.local.options import Order
+from caviar.studies.errors import MachineMismatch, WorkersFailed
+from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import GRACEFUL, Stop
 
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
@@ -48,10 +49,10 @@ class _Place:
     restart_at: float | None = None
 
 
-class Fleet:
+class WorkerPool:
     """Workers on one order, from `with` to its end: one for each of `devices`, such as cpu or cuda:0."""
 
-    def __init__(self, order: Order, devices: Sequence[str]) -> None:
+    def __init__(self, order: WorkerOptions, devices: Sequence[str]) -> None:
         self._order = order
         self.warm_up()
         self._context = multiprocessing.get_context("forkserver")
@@ -69,7 +70,7 @@ class Fleet:
         with _no_signals():
             ensure_running()
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -174,7 +175,7 @@ def _no_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(order: Order, device: str, errors: Connection) -> None:
+def _work(order: WorkerOptions, device: str, errors: Connection) -> None:
     """Be a worker process."""
     with Stop(order.grace) as stop:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, GRACEFUL)
@@ -183,7 +184,7 @@ def _work(order: Order, device: str, errors: Connection) -> None:
             _run_worker(order, device, stop)
         except Exception as error:  # noqa: BLE001 - told to the parent, whose terminal it is
             told = str(error) if isinstance(error, DatabaseAway) else f"{type(error).__name__}: {error}"
-            if not isinstance(error, EXPECTED_ERRORS):
+            if not isinstance(error, CaviarError):
                 told = "".join(traceback.format_exception(error))[-_TOLD:]
             errors.send(told)
             raise SystemExit(os.EX_TEMPFAIL if isinstance(error, DatabaseAway) else 1) from None
@@ -202,7 +203,7 @@ def _follow_parent(stop: Stop) -> None:
     threading.Thread(target=follow, name="parent watch", daemon=True).start()
 
 
-def _run_worker(order: Order, device: str, stop: Stop) -> None:
+def _run_worker(order: WorkerOptions, device: str, stop: Stop) -> None:
     from caviar.storage.definitions import load_study
     from caviar.storage.outage import Outage
     from caviar.studies.workers.context import begin_work
@@ -216,11 +217,11 @@ def _run_worker(order: Order, device: str, stop: Stop) -> None:
         Worker(begin_work(engine, record, order, device, stop)).run()
 
 
-def _check_code(order: Order, record: StudyRecord) -> None:
+def _check_code(order: WorkerOptions, record: StudyRecord) -> None:
     """Refuse to train with code that is not the study's: the definition may have a new version, and files may change.
 
     Raises:
-        Mismatch: it is another one, and that is not allowed.
+        MachineMismatch: it is another one, and that is not allowed.
     """
     from caviar.models.fingerprint import code_digest
     from caviar.studies.lifecycle.manager import definition_of
@@ -229,9 +230,9 @@ def _check_code(order: Order, record: StudyRecord) -> None:
         return
     here = code_digest(definition_of(record).model)
     if here != order.code:  # what the fork server has imported is not what stands in the files
-        raise Mismatch("the code on this machine was changed since this command was started: start it again")
+        raise MachineMismatch("the code on this machine was changed since this command was started: start it again")
     if record.provenance.code not in (None, here) and not order.allow_mismatch:
-        raise Mismatch(
+        raise MachineMismatch(
             f"'{record.name}' has a new version with other code than this machine's: bring it in line, and start "
             f"this command again"
         )

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from caviar.storage.errors import LeaseLost
 from caviar.storage.records import Lease
-from caviar.studies.search.plan import Slot, by_model
+from caviar.studies.search.plan import by_model
 from caviar.studies.search.strategies import Proposer
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trial.build import held_in_cohort
@@ -57,7 +57,7 @@ class Chooser:
 
     def _begin(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:
         study, history, process = self._context.study, self._context.history, self._context.process
-        slot = Slot(lease.slot.number, lease.slot.tier, lease.slot.phase, lease.slot.free)
+        slot = lease.slot
         held = {}
         # Where all that is free is held nothing would be left to choose, and every trial the same.
         if beside and by_model(study, slot) and not self._held.keys() >= set(slot.free):

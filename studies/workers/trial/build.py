@@ -15,7 +15,7 @@ from caviar.models.registry import hyperparameters, model_class
 from caviar.models.seeding import derive
 from caviar.models.training import Training
 from caviar.studies.definition import Study
-from caviar.studies.errors import BadDefinition
+from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import Value
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check(study: Study) -> None:
     Raises:
         UnknownData: there is no such data set.
         UnknownModel: there is no such model.
-        BadDefinition: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
+        DefinitionError: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
     """
     sample, classes = shape(study.data)
     with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
@@ -52,18 +52,18 @@ def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[st
     """Check that one model can be trained with these values, and that those of them that were changed have an effect.
 
     Raises:
-        BadDefinition: a name is unknown, or has no effect, or a value cannot be trained.
+        DefinitionError: a name is unknown, or has no effect, or a value cannot be trained.
     """
     of_model = hyperparameters(study.model)
     optimizer = {**SETTINGS, **study.fixed, **values}["optimizer"]
     for name in changed:
         if name not in SETTINGS and name not in of_model:
-            raise BadDefinition(
+            raise DefinitionError(
                 f"model '{study.model}' has no hyperparameter '{name}'; "
                 f"of the model: {', '.join(of_model)}; of its training: {', '.join(SETTINGS)}"
             )
         if _ONLY_FOR.get(name, optimizer) != optimizer:
-            raise BadDefinition(f"'{name}' has no effect with the optimizer '{optimizer}'")
+            raise DefinitionError(f"'{name}' has no effect with the optimizer '{optimizer}'")
     with redirect_stdout(sys.stderr):
         _try(study, values, *shape(study.data), "these settings")
 
@@ -76,13 +76,13 @@ def _check_names(study: Study) -> None:
     for name in [*study.scales(), *study.fixed]:
         if name not in known:
             near = get_close_matches(name, known, n=3)
-            raise BadDefinition(
+            raise DefinitionError(
                 f"study '{study.name}': model '{study.model}' has no hyperparameter '{name}'; "
                 f"{'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
                 f"of the model: {', '.join(of_model)}; of its training: {', '.join(SETTINGS)}"
             )
         if name in _ONLY_FOR and _ONLY_FOR[name] not in optimizers:
-            raise BadDefinition(
+            raise DefinitionError(
                 f"study '{study.name}': '{name}' has no effect with the optimizer '{optimizers[0]}'; "
                 f"leave it out, or fix optimizer to '{_ONLY_FOR[name]}'"
             )
@@ -101,7 +101,7 @@ def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], cla
             build(sample, classes)
     except Exception as error:
         told = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise BadDefinition(f"study '{study.name}': {what} cannot be trained: {told}") from error
+        raise DefinitionError(f"study '{study.name}': {what} cannot be trained: {told}") from error
 
 
 def _split(study: Study, values: Mapping[str, Value]) -> tuple[Callable[..., nn.Module], Settings]:

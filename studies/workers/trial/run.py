@@ -14,9 +14,10 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
-from caviar.models.training import EpochResult, Interrupted, Training
+from caviar.epoch import Epoch
+from caviar.models.training import Interrupted, Training
 from caviar.storage.errors import CheckpointUnreachable
-from caviar.storage.records import EpochRecord, Lease
+from caviar.storage.records import Lease
 from caviar.storage.unsent import Unsent
 from caviar.studies.search.pruners import COMPARED, reason_to_stop
 from caviar.studies.workers.context import WorkerContext
@@ -119,13 +120,13 @@ class TrialRun:
         self._outbox.send()
         self._context.release(self.lease)
 
-    def take(self, result: EpochResult) -> None:
+    def take(self, result: Epoch) -> None:
         """Take an epoch that was trained, to be written."""
-        epoch = EpochRecord(**vars(result))
+        epoch = result
         self._sound = math.isfinite(result.training_loss) and math.isfinite(result.validation_loss)
         self._outbox.add(self.lease, epoch, self._note(epoch))
 
-    def judge(self, result: EpochResult, beside: Sequence[FrozenTrial]) -> Verdict:
+    def judge(self, result: Epoch, beside: Sequence[FrozenTrial]) -> Verdict:
         """Say what comes after an epoch that was taken.
 
         Args:
@@ -226,7 +227,7 @@ class TrialRun:
         beside = [trial for trial in beside if trial is not self.trial]
         return reason_to_stop(self._context.study, others, self.trial, beside)
 
-    def _note(self, epoch: EpochRecord) -> float:
+    def _note(self, epoch: Epoch) -> float:
         """Add an epoch to the trial's curve, and return its value."""
         value = epoch.value(self._context.study.metric)
         if math.isfinite(value):
