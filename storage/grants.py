@@ -17,7 +17,7 @@ from caviar.storage.errors import CannotGrant
 # UPDATE names the columns. Locking a row needs UPDATE of any of them, and ON CONFLICT that of those it would set.
 RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.schema_version": ("SELECT",),
-    "caviar.study": ("SELECT", "UPDATE (control, at_once, noted_at, note_version)"),
+    "caviar.study": ("SELECT", "UPDATE (control, at_once)"),
     "caviar.definition": ("SELECT",),
     "caviar.worker": ("SELECT", "INSERT", "UPDATE (last_seen, ended_at)"),
     "caviar.slot": (

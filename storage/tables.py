@@ -72,8 +72,6 @@ study = Table(
     Column("control", Text, nullable=False),
     Column("at_once", Boolean, nullable=False, server_default=false()),  # in the middle of an epoch
     _time("created_at"),
-    Column("noted_at", DateTime(timezone=True)),  # when its note in Optuna's dashboard was written
-    Column("note_version", Integer, nullable=False, server_default="0"),  # of that note, as it was seen then
     CheckConstraint("control IN ('run', 'pause', 'stop')", "control"),
 )
 

@@ -83,7 +83,6 @@ def _set(study: str, control: str, at_once: bool, database_url: str | None, done
     from caviar.storage.control import set_control
     from caviar.storage.definitions import load_study
     from caviar.storage.pandas import is_panda
-    from caviar.studies.dashboard.noting import keep_note
     from caviar.studies.lifecycle.manager import progress
     from caviar.studies.results.summaries import state_of
 
@@ -95,7 +94,6 @@ def _set(study: str, control: str, at_once: bool, database_url: str | None, done
             tell(f"'{study}' is done; nothing was changed; see: caviar best {study}")
             return
         changed = set_control(engine, record.study_id, control, at_once=at_once, by=by())
-        keep_note(engine, record, news=True)
         at_work = progress(engine, record).leased
     if not changed:
         tell(f"'{study}' was so already: it {done}")

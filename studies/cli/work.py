@@ -147,7 +147,6 @@ def work(
     from caviar.storage.workers import finished_by
     from caviar.studies.cli.display import Display
     from caviar.studies.cli.news import CohortNews
-    from caviar.studies.dashboard.noting import keep_note
     from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
     from caviar.studies.results.summaries import state_of
     from caviar.studies.workers.local.pool import WorkerPool
@@ -193,7 +192,6 @@ def work(
             display.change(definition_of(record))
             seen = outage.insist(lambda: look(engine, record))
             trials = outage.insist(lambda: finished_by(engine, record.study_id, machine_id(), fleet.pids))
-            keep_note(engine, record, news=True)
         except DatabaseAway:
             if not stop.asked:  # whoever stops does not wait for it
                 raise

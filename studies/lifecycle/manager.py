@@ -15,7 +15,6 @@ from caviar.storage.records import Progress, Provenance, Slot, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.snapshot import Look, read_look
 from caviar.storage.status import read_progress
-from caviar.studies.dashboard.noting import keep_note
 from caviar.studies.definition import Study, change, from_body, to_body
 from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotComparable
 from caviar.studies.lifecycle.provenance import Difference
@@ -81,7 +80,6 @@ def open_study(
     if notes:
         note(engine, record.study_id, "other versions", **notes)
     set_control(engine, record.study_id, "run")
-    keep_note(engine, record, news=True)
     return record
 
 
@@ -116,7 +114,6 @@ def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecor
         revised = _revise(engine, record, after, None, compare(before, after))
         record = load_study(engine, record.name)
         if revised:  # if not, somebody else was quicker
-            keep_note(engine, record, news=True)
             return record
 
 

@@ -15,7 +15,6 @@ from caviar.storage.history import read_frozen_trials
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_curve, read_test, read_trial, tested_slot, write_test
 from caviar.storage.waiting import patiently
-from caviar.studies.dashboard.noting import keep_note
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import confirmation_facts, runner_up
@@ -89,9 +88,7 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
             connection.execute(text(f"SET LOCAL {limit} = 0"))
         key = {"study": record.study_id}
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), key)
-        measured = _measure(engine, load_study(engine, record.name), data_dir, leave)
-    keep_note(engine, record, news=True)
-    return measured
+        return _measure(engine, load_study(engine, record.name), data_dir, leave)
 
 
 def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None) -> bool:

@@ -24,7 +24,6 @@ from caviar.storage.records import Lease, StudyRecord, WorkerRecord
 from caviar.storage.trials import TrialLog
 from caviar.storage.unsent import UnsentStates
 from caviar.storage.workers import register_worker
-from caviar.studies.dashboard.noting import Noter
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions
@@ -44,7 +43,6 @@ class WorkerContext:
         stop: read between batches and epochs.
         outage: shared by all that this worker does with the database.
         ledger, log, history, checkpoints, unsent: how it reads and writes trials.
-        noter: keeps the note on the study up to date.
     """
 
     engine: Engine
@@ -66,7 +64,6 @@ class WorkerContext:
         files = CheckpointFiles(order.settings.checkpoints) if order.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
         self.unsent = UnsentStates(order.settings.home, record)
-        self.noter = Noter(self.engine, record)
 
     def release(self, lease: Lease) -> None:
         """Give a slot back, once the database can be told.

@@ -154,7 +154,6 @@ class Trainer:
                 results.append((run, result))
         if self._outbox.try_to_send():
             self._see_others()
-            self._context.noter.keep_up()
         beside = [run.trial for run in self._runs]  # those that are stopped now, too
         for run, result in results:
             self._attempt(run, self._judge, result, beside)

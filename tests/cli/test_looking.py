@@ -174,8 +174,8 @@ def test_delete_refuses_while_somebody_trains(
 
 
 def test_db_commands(said: Callable[..., str]) -> None:
-    assert "0005" in said("db", "upgrade")
-    assert "database: 0005" in said("db", "current")
+    assert "0006" in said("db", "upgrade")
+    assert "database: 0006" in said("db", "current")
     assert "current" in said("db", "check")
 
 

@@ -21,7 +21,6 @@ from sqlalchemy.exc import DBAPIError
 
 from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
-from caviar.storage.control import set_control
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import CannotGrant, LeaseLost
 from caviar.storage.events import read_events
@@ -34,7 +33,6 @@ from caviar.storage.records import Report
 from caviar.storage.settings import Settings, parse_url
 from caviar.storage.status import read_test, read_trials
 from caviar.studies.cli import run
-from caviar.studies.dashboard.noting import keep_note
 from caviar.studies.dashboard.server import application
 from caviar.studies.doctor.run import examine
 from caviar.studies.lifecycle.manager import free_dead_workers, free_lost, progress
@@ -122,22 +120,6 @@ def keeps_a_state_between_epochs(engine: Engine, weak: Engine) -> None:
     assert who.retake(lease)
     who.release(lease)
     assert who.standing().open == 8
-
-
-def writes_the_note(engine: Engine, weak: Engine) -> None:
-    record, _ = register(engine, name="noted")
-    execute(
-        engine,
-        "UPDATE caviar.study SET noted_at = NULL",
-        "UPDATE public.study_system_attributes SET value_json = '1' WHERE key = 'dashboard:note_ver'",  # by a person
-    )
-    keep_note(weak, record)
-    execute(engine, "UPDATE caviar.study SET noted_at = NULL")
-    assert set_control(weak, record.study_id, "pause")
-    keep_note(weak, record)
-    with engine.connect() as connection:
-        notes = connection.scalars(text("SELECT value_json FROM public.study_system_attributes"))
-        assert any("`noted`: paused" in note for note in notes)
 
 
 NOBODY = 2**22 + 1  # above the highest process id of Linux
@@ -241,7 +223,6 @@ def _asked(shown: Any, path: str) -> str:
 ALL = [
     runs_a_study_to_its_winner,
     keeps_a_state_between_epochs,
-    writes_the_note,
     loses_a_lease_again_and_again,
     ends_a_trial_that_diverged,
     stops_a_study_whose_code_fails,
