@@ -10,25 +10,27 @@ from typing import Annotated
 
 import typer
 
-from caviar.studies.cli import (
-    best_command,
+from caviar.studies.cli import panda
+from caviar.studies.cli.commands import (
+    best,
     control,
-    curves_command,
+    curves,
     dashboard,
     data,
     database,
+    delete,
     doctor,
-    export_command,
-    importance_command,
-    join_command,
-    look_back,
-    manage,
-    panda,
-    plan_command,
-    report_command,
-    retune_command,
-    run_command,
-    show,
+    export,
+    history,
+    importance,
+    join,
+    plan,
+    report,
+    retune,
+    status,
+)
+from caviar.studies.cli.commands import (
+    run as run_command,
 )
 from caviar.studies.cli.output import fail, out, set_verbose
 
@@ -40,27 +42,27 @@ app = typer.Typer(
     help="Tune deep networks by priority, coarse to fine, on a PostgreSQL that any number of machines share.",
     epilog="Begin with: caviar plan digits, then caviar run digits",
 )
-app.command("ls")(show.ls)
-app.command("plan")(plan_command.plan)
+app.command("ls")(status.ls)
+app.command("plan")(plan.plan)
 app.command("run")(run_command.run)
-app.command("join")(join_command.join)
-app.command("status")(show.status)
-app.command("best")(best_command.best)
-app.command("trials")(show.trials)
-app.command("importance")(importance_command.importance)
-app.command("curves")(curves_command.curves)
-app.command("report")(report_command.report)
-app.command("export")(export_command.export)
-app.command("workers")(look_back.workers)
-app.command("history")(look_back.history)
+app.command("join")(join.join)
+app.command("status")(status.status)
+app.command("best")(best.best)
+app.command("trials")(status.trials)
+app.command("importance")(importance.importance)
+app.command("curves")(curves.curves)
+app.command("report")(report.report)
+app.command("export")(export.export)
+app.command("workers")(history.workers)
+app.command("history")(history.history)
 app.command("doctor")(doctor.doctor)
 app.command("pause")(control.pause)
 app.command("resume")(control.resume)
 app.command("stop")(control.stop)
 app.command("kill")(control.kill)
 app.command("extend")(control.extend)
-app.command("retune")(retune_command.retune)
-app.command("delete")(manage.delete)
+app.command("retune")(retune.retune)
+app.command("delete")(delete.delete)
 app.command("dashboard")(dashboard.dashboard)
 app.add_typer(panda.app, name="panda")
 app.add_typer(database.app, name="db")

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from caviar.studies.dashboard.noting import keep_note
 from rich.console import Console
 from sqlalchemy import Engine, text
 
@@ -27,7 +28,6 @@ from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_curve
 from caviar.studies.cli.panda.log import journal
-from caviar.studies.dashboard.noting import keep_note
 from caviar.studies.errors import DefinitionError, NotComparable, OptionError, WorkersFailed
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.panda.birth import begin, check_settings, find_origin, next_day

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import DatabaseUrl, database, tell
-from caviar.studies.cli.show import StoredStudy
 
 AtOnce = Annotated[
     bool, typer.Option("--now", help="In the middle of an epoch: it is trained again from the last checkpoint.")

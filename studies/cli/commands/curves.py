@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell, unicode
-from caviar.studies.cli.show import StoredStudy
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, WIDTH, ends, sparkline
 from caviar.studies.cli.tables import NARROW, with_settings
 from caviar.studies.results.formatting import number

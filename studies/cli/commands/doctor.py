@@ -9,7 +9,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.commands.data import DataDir, data_folder
 from caviar.studies.cli.output import AsJson, DatabaseUrl, console_of, out, print_json, say, settings_of, working
 from caviar.studies.cli.tables import NARROW, table
 

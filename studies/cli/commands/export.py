@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import DatabaseUrl, database, tell, working
-from caviar.studies.cli.show import StoredStudy
 
 
 def export(

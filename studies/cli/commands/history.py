@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.news import detail_line, sentence
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json
-from caviar.studies.cli.show import StoredStudy
 from caviar.studies.cli.tables import NARROW, table
 
 if TYPE_CHECKING:

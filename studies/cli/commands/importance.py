@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, unicode
-from caviar.studies.cli.show import StoredStudy
 from caviar.studies.cli.tables import NARROW, table
 
 _BAR, _BESIDE = 24, 45  # columns, of a bar and of what stands before it

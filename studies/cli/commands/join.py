@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caviar.studies.cli.best_command import print_winner, winner
-from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.commands.best import print_winner, winner
+from caviar.studies.cli.commands.data import DataDir, data_folder
+from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import DatabaseUrl, database, err, say, tell
-from caviar.studies.cli.show import StoredStudy
 from caviar.studies.cli.work import Cohort, Grace, Lease, Outcome, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:

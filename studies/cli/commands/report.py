@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from caviar.studies.cli.best_command import print_winner
+from caviar.studies.cli.commands.best import print_winner
+from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
 from caviar.studies.cli.panda.log import journal
-from caviar.studies.cli.show import StoredStudy
 
 
 def report(

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.commands.data import DataDir, data_folder
+from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import DatabaseUrl, database, tell
-from caviar.studies.cli.show import StoredStudy
 from caviar.studies.cli.work import check_and_fetch
 from caviar.studies.results.formatting import number
 

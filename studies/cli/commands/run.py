@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caviar.studies.cli.best_command import print_winner, winner
-from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.commands.best import print_winner, winner
+from caviar.studies.cli.commands.data import DataDir, data_folder
+from caviar.studies.cli.commands.plan import Selector
 from caviar.studies.cli.output import DatabaseUrl, database, say, tell
-from caviar.studies.cli.plan_command import Selector
 from caviar.studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, prepare, work
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.control import by
+from caviar.studies.cli.commands.control import by
 from caviar.studies.cli.output import DatabaseUrl, database, settings_line, tell
 from caviar.studies.cli.panda.at_work import Name, Settings, tell_where
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from caviar.studies.cli.data import DataDir, data_folder
+from caviar.studies.cli.commands.data import DataDir, data_folder
 from caviar.studies.cli.output import DatabaseUrl, database, out, settings_line, tell, unicode
 from caviar.studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, tell_where, working
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
@@ -111,7 +111,7 @@ def _say_left(name: str, stop: Stop) -> int:
 def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -> None:
     """Show looks side by side, the best one first, and go on with that one where that is wanted."""
     from caviar.storage.pandas import go_back
-    from caviar.studies.cli.control import by
+    from caviar.studies.cli.commands.control import by
     from caviar.studies.panda.journal import journal_facts
     from caviar.studies.panda.looks import best_first, told_apart
 
@@ -155,7 +155,7 @@ def _free(engine: Engine, name: str) -> StudyRecord:
 
 
 def _check(engine: Engine, record: StudyRecord, folder: Path, allow_mismatch: bool) -> None:
-    from caviar.studies.cli.join_command import check_machine
+    from caviar.studies.cli.commands.join import check_machine
     from caviar.studies.lifecycle.manager import definition_of
 
     check_machine(engine, record, definition_of(record), folder, allow_mismatch, check_and_fetch)
