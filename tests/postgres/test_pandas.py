@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from caviar.studies.dashboard.noting import keep_note
 from rich.console import Console
 from sqlalchemy import Engine, text
 
@@ -92,20 +91,6 @@ def test_optuna_shows_the_life_of_the_model(engine: Engine) -> None:
     assert first.user_attrs["why"] == "to see"
     assert first.user_attrs["dropout"] == 0.2
     assert study.best_value == max(t.value or 0.0 for t in study.trials)
-
-
-def test_the_note_of_the_dashboard_is_the_journal(engine: Engine) -> None:
-    record = born(engine)
-    days(engine, record)
-    add_nudge(engine, record.study_id, {"learning_rate": 0.1}, "to | see", "me")
-    days(engine, record)
-    keep_note(engine, record, news=True)
-    study = optuna.load_study(study_name="baby", storage=engine.url.render_as_string(hide_password=False))
-    kept = study._storage.get_study_system_attrs(study._study_id)
-    told = "".join(str(v) for k, v in sorted(kept.items()) if k.startswith("dashboard:note_str"))
-    assert "one model, babysat; day 2, epoch 4" in told
-    assert "| 2 | 1 | 2 to 4 |" in told
-    assert "`learning_rate` 0.1 | to \\| see |" in told
 
 
 def test_back_and_on_with_the_same_settings_is_the_same_day(engine: Engine) -> None:
