@@ -19,6 +19,7 @@ from caviar.storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, C
 from caviar.storage.files import CheckpointFiles, read_file, remove_file
 from caviar.storage.ledger import fence, give_back
 from caviar.storage.records import Lease, StudyRecord
+from caviar.storage.states import SPENT
 from caviar.storage.tables import checkpoint, slot
 
 LIMIT = 64 * 2**20  # bytes of a state in the database
@@ -128,9 +129,7 @@ class CheckpointStore:
         self._drop(slot.c.number.in_(slot_numbers))
 
     def _drop(self, which: ColumnElement[bool]) -> None:
-        done = select(slot.c.number).where(
-            slot.c.study_id == self._study_id, slot.c.state.in_(("done", "abandoned")), which
-        )
+        done = select(slot.c.number).where(slot.c.study_id == self._study_id, slot.c.state.in_(SPENT), which)
         statement = (
             delete(checkpoint)
             .where(checkpoint.c.study_id == self._study_id, checkpoint.c.slot.in_(done))

@@ -12,9 +12,10 @@ from caviar.storage.errors import TrialNotRunning
 from caviar.storage.events import log_event
 from caviar.storage.losses import reap
 from caviar.storage.records import StudyRecord
+from caviar.storage.states import SPENT, Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, slot, study
 
-_TOLD = {"run": "resumed", "pause": "paused", "stop": "stopped"}
+_EVENTS = {Control.RUN: EventKind.RESUMED, Control.PAUSE: EventKind.PAUSED, Control.STOP: EventKind.STOPPED}
 
 
 def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = False, **why: Any) -> bool:
@@ -29,7 +30,7 @@ def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = 
     with engine.begin() as connection:
         if not connection.execute(changed.values(control=control, at_once=at_once)).rowcount:
             return False
-        log_event(connection, study_id, _TOLD[control], at_once=at_once, **why)
+        log_event(connection, study_id, _EVENTS[Control(control)], at_once=at_once, **why)
     return True
 
 
@@ -54,15 +55,15 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
         row = connection.execute(select(slot).where(*of_slot).with_for_update()).one_or_none()
         if row is None:
             raise TrialNotRunning(f"'{record.name}' has no trial {number}; see: caviar trials {record.name}")
-        if row.state in ("done", "abandoned"):
+        if row.state in SPENT:
             raise TrialNotRunning(f"trial {number} of '{record.name}' has ended already ({row.state})")
         if row.trial_id is None:
             raise TrialNotRunning(f"trial {number} of '{record.name}' has not begun; there is nothing to end")
-        log_event(connection, record.study_id, "kill asked", slot=number, **why)
-        if row.state == "leased":
+        log_event(connection, record.study_id, EventKind.KILL_ASKED, slot=number, **why)
+        if row.state == SlotState.LEASED:
             connection.execute(update(slot).where(*of_slot).values(kill=True))
             return False
-        connection.execute(update(slot).where(*of_slot).values(state="done"))
+        connection.execute(update(slot).where(*of_slot).values(state=SlotState.DONE))
         _end(connection, row.trial_id, row.epoch)
         dropped = delete(checkpoint).where(checkpoint.c.study_id == record.study_id, checkpoint.c.slot == number)
         addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()

@@ -13,6 +13,7 @@ from caviar.storage.checkpoints import remove_files
 from caviar.storage.errors import ForeignStudy, StudyInUse, StudyNotFound
 from caviar.storage.events import log_event
 from caviar.storage.records import Provenance, Slot, StudyRecord
+from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, definition, slot, study
 from caviar.storage.waiting import patiently
 
@@ -35,7 +36,7 @@ def _find(connection: Connection, name: str) -> StudyRecord | None:
     if row is None:
         return None
     return StudyRecord(
-        row.study_id, row.optuna_study_id, row.name, row.control, row.version, row.body,
+        row.study_id, row.optuna_study_id, row.name, Control(row.control), row.version, row.body,
         Provenance(row.packages, row.code, row.data), row.created_at,
     )  # fmt: skip
 
@@ -105,13 +106,15 @@ def register_study(
                 )
             )
             study_id = connection.scalar(
-                insert(study).values(name=name, optuna_study_id=optuna_id, control="run").returning(study.c.study_id)
+                insert(study)
+                .values(name=name, optuna_study_id=optuna_id, control=Control.RUN)
+                .returning(study.c.study_id)
             )
             add_version(connection, study_id, 1, body, provenance)
             add_slots(connection, study_id, slots)
             if also is not None:
                 also(connection, study_id)
-            log_event(connection, study_id, "created", budget=len(slots))
+            log_event(connection, study_id, EventKind.CREATED, budget=len(slots))
     return load_study(engine, name)
 
 
@@ -130,7 +133,7 @@ def add_version(
 
 def add_slots(connection: Connection, study_id: int, slots: Sequence[Slot]) -> None:
     """Append open slots to a study."""
-    rows = [{"study_id": study_id, "state": "open", **vars(s), "free": list(s.free)} for s in slots]
+    rows = [{"study_id": study_id, "state": SlotState.OPEN, **vars(s), "free": list(s.free)} for s in slots]
     if rows:
         connection.execute(insert(slot), rows)
 
@@ -143,7 +146,7 @@ def delete_study(engine: Engine, record: StudyRecord) -> None:
     """
     trial_ids = select(optuna.trials.c.trial_id).where(optuna.trials.c.study_id == record.optuna_study_id)
     busy = select(func.count()).where(
-        slot.c.study_id == record.study_id, slot.c.state == "leased", slot.c.expires_at >= func.now()
+        slot.c.study_id == record.study_id, slot.c.state == SlotState.LEASED, slot.c.expires_at >= func.now()
     )
     with patiently(), engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # there may be many rows

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, func, select, text, update
 
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.events import log_event
+from caviar.storage.states import SPENT, EventKind
 from caviar.storage.tables import checkpoint, slot, worker
 
 # Connections that are kept for a superuser are not counted on. `others` are not of Caviar, or of another database.
@@ -182,7 +183,7 @@ def end_zombie(engine: Engine, zombie: Zombie) -> None:
     with engine.begin() as connection:
         ended = update(optuna.trials).where(*running).values(state="FAIL", datetime_complete=optuna.UTC_NOW)
         if connection.execute(ended).rowcount:
-            log_event(connection, zombie.study_id, "zombie ended", trial=zombie.number)
+            log_event(connection, zombie.study_id, EventKind.ZOMBIE_ENDED, trial=zombie.number)
 
 
 def slot_states(engine: Engine, study_id: int) -> dict[int, str]:
@@ -206,7 +207,7 @@ def spent_checkpoints(engine: Engine, study_id: int, winner: int) -> int:
         select(func.count())
         .select_from(checkpoint)
         .join(slot, (slot.c.study_id == checkpoint.c.study_id) & (slot.c.number == checkpoint.c.slot))
-        .where(slot.c.study_id == study_id, slot.c.state.in_(("done", "abandoned")), slot.c.number != winner)
+        .where(slot.c.study_id == study_id, slot.c.state.in_(SPENT), slot.c.number != winner)
     )
     with engine.connect() as connection:
         return connection.scalar(query) or 0

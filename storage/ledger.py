@@ -16,6 +16,7 @@ from caviar.storage.errors import LeaseLost
 from caviar.storage.events import log_event
 from caviar.storage.losses import SUSPECT, reap
 from caviar.storage.records import Asked, Lease, Slot, Standing
+from caviar.storage.states import Control, EventKind, Phase, SlotState
 from caviar.storage.tables import slot
 from caviar.storage.workers import SILENT_SECONDS
 
@@ -133,7 +134,7 @@ _GIVE_BACK = text("""
     FROM held WHERE s.study_id = held.study_id AND s.number = held.number
 """)
 
-GIVEN_BACK = {"state": "open", "token": None, "expires_at": None, "worker_id": None}  # of a slot
+GIVEN_BACK = {"state": SlotState.OPEN, "token": None, "expires_at": None, "worker_id": None}  # of a slot
 
 
 class Ledger:
@@ -181,7 +182,7 @@ class Ledger:
         held = {"slots": [lease.slot.number for lease in leases], "tokens": [lease.token for lease in leases]}
         with self._engine.begin() as connection:
             rows = connection.execute(_RENEW, {**self._who(), **held}).all()
-        return {row.number: Asked(*row[1:]) for row in rows}
+        return {row.number: Asked(Control(row.control), row.at_once, row.kill) for row in rows}
 
     def retake(self, lease: Lease) -> bool:
         """Take a lease again that expired while the database was away; False where somebody else has the slot."""
@@ -189,7 +190,7 @@ class Ledger:
             row = connection.execute(_RETAKE, {**self._who(), **_key(lease), "attempts": lease.attempts}).one_or_none()
             if row is not None:
                 log_event(
-                    connection, self._study_id, "lease taken again", slot=lease.slot.number,
+                    connection, self._study_id, EventKind.LEASE_TAKEN_AGAIN, slot=lease.slot.number,
                     worker_id=self._worker_id, epoch=row.epoch,
                 )  # fmt: skip
         return row is not None
@@ -203,7 +204,11 @@ class Ledger:
         """Say what is left to do, for a worker that got no lease, and that it is alive."""
         with self._engine.begin() as connection:
             row = connection.execute(_STANDING, self._who()).one_or_none()
-        return Standing(*row) if row is not None else Standing("stop", self._version, 0, 0)  # deleted meanwhile
+        return (
+            Standing(Control(row.control), row.version, row.open, row.leased)
+            if row is not None
+            else Standing(Control.STOP, self._version, 0, 0)
+        )  # deleted meanwhile
 
     def _who(self) -> dict[str, object]:
         return {"study": self._study_id, "worker": self._worker_id, "seconds": self.lease_seconds}
@@ -224,7 +229,7 @@ class Ledger:
         self._token = None
         return [
             Lease(
-                self._study_id, Slot(row.number, row.tier, row.phase, tuple(row.free)), token, row.attempts,
+                self._study_id, Slot(row.number, row.tier, Phase(row.phase), tuple(row.free)), token, row.attempts,
                 row.trial_id, row.epoch,
             )
             for row in rows

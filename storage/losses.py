@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, bindparam, case, delet
 
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.events import log_event
+from caviar.storage.states import EventKind, SlotState
 from caviar.storage.tables import checkpoint, slot, worker
 
 LIMIT = 5  # losses in a row without a new epoch
@@ -21,7 +22,7 @@ SUSPECT = 2  # losses in a row, after which a slot is trained alone: others besi
 
 def reap(connection: Connection, study_id: int) -> int:
     """Take back the leases of a study that expired; return how many. Every worker does so, and `status`."""
-    return _take_back(connection, study_id, slot.c.expires_at < func.now(), "lease expired")
+    return _take_back(connection, study_id, slot.c.expires_at < func.now(), EventKind.LEASE_EXPIRED)
 
 
 def leases_on(engine: Engine, study_id: int, machine: str) -> set[int]:
@@ -29,7 +30,7 @@ def leases_on(engine: Engine, study_id: int, machine: str) -> set[int]:
     query = (
         select(worker.c.pid)
         .join(slot, slot.c.worker_id == worker.c.worker_id)
-        .where(slot.c.study_id == study_id, slot.c.state == "leased", worker.c.machine == machine)
+        .where(slot.c.study_id == study_id, slot.c.state == SlotState.LEASED, worker.c.machine == machine)
     )
     with engine.connect() as connection:
         return set(connection.scalars(query))
@@ -39,14 +40,14 @@ def release_dead(engine: Engine, study_id: int, machine: str, pids: Collection[i
     """Open the slots that processes of that machine held, which are known to be dead; return how many."""
     dead = select(worker.c.worker_id).where(worker.c.machine == machine, worker.c.pid.in_(pids))
     with engine.begin() as connection:
-        return _take_back(connection, study_id, slot.c.worker_id.in_(dead), "worker died")
+        return _take_back(connection, study_id, slot.c.worker_id.in_(dead), EventKind.WORKER_DIED)
 
 
-def _take_back(connection: Connection, study_id: int, condition: ColumnElement[bool], kind: str) -> int:
+def _take_back(connection: Connection, study_id: int, condition: ColumnElement[bool], kind: EventKind) -> int:
     # What another worker is renewing or taking back at this very moment is locked, and passed over.
     lost = (
         select(slot.c.number)
-        .where(slot.c.study_id == bindparam("study"), slot.c.state == "leased", condition)
+        .where(slot.c.study_id == bindparam("study"), slot.c.state == SlotState.LEASED, condition)
         .with_for_update(skip_locked=True)
         .cte("lost")
     )
@@ -54,20 +55,25 @@ def _take_back(connection: Connection, study_id: int, condition: ColumnElement[b
     statement = (
         update(slot)
         .where(slot.c.study_id == bindparam("study"), slot.c.number == lost.c.number)
-        .values(state=case((losses >= LIMIT, "abandoned"), else_="open"), losses=losses, token=None, expires_at=None)
+        .values(
+            state=case((losses >= LIMIT, SlotState.ABANDONED), else_=SlotState.OPEN),
+            losses=losses,
+            token=None,
+            expires_at=None,
+        )
         .returning(slot.c.number, slot.c.state, slot.c.epoch, slot.c.losses, slot.c.trial_id, slot.c.worker_id)
     )
     rows = connection.execute(statement, {"study": study_id}).all()
     for row in rows:
         log_event(connection, study_id, kind, slot=row.number, worker_id=row.worker_id, epoch=row.epoch)
-        if row.state == "abandoned":
+        if row.state == SlotState.ABANDONED:
             _abandon(connection, study_id, row)
     return len(rows)
 
 
 def _abandon(connection: Connection, study_id: int, row: Any) -> None:
     why = f"lost {row.losses} times after epoch {row.epoch} without getting further"
-    log_event(connection, study_id, "abandoned", slot=row.number, why=why)
+    log_event(connection, study_id, EventKind.ABANDONED, slot=row.number, why=why)
     # A file is removed by whoever ends the study: this transaction may yet fail.
     of_trial = (checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number)
     connection.execute(delete(checkpoint).where(*of_trial, checkpoint.c.address.is_(None)))

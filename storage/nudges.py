@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, insert, select, text, update
 
 from caviar.storage.records import Lease
+from caviar.storage.states import NudgeState
 from caviar.storage.tables import nudge
 
 
@@ -22,7 +23,7 @@ class NudgeRecord:
     settings: Mapping[str, Any]
     why: str | None
     by: str
-    state: str
+    state: NudgeState
     day: int | None
     epoch: int | None
 
@@ -42,7 +43,7 @@ def nudges_of(connection: Connection, study_id: int, *also: ColumnElement[bool])
     """Return the nudges of a panda, in the order in which they were asked for."""
     query = select(nudge).where(nudge.c.study_id == study_id, *also).order_by(nudge.c.nudge_id)
     return [
-        NudgeRecord(r.nudge_id, r.at, r.settings, r.why, r.by, r.state, r.day, r.epoch)
+        NudgeRecord(r.nudge_id, r.at, r.settings, r.why, r.by, NudgeState(r.state), r.day, r.epoch)
         for r in connection.execute(query)
     ]
 
@@ -68,5 +69,5 @@ def take_nudges(engine: Engine, lease: Lease, epoch: int) -> bool:
 
 def settle(connection: Connection, study_id: int, *also: ColumnElement[bool], **values: object) -> None:
     """Say what became of the nudges that wait."""
-    waiting = (nudge.c.study_id == study_id, nudge.c.state == "waiting", *also)
+    waiting = (nudge.c.study_id == study_id, nudge.c.state == NudgeState.WAITING, *also)
     connection.execute(update(nudge).where(*waiting).values(**values))

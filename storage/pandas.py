@@ -19,10 +19,11 @@ from caviar.storage.events import log_event
 from caviar.storage.losses import reap
 from caviar.storage.nudges import NudgeRecord, nudges_of, settle
 from caviar.storage.records import Slot, StudyRecord
+from caviar.storage.states import Control, EventKind, NudgeState, Phase, SlotState
 from caviar.storage.tables import day, nudge, panda, slot, study
 
 BIRTH = 0  # the day's number
-TIER, DAY, LOOK = 1, "day", "look"  # of their slots
+TIER = 1  # of their slots
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class DayRecord(NewDay):
     """A day as it is: `state` is its slot's, `epoch` the last that is written, `value` its trial's at its end."""
 
     number: int = BIRTH
-    state: str = "open"
+    state: SlotState = SlotState.OPEN
     epoch: int = 0
     trial_id: int | None = None
     value: float | None = None
@@ -122,7 +123,10 @@ def _read(connection: Connection, record: StudyRecord) -> Life:
             f"'{record.name}' is a study of many models, and no panda; see it with: caviar status {record.name}"
         )
     fields = {name: value for name, value in row._mapping.items() if name != "study_id"}
-    days = [DayRecord(**found._mapping) for found in connection.execute(_DAYS, {"study": record.study_id})]
+    days = [
+        DayRecord(**{**found._mapping, "state": SlotState(found.state)})
+        for found in connection.execute(_DAYS, {"study": record.study_id})
+    ]
     return Life(PandaRecord(**fields), tuple(days), tuple(nudges_of(connection, record.study_id)))
 
 
@@ -146,15 +150,15 @@ def open_days(
     """
     with engine.begin() as connection:
         life = _locked(connection, record)
-        unfinished = [d.number for d in life.days if d.state == "open"]
+        unfinished = [d.number for d in life.days if d.state == SlotState.OPEN]
         if unfinished and not finish_first:
             raise UnknownDay(
                 f"day {unfinished[0]} of '{record.name}' is not finished; first: caviar panda train {record.name}, "
                 f"or leave it: caviar panda back {record.name}"
             )
-        running = update(study).where(study.c.study_id == record.study_id, study.c.control != "run")
-        if connection.execute(running.values(control="run", at_once=False)).rowcount:
-            log_event(connection, record.study_id, "resumed")
+        running = update(study).where(study.c.study_id == record.study_id, study.c.control != Control.RUN)
+        if connection.execute(running.values(control=Control.RUN, at_once=False)).rowcount:
+            log_event(connection, record.study_id, EventKind.RESUMED)
         if unfinished or plan is None:
             return unfinished
         planned = plan(life)
@@ -165,13 +169,13 @@ def open_days(
 
 
 def _open(connection: Connection, study_id: int, number: int, new: NewDay) -> None:
-    add_slots(connection, study_id, [Slot(number, TIER, LOOK if new.is_look else DAY, ())])
+    add_slots(connection, study_id, [Slot(number, TIER, Phase.LOOK if new.is_look else Phase.DAY, ())])
     connection.execute(insert(day).values(study_id=study_id, number=number, **vars(new)))
     of_slot = (slot.c.study_id == study_id, slot.c.number == number)
     connection.execute(update(slot).where(*of_slot).values(epoch=new.begins_at))
     if not new.is_look:
         connection.execute(update(panda).where(panda.c.study_id == study_id).values(head=number))
-        settle(connection, study_id, state="taken", day=number, epoch=new.begins_at)
+        settle(connection, study_id, state=NudgeState.TAKEN, day=number, epoch=new.begins_at)
 
 
 def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool = False) -> list[NudgeRecord]:
@@ -198,12 +202,12 @@ def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool
         connection.execute(update(panda).where(panda.c.study_id == record.study_id).values(head=to))
         if pick:
             earlier = nudge.c.at < there[to].began_at
-            settle(connection, record.study_id, earlier, state="taken", day=to, epoch=there[to].begins_at)
+            settle(connection, record.study_id, earlier, state=NudgeState.TAKEN, day=to, epoch=there[to].begins_at)
         else:
-            settle(connection, record.study_id, state="dropped")
+            settle(connection, record.study_id, state=NudgeState.DROPPED)
         _abandon_unfinished(connection, record.study_id)
-        log_event(connection, record.study_id, "went back", slot=to, came_from=life.panda.head, by=by)
-    return [] if pick else [n for n in life.nudges if n.state == "waiting"]
+        log_event(connection, record.study_id, EventKind.WENT_BACK, slot=to, came_from=life.panda.head, by=by)
+    return [] if pick else [n for n in life.nudges if n.state == NudgeState.WAITING]
 
 
 def _locked(connection: Connection, record: StudyRecord) -> Life:
@@ -226,7 +230,7 @@ def refuse_busy(record: StudyRecord, life: Life) -> None:
         PandaBusy: somebody does; the message says who.
     """
     for found in life.days:
-        if found.state == "leased":
+        if found.state == SlotState.LEASED:
             raise PandaBusy(
                 f"'{record.name}' is one model, and {found.holder or 'somebody'} trains it: day {found.number}, "
                 f"epoch {found.epoch}; watch it with: caviar panda log {record.name} --watch; "
@@ -236,8 +240,10 @@ def refuse_busy(record: StudyRecord, life: Life) -> None:
 
 def _abandon_unfinished(connection: Connection, study_id: int) -> None:
     """Leave a day that was begun and not finished where it is; its epochs stay in the journal."""
-    of_study = (slot.c.study_id == study_id, slot.c.state == "open")
-    begun = connection.scalars(update(slot).where(*of_study).values(state="abandoned").returning(slot.c.trial_id))
+    of_study = (slot.c.study_id == study_id, slot.c.state == SlotState.OPEN)
+    begun = connection.scalars(
+        update(slot).where(*of_study).values(state=SlotState.ABANDONED).returning(slot.c.trial_id)
+    )
     connection.execute(
         update(optuna.trials)
         .where(optuna.trials.c.trial_id.in_([trial for trial in begun if trial is not None]))

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from caviar.epoch import Epoch
+from caviar.storage.states import Control, Phase, TrialState
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class StudyRecord:
     study_id: int
     optuna_study_id: int
     name: str
-    control: str
+    control: Control
     version: int
     body: Mapping[str, Any]
     provenance: Provenance
@@ -54,7 +55,7 @@ class Slot:
 
     number: int
     tier: int
-    phase: str
+    phase: Phase
     free: tuple[str, ...]
 
 
@@ -101,7 +102,7 @@ class Asked:
     """What somebody asks of the worker that holds a lease: the study's `control`, in the middle of an epoch or not;
     and to end the trial."""
 
-    control: str = "run"
+    control: Control = Control.RUN
     at_once: bool = False
     kill: bool = False
 
@@ -110,7 +111,7 @@ class Asked:
 class Standing:
     """What is left to do in a study, when there was no slot to lease; `version` is its definition's."""
 
-    control: str
+    control: Control
     version: int
     open: int
     leased: int
@@ -134,7 +135,7 @@ class TrialRecord:
     """
 
     slot: Slot
-    state: str
+    state: TrialState
     value: float | None
     parameters: Mapping[str, float]
     epoch: int
@@ -150,7 +151,7 @@ class PhaseCount:
     """How far one phase of one tier is; `best` is the best value of its complete, feasible trials."""
 
     tier: int
-    phase: str
+    phase: Phase
     slots: int
     done: int
     best: float | None
@@ -162,7 +163,7 @@ class RunningTrial:
 
     number: int
     tier: int
-    phase: str
+    phase: Phase
     epoch: int
     value: float | None
     host: str
@@ -173,7 +174,7 @@ class RunningTrial:
 class Progress:
     """A study at one moment. Expired leases count as open; `version` is its definition's."""
 
-    control: str
+    control: Control
     version: int
     budget: int
     open: int

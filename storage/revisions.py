@@ -22,6 +22,7 @@ from caviar.storage.definitions import add_slots, add_version
 from caviar.storage.events import log_event
 from caviar.storage.ledger import GIVEN_BACK
 from caviar.storage.records import DefinitionRecord, Provenance, Slot, StudyRecord
+from caviar.storage.states import UNSPENT, EventKind
 from caviar.storage.tables import definition, slot, study
 
 Parameters = Mapping[str, tuple[float, str]]  # by name, the value as Optuna keeps it, and the distribution's JSON
@@ -73,13 +74,15 @@ def revise_study(
         _plan_again(connection, record.study_id, slots)
         if rewrite is not None:
             _rewrite(connection, record.optuna_study_id, rewrite)
-        log_event(connection, record.study_id, "definition changed", version=record.version + 1, changes=list(changes))
+        log_event(
+            connection, record.study_id, EventKind.DEFINITION_CHANGED, version=record.version + 1, changes=list(changes)
+        )
     return True
 
 
 def _plan_again(connection: Connection, study_id: int, slots: Sequence[Slot]) -> None:
     there = connection.scalar(select(func.count()).where(slot.c.study_id == study_id)) or 0
-    unspent = (slot.c.state == "open") | (slot.c.state == "leased")
+    unspent = slot.c.state.in_(UNSPENT)
     # A worker that waits to begin its trial has seen the old version, and writes nothing without its token.
     moved = (
         update(slot)

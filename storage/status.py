@@ -13,6 +13,7 @@ from caviar.epoch import Epoch
 from caviar.storage.errors import StudyNotFound
 from caviar.storage.optuna_tables import trials
 from caviar.storage.records import PhaseCount, Progress, RunningTrial, Slot, StudyRecord, TrialRecord
+from caviar.storage.states import Control, Phase, SlotState, TrialState
 from caviar.storage.tables import epoch, slot, test_result
 
 _TRIALS = """
@@ -119,7 +120,7 @@ def progress_of(connection: Connection, record: StudyRecord, of_study: Any, *, m
     slots, done = sum(p.slots for p in phases), sum(p.done for p in phases)
     leased = sum(p.leased for p in phases)
     return Progress(
-        control=of_study.control,
+        control=Control(of_study.control),
         version=of_study.version,
         budget=slots,
         open=slots - done - leased,
@@ -131,8 +132,10 @@ def progress_of(connection: Connection, record: StudyRecord, of_study: Any, *, m
         diverged=sum(p.diverged for p in phases),
         epochs_trained=sum(p.epochs for p in phases),
         workers=len({(r.host, r.pid) for r in running}),
-        phases=tuple(PhaseCount(p.tier, p.phase, p.slots, p.done, p.highest if maximize else p.lowest) for p in phases),
-        running=tuple(RunningTrial(r.number, r.tier, r.phase, r.epoch, r.value, r.host, r.pid) for r in running),
+        phases=tuple(
+            PhaseCount(p.tier, Phase(p.phase), p.slots, p.done, p.highest if maximize else p.lowest) for p in phases
+        ),
+        running=tuple(RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.host, r.pid) for r in running),
         best=None if best is None else _trial(best),
     )
 
@@ -166,7 +169,7 @@ def last_finished(engine: Engine, study_id: int, count: int) -> list[int]:
     query = (
         select(slot.c.number)
         .join(trials, trials.c.trial_id == slot.c.trial_id)
-        .where(slot.c.study_id == study_id, slot.c.state == "done")
+        .where(slot.c.study_id == study_id, slot.c.state == SlotState.DONE)
         .order_by(trials.c.datetime_complete.desc(), slot.c.number.desc())
         .limit(count)
     )
@@ -203,8 +206,8 @@ def write_test(engine: Engine, study_id: int, slot_number: int, loss: float, acc
 
 def _trial(row: Any) -> TrialRecord:
     return TrialRecord(
-        slot=Slot(row.number, row.tier, row.phase, tuple(row.free)),
-        state=row.state,
+        slot=Slot(row.number, row.tier, Phase(row.phase), tuple(row.free)),
+        state=TrialState(row.state),
         value=row.value,
         parameters=row.parameters or {},
         epoch=row.epoch,

@@ -19,6 +19,7 @@ from caviar.storage.errors import LeaseLost
 from caviar.storage.events import log_event
 from caviar.storage.ledger import fence
 from caviar.storage.records import Asked, Lease, Report
+from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import slot
 
 # Optuna's readers remember the highest id that they have seen, so ids must become visible in their order: the study's
@@ -158,7 +159,7 @@ class TrialLog:
             written = connection.execute(
                 _RECORD_EPOCHS, {"study": reports[0].lease.study_id, "lease": self._lease_seconds, **columns}
             ).all()
-        return {row.number: Asked(*row[1:]) for row in written}
+        return {row.number: Asked(Control(row.control), row.at_once, row.kill) for row in written}
 
     def finish(
         self,
@@ -186,7 +187,7 @@ class TrialLog:
         """
         with self._engine.begin() as connection:
             take_time_for(connection, weights)
-            fence(connection, lease, state="done", token=None, expires_at=None)
+            fence(connection, lease, state=SlotState.DONE, token=None, expires_at=None)
             connection.execute(
                 update(optuna.trials)
                 .where(optuna.trials.c.trial_id == trial_id)
@@ -206,7 +207,7 @@ class TrialLog:
             if violated is not None:  # as trial.set_constraint writes it
                 optuna.set_attributes(connection, "trial_system_attributes", trial_id, {f"constraints:{violated}": 1.0})
             if failure is not None:
-                log_event(connection, lease.study_id, "trial failed", slot=lease.slot.number, **failure)
+                log_event(connection, lease.study_id, EventKind.TRIAL_FAILED, slot=lease.slot.number, **failure)
             if weights is not None:
                 put_checkpoint(connection, lease, weights)
             else:

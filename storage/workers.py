@@ -9,6 +9,7 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from caviar.storage.records import WorkerRecord, WorkerStatus
+from caviar.storage.states import SlotState
 from caviar.storage.tables import slot, worker
 
 SILENT_SECONDS = 60.0  # after which a worker that has no lease is taken for lost: four signs of life did not come
@@ -72,7 +73,12 @@ def finished_by(engine: Engine, study_id: int, machine: str, pids: Collection[in
         select(func.count())
         .select_from(slot)
         .join(worker, worker.c.worker_id == slot.c.worker_id)
-        .where(slot.c.study_id == study_id, slot.c.state == "done", worker.c.machine == machine, worker.c.pid.in_(pids))
+        .where(
+            slot.c.study_id == study_id,
+            slot.c.state == SlotState.DONE,
+            worker.c.machine == machine,
+            worker.c.pid.in_(pids),
+        )
     )
     with engine.connect() as connection:
         return connection.scalar(query) or 0

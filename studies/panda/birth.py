@@ -10,8 +10,9 @@ from sqlalchemy import Connection, Engine
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.definitions import find_study, load_study, register_study
 from caviar.storage.errors import UnknownDay
-from caviar.storage.pandas import BIRTH, DAY, TIER, DayRecord, Life, NewDay, PandaRecord, add_panda, is_panda
+from caviar.storage.pandas import BIRTH, TIER, DayRecord, Life, NewDay, PandaRecord, add_panda, is_panda
 from caviar.storage.records import Provenance, Slot, StudyRecord
+from caviar.storage.states import Phase
 from caviar.storage.status import read_trial
 from caviar.studies.definition import Study, change, to_body
 from caviar.studies.errors import OptionError
@@ -62,7 +63,7 @@ def begin(
 
     record = register_study(
         engine, name, maximize=own.maximize, body=to_body(own), provenance=provenance,
-        slots=[Slot(BIRTH, TIER, DAY, ())], also=also,
+        slots=[Slot(BIRTH, TIER, Phase.DAY, ())], also=also,
     )  # fmt: skip
     if not made:
         raise OptionError(

@@ -16,6 +16,7 @@ Tiers stay open: freezing the winners of earlier tiers loses to TPE from 20 tria
 from __future__ import annotations
 
 from caviar.storage.records import Slot
+from caviar.storage.states import Phase
 from caviar.studies.definition import Study
 
 SMALL_BUDGET = 15
@@ -27,23 +28,25 @@ def plan(study: Study) -> list[Slot]:
     """Return the slots of a study's budget; slot 0 is the default configuration, slot 1 the best of a prior."""
     names = [tuple(tier) for tier in study.tiers]
     everything = sum(names, ())
-    slots = [Slot(0, 1, "default", ())]
+    slots = [Slot(0, 1, Phase.DEFAULT, ())]
     if study.prior:
-        slots.append(Slot(1, 1, "prior", ()))
+        slots.append(Slot(1, 1, Phase.PRIOR, ()))
     begun = len(slots)
     if _with_model(study):
         second = min(2, len(names))
-        slots += [Slot(begun + place, 1, "coarse", names[0]) for place in range(COARSE)]
-        slots += [Slot(begun + COARSE + place, second, "fine", sum(names[:second], ())) for place in range(FINE)]
+        slots += [Slot(begun + place, 1, Phase.COARSE, names[0]) for place in range(COARSE)]
+        slots += [Slot(begun + COARSE + place, second, Phase.FINE, sum(names[:second], ())) for place in range(FINE)]
     elif study.strategy in ("tiered", "classic"):
         for tier, span in enumerate(_spans(study), start=1):
             free = sum(names[:tier], ())
             searched = span[begun:] if tier == 1 else span
             for place, number in enumerate(searched):
-                phase = "coarse" if place < (len(searched) + 1) // 2 else "fine"
+                phase = Phase.COARSE if place < (len(searched) + 1) // 2 else Phase.FINE
                 slots.append(Slot(number, tier, phase, free))
-    phase = "all" if study.strategy == "tiered" else study.strategy
-    slots += [Slot(number, len(names), phase, everything) for number in range(len(slots), study.budget)]
+    rest = range(len(slots), study.budget)
+    if rest:
+        phase = Phase.ALL if study.strategy == "tiered" else Phase(study.strategy)
+        slots += [Slot(number, len(names), phase, everything) for number in rest]
     return slots
 
 
