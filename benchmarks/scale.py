@@ -36,7 +36,7 @@ ROUND_TRIP = 0.0005  # seconds, in one network
 RENEW, FIRST_WAIT, LONGEST_WAIT = 15.0, 0.5, 2.0  # seconds; studies/workers/local/options.py and worker.py
 FINISHED = 10  # trials for each worker, when the simulation begins
 WAITING = 0.1  # workers without a slot, for each that has one
-# Statements, with BEGIN and COMMIT; lease and refresh as tests/postgres/test_worker.py counts them.
+# Statements, with BEGIN and COMMIT; lease and refresh as tests/studies/workers/test_worker.py counts them.
 STATEMENTS = {"lease": 4, "refresh": 2, "begin": 4, "record": 3, "finish": 7, "renew": 3}
 REMEDIES: dict[str, dict[str, int]] = {
     "as above": {},

@@ -34,11 +34,11 @@ from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.space.scales import Log
 from caviar.studies.workers.trial.build import THREADS, assemble
-from tests.postgres.fleet_for_tests import digits
-from tests.studies_for_tests import TIERS
+from tests.helpers.studies import TIERS
+from tests.helpers.workers import digits
 
 LEASE = 2.0  # seconds
-TOLERANCE = 1e-2  # of a loss and of an accuracy, in a cohort; as in tests/unit/test_cohort.py
+TOLERANCE = 1e-2  # of a loss and of an accuracy, in a cohort; as in tests/models/test_cohort.py
 ROOT = Path(__file__).parents[2]
 _CAVIAR = [str(Path(sys.executable).parent / "caviar")]
 

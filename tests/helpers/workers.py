@@ -24,7 +24,7 @@ from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trial.build import THREADS
 from caviar.studies.workers.worker import Worker
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
 
 torch.set_num_threads(THREADS)
 _DATA: list[Data] = []

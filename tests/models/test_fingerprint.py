@@ -15,7 +15,7 @@ from caviar.models.errors import DataUnavailable, UnknownData, UnknownModel
 from caviar.models.fingerprint import code_digest, data_digest
 from caviar.storage.records import Provenance
 from caviar.studies.lifecycle.provenance import Difference, compare, package_versions, provenance_of
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
 
 NET = "from torch import nn\n\nclass Net(nn.Module):\n    pass\n"
 

@@ -47,7 +47,7 @@ import json, sys, torch
 from pathlib import Path
 from caviar.models.checkpoint import from_bytes
 from caviar.models.data import load
-from tests.training.test_training import curve, make
+from tests.models.test_training import curve, make
 torch.set_num_threads(1)
 state = from_bytes(Path(sys.argv[1]).read_bytes(), torch.device("cpu"))
 training = make(load("digits", Path("nowhere"), torch.device("cpu")), sys.argv[2], sys.argv[3], state)

@@ -39,11 +39,11 @@ from caviar.studies.lifecycle.manager import free_dead_workers, free_lost, progr
 from caviar.studies.panda.journal import journal_facts
 from caviar.studies.results.winner import conclude
 from caviar.studies.workers.local.signals import Stop
-from tests.cli.test_running import Caviar
-from tests.postgres import fleet_for_tests
-from tests.postgres.fleet_for_tests import ledger, register, worker
-from tests.postgres.test_pandas import born, context_of, days
-from tests.postgres.test_worker import StopAfter, with_fault
+from tests.helpers import workers
+from tests.helpers.workers import ledger, register, worker
+from tests.studies.cli.test_run import Caviar
+from tests.studies.panda.test_life import born, context_of, days
+from tests.studies.workers.test_worker import StopAfter, with_fault
 
 EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 _pandas = count()
@@ -109,7 +109,7 @@ def runs_a_study_to_its_winner(engine: Engine, weak: Engine) -> None:
 
 def keeps_a_state_between_epochs(engine: Engine, weak: Engine) -> None:
     record, _ = register(engine, name="states")
-    who, log, store = ledger(weak, record), fleet_for_tests.log(weak, record), CheckpointStore(weak, record)
+    who, log, store = ledger(weak, record), workers.log(weak, record), CheckpointStore(weak, record)
     lease = who.lease()
     assert lease is not None
     log.begin(lease, PARAMETERS, {"tier": 1})
@@ -127,7 +127,7 @@ NOBODY = 2**22 + 1  # above the highest process id of Linux
 
 def loses_a_lease_again_and_again(engine: Engine, weak: Engine) -> None:
     record, _ = register(engine, name="lost")
-    who, log = ledger(weak, record, pid=NOBODY), fleet_for_tests.log(weak, record)
+    who, log = ledger(weak, record, pid=NOBODY), workers.log(weak, record)
     lost = who.lease()
     assert lost is not None
     trial_id = log.begin(lost, PARAMETERS, {})
@@ -147,7 +147,7 @@ def ends_a_trial_that_diverged(engine: Engine, weak: Engine) -> None:
     record, _ = register(engine, name="diverged")
     lease = ledger(weak, record).lease()
     assert lease is not None
-    log = fleet_for_tests.log(weak, record)
+    log = workers.log(weak, record)
     trial_id = log.begin(lease, PARAMETERS, {})
     for _ in range(2):  # an epoch that is trained again replaces itself
         log.record([Report(lease, EPOCH, float("nan"))])
@@ -164,7 +164,7 @@ def stops_a_study_whose_code_fails(engine: Engine, weak: Engine) -> None:
 
 def looks_and_controls(engine: Engine, weak: Engine) -> None:
     record, _ = register(engine, name="looked-at")
-    who, log = ledger(weak, record, machine="elsewhere"), fleet_for_tests.log(weak, record)
+    who, log = ledger(weak, record, machine="elsewhere"), workers.log(weak, record)
     leases = [who.lease() for _ in range(2)]
     for lease in leases:
         assert lease is not None

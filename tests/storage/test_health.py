@@ -22,7 +22,7 @@ from caviar.storage.ledger import Ledger
 from caviar.storage.records import Lease, Report, StudyRecord
 from caviar.storage.rights import missing_rights
 from caviar.storage.unsent import Unsent, UnsentStates
-from tests.postgres.fleet_for_tests import ledger, log, register, register_process, worker
+from tests.helpers.workers import ledger, log, register, register_process, worker
 
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
 

@@ -18,8 +18,8 @@ from caviar.storage.losses import leases_on, release_dead
 from caviar.storage.records import Lease, Report
 from caviar.storage.status import read_curve, read_trials
 from caviar.studies.lifecycle.manager import definition_of
-from tests.postgres import fleet_for_tests
-from tests.postgres.fleet_for_tests import ledger, register
+from tests.helpers import workers
+from tests.helpers.workers import ledger, register
 
 EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
@@ -68,7 +68,7 @@ def test_many_at_once_get_different_slots(engine: Engine) -> None:
 def test_an_expired_lease_is_taken_over_with_its_trial_and_told(engine: Engine) -> None:
     record, _ = register(engine)
     first, second = ledger(engine, record), ledger(engine, record, pid=2)
-    log = fleet_for_tests.log(engine, record)
+    log = workers.log(engine, record)
     lost = lease_of(first.lease())
     trial_id = log.begin(lost, PARAMETERS, {"worker": "test:1", "tier": 1})
     log.record([Report(lost, EPOCH, 0.7)])
@@ -87,7 +87,7 @@ def test_an_expired_lease_is_taken_over_with_its_trial_and_told(engine: Engine) 
 def test_a_trial_that_is_given_back_says_who_held_it_and_who_does(engine: Engine, with_state: bool) -> None:
     record, _ = register(engine)
     first, second = ledger(engine, record), ledger(engine, record, pid=2)
-    log, store = fleet_for_tests.log(engine, record), CheckpointStore(engine, record)
+    log, store = workers.log(engine, record), CheckpointStore(engine, record)
     held = lease_of(first.lease())
     log.begin(held, PARAMETERS, {"worker": "test:1"})
     log.record([Report(held, EPOCH, 0.7)])
@@ -113,7 +113,7 @@ def test_a_slot_without_a_trial_has_no_holders(engine: Engine) -> None:
 def test_a_worker_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
     record, _ = register(engine)
     first, second = ledger(engine, record), ledger(engine, record)
-    log, store = fleet_for_tests.log(engine, record), CheckpointStore(engine, record)
+    log, store = workers.log(engine, record), CheckpointStore(engine, record)
     lost = lease_of(first.lease())
     trial_id = log.begin(lost, PARAMETERS, {})
     expire(engine, lost)
@@ -181,7 +181,7 @@ def test_only_the_dead_of_this_machine_lose_their_leases(engine: Engine) -> None
 def test_an_epoch_that_is_trained_again_replaces_itself(engine: Engine) -> None:
     record, _ = register(engine)
     held = lease_of(ledger(engine, record).lease())
-    log = fleet_for_tests.log(engine, record)
+    log = workers.log(engine, record)
     log.begin(held, PARAMETERS, {})
     for _ in range(2):
         log.record([Report(held, EPOCH, 0.7)])
@@ -205,7 +205,7 @@ def test_attributes_are_json_as_optuna_writes_it(engine: Engine) -> None:
     record, _ = register(engine)
     held = lease_of(ledger(engine, record).lease())
     attributes = {"momentum": 0.9, "zoom": {"learning_rate": [0.1, 0.2]}, "phase": 'a "quote"'}
-    fleet_for_tests.log(engine, record).begin(held, PARAMETERS, attributes)
+    workers.log(engine, record).begin(held, PARAMETERS, attributes)
     assert read_trials(engine, record.study_id)[0].attributes == json.loads(json.dumps(attributes))
 
 

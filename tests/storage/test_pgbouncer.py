@@ -20,7 +20,7 @@ from caviar.storage.engine import make_engine
 from caviar.storage.migrate import ensure_schema
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.winner import conclude
-from tests.postgres.fleet_for_tests import register, worker
+from tests.helpers.workers import register, worker
 
 _SETTINGS = """
 [databases]

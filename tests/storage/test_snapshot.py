@@ -16,8 +16,8 @@ from caviar.storage.records import Report
 from caviar.storage.snapshot import PARTS, read_look
 from caviar.storage.status import read_progress, read_trials
 from caviar.studies.lifecycle.manager import free_lost
-from tests.postgres import fleet_for_tests
-from tests.postgres.fleet_for_tests import ledger, register, worker
+from tests.helpers import workers
+from tests.helpers.workers import ledger, register, worker
 
 PARAMETERS = {"x": (0.5, '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1}}')}
 
@@ -45,7 +45,7 @@ def test_the_trail_is_the_best_value_so_far_over_the_trials_as_they_ended(
 def test_a_lost_trial_is_counted_and_whoever_goes_on_with_it_too(engine: Engine) -> None:
     record, study = register(engine)
     first, second = ledger(engine, record, pid=1), ledger(engine, record, pid=2)
-    log = fleet_for_tests.log(engine, record)
+    log = workers.log(engine, record)
     lease = first.lease()
     assert lease is not None
     log.begin(lease, PARAMETERS, {})

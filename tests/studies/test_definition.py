@@ -14,7 +14,7 @@ from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.loader import catalog_names, select_study
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus
 from caviar.studies.workers.trial.build import check
-from tests.studies_for_tests import TIERS, small_study
+from tests.helpers.studies import TIERS, small_study
 
 
 def test_a_definition_survives_json() -> None:

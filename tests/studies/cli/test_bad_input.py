@@ -14,7 +14,7 @@ from caviar.storage.definitions import study_names
 from caviar.storage.engine import make_engine
 from caviar.studies.cli import run
 from caviar.studies.lifecycle.manager import open_study
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
 
 STUDY_FILE = """
 from caviar.studies.definition import Study

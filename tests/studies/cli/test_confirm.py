@@ -25,8 +25,8 @@ from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import provenance_of
 from caviar.studies.results.winner import conclude
-from tests.postgres.fleet_for_tests import register, worker
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
+from tests.helpers.workers import register, worker
 
 Say = Callable[..., tuple[str, str]]
 

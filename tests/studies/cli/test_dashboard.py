@@ -26,10 +26,10 @@ from caviar.studies.cli import run
 from caviar.studies.dashboard.server import DashboardServer
 from caviar.studies.lifecycle.manager import open_study, progress
 from caviar.studies.results.winner import conclude
-from tests.browser import browser, needs_chromedriver
-from tests.postgres.fleet_for_tests import register, worker
-from tests.postgres.test_grants import execute, new_role
-from tests.studies_for_tests import small_study
+from tests.helpers.browser import browser, needs_chromedriver
+from tests.helpers.studies import small_study
+from tests.helpers.workers import register, worker
+from tests.storage.test_grants import execute, new_role
 
 PASSWORD = "s{e}c@r/e%t"  # the tests' server takes any; what Optuna makes of it must still be an address
 

@@ -16,7 +16,7 @@ from caviar.storage.snapshot import Look
 from caviar.studies.cli import display, output
 from caviar.studies.cli.view import Screen, view
 from caviar.studies.definition import Study
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
 
 PARAMETERS = {"learning_rate": 0.03, "one_minus_momentum": 0.01, "hidden_units": 70, "log2_batch_size": 8, "layers": 3,
               "decay_or_floor": 1e-4}  # fmt: skip

@@ -27,7 +27,7 @@ from caviar.studies.results.export.to_file import write_table
 from caviar.studies.results.export.to_mlflow import without_password
 from caviar.studies.results.winner import conclude
 from caviar.studies.space.scales import Choice, Log
-from tests.postgres.fleet_for_tests import register, worker
+from tests.helpers.workers import register, worker
 
 Say = Callable[..., tuple[str, str]]
 EXTRAS = {"parquet": "pyarrow", "tensorboard": "tensorboard", "mlflow": "mlflow"}

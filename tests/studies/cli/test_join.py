@@ -19,9 +19,9 @@ from caviar.storage.records import Provenance
 from caviar.studies.cli import run
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import package_versions, provenance_of
-from tests.cli.test_running import Caviar, until
-from tests.postgres.fleet_for_tests import register, worker
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
+from tests.helpers.workers import register, worker
+from tests.studies.cli.test_run import Caviar, until
 
 Said = Callable[..., tuple[str, str]]
 
@@ -223,7 +223,7 @@ def slow_study(folder: Path, **fields: int) -> str:
     )
     study = folder / "mine.py"
     study.write_text(
-        "from caviar.studies.definition import Study\nfrom tests.studies_for_tests import TIERS\n"
+        "from caviar.studies.definition import Study\nfrom tests.helpers.studies import TIERS\n"
         f"STUDY = Study(name='mine', model='slow:Net', data='digits', epochs={fields['epochs']}, budget=4,\n"
         "              strategy='random', tiers=({'learning_rate': TIERS[0]['learning_rate']},),\n"
         f"              fixed={{'batch_size': {fields['batch_size']}}})\n"

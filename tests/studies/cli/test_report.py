@@ -11,8 +11,8 @@ from sqlalchemy import Engine, text
 
 from caviar.studies.cli import run
 from caviar.studies.results.winner import conclude
-from tests.browser import browser, needs_chromedriver
-from tests.postgres.fleet_for_tests import register, worker
+from tests.helpers.browser import browser, needs_chromedriver
+from tests.helpers.workers import register, worker
 
 # What the page's figures hold: of each trace, how many points it has.
 FOUND = """

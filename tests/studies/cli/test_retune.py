@@ -14,8 +14,8 @@ from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import definition_of, open_study
 from caviar.studies.results.winner import find_winner
 from caviar.studies.space.scales import Choice
-from tests.postgres.fleet_for_tests import ledger, register, worker
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
+from tests.helpers.workers import ledger, register, worker
 
 Say = Callable[..., tuple[str, str]]
 

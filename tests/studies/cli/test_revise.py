@@ -22,7 +22,7 @@ from caviar.studies.cli import run
 from caviar.studies.lifecycle.loader import select_study
 from caviar.studies.lifecycle.manager import open_study, progress
 from caviar.studies.lifecycle.provenance import provenance_of
-from tests.postgres.fleet_for_tests import register, worker
+from tests.helpers.workers import register, worker
 
 FILE = """
 from caviar.studies.definition import Study

@@ -24,11 +24,11 @@ from caviar.storage.records import Provenance
 from caviar.storage.status import read_curve, read_trials
 from caviar.studies.cli import run as run_here
 from caviar.studies.workers.trial.build import THREADS
-from tests.postgres.fleet_for_tests import register, worker
+from tests.helpers.workers import register, worker
 
 STUDY = """
 from caviar.studies.definition import Study
-from tests.studies_for_tests import TIERS
+from tests.helpers.studies import TIERS
 
 STUDY = Study(
     name="mine", model="mlp", data="digits", epochs={epochs}, budget=40, strategy="{strategy}", pruner="{pruner}",

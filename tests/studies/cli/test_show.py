@@ -27,7 +27,7 @@ from caviar.studies.cli.commands.data import data_folder
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from caviar.studies.results.winner import conclude
 from caviar.studies.space.scales import Choice, Log
-from tests.postgres.fleet_for_tests import register, worker
+from tests.helpers.workers import register, worker
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_delete_leaves_other_studies_alone(finished: None, engine: Engine, said:
 def test_delete_refuses_while_somebody_trains(
     engine: Engine, said: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.postgres.fleet_for_tests import ledger
+    from tests.helpers.workers import ledger
 
     record, _ = register(engine)
     ledger(engine, record).lease()
@@ -279,7 +279,7 @@ def test_a_choice_in_brackets_is_shown_as_it_is(
     for command in ("best", "trials", "curves", "status", "report"):
         assert best in said(command, "small"), command
     (tmp_path / "mine.py").write_text(
-        "from tests.studies_for_tests import small_study\nfrom caviar.studies.space.scales import Choice\n"
+        "from tests.helpers.studies import small_study\nfrom caviar.studies.space.scales import Choice\n"
         "STUDY = small_study(tiers=({'activation': Choice('[/relu]', '[bold]', default='[/relu]')},))"
     )
     assert "one of [/relu], [bold]" in said("plan", str(tmp_path / "mine.py"))

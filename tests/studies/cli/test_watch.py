@@ -13,7 +13,7 @@ import termios
 import pytest
 from sqlalchemy import Engine
 
-from tests.postgres.fleet_for_tests import register, worker
+from tests.helpers.workers import register, worker
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

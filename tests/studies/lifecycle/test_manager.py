@@ -37,8 +37,8 @@ from caviar.studies.search.strategies import Proposer
 from caviar.studies.space.base import Value
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 from caviar.studies.workers.trainer import Trainer
-from tests.postgres.fleet_for_tests import ledger, log, register, worker
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
+from tests.helpers.workers import ledger, log, register, worker
 
 BEFORE = small_study(
     tiers=(

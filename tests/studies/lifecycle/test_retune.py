@@ -12,8 +12,8 @@ from caviar.studies.lifecycle.retune import retuned
 from caviar.studies.search.plan import plan
 from caviar.studies.search.sampler import TieredSampler
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
-from tests.studies_for_tests import small_study
-from tests.unit.test_expectation import made, noisy
+from tests.helpers.studies import small_study
+from tests.studies.search.test_expectation import made, noisy
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

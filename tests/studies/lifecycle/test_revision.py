@@ -16,7 +16,7 @@ from caviar.studies.lifecycle.loader import catalog_names, select_study
 from caviar.studies.lifecycle.revision import compare, rewrite
 from caviar.studies.space.base import BaseScale, Value
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
-from tests.studies_for_tests import ALL_SCALES, TIERS, small_study
+from tests.helpers.studies import ALL_SCALES, TIERS, small_study
 
 units = st.floats(0, 1)
 

@@ -36,8 +36,8 @@ from caviar.studies.panda.train import train
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
-from tests.postgres.fleet_for_tests import digits, register, register_process, worker
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
+from tests.helpers.workers import digits, register, register_process, worker
 
 STUDY = small_study(name="base", epochs=3)
 SETTINGS: dict[str, Any] = {"batch_size": 256, "learning_rate": 0.5}

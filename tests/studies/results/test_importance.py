@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from caviar.studies.definition import Study
 from caviar.studies.results.importance import ENOUGH, Importances, importances
 from caviar.studies.space.scales import Choice, Log
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
 
 STUDY = small_study(metric="loss", direction="minimize")
 Loss = Callable[[dict[str, float], np.random.Generator], float]  # of places on [0, 1]

@@ -7,7 +7,7 @@ import pytest
 
 from caviar.studies.search.candidates import candidates, cube, fresh
 from caviar.studies.space.base import BaseScale
-from tests.studies_for_tests import ALL_SCALES, small_study
+from tests.helpers.studies import ALL_SCALES, small_study
 
 CUBE = cube(small_study(tiers=({str(number): scale for number, scale in enumerate(ALL_SCALES)},)))
 EVERYTHING = np.ones(len(ALL_SCALES), bool)

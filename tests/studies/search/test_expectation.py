@@ -15,7 +15,7 @@ from caviar.studies.definition import PriorTrial, Study, change
 from caviar.studies.search.candidates import cube
 from caviar.studies.search.expectation import Expectation, winner_of
 from caviar.studies.search.observations import Observations, from_half_rank, half_rank
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

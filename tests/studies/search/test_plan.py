@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caviar.studies.search.plan import SMALL_BUDGET, plan
-from tests.studies_for_tests import TIERS, small_study
+from tests.helpers.studies import TIERS, small_study
 
 STRATEGIES = ("tiered", "classic", "random", "grid", "tpe", "gp")
 FOUR = (*TIERS, {"weight_decay": TIERS[2]["decay"]})

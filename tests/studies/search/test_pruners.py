@@ -6,7 +6,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from caviar.studies.search.pruners import reason_to_stop
-from tests.studies_for_tests import small_study
+from tests.helpers.studies import small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 MEDIAN, PACE = small_study(pruner="median"), small_study(pruner="pace")

@@ -19,7 +19,7 @@ from caviar.studies.search.plan import plan
 from caviar.studies.search.sampler import TieredSampler
 from caviar.studies.search.strategies import Proposer
 from caviar.studies.space.scales import Choice, Grid
-from tests.studies_for_tests import TIERS, small_study
+from tests.helpers.studies import TIERS, small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

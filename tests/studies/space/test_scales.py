@@ -15,7 +15,7 @@ from scipy.stats import kstest
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import BaseScale
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
-from tests.studies_for_tests import ALL_SCALES
+from tests.helpers.studies import ALL_SCALES
 
 UNITS = np.random.default_rng(0).random(20_000)
 units = st.floats(0, 1)

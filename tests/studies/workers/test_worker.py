@@ -24,9 +24,9 @@ from caviar.studies.space.scales import Log
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trainer import Trainer
 from caviar.studies.workers.worker import Worker
-from tests.postgres.fleet_for_tests import register, worker
+from tests.helpers.workers import register, worker
 
-NET = "tests.postgres.test_worker:Net"
+NET = "tests.studies.workers.test_worker:Net"
 
 
 class Net(nn.Module):
@@ -333,7 +333,7 @@ def test_a_checkpoint_of_another_network_is_refused(engine: Engine) -> None:
     assert kept is not None
     from caviar.models.checkpoint import from_bytes
     from caviar.studies.workers.trial.build import assemble
-    from tests.postgres.fleet_for_tests import digits
+    from tests.helpers.workers import digits
 
     values = {**{n: s.default for n, s in study.scales().items()}, "hidden_units": 99}
     with pytest.raises(BadCheckpoint):

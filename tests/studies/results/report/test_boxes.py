@@ -6,8 +6,8 @@ from typing import Any
 
 from caviar.studies.results.report.boxes import boxes, outline
 from caviar.studies.results.report.space import hyperparameters
-from tests.unit.test_report import HYPERPARAMETERS, facts
-from tests.unit.test_report import trial as finished
+from tests.studies.results.report.test_report import HYPERPARAMETERS, facts
+from tests.studies.results.report.test_report import trial as finished
 
 RATE, MOMENTUM = HYPERPARAMETERS[:2]
 
