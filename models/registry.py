@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from caviar.models.errors import UnknownModel
+from caviar.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,9 +35,8 @@ def model_class(name: str) -> Callable[..., nn.Module]:
     path = MODELS.get(name, name)
     module, _, attribute = path.partition(":")
     if not attribute:
-        near = get_close_matches(name, MODELS, n=3)
         raise UnknownModel(
-            f"no model '{name}'; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+            f"no model '{name}'; {did_you_mean(name, MODELS)}"
             f"there are: {', '.join(MODELS)}, or give package.module:Class"
         )
     try:

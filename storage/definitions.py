@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text
@@ -16,6 +15,7 @@ from caviar.storage.records import Provenance, Slot, StudyRecord
 from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, definition, slot, study
 from caviar.storage.waiting import patiently
+from caviar.suggestions import did_you_mean
 
 
 def find_study(engine: Engine, name: str) -> StudyRecord | None:
@@ -62,10 +62,8 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
     found = find_study(engine, name)
     if found is None:
         names = study_names(engine)
-        near = get_close_matches(name, names, n=3)
         there = f"there are: {', '.join(names)}" if names else "there are none yet; begin one with: caviar run STUDY"
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise StudyNotFound(f"no study '{name}' in the database; {hint}{there}")
+        raise StudyNotFound(f"no study '{name}' in the database; {did_you_mean(name, names)}{there}")
     return found
 
 

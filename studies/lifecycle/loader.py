@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +19,7 @@ from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError, UnknownStudy
 from caviar.studies.space.base import first_problem
 from caviar.studies.space.scales import SCALE_NAMES
+from caviar.suggestions import did_you_mean
 
 
 def catalog_names() -> list[str]:
@@ -42,9 +42,8 @@ def select_study(selector: str) -> Study:
         return _take(_load_module(module), name, selector)
     if selector in catalog_names():
         return _take(_load_module(f"caviar.studies.catalog.{selector}"), "STUDY", selector)
-    near = get_close_matches(selector, catalog_names(), n=3)
     raise UnknownStudy(
-        f"no study '{selector}'; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+        f"no study '{selector}'; {did_you_mean(selector, catalog_names())}"
         f"in the catalog: {', '.join(catalog_names())}; a path to a .py file or package.module:NAME works too"
     )
 
@@ -119,8 +118,8 @@ def _is_of(filename: str, where: str) -> bool:
 def _nearest_scales(error: Exception) -> str:
     """Offer scales with a name like the one that Python did not find."""
     quoted = re.search(r"name '(\w+)'", str(error)) if isinstance(error, NameError | ImportError) else None
-    near = get_close_matches(quoted[1], SCALE_NAMES, n=2, cutoff=0.5) if quoted else []
-    return f"; did you mean {' or '.join(near)}? scales: {', '.join(SCALE_NAMES)}" if near else ""
+    near = did_you_mean(quoted[1], SCALE_NAMES, limit=2, cutoff=0.5) if quoted else ""
+    return f"; {near}scales: {', '.join(SCALE_NAMES)}" if near else ""
 
 
 def _take(module: ModuleType, name: str, selector: str) -> Study:

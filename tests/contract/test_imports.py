@@ -38,3 +38,7 @@ def test_storage_loads_no_torch_and_its_status_no_optuna(root: Path) -> None:
 def test_models_load_no_search_and_no_database(root: Path) -> None:
     loaded = modules_after("import caviar.models.training, caviar.models.data, caviar.models.checkpoint", root)
     assert not loaded & {"optuna", "sqlalchemy", "psycopg2"}
+
+
+def test_the_sizes_of_data_sets_are_known_without_torch(root: Path) -> None:
+    assert not modules_after("import caviar.models.data_sets", root) & {"torch", "torchvision", "sklearn", "numpy"}

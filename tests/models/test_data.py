@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from caviar.models.data import check_available, fetch, load, load_test, shape
+from caviar.models.data_sets import data_set
 from caviar.models.errors import DataUnavailable, UnknownData
 
 CPU = torch.device("cpu")
@@ -33,6 +34,7 @@ def test_digits_are_split_60_20_20_without_overlap() -> None:
     data, test = load("digits", Path("nowhere"), CPU), load_test("digits", Path("nowhere"), CPU)
     parts = [data.training.x, data.validation.x, test.x]
     assert [len(x) for x in parts] == [1078, 359, 360]
+    assert data_set("digits").validation == 359
     assert data.sample == (1, 8, 8)
     assert data.classes == 10
     rows = torch.cat([x.flatten(1) for x in parts])

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Examples of each data set's validation part; models/data.py, which takes a second to import, splits it off.
-VALIDATION = {"digits": 359, "mnist": 10_000, "fashion_mnist": 10_000, "cifar10": 10_000}
+from caviar.models.data_sets import DATA_SETS
+
 _TOP = 5  # trials whose curves are looked at
 _LAST = 4  # epochs of them
 _FREEDOM = 4  # degrees, for a standard deviation that means something: of two trainings it may be anything
@@ -42,7 +42,7 @@ def noise_of(facts: dict[str, Any], best: Sequence[dict[str, Any]]) -> Noise | N
         return Noise(found, "as configurations that were trained more than once show")
     at_least = {
         "as the last epochs of the best trials show": _of_epochs(best[:_TOP]),
-        f"as {VALIDATION.get(facts['study']['data'], 0):,} validation examples alone make it": _of_sample(facts, best),
+        f"as {_validation(facts) or 0:,} validation examples alone make it": _of_sample(facts, best),
     }
     source, deviation = max(at_least.items(), key=lambda item: item[1])
     return Noise(deviation, source) if deviation > 0 else None
@@ -74,9 +74,15 @@ def _of_sample(facts: dict[str, Any], best: Sequence[dict[str, Any]]) -> float:
 
     Of no wrong example one half is taken: that there is none among a few does not make it certain.
     """
-    examples = VALIDATION.get(facts["study"]["data"])
+    examples = _validation(facts)
     if examples is None or facts["study"]["metric"] != "accuracy":
         return 0.0
     least = 0.5 / examples
     rate = min(max(best[0]["value"], least), 1 - least)
     return math.sqrt(rate * (1 - rate) / examples)
+
+
+def _validation(facts: dict[str, Any]) -> int | None:
+    """Return the number of validation examples; None for a data set that this machine does not know."""
+    known = DATA_SETS.get(facts["study"]["data"])
+    return known.validation if known else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from caviar.models.training import Training
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import Value
+from caviar.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,10 +75,9 @@ def _check_names(study: Study) -> None:
     optimizers = searched.grid(2) if searched else [study.fixed.get("optimizer", SETTINGS["optimizer"])]
     for name in [*study.scales(), *study.fixed]:
         if name not in known:
-            near = get_close_matches(name, known, n=3)
             raise DefinitionError(
                 f"study '{study.name}': model '{study.model}' has no hyperparameter '{name}'; "
-                f"{'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+                f"{did_you_mean(name, known)}"
                 f"of the model: {', '.join(of_model)}; of its training: {', '.join(SETTINGS)}"
             )
         if name in _ONLY_FOR and _ONLY_FOR[name] not in optimizers:

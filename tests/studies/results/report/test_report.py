@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from caviar.models import data
 from caviar.studies.results.report.answers import answers
 from caviar.studies.results.report.figures import figures, thinned
 from caviar.studies.results.report.holdings import holdings
-from caviar.studies.results.report.noise import VALIDATION, noise_of
+from caviar.studies.results.report.noise import noise_of
 from caviar.studies.results.report.page import page
 
 EPOCHS = 20
@@ -212,13 +209,6 @@ def test_noise_is_what_trainings_again_show_else_at_least_that_of_the_validation
     all_right = [trial(0, 1.0, curve=[[e, 1.0] for e in range(1, 21)])]
     assert (least := noise_of(facts(all_right), all_right)) is not None
     assert least.deviation > 0
-
-
-def test_the_sizes_of_the_validation_parts_are_those_of_the_data_sets() -> None:
-    readers = {name: data._reader(name) for name in data.data_names()}
-    sizes = {name: getattr(reader, "validation", None) for name, reader in readers.items()}
-    sizes["digits"] = len(data.load("digits", Path("nowhere"), torch.device("cpu")).validation.y)
-    assert sizes == VALIDATION
 
 
 def test_a_winner_at_an_end_that_cannot_be_widened_is_at_an_edge() -> None:

@@ -1,0 +1,203 @@
+"""The data sets by name: where each is read from, the shape of its examples, and the size of its parts.
+
+A new data set is one entry of `DATA_SETS`: a `Torchvision` line, or a `DataSet` of its own. Imports neither torch nor
+torchvision before a data set is read, so that a report can ask for sizes in no time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from caviar.models.errors import DataUnavailable, UnknownData
+from caviar.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SPLIT_SEED = 20260101  # the split is part of the data set: the same for every study and seed
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples and their classes: x is (n, channels, height, width), y is (n,) int64."""
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class RawData:
+    """The parts of a data set as they were read, x uint8 or float. The test part is read when `test` is called."""
+
+    training: Part
+    validation: Part
+    test: Callable[[], Part]
+
+
+class DataSet(ABC):
+    """A labelled data set in a fixed split of training, validation and test examples.
+
+    Attributes:
+        sample: shape of one example as (channels, height, width).
+        classes: number of classes.
+        validation: number of validation examples.
+    """
+
+    sample: tuple[int, ...]
+    classes: int
+    validation: int
+
+    @abstractmethod
+    def paths(self, data_dir: Path) -> list[Path]:
+        """Return the files that it is read from, which need not exist."""
+
+    @abstractmethod
+    def read(self, data_dir: Path) -> RawData:
+        """Read it, in the same split each time.
+
+        Raises:
+            DataUnavailable: it cannot be read.
+        """
+
+    def is_in(self, data_dir: Path) -> bool:
+        """Return whether all of its files exist."""
+        return all(path.is_file() for path in self.paths(data_dir))
+
+    def download(self, name: str, data_dir: Path) -> None:
+        """Download it into a folder, completely or not at all.
+
+        Raises:
+            DataUnavailable: it cannot be downloaded.
+        """
+        raise DataUnavailable(f"the data set '{name}' cannot be downloaded; copy its files to {data_dir}")
+
+
+class Digits(DataSet):
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, bundled with it; split 60 / 20 / 20 %."""
+
+    sample = (1, 8, 8)
+    classes = 10
+    validation = 359
+
+    def paths(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
+        import sklearn.datasets
+
+        return [Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"]
+
+    def is_in(self, data_dir: Path) -> bool:  # noqa: ARG002
+        return True  # to look for the file would import scikit-learn, which takes a second
+
+    def read(self, data_dir: Path) -> RawData:  # noqa: ARG002
+        import numpy as np
+        import torch
+        from sklearn.datasets import load_digits
+
+        pixels, classes = load_digits(return_X_y=True)
+        x = torch.from_numpy(pixels.astype(np.float32)).reshape(-1, 1, 8, 8)
+        y = torch.from_numpy(classes.astype(np.int64))
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+        training, validation, test = order.tensor_split([len(y) * 6 // 10, len(y) * 8 // 10])
+        return RawData(
+            Part(x[training], y[training]), Part(x[validation], y[validation]), lambda: Part(x[test], y[test])
+        )
+
+
+@dataclass(frozen=True)
+class Torchvision(DataSet):
+    """A data set that torchvision reads and downloads; `validation` of its training examples are held out.
+
+    Args:
+        dataset: name of the class in `torchvision.datasets`.
+        folder: folder of its files below the data folder, as torchvision lays it out.
+        files: names of its files in that folder.
+        sample: shape of one example as (channels, height, width).
+        validation: number of validation examples.
+        classes: number of classes.
+    """
+
+    dataset: str
+    folder: str
+    files: tuple[str, ...]
+    sample: tuple[int, ...]
+    validation: int = 10_000
+    classes: int = 10
+
+    def paths(self, data_dir: Path) -> list[Path]:
+        return [data_dir / self.folder / file for file in self.files]
+
+    def download(self, name: str, data_dir: Path) -> None:
+        """Download next to the final place, then move there: a broken download is never taken for the data."""
+        data_dir.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=data_dir))  # containers have the same process ids
+        try:
+            for train in (True, False):
+                self._open(staging, train=train, download=True)
+            (data_dir / self.folder).mkdir(parents=True, exist_ok=True)
+            for file in self.files:
+                (staging / self.folder / file).replace(data_dir / self.folder / file)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def read(self, data_dir: Path) -> RawData:
+        import torch
+
+        everything = self._part(data_dir, train=True)
+        cut = len(everything.y) - self.validation
+        order = torch.randperm(len(everything.y), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+        training, validation = order[:cut], order[cut:]
+        return RawData(
+            Part(everything.x[training], everything.y[training]),
+            Part(everything.x[validation], everything.y[validation]),
+            lambda: self._part(data_dir, train=False),
+        )
+
+    def _part(self, data_dir: Path, *, train: bool) -> Part:
+        import torch
+
+        dataset = self._open(data_dir, train=train, download=False)
+        x = torch.as_tensor(dataset.data)
+        x = x.unsqueeze(1) if x.ndim == 3 else x.permute(0, 3, 1, 2)  # CIFAR keeps (n, height, width, channels)
+        return Part(x, torch.as_tensor(dataset.targets, dtype=torch.int64))
+
+    def _open(self, data_dir: Path, *, train: bool, download: bool) -> Any:
+        import torchvision
+
+        try:
+            return getattr(torchvision.datasets, self.dataset)(data_dir, train=train, download=download)
+        except (OSError, RuntimeError, ValueError, AssertionError) as error:  # torchvision has none of its own
+            doing = "downloaded to" if download else "read in"
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataUnavailable(
+                f"the data set '{self.dataset}' could not be {doing} {data_dir}: {reason}; "
+                f"copy it there, or name the folder that has it in CAVIAR_DATA_DIR"
+            ) from error
+
+
+_IDX = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+_CIFAR = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+DATA_SETS: dict[str, DataSet] = {
+    "digits": Digits(),
+    "mnist": Torchvision("MNIST", "MNIST/raw", _IDX, (1, 28, 28)),
+    "fashion_mnist": Torchvision("FashionMNIST", "FashionMNIST/raw", _IDX, (1, 28, 28)),
+    "cifar10": Torchvision("CIFAR10", "cifar-10-batches-py", _CIFAR, (3, 32, 32)),
+}
+
+
+def data_set(name: str) -> DataSet:
+    """Return the data set of that name.
+
+    Raises:
+        UnknownData: there is none; the message suggests the nearest names.
+    """
+    try:
+        return DATA_SETS[name]
+    except KeyError:
+        raise UnknownData(
+            f"no data set '{name}'; {did_you_mean(name, DATA_SETS)}there are: {', '.join(DATA_SETS)}"
+        ) from None
