@@ -16,7 +16,7 @@ from caviar.storage.pandas import DayRecord, Life, NewDay, open_days, read_life
 from caviar.storage.records import Lease
 from caviar.studies.definition import Study
 from caviar.studies.errors import WorkersFailed
-from caviar.studies.panda.day_run import DayRun, Heard
+from caviar.studies.panda.day_run import DayRun, OnEpoch
 from caviar.studies.panda.lineage import kept_days
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trainer import Trainer
@@ -26,7 +26,7 @@ from caviar.studies.workers.trial.assignment import running
 def train(
     context: WorkerContext,
     plan: Callable[[Life], Sequence[NewDay]] | None = None,
-    hear: Heard | None = None,
+    on_epoch: OnEpoch | None = None,
     *,
     finish_first: bool = True,
 ) -> list[DayRecord]:
@@ -34,7 +34,7 @@ def train(
 
     Args:
         plan: of its life, the days to open; None opens none.
-        hear: is told of each epoch.
+        on_epoch: called after each epoch.
         finish_first: train what was left unfinished, if there is any, instead of what is planned; else refuse.
 
     Returns:
@@ -53,7 +53,7 @@ def train(
         if lease is None:
             break
         life = context.outage.insist(lambda: read_life(context.engine, context.record))
-        Trainer(context, _DayChooser(context, life), partial(_run, life, hear)).work_on(lease)
+        Trainer(context, _DayChooser(context, life), partial(_run, life, on_epoch)).work_on(lease)
     life = context.outage.insist(lambda: read_life(context.engine, context.record))
     if not life.panda.keeps_all:
         kept = kept_days(life, maximize=context.study.maximize)
@@ -79,8 +79,8 @@ def _raise_what_ended(context: WorkerContext, days: Sequence[DayRecord]) -> None
             )
 
 
-def _run(life: Life, hear: Heard | None, context: WorkerContext, lease: Lease, *others: Any) -> DayRun:
-    return DayRun(context, lease, *others, panda=life.panda, day=life.days[lease.slot.number], hear=hear)
+def _run(life: Life, on_epoch: OnEpoch | None, context: WorkerContext, lease: Lease, *others: Any) -> DayRun:
+    return DayRun(context, lease, *others, panda=life.panda, day=life.days[lease.slot.number], on_epoch=on_epoch)
 
 
 class _DayChooser:

@@ -41,7 +41,7 @@ class TrialEnd:
         """
         epoch = training.epoch
         if verdict.next is Next.DIVERGE:
-            self._end("COMPLETE", self.worst(), verdict.why, epoch, violated="diverged")
+            self._end("COMPLETE", worst_value(self._context), verdict.why, epoch, violated="diverged")
         elif verdict.next is Next.PRUNE:
             self._end("PRUNED", self._trial.intermediate_values[epoch], verdict.why, epoch)
         else:
@@ -68,7 +68,7 @@ class TrialEnd:
                 self._context.ledger.avoided.add(self._lease.slot.number)
                 self._context.release(self._lease)
             else:
-                self._end("COMPLETE", self.worst(), told, epoch, violated="out_of_memory")
+                self._end("COMPLETE", worst_value(self._context), told, epoch, violated="out_of_memory")
             return
         self._end("FAIL", None, told, epoch, failure=failure)
         context = self._context
@@ -91,12 +91,13 @@ class TrialEnd:
         best = self._context.history.best()
         return len(best) < BEST or sign * value >= sign * (best[-1].value or 0.0)
 
-    def worst(self) -> float:
-        """Return the worst of the values that were seen and of guessing, as the value of a trial that has none.
 
-        Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
-        """
-        classes = self._context.data.classes
-        complete = self._context.history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        seen = [t.value for t in complete if t.value is not None and is_feasible(t)]
-        return min([*seen, 1 / classes]) if self._context.study.maximize else max([*seen, math.log(classes)])
+def worst_value(context: WorkerContext) -> float:
+    """Return the worst of the values that were seen and of guessing, as the value of a trial that has none.
+
+    Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
+    """
+    classes, maximize = context.data.classes, context.study.maximize
+    complete = context.history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    seen = [t.value for t in complete if t.value is not None and is_feasible(t)]
+    return min([*seen, 1 / classes]) if maximize else max([*seen, math.log(classes)])

@@ -35,6 +35,9 @@ _RETRY_SECONDS = 1.0  # between two tries to reach a checkpoint's file
 class TrialRun:
     """A trial for as long as its lease is held.
 
+    A kind of trial with rules of its own, such as a day of a panda, overrides `resume`, `is_over`, `reason_to_stop`,
+    `record`, `next_training` and `end`, and nothing else; it may use `context`, `lease`, `trial` and `training`.
+
     Args:
         lease: which names the trial.
         trial: as Optuna has it, with a curve that this object may extend.
@@ -47,7 +50,7 @@ class TrialRun:
     ) -> None:
         self.lease = lease
         self.trial = trial
-        self._context = context
+        self.context = context
         self._heartbeat = heartbeat
         self._outbox = outbox
         self._keeper = Keeper(context, lease, outbox)
@@ -72,17 +75,12 @@ class TrialRun:
             CheckpointUnreachable: the patience with its place is over.
             DatabaseAway: the patience is over.
         """
-        context, number = self._context, self.lease.slot.number
+        context, number = self.context, self.lease.slot.number
         unsent = context.unsent.find(number) if begun else None
-        if unsent is not None and follows(unsent, self.lease.epoch):
-            kept = Kept(unsent.state)
-        elif begun:
-            unsent, kept = None, self._load()
-        else:
-            kept = Kept()
-        values = context.study.trained(self.trial.params)
-        with training_code():
-            training, refused = resume(context.study, number, values, context.data, kept)
+        if unsent is not None and not follows(unsent, self.lease.epoch):
+            unsent = None
+        kept = Kept(unsent.state) if unsent is not None else self._load() if begun else Kept()
+        training, refused = self.resume(kept)
         if refused:
             context.note("checkpoint refused", self.lease, reason=refused)
         curve = self.trial.intermediate_values
@@ -91,7 +89,24 @@ class TrialRun:
         if unsent is not None and not refused:
             self._send_kept(unsent, training)
         context.unsent.forget(number)
-        return training.epoch < context.study.epochs
+        return not self.is_over(training.epoch)
+
+    def resume(self, kept: Kept) -> tuple[Training, str | None]:
+        """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was.
+
+        Args:
+            kept: the trial's own state; empty for a trial that begins.
+
+        Raises:
+            TrainingRaised: the model or its training did.
+        """
+        context, values = self.context, self.context.study.trained(self.trial.params)
+        with training_code():
+            return resume(context.study, self.lease.slot.number, values, context.data, kept)
+
+    def is_over(self, epoch: int) -> bool:
+        """Return True if `epoch` was the last one of this trial."""
+        return epoch >= self.context.study.epochs
 
     def open_again(self) -> bool:
         """Go back to the last checkpoint, or to the beginning: an epoch was left in its middle.
@@ -118,13 +133,19 @@ class TrialRun:
         self.drop()
         self._heartbeat.check(self.lease)
         self._outbox.send()
-        self._context.release(self.lease)
+        self.context.release(self.lease)
 
     def take(self, result: Epoch) -> None:
         """Take an epoch that was trained, to be written."""
-        epoch = result
         self._sound = math.isfinite(result.training_loss) and math.isfinite(result.validation_loss)
-        self._outbox.add(self.lease, epoch, self._note(epoch))
+        self.record(result)
+
+    def record(self, epoch: Epoch) -> None:
+        """Add an epoch to the trial's curve and to what is sent to the database."""
+        value = epoch.value(self.context.study.metric)
+        if math.isfinite(value):
+            self.trial.intermediate_values[epoch.epoch] = value
+        self._outbox.add(self.lease, epoch, value)
 
     def judge(self, result: Epoch, beside: Sequence[FrozenTrial]) -> Verdict:
         """Say what comes after an epoch that was taken.
@@ -139,16 +160,33 @@ class TrialRun:
         again = result.epoch < self.lease.epoch  # trained once more after its worker died: that it goes on is decided
         return after_epoch(
             epoch=result.epoch,
-            last=self._context.study.epochs,
+            last=result.epoch if self.is_over(result.epoch) else result.epoch + 1,
             losses=(result.training_loss, result.validation_loss),
-            bad_curve=None if again else self._reason_to_stop(beside),
+            bad_curve=None if again else self.reason_to_stop(beside),
             asked=self._outbox.asked(self.lease),
-            stop_asked=self._context.stop.asked,
+            stop_asked=self.context.stop.asked,
         )
+
+    def reason_to_stop(self, beside: Sequence[FrozenTrial]) -> str | None:
+        """Return why the pruner would stop this trial now; None if it would not."""
+        if self.context.study.pruner == "none":
+            return None  # without reading any curves
+        try:
+            others = self.context.history.complete(COMPARED[self.context.study.pruner])
+        except SQLAlchemyError as error:
+            self.context.outage.note(error)
+            return None
+        beside = [trial for trial in beside if trial is not self.trial]
+        return reason_to_stop(self.context.study, others, self.trial, beside)
 
     def go_on(self) -> None:
         """Keep the state of a trial that goes on, now and then."""
         self._keeper.after_epoch(self.training)
+        self._training = self.next_training(self.training)
+
+    def next_training(self, training: Training) -> Training:
+        """Return what trains the next epoch: `training` itself, or one with other settings."""
+        return training
 
     def finish(self, verdict: Verdict) -> None:
         """End the trial, or leave it to the next worker, once everything of it is written.
@@ -162,7 +200,11 @@ class TrialRun:
         if verdict.next is Next.GIVE_BACK:
             self._keeper.give_back(self.training)
         else:
-            self._end.finish(verdict, self.training)
+            self.end(verdict)
+
+    def end(self, verdict: Verdict) -> None:
+        """Write how the trial ended. All of its epochs are written."""
+        self._end.finish(verdict, self.training)
 
     def fail(self, error: Exception) -> None:
         """End a trial whose training code raised.
@@ -193,7 +235,7 @@ class TrialRun:
             CheckpointUnreachable: the patience is over.
             Interrupted: this worker is to stop.
         """
-        context = self._context
+        context = self.context
         until = time.monotonic() + context.order.patience
         while True:
             try:
@@ -210,29 +252,11 @@ class TrialRun:
     def _send_kept(self, unsent: Unsent, training: Training) -> None:
         self._keeper.found(unsent)
         for epoch in unsent.waiting:
-            self._outbox.add(self.lease, epoch, self._note(epoch))
+            self.record(epoch)
         self._outbox.send()
         self._outbox.asked(self.lease)
-        self._context.note("went on from this machine's own state", self.lease, epoch=unsent.epoch)
+        self.context.note("went on from this machine's own state", self.lease, epoch=unsent.epoch)
         self._keeper.save(training)
-
-    def _reason_to_stop(self, beside: Sequence[FrozenTrial]) -> str | None:
-        if self._context.study.pruner == "none":
-            return None  # without reading any curves
-        try:
-            others = self._context.history.complete(COMPARED[self._context.study.pruner])
-        except SQLAlchemyError as error:
-            self._context.outage.note(error)
-            return None
-        beside = [trial for trial in beside if trial is not self.trial]
-        return reason_to_stop(self._context.study, others, self.trial, beside)
-
-    def _note(self, epoch: Epoch) -> float:
-        """Add an epoch to the trial's curve, and return its value."""
-        value = epoch.value(self._context.study.metric)
-        if math.isfinite(value):
-            self.trial.intermediate_values[epoch.epoch] = value
-        return value
 
 
 def follows(unsent: Unsent, written: int) -> bool:

@@ -112,7 +112,7 @@ def test_a_nudge_takes_effect_after_the_epoch_and_two_at_once_in_their_order(eng
             add_nudge(engine, record.study_id, {"learning_rate": 0.3}, "first", "me")
             add_nudge(engine, record.study_id, {"learning_rate": 0.2, "momentum": 0.95}, "second", "you")
 
-    days(engine, record, hear=hear)
+    days(engine, record, on_epoch=hear)
     assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.5, 0.2, 0.2, 0.2]
     (_, day) = journal_facts(engine, record)["days"]
     assert [(n["epoch"], n["why"], n["by"]) for n in day["nudges"]] == [(2, "first", "me"), (2, "second", "you")]
@@ -150,7 +150,7 @@ def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(
     """From its own checkpoint, and from the day before."""
     monkeypatch.setattr(caviar.studies.workers.trial.checkpoints, "_CHECKPOINT_SECONDS", between)
     expected, record = born(engine, "expected", epochs=5), born(engine, epochs=5)
-    days(engine, expected, hear=partial(_nudge_at, engine, expected, 2))
+    days(engine, expected, on_epoch=partial(_nudge_at, engine, expected, 2))
 
     def hear(day: DayRecord, result: Epoch) -> None:
         _nudge_at(engine, record, 2, day, result)
@@ -158,7 +158,7 @@ def test_a_killed_day_is_trained_on_as_if_nothing_had_happened(
             raise _Killed
 
     with pytest.raises(_Killed):
-        days(engine, record, hear=hear)
+        days(engine, record, on_epoch=hear)
     with engine.begin() as connection:
         connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE state = 'leased'"))
     days(engine, record)
@@ -177,7 +177,7 @@ def _nudge_at(engine: Engine, record: StudyRecord, epoch: int, day: DayRecord, r
 
 def stopped_after_an_epoch(engine: Engine, record: StudyRecord) -> None:
     stop = Stop()
-    days(engine, record, context=context_of(engine, record, stop), hear=lambda day, result: stop.ask())
+    days(engine, record, context=context_of(engine, record, stop), on_epoch=lambda day, result: stop.ask())
 
 
 def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
@@ -221,7 +221,7 @@ def test_what_the_optimizer_knows_is_kept(engine: Engine) -> None:
         if result.epoch == 2:
             add_nudge(engine, nudged.study_id, {"weight_decay": 0.0}, None, "me")
 
-    days(engine, nudged, hear=hear)
+    days(engine, nudged, on_epoch=hear)
     assert curve(engine, nudged, 1) == curve(engine, plain, 1)
     assert read_life(engine, nudged).nudges[0].state == "taken"
 
@@ -336,7 +336,7 @@ def test_no_nudge_is_lost_without_a_word(engine: Engine) -> None:
 def test_there_is_no_advice_in_the_middle_of_a_day(engine: Engine) -> None:
     record = born(engine, epochs=3)
     seen = []
-    days(engine, record, hear=lambda day, result: seen.append(journal_facts(engine, record)["advice"]))
+    days(engine, record, on_epoch=lambda day, result: seen.append(journal_facts(engine, record)["advice"]))
     stopped_after_an_epoch(engine, record)
     seen.append(journal_facts(engine, record)["advice"])
     assert seen == [None] * 4
@@ -363,7 +363,7 @@ def test_a_day_is_read_by_what_came_after_its_last_nudge(engine: Engine) -> None
     def hear(day: DayRecord, result: Epoch) -> None:
         _nudge_at(engine, record, 6, day, result)
 
-    days(engine, record, hear=hear)
+    days(engine, record, on_epoch=hear)
     with engine.begin() as connection:  # it rose before the nudge, and fell after it
         for epoch, loss in ((4, 0.3), (5, 1.5), (6, 1.2), (7, 0.9), (8, 0.5)):
             connection.execute(text(f"UPDATE caviar.epoch SET training_loss = {loss} WHERE epoch = {epoch}"))
@@ -381,7 +381,7 @@ def test_one_at_a_time_trains_a_panda(engine: Engine) -> None:
             go_back(engine, record, 0, "me")
         refused.append(caught.value)
 
-    days(engine, record, hear=hear)
+    days(engine, record, on_epoch=hear)
     assert len(refused) == 2
 
 
