@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -101,7 +101,7 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def settings_line(values: dict[str, Any]) -> str:
+def settings_line(values: Mapping[str, Any]) -> str:
     """Return hyperparameters in one line."""
     return "  ".join(f"{name} {number(value)}" for name, value in values.items())
 

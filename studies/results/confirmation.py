@@ -1,6 +1,7 @@
-"""Is the winner better than the runner-up, or was it luckier? What fresh trainings of both say; here none is trained.
+"""Compare the winner with the runner-up by fresh trainings of both: is it better, or was it luckier?
 
-Every training that is finished is an event of its study, so that one that is interrupted loses only what it is at.
+The trainings themselves are made by retraining.py. Each that is finished is an event of its study, so that an
+interruption loses only the trainings that are under way.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -23,14 +26,51 @@ _SURE = 0.95
 Trainings = dict[int, dict[int, float]]  # the metric after the last epoch, by trial and by the training's number
 
 
+class Comparison(StrEnum):
+    """The outcome of a comparison of two trials by fresh trainings of both."""
+
+    BETTER = "better"  # the winner's mean is higher, and the whole interval of the difference is above 0
+    WORSE = "worse"  # the runner-up's is
+    OPEN = "open"  # the interval contains 0, or there is none
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A comparison of the winner with the runner-up by fresh trainings of both.
+
+    Attributes:
+        study: the study's name.
+        runner_up: the number of the best trial of another configuration.
+        winner_values, runner_up_values: the metric after the last epoch of each training, two at least.
+        winner_mean, runner_up_mean: their means.
+        better_by: how much better the winner is on average; negative where it is worse.
+        low, high: the 95 % confidence interval of that; None where no training differs from another of its trial.
+        verdict: what follows from the interval.
+    """
+
+    study: str
+    runner_up: int
+    winner_values: tuple[float, ...]
+    runner_up_values: tuple[float, ...]
+    winner_mean: float
+    runner_up_mean: float
+    better_by: float
+    low: float | None
+    high: float | None
+    verdict: Comparison
+
+
 def runner_up(study: Study, trials: Sequence[FrozenTrial], winner: int) -> int | None:
-    """Return the complete, sound trial with the best value whose configuration is not the winner's; of equals the
-    first. None where there is none.
+    """Return the number of the best complete, sound trial of another configuration than the winner's.
+
+    Of equal values the first trial is taken; None where there is no such trial.
 
     Args:
-        winner: its number.
+        study: the study's definition.
+        trials: the trials of the study's own slots.
+        winner: the number of the trial that won.
     """
-    values = {t.number: study.trained(t.params) for t in trials if _counts(study, t)}
+    values = {t.number: study.trained(t.params) for t in trials if _is_sound(t)}
     sign = -1 if study.maximize else 1
     others = [t for t in trials if t.number in values and values[t.number] != values.get(winner)]
     best = min(others, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
@@ -38,8 +78,7 @@ def runner_up(study: Study, trials: Sequence[FrozenTrial], winner: int) -> int |
 
 
 def read_trainings(engine: Engine, study_id: int) -> Trainings:
-    """Return what a study's trials came to when they were trained again; of a training that two machines did at the
-    same time, the first."""
+    """Return the results of a study's fresh trainings; where two machines made the same one, the first result."""
     found: Trainings = defaultdict(dict)
     for event in read_events(engine, study_id, _KIND):
         if event.slot is not None:
@@ -47,51 +86,67 @@ def read_trainings(engine: Engine, study_id: int) -> Trainings:
     return dict(found)
 
 
-def write_trainings(engine: Engine, study_id: int, values: dict[tuple[int, int], float], **detail: Any) -> None:
-    """Keep what trainings came to, all or none of them.
+def write_trainings(engine: Engine, study_id: int, values: Mapping[tuple[int, int], float], **detail: Any) -> None:
+    """Write the results of trainings down as events, all or none of them.
 
     Args:
+        engine: the database.
+        study_id: the study's id.
         values: the metric after the last epoch, by trial and the training's number.
-        detail: what else there is to be told of each.
+        detail: more facts, which each of the events gets.
     """
     with engine.begin() as connection:
         for (trial, training), value in values.items():
             log_event(connection, study_id, _KIND, slot=trial, training=training, value=value, **detail)
 
 
-def confirmation_facts(
-    engine: Engine, study_id: int, study: Study, trials: Sequence[FrozenTrial], winner: int
-) -> dict[str, Any] | None:
-    """Return how the winner and the runner-up compare when both are trained again, as plain JSON values; None as long
-    as two trainings of each are not there. `low` and `high` are None where no training differs from another of the
-    same trial, and the verdict is `open` then."""
+def read_confirmation(
+    engine: Engine, study_id: int, study: Study, winner: int, other: int | None
+) -> Confirmation | None:
+    """Compare the winner with the runner-up; None before two fresh trainings of each are there.
+
+    Args:
+        engine: the database.
+        study_id: the study's id.
+        study: the study's definition.
+        winner: the number of the trial that won.
+        other: the number of the runner-up; None where there is none.
+    """
     trained = read_trainings(engine, study_id)
-    other = runner_up(study, trials, winner) if winner in trained else None
-    if other is None or other not in trained:
+    if other is None or min(len(trained.get(number, ())) for number in (winner, other)) < 2:
         return None
-    first, second = ([value for _, value in sorted(trained[number].items())] for number in (winner, other))
-    if min(len(first), len(second)) < 2:
-        return None
+    first, second = (tuple(value for _, value in sorted(trained[number].items())) for number in (winner, other))
+    return compare(study, other, first, second)
+
+
+def compare(study: Study, other: int, first: Sequence[float], second: Sequence[float]) -> Confirmation:
+    """Compare the values of the winner's fresh trainings with those of the trial `other`."""
     sign = 1 if study.maximize else -1
     difference, low, high = welch([sign * value for value in first], [sign * value for value in second])
-    return {
-        "study": study.name, "runner_up": other, "winner_values": first, "runner_up_values": second,
-        "winner_mean": statistics.mean(first), "runner_up_mean": statistics.mean(second),
-        "better_by": difference, "low": low, "high": high,
-        "verdict": "open" if low is None or high is None else "better" if low > 0 else "worse" if high < 0 else "open",
-    }  # fmt: skip
+    return Confirmation(
+        study.name, other, tuple(first), tuple(second), statistics.mean(first), statistics.mean(second),
+        difference, low, high, _verdict(low, high),
+    )  # fmt: skip
+
+
+def _verdict(low: float | None, high: float | None) -> Comparison:
+    if low is None or high is None:
+        return Comparison.OPEN
+    return Comparison.BETTER if low > 0 else Comparison.WORSE if high < 0 else Comparison.OPEN
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return how much larger the mean of the first sample is than that of the second, and the ends of the 95 %
-    confidence interval of that difference, by Welch's t: the samples need not vary alike. Where neither varies at all
-    there is no such interval, and its ends are None: so few trainings have not shown their noise.
+    """Return by how much the mean of the first sample is larger, with the ends of its 95 % confidence interval.
+
+    The interval is Welch's: the samples need not vary alike. Where neither varies at all there is none, and its ends
+    are None: so few trainings have not shown their noise.
 
     Source: B. L. Welch, The generalization of "Student's" problem when several different population variances are
     involved, Biometrika 34 (1947), https://doi.org/10.1093/biomet/34.1-2.28.
 
     Args:
-        first, second: independent, of two or more each.
+        first: independent values, two or more.
+        second: likewise.
     """
     from scipy.special import stdtrit
 
@@ -105,36 +160,35 @@ def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float
     return difference, difference - half, difference + half
 
 
-def in_words(facts: dict[str, Any]) -> str:
-    """Say what a confirmation found, and what to do where it is not that the winner is better."""
-    number, other = len(facts["winner_values"]), len(facts["runner_up_values"])
+def in_words(found: Confirmation) -> str:
+    """Describe a confirmation in words, with the next step where the winner did not turn out to be better."""
+    number, other = len(found.winner_values), len(found.runner_up_values)
     times = f"{number} times each" if number == other else f"{number} and {other} times"
-    more = f"caviar best {facts['study']} --confirm {2 * max(number, other)}"
-    told = (
-        f"trained again {times} with fresh seeds, the winner comes to {facts['winner_mean']:.4f} on average, trial "
-        f"{facts['runner_up']} to {facts['runner_up_mean']:.4f}; {_difference(facts)}"
+    more = f"caviar best {found.study} --confirm {2 * max(number, other)}"
+    means = (
+        f"trained again {times} with fresh seeds, the winner comes to {found.winner_mean:.4f} on average, trial "
+        f"{found.runner_up} to {found.runner_up_mean:.4f}; {_difference(found)}"
     )
-    if facts["low"] is None:
-        return f"{told}; all of each came to the same, which does not show their noise: train more often ({more})"
+    if found.low is None:
+        return f"{means}; all trainings of each came to the same value, which hides their noise: repeat more ({more})"
     verdicts = {
-        "better": "more than the noise of a training",
-        "worse": f"so the runner-up is the better one, by more than the noise of a training; take its hyperparameters "
-        f"(caviar trials {facts['study']})",
-        "open": f"no more than the noise of a training; more trainings may tell ({more})",
+        Comparison.BETTER: "more than the noise of a training",
+        Comparison.WORSE: f"the runner-up is the better one, by more than the noise of a training; take its "
+        f"hyperparameters (caviar trials {found.study})",
+        Comparison.OPEN: f"no more than the noise of a training; more trainings may tell ({more})",
     }
-    return f"{told}: {verdicts[facts['verdict']]}"
+    return f"{means}: {verdicts[found.verdict]}"
 
 
-def _difference(facts: dict[str, Any]) -> str:
+def _difference(found: Confirmation) -> str:
     """Say by how much the winner is better, or worse, with the interval of that."""
-    by, low, high = facts["better_by"], facts["low"], facts["high"]
+    by, low, high = found.better_by, found.low, found.high
     word = "worse" if by < 0 else "better"
-    ends = "" if low is None else f", {low:.4f} to {high:.4f}" if by >= 0 else f", {-high:.4f} to {-low:.4f}"
-    return f"it is {word} by {abs(by):.4f}{ends}" + (" (95 %, Welch's t)" if ends else "")
+    if low is None or high is None:
+        return f"it is {word} by {abs(by):.4f}"
+    ends = sorted((low, high) if by >= 0 else (-low, -high))
+    return f"it is {word} by {abs(by):.4f}, {ends[0]:.4f} to {ends[1]:.4f} (95 %, Welch's t)"
 
 
-def _counts(study: Study, trial: FrozenTrial) -> bool:
-    """Say whether a trial may be compared; one with other parameters was made by another program."""
-    stored = {scale.stored_name(name) for name, scale in study.scales().items()}
-    complete = trial.state == TrialState.COMPLETE and trial.value is not None
-    return complete and is_feasible(trial) and stored <= trial.params.keys()
+def _is_sound(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and trial.value is not None and is_feasible(trial)

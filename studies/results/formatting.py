@@ -1,4 +1,13 @@
-"""How a value is written wherever a person reads it: terminal, note and report."""
+"""Values as text for people, and records as documents for `--json`: the same in every command."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
 
 
 def number(value: object) -> str:
@@ -6,3 +15,36 @@ def number(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def finite(value: float | None) -> float | None:
+    """Return the number, or None where JSON has none for it: the loss of a trial that diverged."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def to_json(value: object) -> Any:
+    """Return a record as plain JSON values: its fields by their names, sequences as lists, times as ISO 8601.
+
+    A record whose document has other keys than its fields says so with a method `json_fields`. A number that JSON
+    doesn't have, such as the infinite loss of a trial that diverged, becomes None.
+
+    Raises:
+        TypeError: a value is of a type that JSON doesn't have.
+    """
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): to_json(each) for key, each in value.items()}
+    if isinstance(value, Sequence | set | frozenset):
+        return [to_json(each) for each in value]
+    if hasattr(value, "json_fields"):
+        return to_json(value.json_fields())
+    if is_dataclass(value):
+        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} has no place in a JSON document")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from sqlalchemy import Engine
@@ -19,6 +17,8 @@ from caviar.storage.records import StudyRecord
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.atomic_write import beside
+from caviar.studies.results.formatting import to_json
+from caviar.studies.results.winner import Winner
 from caviar.studies.workers.trial.resumption import load_checkpoint
 
 _EXAMPLE = '''"""Load the model and look at one example. Caviar must be there, and a model of your own on PYTHONPATH."""
@@ -39,13 +39,11 @@ print("class", model(x).argmax(dim=1).item())
 '''
 
 
-def save_winner(
-    engine: Engine, record: StudyRecord, winner: Mapping[str, Any] | None, folder: Path, data_dir: Path
-) -> None:
+def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, folder: Path, data_dir: Path) -> None:
     """Write model.pt (a state_dict), config.json and load.py into a new folder.
 
     Args:
-        winner: what there is to say of it, as caviar.studies.results.summaries.best_facts has it.
+        winner: the study's winner; None where it has none yet.
 
     Raises:
         NothingToDo: there is no winner, its weights are not kept, or the folder is there already.
@@ -56,7 +54,7 @@ def save_winner(
         raise NothingToDo(f"'{folder}' is there already; name a new folder, or remove it")
     if winner is None:
         raise NothingToDo(f"no trial of '{record.name}' is complete yet; go on with: caviar run {record.name}")
-    study, number = definition_of(record), winner["trial"]
+    study, number = definition_of(record), winner.trial
     kept = load_checkpoint(CheckpointStore(engine, record), number)
     try:
         state = from_bytes(kept.state, torch.device("cpu")) if kept.state is not None else None
@@ -68,7 +66,7 @@ def save_winner(
             f"the weights of trial {number} are not kept ({why}); a new study keeps large ones in the place that "
             f"CAVIAR_CHECKPOINTS names"
         )
-    values = winner["hyperparameters"]
+    values = winner.hyperparameters
     sample, classes = shape(study.data)
     mean, deviation = moments(study.data, data_dir)
     config = {
@@ -76,7 +74,7 @@ def save_winner(
         "deviation": deviation.tolist(),
         "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
-        "trial": number, "validation": winner["validation"], "test": winner["test"],
+        "trial": number, "validation": to_json(winner.validation), "test": to_json(winner.test),
     }  # fmt: skip
     with beside(folder, "--save") as unfinished:
         unfinished.mkdir(parents=True)

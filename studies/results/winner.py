@@ -1,62 +1,165 @@
-"""The end of a study: which trial won, which came next, and the one measurement of its model on the test set."""
+"""Who won a study, asked in this one place: by commands, the report, `caviar doctor`, and pandas born from a trial.
+
+Only the trials of the study's own slots are looked at. Others that Optuna's clients added to it have no curve, no
+checkpoint and no test, and can't win. The winner's model is measured on the test set once, here too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Engine, text
+from optuna.trial import FrozenTrial
+from sqlalchemy import Engine, select, text
 
+from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import note
 from caviar.storage.definitions import load_study
 from caviar.storage.history import read_frozen_trials
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_curve, read_test, read_trial, tested_slot, write_test
+from caviar.storage.tables import slot
 from caviar.storage.waiting import patiently
+from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.results.confirmation import confirmation_facts, runner_up
-from caviar.studies.results.summaries import best_facts
+from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
 from caviar.studies.search.expectation import Expected, winner_of
+from caviar.studies.space.base import Value
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An expected value, and the interval that it is in with 90 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of a model on one set of examples: accuracy, 0 to 1, and mean cross-entropy in nats."""
+
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The trial that won a study so far.
+
+    Attributes:
+        study: the study's name.
+        trial: the trial's number.
+        tier, phase: the slot that it belongs to.
+        value: the study's metric after the last epoch.
+        expected: the metric that other trainings of its configuration would have on average; None with few trials.
+        hyperparameters: all that it was trained with, the fixed ones too.
+        validation: the metrics after its last epoch on the validation set.
+        test: those on the test set; None before the study is done.
+        confirmation: the comparison with the runner-up; None before both were trained again.
+        epochs: the number of epochs that it trained.
+        curve: its epochs, in their order.
+    """
+
+    study: str
+    trial: int
+    tier: int
+    phase: str
+    value: float | None
+    expected: Interval | None
+    hyperparameters: Mapping[str, Value]
+    validation: Metrics
+    test: Metrics | None
+    confirmation: Confirmation | None
+    epochs: int
+    curve: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class Standings:
+    """A study's own trials, and which of them won.
+
+    Attributes:
+        study: the study's definition.
+        trials: the trials of its slots as Optuna has them, by number.
+        winner: the one that won so far; None before one is complete and sound.
+    """
+
+    study: Study
+    trials: Sequence[FrozenTrial]
+    winner: Expected | None
+
+    @property
+    def runner_up(self) -> int | None:
+        """The number of the best trial of another configuration; None where there is none."""
+        return None if self.winner is None else runner_up(self.study, self.trials, self.winner.trial)
+
+
+def standings(engine: Engine, record: StudyRecord) -> Standings:
+    """Return the trials of a study's own slots, and which of them won so far.
+
+    The trial that was measured on the test set when the study was done stays its winner: the test set is used once.
+    """
+    study = definition_of(record)
+    with engine.connect() as connection:
+        own = set(connection.scalars(select(slot.c.trial_id).where(slot.c.study_id == record.study_id)))
+    trials = [t for t in read_frozen_trials(engine, record.optuna_study_id) if t._trial_id in own]
+    return Standings(study, trials, winner_of(study, trials, tested_slot(engine, record.study_id)))
 
 
 def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
-    """Return the trial that won a study so far, and what is expected of it; None where none is complete and sound.
+    """Return the trial that won a study so far, and what is expected of it; None before one is complete and sound."""
+    return standings(engine, record).winner
 
-    What was measured on the test set when the study was done stays its winner: the test set is used once.
+
+def read_winner(engine: Engine, record: StudyRecord, found: Standings | None = None) -> Winner | None:
+    """Return all there is to say about the winner; None before a trial is complete and sound.
+
+    Args:
+        engine: the database.
+        record: the study.
+        found: who won, where that has been read already.
     """
-    trials = read_frozen_trials(engine, record.optuna_study_id)
-    return winner_of(definition_of(record), trials, tested_slot(engine, record.study_id))
-
-
-def winner_facts(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
-    """Return what there is to say about the winner, as plain JSON values; None where there is none yet."""
-    study, trials = definition_of(record), read_frozen_trials(engine, record.optuna_study_id)
-    found = winner_of(study, trials, tested_slot(engine, record.study_id))
-    if found is None:
+    found = found or standings(engine, record)
+    if found.winner is None:
         return None
-    number = found.trial
-    return best_facts(
-        study,
-        read_trial(engine, record.study_id, number),
-        found,
-        read_curve(engine, record.study_id, number),
-        read_test(engine, record.study_id, number),
-        confirmation_facts(engine, record.study_id, study, trials, number),
+    study, number = found.study, found.winner.trial
+    trial, curve = read_trial(engine, record.study_id, number), read_curve(engine, record.study_id, number)
+    test = read_test(engine, record.study_id, number)
+    return Winner(
+        study=study.name,
+        trial=number,
+        tier=trial.slot.tier,
+        phase=trial.slot.phase,
+        value=trial.value,
+        expected=_interval(found.winner),
+        hyperparameters={**study.fixed, **study.values(trial.parameters)},
+        validation=Metrics(curve[-1].accuracy, curve[-1].validation_loss),
+        test=test and Metrics(test[1], test[0]),
+        confirmation=read_confirmation(engine, record.study_id, study, number, found.runner_up),
+        epochs=trial.epoch,
+        curve=tuple(curve),
     )
+
+
+def _interval(expected: Expected) -> Interval | None:
+    if expected.value is None or expected.low is None or expected.high is None:
+        return None
+    return Interval(expected.value, expected.low, expected.high)
 
 
 def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
     """Return the numbers of the winner and of the runner-up, the best trial of another configuration.
 
     Raises:
-        NothingToDo: there are no two.
+        NothingToDo: the study has no two such trials.
     """
-    study, trials = definition_of(record), read_frozen_trials(engine, record.optuna_study_id)
-    winner = winner_of(study, trials, tested_slot(engine, record.study_id))
-    other = runner_up(study, trials, winner.trial) if winner else None
+    found = standings(engine, record)
+    winner, other = found.winner, found.runner_up
     if winner is None or other is None:
         raise NothingToDo(
             f"'{record.name}' has no two complete trials of different values to compare; see: caviar trials "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +11,13 @@ from caviar.studies.cli.commands.data import DataDir, data_folder
 from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, say, tell
 from caviar.studies.cli.work import check_and_fetch
-from caviar.studies.results.formatting import number
+from caviar.studies.results.formatting import number, to_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from caviar.storage.records import StudyRecord
+    from caviar.studies.results.winner import Winner
     from caviar.studies.workers.local.signals import Stop
 
 
@@ -62,43 +63,43 @@ def best(
             save_winner(engine, record, facts, save, data_folder(data_dir))
             say(f"the winner is in {save}: model.pt, config.json and load.py, which shows how to use them")
     if as_json:
-        print_json(facts)
+        print_json(to_json(facts))
     elif facts is None:
         out().print(f"no trial of '{study}' is complete yet; go on with: caviar run {study}")
     else:
         print_winner(facts)
-        step = "report {0} --open" if facts["confirmation"] or one_model else "best {0} --confirm 5  (or was it luck?)"
+        step = "report {0} --open" if facts.confirmation or one_model else "best {0} --confirm 5  (or was it luck?)"
         tell(f"\nnext: caviar {step.format(study)}", style="dim", markup=False)
     return 0
 
 
-def winner(engine: Engine, record: StudyRecord) -> dict[str, Any] | None:
+def winner(engine: Engine, record: StudyRecord) -> Winner | None:
     """Return what there is to say about the best trial, or None where there is none yet."""
-    from caviar.studies.results.winner import winner_facts
+    from caviar.studies.results.winner import read_winner
 
-    return winner_facts(engine, record)
+    return read_winner(engine, record)
 
 
-def print_winner(facts: dict[str, Any]) -> None:
+def print_winner(facts: Winner) -> None:
     """Print the winner: its accuracy first, then how it was reached."""
-    out().print(f"[bold]winner: trial {facts['trial']}[/] of {facts['study']} (tier {facts['tier']}, {facts['phase']})")
-    test = facts["test"]
-    measured = f"{test['accuracy']:.4f}  (measured once)" if test else "measured when the study is done"
-    validation = facts["validation"]
-    out().print(f"  validation accuracy  [green]{validation['accuracy']:.4f}[/]  (loss {validation['loss']:.4g})")
-    if expected := facts["expected"]:
+    out().print(f"[bold]winner: trial {facts.trial}[/] of {facts.study} (tier {facts.tier}, {facts.phase})")
+    test = facts.test
+    measured = f"{test.accuracy:.4f}  (measured once)" if test else "measured when the study is done"
+    validation = facts.validation
+    out().print(f"  validation accuracy  [green]{validation.accuracy:.4f}[/]  (loss {validation.loss:.4g})")
+    if expected := facts.expected:
         out().print(
-            f"  if trained again     {number(expected['value'])} is expected, on average {number(expected['low'])} to "
-            f"{number(expected['high'])} (90 %)"
+            f"  if trained again     {number(expected.value)} is expected, on average {number(expected.low)} to "
+            f"{number(expected.high)} (90 %)"
         )
     out().print(f"  test accuracy        [green]{measured}[/]")
-    width = max(map(len, facts["hyperparameters"]), default=0)
-    for name, value in facts["hyperparameters"].items():
+    width = max(map(len, facts.hyperparameters), default=0)
+    for name, value in facts.hyperparameters.items():
         out().print(f"  {name:<{width}}  {number(value)}", markup=False)  # a choice may be [/relu]
-    if facts["confirmation"]:
+    if facts.confirmation:
         from caviar.studies.results.confirmation import in_words
 
-        tell(f"  {in_words(facts['confirmation'])}", markup=False)
+        tell(f"  {in_words(facts.confirmation)}", markup=False)
 
 
 def _confirm(engine: Engine, record: StudyRecord, count: int, data_dir: Path, stop: Stop) -> bool:

@@ -15,13 +15,13 @@ def importance(study: StoredStudy, as_json: AsJson = False, database_url: Databa
     Example: caviar importance digits
     """
     from caviar.storage.definitions import load_study
-    from caviar.storage.history import read_frozen_trials
     from caviar.studies.lifecycle.manager import definition_of
     from caviar.studies.results.importance import ENOUGH, importances, in_words, to_facts
+    from caviar.studies.results.winner import standings
 
     with database(database_url) as engine:
         record = load_study(engine, study)
-        trials = read_frozen_trials(engine, record.optuna_study_id)
+        trials = standings(engine, record).trials
     found = importances(definition_of(record), trials)
     if as_json:
         print_json({"study": record.name, "importances": found and to_facts(found)})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from caviar.studies.cli.output import AsJson, out, print_json
 from caviar.studies.cli.tables import NARROW, table
-from caviar.studies.results.formatting import number
+from caviar.studies.results.formatting import number, to_json
+
+if TYPE_CHECKING:
+    from caviar.studies.results.summaries import PlannedSlot
 
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
@@ -29,14 +33,14 @@ def plan(
     """
     from caviar.studies.definition import change
     from caviar.studies.lifecycle.loader import select_study
-    from caviar.studies.results.summaries import plan_facts
+    from caviar.studies.results.summaries import study_plan
     from caviar.studies.workers.trial.build import check
 
     definition = change(select_study(study), budget=budget, strategy=strategy)
     check(definition)
-    facts = plan_facts(definition)
+    facts = study_plan(definition)
     if as_json:
-        print_json(facts)
+        print_json(to_json(facts))
         return
     out().print(
         f"[bold]{definition.name}[/]: {definition.model} on {definition.data}, {definition.strategy}, "
@@ -44,29 +48,27 @@ def plan(
     )
     first = 0 if out().width >= NARROW else 1  # column that there is room for
     scales = table(*("tier", "hyperparameter", "range and scale", "default")[first:])
-    for h in facts["hyperparameters"]:
-        scales.add_row(*(str(h["tier"]), h["name"], h["scale"], number(h["default"]))[first:])
+    for h in facts.hyperparameters:
+        scales.add_row(*(str(h.tier), h.name, str(h.scale), number(h.scale.default))[first:])
     out().print(scales, markup=False)  # a choice may be [/relu]
     out().print()
     slots = table(*("trials", "slots", "tier", "phase", "free")[first:])
-    for begin, last, slot in _runs(facts["slots"]):
+    for begin, last, slot in _runs(facts.slots):
         numbers = f"{begin}-{last}" if last > begin else str(begin)
-        free = ", ".join(slot["free"]) or (
-            "none: what won before" if slot["phase"] == "prior" else "none: every default"
-        )
-        slots.add_row(*(str(last - begin + 1), numbers, str(slot["tier"]), slot["phase"], free)[first:])
+        free = ", ".join(slot.free) or ("none: what won before" if slot.phase == "prior" else "none: every default")
+        slots.add_row(*(str(last - begin + 1), numbers, str(slot.tier), slot.phase, free)[first:])
     out().print(slots)
     given = {"--budget": budget, "--strategy": strategy}
     words = [study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     out().print(f"\nrun it with: caviar run {' '.join(words)}", style="dim")
 
 
-def _runs(slots: list[dict[str, Any]]) -> list[tuple[int, int, dict[str, Any]]]:
+def _runs(slots: Iterable[PlannedSlot]) -> list[tuple[int, int, PlannedSlot]]:
     """Join neighbouring slots of the same tier and phase to (first, last, one of them)."""
-    runs: list[tuple[int, int, dict[str, Any]]] = []
+    runs: list[tuple[int, int, PlannedSlot]] = []
     for slot in slots:
-        if runs and (runs[-1][2]["tier"], runs[-1][2]["phase"]) == (slot["tier"], slot["phase"]):
-            runs[-1] = runs[-1][0], slot["slot"], slot
+        if runs and (runs[-1][2].tier, runs[-1][2].phase) == (slot.tier, slot.phase):
+            runs[-1] = runs[-1][0], slot.slot, slot
         else:
-            runs.append((slot["slot"], slot["slot"], slot))
+            runs.append((slot.slot, slot.slot, slot))
     return runs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from caviar.studies.cli.commands.best import print_winner
 from caviar.studies.cli.commands.status import StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
 from caviar.studies.cli.panda.log import journal
+
+if TYPE_CHECKING:
+    from caviar.studies.results.winner import Winner
 
 
 def report(
@@ -34,6 +37,7 @@ def report(
     from caviar.studies.errors import OptionError
     from caviar.studies.panda.journal import journal_facts
     from caviar.studies.results.report.facts import report_facts
+    from caviar.studies.results.winner import read_winner
 
     if as_json and (file is not None or open_):
         raise OptionError("--json prints no page: leave it out, or leave out --output and --open")
@@ -41,6 +45,7 @@ def report(
         record = load_study(engine, study)
         one_model = is_panda(engine, record.study_id)
         facts = journal_facts(engine, record) if one_model else report_facts(engine, record)
+        winner = None if one_model else read_winner(engine, record)
     if as_json:
         print_json(facts)
         return
@@ -48,7 +53,7 @@ def report(
         if one_model:
             out().print(journal(facts))
         else:
-            _tell(facts)
+            _tell(facts, winner)
         return
     file = file or Path(f"{study}.html")
     _write(file, facts, one_model)
@@ -71,9 +76,9 @@ def _write(file: Path, facts: dict[str, Any], one_model: bool) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def _tell(facts: dict[str, Any]) -> None:
-    if facts["winner"]:
-        print_winner(facts["winner"])
+def _tell(facts: dict[str, Any], winner: Winner | None) -> None:
+    if winner:
+        print_winner(winner)
     cost = facts["cost"]
     out().print(f"  {cost['done']} trials, {cost['epochs']} of {cost['epochs_planned']} epochs, "
                 f"{cost['training_seconds']:.0f} s of training by {cost['workers']} worker(s)\n")  # fmt: skip

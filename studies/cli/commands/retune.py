@@ -36,12 +36,11 @@ def retune(
     --data fashion_mnist, caviar retune digits --name digits-longer --epochs 60
     """
     from caviar.storage.definitions import find_study, load_study
-    from caviar.storage.history import read_frozen_trials
-    from caviar.storage.status import tested_slot
     from caviar.studies.errors import DefinitionError
     from caviar.studies.lifecycle.manager import definition_of, open_study, refuse_panda
     from caviar.studies.lifecycle.provenance import provenance_of
     from caviar.studies.lifecycle.retune import retuned
+    from caviar.studies.results.winner import standings
     from caviar.studies.search.plan import SMALL_BUDGET
 
     with database(database_url) as engine:
@@ -50,8 +49,9 @@ def retune(
         if find_study(engine, name) is not None:
             raise DefinitionError(f"there is a study '{name}' already; give another --name, or: caviar delete {name}")
         before, folder = definition_of(record), data_folder(data_dir)
+        found = standings(engine, record)
         after = retuned(
-            before, read_frozen_trials(engine, record.optuna_study_id), tested=tested_slot(engine, record.study_id),
+            before, found.trials, tested=None if found.winner is None else found.winner.trial,
             widen=widen or (), name=name, data=data, epochs=epochs, budget=budget,
             seed=before.seed + 1 if seed is None else seed,
         )  # fmt: skip

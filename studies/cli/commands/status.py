@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, settings_line, tell
 from caviar.studies.cli.tables import NARROW, fits, table, with_settings
-from caviar.studies.results.formatting import number
+from caviar.studies.results.formatting import number, to_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from caviar.studies.results.summaries import TrialSummary
 
 StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
 
@@ -27,15 +30,15 @@ def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     from caviar.storage.definitions import load_studies
     from caviar.studies.lifecycle.loader import catalog_names
     from caviar.studies.lifecycle.manager import definition_of, free_lost, progress
-    from caviar.studies.results.summaries import status_facts
+    from caviar.studies.results.summaries import study_status
 
     with database(database_url) as engine:
         records = load_studies(engine)
         for record in records:
             free_lost(engine, record)
-        stored = [status_facts(record, definition_of(record), progress(engine, record)) for record in records]
+        stored = [study_status(record, definition_of(record), progress(engine, record)) for record in records]
     if as_json:
-        print_json({"catalog": catalog_names(), "studies": stored})
+        print_json({"catalog": catalog_names(), "studies": to_json(stored)})
         return
     out().print(f"catalog: {', '.join(catalog_names())}")
     if not stored:
@@ -44,10 +47,8 @@ def ls(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     shown = slice(None) if out().width >= NARROW else slice(4)
     studies = table(*("study", "state", "done", "best", "trial", "strategy")[shown])
     for s in stored:
-        done = s["complete"] + s["pruned"] + s["failed"] + s["abandoned"]
-        best = s["best"] or {}
-        told = (s["name"], s["state"], f"{done}/{s['budget']}", number(best.get("value")), number(best.get("trial")),
-                s["strategy"])  # fmt: skip
+        best = (number(s.best.value), number(s.best.trial)) if s.best else ("-", "-")
+        told = (s.name, s.state, f"{s.done}/{s.budget}", *best, s.strategy)
         studies.add_row(*told[shown])
     out().print(studies)
 
@@ -77,7 +78,7 @@ def status(
     from caviar.studies.cli.panda.log import show_log
     from caviar.studies.cli.view import view
     from caviar.studies.lifecycle.manager import definition_of, free_lost, look, progress
-    from caviar.studies.results.summaries import state_of, status_facts
+    from caviar.studies.results.summaries import state_of, study_status
 
     with database(database_url) as engine:
         record = load_study(engine, study)
@@ -87,7 +88,7 @@ def status(
             return
         definition = definition_of(record)
         if as_json:
-            print_json(status_facts(record, definition, progress(engine, record)))
+            print_json(to_json(study_status(record, definition, progress(engine, record))))
             return
         now = look(engine, record)
         if watch:
@@ -122,45 +123,44 @@ def trials(
     from caviar.storage.status import read_trials
     from caviar.studies.errors import OptionError
     from caviar.studies.lifecycle.manager import definition_of
-    from caviar.studies.results.summaries import trial_facts
+    from caviar.studies.results.summaries import trial_summaries
 
     if as_json and as_csv:
         raise OptionError("--json and --csv are two documents: leave out one of them")
     with database(database_url) as engine:
         record = load_study(engine, study)
-        facts = trial_facts(definition_of(record), read_trials(engine, record.study_id))
+        facts = trial_summaries(definition_of(record), read_trials(engine, record.study_id))
     if as_json:
-        print_json(facts)
+        print_json(to_json(facts))
     elif as_csv:
         _print_csv(facts)
     else:
         out().print(_trials_table(facts), markup=False)  # a choice may be [/relu]
 
 
-def _trials_table(facts: list[dict[str, Any]]) -> RenderableType:
+def _trials_table(facts: list[TrialSummary]) -> RenderableType:
     """Return a row for each trial: with a column for each hyperparameter where there is room for them."""
-    names = list(dict.fromkeys(name for t in facts for name in t["hyperparameters"]))
+    names = list(dict.fromkeys(name for t in facts for name in t.hyperparameters))
     shown = [
-        {"trial": str(t["trial"]), "phase": f"{t['tier']} {t['phase']}",
-         "state": (t["violated"] or t["state"]).replace("_", " "), "value": number(t["value"]),
-         "epochs": str(t["epochs"])}
+        {"trial": str(t.trial), "phase": f"{t.tier} {t.phase}", "state": (t.violated or t.state).replace("_", " "),
+         "value": number(t.value), "epochs": str(t.epochs)}
         for t in facts
     ]  # fmt: skip
     heads = [head for head in shown[0] if head != "phase" or out().width >= NARROW]
     wide = table(*heads, *names)
     for cells, t in zip(shown, facts, strict=True):
-        wide.add_row(*(cells[head] for head in heads), *(number(t["hyperparameters"].get(name)) for name in names))
+        wide.add_row(*(cells[head] for head in heads), *(number(t.hyperparameters.get(name)) for name in names))
     if fits(out(), wide):
         return wide
-    rows = [([cells[head] for head in heads], settings_line(t["hyperparameters"]))
+    rows = [([cells[head] for head in heads], settings_line(t.hyperparameters))
             for cells, t in zip(shown, facts, strict=True)]  # fmt: skip
     return with_settings(out(), heads, rows)
 
 
-def _print_csv(facts: list[dict[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for t in facts for name in t["hyperparameters"]))
-    columns = [key for key in facts[0] if key != "hyperparameters"]
+def _print_csv(facts: list[TrialSummary]) -> None:
+    names = list(dict.fromkeys(name for t in facts for name in t.hyperparameters))
+    columns = [f.name for f in fields(facts[0]) if f.name != "hyperparameters"]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*columns, *names])
     for t in facts:
-        writer.writerow([*(t[column] for column in columns), *(t["hyperparameters"].get(name) for name in names)])
+        writer.writerow([*(getattr(t, column) for column in columns), *(t.hyperparameters.get(name) for name in names)])

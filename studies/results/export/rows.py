@@ -15,7 +15,7 @@ from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.status import read_trials
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.results.summaries import trial_facts
+from caviar.studies.results.summaries import trial_summaries
 
 # A trial's columns, before its hyperparameters: accuracies from 0 to 1, times in UTC, seconds of training.
 TRIAL: Mapping[str, type] = {
@@ -72,7 +72,7 @@ def read_exported(engine: Engine, record: StudyRecord, *, epochs: bool) -> list[
     curves = read_curves(engine, record.study_id) if epochs else {}
     return [
         _exported(study, trial, facts, times.get(trial.slot.number), tests, curves.get(trial.slot.number, []))
-        for trial, facts in zip(trials, trial_facts(study, trials), strict=True)
+        for trial, facts in zip(trials, map(vars, trial_summaries(study, trials)), strict=True)
     ]
 
 

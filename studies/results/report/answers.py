@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from caviar.studies.results.confirmation import in_words
+from caviar.studies.results.confirmation import Confirmation, in_words
 from caviar.studies.results.report.noise import Noise, noise_of
 
 _EDGE = 0.05  # of a scale, at each end
@@ -196,7 +196,7 @@ def _ahead(facts: Facts, noise: Noise | None) -> dict[str, Any]:
         return _answer(question, "There is no other complete trial.")
     if confirmed := winner["confirmation"]:
         verdict = {"better": "Yes", "worse": "No", "open": "It cannot be told"}[confirmed["verdict"]]
-        return _answer(question, f"{verdict}: {in_words(confirmed)}.")
+        return _answer(question, f"{verdict}: {in_words(Confirmation(**confirmed))}.")
     other = facts["trials"][facts["runner_up"]]
     sign, confirm = 1 if facts["study"]["direction"] == "maximize" else -1, _confirm(facts)
     apart = sign * (winner["value"] - other["value"])

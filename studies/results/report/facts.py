@@ -6,27 +6,24 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
-from caviar.epoch import Epoch
 from caviar.storage.curves import read_curves, read_times
 from caviar.storage.events import read_events
-from caviar.storage.history import read_frozen_trials
-from caviar.storage.records import StudyRecord, TrialRecord
+from caviar.storage.records import StudyRecord
 from caviar.storage.revisions import read_versions
-from caviar.storage.status import read_progress, read_test, read_trials, tested_slot
+from caviar.storage.status import read_progress, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.retune import widened
-from caviar.studies.results.confirmation import confirmation_facts, runner_up
+from caviar.studies.results.formatting import to_json
 from caviar.studies.results.importance import importances
 from caviar.studies.results.importance import to_facts as importance_facts
 from caviar.studies.results.report.answers import answers
-from caviar.studies.results.summaries import best_facts, state_of, trial_facts
-from caviar.studies.search.expectation import Expected, winner_of
+from caviar.studies.results.summaries import state_of, trial_summaries
+from caviar.studies.results.winner import read_winner, standings
 from caviar.studies.search.optuna_space import count
 from caviar.studies.space.scales import Scale
 
@@ -35,14 +32,12 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
     """Return everything that a report says of a study."""
     study = definition_of(record)
     # First: what is finished here has its curve in what is read later.
-    frozen = read_frozen_trials(engine, record.optuna_study_id)
+    found = standings(engine, record)
     trials, curves = read_trials(engine, record.study_id), read_curves(engine, record.study_id)
     times, events = read_times(engine, record.study_id), read_events(engine, record.study_id)
     progress = read_progress(engine, record, maximize=study.maximize)
-    ours = {t.slot.number for t in trials if t.state != "open"}
-    seen = [t for t in frozen if t.number in ours]  # not another program's
     start = min((t.began for t in times.values()), default=record.created_at)
-    told, scales = trial_facts(study, trials), study.scales()
+    told, scales = to_json(trial_summaries(study, trials)), study.scales()
     for fact, trial in zip(told, trials, strict=True):
         number = trial.slot.number
         when = times.get(number)
@@ -53,8 +48,7 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
         fact["zoom"] = trial.attributes.get("zoom")
         fact["units"] = {n: round(scales[n].unit(v), 4) for n, v in fact["hyperparameters"].items()}
     workers = read_workers(engine, record.study_id)
-    importance = importances(study, seen)
-    winner = winner_of(study, seen, tested_slot(engine, record.study_id))
+    importance = importances(study, found.trials)
     facts: dict[str, Any] = {
         "study": {
             "name": study.name, "model": study.model, "data": study.data, "metric": study.metric,
@@ -62,8 +56,8 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
             "strategy": study.strategy, "pruner": study.pruner, "state": state_of(progress), "prior": len(study.prior),
         },
         "hyperparameters": [_hyperparameter(study, name, tier) for name, tier, _ in study.hyperparameters()],
-        "winner": winner and _winner(engine, record, study, trials, curves, seen, winner),
-        "runner_up": winner and runner_up(study, seen, winner.trial),
+        "winner": to_json(read_winner(engine, record, found)),
+        "runner_up": found.runner_up,
         "cost": {
             "done": progress.done, "complete": progress.complete, "pruned": progress.pruned,
             "failed": progress.failed, "diverged": progress.diverged, "abandoned": progress.abandoned,
@@ -88,21 +82,6 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
     }  # fmt: skip
     facts["answers"] = answers(facts)
     return facts
-
-
-def _winner(
-    engine: Engine,
-    record: StudyRecord,
-    study: Study,
-    trials: list[TrialRecord],
-    curves: dict[int, list[Epoch]],
-    seen: list[FrozenTrial],
-    found: Expected,
-) -> dict[str, Any]:
-    trial = next(t for t in trials if t.slot.number == found.trial)
-    test = read_test(engine, record.study_id, found.trial)
-    confirmed = confirmation_facts(engine, record.study_id, study, seen, found.trial)
-    return best_facts(study, trial, found, curves[found.trial], test, confirmed)
 
 
 def _hyperparameter(study: Study, name: str, tier: int) -> dict[str, Any]:

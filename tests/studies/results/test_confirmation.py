@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import optuna
 import pytest
 from hypothesis import assume, given
@@ -12,7 +14,15 @@ from sqlalchemy import Engine
 
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import open_study
-from caviar.studies.results.confirmation import confirmation_facts, in_words, runner_up, welch, write_trainings
+from caviar.studies.results.confirmation import (
+    Comparison,
+    Confirmation,
+    in_words,
+    read_confirmation,
+    runner_up,
+    welch,
+    write_trainings,
+)
 from caviar.studies.space.scales import Log
 
 STUDY = Study(
@@ -61,11 +71,11 @@ def test_the_verdict_is_that_of_the_interval(
     record = open_study(engine, STUDY)
     values = {(0, n): v for n, v in enumerate(winner)} | {(1, n): v for n, v in enumerate(other)}
     write_trainings(engine, record.study_id, values)
-    facts = confirmation_facts(engine, record.study_id, STUDY, [trial(0, 0.9, 0.1), trial(1, 0.8, 0.2)], 0)
-    assert facts is not None
-    assert facts["verdict"] == verdict
-    assert (facts["low"] is None) == (len({*winner}) == len({*other}) == 1)
-    assert "caviar " in in_words(facts) or verdict == "better"
+    found = read_confirmation(engine, record.study_id, STUDY, 0, 1)
+    assert found is not None
+    assert found.verdict == verdict
+    assert (found.low is None) == (len({*winner}) == len({*other}) == 1)
+    assert "caviar " in in_words(found) or verdict == "better"
 
 
 def test_the_runner_up_has_other_values_and_is_complete() -> None:
@@ -81,19 +91,17 @@ def test_of_a_loss_the_lowest_is_the_runner_up() -> None:
 
 
 def test_the_words_name_both_and_the_verdict() -> None:
-    facts = {"winner_values": [0.9] * 5, "runner_up_values": [0.8] * 3, "winner_mean": 0.9, "runner_up_mean": 0.8,
-             "runner_up": 7, "better_by": 0.1, "low": 0.05, "high": 0.15, "verdict": "better",
-             "study": "small"}  # fmt: skip
-    assert "5 and 3 times" in in_words(facts)
-    assert "trial 7 to 0.8000" in in_words(facts)
-    assert in_words(facts).endswith(": more than the noise of a training")
-    assert "it is better by 0.1000, 0.0500 to 0.1500 (95 %" in in_words(facts)
-    worse = in_words({**facts, "better_by": -0.0011, "low": -0.003, "high": 0.0008, "verdict": "open"})
+    found = Confirmation("small", 7, (0.9,) * 5, (0.8,) * 3, 0.9, 0.8, 0.1, 0.05, 0.15, Comparison.BETTER)
+    assert "5 and 3 times" in in_words(found)
+    assert "trial 7 to 0.8000" in in_words(found)
+    assert in_words(found).endswith(": more than the noise of a training")
+    assert "it is better by 0.1000, 0.0500 to 0.1500 (95 %" in in_words(found)
+    worse = in_words(replace(found, better_by=-0.0011, low=-0.003, high=0.0008, verdict=Comparison.OPEN))
     assert "it is worse by 0.0011, -0.0008 to 0.0030 (95 %" in worse
     assert worse.endswith("more trainings may tell (caviar best small --confirm 10)")
-    worse = in_words({**facts, "better_by": -0.1, "low": -0.15, "high": -0.05, "verdict": "worse"})
+    worse = in_words(replace(found, better_by=-0.1, low=-0.15, high=-0.05, verdict=Comparison.WORSE))
     assert "the runner-up is the better one" in worse
     assert worse.endswith("take its hyperparameters (caviar trials small)")
-    same = in_words({**facts, "low": None, "high": None, "verdict": "open"})
-    assert "it is better by 0.1000; all of each came to the same" in same
-    assert same.endswith("train more often (caviar best small --confirm 10)")
+    same = in_words(replace(found, low=None, high=None, verdict=Comparison.OPEN))
+    assert "it is better by 0.1000; all trainings of each came to the same" in same
+    assert same.endswith("repeat more (caviar best small --confirm 10)")
