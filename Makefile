@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test chaos check format bench bench-search screenshots clean
+.PHONY: help run test chaos check docs format bench bench-search screenshots clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ check: .venv/installed-dev ## formatting, lint, types, the import contracts and 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+docs: .venv/installed-dev ## the documentation, into site/index.html; a broken link or docstring is an error
+	$(BIN)/python docs/build.py
 
 format: .venv/installed-dev ## put the code into the house style
 	$(BIN)/ruff check --fix .
