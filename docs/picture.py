@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 from caviar.storage.definitions import find_study
 from caviar.storage.engine import open_database
 from caviar.storage.settings import read_settings
-from caviar.storage.snapshot import Look
+from caviar.storage.snapshot import Snapshot
 from caviar.studies.cli.display import Rate
 from caviar.studies.cli.view import Screen, view
 from caviar.studies.lifecycle.manager import definition_of, look
@@ -70,7 +70,7 @@ def _watch(engine: Engine, console: Console, run: subprocess.Popen[bytes]) -> No
         _refuse_ended(run.poll())
         time.sleep(0.2)
     study, rate = definition_of(record), Rate()
-    caught: tuple[int, Look, str] | None = None
+    caught: tuple[int, Snapshot, str] | None = None
     while True:
         ended = run.poll()  # before the look, which then sees all that it has done
         seen = look(engine, record)
@@ -91,7 +91,7 @@ def _refuse_ended(code: int | None) -> None:
         sys.exit(f"`caviar run digits` ended with exit code {code} and no winner, so nothing is drawn; mend that first")
 
 
-def _anonymous(seen: Look) -> Look:
+def _anonymous(seen: Snapshot) -> Snapshot:
     """Return a look without the name of this machine."""
     running = tuple(replace(r, host="host") for r in seen.progress.running)
     return replace(seen, progress=replace(seen.progress, running=running), hosts={"host": sum(seen.hosts.values())})

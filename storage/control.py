@@ -34,12 +34,6 @@ def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = 
     return True
 
 
-def note(engine: Engine, study_id: int, kind: str, **detail: Any) -> None:
-    """Write an event that is no part of a change."""
-    with engine.begin() as connection:
-        log_event(connection, study_id, kind, **detail)
-
-
 def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> bool:
     """End a trial before its time; its slot is spent.
 

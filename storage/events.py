@@ -26,6 +26,12 @@ def log_event(
     )
 
 
+def record_event(engine: Engine, study_id: int, kind: str, **detail: Any) -> None:
+    """Append an event that goes with no other change, in a transaction of its own."""
+    with engine.begin() as connection:
+        log_event(connection, study_id, kind, **detail)
+
+
 def read_events(engine: Engine, study_id: int, *kinds: str) -> list[EventRecord]:
     """Return a study's events of these kinds (all where none are given), oldest first."""
     who = worker.c.host + ":" + cast(worker.c.pid, Text)

@@ -56,7 +56,7 @@ _LOOK = """
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """A study at one moment, for whoever watches it.
 
     Attributes:
@@ -77,7 +77,7 @@ class Look:
     messages: tuple[EventRecord, ...] = ()
 
 
-def read_look(engine: Engine, record: StudyRecord, *, maximize: bool) -> Look:
+def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Snapshot:
     """Return how far a study is and what happens in it, all of one moment.
 
     Raises:
@@ -90,7 +90,7 @@ def read_look(engine: Engine, record: StudyRecord, *, maximize: bool) -> Look:
         row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT_SECONDS}).one_or_none()
         progress = progress_of(connection, record, row, maximize=maximize)
     assert row is not None  # or it had raised
-    return Look(
+    return Snapshot(
         progress,
         tuple(row.trail or ()),
         {int(number): tuple(curve) for number, curve in (row.curves or {}).items()},

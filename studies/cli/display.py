@@ -7,7 +7,7 @@ import time
 from rich.live import Live
 
 from caviar.storage.records import Progress
-from caviar.storage.snapshot import Look
+from caviar.storage.snapshot import Snapshot
 from caviar.studies.cli.output import out, tell, unicode
 from caviar.studies.cli.view import Screen, phase_now, view
 from caviar.studies.definition import Study
@@ -65,7 +65,7 @@ class Display:
         """Show the study by another definition from now on."""
         self._study = study
 
-    def show(self, look: Look) -> None:
+    def show(self, look: Snapshot) -> None:
         """Show the study as it is now."""
         now, rate = look.progress, self._rate.told(look.progress)
         if self._live:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial
-from caviar.storage.snapshot import CURVES, Look
+from caviar.storage.snapshot import CURVES, Snapshot
 from caviar.studies.cli.news import sentence
 from caviar.studies.cli.output import settings_line
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
@@ -55,7 +55,7 @@ class Screen:
         return line if self.unicode else line.encode("ascii", "replace").decode()
 
 
-def view(study: Study, look: Look, rate: str, screen: Screen) -> RenderableType:
+def view(study: Study, look: Snapshot, rate: str, screen: Screen) -> RenderableType:
     """Return a study at one moment: how far, what is best, what runs, who is at work, and what happened.
 
     Args:
@@ -135,7 +135,7 @@ def _by_tier(phases: Sequence[PhaseCount]) -> Iterator[tuple[int, list[PhaseCoun
         yield tier, list(of_tier)
 
 
-def _best(study: Study, look: Look, screen: Screen) -> Iterator[RenderableType]:
+def _best(study: Study, look: Snapshot, screen: Screen) -> Iterator[RenderableType]:
     best = look.progress.best
     if best is None or best.value is None:
         return
@@ -149,7 +149,7 @@ def _best(study: Study, look: Look, screen: Screen) -> Iterator[RenderableType]:
     yield Text(screen.text(settings_line(study.values(best.parameters))), style="dim")
 
 
-def _running(study: Study, look: Look, screen: Screen) -> Iterator[RenderableType]:
+def _running(study: Study, look: Snapshot, screen: Screen) -> Iterator[RenderableType]:
     running = look.progress.running
     if not running:
         return
@@ -175,7 +175,7 @@ def _trial(
     return [*row, Text(screen.text(f"{r.host}:{r.pid}"), style="dim")] if screen.width >= _WIDE else row
 
 
-def _workers(look: Look, screen: Screen) -> Iterator[RenderableType]:
+def _workers(look: Snapshot, screen: Screen) -> Iterator[RenderableType]:
     hosts = [f"{host} {count}" for host, count in list(look.hosts.items())[:_HOSTS]]
     hosts += [f"and {len(look.hosts) - _HOSTS} more hosts"] if len(look.hosts) > _HOSTS else []
     told = f"workers: {', '.join(hosts)}" if hosts else ""
@@ -184,7 +184,7 @@ def _workers(look: Look, screen: Screen) -> Iterator[RenderableType]:
         yield Text("  " if told and lost else "").join([Text(screen.text(told)), Text(lost, style="yellow")])
 
 
-def _messages(look: Look, screen: Screen) -> Iterator[RenderableType]:
+def _messages(look: Snapshot, screen: Screen) -> Iterator[RenderableType]:
     for event in (last for _, (*_, last) in groupby(look.messages, key=_about)):
         told = " ".join(screen.text(sentence(event)).split())
         told = told if len(told) <= _MESSAGE else f"{told[: _MESSAGE - 3]}..."

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 
 from sqlalchemy import Engine
 
-from caviar.storage.control import note, set_control
+from caviar.storage.control import set_control
 from caviar.storage.definitions import find_study, load_study, register_study
+from caviar.storage.events import record_event
 from caviar.storage.losses import leases_on, reap, release_dead
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Progress, Provenance, Slot, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
-from caviar.storage.snapshot import Look, read_look
+from caviar.storage.snapshot import Snapshot, read_snapshot
 from caviar.storage.status import read_progress
 from caviar.studies.definition import Study, change, from_body, to_body
 from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotComparable
@@ -78,7 +79,7 @@ def open_study(
         record = load_study(engine, study.name)
     notes = {d.what: f"{d.there} there, {d.here} here" for d in others if d.weight == "note"}
     if notes:
-        note(engine, record.study_id, "other versions", **notes)
+        record_event(engine, record.study_id, "other versions", **notes)
     set_control(engine, record.study_id, "run")
     return record
 
@@ -197,6 +198,6 @@ def progress(engine: Engine, record: StudyRecord) -> Progress:
     return read_progress(engine, record, maximize=definition_of(record).maximize)
 
 
-def look(engine: Engine, record: StudyRecord) -> Look:
+def look(engine: Engine, record: StudyRecord) -> Snapshot:
     """Return how far a study is, and what happens in it."""
-    return read_look(engine, record, maximize=definition_of(record).maximize)
+    return read_snapshot(engine, record, maximize=definition_of(record).maximize)

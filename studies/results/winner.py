@@ -15,8 +15,8 @@ from sqlalchemy import Engine, select, text
 
 from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
-from caviar.storage.control import note
 from caviar.storage.definitions import load_study
+from caviar.storage.events import record_event
 from caviar.storage.history import read_frozen_trials
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_curve, read_test, read_trial, tested_slot, write_test
@@ -215,7 +215,7 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     data = load(study.data, data_dir, device)
     training, refused = resume(study, best.slot.number, values, data, load_checkpoint(store, best.slot.number))
     if refused:
-        note(engine, record.study_id, "checkpoint refused", trial=best.slot.number, reason=refused)
+        record_event(engine, record.study_id, "checkpoint refused", trial=best.slot.number, reason=refused)
     try:
         for _ in training.epochs(study.epochs, leave or never):  # none are left, unless its weights are lost
             pass

@@ -13,7 +13,7 @@ from caviar.storage.errors import StudyNotFound
 from caviar.storage.losses import release_dead
 from caviar.storage.processes import machine_id
 from caviar.storage.records import Report
-from caviar.storage.snapshot import PARTS, read_look
+from caviar.storage.snapshot import PARTS, read_snapshot
 from caviar.storage.status import read_progress, read_trials
 from caviar.studies.lifecycle.manager import free_lost
 from tests.helpers import workers
@@ -34,7 +34,7 @@ def test_the_trail_is_the_best_value_so_far_over_the_trials_as_they_ended(
     worker(engine, record, study, cohort=1).run()
     trials = read_trials(engine, record.study_id)
     sound = [t.value if t.state == "complete" and not t.violated else None for t in trials]
-    look = read_look(engine, record, maximize=study.maximize)
+    look = read_snapshot(engine, record, maximize=study.maximize)
     assert look.progress == read_progress(engine, record, maximize=study.maximize)
     assert sorted(set(look.trail)) == sorted(set(best_so_far(sound, better)))
     assert look.trail[-1] == look.progress.best.value  # type: ignore[union-attr]
@@ -53,7 +53,7 @@ def test_a_lost_trial_is_counted_and_whoever_goes_on_with_it_too(engine: Engine)
         log.record([Report(lease, Epoch(epoch, 1.0, 1.0, value, 0.1, 0.1), value)])
 
     def look() -> Any:
-        return read_look(engine, record, maximize=study.maximize)
+        return read_snapshot(engine, record, maximize=study.maximize)
 
     before = look()
     assert before.curves == {0: (0.5, 0.75)}
@@ -76,7 +76,7 @@ def test_a_worker_that_is_known_to_be_dead_is_not_at_work_any_more(engine: Engin
     for pid in (1, 2):
         assert ledger(engine, record, pid=pid).lease() is not None
     assert release_dead(engine, record.study_id, machine_id(), {1}) == 1
-    assert read_look(engine, record, maximize=study.maximize).hosts == {"test": 1}
+    assert read_snapshot(engine, record, maximize=study.maximize).hosts == {"test": 1}
 
 
 def test_a_look_is_four_statements(engine: Engine) -> None:
@@ -88,7 +88,7 @@ def test_a_look_is_four_statements(engine: Engine) -> None:
     def count(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
         statements.append(statement)
 
-    read_look(engine, record, maximize=study.maximize)
+    read_snapshot(engine, record, maximize=study.maximize)
     assert len(statements) == 4
 
 
@@ -97,4 +97,4 @@ def test_a_study_that_was_deleted_is_told(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM caviar.study"))
     with pytest.raises(StudyNotFound, match="deleted"):
-        read_look(engine, record, maximize=True)
+        read_snapshot(engine, record, maximize=True)

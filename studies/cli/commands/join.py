@@ -105,7 +105,7 @@ def check_machine(
     Raises:
         MachineMismatch: it would compute something else, and that is not allowed.
     """
-    from caviar.storage.control import note
+    from caviar.storage.events import record_event
     from caviar.storage.status import clock_skew
     from caviar.studies.errors import MachineMismatch
     from caviar.studies.lifecycle.manager import refuse_fatal
@@ -125,7 +125,7 @@ def check_machine(
         )
     if found:
         kind = "mismatch allowed" if mismatches else "other versions"
-        note(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in found})
+        record_event(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in found})
     return here.code
 
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial, Slot, TrialRecord
-from caviar.storage.snapshot import Look
+from caviar.storage.snapshot import Snapshot
 from caviar.studies.cli import display, output
 from caviar.studies.cli.view import Screen, view
 from caviar.studies.definition import Study
@@ -31,7 +31,7 @@ NOW = Progress(
 )  # fmt: skip
 
 
-LOOK = Look(
+SNAPSHOT = Snapshot(
     NOW, trail=(0.71, 0.9, 0.9731), curves={5: (0.4, 0.81)}, hosts={"host": 2, "other": 1}, lost=2, taken_over=1,
     messages=(
         EventRecord(AT, "worker died", 5, {"epoch": 1}),
@@ -41,7 +41,9 @@ LOOK = Look(
 )  # fmt: skip
 
 
-def shown(width: int, look: Look = LOOK, *, unicode: bool = True, study: Study | None = None, **options: Any) -> str:
+def shown(
+    width: int, look: Snapshot = SNAPSHOT, *, unicode: bool = True, study: Study | None = None, **options: Any
+) -> str:
     console = Console(width=width, file=StringIO(), **options)
     screen = Screen(width, 40, unicode)
     console.print(view(study or small_study(), look, "12 trials/min, 40 s left", screen))
@@ -62,7 +64,7 @@ def test_each_tier_has_a_bar_with_its_best_value() -> None:
     assert ("━" * 20 in first, "1/1" in first, "best 0.9" in first) == (True, True, True)
     assert ("━" * 11 + "─" * 9 in second, "4/7" in second, "best 0.97" in second) == (True, True, True)
     losses = replace(NOW, phases=(PhaseCount(1, "coarse", 4, 4, 0.3), PhaseCount(1, "fine", 4, 1, 0.2)))
-    text = shown(80, replace(LOOK, progress=losses), study=small_study(metric="loss", direction="minimize"))
+    text = shown(80, replace(SNAPSHOT, progress=losses), study=small_study(metric="loss", direction="minimize"))
     assert "best 0.2" in next(line for line in text.splitlines() if line.startswith("tier 1"))
 
 
@@ -85,7 +87,7 @@ def test_it_fits_its_terminal(width: int, unicode: bool) -> None:
 def test_without_unicode_there_is_nothing_but_ascii(width: int) -> None:
     odd = replace(NOW, running=(replace(NOW.running[0], host="höst"),))
     message = EventRecord(AT, "trial failed", 5, {"error": "naïve"})
-    look = replace(LOOK, progress=odd, hosts={"höst": 1}, messages=(message,))
+    look = replace(SNAPSHOT, progress=odd, hosts={"höst": 1}, messages=(message,))
     assert shown(width, look, unicode=False).isascii()
     assert not shown(width, look).isascii()
 
@@ -93,7 +95,7 @@ def test_without_unicode_there_is_nothing_but_ascii(width: int) -> None:
 def test_many_running_trials_leave_room_for_the_rest() -> None:
     many = tuple(replace(NOW.running[0], number=5 + i) for i in range(30))
     console = Console(width=80, file=StringIO())
-    console.print(view(small_study(), replace(LOOK, progress=replace(NOW, running=many)), "", Screen(80, 24)))
+    console.print(view(small_study(), replace(SNAPSHOT, progress=replace(NOW, running=many)), "", Screen(80, 24)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert len(text.splitlines()) <= 24
     assert "more trials" in text
@@ -109,7 +111,7 @@ def test_without_colours_there_are_no_escapes() -> None:
 def test_before_any_result_there_is_a_view_too() -> None:
     nothing = replace(NOW, complete=0, pruned=0, open=8, leased=0, best=None, running=(), epochs_trained=0,
                       phases=(PhaseCount(1, "default", 1, 0, None),))  # fmt: skip
-    assert "0/8" in shown(80, Look(nothing))
+    assert "0/8" in shown(80, Snapshot(nothing))
 
 
 def test_a_locale_named_c_has_only_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +146,10 @@ def test_a_rate_below_one_a_minute_is_told_by_the_hour(monkeypatch: pytest.Monke
 
 def test_where_stdout_is_no_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with display.Display(small_study()) as lines:
-        lines.show(LOOK)
-        lines.show(LOOK)  # nothing new: no line
+        lines.show(SNAPSHOT)
+        lines.show(SNAPSHOT)  # nothing new: no line
         better = replace(NOW, best=replace(BEST, value=0.98, slot=Slot(6, 2, "coarse", ())))
-        lines.show(Look(better))
+        lines.show(Snapshot(better))
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "5/8 trials  tier 2 coarse  best 0.9731 (trial 4)",
