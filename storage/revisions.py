@@ -22,7 +22,7 @@ from caviar.storage.definitions import add_slots, add_version
 from caviar.storage.events import log_event
 from caviar.storage.ledger import GIVEN_BACK
 from caviar.storage.records import DefinitionRecord, Provenance, Slot, StudyRecord
-from caviar.storage.states import UNSPENT, EventKind
+from caviar.storage.states import EventKind, SlotState
 from caviar.storage.tables import definition, slot, study
 
 Parameters = Mapping[str, tuple[float, str]]  # by name, the value as Optuna keeps it, and the distribution's JSON
@@ -82,7 +82,7 @@ def revise_study(
 
 def _plan_again(connection: Connection, study_id: int, slots: Sequence[Slot]) -> None:
     there = connection.scalar(select(func.count()).where(slot.c.study_id == study_id)) or 0
-    unspent = slot.c.state.in_(UNSPENT)
+    unspent = (slot.c.state == SlotState.OPEN) | (slot.c.state == SlotState.LEASED)
     # A worker that waits to begin its trial has seen the old version, and writes nothing without its token.
     moved = (
         update(slot)

@@ -37,7 +37,7 @@ class SlotState(StrEnum):
     ABANDONED = "abandoned"  # lost so often in a row that it is not tried again; spent, too
 
 
-UNSPENT, SPENT = (SlotState.OPEN, SlotState.LEASED), (SlotState.DONE, SlotState.ABANDONED)
+SPENT = (SlotState.DONE, SlotState.ABANDONED)
 
 
 class TrialState(StrEnum):
