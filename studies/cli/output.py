@@ -1,37 +1,23 @@
-"""How the command line speaks: results on stdout, everything else on stderr, an expected error in one line."""
+"""Print results on stdout and everything else on stderr; an expected error is one line."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from rich.console import Console
 
-from caviar.studies.results.formatting import number
+from caviar.errors import CaviarError
+from caviar.studies.results.formatting import number, to_json
 
 if TYPE_CHECKING:
     from rich.status import Status
-    from sqlalchemy import Engine
-
-    from caviar.storage.settings import Settings
-
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        metavar="URL",
-        show_default=False,
-        help="PostgreSQL to use instead of CAVIAR_DATABASE_URL; without either, a built-in server. "
-        "A password in it can be seen by other users of this machine: better set the variable.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 _FILE_WIDTH = 200  # columns of a table that goes to a file or a pipe
 _verbose = False
@@ -45,18 +31,18 @@ def set_verbose(verbose: bool) -> None:
 
 @cache
 def out() -> Console:
-    """Return the console of results."""
+    """Return the console of results, stdout."""
     return console_of(sys.stdout, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 @cache
 def err() -> Console:
-    """Return the console of everything else."""
+    """Return the console of everything else, stderr."""
     return console_of(sys.stderr, stderr=True)
 
 
 def console_of(stream: TextIO, **options: Any) -> Console:
-    """Return a console that writes to a stream what the stream can show; `options` are rich's."""
+    """Return a console that writes only characters that a stream can show; `options` are rich's."""
     if _shows_unicode(stream.encoding):
         return Console(highlight=False, emoji=False, **options)
     from caviar.studies.cli.plain import PlainConsole
@@ -65,15 +51,15 @@ def console_of(stream: TextIO, **options: Any) -> Console:
 
 
 def unicode() -> bool:
-    """Say whether results may have more than ASCII."""
+    """Return whether results may contain more than ASCII."""
     return _shows_unicode(out().encoding)
 
 
 def _shows_unicode(encoding: str | None) -> bool:
-    """Say whether a stream of that encoding may have more than ASCII.
+    """Return whether a stream of that encoding may get more than ASCII.
 
-    A locale that is named C is taken at its word: Python would write UTF-8 there (PEP 538 and 540), and the terminal
-    need not show it. Where no locale is named, as in containers, there is no such word.
+    In a locale named C or POSIX it may not, although Python would write UTF-8 there (PEP 538 and 540): the terminal
+    need not show it. Where the environment names no locale, as in containers, the encoding alone decides.
     """
     named = os.environ.get("LC_ALL") or os.environ.get("LANG")
     if not os.environ.get("LC_ALL") and os.environ.get("LC_CTYPE") not in (None, "", "C", "POSIX", "C.UTF-8"):
@@ -81,53 +67,46 @@ def _shows_unicode(encoding: str | None) -> bool:
     return (encoding or "utf-8").lower().startswith("utf") and named not in ("C", "POSIX")
 
 
-def working(at: str) -> Status:
-    """Return a context that says on stderr, while it lasts, what is being done; only a terminal has that."""
-    return err().status(at, spinner="dots" if _shows_unicode(sys.stderr.encoding) else "line")
+def spinner(activity: str) -> Status:
+    """Return a context that shows on stderr, if that is a terminal, what is being done while it lasts."""
+    return err().status(activity, spinner="dots" if _shows_unicode(sys.stderr.encoding) else "line")
 
 
-def say(line: str) -> None:
-    """Print a remark on stderr."""
+def print_remark(line: str) -> None:
+    """Print a line on stderr that is no result: dim, and in one piece."""
     err().print(line, style="dim", markup=False, soft_wrap=True)
 
 
-def tell(line: str, style: str | None = None, *, markup: bool = True) -> None:
-    """Print a sentence on stdout: wrapped between words on a terminal, in one line elsewhere."""
+def print_line(line: str, style: str | None = None, *, markup: bool = True) -> None:
+    """Print a line on stdout: wrapped between words on a terminal, in one piece elsewhere."""
     out().print(line, style=style, markup=markup, soft_wrap=not out().is_terminal)
 
 
-def print_json(document: Any) -> None:
-    """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def print_json(record: object) -> None:
+    """Print a record as one JSON document on stdout."""
+    sys.stdout.write(json.dumps(to_json(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def settings_line(values: Mapping[str, Any]) -> str:
+def settings_line(values: Mapping[str, object]) -> str:
     """Return hyperparameters in one line."""
     return "  ".join(f"{name} {number(value)}" for name, value in values.items())
 
 
-def settings_of(url: str | None) -> Settings:
-    """Return the settings of this process, with the database that the option names, if it does."""
-    from caviar.storage.settings import read_settings
-
-    if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
-        say("a password in --database-url can be seen by other users of this machine; better set CAVIAR_DATABASE_URL")
-    return read_settings(url)
+class _Remarks(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print_remark(record.getMessage())
 
 
-@contextmanager
-def database(url: str | None, *, create: bool = True, hurry: Callable[[], bool] | None = None) -> Iterator[Engine]:
-    """Open the database that the option or the environment names; `hurry` shortens the wait for one that is busy."""
-    from caviar.storage.engine import open_database
-
-    with open_database(settings_of(url), say, create=create, hurry=hurry) as engine:
-        yield engine
+def print_log() -> None:
+    """Print what the library logs, such as the start of the built-in server, as remarks from now on."""
+    logger = logging.getLogger("caviar")
+    if not logger.handlers:
+        logger.addHandler(_Remarks())
+        logger.setLevel(logging.INFO)
 
 
 def fail(error: Exception) -> int:
-    """Print an expected error in one line on stderr, and return its exit code; raise any other."""
-    from caviar.errors import CaviarError
-
+    """Print an expected error as one line on stderr and return its exit code; raise any other error again."""
     if isinstance(error, typer.Abort):
         err().print("caviar: stopped", markup=False)
         return 130

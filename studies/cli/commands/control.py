@@ -1,113 +1,110 @@
-"""Commands that tell the workers of all machines what to do: `pause`, `resume`, `stop`, `kill`, `extend`."""
+"""`caviar pause`, `resume`, `stop`, `kill` and `extend`: steer the workers of all machines."""
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caviar.studies.cli.commands.status import StoredStudy
-from caviar.studies.cli.output import DatabaseUrl, database, tell
+import caviar
+from caviar.studies.cli.options import Database, StoredStudy
+from caviar.studies.cli.output import print_line
+
+if TYPE_CHECKING:
+    from caviar.studies.api.changing import ControlChange
 
 AtOnce = Annotated[
-    bool, typer.Option("--now", help="In the middle of an epoch: it is trained again from the last checkpoint.")
+    bool, typer.Option("--now", help="Without waiting for the epoch, which is trained again from the last checkpoint.")
 ]
 
 
-def pause(study: StoredStudy, now: AtOnce = False, database_url: DatabaseUrl = None) -> None:
-    """Let the workers of all machines give their trials back after their epoch, and wait.
+def pause(study: StoredStudy, now: AtOnce = False, database: Database = None) -> None:
+    """Let the workers of all machines give their trials back after the current epoch, and wait.
 
-    They free their GPUs, and go on with: caviar resume. Example: caviar pause digits
+    They free their GPUs until: caviar resume. Example: caviar pause digits
+
+    In Python: caviar.pause("digits")
     """
-    _set(study, "pause", now, database_url, f"is paused; go on with: caviar resume {study}")
+    change = caviar.pause(study, now=now, database=database)
+    _print_change(study, change, "paused", f"go on with: caviar resume {study}", _moment(now))
 
 
-def stop(study: StoredStudy, now: AtOnce = False, database_url: DatabaseUrl = None) -> None:
-    """Let the workers of all machines give their trials back after their epoch, and leave.
+def stop(study: StoredStudy, now: AtOnce = False, database: Database = None) -> None:
+    """Let the workers of all machines give their trials back after the current epoch, and exit.
 
     Nothing is lost. Example: caviar stop digits --now
+
+    In Python: caviar.stop("digits", now=True)
     """
-    _set(study, "stop", now, database_url, f"is stopped; go on with: caviar resume {study}, and caviar join {study}")
+    change = caviar.stop(study, now=now, database=database)
+    step = f"go on with: caviar resume {study}, and caviar join {study}"
+    _print_change(study, change, "stopped", step, _moment(now))
 
 
-def resume(study: StoredStudy, database_url: DatabaseUrl = None) -> None:
-    """Let a paused or stopped study go on; workers that wait take it up.
+def resume(study: StoredStudy, database: Database = None) -> None:
+    """Let a paused or stopped study go on; workers that wait for it take up its trials.
 
     Example: caviar resume digits
+
+    In Python: caviar.resume("digits")
     """
-    _set(study, "run", False, database_url, f"goes on; more machines with: caviar join {study}")
+    change = caviar.resume(study, database=database)
+    _print_change(study, change, "active", f"more machines with: caviar join {study}")
 
 
 def kill(
     study: StoredStudy,
-    trial: Annotated[int, typer.Argument(min=0, help="Its number (see: caviar status STUDY).")],
-    database_url: DatabaseUrl = None,
+    trial: Annotated[int, typer.Argument(min=0, help="The number of a trial (see: caviar status STUDY).")],
+    database: Database = None,
 ) -> None:
-    """End one trial after its epoch, as one that was pruned; its slot is spent.
+    """End one trial after its current epoch, as if it had been pruned; its slot of the budget is spent.
 
     Example: caviar kill digits 17
-    """
-    from caviar.storage.control import kill_trial
-    from caviar.storage.definitions import load_study
 
-    with database(database_url) as engine:
-        ended = kill_trial(engine, load_study(engine, study), trial, by=by())
-    tell(f"trial {trial} is ended" if ended else f"trial {trial} ends after its epoch; see: caviar status {study}")
+    In Python: caviar.kill("digits", 17)
+    """
+    ended = caviar.kill(study, trial, database=database)
+    print_line(f"trial {trial} is ended" if ended else f"trial {trial} ends after its epoch; see: caviar status {study}")
 
 
 def extend(
     study: StoredStudy,
-    budget: Annotated[int, typer.Option(min=1, metavar="N", help="Trials in all, more than before.")],
-    database_url: DatabaseUrl = None,
+    budget: Annotated[int, typer.Option(min=1, metavar="N", help="The new number of trials in all.")],
+    database: Database = None,
 ) -> None:
-    """Give a study a larger budget; its workers take that up by themselves.
+    """Give a study a larger budget; running workers notice it by themselves.
 
     Example: caviar extend digits --budget 80
+
+    In Python: caviar.extend("digits", budget=80)
     """
-    from caviar.storage.definitions import load_study
-    from caviar.studies.lifecycle.manager import extend_study, progress
-
-    with database(database_url) as engine:
-        record = extend_study(engine, load_study(engine, study), budget)
-        now = progress(engine, record)
-    resume_ = "" if now.control == "run" else f"caviar resume {study}, and "
-    tell(
-        f"'{study}' has {now.budget} trials now, of which {now.done} are done; go on with: {resume_}caviar join {study}"
-    )
+    status = caviar.extend(study, budget, database=database)
+    first = f"caviar resume {study}, and " if status.state in ("paused", "stopped") else ""
+    print_line(f"'{study}' has {budget} trials now, of which {status.done} are done; "
+               f"go on with: {first}caviar join {study}")  # fmt: skip
 
 
-def _set(study: str, control: str, at_once: bool, database_url: str | None, done: str) -> None:
-    from caviar.storage.control import set_control
-    from caviar.storage.definitions import load_study
-    from caviar.storage.pandas import is_panda
-    from caviar.studies.lifecycle.manager import progress
-    from caviar.studies.results.summaries import state_of
+def _print_change(study: str, change: ControlChange, state: str, step: str, when: str = "") -> None:
+    """Print what a change of control led to.
 
-    with database(database_url) as engine:
-        record = load_study(engine, study)
-        if is_panda(engine, record.study_id):
-            done = f"{'goes on' if control == 'run' else 'rests'}; go on with: caviar panda train {study}"
-        elif state_of(progress(engine, record)) == "done":
-            tell(f"'{study}' is done; nothing was changed; see: caviar best {study}")
-            return
-        changed = set_control(engine, record.study_id, control, at_once=at_once, by=by())
-        at_work = progress(engine, record).leased
-    if not changed:
-        tell(f"'{study}' was so already: it {done}")
-    elif control == "run" or not at_work:
-        tell(f"'{study}' {done}")
-    else:
-        when = "at once" if at_once else "after their epoch"
-        tell(f"'{study}' {done}; {at_work} trial(s) are given back {when}")
+    Args:
+        study: the study's name.
+        change: the outcome.
+        state: the state of the study now.
+        step: how to go on.
+        when: at which moment workers give their trials back; empty if they do not.
+    """
+    if change.done:
+        print_line(f"'{study}' is done; nothing was changed; see: caviar best {study}")
+        return
+    if change.is_panda:
+        step = f"go on with: caviar panda train {study}"
+    if not change.changed:
+        print_line(f"'{study}' is already {state}; {step}")
+        return
+    back = f"; {change.leased} trial(s) are given back {when}" if change.leased and when else ""
+    print_line(f"'{study}' is {state}; {step}{back}")
 
 
-def by() -> str:
-    """Return who asks, for the journal."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have a number and no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+def _moment(now: bool) -> str:
+    return "at once" if now else "after the current epoch"

@@ -1,23 +1,19 @@
-"""`caviar dashboard`."""
+"""`caviar dashboard`: serve Optuna's dashboard."""
 
 from __future__ import annotations
 
-import os
 import webbrowser
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.output import DatabaseUrl, database, tell
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-_PASSWORD = "CAVIAR_DASHBOARD_PASSWORD"
+import caviar
+from caviar.studies.cli.options import Database
+from caviar.studies.cli.output import print_line
 
 
 def dashboard(
-    study: Annotated[str | None, typer.Argument(help="A study in the database, whose page is meant.")] = None,
+    study: Annotated[str | None, typer.Argument(help="A study in the database, to show its page.")] = None,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, metavar="PORT", help="8080 or the next free one; 0 for any.")
@@ -26,47 +22,25 @@ def dashboard(
         bool, typer.Option("--allow-changes", help="Let visitors rename, delete and tell, as Optuna's own does.")
     ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
-    database_url: DatabaseUrl = None,
-) -> int:
-    """Show the database in Optuna's dashboard, until Ctrl-C: to browsers of this machine, to look at.
+    database: Database = None,
+) -> None:
+    """Serve the database in Optuna's dashboard until Ctrl-C: read-only, and to this machine's browsers alone.
 
-    At another address it asks for the password in CAVIAR_DASHBOARD_PASSWORD, under any name.
+    At another address it asks for the password in CAVIAR_DASHBOARD_PASSWORD, with any user name.
 
     Examples: caviar dashboard digits --open, CAVIAR_DASHBOARD_PASSWORD=... caviar dashboard --host 0.0.0.0
+
+    In Python: caviar.dashboard("digits")
     """
-    from caviar.storage.definitions import load_study
-    from caviar.studies.errors import ExtraMissing, PasswordMissing
+
+    def started(url: str) -> None:
+        print_line(f"the dashboard is at {url}; Ctrl-C stops it", markup=False)
+        if open_:
+            webbrowser.open(url)
 
     try:
-        from caviar.studies.dashboard.server import DashboardServer, application
-    except ModuleNotFoundError as error:
-        raise ExtraMissing(f"the dashboard needs {error.name}: pip install -e '.[dashboard]'") from error
-    from caviar.studies.dashboard.access import Door
-    from caviar.studies.workers.local.signals import Stop
-
-    password = os.environ.get(_PASSWORD) or None
-    with Stop() as stop, DashboardServer(host, port) as server:
-        if not server.is_local and password is None:
-            raise PasswordMissing(
-                f"{host} can be reached from other machines: set {_PASSWORD}, which the browser will ask for, "
-                f"or listen at 127.0.0.1"
-            )
-        with database(database_url) as engine:
-            page = f"/dashboard/studies/{load_study(engine, study).optuna_study_id}" if study else ""
-            door = Door(
-                application(engine), password, host=host, changes=allow_changes, is_ours=lambda i: _is_ours(engine, i)
-            )
-            tell(f"the dashboard is at {server.url}{page}; Ctrl-C stops it", markup=False)
-            if open_:
-                webbrowser.open(server.url + page)
-            server.serve(door, stop)
-    if stop.interrupted:
-        raise typer.Abort
-    return 0
-
-
-def _is_ours(engine: Engine, optuna_study_id: int) -> bool:
-    """Say whether a study is Caviar's."""
-    from caviar.storage.definitions import load_studies
-
-    return any(record.optuna_study_id == optuna_study_id for record in load_studies(engine))
+        caviar.dashboard(
+            study, host=host, port=port, allow_changes=allow_changes, started=started, database=database
+        )
+    except KeyboardInterrupt:
+        raise typer.Abort from None

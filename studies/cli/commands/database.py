@@ -1,96 +1,80 @@
-"""`caviar db`: the schema of the database."""
+"""`caviar db`: the schema of the database, and the rights of its roles."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from shlex import quote
+from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.output import DatabaseUrl, database, out, say, tell
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
+import caviar
+from caviar.studies.cli.options import Database
+from caviar.studies.cli.output import out, print_line, print_remark
 
 app = typer.Typer(help="Make, upgrade and check the tables in the database.", rich_markup_mode="markdown")
 
 
 @app.command()
-def upgrade(database_url: DatabaseUrl = None) -> None:
-    """Bring the tables up to this program's version; make them where there are none.
+def upgrade(database: Database = None) -> None:
+    """Bring the tables to this program's version, or make them in an empty database.
 
     Workers of an older version must be stopped first. Example: caviar db upgrade
-    """
-    from caviar.storage.migrate import newest_revision
-    from caviar.storage.migrate import upgrade as upgrade_schema
 
-    with database(database_url, create=False) as engine:
-        upgrade_schema(engine)
-    out().print(f"the schema is {newest_revision()}")
+    In Python: caviar.upgrade_database()
+    """
+    out().print(f"the schema is {caviar.upgrade_database(database=database)}")
 
 
 @app.command()
-def current(database_url: DatabaseUrl = None) -> None:
+def current(database: Database = None) -> None:
     """Show the version of the tables in the database, and that of this program.
 
     Example: caviar db current
-    """
-    from caviar.storage.migrate import newest_revision, revision
 
-    with database(database_url, create=False) as engine, engine.connect() as connection:
-        found = revision(connection)
-    out().print(f"database: {found or 'no tables'}\nprogram: {newest_revision()}")
+    In Python: caviar.schema_version()
+    """
+    version = caviar.schema_version(database=database)
+    out().print(f"database: {version.database or 'no tables'}\nprogram: {version.program}")
 
 
 @app.command()
-def check(database_url: DatabaseUrl = None) -> int:
-    """Exit with 0 where the database's tables are this program's, with 1 where not.
+def check(database: Database = None) -> int:
+    """Exit with 0 if the database's tables are this program's, else with 1.
 
     Example: caviar db check
-    """
-    from caviar.storage.migrate import SchemaState, newest_revision, schema_state
 
-    with database(database_url, create=False) as engine, engine.connect() as connection:
-        state = schema_state(connection)
-    if state is SchemaState.CURRENT:
-        out().print(f"the schema is current ({newest_revision()})")
+    In Python: caviar.schema_version()
+    """
+    version = caviar.schema_version(database=database)
+    if version.state.value == "current":
+        out().print(f"the schema is current ({version.program})")
         return 0
-    step = "update this clone" if state is SchemaState.NEWER else "run: caviar db upgrade"
-    out().print(f"the schema is {state.value}; {step}")
+    step = "update this program" if version.state.value == "newer" else "run: caviar db upgrade"
+    out().print(f"the schema is {version.state.value}; {step}")
     return 1
 
 
 @app.command()
 def grant(
     role: Annotated[str, typer.Argument(help="A role of the database, made for the workers; not your own.")],
-    database_url: DatabaseUrl = None,
+    database: Database = None,
 ) -> None:
-    """Give a role what workers need, and no more: neither studies nor tables can be lost by its address.
+    """Give a role the rights that workers need, and no more: its address can lose neither studies nor tables.
 
-    Done by the role that owns the tables, and again after each `caviar db upgrade`. Example: caviar db grant worker
+    For the role that owns the tables, and again after each `caviar db upgrade`. Example: caviar db grant worker
+
+    In Python: caviar.grant_worker("worker")
     """
-    from caviar.storage.grants import grant_worker
-
-    with database(database_url) as engine:
-        beyond = grant_worker(engine, role)
-        address = _address(engine.url, role)
-    tell(
+    granted = caviar.grant_worker(role, database=database)
+    print_line(
         f"'{role}' can look at studies, train their trials, and pause, resume, stop and kill; it cannot begin, extend, "
         f"change or delete a study, nor touch the tables",
         markup=False,
     )
-    if beyond:
-        say(f"it can do more than that, which it has from elsewhere, and no worker needs: {', '.join(beyond)}")
-    tell(
-        f"\nnext, on each machine:\n  export CAVIAR_DATABASE_URL={address}\n  caviar join STUDY",
+    if granted.surplus:
+        print_remark(f"it has more rights, from elsewhere, than a worker needs: {', '.join(granted.surplus)}")
+    print_line(
+        f"\nnext, on each machine:\n  export CAVIAR_DATABASE_URL={quote(granted.address)}\n  caviar join STUDY",
         style="dim",
         markup=False,
     )
-
-
-def _address(url: URL, role: str) -> str:
-    """Return the address for a shell on another machine, with another role and no password."""
-    from shlex import quote
-
-    query = {name: value for name, value in url.query.items() if "password" not in name}
-    told = url.set(drivername="postgresql", username=role, password="PASSWORD", query=query)
-    return quote(told.render_as_string(hide_password=False))

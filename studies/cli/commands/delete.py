@@ -1,4 +1,4 @@
-"""`caviar delete`."""
+"""`caviar delete`: delete a study, after asking."""
 
 from __future__ import annotations
 
@@ -6,32 +6,27 @@ from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.output import DatabaseUrl, database, out
+import caviar
+from caviar.studies.cli.options import Database, StoredStudy
+from caviar.studies.cli.output import print_line
 
 
 def delete(
-    study: Annotated[str, typer.Argument(help="A study in the database.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    database_url: DatabaseUrl = None,
+    study: StoredStudy,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    database: Database = None,
 ) -> None:
-    """Delete a study with all its trials, in Optuna's tables too. Asks first.
+    """Delete a study with all its trials, from Optuna's tables too. Asks for confirmation first.
 
     Example: caviar delete digits-random
-    """
-    from caviar.storage.definitions import delete_study, load_study
-    from caviar.storage.errors import StudyInUse
-    from caviar.storage.outage import Outage
-    from caviar.studies.lifecycle.manager import free_dead_workers, free_lost, progress
 
-    with database(database_url) as engine:
-        record = load_study(engine, study)
-        free_dead_workers(engine, record)
-        free_lost(engine, record)
-        now = progress(engine, record)
-        if now.leased:
-            raise StudyInUse(f"{now.leased} trial(s) of '{study}' are being trained; stop the workers (Ctrl-C) first")
-        if not yes and not typer.confirm(f"Delete '{study}' with {now.done} finished trials?"):
-            out().print("nothing was deleted")
+    In Python: caviar.delete("digits-random")
+    """
+    with caviar.connect(database) as engine:
+        status = caviar.status(study, database=engine)
+        may_be_deleted = yes or status.leased  # which `caviar.delete` refuses
+        if not may_be_deleted and not typer.confirm(f"Delete '{study}' with {status.done} finished trials?"):
+            print_line("nothing was deleted")
             return
-        Outage(10).insist(lambda: delete_study(engine, record))  # a worker may be in its way for a moment
-    out().print(f"deleted '{study}'")
+        caviar.delete(study, database=engine)
+    print_line(f"deleted '{study}'")

@@ -1,4 +1,4 @@
-"""`caviar doctor`: is all well with the database and this machine?"""
+"""`caviar doctor`: check the database and this machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from caviar.studies.cli.commands.data import DataDir, data_folder
-from caviar.studies.cli.output import AsJson, DatabaseUrl, console_of, out, print_json, say, settings_of, working
+import caviar
+from caviar.studies.cli.options import AsJson, Database, DataDir
+from caviar.studies.cli.output import console_of, out, print_json, spinner
 from caviar.studies.cli.tables import NARROW, table
 
 if TYPE_CHECKING:
@@ -26,17 +27,16 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
+    database: Database = None,
 ) -> int:
-    """Check the database and this machine, and say what to do; exit with 1 where something cannot work.
+    """Check the database and this machine, and say what to do; exit with 1 if something cannot work.
 
-    Nothing is changed without --fix, and nothing that may be in use with it. Example: caviar doctor --fix
+    Without --fix nothing is changed, and with it nothing that may be in use. Example: caviar doctor --fix
+
+    In Python: caviar.doctor(fix=True)
     """
-    settings = settings_of(database_url)
-    with working("examining the database and this machine"):
-        from caviar.studies.doctor.run import examine
-
-        report = examine(settings, data_folder(data_dir), say, fix=fix)
+    with spinner("examining the database and this machine"):
+        report = caviar.doctor(fix=fix, data_dir=data_dir, database=database)
     if as_json:
         print_json(
             {
@@ -55,7 +55,7 @@ def _print(report: Report) -> None:
     for line in report.done:
         out().print(f"done: {line}", markup=False, soft_wrap=True)
     if report.fix and not report.done:
-        out().print("done: nothing was to be done", markup=False)
+        out().print("done: there was nothing to do", markup=False)
     if out().width < NARROW:
         for f in report.findings:
             out().print(Text.assemble((f.level, _STYLES[f.level]), f" {f.what}: {f.told}"))

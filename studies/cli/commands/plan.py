@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caviar.studies.cli.output import AsJson, out, print_json
+import caviar
+from caviar.studies.cli.options import AsJson, Selector
+from caviar.studies.cli.output import out, print_json
 from caviar.studies.cli.tables import NARROW, table
-from caviar.studies.results.formatting import number, to_json
+from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
-    from caviar.studies.results.summaries import PlannedSlot
+    from rich.table import Table
 
-Selector = Annotated[
-    str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
-]
+    from caviar.studies.results.summaries import PlannedSlot
 
 
 def plan(
@@ -30,45 +31,36 @@ def plan(
     """Show what a study would do: tiers, scales, ranges, defaults, and the slots of each tier and phase.
 
     Needs no database. Example: caviar plan digits --budget 12
-    """
-    from caviar.studies.definition import change
-    from caviar.studies.lifecycle.loader import select_study
-    from caviar.studies.results.summaries import study_plan
-    from caviar.studies.workers.trial.build import check
 
-    definition = change(select_study(study), budget=budget, strategy=strategy)
-    check(definition)
-    facts = study_plan(definition)
+    In Python: caviar.plan("digits", budget=12)
+    """
+    planned = caviar.plan(study, budget=budget, strategy=strategy)
     if as_json:
-        print_json(to_json(facts))
+        print_json(planned)
         return
     out().print(
-        f"[bold]{definition.name}[/]: {definition.model} on {definition.data}, {definition.strategy}, "
-        f"{definition.budget} trials of {definition.epochs} epochs, to {definition.direction} {definition.metric}"
+        f"[bold]{planned.name}[/]: {planned.model} on {planned.data}, {planned.strategy}, "
+        f"{planned.budget} trials of {planned.epochs} epochs, to {planned.direction} {planned.metric}"
     )
-    first = 0 if out().width >= NARROW else 1  # column that there is room for
+    first = 0 if out().width >= NARROW else 1  # the first column that there is room for
     scales = table(*("tier", "hyperparameter", "range and scale", "default")[first:])
-    for h in facts.hyperparameters:
+    for h in planned.hyperparameters:
         scales.add_row(*(str(h.tier), h.name, str(h.scale), number(h.scale.default))[first:])
     out().print(scales, markup=False)  # a choice may be [/relu]
     out().print()
-    slots = table(*("trials", "slots", "tier", "phase", "free")[first:])
-    for begin, last, slot in _runs(facts.slots):
-        numbers = f"{begin}-{last}" if last > begin else str(begin)
-        free = ", ".join(slot.free) or ("none: what won before" if slot.phase == "prior" else "none: every default")
-        slots.add_row(*(str(last - begin + 1), numbers, str(slot.tier), slot.phase, free)[first:])
-    out().print(slots)
+    out().print(_slots(planned.slots, first))
     given = {"--budget": budget, "--strategy": strategy}
     words = [study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     out().print(f"\nrun it with: caviar run {' '.join(words)}", style="dim")
 
 
-def _runs(slots: Iterable[PlannedSlot]) -> list[tuple[int, int, PlannedSlot]]:
-    """Join neighbouring slots of the same tier and phase to (first, last, one of them)."""
-    runs: list[tuple[int, int, PlannedSlot]] = []
-    for slot in slots:
-        if runs and (runs[-1][2].tier, runs[-1][2].phase) == (slot.tier, slot.phase):
-            runs[-1] = runs[-1][0], slot.slot, slot
-        else:
-            runs.append((slot.slot, slot.slot, slot))
-    return runs
+def _slots(planned: Sequence[PlannedSlot], first: int) -> Table:
+    """Return a row for each run of slots of the same tier and phase."""
+    rows = table(*("trials", "slots", "tier", "phase", "free")[first:])
+    for (tier, phase), run in groupby(planned, key=lambda s: (s.tier, s.phase)):
+        slots = list(run)
+        begin, last = slots[0].slot, slots[-1].slot
+        numbers = f"{begin}-{last}" if last > begin else str(begin)
+        free = ", ".join(slots[-1].free) or ("none: the earlier winner" if phase == "prior" else "none: every default")
+        rows.add_row(*(str(len(slots)), numbers, str(tier), phase, free)[first:])
+    return rows

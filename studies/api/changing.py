@@ -1,0 +1,164 @@
+"""Steer a study from anywhere: pause, resume or stop its workers, end a trial, extend, retune or delete it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from caviar.storage.control import kill_trial, set_control
+from caviar.storage.definitions import delete_study
+from caviar.storage.errors import StudyInUse
+from caviar.storage.outage import Outage
+from caviar.storage.pandas import is_panda
+from caviar.studies.api.session import current_user, opened
+from caviar.studies.lifecycle.manager import extend_study, free_dead_workers, free_lost, progress
+from caviar.studies.results.summaries import StudyState, state_of
+
+_DELETE_PATIENCE = 10.0  # seconds; a worker may hold a row for a moment
+
+
+@dataclass(frozen=True)
+class ControlChange:
+    """The outcome of `pause`, `resume` or `stop`.
+
+    Attributes:
+        changed: False if the study was in that state already, or is done.
+        done: whether every trial is finished, so that there is nothing to steer.
+        leased: trials that workers hold; they give them back when they notice.
+        is_panda: whether the study is a panda, one model that is babysat.
+    """
+
+    changed: bool
+    done: bool
+    leased: int
+    is_panda: bool
+
+
+def pause(study: str, *, now: bool = False, database: str | Engine | None = None) -> ControlChange:
+    """Let the workers of all machines give their trials back after the current epoch, and wait for `resume`.
+
+    Args:
+        study: the name of a study in the database.
+        now: in the middle of the epoch, which is then trained again from the last checkpoint.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> caviar.pause("digits")
+    """
+    return _set_control(study, "pause", now, database)
+
+
+def stop(study: str, *, now: bool = False, database: str | Engine | None = None) -> ControlChange:
+    """Let the workers of all machines give their trials back after the current epoch, and exit. Nothing is lost.
+
+    Args:
+        study: the name of a study in the database.
+        now: in the middle of the epoch, which is then trained again from the last checkpoint.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> caviar.stop("digits", now=True)
+    """
+    return _set_control(study, "stop", now, database)
+
+
+def resume(study: str, *, database: str | Engine | None = None) -> ControlChange:
+    """Let a paused or stopped study go on; workers that wait for it take up its trials.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> caviar.resume("digits")
+    """
+    return _set_control(study, "run", False, database)
+
+
+def kill(study: str, trial: int, *, database: str | Engine | None = None) -> bool:
+    """End one trial after its current epoch, as if it had been pruned; its slot of the budget is spent.
+
+    Args:
+        study: the name of a study in the database.
+        trial: the trial's number, from 0.
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        True if the trial has ended; False if a worker trains it, and ends it after the epoch.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+        TrialNotRunning: the trial has not begun, or has ended.
+
+    Examples:
+        >>> caviar.kill("digits", 17)
+    """
+    with opened(study, database) as (engine, record):
+        return kill_trial(engine, record, trial, by=current_user())
+
+
+def extend(study: str, budget: int, *, database: str | Engine | None = None) -> StudyStatus:
+    """Give a study a larger budget; running workers notice it by themselves.
+
+    Args:
+        study: the name of a study in the database.
+        budget: the new number of trials in all.
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        The study's progress by the new budget.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+        NotComparable: the budget is not larger, or the study is a panda.
+
+    Examples:
+        >>> caviar.extend("digits", budget=80)
+    """
+    with opened(study, database) as (engine, record):
+        extended = extend_study(engine, record, budget)
+        return study_status(extended, definition_of(extended), progress(engine, extended))
+
+
+def delete(study: str, *, database: str | Engine | None = None) -> None:
+    """Delete a study with all its trials, from Optuna's tables too. There is no way back.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+        StudyInUse: workers train its trials.
+
+    Examples:
+        >>> caviar.delete("digits-random")
+    """
+    with opened(study, database) as (engine, record):
+        free_dead_workers(engine, record)
+        free_lost(engine, record)
+        leased = progress(engine, record).leased
+        if leased:
+            raise StudyInUse(f"{leased} trial(s) of '{study}' are being trained; stop the workers (Ctrl-C) first")
+        Outage(_DELETE_PATIENCE).insist(lambda: delete_study(engine, record))
+
+
+def _set_control(study: str, control: str, at_once: bool, database: str | Engine | None) -> ControlChange:
+    with opened(study, database) as (engine, record):
+        panda = is_panda(engine, record.study_id)
+        if not panda and state_of(progress(engine, record)) == StudyState.DONE:
+            return ControlChange(changed=False, done=True, leased=0, is_panda=False)
+        changed = set_control(engine, record.study_id, control, at_once=at_once, by=current_user())
+        return ControlChange(changed, False, progress(engine, record).leased, panda)

@@ -1,0 +1,58 @@
+"""List and download the data sets that studies are trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from caviar.models.data import check_available, data_names, fetch
+from caviar.models.errors import DataUnavailable
+from caviar.studies.api.session import data_folder
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set by its name, and whether it is on this machine."""
+
+    name: str
+    is_here: bool
+
+
+def data_sets(*, data_dir: str | Path | None = None) -> tuple[DataSet, ...]:
+    """Return the data sets that Caviar knows by name.
+
+    Args:
+        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
+
+    Examples:
+        >>> [data.name for data in caviar.data_sets() if data.is_here]
+    """
+    folder = data_folder(data_dir)
+    return tuple(DataSet(name, _is_here(name, folder)) for name in data_names())
+
+
+def fetch_data(name: str, *, data_dir: str | Path | None = None) -> bool:
+    """Download a data set, unless it is on this machine.
+
+    Args:
+        name: a name of `data_sets`.
+        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
+
+    Returns:
+        True if it was downloaded, False if it was here already.
+
+    Raises:
+        DataUnavailable: there is no such data set, or it cannot be downloaded.
+
+    Examples:
+        >>> caviar.fetch_data("mnist")
+    """
+    return fetch(name, data_folder(data_dir))
+
+
+def _is_here(name: str, folder: Path) -> bool:
+    try:
+        check_available(name, folder)
+    except DataUnavailable:
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""Manage the tables in the database, and the rights of the role that workers use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from caviar.storage.grants import grant_worker as grant
+from caviar.storage.migrate import SchemaState, newest_revision, revision, schema_state, upgrade
+from caviar.studies.api.session import connect
+
+
+@dataclass(frozen=True)
+class SchemaVersion:
+    """The version of the tables in a database.
+
+    Attributes:
+        state: how it compares with this program's: `EMPTY`, `OLDER`, `CURRENT` or `NEWER`.
+        database: the database's revision, such as "0006"; None where there are no tables.
+        program: the revision that this program needs.
+    """
+
+    state: SchemaState
+    database: str | None
+    program: str
+
+
+@dataclass(frozen=True)
+class WorkerRole:
+    """A role of the database that has the rights of a worker.
+
+    Attributes:
+        role: its name.
+        address: the database's address for it, with the word PASSWORD where its password belongs.
+        surplus: rights that it has from elsewhere and that no worker needs.
+    """
+
+    role: str
+    address: str
+    surplus: tuple[str, ...]
+
+
+def schema_version(*, database: str | Engine | None = None) -> SchemaVersion:
+    """Return the version of the tables in a database; nothing is made or changed.
+
+    Args:
+        database: an address or an engine; see `connect`.
+
+    Examples:
+        >>> caviar.schema_version().state.value  # 'current'
+    """
+    with connect(database, create=False) as engine, engine.connect() as connection:
+        return SchemaVersion(schema_state(connection), revision(connection), newest_revision())
+
+
+def upgrade_database(*, database: str | Engine | None = None) -> str:
+    """Bring the tables to this program's version, or make them in an empty database.
+
+    Workers of an older version must be stopped first.
+
+    Args:
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        The revision that the tables have now, such as "0006".
+
+    Raises:
+        SchemaMismatch: the tables are newer than this program.
+        DatabaseRefused: the role may not change tables.
+
+    Examples:
+        >>> caviar.upgrade_database()
+    """
+    with connect(database, create=False) as engine:
+        upgrade(engine)
+    return newest_revision()
+
+
+def grant_worker(role: str, *, database: str | Engine | None = None) -> WorkerRole:
+    """Give a role of the database the rights that workers need, and no more.
+
+    It must be called by the role that owns the tables, and again after each `upgrade_database`.
+
+    Args:
+        role: the name of a role that was made for workers; not one's own.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        CannotGrant: there is no such role, or it owns the tables.
+
+    Examples:
+        >>> caviar.grant_worker("worker").address
+    """
+    with connect(database) as engine:
+        surplus = grant(engine, role)
+        query = {name: value for name, value in engine.url.query.items() if "password" not in name}
+        url = engine.url.set(drivername="postgresql", username=role, password="PASSWORD", query=query)
+    return WorkerRole(role, url.render_as_string(hide_password=False), tuple(surplus))

@@ -1,0 +1,292 @@
+"""Read what is in the database, or what a study would do. Nothing here trains, or changes a study.
+
+Leases that have expired are given up first, as a worker would do: what is shown as running is running.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from caviar.storage import pandas
+from caviar.storage.curves import read_curves
+from caviar.storage.definitions import load_studies, load_study
+from caviar.storage.events import read_events
+from caviar.storage.records import StudyRecord
+from caviar.storage.revisions import read_versions
+from caviar.storage.snapshot import Look
+from caviar.storage.status import read_trials
+from caviar.storage.workers import read_workers
+from caviar.studies.api.records import History, LearningCurve, WorkerSummary, worker_summary
+from caviar.studies.api.session import connect, opened
+from caviar.studies.definition import Study, change
+from caviar.studies.lifecycle.loader import catalog_names, select_study
+from caviar.studies.lifecycle.manager import definition_of, free_lost, look, progress
+from caviar.studies.results.importance import Importances, importances
+from caviar.studies.results.summaries import (
+    StudyPlan,
+    StudyState,
+    StudyStatus,
+    TrialSummary,
+    state_of,
+    study_plan,
+    study_status,
+    trial_summaries,
+)
+from caviar.studies.results.winner import Winner, read_winner, standings
+from caviar.studies.workers.trial.build import check
+
+_WATCH_SECONDS = 1.0  # between two snapshots
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study at one moment, as the live display shows it.
+
+    Attributes:
+        study: the definition at that moment.
+        look: its progress, running curves, workers and last events.
+    """
+
+    study: Study
+    look: Look
+
+
+def catalog() -> tuple[str, ...]:
+    """Return the names of the studies that come with Caviar.
+
+    Examples:
+        >>> caviar.catalog()  # ('cifar10', 'digits', 'fashion_mnist', 'mnist')
+    """
+    return tuple(catalog_names())
+
+
+def plan(study: Study | str, *, budget: int | None = None, strategy: str | None = None) -> StudyPlan:
+    """Return what a study would do, before anything runs; no database is needed.
+
+    Args:
+        study: a definition, a name of the catalog, a path to a .py file with a `STUDY`, or `package.module:NAME`.
+        budget: the number of trials, instead of the study's own.
+        strategy: the search strategy, instead of the study's own.
+
+    Returns:
+        The hyperparameters with their scales and tiers, and the slots of each tier and phase.
+
+    Raises:
+        UnknownStudy: nothing has that name.
+        DefinitionError: the definition is not valid, or its model cannot be built.
+
+    Examples:
+        >>> for slot in caviar.plan("digits", budget=12).slots:
+        ...     print(slot.slot, slot.tier, slot.phase, slot.free)
+    """
+    definition = change(study if isinstance(study, Study) else select_study(study), budget=budget, strategy=strategy)
+    check(definition)
+    return study_plan(definition)
+
+
+def list_studies(*, database: str | Engine | None = None) -> tuple[StudyStatus, ...]:
+    """Return the progress of every study in the database.
+
+    Args:
+        database: an address or an engine; see `connect`.
+
+    Examples:
+        >>> for study in caviar.list_studies():
+        ...     print(study.name, study.state, study.done, "of", study.budget)
+    """
+    with connect(database) as engine:
+        return tuple(_status(engine, record) for record in load_studies(engine))
+
+
+def status(study: str, *, database: str | Engine | None = None) -> StudyStatus:
+    """Return the progress of a study.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> caviar.status("digits").best.value  # the best accuracy so far, 0 to 1
+    """
+    with opened(study, database) as (engine, record):
+        return _status(engine, record)
+
+
+def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Snapshot]:
+    """Yield a study as it is now, and again every second until every trial is finished.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> for snapshot in caviar.watch("digits"):
+        ...     print(snapshot.look.progress.done)
+    """
+    with opened(study, database) as (engine, record):
+        while True:
+            free_lost(engine, record)
+            now = look(engine, record)
+            if now.progress.version != record.version:
+                record = load_study(engine, study)
+            yield Snapshot(definition_of(record), now)
+            if state_of(now.progress) == StudyState.DONE:
+                return
+            time.sleep(_WATCH_SECONDS)
+
+
+def trials(study: str, *, database: str | Engine | None = None) -> tuple[TrialSummary, ...]:
+    """Return a summary of each slot of a study's budget, by number, with the trial that was trained in it.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> import pandas
+        >>> pandas.DataFrame(t.hyperparameters | {"value": t.value} for t in caviar.trials("digits"))
+    """
+    with opened(study, database) as (engine, record):
+        return tuple(trial_summaries(definition_of(record), read_trials(engine, record.study_id)))
+
+
+def best(study: str, *, database: str | Engine | None = None) -> Winner | None:
+    """Return the trial that won a study so far; None before one is complete.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> winner = caviar.best("digits")
+        >>> winner.hyperparameters, winner.validation.accuracy
+    """
+    with opened(study, database) as (engine, record):
+        return read_winner(engine, record)
+
+
+def curves(study: str, *, top: int | None = None, database: str | Engine | None = None) -> tuple[LearningCurve, ...]:
+    """Return the learning curves of a study's ended trials: complete ones first, the best of each kind first.
+
+    Args:
+        study: the name of a study in the database.
+        top: how many; None for all.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> for curve in caviar.curves("digits", top=5):
+        ...     plt.plot(curve.values, label=f"trial {curve.trial.trial}")
+    """
+    with opened(study, database) as (engine, record):
+        definition = definition_of(record)
+        summaries = trial_summaries(definition, read_trials(engine, record.study_id))
+        epochs = read_curves(engine, record.study_id)
+    sign = -1 if definition.maximize else 1
+    sound = [t for t in summaries if t.value is not None and not t.violated and t.trial in epochs]
+    sound.sort(key=lambda t: (t.state != "complete", sign * (t.value or 0.0), t.trial))
+    metric = definition.metric
+    return tuple(LearningCurve(t, metric, tuple(e.value(metric) for e in epochs[t.trial])) for t in sound[:top])
+
+
+def importance(study: str, *, database: str | Engine | None = None) -> Importances | None:
+    """Return how much of a study's result each hyperparameter decides alone, and whether the order of tiers held.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        None before ten trials of different values are finished.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> for one in caviar.importance("digits").hyperparameters:
+        ...     print(f"{one.name}: {one.share:.0%}, {one.low:.0%} to {one.high:.0%}")
+    """
+    with opened(study, database) as (engine, record):
+        found = standings(engine, record)
+    return importances(found.study, found.trials)
+
+
+def workers(
+    study: str | None = None, *, include_ended: bool = False, database: str | Engine | None = None
+) -> tuple[WorkerSummary, ...]:
+    """Return the workers of all machines: host, device, state, and the trials that each trains.
+
+    Args:
+        study: the name of a study in the database; None for all studies.
+        include_ended: whether to return those that have ended or were lost, too.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> [f"{worker.host}:{worker.pid}" for worker in caviar.workers("digits")]
+    """
+    with connect(database) as engine:
+        record = load_study(engine, study) if study else None
+        for each in [record] if record else load_studies(engine):
+            free_lost(engine, each)
+        found = [worker_summary(w) for w in read_workers(engine, record.study_id if record else None)]
+    return tuple(w for w in found if include_ended or w.is_present)
+
+
+def history(study: str, *, database: str | Engine | None = None) -> History:
+    """Return the versions of a study's definition, and everything that happened to it, the oldest first.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> [event for event in caviar.history("digits").events if event.kind == "taken over"]
+    """
+    with opened(study, database) as (engine, record):
+        return History(tuple(read_versions(engine, record.study_id)), tuple(read_events(engine, record.study_id)))
+
+
+def is_panda(study: str, *, database: str | Engine | None = None) -> bool:
+    """Return whether a study in the database is a panda, one model that is babysat, instead of a search.
+
+    Args:
+        study: the name of a study in the database.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+
+    Examples:
+        >>> caviar.is_panda("baby")
+    """
+    with opened(study, database) as (engine, record):
+        return pandas.is_panda(engine, record.study_id)
+
+
+def _status(engine: Engine, record: StudyRecord) -> StudyStatus:
+    free_lost(engine, record)
+    return study_status(record, definition_of(record), progress(engine, record))

@@ -1,0 +1,101 @@
+"""Arguments and options that several commands share. Each block stands here once, with its help and its defaults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from caviar.studies.cli.output import print_remark
+
+Selector = Annotated[
+    str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
+]
+StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Cohort = Annotated[
+    str, typer.Option(metavar="N", help="Trials that a worker trains as one program; auto: as many as make it faster.")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="CAVIAR_DATA_DIR",
+        show_default=False,
+        help="Folder of the data sets; without it, one in this user's cache.",
+    ),
+]
+
+
+def _warn_of_password(url: str | None) -> str | None:
+    if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
+        print_remark(
+            "other users of this machine can see a password in --database-url; set CAVIAR_DATABASE_URL instead"
+        )
+    return url
+
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        show_default=False,
+        callback=_warn_of_password,
+        help="PostgreSQL to use instead of CAVIAR_DATABASE_URL; without either, a built-in server. "
+        "Other users of this machine can see a password in it: set the variable instead.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The options of every command that trains, named as the library's keyword arguments."""
+
+    lease: Annotated[
+        float, typer.Option(min=0.5, metavar="SECONDS", help="Silence after which a worker loses its trials.")
+    ] = 60
+    renew: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time between two signs of life of a worker.")
+    ] = 15
+    grace: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Time that the current epoch may take after a signal to stop."),
+    ] = 20
+    patience: Annotated[
+        float,
+        # At most storage/outage.py's MOST_PATIENCE: after that, what a worker holds may be removed.
+        typer.Option(
+            min=0, max=86_400, metavar="SECONDS", help="Time to wait for a database that is away; then exit 75."
+        ),
+    ] = 900
+    data_dir: DataDir = None
+    database: Database = None
+
+
+def takes_training_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Replace a command's parameter `options` by one option for each field of `TrainingOptions`."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        p.replace(annotation=hints[name])
+        for name, p in inspect.signature(command).parameters.items()
+        if name != "options"
+    ]
+    hints = get_type_hints(TrainingOptions, include_extras=True)
+    shared = [
+        p.replace(annotation=hints[name], kind=p.KEYWORD_ONLY)
+        for name, p in inspect.signature(TrainingOptions).parameters.items()
+    ]
+
+    @wraps(command)
+    def parsed(**given: Any) -> int:
+        options = TrainingOptions(**{p.name: given.pop(p.name) for p in shared})
+        return command(**given, options=options)
+
+    parsed.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]  # what typer reads
+    return parsed
