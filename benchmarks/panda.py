@@ -22,7 +22,7 @@ from typing import Any
 
 from machine import write
 
-from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.api.session import data_folder
 
 CAVIAR = str(Path(sys.executable).parent / "caviar")
 STARTS = {

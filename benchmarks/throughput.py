@@ -32,7 +32,7 @@ from caviar.models.errors import DataUnavailable
 from caviar.models.optim import Settings
 from caviar.models.registry import model_class
 from caviar.models.training import Training
-from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.api.session import data_folder
 
 SIZES = {"cpu": (4, 8, 16, 32), "cuda": (8, 32, 128)}
 

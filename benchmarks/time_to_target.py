@@ -36,7 +36,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from caviar.storage.embedded import serve
-from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.api.session import data_folder
 
 CAVIAR = str(Path(sys.executable).parent / "caviar")
 PLAIN = str(Path(__file__).parent / "plain_optuna.py")

@@ -23,7 +23,7 @@ from curves import DATA, load_curves, make_missing
 from epochs import search
 from machine import write
 
-from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.api.session import data_folder
 
 CHECKS = (135, 270, 540)
 METHODS = ("random+default", "tpe+default", "tiered")

@@ -25,7 +25,7 @@ from caviar.studies.api.database import schema_version as schema_version
 from caviar.studies.api.database import upgrade_database as upgrade_database
 from caviar.studies.api.machine import dashboard as dashboard
 from caviar.studies.api.machine import doctor as doctor
-from caviar.studies.api.reading import Snapshot as Snapshot
+from caviar.studies.api.reading import StudySnapshot as StudySnapshot
 from caviar.studies.api.reading import best as best
 from caviar.studies.api.reading import catalog as catalog
 from caviar.studies.api.reading import curves as curves

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -14,8 +12,8 @@ from caviar.storage.errors import StudyInUse
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
 from caviar.studies.api.session import current_user, opened
-from caviar.studies.lifecycle.manager import extend_study, free_dead_workers, free_lost, progress
-from caviar.studies.results.summaries import StudyState, state_of
+from caviar.studies.lifecycle.manager import definition_of, extend_study, free_dead_workers, free_lost, progress
+from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
 
 _DELETE_PATIENCE = 10.0  # seconds; a worker may hold a row for a moment
 

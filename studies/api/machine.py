@@ -17,9 +17,7 @@ from caviar.studies.workers.local.signals import Stop
 _PASSWORD = "CAVIAR_DASHBOARD_PASSWORD"
 
 
-def doctor(
-    *, fix: bool = False, data_dir: str | Path | None = None, database: str | Engine | None = None
-) -> Report:
+def doctor(*, fix: bool = False, data_dir: str | Path | None = None, database: str | Engine | None = None) -> Report:
     """Check the database and this machine; a database that does not answer is a finding like others.
 
     Args:

@@ -17,7 +17,7 @@ from caviar.storage.definitions import load_studies, load_study
 from caviar.storage.events import read_events
 from caviar.storage.records import StudyRecord
 from caviar.storage.revisions import read_versions
-from caviar.storage.snapshot import Look
+from caviar.storage.snapshot import Snapshot
 from caviar.storage.status import read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.api.records import History, LearningCurve, WorkerSummary, worker_summary
@@ -43,16 +43,16 @@ _WATCH_SECONDS = 1.0  # between two snapshots
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class StudySnapshot:
     """A study at one moment, as the live display shows it.
 
     Attributes:
         study: the definition at that moment.
-        look: its progress, running curves, workers and last events.
+        snapshot: its progress, running curves, workers and last events.
     """
 
     study: Study
-    look: Look
+    snapshot: Snapshot
 
 
 def catalog() -> tuple[str, ...]:
@@ -119,7 +119,7 @@ def status(study: str, *, database: str | Engine | None = None) -> StudyStatus:
         return _status(engine, record)
 
 
-def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Snapshot]:
+def watch(study: str, *, database: str | Engine | None = None) -> Iterator[StudySnapshot]:
     """Yield a study as it is now, and again every second until every trial is finished.
 
     Args:
@@ -130,8 +130,8 @@ def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Snaps
         StudyNotFound: the database has no such study.
 
     Examples:
-        >>> for snapshot in caviar.watch("digits"):
-        ...     print(snapshot.look.progress.done)
+        >>> for now in caviar.watch("digits"):
+        ...     print(now.snapshot.progress.done)
     """
     with opened(study, database) as (engine, record):
         while True:
@@ -139,7 +139,7 @@ def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Snaps
             now = look(engine, record)
             if now.progress.version != record.version:
                 record = load_study(engine, study)
-            yield Snapshot(definition_of(record), now)
+            yield StudySnapshot(definition_of(record), now)
             if state_of(now.progress) == StudyState.DONE:
                 return
             time.sleep(_WATCH_SECONDS)

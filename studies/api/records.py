@@ -116,5 +116,3 @@ def _state(worker: WorkerStatus) -> WorkerState:
     if worker.trials:
         return WorkerState.TRAINING
     return WorkerState.IDLE if worker.silent < SILENT_SECONDS else WorkerState.LOST
-
-

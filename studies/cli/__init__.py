@@ -24,15 +24,18 @@ from caviar.studies.cli.commands import (
     history,
     importance,
     join,
+    ls,
     plan,
     report,
     retune,
     status,
+    trials,
+    workers,
 )
 from caviar.studies.cli.commands import (
     run as run_command,
 )
-from caviar.studies.cli.output import fail, out, set_verbose
+from caviar.studies.cli.output import fail, out, print_log, set_verbose
 
 app = typer.Typer(
     name="caviar",
@@ -42,18 +45,18 @@ app = typer.Typer(
     help="Tune deep networks by priority, coarse to fine, on a PostgreSQL that any number of machines share.",
     epilog="Begin with: caviar plan digits, then caviar run digits",
 )
-app.command("ls")(status.ls)
+app.command("ls")(ls.ls)
 app.command("plan")(plan.plan)
 app.command("run")(run_command.run)
 app.command("join")(join.join)
 app.command("status")(status.status)
 app.command("best")(best.best)
-app.command("trials")(status.trials)
+app.command("trials")(trials.trials)
 app.command("importance")(importance.importance)
 app.command("curves")(curves.curves)
 app.command("report")(report.report)
 app.command("export")(export.export)
-app.command("workers")(history.workers)
+app.command("workers")(workers.workers)
 app.command("history")(history.history)
 app.command("doctor")(doctor.doctor)
 app.command("pause")(control.pause)
@@ -86,6 +89,7 @@ def main(
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 for a failed run, 2 for bad input, 75 where the
     database was away for too long, 130 for Ctrl-C."""
+    print_log()
     try:
         code = app(args=(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - sorted by fail(), which raises what it does not expect

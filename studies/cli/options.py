@@ -11,8 +11,6 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from caviar.studies.cli.output import print_remark
-
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
 ]
@@ -33,6 +31,8 @@ DataDir = Annotated[
 
 
 def _warn_of_password(url: str | None) -> str | None:
+    from caviar.studies.cli.output import print_remark
+
     if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
         print_remark(
             "other users of this machine can see a password in --database-url; set CAVIAR_DATABASE_URL instead"

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial
 from caviar.storage.snapshot import CURVES, Snapshot
-from caviar.studies.cli.news import sentence
 from caviar.studies.cli.output import settings_line
+from caviar.studies.cli.sentences import sentence
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import number

@@ -146,7 +146,7 @@ def work(
     from caviar.storage.processes import machine_id
     from caviar.storage.workers import finished_by
     from caviar.studies.cli.display import Display
-    from caviar.studies.cli.news import CohortNews
+    from caviar.studies.cli.sentences import CohortNews
     from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
     from caviar.studies.results.summaries import state_of
     from caviar.studies.workers.local.pool import WorkerPool

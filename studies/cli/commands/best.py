@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caviar.studies.cli.commands.data import DataDir, data_folder
-from caviar.studies.cli.commands.status import StoredStudy
+from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.cli.options import DataDir, StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, err, out, print_json, say, tell
 from caviar.studies.cli.work import check_and_fetch
 from caviar.studies.results.formatting import number, to_json

@@ -64,7 +64,9 @@ def kill(
     In Python: caviar.kill("digits", 17)
     """
     ended = caviar.kill(study, trial, database=database)
-    print_line(f"trial {trial} is ended" if ended else f"trial {trial} ends after its epoch; see: caviar status {study}")
+    print_line(
+        f"trial {trial} is ended" if ended else f"trial {trial} ends after its epoch; see: caviar status {study}"
+    )
 
 
 def extend(
@@ -108,3 +110,9 @@ def _print_change(study: str, change: ControlChange, state: str, step: str, when
 
 def _moment(now: bool) -> str:
     return "at once" if now else "after the current epoch"
+
+
+def by() -> str:
+    from caviar.studies.api.session import current_user
+
+    return current_user()

@@ -39,8 +39,6 @@ def dashboard(
             webbrowser.open(url)
 
     try:
-        caviar.dashboard(
-            study, host=host, port=port, allow_changes=allow_changes, started=started, database=database
-        )
+        caviar.dashboard(study, host=host, port=port, allow_changes=allow_changes, started=started, database=database)
     except KeyboardInterrupt:
         raise typer.Abort from None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.commands.status import StoredStudy
+from caviar.studies.cli.options import StoredStudy
 from caviar.studies.cli.output import DatabaseUrl, database, tell, working
 
 

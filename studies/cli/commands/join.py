@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caviar.studies.cli.commands.best import print_winner, winner
-from caviar.studies.cli.commands.data import DataDir, data_folder
-from caviar.studies.cli.commands.status import StoredStudy
+from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.cli.options import DataDir, StoredStudy
 from caviar.studies.cli.output import DatabaseUrl, database, err, say, tell
 from caviar.studies.cli.work import Cohort, Grace, Lease, Outcome, Patience, Renew, cohort_size, measure, prepare, work
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caviar.studies.cli.commands.best import print_winner
-from caviar.studies.cli.commands.status import StoredStudy
+from caviar.studies.cli.options import StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
 from caviar.studies.cli.panda.log import journal
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.commands.data import DataDir, data_folder
-from caviar.studies.cli.commands.status import StoredStudy
+from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.cli.options import DataDir, StoredStudy
 from caviar.studies.cli.output import DatabaseUrl, database, tell
 from caviar.studies.cli.work import check_and_fetch
 from caviar.studies.results.formatting import number

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caviar.studies.cli.commands.best import print_winner, winner
-from caviar.studies.cli.commands.data import DataDir, data_folder
-from caviar.studies.cli.commands.plan import Selector
+from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.cli.options import DataDir, Selector
 from caviar.studies.cli.output import DatabaseUrl, database, say, tell
 from caviar.studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, prepare, work
 

@@ -47,13 +47,16 @@ def status(
         from caviar.studies.cli.view import view
 
         snapshots = caviar.watch(study, database=engine)
+        first = next(snapshots)
         if watch:
-            with Display() as display:
-                for snapshot in snapshots:
-                    display.show(snapshot)
+            with Display(first.study) as display:
+                display.show(first.snapshot)
+                for now_ in snapshots:
+                    display.change(now_.study)
+                    display.show(now_.snapshot)
             now = caviar.status(study, database=engine)
         else:
-            out().print(view(next(snapshots), "", screen()))
+            out().print(view(first.study, first.snapshot, "", screen()))
     steps = {"done": f"caviar report {study} --open", "waiting": f"caviar join {study}",
              "running": f"caviar status {study} --watch"}  # fmt: skip
     print_line(f"\nnext: {steps.get(now.state, f'caviar resume {study}')}", style="dim", markup=False)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.commands.data import DataDir, data_folder
+from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.cli.options import DataDir
 from caviar.studies.cli.output import DatabaseUrl, database, tell
 from caviar.studies.cli.panda.at_work import order_for, tell_where, working
 from caviar.studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch

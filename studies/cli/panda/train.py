@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from caviar.studies.cli.commands.data import DataDir, data_folder
+from caviar.studies.cli.commands.data import data_folder
+from caviar.studies.cli.options import DataDir
 from caviar.studies.cli.output import DatabaseUrl, database, out, settings_line, tell, unicode
 from caviar.studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, tell_where, working
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline

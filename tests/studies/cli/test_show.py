@@ -22,8 +22,8 @@ from caviar.models.data import load_test
 from caviar.models.mlp import ACTIVATIONS
 from caviar.models.registry import model_class
 from caviar.models.training import evaluate
+from caviar.studies.api.session import data_folder
 from caviar.studies.cli import run
-from caviar.studies.cli.commands.data import data_folder
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from caviar.studies.results.winner import conclude
 from caviar.studies.space.scales import Choice, Log
