@@ -104,7 +104,7 @@ class Study(BaseModel):
                 found = ", ".join(sorted(known.values))
                 raise DefinitionError(f"study '{self.name}': a trial of its prior has {found}, not {', '.join(names)}")
             for name, scale in self.scales().items():
-                if not scale.holds(known.values[name]):
+                if not scale.accepts(known.values[name]):
                     given = f"{name} {known.values[name]!r}"
                     raise DefinitionError(f"study '{self.name}': {given} in a trial of its prior is not of {scale}")
 

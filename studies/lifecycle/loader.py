@@ -18,7 +18,7 @@ from caviar.studies import catalog
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError, UnknownStudy
 from caviar.studies.space.base import first_problem
-from caviar.studies.space.scales import SCALE_NAMES
+from caviar.studies.space.scales import __all__ as SCALE_NAMES
 from caviar.suggestions import did_you_mean
 
 

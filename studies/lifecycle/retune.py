@@ -6,7 +6,6 @@ All else is as in any search: where nothing is alike any more, the default and t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,10 +16,9 @@ from caviar.studies.definition import PriorTrial, Study, from_body, to_body
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.expectation import winner_of
 from caviar.studies.search.observations import Observations
-from caviar.studies.space.scales import Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
+from caviar.studies.space.scales import Scale
 
 _BEST, _OTHERS = 25, 25  # of the earlier trials: the model's cost grows with the cube of all
-_DECADE = 10
 
 
 def retuned(
@@ -46,7 +44,7 @@ def retuned(
             raise DefinitionError(f"'{name}' is not searched by '{study.name}', which searches {', '.join(scales)}")
     observed = Observations(study)
     observed.learn(trials)
-    new = {name: widened(name, scale) if name in widen else scale for name, scale in scales.items()}
+    new = {name: _widened(name, scale) if name in widen else scale for name, scale in scales.items()}
     tiers = [{name: new[name].model_dump(mode="json") for name in tier} for tier in study.tiers]
     prior = [known.model_dump(mode="json") for known in _known(observed, won.trial)]
     given = {name: value for name, value in fields.items() if value is not None}
@@ -62,30 +60,13 @@ def _known(observed: Observations, winner: int) -> list[PriorTrial]:
     return [PriorTrial(values=observed.values[n], loss=losses[n]) for n in dict.fromkeys([winner, *chosen])]
 
 
-def widened(name: str, scale: Scale) -> Scale:
+def _widened(name: str, scale: Scale) -> Scale:
     """Return a scale with a larger range.
 
     Raises:
         DefinitionError: it has none.
     """
-    given = scale.model_dump()
-    if isinstance(scale, Log):
-        given |= {"low": scale.low / _DECADE, "high": scale.high * _DECADE}
-    elif isinstance(scale, LogOneMinus):
-        low, high = 1 - min(1.0, (1 - scale.low) * _DECADE), 1 - (1 - scale.high) / _DECADE
-        given |= {"low": round(low, 12), "high": round(high, 12)}
-    elif isinstance(scale, Linear):
-        half = (scale.high - scale.low) / 2
-        step = math.ceil(half) if isinstance(scale.low, int) and isinstance(scale.high, int) else half
-        least = -math.inf if scale.low < 0 else min(scale.low, 1) if isinstance(scale.low, int) else 0.0
-        given |= {"low": max(scale.low - step, least), "high": scale.high + step}
-    elif isinstance(scale, PowersOfTwo):
-        given |= {"low": max(1, scale.low // 4), "high": scale.high * 4}
-    elif isinstance(scale, Grid) and scale.step:
-        apart = scale.step
-        values = [int(v) for v in scale.values]
-        below = [values[0] - apart] if values[0] - apart >= min(values[0], 1) else []
-        given |= {"values": [*below, *values, values[-1] + apart]}
-    else:
+    wider = scale.widened()
+    if wider is None:
         raise DefinitionError(f"'{name}' is {scale}, which has no range to widen: name more values in a study's file")
-    return type(scale).model_validate(given)
+    return wider

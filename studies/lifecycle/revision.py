@@ -13,7 +13,7 @@ from typing import Any
 
 from caviar.studies.definition import Study, from_body, to_body
 from caviar.studies.space.base import Value
-from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
+from caviar.studies.space.scales import Scale
 
 _HARMLESS = ("pruner",)
 
@@ -121,7 +121,7 @@ def _compare_tiers(before: Study, after: Study, found: Revision) -> None:
         else:
             if not _same(old[name], new[name]):
                 told = f"{name}: {_told(old[name])} before, {_told(new[name])} now"
-                wider = _contains(new[name], old[name])
+                wider = new[name].contains(old[name])
                 (found.comparable if wider else found.refused).append(told + ("" if wider else "; not a wider range"))
                 found.rewrites = True
             if tiers_before[name] != tiers_after[name]:
@@ -157,19 +157,3 @@ def _same(scale: Scale, other: Scale | None) -> bool:
 
 def _told(scale: Scale) -> str:
     return f"{scale}, default {scale.default}"
-
-
-def _contains(new: Scale, old: Scale) -> bool:
-    """Say whether a scale holds every value that another one holds, at the same meaning."""
-    if isinstance(new, Grid | Choice) and isinstance(old, Grid | Choice):
-        kept = {(type(value), value) for value in old.values} <= {(type(value), value) for value in new.values}
-        return type(new) is type(old) and kept
-    if isinstance(new, Log) and isinstance(old, Log):
-        return new.low <= old.low and old.high <= new.high and new.or_zero >= old.or_zero
-    if isinstance(new, Linear) and isinstance(old, Linear):
-        same_kind = new.distribution().__class__ is old.distribution().__class__
-        return same_kind and new.low <= old.low and old.high <= new.high
-    for kind in (LogOneMinus, PowersOfTwo):
-        if isinstance(new, kind) and isinstance(old, kind):
-            return bool(new.low <= old.low and old.high <= new.high)
-    return False

@@ -114,7 +114,7 @@ def advise(look: Look, verdict: Verdict, scales: Mapping[str, BaseScale], lowest
     scale, calm = scales.get("learning_rate"), _calm(look, scales)
     if verdict.word == "out of memory":
         half = int(look.settings["batch_size"]) // 2
-        fits = half >= 1 and ("batch_size" not in scales or scales["batch_size"].holds(half))
+        fits = half >= 1 and ("batch_size" not in scales or scales["batch_size"].accepts(half))
         settings = {"batch_size": float(half)} if fits else {}
         return Advice("it ran out of memory: a smaller mini-batch needs less", settings, look.parent)
     if verdict.word == "diverged":
@@ -178,7 +178,7 @@ def _raised(look: Look, scale: BaseScale | None) -> Advice | None:
 
 def _calm(look: Look, scales: Mapping[str, BaseScale]) -> dict[str, float]:
     """Return momentum at its default, if it is above: the method tunes the learning rate before anything else."""
-    default = scales["momentum"].default if "momentum" in scales else None  # type: ignore[attr-defined]
+    default = scales["momentum"].default if "momentum" in scales else None
     given = look.settings.get("momentum")
     return {"momentum": float(default)} if default is not None and given is not None and given > default else {}
 

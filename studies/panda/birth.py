@@ -115,7 +115,7 @@ def check_settings(study: Study, settings: Mapping[str, Value], changed: Iterabl
     """
     scales = study.scales()
     for name, value in settings.items():
-        if name in scales and not scales[name].holds(value):
+        if name in scales and not scales[name].accepts(value):
             raise OptionError(f"{name} {value} is not of its range in this study: {scales[name]}")
     check_values(study, settings, changed)
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caviar.studies.definition import Study
-from caviar.studies.search.optuna_space import count
 from caviar.studies.search.surrogate import Array
 
 _CANDIDATES, _LOCAL = 600, 450  # 2,000 are no better
@@ -58,7 +57,7 @@ def cube(study: Study) -> Cube:
     return Cube(
         np.array(_MOVES)[tiers],
         np.array(_LENGTHS)[tiers],
-        np.array([count(scale.distribution()) for scale in scales]),
+        np.array([scale.bins for scale in scales]),
         np.array([scale.gap for scale in scales]),
         np.array([scale.unordered for scale in scales]),
     )

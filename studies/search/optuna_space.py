@@ -19,37 +19,30 @@ class OptunaScale(BaseScale):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     of: InstanceOf[BaseDistribution]
+    default: Any
+
+    def __init__(self, of: BaseDistribution) -> None:
+        super().__init__(of=of, default=middle(of))
 
     @property
-    def default(self) -> Value:
-        return middle(self.of)  # type: ignore[no-any-return]
+    def bins(self) -> int:
+        return _count(self.of)
 
     @property
     def unordered(self) -> bool:
         return isinstance(self.of, CategoricalDistribution)
 
     def value(self, unit: float) -> Value:
-        kind = self.of
-        if isinstance(kind, CategoricalDistribution):
-            return kind.choices[bin_of(unit, len(kind.choices))]  # type: ignore[return-value]
-        assert isinstance(kind, FloatDistribution | IntDistribution)
-        if (values := count(kind)) and kind.step is not None:
-            number = kind.low + bin_of(unit, values) * kind.step
-        else:
-            low, high = _axis(kind)
-            number = on_log_axis(unit, low, high) if kind.log else low + unit * (high - low)
-        if isinstance(kind, IntDistribution):
-            return int(within(round(number), kind.low, kind.high))
-        return float(within(number, kind.low, kind.high))
+        return _value_at(self.of, unit)  # type: ignore[no-any-return]
 
     def unit(self, value: Value) -> float:
         kind = self.of
         if isinstance(kind, CategoricalDistribution):
             return (kind.to_internal_repr(value) + 0.5) / len(kind.choices)
         assert isinstance(kind, FloatDistribution | IntDistribution)
-        if (values := count(kind)) and kind.step is not None:
-            return within((round((float(value) - kind.low) / kind.step) + 0.5) / values, 0.0, 1.0)
-        low, high = _axis(kind)
+        if self.bins and kind.step is not None:
+            return within((round((float(value) - kind.low) / kind.step) + 0.5) / self.bins, 0.0, 1.0)
+        low, high = _ends(kind)
         if kind.log:
             return place_on_log_axis(within(float(value), low, high), low, high)
         return within((float(value) - low) / (high - low), 0.0, 1.0)
@@ -90,8 +83,8 @@ def search_of(
     )  # fmt: skip
 
 
-def count(kind: BaseDistribution) -> int:
-    """Return how many values a distribution has that share its scale equally; 0 where it is continuous."""
+def _count(kind: BaseDistribution) -> int:
+    """Return the number of a distribution's values that share its scale equally; 0 if it is continuous."""
     if isinstance(kind, CategoricalDistribution):
         return len(kind.choices)
     assert isinstance(kind, FloatDistribution | IntDistribution)
@@ -100,13 +93,26 @@ def count(kind: BaseDistribution) -> int:
 
 def middle(kind: BaseDistribution) -> Any:
     """Return the middle of a distribution on its own scale, or the first of its choices."""
+    return kind.choices[0] if isinstance(kind, CategoricalDistribution) else _value_at(kind, 0.5)
+
+
+def _value_at(kind: BaseDistribution, unit: float) -> Any:
+    """Return the value of a distribution at `unit`, 0 to 1, of its own scale."""
     if isinstance(kind, CategoricalDistribution):
-        return kind.choices[0]
-    return OptunaScale(of=kind).value(0.5)
+        return kind.choices[bin_of(unit, len(kind.choices))]
+    assert isinstance(kind, FloatDistribution | IntDistribution)
+    if (values := _count(kind)) and kind.step is not None:
+        number = kind.low + bin_of(unit, values) * kind.step
+    else:
+        low, high = _ends(kind)
+        number = on_log_axis(unit, low, high) if kind.log else low + unit * (high - low)
+    if isinstance(kind, IntDistribution):
+        return int(within(round(number), kind.low, kind.high))
+    return float(within(number, kind.low, kind.high))
 
 
-def _axis(kind: FloatDistribution | IntDistribution) -> tuple[float, float]:
-    """Return the ends of an axis without steps; an integer has as much of it at both ends as elsewhere."""
+def _ends(kind: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    """Return the ends of an axis without steps; the first and the last integer have as much of it as any other."""
     if isinstance(kind, IntDistribution):
         return kind.low - 0.5, kind.high + 0.5
     return kind.low, kind.high

@@ -1,10 +1,11 @@
-"""What every scale is: a map of the unit interval onto values, and onto the axis on which Optuna keeps them."""
+"""The contract of a scale: it maps the unit interval onto a hyperparameter's values, and values onto Optuna's axis."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, StrictStr, ValidationError
 
@@ -17,21 +18,47 @@ Value = StrictInt | StrictFloat | StrictStr
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return what pydantic found first, in one line: where, what, and what was given."""
+    """Return the first problem that pydantic reports, in one line: the field, the rule, and the input."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(map(str, problem["loc"])) or "value"
     given = f"; given {problem['input']!r}" if problem["type"] not in ("missing", "unexpected_keyword_argument") else ""
     return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}{given}"
 
 
+@dataclass(frozen=True)
+class Axis:
+    """How a plot draws the values of a hyperparameter.
+
+    Attributes:
+        title: title of the axis.
+        kind: type of the axis.
+        reversed: whether it runs from right to left.
+        categories: the order of the categories, for an axis of that type.
+    """
+
+    title: str
+    kind: Literal["linear", "log", "category"] = "linear"
+    reversed: bool = False
+    categories: tuple[Value, ...] = ()
+
+
 class BaseScale(BaseModel, ABC):
-    """What every scale can do. Values are what a network gets; stored values are what Optuna keeps.
+    """The range of a hyperparameter, and the axis on which it is searched.
+
+    A scale knows three forms of a hyperparameter: its value, which a network is trained with; its unit, the place of
+    the value on [0, 1], where equal distances count the same; and its stored form, which Optuna keeps. A subclass
+    gives at least `value`, `unit` and `distribution`, and overrides the rest where the default is not right for it.
+
+    Attributes:
+        default: the value of the first trial, and of trials in which the hyperparameter is not searched yet.
 
     Raises:
-        DefinitionError: the range is empty or not of this scale, or the default is outside.
+        DefinitionError: the range is empty or not of this scale, or the default is outside of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    default: Value
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -41,24 +68,29 @@ class BaseScale(BaseModel, ABC):
 
     @abstractmethod
     def value(self, unit: float) -> Value:
-        """Return the value at `unit` of [0, 1]; both ends of the range are reached, and never passed."""
+        """Return the value at `unit`, 0 to 1; both ends of the range are reached, and never passed."""
 
     @abstractmethod
     def unit(self, value: Value) -> float:
-        """Return the place of a value on [0, 1]; the middle of its bin where values are discrete."""
+        """Return the place of a value on [0, 1]: the middle of its bin where values are discrete."""
 
     @abstractmethod
     def distribution(self) -> BaseDistribution:
-        """Return the stored axis as Optuna's distribution: the whole range, for the whole life of a study."""
+        """Return Optuna's distribution of the stored form: the whole range, for the whole life of a study."""
+
+    @property
+    def bins(self) -> int:
+        """The number of values, if they share the unit interval equally; 0 for a continuous scale."""
+        return 0
 
     @property
     def unordered(self) -> bool:
-        """Whether this is one of a few names, none of them nearer to one than to another."""
+        """Whether the values are names, none of them nearer to one than to another."""
         return False
 
     @property
     def gap(self) -> float:
-        """Where on [0, 1] the numbers begin that are not the lowest value; 0 where all are."""
+        """The unit below which everything is the lowest value, as a decade that stands for 0; 0 if there is none."""
         return 0.0
 
     def stored_name(self, name: str) -> str:
@@ -66,54 +98,105 @@ class BaseScale(BaseModel, ABC):
         return name
 
     def to_stored(self, value: Value) -> Value:
-        """Return what Optuna keeps for a value."""
+        """Return the stored form of a value."""
         return value
 
     def from_stored(self, stored: Any) -> Value:
-        """Return the value that Optuna keeps as `stored`: this one is trained."""
+        """Return the value of a stored form."""
         return stored  # type: ignore[no-any-return]
 
     def from_internal(self, number: float) -> Value:
-        """Return the value of a row of Optuna's tables, which hold numbers only."""
+        """Return the value of a row in Optuna's tables, which hold numbers only."""
         return self.from_stored(number)
 
-    def holds(self, value: Value) -> bool:
-        """Say whether a value is one of this scale's."""
+    def accepts(self, value: Value) -> bool:
+        """Return whether a value is one of this scale's."""
         try:
             back = self.value(self.unit(value))
         except (ValueError, TypeError):  # not in a list, or not a number
             return False
         return back == value or (isinstance(back, float) and math.isclose(back, float(value), rel_tol=1e-6))
 
+    def contains(self, other: BaseScale) -> bool:
+        """Return whether every value of another scale is one of this scale's, with the same meaning."""
+        return self == other
+
+    def widened(self) -> Self | None:
+        """Return this scale with a larger range on both sides; None if it has no range that could grow."""
+        return None
+
     def grid(self, points: int) -> list[Value]:
-        """Return at most `points` values, equally far from one another on this scale, without repeats."""
+        """Return at most `points` different values, equally far from one another on this scale."""
         return list(dict.fromkeys(self.value(i / (points - 1)) for i in range(points)))
 
+    def end_near(self, value: Value, edge: float) -> Literal["lower", "upper"] | None:
+        """Return the end of the range that a value is at, if any.
 
-def check_range(scale: Any) -> None:
-    """Raise DefinitionError where a range is empty."""
-    if scale.low >= scale.high:
-        raise DefinitionError(f"the range {scale.low:g} to {scale.high:g} is empty: low must be below high")
+        Args:
+            value: a value of this scale; a discrete one is at an end if it is the first or the last.
+            edge: the share of the unit interval that counts as an end of a continuous scale.
+        """
+        if self.unordered:
+            return None
+        if self.bins:
+            return "lower" if value == self.value(0.0) else "upper" if value == self.value(1.0) else None
+        unit = self.unit(value)
+        if unit < self.gap:
+            return None  # 0 has no place on a log axis: it is not near the numbers that have
+        return "lower" if unit <= edge else "upper" if unit >= 1 - edge else None
+
+    def axis(self, name: str) -> Axis:
+        """Return the axis on which a plot draws the hyperparameter `name`."""
+        return Axis(name)
+
+    def on_axis(self, value: Value) -> Value:
+        """Return the coordinate of a value on `axis`."""
+        return value
 
 
-def check_default(scale: Any) -> None:
-    """Raise DefinitionError where a default is outside its range."""
-    if not scale.low <= scale.default <= scale.high:
-        raise DefinitionError(f"the default {scale.default:g} is outside its range {scale.low:g} to {scale.high:g}")
+class RangedScale(BaseScale):
+    """A scale of numbers from `low` to `high`, both included.
+
+    Raises:
+        DefinitionError: the range is empty, or the default is outside of it.
+    """
+
+    low: float
+    high: float
+    default: float
+
+    def __init__(self, low: float, high: float, *, default: float, **fields: Any) -> None:
+        super().__init__(low=low, high=high, default=default, **fields)
+
+    def model_post_init(self, context: Any) -> None:  # noqa: ARG002
+        if self.low >= self.high:
+            raise DefinitionError(f"the range {self.low:g} to {self.high:g} is empty: low must be below high")
+        if not self._accepts_default():
+            raise DefinitionError(f"the default {self.default:g} is outside its range {self.low:g} to {self.high:g}")
+
+    def _accepts_default(self) -> bool:
+        """Return whether the default is one of the values."""
+        return self.low <= self.default <= self.high
+
+    def contains(self, other: BaseScale) -> bool:
+        return type(other) is type(self) and self.low <= other.low and other.high <= self.high
+
+    def _with_range(self, low: float, high: float) -> Self:
+        return type(self).model_validate({**self.model_dump(), "low": low, "high": high})
 
 
 def within(value: float, low: float, high: float) -> float:
-    """Return the nearest number of a range."""
+    """Return the number in a range that is nearest to `value`."""
     return min(max(value, low), high)
 
 
 def bin_of(unit: float, bins: int) -> int:
-    """Return which of `bins` equal parts of the unit interval a number falls into."""
+    """Return the number, from 0, of that of `bins` equal parts of [0, 1] into which `unit` falls."""
     return min(max(int(unit * bins), 0), bins - 1)
 
 
 def on_log_axis(unit: float, low: float, high: float) -> float:
-    """Return the number at `unit` of the log axis from `low` to `high`."""
+    """Return the number at `unit`, 0 to 1, of the log axis from `low` to `high`."""
     exponent = math.log10(low) + unit * (math.log10(high) - math.log10(low))
     return within(10**exponent, low, high)
 

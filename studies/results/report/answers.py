@@ -13,6 +13,7 @@ from typing import Any
 
 from caviar.studies.results.confirmation import Confirmation, in_words
 from caviar.studies.results.report.noise import Noise, noise_of
+from caviar.studies.space.scales import read_scale
 
 _EDGE = 0.05  # of a scale, at each end
 _NEAR = 2.0  # times the noise: what is no further apart cannot be told from luck
@@ -82,15 +83,10 @@ def _edge(facts: Facts) -> dict[str, Any]:
 
 
 def _side(h: Facts, trial: Facts) -> str | None:
-    """Return at which end of its range a hyperparameter of a trial is; None for names, which have no order."""
-    if h["name"] not in trial["units"] or h["kind"] == "choice":
+    """Return the end of its range that a hyperparameter of a trial is at; None inside, and for names without order."""
+    if h["name"] not in trial["hyperparameters"]:
         return None
-    unit, value = trial["units"][h["name"]], trial["hyperparameters"][h["name"]]
-    if h["discrete"]:
-        return "lower" if value == h["first"] else "upper" if value == h["last"] else None
-    if h.get("or_zero") and value == 0:
-        return None  # which has no place on its axis: it is not near the numbers that are
-    return "lower" if unit <= _EDGE else "upper" if unit >= 1 - _EDGE else None
+    return read_scale(h).end_near(trial["hyperparameters"][h["name"]], _EDGE)
 
 
 def _enough(facts: Facts, best: Sequence[Facts], noise: Noise | None) -> dict[str, Any]:

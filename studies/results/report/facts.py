@@ -14,17 +14,13 @@ from caviar.storage.records import StudyRecord
 from caviar.storage.revisions import read_versions
 from caviar.storage.status import read_progress, read_trials
 from caviar.storage.workers import read_workers
-from caviar.studies.definition import Study
-from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.lifecycle.retune import widened
 from caviar.studies.results.formatting import to_json
 from caviar.studies.results.importance import importances
 from caviar.studies.results.importance import to_facts as importance_facts
 from caviar.studies.results.report.answers import answers
 from caviar.studies.results.summaries import state_of, trial_summaries
 from caviar.studies.results.winner import read_winner, standings
-from caviar.studies.search.optuna_space import count
 from caviar.studies.space.scales import Scale
 
 
@@ -55,7 +51,7 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
             "direction": study.direction, "epochs": study.epochs, "budget": progress.budget, "seed": study.seed,
             "strategy": study.strategy, "pruner": study.pruner, "state": state_of(progress), "prior": len(study.prior),
         },
-        "hyperparameters": [_hyperparameter(study, name, tier) for name, tier, _ in study.hyperparameters()],
+        "hyperparameters": [hyperparameter_facts(*found) for found in study.hyperparameters()],
         "winner": to_json(read_winner(engine, record, found)),
         "runner_up": found.runner_up,
         "cost": {
@@ -84,19 +80,18 @@ def report_facts(engine: Engine, record: StudyRecord) -> dict[str, Any]:
     return facts
 
 
-def _hyperparameter(study: Study, name: str, tier: int) -> dict[str, Any]:
-    scale = study.scales()[name]
+def hyperparameter_facts(name: str, tier: int, scale: Scale) -> dict[str, Any]:
+    """Return everything that a report says of a hyperparameter, its scale's own fields among it."""
     shown = scale.model_dump(mode="json")
     first, last = scale.value(0.0), scale.value(1.0)
     return {"name": name, "tier": tier, "scale": str(scale), "first": first, "last": last,
-            "discrete": count(scale.distribution()) > 0, "room": _room(name, scale), **shown}  # fmt: skip
+            "discrete": scale.bins > 0, "room": _room(scale), **shown}  # fmt: skip
 
 
-def _room(name: str, scale: Scale) -> list[bool]:
-    """Say whether there is more below and above a scale's range, to be tried with `caviar retune --widen`."""
-    try:
-        wider = widened(name, scale)
-    except DefinitionError:
+def _room(scale: Scale) -> list[bool]:
+    """Return whether there are values below and above a scale's range, to be tried with `caviar retune --widen`."""
+    wider = scale.widened()
+    if wider is None:
         return [False, False]
     return [wider.value(0.0) != scale.value(0.0), wider.value(1.0) != scale.value(1.0)]
 

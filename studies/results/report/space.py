@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
 from caviar.studies.results.report.answers import Facts, best_first
 from caviar.studies.results.report.boxes import boxes, outline
 from caviar.studies.results.report.style import FADED, colour, good_range, value_title
+from caviar.studies.space.scales import read_scale
 
 _ROW = 400  # pixels of a row of panels
 _LEGEND = 20  # of a line of the legend, where it has one for each of its entries
@@ -24,15 +23,16 @@ def hyperparameters(facts: Facts) -> Facts:
     for place, h in enumerate(facts["hyperparameters"]):
         x, y, strip = f"x{place + 1}", f"y{place + 1}", f"y{count + place + 1}"
         there = [t for t in finished if h["name"] in t["hyperparameters"]]
+        on_axis = read_scale(h).on_axis
         points.append({
             "type": "scatter", "mode": "markers", "xaxis": x, "yaxis": y, "showlegend": False,
-            "x": [_shown(h, t["hyperparameters"][h["name"]]) for t in there], "y": [t["value"] for t in there],
+            "x": [on_axis(t["hyperparameters"][h["name"]]) for t in there], "y": [t["value"] for t in there],
             "customdata": [t["trial"] for t in there],
             "hovertemplate": "trial %{customdata}: %{x}<br>%{y:.4f}<extra></extra>",
             "marker": {"size": 6, "color": [colour(t["tier"]) for t in there],
                        "opacity": [FADED if t["state"] == "pruned" else 0.9 for t in there]},
         })  # fmt: skip
-        outlines += [outline(box, partial(_shown, h), x, strip) for box in boxes(facts, h)]
+        outlines += [outline(box, on_axis, x, strip) for box in boxes(facts, h)]
     told: set[str] = set()
     for trace in outlines:
         trace["showlegend"] = trace["name"] not in told
@@ -66,28 +66,18 @@ def _axes(h: Facts, place: int, columns: int, count: int) -> Facts:
     left, width = (0.53 * column, 0.47) if columns > 1 else (0.0, 1.0)
     bottom, height = 1 - (row + 1) / rows + _TITLE / rows, (1 - _TITLE) / rows
     foot, top = bottom + _STRIP * height, bottom + height * (1 - _GAP)
-    complement = h["kind"] == "log_one_minus"
-    kind = {"log": "log", "log_one_minus": "log", "powers_of_two": "log", "choice": "category"}.get(h["kind"])
+    axis = read_scale(h).axis(h["name"])
     number, strip = place + 1, count + place + 1
     return {
         f"xaxis{number}": {
-            "title": {"text": f"1 − {h['name']}" if complement else h["name"], "standoff": 4},
+            "title": {"text": axis.title, "standoff": 4},
             "domain": [left, left + width], "anchor": f"y{strip}",
-            **({"type": kind} if kind else {}), **({"autorange": "reversed"} if complement else {}),
-            **({"categoryorder": "array", "categoryarray": h["values"]} if kind == "category" else {}),
+            "type": axis.kind, **({"autorange": "reversed"} if axis.reversed else {}),
+            **({"categoryorder": "array", "categoryarray": list(axis.categories)} if axis.categories else {}),
         },
         f"yaxis{number}": {"domain": [foot + _GAP * height, top], "anchor": f"x{number}"},
         f"yaxis{strip}": {"domain": [bottom, foot], "anchor": f"x{number}", "nticks": 4, "title": {"text": "trial"}},
     }  # fmt: skip
-
-
-def _shown(h: Facts, value: Any) -> Any:
-    """Return a value on the axis of its scale; a decay of 0 where its decade begins."""
-    if h["kind"] == "log_one_minus":
-        return round(1 - value, 12)
-    if h["kind"] == "log" and value == 0:
-        return h["low"] / 10
-    return value
 
 
 def importance(facts: Facts) -> Facts | None:

@@ -14,7 +14,7 @@ from scipy.stats import kstest
 
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import BaseScale
-from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale, read_scale
 from tests.helpers.studies import ALL_SCALES
 
 UNITS = np.random.default_rng(0).random(20_000)
@@ -122,6 +122,42 @@ def test_momentum_is_stored_on_a_log_axis_of_its_complement() -> None:
 def test_a_scale_survives_json(scale: BaseScale) -> None:
     adapter: TypeAdapter[BaseScale] = TypeAdapter(Scale)
     assert adapter.validate_json(adapter.dump_json(scale)) == scale
+
+
+@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
+def test_a_scale_is_read_back_from_json_with_other_keys(scale: Scale) -> None:
+    assert read_scale({"name": "learning_rate", "tier": 1, **scale.model_dump(mode="json")}) == scale
+
+
+def test_what_describes_no_scale_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="no scale of the kind 'square'; scales: Choice, Grid, Linear, Log"):
+        read_scale({"kind": "square", "low": 1})
+
+
+@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
+def test_a_scale_contains_itself_and_no_other_kind_and_its_wider_form_contains_it(scale: Scale) -> None:
+    assert scale.contains(scale)
+    assert not any(other.contains(scale) for other in ALL_SCALES if type(other) is not type(scale))
+    if (wider := scale.widened()) is not None:
+        assert wider.contains(scale)
+        assert not scale.contains(wider)
+        assert wider.stored_name("x") == scale.stored_name("x")
+
+
+@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
+def test_the_ends_of_a_range_are_at_its_ends_and_the_middle_is_not(scale: Scale) -> None:
+    ends = [scale.end_near(scale.value(unit), 0.05) for unit in (0.0, 0.5, 1.0)]
+    zero = isinstance(scale, Log) and scale.or_zero  # which stands below the range
+    assert ends == ([None] * 3 if scale.unordered else [None if zero else "lower", None, "upper"])
+
+
+def test_an_axis_has_the_order_of_the_scale() -> None:
+    assert Log(1e-3, 1, default=0, or_zero=True).on_axis(0.0) == 1e-4
+    momentum = LogOneMinus(0.9, 0.999, default=0.9)
+    assert (momentum.axis("momentum").title, momentum.axis("momentum").reversed) == ("1 − momentum", True)
+    assert momentum.on_axis(0.99) == pytest.approx(0.01)
+    assert Choice("relu", "gelu", default="relu").axis("activation").categories == ("relu", "gelu")
+    assert [scale.axis("x").kind for scale in ALL_SCALES].count("log") == 4
 
 
 @pytest.mark.parametrize(

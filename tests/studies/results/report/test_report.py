@@ -8,22 +8,19 @@ from typing import Any
 import pytest
 
 from caviar.studies.results.report.answers import answers
+from caviar.studies.results.report.facts import hyperparameter_facts
 from caviar.studies.results.report.figures import figures, thinned
 from caviar.studies.results.report.holdings import holdings
 from caviar.studies.results.report.noise import noise_of
 from caviar.studies.results.report.page import page
+from caviar.studies.space.scales import Choice, Grid, Log, LogOneMinus, PowersOfTwo
 
 EPOCHS = 20
 HYPERPARAMETERS = [
-    {"name": "learning_rate", "tier": 1, "scale": "1e-4 … 1, log", "discrete": False, "room": [True, True],
-     "first": 1e-4, "last": 1.0, "kind": "log", "low": 1e-4,
-     "high": 1.0, "or_zero": False},
-    {"name": "momentum", "tier": 2, "scale": "0.9 … 0.999", "discrete": False, "room": [True, True],
-     "first": 0.9, "last": 0.999, "kind": "log_one_minus", "low": 0.9,
-     "high": 0.999},
-    {"name": "activation", "tier": 3, "scale": "one of a, b", "discrete": True, "room": [False, False],
-     "first": "a", "last": "b", "kind": "choice", "values": ["a", "b"]},
-]  # fmt: skip
+    hyperparameter_facts("learning_rate", 1, Log(1e-4, 1, default=0.1)),
+    hyperparameter_facts("momentum", 2, LogOneMinus(0.9, 0.999, default=0.9)),
+    hyperparameter_facts("activation", 3, Choice("a", "b", default="a")),
+]
 
 
 def trial(number: int, value: float, unit: float = 0.5, state: str = "complete", **fields: Any) -> dict[str, Any]:
@@ -32,7 +29,7 @@ def trial(number: int, value: float, unit: float = 0.5, state: str = "complete",
         "trial": number, "tier": 1 + number % 3, "phase": "all", "state": state, "value": value, "violated": None,
         "epochs": len(rise), "seconds": 1.0, "attempts": 1, "worker": f"host:{number % 2}",
         "why_it_stopped": "finished",
-        "hyperparameters": {"learning_rate": 10 ** (4 * unit - 4), "momentum": 0.9 + number / 1e6, "activation": "a"},
+        "hyperparameters": {"learning_rate": 10 ** (4 * unit - 4), "momentum": 0.99 + number / 1e6, "activation": "a"},
         "units": {"learning_rate": unit, "momentum": 0.5, "activation": 0.25}, "began": float(number),
         "ended": float(number) + 2, "curve": rise, "losses": [[0.5 / e, 0.6 / e] for e, _ in rise], "zoom": None,
     }  # fmt: skip
@@ -80,14 +77,14 @@ def test_a_winner_at_the_edge_is_told_with_the_range_to_widen(unit: float, side:
 
 
 def test_a_decay_of_zero_is_no_edge() -> None:
-    zero = [{**HYPERPARAMETERS[0], "or_zero": True}]
+    zero = [hyperparameter_facts("learning_rate", 1, Log(1e-4, 1, default=0.1, or_zero=True))]
     none = trial(0, 0.9, 0.0)
     none["hyperparameters"]["learning_rate"] = 0.0
     assert said(facts([none], hyperparameters=zero), "edge")["command"] is None
 
 
 def test_the_last_of_a_few_values_is_an_edge_where_there_may_be_more() -> None:
-    few = {**HYPERPARAMETERS[0], "name": "batch_size", "discrete": True, "first": 16, "last": 256}
+    few = hyperparameter_facts("batch_size", 1, PowersOfTwo(16, 256, default=64))
     made = trial(0, 0.9)
     made["hyperparameters"]["batch_size"], made["units"]["batch_size"] = 256, 0.9
     found = said(facts([made], hyperparameters=[few]), "edge")
@@ -212,12 +209,11 @@ def test_noise_is_what_trainings_again_show_else_at_least_that_of_the_validation
 
 
 def test_a_winner_at_an_end_that_cannot_be_widened_is_at_an_edge() -> None:
-    listed = {**HYPERPARAMETERS[0], "name": "layers", "kind": "grid", "discrete": True, "first": 2, "last": 8,
-              "scale": "2, 3, 8", "room": [False, False]}  # fmt: skip
+    listed = hyperparameter_facts("layers", 1, Grid(2, 3, 8, default=2))
     made = trial(0, 0.9)
     made["hyperparameters"]["layers"], made["units"]["layers"] = 2, 0.1
     found = said(facts([made], hyperparameters=[listed]), "edge")
-    assert found["answer"].startswith("Yes: layers (2, the lower end of 2, 3, 8)")
+    assert found["answer"].startswith("Yes: layers (2, the lower end of one of 2, 3, 8)")
     assert "name more values in a study's file" in found["answer"]
     assert found["command"] is None
     least = {**listed, "room": [False, True], "first": 2}
