@@ -33,6 +33,7 @@ from caviar.storage.records import Report
 from caviar.storage.settings import Settings, parse_url
 from caviar.storage.status import read_test, read_trials
 from caviar.studies.cli import run
+from caviar.studies.dashboard.note import leave_note
 from caviar.studies.dashboard.server import application
 from caviar.studies.doctor.run import examine
 from caviar.studies.lifecycle.manager import free_dead_workers, free_lost, progress
@@ -102,6 +103,7 @@ def runs_a_study_to_its_winner(engine: Engine, weak: Engine) -> None:
     worker(weak, record, study).run()
     assert progress(weak, record).done == 8
     conclude(weak, record, Path("nowhere"))
+    leave_note(weak, record)
     best = progress(weak, record).best
     assert best is not None
     assert read_test(weak, record.study_id, best.slot.number) is not None

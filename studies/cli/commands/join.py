@@ -175,6 +175,7 @@ def _finish(engine: Engine, record: StudyRecord, order: WorkerOptions, stop: Sto
     from caviar.models.data import check_available
     from caviar.models.errors import DataUnavailable
     from caviar.storage.errors import CheckpointUnreachable
+    from caviar.studies.dashboard.note import leave_note
     from caviar.studies.lifecycle.manager import definition_of
 
     try:
@@ -189,5 +190,6 @@ def _finish(engine: Engine, record: StudyRecord, order: WorkerOptions, stop: Sto
         tell(f"no trial came to a result; see why with: caviar trials {record.name}")
         return 1
     print_winner(facts)
+    leave_note(engine, record, facts)
     tell(f"\nnext: caviar trials {record.name}  (every trial)", style="dim", markup=False)
     return 0

@@ -57,6 +57,7 @@ def run(
     """
     from caviar.storage.definitions import find_study
     from caviar.storage.settings import read_settings
+    from caviar.studies.dashboard.note import leave_note
     from caviar.studies.lifecycle.manager import definition_of, open_study, progress
     from caviar.studies.lifecycle.provenance import provenance_of
     from caviar.studies.lifecycle.revision import compare
@@ -79,7 +80,10 @@ def run(
             prepare(definition, folder, "checking the study")
             here = provenance_of(definition, folder)
             order = replace(order, code=here.code)
+            begins = record is None
             record = open_study(engine, definition, here, accept=accept)
+            if begins:
+                leave_note(engine, record)
         else:
             record = open_study(engine, definition, accept=accept)  # it is complete, and its data need not be here
         if compare(definition, definition_of(record)).changes:
@@ -151,6 +155,7 @@ def _say_stopped(engine: Engine, record: StudyRecord, now: Progress, stop: Stop,
 
 def _say_complete(engine: Engine, record: StudyRecord, definition: Study, seconds: float, selector: str) -> int:
     from caviar.studies.cli.view import saved
+    from caviar.studies.dashboard.note import leave_note
     from caviar.studies.lifecycle.manager import progress
 
     now = progress(engine, record)
@@ -163,6 +168,7 @@ def _say_complete(engine: Engine, record: StudyRecord, definition: Study, second
         tell(f"no trial came to a result; see why with: caviar trials {record.name}")
         return 1
     print_winner(facts)
+    leave_note(engine, record, facts)
     run_ = f"caviar run {selector} --budget {definition.budget}"
     lines = [f"caviar trials {record.name}  (every trial)"]
     if definition.strategy != "random":

@@ -1,0 +1,50 @@
+"""The note on a study in Optuna's dashboard: what the study is, the commands that show more, and at its end who won."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from caviar.errors import CaviarError
+from caviar.storage.notes import LIMIT, write_note
+from caviar.storage.records import StudyRecord
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.results.formatting import number
+from caviar.studies.results.winner import Winner
+
+
+def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None) -> None:
+    """Write the note, once when a study begins and once when it ends; a person's own note is left as it is.
+
+    It is a courtesy and never a reason for an error: a worker's role may lack the right to write it.
+
+    Args:
+        engine: the database.
+        record: the study.
+        winner: of a study that is done.
+    """
+    with suppress(SQLAlchemyError, CaviarError, ValueError):
+        write_note(engine, record.optuna_study_id, note_text(definition_of(record), winner)[:LIMIT])
+
+
+def note_text(study: Study, winner: Winner | None = None) -> str:
+    """Return the note as Markdown."""
+    goal = (
+        f"To {study.direction} the validation {study.metric} of `{study.model}` on `{study.data}`, by Caviar: "
+        f"{study.budget} trials of at most {study.epochs} epochs, strategy `{study.strategy}`, seed {study.seed}."
+    )
+    searched = "\n".join(f"- tier {tier}: `{name}`, {scale}" for name, tier, scale in study.hyperparameters())
+    commands = [f"caviar report {study.name} --open", f"caviar {'best' if winner else 'status'} {study.name}"]
+    shown = "\n".join(["```console", *(f"$ {command}" for command in commands), "```"])
+    return "\n\n".join([f"## {study.name}", goal, *_won(study, winner), shown, searched])
+
+
+def _won(study: Study, winner: Winner | None) -> list[str]:
+    if winner is None:
+        return []
+    test = f", test accuracy {winner.test.accuracy:.4f}" if winner.test else ""
+    values = ", ".join(f"`{name}` {number(value)}" for name, value in winner.hyperparameters.items())
+    return [f"**Winner: trial {winner.trial}**, {study.metric} {number(winner.value)}{test}: {values}."]
