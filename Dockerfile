@@ -1,5 +1,5 @@
-# The image of docker-compose.yml's workers, migration and dashboard. Caviar runs from its clone, so the image holds
-# the clone, installed as the Makefile installs it.
+# The image of docker-compose.yml's workers, migration and dashboard. It holds the clone, installed as the Makefile
+# installs it, so that a study file of yours in the clone is there too.
 FROM python:3.12-slim
 
 RUN useradd --create-home caviar && install --directory --owner=caviar /data

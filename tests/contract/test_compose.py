@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from caviar.storage.settings import parse_url
-from tests.docs.test_readme import find, options_of
+from tests.helpers.documents import find, options_of
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
