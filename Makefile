@@ -13,24 +13,25 @@ run: .venv/installed ## run the study `digits` with 2 workers, or go on with it
 test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the tests start themselves
 	$(BIN)/python -m pytest -n 2 --dist load --maxschedchunk 1
 
-chaos: .venv/installed-dev ## every fault of the README's table (6 to 7 minutes)
+chaos: .venv/installed-dev ## every fault of docs/reliability.md (6 to 7 minutes)
 	CHAOS_REPORT=benchmarks/results/chaos.json $(BIN)/python -m pytest tests/chaos -m "(chaos or slow) and not short" -n 2 --dist load --maxschedchunk 1
 
-check: .venv/installed-dev ## formatting, lint, types, the import contracts and docker-compose.yml
+check: .venv/installed-dev ## formatting, lint, types, import contracts, docker-compose.yml and the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/python -m docs.build --check
 
 docs: .venv/installed-dev ## the documentation, into site/index.html; a broken link or docstring is an error
-	$(BIN)/python docs/build.py
+	$(BIN)/python -m docs.build
 
 format: .venv/installed-dev ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed ## the README's benchmarks, but for benchmarks/search, in their short forms (about 15 minutes)
+bench: .venv/installed ## the benchmarks of docs/figures.md, but for benchmarks/search, in their short forms (about 15 minutes)
 	$(BIN)/python benchmarks/digits.py --short
 	$(BIN)/python benchmarks/exactness.py --short
 	$(BIN)/python benchmarks/throughput.py --short

@@ -106,8 +106,3 @@ def _description(parameter: Any) -> str:
 
 def _text(text: str | None) -> str:
     return (text or "").replace("<", "&lt;").replace("[", "\\[").strip()
-
-
-if __name__ == "__main__":
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page())

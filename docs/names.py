@@ -54,7 +54,3 @@ def _title(module: str, name: str) -> str:
         return _RECORDS
     where = f"{module}.{name}"
     return next((title for prefix, title in _SECTIONS.items() if where.startswith(prefix)), _RECORDS)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())
