@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,25 @@ def _section(words: list[str], command: Any) -> list[str]:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.opts[0] not in _EVERYWHERE]
     usage = ["caviar", *words, *(["COMMAND"] if is_group else map(_placeholder, arguments))]
-    parts = [f"##{'#' * (len(words) - 1)} caviar {' '.join(words)}\n", f"{_text(command.help)}\n"]
+    text, examples, call = _parts(command.help or "")
+    parts = [f"##{'#' * (len(words) - 1)} caviar {' '.join(words)}\n", f"{_text(text)}\n"]
     parts.append(f"```text\n{' '.join(usage)}{' [OPTIONS]' if options else ''}\n```\n")
     if arguments or options:
         parts.append(_table([*arguments, *options]))
+    if examples:
+        parts.append("```console\n" + "\n".join(f"$ {example}" for example in examples) + "\n```\n")
+    if call:
+        name = ".".join(re.findall(r"\w+", call.partition("(")[0]))
+        parts.append(f"In Python: [`{call}`](python.md#{name})\n")
     return parts
+
+
+def _parts(text: str) -> tuple[str, list[str], str]:
+    """Split a command's help into its text, its examples, and the call that does the same in Python."""
+    text, _, call = text.partition("In Python:")
+    text, _, examples = re.sub("Examples:", "Example:", text).partition("Example:")
+    split = re.split(r",\s+(?=caviar |CAVIAR_)", examples.strip())
+    return text, [" ".join(example.split()) for example in split if example], " ".join(call.split())
 
 
 class _Help:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import URL
@@ -33,7 +34,7 @@ README = PAGES[0]
 each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
-@each_page
+@pytest.mark.parametrize("page", [*PAGES, REFERENCE], ids=name_of)
 def test_every_command_and_option_exists(page: Path) -> None:
     for words in commands(page):
         unknown = {word.partition("=")[0] for word in words if word.startswith("-")} - options_of(find(words))
@@ -60,6 +61,14 @@ def test_every_command_and_option_is_described_in_the_reference(words: tuple[str
             assert parameter.help, f"caviar {' '.join(words)}: {parameter.opts[0]} has no description"
             described = parameter.opts[0] if parameter.param_type_name == "option" else parameter.help.split("\n")[0]
             assert described in section
+
+
+def test_the_python_call_of_every_command_exists() -> None:
+    for call in re.findall(r"^In Python: \[`caviar\.([\w.]+)\(", REFERENCE.read_text(), re.MULTILINE):
+        called: Any = caviar
+        for name in call.split("."):
+            called = getattr(called, name)
+        assert callable(called)
 
 
 def test_every_public_name_is_in_the_python_reference() -> None:
