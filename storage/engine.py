@@ -18,8 +18,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from caviar.storage import migrate
 from caviar.storage.embedded import serve
 from caviar.storage.errors import DatabaseRefused, DatabaseUnreachable
-from caviar.storage.outage import PATIENCE, Outage, is_busy
+from caviar.storage.outage import Outage, is_busy
 from caviar.storage.settings import Settings
+from caviar.storage.timing import PATIENCE
 from caviar.storage.waiting import limit_waits
 
 _LIMITS = {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}

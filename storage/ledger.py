@@ -18,7 +18,7 @@ from caviar.storage.losses import SUSPECT, reap
 from caviar.storage.records import Asked, Lease, Slot, Standing
 from caviar.storage.states import Control, EventKind, Phase, SlotState
 from caviar.storage.tables import slot
-from caviar.storage.workers import SILENT_SECONDS
+from caviar.storage.timing import SILENT
 
 # A trial that was begun says from now on whose it is, in Optuna's tables and in the study's journal.
 _TAKE = """
@@ -170,7 +170,7 @@ class Ledger:
         """
         asked = {
             "version": self._version, "avoided": sorted(self.avoided), "held": lease.token, "slot": lease.slot.number,
-            "count": count, "suspect": SUSPECT, "alive": SILENT_SECONDS,
+            "count": count, "suspect": SUSPECT, "alive": SILENT,
         }  # fmt: skip
         return sorted(self._lease(_LEASE_BESIDE, asked), key=lambda found: found.slot.number)
 

@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from caviar.storage.errors import DatabaseAway
 
 T = TypeVar("T")
-PATIENCE, MOST_PATIENCE = 900.0, 86_400.0  # seconds: by default, and at most
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two tries
 # A standby that was not yet promoted answers, and writes nothing.
 _ALSO_AWAY = (errors.ReadOnlySqlTransaction,)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from caviar.storage.records import EventRecord, Progress, StudyRecord
 from caviar.storage.status import VERSION, one_moment, progress_of
-from caviar.storage.workers import SILENT_SECONDS
+from caviar.storage.timing import SILENT
 
 PARTS = 40  # into which a study's finished trials are cut, for the best value so far
 CURVES, MESSAGES = 12, 3  # at most
@@ -87,7 +87,7 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Sna
         version=VERSION, messages=MESSAGES, curves=CURVES, parts=PARTS, most="max" if maximize else "min"
     )
     with one_moment(engine) as connection:
-        row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT_SECONDS}).one_or_none()
+        row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT}).one_or_none()
         progress = progress_of(connection, record, row, maximize=maximize)
     assert row is not None  # or it had raised
     return Snapshot(

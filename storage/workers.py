@@ -12,8 +12,6 @@ from caviar.storage.records import WorkerRecord, WorkerStatus
 from caviar.storage.states import SlotState
 from caviar.storage.tables import slot, worker
 
-SILENT_SECONDS = 60.0  # after which a worker that has no lease is taken for lost: four signs of life did not come
-
 _WORKERS = text("""
     SELECT st.name, w.host, w.machine, w.pid, w.device, w.started_at,
            extract(epoch FROM now() - w.last_seen)::float AS silent, w.ended_at IS NOT NULL AS ended,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from caviar.storage.records import DefinitionRecord, EventRecord, WorkerStatus
-from caviar.storage.workers import SILENT_SECONDS
+from caviar.storage.timing import SILENT
 from caviar.studies.results.summaries import TrialSummary
 
 
@@ -115,4 +115,4 @@ def _state(worker: WorkerStatus) -> WorkerState:
         return WorkerState.ENDED
     if worker.trials:
         return WorkerState.TRAINING
-    return WorkerState.IDLE if worker.silent < SILENT_SECONDS else WorkerState.LOST
+    return WorkerState.IDLE if worker.silent < SILENT else WorkerState.LOST

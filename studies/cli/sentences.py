@@ -1,43 +1,16 @@
-"""What happened in a study, in words; and what workers found out, said once to whoever started them."""
+"""Events of a study, each as a sentence."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from caviar.studies.cli.output import say
-
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from collections.abc import Mapping
 
-    from caviar.storage.records import EventRecord, StudyRecord
-
-
-class CohortNews:
-    """Says how many trials a worker trains as one program, and why it is not more."""
-
-    def __init__(self, engine: Engine, record: StudyRecord) -> None:
-        self._engine = engine
-        self._study_id = record.study_id
-        self._seen = len(self._events())
-        self._said: set[str] = set()
-
-    def tell(self) -> None:
-        """Say what is new."""
-        events = self._events()
-        for event in events[self._seen :]:
-            about = str(event.detail.get("why", "measured"))  # two workers measure about the same
-            if about not in self._said:
-                self._said.add(about)
-                say(told(event.detail))
-        self._seen = len(events)
-
-    def _events(self) -> list[Any]:
-        from caviar.storage.events import read_events
-
-        return read_events(self._engine, self._study_id, "cohort size")
+    from caviar.storage.records import EventRecord
 
 
-def told(detail: Any) -> str:
+def cohort_sentence(detail: Mapping[str, Any]) -> str:
     """Return an event about a cohort's size in words."""
     size, why, times = detail["size"], detail.get("why"), detail.get("times_as_fast")
     if size > 1 and why:
@@ -51,7 +24,7 @@ def sentence(event: EventRecord) -> str:
     """Return an event in one sentence."""
     detail = event.detail
     if event.kind == "cohort size":
-        return told(detail)
+        return cohort_sentence(detail)
     if event.kind == "created":
         return f"the study begins, with a budget of {detail['budget']} trials"
     if event.kind == "lease expired":

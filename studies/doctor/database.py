@@ -7,13 +7,12 @@ from sqlalchemy import Engine
 from caviar.storage.definitions import find_study
 from caviar.storage.health import OpenWorker, open_workers, read_server, read_studies
 from caviar.storage.migrate import SchemaState, newest_revision, revision, schema_state
-from caviar.storage.outage import MOST_PATIENCE
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.rights import missing_rights
 from caviar.storage.settings import Settings
 from caviar.storage.status import clock_skew
-from caviar.storage.workers import SILENT_SECONDS
+from caviar.storage.timing import MOST_PATIENCE, SILENT
 from caviar.studies.doctor.findings import Finding
 from caviar.studies.lifecycle.provenance import compare, package_versions
 
@@ -96,7 +95,7 @@ def clock(engine: Engine) -> list[Finding]:
 def connections(engine: Engine) -> list[Finding]:
     """Compare what the whole fleet may open with what the server has."""
     server = read_server(engine)
-    fleet = [w for w in open_workers(engine) if w.silent < SILENT_SECONDS and not is_gone(w)]
+    fleet = [w for w in open_workers(engine) if w.silent < SILENT and not is_gone(w)]
     commands = len({(w.machine, w.study_id) for w in fleet}) + 1  # this one
     needed = _PER_PROCESS * (len(fleet) + commands) + server.others
     told = (

@@ -11,15 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from caviar.studies import catalog
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, from_body
 from caviar.studies.errors import DefinitionError, UnknownStudy
 from caviar.studies.space.base import first_problem
 from caviar.studies.space.scales import __all__ as SCALE_NAMES
 from caviar.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def catalog_names() -> list[str]:
@@ -46,6 +50,23 @@ def select_study(selector: str) -> Study:
         f"no study '{selector}'; {did_you_mean(selector, catalog_names())}"
         f"in the catalog: {', '.join(catalog_names())}; a path to a .py file or package.module:NAME works too"
     )
+
+
+def select_stored(engine: Engine, selector: str) -> Study:
+    """Return the study that is meant; one that only the database knows is taken from there.
+
+    Raises:
+        As `select_study` does.
+    """
+    from caviar.storage.definitions import find_study
+
+    try:
+        return select_study(selector)
+    except UnknownStudy:
+        record = find_study(engine, selector)
+        if record is None:
+            raise
+        return from_body(record.body)
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sqlalchemy import Engine
 
 from caviar.storage.control import set_control
@@ -17,9 +15,9 @@ from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.snapshot import Snapshot, read_snapshot
 from caviar.storage.status import read_progress
 from caviar.studies.definition import Study, change, from_body, to_body
-from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotComparable
-from caviar.studies.lifecycle.provenance import Difference
+from caviar.studies.errors import DefinitionChanged, NotComparable
 from caviar.studies.lifecycle.provenance import compare as compare_provenance
+from caviar.studies.lifecycle.provenance import refuse_fatal
 from caviar.studies.lifecycle.revision import Revision, compare, rewrite, with_prior
 from caviar.studies.search.plan import plan
 
@@ -132,20 +130,6 @@ def _slots(study: Study) -> list[Slot]:
     return plan(study)
 
 
-def refuse_fatal(others: Iterable[Difference]) -> None:
-    """Refuse what no user may allow: rows of another major version of Optuna would be read wrongly by either.
-
-    Raises:
-        MachineMismatch: there is such a difference.
-    """
-    for found in others:
-        if found.weight == "fatal":
-            raise MachineMismatch(
-                f"the study was begun with {found.what} {found.there}, and this machine has {found.here}: "
-                f"their rows do not mean the same; install {found.what} {found.there.split('.')[0]} here"
-            )
-
-
 def refuse_panda(engine: Engine, record: StudyRecord) -> None:
     """Refuse to search with a study that is one model.
 
@@ -155,22 +139,6 @@ def refuse_panda(engine: Engine, record: StudyRecord) -> None:
     if is_panda(engine, record.study_id):
         raise NotComparable(
             f"'{record.name}' is a panda, one model that is babysat; train it with: caviar panda train {record.name}"
-        )
-
-
-def refuse_other(record: StudyRecord, here: Provenance) -> None:
-    """Refuse to train a study's trials again with anything but what they were trained with.
-
-    Raises:
-        MachineMismatch: this machine's code or data are others.
-    """
-    found = compare_provenance(record.provenance, here)
-    refuse_fatal(found)
-    others = [f"{d.what} ({d.there} there, {d.here} here)" for d in found if d.weight == "mismatch"]
-    if others:
-        raise MachineMismatch(
-            f"what '{record.name}' was trained with differs from what is here: {' and '.join(others)}; bring them in "
-            f"line to compare its trials"
         )
 
 

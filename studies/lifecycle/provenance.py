@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from caviar.storage.records import Provenance
+from caviar.storage.records import Provenance, StudyRecord
 from caviar.studies.definition import Study
+from caviar.studies.errors import MachineMismatch
 
 _PACKAGES = ("caviar", "optuna", "torch", "torchvision", "numpy")
 _CLOCK_SECONDS = 60.0  # of difference; nothing depends on a worker's clock, but its logs and certificates do
@@ -69,3 +70,52 @@ def _versions(there: Mapping[str, str], here: Mapping[str, str]) -> list[Differe
             major = name == "optuna" and there[name].split(".")[0] != here[name].split(".")[0]
             found.append(Difference(name, there[name], here[name], "fatal" if major else "note"))
     return found
+
+
+def refuse_fatal(differences: Iterable[Difference]) -> None:
+    """Refuse what no user may allow: rows of another major version of Optuna would be read wrongly by either.
+
+    Raises:
+        MachineMismatch: there is such a difference.
+    """
+    for difference in differences:
+        if difference.weight == "fatal":
+            name, there = difference.what, difference.there
+            raise MachineMismatch(
+                f"the study was begun with {name} {there}, and this machine has {difference.here}: "
+                f"their rows do not mean the same; install {name} {there.split('.')[0]} here"
+            )
+
+
+def refuse_mismatch(study: str, differences: Iterable[Difference], *, allowed: bool) -> bool:
+    """Refuse a machine whose code, data or clock are not those of the study, unless that is allowed.
+
+    Returns:
+        Whether there is such a difference.
+
+    Raises:
+        MachineMismatch: there is, and it is not allowed.
+    """
+    mismatches = [difference.what for difference in differences if difference.weight == "mismatch"]
+    if mismatches and not allowed:
+        raise MachineMismatch(
+            f"this machine's {' and '.join(mismatches)} differ from those that '{study}' was begun with: bring them "
+            f"in line, or join all the same with --allow-mismatch, which is noted"
+        )
+    return bool(mismatches)
+
+
+def refuse_other(record: StudyRecord, here: Provenance) -> None:
+    """Refuse to train a study's trials again with other code or data than they were trained with.
+
+    Raises:
+        MachineMismatch: this machine has other code, data, or another major version of Optuna.
+    """
+    differences = compare(record.provenance, here)
+    refuse_fatal(differences)
+    others = [f"{d.what} ({d.there} there, {d.here} here)" for d in differences if d.weight == "mismatch"]
+    if others:
+        raise MachineMismatch(
+            f"what '{record.name}' was trained with differs from what is here: {' and '.join(others)}; bring them in "
+            f"line to compare its trials"
+        )

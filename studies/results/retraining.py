@@ -18,9 +18,10 @@ from caviar.models.cohort_kinds import groups, why_alone
 from caviar.models.cohort_pace import measure
 from caviar.models.data import load
 from caviar.models.training import Interrupted, Training
-from caviar.storage.outage import PATIENCE, Outage
+from caviar.storage.outage import Outage
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
+from caviar.storage.timing import PATIENCE
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import read_trainings, write_trainings

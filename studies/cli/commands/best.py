@@ -112,8 +112,8 @@ def _confirm(engine: Engine, record: StudyRecord, count: int, data_dir: Path, st
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from caviar.studies.lifecycle.manager import definition_of, progress, refuse_other, refuse_panda
-    from caviar.studies.lifecycle.provenance import provenance_of
+    from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
+    from caviar.studies.lifecycle.provenance import provenance_of, refuse_other
     from caviar.studies.results.summaries import state_of
     from caviar.studies.results.winner import conclude, finalists
 

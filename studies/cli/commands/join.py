@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from caviar.studies.cli.commands.best import print_winner, winner
 from caviar.studies.cli.commands.data import data_folder
 from caviar.studies.cli.options import DataDir, StoredStudy
-from caviar.studies.cli.output import DatabaseUrl, database, err, say, tell
-from caviar.studies.cli.work import Cohort, Grace, Lease, Outcome, Patience, Renew, cohort_size, measure, prepare, work
+from caviar.studies.cli.output import DatabaseUrl, database, say, tell
+from caviar.studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, printer, work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from sqlalchemy import Engine
 
     from caviar.storage.records import Progress, StudyRecord
     from caviar.studies.definition import Study
-    from caviar.studies.lifecycle.provenance import Difference
     from caviar.studies.workers.local.options import WorkerOptions
     from caviar.studies.workers.local.signals import Stop
+    from caviar.studies.workers.local.supervisor import Outcome
 
 
 def join(
@@ -63,6 +60,8 @@ def join(
     from caviar.studies.results.summaries import state_of
     from caviar.studies.workers.local.devices import places, visible_gpus
     from caviar.studies.workers.local.options import WorkerOptions
+    from caviar.studies.workers.local.pool import WorkerPool
+    from caviar.studies.workers.local.preparation import check_machine
     from caviar.studies.workers.local.signals import Stop
 
     size = cohort_size(cohort)
@@ -78,7 +77,9 @@ def join(
             return 0
         if state_of(now) == "done":
             return _finish(engine, record, order, stop, now, "nothing is left to do")
-        code = check_machine(engine, record, definition, folder, allow_mismatch, prepare)
+        WorkerPool.warm_up()  # the workers' imports, while this process has its own
+        listener = printer("comparing this machine with the study")
+        code = check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=listener)
         order = replace(order, code=code, allow_mismatch=allow_mismatch)
         devices = places(gpus, workers_per_gpu, workers, visible_gpus())
         _say_start(record, definition, devices)
@@ -87,56 +88,6 @@ def join(
         if outcome.now.done == outcome.now.budget and not stop.asked:
             return _finish(engine, outcome.record, order, stop, outcome.now)
         return _say_left(study, outcome.now, stop)
-
-
-def check_machine(
-    engine: Engine,
-    record: StudyRecord,
-    definition: Study,
-    folder: Path,
-    allowed: bool,
-    prepare: Callable[[Study, Path, str], None],
-) -> str | None:
-    """Compare this machine with the study before anything is leased; fetch its data; return the code's digest.
-
-    Args:
-        prepare: checks the study, and fetches its data.
-
-    Raises:
-        MachineMismatch: it would compute something else, and that is not allowed.
-    """
-    from caviar.storage.events import record_event
-    from caviar.storage.status import clock_skew
-    from caviar.studies.errors import MachineMismatch
-    from caviar.studies.lifecycle.manager import refuse_fatal
-    from caviar.studies.lifecycle.provenance import compare, provenance_of
-
-    prepare(definition, folder, "comparing this machine with the study")
-    here = provenance_of(definition, folder)
-    found = compare(record.provenance, here, clock_skew(engine))
-    if found:
-        err().print(_table(found))
-    refuse_fatal(found)
-    mismatches = [d for d in found if d.weight == "mismatch"]
-    if mismatches and not allowed:
-        raise MachineMismatch(
-            f"this machine's {' and '.join(d.what for d in mismatches)} differ from those that '{record.name}' was "
-            f"begun with: bring them in line, or join all the same with --allow-mismatch, which is noted"
-        )
-    if found:
-        kind = "mismatch allowed" if mismatches else "other versions"
-        record_event(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in found})
-    return here.code
-
-
-def _table(found: list[Difference]) -> Any:
-    from rich.table import Table
-
-    table = Table("", "the study", "this machine", box=None, header_style="bold", pad_edge=False)
-    for difference in found:
-        style = "dim" if difference.weight == "note" else "yellow"
-        table.add_row(difference.what, difference.there, difference.here, style=style)
-    return table
 
 
 def _say_start(record: StudyRecord, definition: Study, devices: list[str]) -> None:

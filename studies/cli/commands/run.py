@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ from caviar.studies.cli.commands.best import print_winner, winner
 from caviar.studies.cli.commands.data import data_folder
 from caviar.studies.cli.options import DataDir, Selector
 from caviar.studies.cli.output import DatabaseUrl, database, say, tell
-from caviar.studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, prepare, work
+from caviar.studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohort_size, measure, printer, work
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -55,14 +54,15 @@ def run(
     Examples: caviar run digits --workers 2, caviar run digits --strategy random --name digits-random,
     caviar run my_study.py --budget 100
     """
-    from caviar.storage.definitions import find_study
     from caviar.storage.settings import read_settings
     from caviar.studies.dashboard.note import leave_note
-    from caviar.studies.lifecycle.manager import definition_of, open_study, progress
-    from caviar.studies.lifecycle.provenance import provenance_of
+    from caviar.studies.definition import change
+    from caviar.studies.lifecycle.loader import select_stored
+    from caviar.studies.lifecycle.manager import definition_of, progress
     from caviar.studies.lifecycle.revision import compare
     from caviar.studies.workers.local.devices import spread, visible_gpus
     from caviar.studies.workers.local.options import WorkerOptions
+    from caviar.studies.workers.local.preparation import begin_or_resume
     from caviar.studies.workers.local.signals import Stop
 
     given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed}
@@ -71,21 +71,14 @@ def run(
     )
     size = cohort_size(cohort)
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
-        definition = _select(engine, study, budget=budget, name=name, strategy=strategy, seed=seed)
+        definition = change(select_stored(engine, study), budget=budget, name=name, strategy=strategy, seed=seed)
         folder = data_folder(data_dir)
         order = WorkerOptions(read_settings(database_url), definition.name, folder, lease, renew, grace, patience, size)
         started = time.monotonic()
-        record = find_study(engine, definition.name)
-        if record is None or _is_unfinished(progress(engine, record), definition.budget):
-            prepare(definition, folder, "checking the study")
-            here = provenance_of(definition, folder)
-            order = replace(order, code=here.code)
-            begins = record is None
-            record = open_study(engine, definition, here, accept=accept)
-            if begins:
-                leave_note(engine, record)
-        else:
-            record = open_study(engine, definition, accept=accept)  # it is complete, and its data need not be here
+        opened = begin_or_resume(engine, definition, order, accept=accept, on_event=printer("checking the study"))
+        record, order = opened.record, opened.options
+        if opened.begun:
+            leave_note(engine, record)
         if compare(definition, definition_of(record)).changes:
             say(f"this is an earlier version of '{record.name}', which goes on with version {record.version}")
         definition = definition_of(record)
@@ -97,30 +90,6 @@ def run(
         if now.done < now.budget or not measure(engine, record, order, stop):
             return _say_stopped(engine, record, now, stop, again)
         return _say_complete(engine, record, definition_of(record), time.monotonic() - started, study)
-
-
-def _is_unfinished(now: Progress, budget: int) -> bool:
-    return now.done < now.budget or now.budget < budget
-
-
-def _select(
-    engine: Engine, selector: str, *, budget: int | None, name: str | None, strategy: str | None, seed: int | None
-) -> Study:
-    """Return the study that is meant; one that only the database knows is taken from there."""
-    from caviar.storage.definitions import find_study
-    from caviar.studies.definition import change
-    from caviar.studies.errors import UnknownStudy
-    from caviar.studies.lifecycle.loader import select_study
-    from caviar.studies.lifecycle.manager import definition_of
-
-    try:
-        found = select_study(selector)
-    except UnknownStudy:
-        record = find_study(engine, selector)
-        if record is None:
-            raise
-        found = definition_of(record)
-    return change(found, budget=budget, name=name, strategy=strategy, seed=seed)
 
 
 def _say_start(definition: Study, workers: int) -> None:

@@ -13,7 +13,7 @@ from caviar.studies.cli.options import DataDir
 from caviar.studies.cli.output import DatabaseUrl, database, out, settings_line, tell, unicode
 from caviar.studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, tell_where, working
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
-from caviar.studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch
+from caviar.studies.cli.work import Grace, Lease, Patience, Renew, printer
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
@@ -156,10 +156,10 @@ def _free(engine: Engine, name: str) -> StudyRecord:
 
 
 def _check(engine: Engine, record: StudyRecord, folder: Path, allow_mismatch: bool) -> None:
-    from caviar.studies.cli.commands.join import check_machine
-    from caviar.studies.lifecycle.manager import definition_of
+    from caviar.studies.workers.local.preparation import check_machine
 
-    check_machine(engine, record, definition_of(record), folder, allow_mismatch, check_and_fetch)
+    listener = printer("comparing this machine with the study")
+    check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=listener)
 
 
 def _hear(day: DayRecord, result: Epoch) -> None:

@@ -1,28 +1,36 @@
-"""What a worker process is to do: small enough to hand over, without a password in any argument list."""
+"""Options of worker processes, with their defaults: small enough to hand over, and without a password in any argument.
+
+Importing this loads neither PyTorch nor Optuna nor SQLAlchemy, so that `caviar run --help` can show the defaults.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from caviar.storage.outage import PATIENCE
-from caviar.storage.settings import Settings
+from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
 from caviar.studies.errors import OptionError
-from caviar.studies.workers.local.signals import GRACE
 
-LEASE, RENEW = 60.0, 15.0  # seconds
+if TYPE_CHECKING:
+    from caviar.storage.settings import Settings
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Attributes:
-        lease_seconds: how long a lease lasts without being renewed; then any other worker takes the slot over.
-        renew_seconds: between two renewals.
+    """How the worker processes of one command train one study.
+
+    Attributes:
+        settings: the database and the folders of this machine.
+        study: the name of the study in the database.
+        data_dir: the folder of data sets.
+        lease_seconds: how long a lease lasts without being renewed; then any other worker may take the slot over.
+        renew_seconds: between two renewals; at most half of `lease_seconds`.
         grace: seconds that the epoch in progress may take after a signal to stop.
-        patience: seconds that a database that is away is waited for.
-        cohort: trials that each worker trains as one program; None for as many as pay.
-        code: digest of the code that trains, when the workers' command was started; None leaves it unchecked.
-        allow_mismatch: work although this machine's code is not the study's.
+        patience: seconds that a database which is away is waited for.
+        cohort: trials that each worker trains as one program; None for as many as make it faster.
+        code: digest of the training code when the command was started; None leaves the code unchecked.
+        allow_mismatch: whether to work although this machine's code is not that of the study.
 
     Raises:
         OptionError: a lease would end before it is renewed.

@@ -9,6 +9,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -19,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from multiprocessing.resource_tracker import ensure_running as ensure_tracker_running
+from types import ModuleType
 
 from caviar.errors import CaviarError
 from caviar.storage.engine import open_database
@@ -83,12 +85,12 @@ class WorkerPool:
                 place.process.kill()
                 place.process.join()
 
-    def look(self, *, wanted: bool) -> list[int]:
-        """Replace workers that died, after a pause that grows; return the process ids of those found dead.
+    def replace_dead(self, *, wanted: bool) -> list[int]:
+        """Replace workers that were killed, after a pause that grows with each; return their process ids.
 
         Args:
-            wanted: whether there is work for workers that have left; they come back with the code and the definition
-                of this moment.
+            wanted: whether to restart workers that ended normally too, because there is work again; they begin with
+                the code and the definition of that moment.
 
         Raises:
             WorkersFailed: a worker ended with an error, or died too often.
@@ -147,7 +149,7 @@ class WorkerPool:
     def _start_process(self, device: str) -> tuple[BaseProcess, Connection]:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(self._order, device, sender), name="caviar worker")
-        with _no_signals():
+        with _no_signals(), _no_main_module():
             process.start()
         self.pids.add(process.pid or 0)
         sender.close()
@@ -173,6 +175,21 @@ def _no_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep a process that is being made from running the user's script once more.
+
+    `multiprocessing` imports the parent's main module in each child, for functions that stand in it; workers need none.
+    A script that calls `caviar.run` without an `if __name__ == "__main__"` would start workers in its workers.
+    """
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 def _work(order: WorkerOptions, device: str, errors: Connection) -> None:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import time
 from types import FrameType
 from typing import Any
 
-GRACE = 20.0  # seconds that the epoch in progress may take after a signal
+from caviar.storage.timing import GRACE
 
 # Slurm sends SIGUSR1 ahead of a job's end, where asked to: sbatch --signal=USR1@60.
 GRACEFUL = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Stop:
-    """Between `with` and its end, SIGTERM, SIGUSR1 and SIGINT ask to stop; a second SIGINT leaves at once, with 130.
+    """A request to stop, made by SIGTERM, SIGUSR1 or SIGINT between `with` and its end, or by `ask`.
+
+    A second SIGINT ends the process at once, with exit code 130; in an interactive session, whose process must live on,
+    it raises KeyboardInterrupt. Python lets only the main thread handle signals: elsewhere only `ask` is heard.
 
     Args:
         grace: seconds after which the epoch in progress is abandoned.
+
+    Attributes:
+        interrupted: whether SIGINT was one of the requests.
     """
 
     def __init__(self, grace: float = GRACE) -> None:
@@ -43,8 +51,9 @@ class Stop:
             self._deadline = time.monotonic() + self._grace
 
     def __enter__(self) -> Stop:
-        for number in GRACEFUL:
-            self._before[number] = signal.signal(number, self._on_signal)
+        if threading.current_thread() is threading.main_thread():
+            for number in GRACEFUL:
+                self._before[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -54,8 +63,14 @@ class Stop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if number == signal.SIGINT:
             if self.interrupted:
-                if os.isatty(2):
-                    os.write(2, b"\x1b[?25h\n")  # the cursor, which the live display hides
-                os._exit(130)
+                _leave_at_once()
             self.interrupted = True
         self.ask()
+
+
+def _leave_at_once() -> None:
+    if hasattr(sys, "ps1"):  # Python's own prompt, IPython or a notebook
+        raise KeyboardInterrupt
+    if os.isatty(2):
+        os.write(2, b"\x1b[?25h\n")  # the cursor, which the live display hides
+    os._exit(130)

@@ -94,7 +94,7 @@ def test_another_major_version_of_optuna_is_never_allowed(engine: Engine, said: 
 
 def test_a_clock_that_is_wrong_is_told(engine: Engine, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     begun_elsewhere(engine)
-    monkeypatch.setattr("caviar.storage.status.clock_skew", lambda engine: 3600.0)
+    monkeypatch.setattr("caviar.studies.workers.local.preparation.clock_skew", lambda engine: 3600.0)
     _, err = said("join", "small", code=2)
     assert "this machine's clock differ" in err
     assert "+3600 s" in err
@@ -218,7 +218,7 @@ def test_a_stopped_study_lets_long_epochs_come_to_their_end(engine: Engine, join
 
 def slow_study(folder: Path, **fields: int) -> str:
     (folder / "slow.py").write_text(
-        "import time\nfrom models.mlp import MLP\n\nclass Net(MLP):\n"
+        "import time\nfrom caviar.models.mlp import MLP\n\nclass Net(MLP):\n"
         "    def forward(self, x):\n        time.sleep(self.training / 2)\n        return super().forward(x)\n"
     )
     study = folder / "mine.py"

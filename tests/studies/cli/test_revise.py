@@ -273,7 +273,7 @@ def test_history_of_a_study_that_is_not_there(refused: Said) -> None:
 @pytest.mark.parametrize("command", ["extend small --budget 9", "history small", "status small"])
 def test_looking_and_extending_load_no_torch(engine: Engine, url: str, root: Path, command: str) -> None:
     register(engine)
-    code = f"import sys\nfrom studies.cli import run\nassert run({command.split()!r}) == 0\n"
+    code = f"import sys\nfrom caviar.studies.cli import run\nassert run({command.split()!r}) == 0\n"
     code += "assert not {'torch', 'optuna'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True)
 

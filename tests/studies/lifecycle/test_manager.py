@@ -776,7 +776,7 @@ def test_the_winner_is_tested_by_the_definition_that_it_was_trained_by(engine: E
 def test_a_command_shows_a_study_by_its_current_definition(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import caviar.studies.cli.work as module
+    import caviar.studies.workers.local.supervisor as module
     from caviar.studies.cli import run
 
     record = open_study(engine, change(BEFORE, budget=3, epochs=1))
@@ -795,7 +795,7 @@ def test_a_command_shows_a_study_by_its_current_definition(
         return 0
 
     monkeypatch.setattr(module, "Outcome", outcome)
-    monkeypatch.setattr("caviar.studies.lifecycle.manager.free_dead_workers", ended)
+    monkeypatch.setattr(module, "free_dead_workers", ended)
     monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     assert run(["join", "small", "--workers", "1"]) == 0, capsys.readouterr()
     assert shown == [revised]

@@ -1,0 +1,114 @@
+"""Events of a run on this machine: what `supervise` and its preparation report to a callback while they work.
+
+Each is a frozen record of facts. Nothing in this room prints: the command line turns them into sentences, a notebook
+may draw them, and a caller without a callback hears nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from caviar.storage.snapshot import Snapshot
+    from caviar.studies.definition import Study
+    from caviar.studies.lifecycle.provenance import Difference
+
+
+@dataclass(frozen=True)
+class CheckBegan:
+    """The study's model, data and training are being checked, which loads PyTorch."""
+
+    study: Study
+
+
+@dataclass(frozen=True)
+class CheckEnded:
+    """The check is over, however it went."""
+
+
+@dataclass(frozen=True)
+class DataFetched:
+    """A data set was downloaded into a folder of this machine."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class MachineDiffers:
+    """This machine's code, data, clock or versions differ from those that the study was begun with."""
+
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class TrialsFreed:
+    """Unfinished trials of workers that died on this machine are open again."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """The study as it is now, about twice a second."""
+
+    study: Study  # by the definition of this moment
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class CohortSized:
+    """A worker has found how many trials it trains as one program.
+
+    Attributes:
+        size: trials; 1 for one by one.
+        times_as_fast: as training them one by one; None where that was not measured.
+        why: what keeps the size down; None where it was measured.
+    """
+
+    size: int
+    times_as_fast: float | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class DatabaseLost:
+    """The database does not answer. Workers train on; it is waited for, for at most `patience` seconds."""
+
+    patience: float
+
+
+@dataclass(frozen=True)
+class DatabaseBack:
+    """The database answers again, after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ServerNotice:
+    """A sentence of the built-in database server, which is being started again."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """This process was asked to stop: each worker has `grace` seconds to finish its epoch."""
+
+    grace: float
+
+
+RunEvent: TypeAlias = (
+    CheckBegan | CheckEnded | DataFetched | MachineDiffers | TrialsFreed | Progressed | CohortSized | DatabaseLost
+    | DatabaseBack | ServerNotice | Stopping
+)  # fmt: skip
+Listener: TypeAlias = Callable[[RunEvent], None]
+
+
+def ignore(event: RunEvent) -> None:
+    """Listen to nothing: the callback of a caller that gives none."""

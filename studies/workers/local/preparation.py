@@ -1,0 +1,125 @@
+"""Checks before workers start: the study can be trained, its data are here, and this machine computes the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from caviar.storage.definitions import find_study
+from caviar.storage.events import record_event
+from caviar.storage.records import StudyRecord
+from caviar.storage.status import clock_skew
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import definition_of, open_study, progress
+from caviar.studies.lifecycle.provenance import compare, provenance_of, refuse_fatal, refuse_mismatch
+from caviar.studies.workers.local.events import (
+    CheckBegan,
+    CheckEnded,
+    DataFetched,
+    Listener,
+    MachineDiffers,
+    ignore,
+)
+from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.pool import WorkerPool
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study that is ready for workers of this machine.
+
+    Attributes:
+        record: with its current definition.
+        options: of the workers, with the digest of this machine's training code.
+        begun: whether the study was not there before.
+    """
+
+    record: StudyRecord
+    options: WorkerOptions
+    begun: bool
+
+
+def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -> None:
+    """Check that a study can be trained, and download its data set where it is missing.
+
+    Args:
+        data_dir: the folder of data sets.
+        on_event: called with `CheckBegan`, `CheckEnded`, and `DataFetched` after a download.
+
+    Raises:
+        UnknownData, UnknownModel: there is no such data set or model.
+        DefinitionError: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
+        DataUnavailable: the data are not here, and could not be downloaded.
+    """
+    on_event(CheckBegan(study))
+    try:
+        from caviar.models.data import fetch
+        from caviar.studies.workers.trial.build import check
+
+        check(study)
+    finally:
+        on_event(CheckEnded())
+    if fetch(study.data, data_dir):
+        on_event(DataFetched(study.data, data_dir))
+
+
+def check_machine(
+    engine: Engine, record: StudyRecord, data_dir: Path, *, allow_mismatch: bool = False, on_event: Listener = ignore
+) -> str | None:
+    """Compare this machine with a study before anything of it is leased, and fetch its data.
+
+    Args:
+        allow_mismatch: whether other code, data or another clock are accepted; that they were is written to the
+            study's history.
+        on_event: called as by `check_and_fetch`, and with `MachineDiffers` where anything differs.
+
+    Returns:
+        The digest of this machine's training code.
+
+    Raises:
+        MachineMismatch: this machine would compute something else, and that is not accepted.
+        As `check_and_fetch` does.
+    """
+    study = definition_of(record)
+    check_and_fetch(study, data_dir, on_event)
+    here = provenance_of(study, data_dir)
+    differences = compare(record.provenance, here, clock_skew(engine))
+    if not differences:
+        return here.code
+    on_event(MachineDiffers(tuple(differences)))
+    refuse_fatal(differences)
+    mismatched = refuse_mismatch(record.name, differences, allowed=allow_mismatch)
+    kind = "mismatch allowed" if mismatched else "other versions"
+    record_event(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in differences})
+    return here.code
+
+
+def begin_or_resume(
+    engine: Engine, study: Study, options: WorkerOptions, *, accept: bool = False, on_event: Listener = ignore
+) -> Opened:
+    """Begin a study, or go on with the one of that name, ready for workers of this machine.
+
+    A study that has spent its budget is opened as it is: neither its model nor its data need to be here.
+
+    Args:
+        options: of the workers to come.
+        accept: whether to make a changed definition the study's next version, where its trials stay comparable.
+
+    Raises:
+        As `check_and_fetch` and `open_study` do.
+    """
+    record = find_study(engine, study.name)
+    if record is not None and not _has_work(engine, record, study.budget):
+        return Opened(open_study(engine, study, accept=accept), options, begun=False)
+    WorkerPool.warm_up()  # the workers' imports, while this process has its own
+    check_and_fetch(study, options.data_dir, on_event)
+    here = provenance_of(study, options.data_dir)
+    opened = open_study(engine, study, here, accept=accept)
+    return Opened(opened, replace(options, code=here.code), begun=record is None)
+
+
+def _has_work(engine: Engine, record: StudyRecord, budget: int) -> bool:
+    now = progress(engine, record)
+    return now.done < now.budget or now.budget < budget

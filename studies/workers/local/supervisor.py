@@ -1,0 +1,204 @@
+"""Supervise the workers of this machine: until the study is done or stopped, or this process is asked to stop.
+
+Nothing here prints or draws; what happens is passed to a callback as the records of `events`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from caviar.storage.definitions import load_study
+from caviar.storage.embedded import revive
+from caviar.storage.errors import DatabaseAway
+from caviar.storage.events import read_events
+from caviar.storage.files import CheckpointFiles
+from caviar.storage.outage import Outage
+from caviar.storage.processes import machine_id
+from caviar.storage.records import EventRecord, Progress, StudyRecord
+from caviar.storage.workers import finished_by
+from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
+from caviar.studies.workers.local.events import (
+    CohortSized,
+    DatabaseBack,
+    DatabaseLost,
+    Listener,
+    Progressed,
+    ServerNotice,
+    Stopping,
+    TrialsFreed,
+    ignore,
+)
+from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.pool import WorkerPool
+from caviar.studies.workers.local.signals import Stop
+
+_LOOK_SECONDS = 0.5  # between two snapshots of the study
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the workers of this machine did, and the study when they left it.
+
+    Attributes:
+        record: the study with its definition of that moment.
+        now: how far it was.
+        trials: that these workers finished.
+        restarts: of workers that were killed.
+        seconds: from the start of the workers to their end.
+    """
+
+    record: StudyRecord
+    now: Progress
+    trials: int
+    restarts: int
+    seconds: float
+
+
+def supervise(
+    engine: Engine,
+    record: StudyRecord,
+    options: WorkerOptions,
+    devices: Sequence[str],
+    stop: Stop,
+    on_event: Listener = ignore,
+) -> Outcome:
+    """Run one worker process on each device until the study is done or stopped, or this process is asked to stop.
+
+    While the study is paused its workers leave; they come back when it goes on. A worker that is killed is replaced.
+
+    Args:
+        options: of the workers; their `study` is the name of `record`.
+        devices: such as cpu or cuda:0, one for each worker.
+        stop: the request to stop; workers then finish their epoch within its grace.
+        on_event: called with each event, in this thread.
+
+    Raises:
+        WorkersFailed: a worker ended with an error, or was killed too often.
+        DatabaseAway: the database was away for longer than the patience.
+        BadCheckpointsAddress: no checkpoints can be kept where CAVIAR_CHECKPOINTS says.
+    """
+    started = time.monotonic()
+    if options.settings.checkpoints:
+        CheckpointFiles(options.settings.checkpoints)  # refuses a bad address before anything is leased
+    if freed := free_dead_workers(engine, record):
+        on_event(TrialsFreed(freed))
+    watch = _Watch(engine, record, options, stop, on_event)
+    with _freeing_dead(engine, record), WorkerPool(options, devices) as pool:
+        watch.until_over(pool)
+        if stop.asked:
+            on_event(Stopping(options.grace))
+    trials = watch.last_look(pool.pids)
+    return Outcome(watch.record, watch.progress, trials, pool.restarts, time.monotonic() - started)
+
+
+class _Watch:
+    """Watches a study and the pool of workers on it."""
+
+    def __init__(
+        self, engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, on_event: Listener
+    ) -> None:
+        self.record = record
+        self._engine = engine
+        self._options = options
+        self._stop = stop
+        self._on_event = on_event
+        self._outage = Outage(options.patience, lambda: stop.overdue)
+        self._cohort_events = len(self._read_cohort_events())
+        self._reasons: set[str] = set()  # of cohort sizes that were reported
+        self.progress = look(engine, record).progress
+
+    def until_over(self, pool: WorkerPool) -> None:
+        """Replace workers and report what happens, until no worker is needed any more or this process is to stop.
+
+        Raises:
+            WorkersFailed, DatabaseAway: as `supervise` does.
+        """
+        found_dead = False
+        while not self._stop.asked:
+            wanted = self.progress.control == "run" and self.progress.open > 0
+            found_dead = bool(pool.replace_dead(wanted=wanted)) or found_dead
+            try:
+                if found_dead:
+                    free_dead_workers(self._engine, self.record)
+                    found_dead = False
+                self._look()
+            except SQLAlchemyError as error:
+                self._wait_for_database(error)
+            else:
+                if self._is_over(pool):
+                    return
+            pool.wait(max(_LOOK_SECONDS, self._outage.pause))
+
+    def last_look(self, pids: set[int]) -> int:
+        """Report the study as the workers left it; return how many trials the processes of these ids finished.
+
+        Raises:
+            DatabaseAway: the patience is over, and this process was not asked to stop, which waits for nothing.
+        """
+        trials = 0
+        try:
+            self._outage.insist(self._look)
+            study_id, machine = self.record.study_id, machine_id()
+            trials = self._outage.insist(lambda: finished_by(self._engine, study_id, machine, pids))
+        except DatabaseAway:
+            if not self._stop.asked:
+                raise
+        return trials
+
+    def _look(self) -> None:
+        """Read the study, with its current definition, and report it."""
+        found = look(self._engine, self.record)
+        if found.progress.version != self.record.version:
+            self.record = load_study(self._engine, self.record.name)
+        self._report_cohorts()
+        if (away := self._outage.over()) >= 1:
+            self._on_event(DatabaseBack(away))
+        self.progress = found.progress
+        self._on_event(Progressed(definition_of(self.record), found))
+
+    def _is_over(self, pool: WorkerPool) -> bool:
+        """Return whether nothing is left, or the study is stopped and the last epochs have come to their end."""
+        nothing_left = self.progress.open + self.progress.leased == 0
+        return nothing_left or (self.progress.control == "stop" and not pool.running())
+
+    def _report_cohorts(self) -> None:
+        """Report new sizes of cohorts; workers that measured about the same are reported once."""
+        events = self._read_cohort_events()
+        for event in events[self._cohort_events :]:
+            reason = str(event.detail.get("why", "measured"))
+            if reason not in self._reasons:
+                self._reasons.add(reason)
+                self._on_event(CohortSized(**event.detail))
+        self._cohort_events = len(events)
+
+    def _read_cohort_events(self) -> list[EventRecord]:
+        return read_events(self._engine, self.record.study_id, "cohort size")
+
+    def _wait_for_database(self, error: SQLAlchemyError) -> None:
+        """Report once that the database is away; start the built-in server again if it is that one.
+
+        Raises:
+            DatabaseAway: the patience is over.
+        """
+        first = self._outage.seconds == 0
+        self._outage.note(error)
+        if self._options.settings.database_url is None:
+            revive(self._options.settings.home, lambda text: self._on_event(ServerNotice(text)))
+        elif first:
+            self._on_event(DatabaseLost(self._options.patience))
+
+
+@contextmanager
+def _freeing_dead(engine: Engine, record: StudyRecord) -> Iterator[None]:
+    """Free, at the end, the trials that workers of this machine held when they were killed."""
+    try:
+        yield
+    finally:
+        with suppress(SQLAlchemyError):  # else their leases expire
+            free_dead_workers(engine, record)
