@@ -37,6 +37,8 @@ STUDY = Study(
 """
 
 
+_ROOT = Path(__file__).parents[3]  # the study above imports from tests/
+
 # Each trial depends on its slot alone, so its curve must be the same whatever happened to its worker.
 INDEPENDENT: dict[str, Any] = {"epochs": 12, "strategy": "random", "pruner": "none"}
 
@@ -46,7 +48,7 @@ class Caviar:
 
     def __init__(self, command: list[str], url: URL | None, folder: Path) -> None:
         self.url, self._command, self.folder = url, command, folder
-        self.environ = {**os.environ, "CAVIAR_HOME": str(folder / "home")}
+        self.environ = {**os.environ, "CAVIAR_HOME": str(folder / "home"), "PYTHONPATH": str(_ROOT)}
         if url is not None:
             self.environ["CAVIAR_DATABASE_URL"] = url.render_as_string(hide_password=False).replace("+psycopg2", "")
 
