@@ -37,8 +37,8 @@ from caviar.storage.engine import make_engine
 from caviar.studies.dashboard.access import Door
 from caviar.studies.dashboard.server import application
 from caviar.studies.lifecycle.manager import look
-from caviar.studies.results.report.facts import report_facts
 from caviar.studies.results.report.page import page
+from caviar.studies.results.report.reading import read_report
 
 _REST_SECONDS = 10.5  # after which the dashboard asks its storage again
 _POLLS = 3
@@ -131,7 +131,7 @@ def main() -> None:
                 record = load_study(engine, NAME)
                 plain = RDBStorage(url.render_as_string(hide_password=False), skip_table_creation=True)
                 door = Door(application(engine), None, changes=False, is_ours=lambda _: True)
-                took, text = seconds(lambda record=record, engine=engine: page(report_facts(engine, record)))
+                took, text = seconds(lambda record=record, engine=engine: page(read_report(engine, record)))
                 for name, shown in (("caviar", door), ("optuna", wsgi(plain))):
                     cost = polls(shown, record.optuna_study_id, size)
                     report = f"{took:>7.1f} s {len(text) / 2**20:>7.1f} MB" if name == "caviar" else ""

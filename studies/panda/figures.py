@@ -45,7 +45,7 @@ def _curves(facts: Facts, of: str, title: str, *, nudges: bool, dash: str = "sol
     if nudges:
         data.append(_nudges(facts, of))
     values = [value for day in facts["days"] for value in day[of] if value is not None]
-    axis = {"title": {"text": title}, **good_range({"study": facts}, values)}
+    axis = {"title": {"text": title}, **good_range(values, maximize=facts["direction"] == "maximize")}
     return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": axis}}
 
 

@@ -1,4 +1,4 @@
-"""Which hyperparameters mattered in a study, how surely, and whether the documented order of tiers held.
+"""Estimate which hyperparameters mattered in a study, how surely, and whether the documented order of tiers held.
 
 A hyperparameter's importance is its main effect: the share of the whole variation over the search space that it
 explains alone (a first-order Sobol index), by a Gaussian process like the one that the search learns from. Where the
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
@@ -26,19 +27,23 @@ from caviar.studies.search.observations import Observations, half_rank, standard
 from caviar.studies.search.surrogate import Array, Surrogate, fit, one_thread
 
 ENOUGH = 10  # trials: with fewer, an interval says nothing
-_PLACES, _OTHERS = 8, 128  # at which a hyperparameter is looked at, and at how many places of the others each
+_PLACES, _OTHERS = 8, 128  # places along a hyperparameter's axis, and places of the others for each of them
 _DRAWS = 60  # of the bootstrap
-_MOST = 200  # trials that are looked at; of more, the newest
+_MOST = 200  # trials, at most; of more, the newest
 _INTERVAL = (5, 95)  # percent
 _SURE = 0.95
 
 
 @dataclass(frozen=True)
 class Importance:
-    """A hyperparameter's share of the variation, 0 to 1, with its bootstrap interval.
+    """A hyperparameter's share of the variation, 0 to 1, with its 90 % bootstrap interval.
 
     Attributes:
-        varied: whether it had more than one value; without, nothing is known of it.
+        name: the hyperparameter.
+        tier: the tier that it belongs to.
+        share: the share of the variation that it explains alone.
+        low, high: the ends of the interval.
+        varied: whether it had more than one value; else nothing is known of it.
     """
 
     name: str
@@ -49,31 +54,58 @@ class Importance:
     varied: bool
 
 
+class OrderVerdict(StrEnum):
+    """Whether a tier mattered more than the one after it."""
+
+    HELD = "held"  # it did, in at least 95 % of the bootstrap's draws
+    REVERSED = "reversed"  # the one after it did
+    OPEN = "open"  # the trials cannot tell
+
+
 @dataclass(frozen=True)
-class Order:
-    """Whether a tier mattered more than the one after it: `held`, `reversed`, or `open` where the trials cannot tell.
+class TierOrder:
+    """The comparison of a tier with the one after it.
 
     Attributes:
-        sure: in how many of the bootstrap's draws the earlier tier's most important hyperparameter mattered more.
+        tier: the earlier tier.
+        after: the later one.
+        verdict: which of them mattered more.
+        sure: the share of the bootstrap's draws, 0 to 1, in which the earlier tier's most important hyperparameter
+            mattered more than the later one's.
     """
 
     tier: int
     after: int
-    verdict: str
+    verdict: OrderVerdict
     sure: float
 
 
 @dataclass(frozen=True)
 class Importances:
-    """What `importances` found."""
+    """The importance of a study's hyperparameters.
+
+    Attributes:
+        trials: the number of trials that they were estimated from.
+        hyperparameters: the most important one first.
+        orders: the comparison of each tier with the next.
+    """
 
     trials: int
-    hyperparameters: tuple[Importance, ...]  # the most important first
-    orders: tuple[Order, ...]
+    hyperparameters: tuple[Importance, ...]
+    orders: tuple[TierOrder, ...]
+
+    def json_fields(self) -> dict[str, Any]:
+        """Return the fields, and whether the order held in words."""
+        return {**vars(self), "words": order_in_words(self)}
 
 
 def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | None:
-    """Return what mattered; None where fewer than ten trials are finished, or all came to the same."""
+    """Return what mattered; None with fewer than ten finished trials, or if all have the same value.
+
+    Args:
+        study: the study's definition.
+        trials: the trials of the study's own slots.
+    """
     observed = Observations(study)
     observed.learn(trials)
     x, losses = observed.points[-_MOST:], observed.losses[-_MOST:]
@@ -99,29 +131,19 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
     return Importances(len(x), tuple(found), _orders(np.array(draws)[:, varied], np.array(tiers)[varied], tiers))
 
 
-def in_words(found: Importances) -> list[str]:
-    """Answer in words whether the order held."""
+def order_in_words(found: Importances) -> list[str]:
+    """Say in words whether the documented order of the tiers held."""
     if not found.orders:
         return ["the study has one tier: there is no order to compare with"]
-    told = {
+    words = {
         "held": "tier {0} mattered more than tier {1}: the documented order held",
         "reversed": "tier {1} mattered more than tier {0}: here the documented order did not hold",
         "open": "tier {0} or tier {1}? These trials cannot tell",
     }
     return [
-        f"{told[order.verdict].format(order.tier, order.after)} ({order.sure:.0%} sure of tier {order.tier})"
+        f"{words[order.verdict].format(order.tier, order.after)} ({order.sure:.0%} sure of tier {order.tier})"
         for order in found.orders
     ]
-
-
-def to_facts(found: Importances) -> dict[str, Any]:
-    """Return what was found as plain JSON values."""
-    return {
-        "trials": found.trials,
-        "hyperparameters": [vars(one) for one in found.hyperparameters],
-        "orders": [vars(order) for order in found.orders],
-        "words": in_words(found),
-    }
 
 
 def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> Array:
@@ -139,7 +161,7 @@ def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> 
 
 
 def _along(process: Surrogate, axes: Cube, others: Array, axis: int) -> Array:
-    """Return the expected loss at places along an axis, for each place of the others: (places, others)."""
+    """Return the expected loss at places along an axis, for each place of the others, (places, others)."""
     bins = int(axes.bins[axis])
     count = bins if axes.unordered[axis] else min(bins or _PLACES, _PLACES)
     points = np.repeat(others[None], count, axis=0)
@@ -147,15 +169,24 @@ def _along(process: Surrogate, axes: Cube, others: Array, axis: int) -> Array:
     return process.posterior(axes.snap(points.reshape(-1, others.shape[1])))[0].reshape(count, -1)
 
 
-def _orders(draws: Array, of: NDArray[np.int_], tiers: Sequence[int]) -> tuple[Order, ...]:
-    """Say of each tier whether it mattered more than the next, by what was varied: (draws, varied)."""
+def _orders(draws: Array, of: NDArray[np.int_], tiers: Sequence[int]) -> tuple[TierOrder, ...]:
+    """Compare each tier with the next.
+
+    Args:
+        draws: the shares of the varied hyperparameters in each draw, (draws, varied).
+        of: the tiers of the varied hyperparameters, (varied,).
+        tiers: the tiers of all hyperparameters.
+    """
     best = {tier: draws[:, of == tier].max(axis=1) for tier in set(of.tolist())}
     found = []
     for tier, after in pairwise(sorted(set(tiers))):
         if tier not in best or after not in best:
-            found.append(Order(tier, after, "open", 0.5))
+            found.append(TierOrder(tier, after, OrderVerdict.OPEN, 0.5))
             continue
         sure = float(np.mean(best[tier] > best[after]) + np.mean(best[tier] == best[after]) / 2)
-        verdict = "held" if sure >= _SURE else "reversed" if sure <= 1 - _SURE else "open"
-        found.append(Order(tier, after, verdict, sure))
+        found.append(TierOrder(tier, after, _verdict(sure), sure))
     return tuple(found)
+
+
+def _verdict(sure: float) -> OrderVerdict:
+    return OrderVerdict.HELD if sure >= _SURE else OrderVerdict.REVERSED if sure <= 1 - _SURE else OrderVerdict.OPEN

@@ -18,10 +18,10 @@ def importance(study: StoredStudy, as_json: AsJson = False, database: Database =
     In Python: caviar.importance("digits")
     """
     found = caviar.importance(study, database=database)
-    from caviar.studies.results.importance import ENOUGH, in_words, to_facts
+    from caviar.studies.results.importance import ENOUGH, order_in_words
 
     if as_json:
-        print_json({"study": study, "importances": found and to_facts(found)})
+        print_json({"study": study, "importances": found})
         return
     if found is None:
         print_line(f"{study}: {ENOUGH} finished trials of different values are needed; look again later")
@@ -37,4 +37,4 @@ def importance(study: StoredStudy, as_json: AsJson = False, database: Database =
         cells = (str(one.tier), one.name, f"{one.share:.0%}" if one.varied else "-", interval, *bar)
         shares.add_row(*cells[first:])
     out().print(shares)
-    print_line("\n" + "\n".join(in_words(found)))
+    print_line("\n" + "\n".join(order_in_words(found)))

@@ -12,9 +12,10 @@ from caviar.studies.cli.commands.best import print_winner
 from caviar.studies.cli.options import StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
 from caviar.studies.cli.panda.log import journal
+from caviar.studies.results.formatting import to_json
 
 if TYPE_CHECKING:
-    from caviar.studies.results.winner import Winner
+    from caviar.studies.results.report.records import Report
 
 
 def report(
@@ -36,56 +37,53 @@ def report(
     from caviar.storage.pandas import is_panda
     from caviar.studies.errors import OptionError
     from caviar.studies.panda.journal import journal_facts
-    from caviar.studies.results.report.facts import report_facts
-    from caviar.studies.results.winner import read_winner
+    from caviar.studies.results.report.reading import read_report
 
     if as_json and (file is not None or open_):
         raise OptionError("--json prints no page: leave it out, or leave out --output and --open")
     with database(database_url) as engine, working("reading the study"):
         record = load_study(engine, study)
-        one_model = is_panda(engine, record.study_id)
-        facts = journal_facts(engine, record) if one_model else report_facts(engine, record)
-        winner = None if one_model else read_winner(engine, record)
+        found = journal_facts(engine, record) if is_panda(engine, record.study_id) else read_report(engine, record)
     if as_json:
-        print_json(facts)
+        print_json(to_json(found))
         return
     if file is None and not open_:
-        if one_model:
-            out().print(journal(facts))
+        if isinstance(found, dict):
+            out().print(journal(found))
         else:
-            _tell(facts, winner)
+            _tell(found)
         return
     file = file or Path(f"{study}.html")
-    _write(file, facts, one_model)
+    _write(file, found)
     tell(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)", markup=False)
     if open_:
         webbrowser.open(file.resolve().as_uri())
 
 
-def _write(file: Path, facts: dict[str, Any], one_model: bool) -> None:
+def _write(file: Path, found: Report | dict[str, Any]) -> None:
     from caviar.studies.errors import ExtraMissing
     from caviar.studies.panda.page import panda_page
     from caviar.studies.results.atomic_write import beside
     from caviar.studies.results.report.page import page
 
     try:
-        text = panda_page(facts) if one_model else page(facts)
+        text = panda_page(found) if isinstance(found, dict) else page(found)
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"the page needs {error.name}: pip install -e '.[report]'") from error
     with beside(file, "-o") as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def _tell(facts: dict[str, Any], winner: Winner | None) -> None:
-    if winner:
-        print_winner(winner)
-    cost = facts["cost"]
-    out().print(f"  {cost['done']} trials, {cost['epochs']} of {cost['epochs_planned']} epochs, "
-                f"{cost['training_seconds']:.0f} s of training by {cost['workers']} worker(s)\n")  # fmt: skip
-    for a in facts["answers"]:
-        out().print(f"[bold]{a['question']}[/]")
-        tell(f"  {a['answer']}", markup=False)
-        if a["command"]:
-            tell(f"  {a['command']}", style="cyan", markup=False)
-    name = facts["study"]["name"]
+def _tell(report: Report) -> None:
+    if report.winner:
+        print_winner(report.winner)
+    cost = report.cost
+    out().print(f"  {cost.done} trials, {cost.epochs} of {cost.epochs_planned} epochs, "
+                f"{cost.training_seconds:.0f} s of training by {cost.workers} worker(s)\n")  # fmt: skip
+    for a in report.answers:
+        out().print(f"[bold]{a.question}[/]")
+        tell(f"  {a.answer}", markup=False)
+        if a.command:
+            tell(f"  {a.command}", style="cyan", markup=False)
+    name = report.study.name
     tell(f"\nwith pictures: caviar report {name} -o {name}.html --open", style="dim", markup=False)

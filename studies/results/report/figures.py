@@ -1,4 +1,4 @@
-"""The report's figures as plain plotly JSON: traces and layouts, made of what facts.py gathers."""
+"""Draw the figures of a report as plotly JSON: traces and layouts. No plotting library is imported."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from caviar.studies.results.report.answers import Facts, best_first
 from caviar.studies.results.report.holdings import LOST, TAKEN, holdings
-from caviar.studies.results.report.space import hyperparameters, importance, parallel_coordinates
-from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, colour, good_range, value_title
+from caviar.studies.results.report.records import Report, ReportedTrial
+from caviar.studies.results.report.space import Figure, hyperparameters, importance, parallel_coordinates
+from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, colour, good_range
 
 _LINE = 1.2
 _CURVES, _BEST_CURVES = 300, 150  # that can be told apart in one figure; of more, the best ones and some others
@@ -20,63 +20,61 @@ _ENDS = {  # of a bar of the timeline: how opaque, which pattern
     "lost": (0.4, "/"),
 }  # fmt: skip
 
-Figure = dict[str, Any]
 
-
-def figures(facts: Facts) -> dict[str, Figure]:
+def figures(report: Report) -> dict[str, Figure]:
     """Return the figures of a study by name, those for which there is something to show."""
-    if not any(t["curve"] for t in facts["trials"]):
+    if not any(t.curve for t in report.trials):
         return {}
     found = {
-        "curves": _curves(facts),
-        "train against validation": _losses(facts),
-        "hyperparameters": hyperparameters(facts),
-        "best so far": _best_so_far(facts),
-        "importance": importance(facts),
-        "parallel coordinates": parallel_coordinates(facts),
-        "timeline": _timeline(facts),
+        "curves": _curves(report),
+        "train against validation": _losses(report),
+        "hyperparameters": hyperparameters(report),
+        "best so far": _best_so_far(report),
+        "importance": importance(report),
+        "parallel coordinates": parallel_coordinates(report),
+        "timeline": _timeline(report),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def thinned(facts: Facts) -> list[Facts]:
+def thinned(report: Report) -> list[ReportedTrial]:
     """Return the trials whose curves are drawn: the best ones, and some of the others, evenly over time."""
-    drawn = [t for t in facts["trials"] if t["curve"]]
+    drawn = [t for t in report.trials if t.curve]
     if len(drawn) <= _CURVES:
         return drawn
-    best = {t["trial"] for t in best_first(facts)[:_BEST_CURVES]}
-    others = [t for t in drawn if t["trial"] not in best]
+    best = {t.trial for t in report.best_first()[:_BEST_CURVES]}
+    others = [t for t in drawn if t.trial not in best]
     step = -(-len(others) // (_CURVES - len(best)))
-    kept = best | {t["trial"] for t in others[::step]}
-    return [t for t in drawn if t["trial"] in kept]
+    kept = best | {t.trial for t in others[::step]}
+    return [t for t in drawn if t.trial in kept]
 
 
-def _joined(trials: Iterable[Facts]) -> dict[str, list[Any]]:
+def _joined(trials: Iterable[ReportedTrial]) -> dict[str, list[Any]]:
     """Return the curves of several trials as one line with gaps, which a browser draws much faster than many."""
     x: list[Any] = []
     y: list[Any] = []
     text: list[str] = []
     for t in trials:
-        for epoch, value in t["curve"]:
+        for epoch, value in t.curve:
             x.append(epoch)
             y.append(value)
-            text.append(f"trial {t['trial']}")
+            text.append(f"trial {t.trial}")
         x.append(None)
         y.append(None)
         text.append("")
     return {"x": x, "y": y, "text": text}
 
 
-def _ending(t: Facts) -> str:
-    return str(t["violated"] or t["state"]).replace("_", " ")
+def _ending(t: ReportedTrial) -> str:
+    return str(t.violated or t.state).replace("_", " ")
 
 
-def _curves(facts: Facts) -> Figure:
-    winner = facts["winner"] and facts["winner"]["trial"]
-    drawn = [t for t in thinned(facts) if t["trial"] != winner]
+def _curves(report: Report) -> Figure:
+    winner = None if report.winner is None else report.winner.trial
+    drawn = [t for t in thinned(report) if t.trial != winner]
     data = []
-    for tier in sorted({t["tier"] for t in drawn}):
-        of_tier = [t for t in drawn if t["tier"] == tier]
+    for tier in sorted({t.tier for t in drawn}):
+        of_tier = [t for t in drawn if t.tier == tier]
         for state in sorted({_ending(t) for t in of_tier}):
             data.append({
                 "type": "scatter", "mode": "lines", "name": f"tier {tier}, {state}",
@@ -86,39 +84,39 @@ def _curves(facts: Facts) -> Figure:
             })  # fmt: skip
     if winner is not None:
         data.append({"type": "scatter", "mode": "lines", "name": f"winner: trial {winner}",
-                     "line": {"color": WINNER, "width": 3}, **_joined([facts["trials"][winner]])})  # fmt: skip
-    ends = [value for t in best_first(facts) for _, value in t["curve"][1:] if value is not None]
-    yaxis = {"title": {"text": value_title(facts)}, **good_range(facts, ends)}
+                     "line": {"color": WINNER, "width": 3}, **_joined([report.trials[winner]])})  # fmt: skip
+    ends = [value for t in report.best_first() for _, value in t.curve[1:] if value is not None]
+    yaxis = {"title": {"text": f"validation {report.study.metric}"}, **good_range(ends, maximize=report.study.maximize)}
     return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": yaxis}}
 
 
-def _losses(facts: Facts) -> Figure | None:
+def _losses(report: Report) -> Figure | None:
     data = []
-    for place, t in enumerate(best_first(facts)[:_TOP]):
-        epochs = [epoch for epoch, _ in t["curve"]]
+    for place, t in enumerate(report.best_first()[:_TOP]):
+        epochs = [epoch for epoch, _ in t.curve]
         for name, at, dash in (("training", 0, "dot"), ("validation", 1, "solid")):
             data.append({
-                "type": "scatter", "mode": "lines", "name": f"trial {t['trial']}, {name}", "x": epochs,
-                "y": [losses[at] for losses in t["losses"]],
+                "type": "scatter", "mode": "lines", "name": f"trial {t.trial}, {name}", "x": epochs,
+                "y": [losses[at] for losses in t.losses],
                 "line": {"dash": dash, "color": (WINNER, *TIER_COLOURS)[place % 5]},
             })  # fmt: skip
     layout = {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": "loss"}, "type": "log"}}
     return {"data": data, "layout": layout} if data else None
 
 
-def _best_so_far(facts: Facts) -> Figure:
-    """Over trials as they ended, epochs and time, each with the tiers shaded."""
-    sign = 1 if facts["study"]["direction"] == "maximize" else -1
-    ended = sorted((t for t in facts["trials"] if t["ended"] is not None), key=lambda t: t["ended"])
+def _best_so_far(report: Report) -> Figure:
+    """Draw the best value over trials as they ended, epochs and time, each with the tiers shaded."""
+    better = max if report.study.maximize else min
+    ended = sorted((t for t in report.trials if t.ended is not None), key=lambda t: t.ended or 0.0)
     best: float | None = None
     epochs = 0
     steps: list[tuple[Any, ...]] = []
     for count, t in enumerate(ended, start=1):
-        epochs += t["epochs"]
-        if t["state"] == "complete" and not t["violated"] and t["value"] is not None:
-            best = t["value"] if best is None else sign * max(sign * best, sign * t["value"])
-        steps.append((count, epochs, t["ended"], best, t["tier"]))
-    layout: Facts = {"grid": {"columns": 3, "rows": 1, "pattern": "independent"}, "showlegend": False, "shapes": []}
+        epochs += t.epochs
+        if t.state == "complete" and not t.violated and t.value is not None:
+            best = t.value if best is None else better(best, t.value)
+        steps.append((count, epochs, t.ended, best, t.tier))
+    layout: Figure = {"grid": {"columns": 3, "rows": 1, "pattern": "independent"}, "showlegend": False, "shapes": []}
     data = []
     for place, title in enumerate(("trials", "epochs", "seconds")):
         axis = str(place + 1) if place else ""
@@ -149,28 +147,29 @@ def _stretches(steps: Sequence[tuple[float, int]]) -> Iterator[tuple[int, float,
         begin = end
 
 
-def _timeline(facts: Facts) -> Figure:
-    """A bar for each time that a worker held a trial; a mark where it was lost, and where another one took it over."""
-    data: list[Facts] = []
-    found = holdings(facts["trials"], facts["events"], facts["now"])
-    tiers = {t["trial"]: t["tier"] for t in facts["trials"]}
+def _timeline(report: Report) -> Figure:
+    """Draw a bar for each time that a worker held a trial, and marks where trials were lost and taken over."""
+    data: list[Figure] = []
+    found = holdings(report.trials, report.events, report.now)
+    tiers = {t.trial: t.tier for t in report.trials}
     for end, (opacity, pattern) in _ENDS.items():
-        there = [held for held in found if held["end"] == end]
+        there = [holding for holding in found if holding.end == end]
         if there:
             data.append({
-                "type": "bar", "orientation": "h", "name": end, "base": [held["began"] for held in there],
-                "x": [max(held["ended"] - held["began"], 0.0) for held in there],
-                "y": [held["worker"] or "?" for held in there], "text": [f"trial {held['trial']}" for held in there],
+                "type": "bar", "orientation": "h", "name": end, "base": [holding.began for holding in there],
+                "x": [max(holding.ended - holding.began, 0.0) for holding in there],
+                "y": [holding.worker or "?" for holding in there],
+                "text": [f"trial {holding.trial}" for holding in there],
                 "hovertemplate": "%{text}: %{base:.1f} s, for %{x:.1f} s<extra></extra>", "textposition": "none",
-                "marker": {"color": [colour(tiers[held["trial"]]) for held in there], "opacity": opacity,
+                "marker": {"color": [colour(tiers[holding.trial]) for holding in there], "opacity": opacity,
                            "pattern": {"shape": pattern}, "line": {"width": 0.5, "color": "white"}},
             })  # fmt: skip
     for name, kinds, symbol in (("lost", LOST, "x"), ("taken over", TAKEN, "triangle-right")):
-        marks = [e for e in facts["events"] if e["trial"] is not None and e["kind"] in kinds]
+        marks = [e for e in report.events if e.trial is not None and e.kind in kinds]
         if marks:
             data.append({
-                "type": "scatter", "mode": "markers", "name": name, "x": [e["at"] for e in marks],
-                "y": [e["worker"] or "?" for e in marks], "text": [f"trial {e['trial']}: {e['kind']}" for e in marks],
+                "type": "scatter", "mode": "markers", "name": name, "x": [e.at for e in marks],
+                "y": [e.worker or "?" for e in marks], "text": [f"trial {e.trial}: {e.kind}" for e in marks],
                 "hovertemplate": "%{text}, %{x:.1f} s<extra></extra>",
                 "marker": {"symbol": symbol, "size": 10, "color": WINNER, "line": {"width": 1, "color": "white"}},
             })  # fmt: skip

@@ -1,45 +1,60 @@
-"""Who held each trial, from when until when: its first worker, and those that took it over."""
+"""The times in which workers held a trial: its first worker, and those that took it over."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-LOST = ("lease expired", "worker died")  # the events that end a holding against its worker's will
-TAKEN = ("taken over", "lease taken again")  # those that begin one
-_LEFT = (*LOST, "given back")
+from caviar.storage.states import EventKind
+from caviar.studies.results.report.records import ReportedEvent, ReportedTrial
+
+LOST = (EventKind.LEASE_EXPIRED, EventKind.WORKER_DIED)  # the events that end a holding against its worker's will
+TAKEN = (EventKind.TAKEN_OVER, EventKind.LEASE_TAKEN_AGAIN)  # those that begin one
+_LEFT = (*LOST, EventKind.GIVEN_BACK)
 
 
-def holdings(trials: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]], now: float) -> list[dict[str, Any]]:
-    """Return each time that a worker held a trial, by trial and time. A trial that waits is held by nobody.
+@dataclass(frozen=True)
+class Holding:
+    """A time in which one worker held one trial.
+
+    Attributes:
+        trial: the trial's number.
+        worker: host:pid of the worker; None where nobody knows.
+        began, ended: in seconds since the study's first trial began.
+        end: the trial's state where it ended the holding, else `lost` or `given back`.
+    """
+
+    trial: int
+    worker: str | None
+    began: float
+    ended: float
+    end: str
+
+
+def holdings(trials: Sequence[ReportedTrial], events: Sequence[ReportedEvent], now: float) -> list[Holding]:
+    """Return the times in which workers held trials, by trial and time. No worker holds a trial that waits.
 
     Args:
-        trials, events: of caviar.studies.results.report.facts.
-        now: until when those last that have not ended.
-
-    Returns:
-        `trial`; `worker`, which is None where nobody knows; `began` and `ended` in seconds; `end`: the trial's state,
-        `lost` or `given back`.
+        trials: the study's trials.
+        events: the study's events, the oldest first.
+        now: the end of those holdings that have not ended.
     """
-    of_trial: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    of_trial: dict[int, list[ReportedEvent]] = defaultdict(list)
     for event in events:
-        if event["trial"] is not None and event["kind"] in (*_LEFT, *TAKEN):
-            of_trial[event["trial"]].append(event)
-    return [held for t in trials if t["began"] is not None for held in _of(t, of_trial[t["trial"]], now)]
+        if event.trial is not None and event.kind in (*_LEFT, *TAKEN):
+            of_trial[event.trial].append(event)
+    return [holding for t in trials if t.began is not None for holding in _of(t, t.began, of_trial[t.trial], now)]
 
 
-def _of(t: dict[str, Any], events: Sequence[dict[str, Any]], now: float) -> Iterator[dict[str, Any]]:
-    events = [event for event in events if event["at"] >= t["began"]]  # a slot may be lost before its trial begins
-    first = events[0]["worker"] if events and events[0]["kind"] in _LEFT else None
-    who, since = first or t["worker"], t["began"]
-    held = True
+def _of(t: ReportedTrial, since: float, events: Sequence[ReportedEvent], now: float) -> Iterator[Holding]:
+    events = [event for event in events if event.at >= since]  # a slot may be lost before its trial begins
+    first = events[0].worker if events and events[0].kind in _LEFT else None
+    worker, is_held = first or t.worker, True
     for event in events:
-        if held:
-            end = "lost" if event["kind"] in LOST else "given back"
-            yield {"trial": t["trial"], "worker": who, "began": since, "ended": event["at"], "end": end}
-        held = event["kind"] in TAKEN
-        who, since = event["worker"], event["at"]
-    if held:
-        ended = now if t["ended"] is None else t["ended"]
-        yield {"trial": t["trial"], "worker": who, "began": since, "ended": ended, "end": t["state"]}
+        if is_held:
+            yield Holding(t.trial, worker, since, event.at, "lost" if event.kind in LOST else "given back")
+        is_held = event.kind in TAKEN
+        worker, since = event.worker, event.at
+    if is_held:
+        yield Holding(t.trial, worker, since, now if t.ended is None else t.ended, t.state)

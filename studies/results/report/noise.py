@@ -1,7 +1,7 @@
-"""How much the value of one configuration varies from training to training, by the best evidence that a study has.
+"""Estimate the noise of a study's values: how much one configuration varies from training to training.
 
-Trainings of one configuration with other seeds show it. Where there are none, two things bound it from below: how much
-the curves of good trials vary at their ends, and that a validation set is a sample of all examples.
+Trainings of one configuration with other seeds show it. Without any, two things bound it from below: how much the
+curves of good trials vary at their ends, and the sampling error of the validation set.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from caviar.models.data_sets import DATA_SETS
+from caviar.studies.results.report.records import Report, ReportedTrial
+from caviar.studies.results.winner import Winner
 
-_TOP = 5  # trials whose curves are looked at
+_TOP = 5  # of the best trials, whose curves are examined
 _LAST = 4  # epochs of them
 _FREEDOM = 4  # degrees, for a standard deviation that means something: of two trainings it may be anything
 
@@ -28,21 +30,22 @@ class Noise:
     source: str
 
 
-def noise_of(facts: dict[str, Any], best: Sequence[dict[str, Any]]) -> Noise | None:
+def noise_of(report: Report, winner: Winner, best: Sequence[ReportedTrial]) -> Noise | None:
     """Return the noise of a study's values; None where nothing shows it.
 
     Args:
-        facts: of caviar.studies.results.report.facts.
+        report: the study's report, without its answers.
+        winner: the study's winner.
         best: the complete, sound trials, the best one first.
     """
-    confirmed = facts["winner"]["confirmation"]
-    if confirmed and (found := _pooled([confirmed["winner_values"], confirmed["runner_up_values"]])):
+    confirmed = winner.confirmation
+    if confirmed and (found := _pooled([confirmed.winner_values, confirmed.runner_up_values])):
         return Noise(found, "as fresh trainings of the best two show")
     if found := _pooled(_repeated(best)):
         return Noise(found, "as configurations that were trained more than once show")
     at_least = {
         "as the last epochs of the best trials show": _of_epochs(best[:_TOP]),
-        f"as {_validation(facts) or 0:,} validation examples alone make it": _of_sample(facts, best),
+        f"as {_validation(report) or 0:,} validation examples alone make it": _of_sample(report, best),
     }
     source, deviation = max(at_least.items(), key=lambda item: item[1])
     return Noise(deviation, source) if deviation > 0 else None
@@ -56,33 +59,34 @@ def _pooled(groups: Iterable[Sequence[float]]) -> float:
     return math.sqrt(squares / freedom) if freedom >= _FREEDOM else 0.0
 
 
-def _repeated(trials: Iterable[dict[str, Any]]) -> Iterable[list[float]]:
+def _repeated(trials: Iterable[ReportedTrial]) -> Iterable[list[float]]:
     values: dict[tuple[tuple[str, Any], ...], list[float]] = defaultdict(list)
     for t in trials:
-        values[tuple(sorted(t["hyperparameters"].items()))].append(t["value"])
+        if t.value is not None:
+            values[tuple(sorted(t.hyperparameters.items()))].append(t.value)
     return values.values()
 
 
-def _of_epochs(trials: Iterable[dict[str, Any]]) -> float:
-    ends = [[value for _, value in t["curve"][-_LAST:] if value is not None] for t in trials]
+def _of_epochs(trials: Iterable[ReportedTrial]) -> float:
+    ends = [[value for _, value in t.curve[-_LAST:] if value is not None] for t in trials]
     spreads = [statistics.stdev(end) for end in ends if len(end) >= 3]
     return statistics.median(spreads) if spreads else 0.0
 
 
-def _of_sample(facts: dict[str, Any], best: Sequence[dict[str, Any]]) -> float:
-    """Return the binomial error of the best accuracy; 0 for a loss, or where the number of examples is not known.
+def _of_sample(report: Report, best: Sequence[ReportedTrial]) -> float:
+    """Return the binomial error of the best accuracy; 0 for a loss, or if the number of examples is not known.
 
-    Of no wrong example one half is taken: that there is none among a few does not make it certain.
+    No wrong example counts as half a wrong one: a perfect score on few examples isn't certainty.
     """
-    examples = _validation(facts)
-    if examples is None or facts["study"]["metric"] != "accuracy":
+    examples = _validation(report)
+    if examples is None or report.study.metric != "accuracy":
         return 0.0
     least = 0.5 / examples
-    rate = min(max(best[0]["value"], least), 1 - least)
+    rate = min(max(best[0].value or 0.0, least), 1 - least)
     return math.sqrt(rate * (1 - rate) / examples)
 
 
-def _validation(facts: dict[str, Any]) -> int | None:
+def _validation(report: Report) -> int | None:
     """Return the number of validation examples; None for a data set that this machine does not know."""
-    known = DATA_SETS.get(facts["study"]["data"])
+    known = DATA_SETS.get(report.study.data)
     return known.validation if known else None

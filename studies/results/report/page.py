@@ -1,13 +1,14 @@
-"""One self-contained page: what a report says, its figures, and every trial. Nothing in it asks the network."""
+"""Write a report as one self-contained HTML page: answers, figures, and every trial. It needs no network."""
 
 from __future__ import annotations
 
 from html import escape
 
 from caviar.studies.results.formatting import number
-from caviar.studies.results.report.answers import Facts
 from caviar.studies.results.report.document import card, document
 from caviar.studies.results.report.figures import figures
+from caviar.studies.results.report.records import Report, ReportedStudy, ReportedTrial
+from caviar.studies.results.summaries import StudyState
 
 _TITLES = {
     "curves": "Learning curves: the pruned ones fade (a double click shows all)",
@@ -20,98 +21,98 @@ _TITLES = {
 }
 
 
-def page(facts: Facts) -> str:
+def page(report: Report) -> str:
     """Return the report as one HTML document."""
-    drawn, study = figures(facts), facts["study"]
+    drawn, study = figures(report), report.study
     pictures = "".join(f'<h2>{escape(_TITLES[n])}</h2><div class="figure" id="{n}"></div>' for n in drawn)
-    body = f"""<h1>{escape(study["name"])}</h1>
+    body = f"""<h1>{escape(study.name)}</h1>
 <p class="dim">{escape(_summary(study))}</p>
-{_winner(facts)}
-{_cost(facts)}
-<h2>Questions and answers</h2>{_answers(facts)}
+{_winner(report)}
+{_cost(report)}
+<h2>Questions and answers</h2>{_answers(report)}
 {pictures}
 <h2>Every trial</h2>"""
-    rows = [_row(facts, t) for t in facts["trials"]]
-    after = f"<h2>Where it comes from</h2>{_provenance(facts)}"
-    return document(f"{study['name']}: Caviar's report", body, drawn, _columns(facts), rows, after)
+    rows = [_row(report, t) for t in report.trials]
+    after = f"<h2>Where it comes from</h2>{_provenance(report)}"
+    return document(f"{study.name}: Caviar's report", body, drawn, _columns(report), rows, after)
 
 
-def _summary(study: Facts) -> str:
+def _summary(study: ReportedStudy) -> str:
     return (
-        f"{study['model']} on {study['data']}: {study['budget']} trials of {study['epochs']} epochs to "
-        f"{study['direction']} {study['metric']}, {study['strategy']}, pruner {study['pruner']}, seed {study['seed']}; "
-        f"{study['state']}"
+        f"{study.model} on {study.data}: {study.budget} trials of {study.epochs} epochs to "
+        f"{study.direction} {study.metric}, {study.strategy}, pruner {study.pruner}, seed {study.seed}; "
+        f"{study.state}"
     )
 
 
-def _winner(facts: Facts) -> str:
-    winner = facts["winner"]
+def _winner(report: Report) -> str:
+    winner = report.winner
     if winner is None:
         return "<p>No trial is complete yet.</p>"
-    cards = [card(f"{winner['validation']['accuracy']:.4f}", "validation accuracy")]
-    cards.append(card(f"{winner['test']['accuracy']:.4f}" if winner["test"] else "-", "test accuracy, measured once"))
-    if expected := winner["expected"]:
+    cards = [card(f"{winner.validation.accuracy:.4f}", "validation accuracy")]
+    cards.append(card(f"{winner.test.accuracy:.4f}" if winner.test else "-", "test accuracy, measured once"))
+    if expected := winner.expected:
         cards.append(
-            card(f"{expected['low']:.4f} to {expected['high']:.4f}", "expected of another training, on average (90 %)")
+            card(f"{expected.low:.4f} to {expected.high:.4f}", "expected of another training, on average (90 %)")
         )
-    if (confirmed := winner["confirmation"]) and confirmed["low"] is not None:
+    if (confirmed := winner.confirmation) and confirmed.low is not None and confirmed.high is not None:
         cards.append(
             card(
-                f"{confirmed['low']:+.4f} to {confirmed['high']:+.4f}",
-                f"better than trial {confirmed['runner_up']}, by fresh trainings of both (95 %)",
+                f"{confirmed.low:+.4f} to {confirmed.high:+.4f}",
+                f"better than trial {confirmed.runner_up}, by fresh trainings of both (95 %)",
             )
         )
-    values = [card(number(value), name) for name, value in winner["hyperparameters"].items()]
+    values = [card(number(value), name) for name, value in winner.hyperparameters.items()]
     return (
-        f"<h2>The winner: trial {winner['trial']} (tier {winner['tier']}, {escape(winner['phase'])})</h2>"
+        f"<h2>The winner: trial {winner.trial} (tier {winner.tier}, {escape(winner.phase)})</h2>"
         f'<div class="cards">{"".join(cards)}</div><div class="cards">{"".join(values)}</div>'
     )
 
 
-def _cost(facts: Facts) -> str:
-    cost = facts["cost"]
-    planned = cost["done"] * facts["study"]["epochs"]
-    saved = f" ({max(1 - cost['epochs'] / planned, 0.0):.0%} saved)" if facts["study"]["state"] == "done" else ""
-    told = {
-        "trials": f"{cost['done']}",
-        "complete / pruned / failed": f"{cost['complete']} / {cost['pruned']} / {cost['failed']}",
-        f"epochs, of {cost['epochs_planned']} planned{saved}": str(cost["epochs"]),
-        "training, all workers together": f"{cost['training_seconds']:.0f} s",
-        "from the first trial to the last": f"{cost['wall_seconds']:.0f} s",
-        f"workers on {cost['hosts']} host(s)": str(cost["workers"]),
+def _cost(report: Report) -> str:
+    cost = report.cost
+    planned = cost.done * report.study.epochs
+    saved = f" ({max(1 - cost.epochs / planned, 0.0):.0%} saved)" if report.study.state == StudyState.DONE else ""
+    cards = {
+        "trials": f"{cost.done}",
+        "complete / pruned / failed": f"{cost.complete} / {cost.pruned} / {cost.failed}",
+        f"epochs, of {cost.epochs_planned} planned{saved}": str(cost.epochs),
+        "training, all workers together": f"{cost.training_seconds:.0f} s",
+        "from the first trial to the last": f"{cost.wall_seconds:.0f} s",
+        f"workers on {cost.hosts} host(s)": str(cost.workers),
     }
-    return f'<h2>What it cost</h2><div class="cards">{"".join(card(v, n) for n, v in told.items())}</div>'
+    return f'<h2>What it cost</h2><div class="cards">{"".join(card(v, n) for n, v in cards.items())}</div>'
 
 
-def _answers(facts: Facts) -> str:
-    if not facts["answers"]:
+def _answers(report: Report) -> str:
+    if not report.answers:
         return "<p>There is nothing to say before a trial is complete.</p>"
     items = []
-    for a in facts["answers"]:
-        command = f"<br><code>{escape(a['command'])}</code>" if a["command"] else ""
-        items.append(f"<dt>{escape(a['question'])}</dt><dd>{escape(a['answer'])}{command}</dd>")
+    for a in report.answers:
+        command = f"<br><code>{escape(a.command)}</code>" if a.command else ""
+        items.append(f"<dt>{escape(a.question)}</dt><dd>{escape(a.answer)}{command}</dd>")
     return f"<dl>{''.join(items)}</dl>"
 
 
-def _columns(facts: Facts) -> list[str]:
-    return ["trial", "tier", "phase", "state", "value", "epochs", *(h["name"] for h in facts["hyperparameters"]),
+def _columns(report: Report) -> list[str]:
+    return ["trial", "tier", "phase", "state", "value", "epochs", *(h.name for h in report.hyperparameters),
             "why it stopped"]  # fmt: skip
 
 
-def _row(facts: Facts, t: Facts) -> list[str]:
-    values = [number(t["hyperparameters"].get(h["name"])) for h in facts["hyperparameters"]]
-    return [str(t["trial"]), str(t["tier"]), t["phase"], t["violated"] or t["state"], number(t["value"]),
-            str(t["epochs"]), *values, t["why_it_stopped"] or ""]  # fmt: skip
+def _row(report: Report, t: ReportedTrial) -> list[str]:
+    values = [number(t.hyperparameters.get(h.name)) for h in report.hyperparameters]
+    return [str(t.trial), str(t.tier), t.phase, t.violated or t.state, number(t.value),
+            str(t.epochs), *values, t.why_it_stopped or ""]  # fmt: skip
 
 
-def _provenance(facts: Facts) -> str:
+def _provenance(report: Report) -> str:
     rows = []
-    for v in facts["provenance"]:
-        packages = ", ".join(f"{name} {version}" for name, version in v["packages"].items())
-        digests = f"code {(v['code'] or '?')[:12]}, data {(v['data'] or '?')[:12]}"
-        changes = "; ".join(v["changes"]) or "begun"
-        cells = (str(v["version"]), v["since"], changes, packages, digests)
+    for v in report.provenance:
+        packages = ", ".join(f"{name} {version}" for name, version in v.packages.items())
+        digests = f"code {(v.code or '?')[:12]}, data {(v.data or '?')[:12]}"
+        changes = "; ".join(v.changes) or "begun"
+        cells = (str(v.version), v.since, changes, packages, digests)
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("version", "since", "what changed", "packages", "digests"))
-    machines = ", ".join(facts["machines"]) or "none yet"
+    machines = ", ".join(report.machines) or "none yet"
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div><p>Machines: {escape(machines)}</p>'

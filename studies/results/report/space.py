@@ -1,72 +1,77 @@
-"""A report's figures of the search space: each hyperparameter, its importance, and all of them at once."""
+"""Draw the search space: each hyperparameter against the result, its importance, and all of them at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from caviar.studies.results.report.answers import Facts, best_first
+from caviar.studies.results.importance import Importance
 from caviar.studies.results.report.boxes import boxes, outline
-from caviar.studies.results.report.style import FADED, colour, good_range, value_title
-from caviar.studies.space.scales import read_scale
+from caviar.studies.results.report.records import Report, ReportedHyperparameter, ReportedTrial
+from caviar.studies.results.report.style import FADED, colour, good_range
 
 _ROW = 400  # pixels of a row of panels
 _LEGEND = 20  # of a line of the legend, where it has one for each of its entries
 _TITLE, _STRIP, _GAP = 0.17, 0.28, 0.05  # of that: the axis' title; of the rest: the strip, and the gap above it
 _LINES = 1000  # trials in the parallel coordinates; of more, the best ones
 
+Figure = dict[str, Any]  # plotly's JSON
 
-def hyperparameters(facts: Facts) -> Facts:
-    """Each against the value, on its own scale; below it, where each tier proposed it from, trial by trial."""
-    finished = [t for t in facts["trials"] if t["value"] is not None and not t["violated"]]
-    count = len(facts["hyperparameters"])
+
+def hyperparameters(report: Report) -> Figure:
+    """Draw each one against the value, on its own scale; below it the ranges that it was proposed from, by trial."""
+    finished = [t for t in report.trials if t.is_sound]
+    count = len(report.hyperparameters)
     points, outlines = [], []
-    for place, h in enumerate(facts["hyperparameters"]):
+    for place, h in enumerate(report.hyperparameters):
         x, y, strip = f"x{place + 1}", f"y{place + 1}", f"y{count + place + 1}"
-        there = [t for t in finished if h["name"] in t["hyperparameters"]]
-        on_axis = read_scale(h).on_axis
+        there = [t for t in finished if h.name in t.hyperparameters]
+        on_axis = h.scale.on_axis
         points.append({
             "type": "scatter", "mode": "markers", "xaxis": x, "yaxis": y, "showlegend": False,
-            "x": [on_axis(t["hyperparameters"][h["name"]]) for t in there], "y": [t["value"] for t in there],
-            "customdata": [t["trial"] for t in there],
+            "x": [on_axis(t.hyperparameters[h.name]) for t in there], "y": [t.value for t in there],
+            "customdata": [t.trial for t in there],
             "hovertemplate": "trial %{customdata}: %{x}<br>%{y:.4f}<extra></extra>",
-            "marker": {"size": 6, "color": [colour(t["tier"]) for t in there],
-                       "opacity": [FADED if t["state"] == "pruned" else 0.9 for t in there]},
+            "marker": {"size": 6, "color": [colour(t.tier) for t in there],
+                       "opacity": [FADED if t.state == "pruned" else 0.9 for t in there]},
         })  # fmt: skip
-        outlines += [outline(box, on_axis, x, strip) for box in boxes(facts, h)]
-    told: set[str] = set()
+        outlines += [outline(box, on_axis, x, strip) for box in boxes(report, h)]
+    named: set[str] = set()
     for trace in outlines:
-        trace["showlegend"] = trace["name"] not in told
-        told.add(trace["name"])
-    return {"data": [*points, *outlines], "layout": _layout(facts, 2, 90),
-            "narrow": _layout(facts, 1, 20 + _LEGEND * len(told)) | {"font": {"size": 10}}}  # fmt: skip
+        trace["showlegend"] = trace["name"] not in named
+        named.add(trace["name"])
+    return {"data": [*points, *outlines], "layout": _layout(report, 2, 90),
+            "narrow": _layout(report, 1, 20 + _LEGEND * len(named)) | {"font": {"size": 10}}}  # fmt: skip
 
 
-def _layout(facts: Facts, columns: int, above: int) -> Facts:
+def _layout(report: Report, columns: int, above: int) -> Figure:
     """Return the layout of all panels.
 
     Args:
-        columns: panels beside each other.
-        above: pixels for the legend.
+        report: the report.
+        columns: the number of panels beside each other.
+        above: the pixels for the legend.
     """
-    count = len(facts["hyperparameters"])
+    count = len(report.hyperparameters)
     rows = -(-count // columns)
-    layout: Facts = {"height": _ROW * rows + above, "margin": {"t": above, "r": 20, "b": 20},
+    layout: Figure = {"height": _ROW * rows + above, "margin": {"t": above, "r": 20, "b": 20},
                      "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom"}}  # fmt: skip
-    values = [t["value"] for t in facts["trials"] if t["value"] is not None and not t["violated"]]
-    for place, h in enumerate(facts["hyperparameters"]):
+    values = [t.value for t in report.trials if t.value is not None and not t.violated]
+    title = {"text": f"validation {report.study.metric}"}
+    for place, h in enumerate(report.hyperparameters):
         layout |= _axes(h, place, columns, count)
-        layout[f"yaxis{place + 1}"] |= good_range(facts, values)
-        layout[f"yaxis{place + 1}"]["title"] = {"text": value_title(facts)}
+        layout[f"yaxis{place + 1}"] |= good_range(values, maximize=report.study.maximize)
+        layout[f"yaxis{place + 1}"]["title"] = title
     return layout
 
 
-def _axes(h: Facts, place: int, columns: int, count: int) -> Facts:
+def _axes(h: ReportedHyperparameter, place: int, columns: int, count: int) -> Figure:
     """Return the axes of a hyperparameter's panel, and of the strip below it."""
     (row, column), rows = divmod(place, columns), -(-count // columns)
     left, width = (0.53 * column, 0.47) if columns > 1 else (0.0, 1.0)
     bottom, height = 1 - (row + 1) / rows + _TITLE / rows, (1 - _TITLE) / rows
     foot, top = bottom + _STRIP * height, bottom + height * (1 - _GAP)
-    axis = read_scale(h).axis(h["name"])
+    axis = h.scale.axis(h.name)
     number, strip = place + 1, count + place + 1
     return {
         f"xaxis{number}": {
@@ -80,43 +85,42 @@ def _axes(h: Facts, place: int, columns: int, count: int) -> Facts:
     }  # fmt: skip
 
 
-def importance(facts: Facts) -> Facts | None:
-    """Return each one's share of the result with its interval."""
-    if facts["importance"] is None:
+def importance(report: Report) -> Figure | None:
+    """Draw each hyperparameter's share of the result with its interval."""
+    if report.importance is None:
         return None
-    found: Sequence[Facts] = [h for h in facts["importance"]["hyperparameters"] if h["varied"]][::-1]
+    found: list[Importance] = [h for h in report.importance.hyperparameters if h.varied][::-1]
     data = [{
-        "type": "bar", "orientation": "h", "y": [f"{h['name']} (tier {h['tier']})" for h in found],
-        "x": [h["share"] for h in found], "marker": {"color": [colour(h["tier"]) for h in found]},
-        "error_x": {"type": "data", "symmetric": False, "array": [h["high"] - h["share"] for h in found],
-                    "arrayminus": [h["share"] - h["low"] for h in found]},
+        "type": "bar", "orientation": "h", "y": [f"{h.name} (tier {h.tier})" for h in found],
+        "x": [h.share for h in found], "marker": {"color": [colour(h.tier) for h in found]},
+        "error_x": {"type": "data", "symmetric": False, "array": [h.high - h.share for h in found],
+                    "arrayminus": [h.share - h.low for h in found]},
     }]  # fmt: skip
     axis = {"tickformat": ".0%", "title": {"text": "share of the result, 90 % interval"}, "range": [0, 1]}
     return {"data": data, "layout": {"xaxis": axis, "yaxis": {"automargin": True}}}
 
 
-def parallel_coordinates(facts: Facts) -> Facts | None:
-    """Return every trial as a line through its values, on the scales that were searched."""
-    names = [h["name"] for h in facts["hyperparameters"]]
-    whole = [t for t in facts["trials"] if t["value"] is not None and not t["violated"]]
-    there = [t for t in whole if set(names) <= t["units"].keys()]
+def parallel_coordinates(report: Report) -> Figure | None:
+    """Draw every trial as a line through its values, on the scales that were searched."""
+    names = [h.name for h in report.hyperparameters]
+    there = [t for t in report.trials if t.is_sound and set(names) <= t.units.keys()]
     if len(there) > _LINES:
-        there = best_first(facts)[:_LINES]
+        there = report.best_first()[:_LINES]
     if not there:
         return None
-    values = [t["value"] for t in there]
+    values = [t.value for t in there]
     dimensions = [_dimension(name, there) for name in names]
-    dimensions.append({"label": facts["study"]["metric"], "values": values})
-    line = {"color": values, "colorscale": "Viridis", "reversescale": facts["study"]["direction"] == "minimize",
+    dimensions.append({"label": report.study.metric, "values": values})
+    line = {"color": values, "colorscale": "Viridis", "reversescale": not report.study.maximize,
             "showscale": True}  # fmt: skip
     return {"data": [{"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -30}],
             "layout": {"margin": {"t": 110, "l": 70, "r": 60}}}  # fmt: skip
 
 
-def _dimension(name: str, trials: Sequence[Facts]) -> Facts:
+def _dimension(name: str, trials: Sequence[ReportedTrial]) -> Figure:
     """Return an axis of places on the unit interval that shows the values that stand there."""
-    at = sorted({(t["units"][name], t["hyperparameters"][name]) for t in trials})
+    at = sorted({(t.units[name], t.hyperparameters[name]) for t in trials})
     ticks = at[:: max(1, len(at) // 6)]
     shown = [f"{value:.3g}" if isinstance(value, float) else str(value) for _, value in ticks]
-    return {"label": name, "range": [0, 1], "values": [t["units"][name] for t in trials],
+    return {"label": name, "range": [0, 1], "values": [t.units[name] for t in trials],
             "tickvals": [unit for unit, _ in ticks], "ticktext": shown}  # fmt: skip

@@ -1,0 +1,176 @@
+"""The contents of a report as frozen records: the same for the page, the terminal and `--json`.
+
+The names of their fields are the keys of the JSON document. Times are in seconds since the study's first trial began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from caviar.studies.results.importance import Importances
+from caviar.studies.results.summaries import StudyState, TrialSummary
+from caviar.studies.results.winner import Winner
+from caviar.studies.space.base import Value
+from caviar.studies.space.scales import Scale
+
+
+@dataclass(frozen=True)
+class ReportedStudy:
+    """A study's definition and state; `prior` is the number of trials of an earlier study that it learned from."""
+
+    name: str
+    model: str
+    data: str
+    metric: str
+    direction: str
+    epochs: int
+    budget: int
+    seed: int
+    strategy: str
+    pruner: str
+    state: StudyState
+    prior: int
+
+    @property
+    def maximize(self) -> bool:
+        """Whether a higher value is better."""
+        return self.direction == "maximize"
+
+
+@dataclass(frozen=True)
+class ReportedHyperparameter:
+    """A hyperparameter that was searched, its tier and its scale."""
+
+    name: str
+    tier: int
+    scale: Scale
+
+    @property
+    def room(self) -> tuple[bool, bool]:
+        """Whether there are values below and above its range, to be tried with `caviar retune --widen`."""
+        wider = self.scale.widened()
+        if wider is None:
+            return False, False
+        return wider.value(0.0) != self.scale.value(0.0), wider.value(1.0) != self.scale.value(1.0)
+
+    def json_fields(self) -> dict[str, Any]:
+        """Return the scale in words, its ends, and its fields beside them."""
+        ends = {"first": self.scale.value(0.0), "last": self.scale.value(1.0), "discrete": self.scale.bins > 0}
+        named = {"name": self.name, "tier": self.tier, "scale": str(self.scale), **ends, "room": self.room}
+        return named | self.scale.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class ReportedTrial(TrialSummary):
+    """A trial with its curves.
+
+    Attributes:
+        began, ended: when; None before it did.
+        curve: epoch and value of each epoch; None for a value that isn't finite.
+        losses: training and validation loss of each epoch.
+        zoom: the lowest and highest value of each hyperparameter that the search was zoomed into; None without a zoom.
+        units: the place of each of its hyperparameters on [0, 1] of the hyperparameter's scale.
+    """
+
+    began: float | None
+    ended: float | None
+    curve: tuple[tuple[int, float | None], ...]
+    losses: tuple[tuple[float | None, float | None], ...]
+    zoom: Mapping[str, tuple[Value, Value]] | None
+    units: Mapping[str, float]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it came to a value, and violated no constraint on the way."""
+        return self.value is not None and not self.violated
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a study took so far: trials, epochs, and seconds of training and of waiting; `done` trials have ended."""
+
+    done: int
+    complete: int
+    pruned: int
+    failed: int
+    diverged: int
+    abandoned: int
+    epochs: int
+    epochs_planned: int
+    training_seconds: float
+    wall_seconds: float
+    workers: int
+    hosts: int
+
+
+@dataclass(frozen=True)
+class ReportedEvent:
+    """An event of a study: when, what, of which trial, and the worker that did it or lost its lease."""
+
+    at: float
+    kind: str
+    trial: int | None
+    worker: str | None
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ReportedVersion:
+    """A version of a study's definition: since when, what changed, and what its trials were computed with."""
+
+    version: int
+    since: str
+    changes: tuple[str, ...]
+    packages: Mapping[str, str]
+    code: str | None
+    data: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a question that every report answers, and the command that follows from it, if one does."""
+
+    question: str
+    answer: str
+    command: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report says of a study.
+
+    Attributes:
+        hyperparameters: by priority.
+        winner: None before a trial is complete and sound.
+        runner_up: the number of the best trial of another configuration; None where there is none.
+        trials: one for each slot, by number.
+        importance: None with too few trials.
+        events: the oldest first.
+        provenance: the versions of the definition, the oldest first.
+        machines: the hosts of its workers, with the devices that they trained on.
+        began: when the first trial began, as ISO 8601.
+        now: when the report was made, in seconds since then.
+        answers: the questions that every report answers.
+    """
+
+    study: ReportedStudy
+    hyperparameters: tuple[ReportedHyperparameter, ...]
+    winner: Winner | None
+    runner_up: int | None
+    cost: Cost
+    trials: tuple[ReportedTrial, ...]
+    importance: Importances | None
+    events: tuple[ReportedEvent, ...]
+    provenance: tuple[ReportedVersion, ...]
+    machines: tuple[str, ...]
+    began: str
+    now: float
+    answers: tuple[Answer, ...] = ()
+
+    def best_first(self) -> list[ReportedTrial]:
+        """Return the complete, sound trials, the best one first; of equal values the first trial."""
+        sign = -1 if self.study.maximize else 1
+        complete = [t for t in self.trials if t.state == "complete" and t.is_sound]
+        return sorted(complete, key=lambda t: (sign * (t.value or 0.0), t.trial))
