@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 import caviar
+from caviar.errors import CaviarError
 from caviar.studies.cli import run
 from docs import names
 from docs.build import complaints
@@ -61,6 +63,28 @@ def test_every_command_and_option_is_described_in_the_reference(words: tuple[str
             assert parameter.help, f"caviar {' '.join(words)}: {parameter.opts[0]} has no description"
             described = parameter.opts[0] if parameter.param_type_name == "option" else parameter.help.split("\n")[0]
             assert described in section
+
+
+def test_every_variable_time_limit_exit_code_and_extra_is_in_the_settings(root: Path) -> None:
+    text = (root / "docs" / "reference" / "settings.md").read_text()
+    sources = [file for part in ("studies", "models", "storage") for file in (root / part).rglob("*.py")]
+    variables = {name for file in sources for name in re.findall(r"\bCAVIAR_[A-Z_]+\b", file.read_text())}
+    assert variables == set(re.findall(r"^\| `(CAVIAR_\w+)`", text, re.MULTILINE))
+    for option, seconds in re.findall(r"^\| `(--\w+)` \| (\d+) s", text, re.MULTILINE):
+        assert [p.default for p in COMMANDS["run",].params if option in p.opts] == [float(seconds)]
+    codes = {
+        0,
+        130,
+        *(e.exit_code for tree in (caviar.StudyError, caviar.StorageError, caviar.ModelError) for e in _below(tree)),
+    }
+    assert codes == {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in set(extras) - {"dev", "docs", "bench", "smac"}:  # these are for developers
+        assert f"`{extra}`" in text
+
+
+def _below(error: type[CaviarError]) -> list[type[CaviarError]]:
+    return [error, *(e for child in error.__subclasses__() for e in _below(child))]
 
 
 def test_the_python_call_of_every_command_exists() -> None:
