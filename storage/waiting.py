@@ -51,16 +51,11 @@ def _never() -> bool:
 def _wait(hurry: Callable[[], bool], connection: Any) -> None:
     connecting = connection.status == extensions.STATUS_SETUP
     limit = CONNECT_SECONDS if connecting else ANSWER_SECONDS
-    began = time.monotonic()
-    while True:
-        state = connection.poll()
-        if state == extensions.POLL_OK:
-            return
-        file = [connection.fileno()]
+    while (state := connection.poll()) != extensions.POLL_OK:
+        # Polled before its socket is ready, libpq would take a slow handshake for a failed one.
+        began, file = time.monotonic(), [connection.fileno()]
         reading, writing = (file, []) if state == extensions.POLL_READ else ([], file)
-        if any(select.select(reading, writing, [], _STEP)):
-            began = time.monotonic()  # something moves: a large checkpoint on a slow line
-            continue
-        waited = time.monotonic() - began
-        if waited >= (_HURRIED_SECONDS if hurry() else limit) and (connecting or hurry() or not _patient.get()):
-            raise psycopg2.OperationalError(f"the server has not answered for {waited:.0f} s")
+        while not any(select.select(reading, writing, [], _STEP)):
+            waited = time.monotonic() - began
+            if waited >= (_HURRIED_SECONDS if hurry() else limit) and (connecting or hurry() or not _patient.get()):
+                raise psycopg2.OperationalError(f"the server has not answered for {waited:.0f} s")

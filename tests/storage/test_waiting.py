@@ -1,0 +1,52 @@
+"""Waiting for the server: a slow handshake is a slow one, and no failure."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+from psycopg2 import extensions
+
+from caviar.storage.waiting import _never, _wait
+
+
+class SlowHandshake:
+    """A connection whose socket is not writable at first, as before the server has answered; polled like psycopg2's."""
+
+    status = extensions.STATUS_SETUP
+
+    def __init__(self) -> None:
+        self._socket, self._server = socket.socketpair()
+        self._socket.setblocking(False)
+        with self._socket.dup() as full:
+            full.setblocking(False)
+            try:
+                while True:
+                    full.send(bytes(65536))
+            except BlockingIOError:
+                self.polls = 0
+
+    def answer(self) -> None:
+        self._server.setblocking(False)
+        try:
+            while self._server.recv(65536):
+                pass
+        except BlockingIOError:
+            pass
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def poll(self) -> int:
+        self.polls += 1
+        return extensions.POLL_WRITE if self.polls == 1 else extensions.POLL_OK
+
+
+def test_a_connection_is_polled_only_once_its_socket_is_ready() -> None:
+    connection = SlowHandshake()
+    timer = threading.Timer(1.2, connection.answer)  # longer than two steps of waiting
+    timer.start()
+    assert connection.polls == 0
+    _wait(_never, connection)
+    assert timer.finished.is_set()  # it was not taken for ready before
+    assert connection.polls == 2
