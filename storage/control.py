@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, select, update
 
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import remove_files
-from caviar.storage.errors import TrialNotRunning
+from caviar.storage.errors import TrialNotFound, TrialNotRunning
 from caviar.storage.events import log_event
 from caviar.storage.losses import reap
 from caviar.storage.records import StudyRecord
@@ -41,6 +41,7 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
         False where a worker trains it, which ends it after its epoch; True where it is ended.
 
     Raises:
+        TrialNotFound: the study has no such trial.
         TrialNotRunning: it has not begun, or has ended already.
     """
     of_slot = (slot.c.study_id == record.study_id, slot.c.number == number)
@@ -48,7 +49,7 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
         reap(connection, record.study_id)
         row = connection.execute(select(slot).where(*of_slot).with_for_update()).one_or_none()
         if row is None:
-            raise TrialNotRunning(f"'{record.name}' has no trial {number}; see: caviar trials {record.name}")
+            raise TrialNotFound(f"'{record.name}' has no trial {number}; see: caviar trials {record.name}")
         if row.state in SPENT:
             raise TrialNotRunning(f"trial {number} of '{record.name}' has ended already ({row.state})")
         if row.trial_id is None:
@@ -69,17 +70,7 @@ def _end(connection: Connection, trial_id: int, epoch: int) -> None:
     """End a trial that nobody trains: pruned with its last value, or failed where it has none."""
     curve = optuna.trial_intermediate_values
     last = connection.execute(select(curve).where(curve.c.trial_id == trial_id, curve.c.step == epoch)).one_or_none()
-    finite = last is not None and last.intermediate_value is not None
-    connection.execute(
-        update(optuna.trials)
-        .where(optuna.trials.c.trial_id == trial_id)
-        .values(state="PRUNED" if finite else "FAIL", datetime_complete=optuna.UTC_NOW)
-    )
-    if last is not None and finite:
-        connection.execute(
-            insert(optuna.trial_values).values(
-                trial_id=trial_id, objective=0, value=last.intermediate_value, value_type="FINITE"
-            )
-        )
-    told = {"epochs": epoch, "why it stopped": f"killed by hand after epoch {epoch}"}
-    optuna.set_attributes(connection, "trial_user_attributes", trial_id, told)
+    value = None if last is None else last.intermediate_value
+    if optuna.end_trial(connection, trial_id, "FAIL" if value is None else "PRUNED", value):
+        attributes = {"epochs": epoch, "why it stopped": f"killed by hand after epoch {epoch}"}
+        optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)

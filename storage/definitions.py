@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text
 
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import remove_files
-from caviar.storage.errors import ForeignStudy, StudyInUse, StudyNotFound
+from caviar.storage.errors import ForeignStudy, StudyDeleted, StudyInUse, StudyNotFound
 from caviar.storage.events import log_event
 from caviar.storage.records import Provenance, Slot, StudyRecord
 from caviar.storage.states import Control, EventKind, SlotState
@@ -19,15 +20,20 @@ from caviar.suggestions import did_you_mean
 
 
 def find_study(engine: Engine, name: str) -> StudyRecord | None:
-    """Return the study of that name with its current definition, or None."""
+    """Return the study of that name with its current definition, or None.
+
+    Raises:
+        StudyDeleted: another Optuna program deleted its trials.
+    """
     with engine.connect() as connection:
         return _find(connection, name)
 
 
 def _find(connection: Connection, name: str) -> StudyRecord | None:
     query = (
-        select(study, definition)
+        select(study, definition, optuna.studies.c.study_id.is_(None).label("deleted"))
         .join(definition, definition.c.study_id == study.c.study_id)
+        .outerjoin(optuna.studies, optuna.studies.c.study_id == study.c.optuna_study_id)
         .where(study.c.name == name)
         .order_by(definition.c.version.desc())
         .limit(1)
@@ -35,6 +41,8 @@ def _find(connection: Connection, name: str) -> StudyRecord | None:
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
+    if row.deleted:
+        raise StudyDeleted(name)
     return StudyRecord(
         row.study_id, row.optuna_study_id, row.name, Control(row.control), row.version, row.body,
         Provenance(row.packages, row.code, row.data), row.created_at,
@@ -44,13 +52,17 @@ def _find(connection: Connection, name: str) -> StudyRecord | None:
 def study_names(engine: Engine) -> list[str]:
     """Return the names of all studies, in alphabetical order."""
     with engine.connect() as connection:
-        return list(connection.scalars(select(study.c.name).order_by(study.c.name)))
+        there = select(study.c.name).join(optuna.studies, optuna.studies.c.study_id == study.c.optuna_study_id)
+        return list(connection.scalars(there.order_by(study.c.name)))
 
 
 def load_studies(engine: Engine) -> list[StudyRecord]:
     """Return all studies, in alphabetical order of their names."""
-    found = [find_study(engine, name) for name in study_names(engine)]
-    return [record for record in found if record is not None]  # one may be deleted meanwhile
+    records = []
+    for name in study_names(engine):
+        with suppress(StudyDeleted):  # this very moment
+            records.append(find_study(engine, name))
+    return [record for record in records if record is not None]
 
 
 def load_study(engine: Engine, name: str) -> StudyRecord:
@@ -58,6 +70,7 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
 
     Raises:
         StudyNotFound: there is none; the message lists those that there are.
+        StudyDeleted: another Optuna program deleted its trials.
     """
     found = find_study(engine, name)
     if found is None:
@@ -142,22 +155,40 @@ def delete_study(engine: Engine, record: StudyRecord) -> None:
     Raises:
         StudyInUse: workers hold leases of its slots; nothing was deleted.
     """
-    trial_ids = select(optuna.trials.c.trial_id).where(optuna.trials.c.study_id == record.optuna_study_id)
+    _delete(engine, record.name, record.study_id, record.optuna_study_id)
+
+
+def delete_remains(engine: Engine, name: str) -> None:
+    """Delete what Caviar has of a study whose trials another Optuna program deleted.
+
+    Raises:
+        StudyNotFound: there is nothing left of it.
+        StudyInUse: a worker has not noticed yet; nothing was deleted.
+    """
+    with engine.connect() as connection:
+        row = connection.execute(select(study).where(study.c.name == name)).one_or_none()
+    if row is None:
+        raise StudyNotFound(f"no study '{name}' in the database")
+    _delete(engine, name, row.study_id, row.optuna_study_id)
+
+
+def _delete(engine: Engine, name: str, study_id: int, optuna_study_id: int) -> None:
+    trial_ids = select(optuna.trials.c.trial_id).where(optuna.trials.c.study_id == optuna_study_id)
     busy = select(func.count()).where(
-        slot.c.study_id == record.study_id, slot.c.state == SlotState.LEASED, slot.c.expires_at >= func.now()
+        slot.c.study_id == study_id, slot.c.state == SlotState.LEASED, slot.c.expires_at >= func.now()
     )
     with patiently(), engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # there may be many rows
         # In the order in which a worker locks them when it begins a trial: the study's row, then its slots.
-        connection.execute(select(study.c.study_id).where(study.c.study_id == record.study_id).with_for_update())
-        connection.execute(select(slot.c.number).where(slot.c.study_id == record.study_id).with_for_update())
+        connection.execute(select(study.c.study_id).where(study.c.study_id == study_id).with_for_update())
+        connection.execute(select(slot.c.number).where(slot.c.study_id == study_id).with_for_update())
         leased = connection.scalar(busy)
         if leased:
-            raise StudyInUse(f"{leased} trial(s) of '{record.name}' are being trained; stop the workers (Ctrl-C) first")
-        files = connection.scalars(select(checkpoint.c.address).where(checkpoint.c.study_id == record.study_id)).all()
-        connection.execute(delete(study).where(study.c.study_id == record.study_id))
+            raise StudyInUse(f"{leased} trial(s) of '{name}' are being trained; stop the workers (Ctrl-C) first")
+        files = connection.scalars(select(checkpoint.c.address).where(checkpoint.c.study_id == study_id)).all()
+        connection.execute(delete(study).where(study.c.study_id == study_id))
         for table in optuna.OF_A_TRIAL:
             connection.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
         for table in (optuna.trials, *optuna.OF_A_STUDY, optuna.studies):
-            connection.execute(delete(table).where(table.c.study_id == record.optuna_study_id))
+            connection.execute(delete(table).where(table.c.study_id == optuna_study_id))
     remove_files(files)

@@ -10,8 +10,10 @@ StorageError
 │   ├── SchemaMismatch              its tables are older or newer than this program
 │   └── CannotGrant                 a role cannot be given a worker's rights
 ├── StudyNotFound
-│   └── ForeignStudy                Optuna has a study of that name that Caviar did not make
+│   ├── ForeignStudy                Optuna has a study of that name that Caviar did not make
+│   └── StudyDeleted                another Optuna program deleted its trials
 ├── StudyInUse                      workers train for the study now
+├── TrialNotFound                   the study has no trial of that number
 ├── TrialNotRunning                 the trial has not begun, or has ended
 ├── LeaseLost                       another worker has the slot: nothing was written
 ├── CheckpointError
@@ -76,8 +78,26 @@ class ForeignStudy(StudyNotFound):
     """A study of that name is in Optuna's tables, but Caviar did not make it."""
 
 
+class StudyDeleted(StudyNotFound):
+    """Another Optuna program deleted the study's trials; Caviar still has its slots, curves and checkpoints.
+
+    Args:
+        name: the study's.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the study '{name}' was deleted by another Optuna program; remove the rest of it, its checkpoints too, "
+            f"with: caviar delete {name}"
+        )
+
+
 class StudyInUse(StorageError):
     """Workers train for the study at this moment."""
+
+
+class TrialNotFound(StorageError):
+    """The study has no trial of that number."""
 
 
 class TrialNotRunning(StorageError):

@@ -36,8 +36,15 @@ _STUDIES = text("""
     SELECT st.study_id, st.name,
            count(*) FILTER (WHERE s.state = 'open') AS open, count(*) FILTER (WHERE s.state = 'leased') AS leased,
            coalesce(array_agg(s.number ORDER BY s.number) FILTER (WHERE s.state = 'abandoned'), '{}') AS abandoned
-    FROM caviar.study st LEFT JOIN caviar.slot s ON s.study_id = st.study_id
+    FROM caviar.study st
+    JOIN public.studies o ON o.study_id = st.optuna_study_id
+    LEFT JOIN caviar.slot s ON s.study_id = st.study_id
     GROUP BY st.study_id ORDER BY st.name
+""")
+
+_DELETED = text("""
+    SELECT name FROM caviar.study
+    WHERE NOT EXISTS (SELECT FROM public.studies o WHERE o.study_id = optuna_study_id) ORDER BY name
 """)
 
 _LEASES = text("""
@@ -148,6 +155,12 @@ def read_studies(engine: Engine) -> list[StudySlots]:
     with engine.connect() as connection:
         rows = connection.execute(_STUDIES).all()
     return [StudySlots(r.study_id, r.name, r.open, r.leased, tuple(r.abandoned)) for r in rows]
+
+
+def deleted_studies(engine: Engine) -> list[str]:
+    """Return the names of the studies whose trials another Optuna program deleted."""
+    with engine.connect() as connection:
+        return list(connection.scalars(_DELETED))
 
 
 def read_leases(engine: Engine) -> list[HeldLease]:

@@ -19,20 +19,26 @@ from sqlalchemy import Engine, text
 # What changed since the last reading: newer trials, and those that were running then and are no more; how far the
 # others are is for their own workers to know. The first reading leaves out the curves of complete trials: they are most
 # of what there is to read, and only the pruner needs them, not all.
+# Only slots have trials of Caviar: what another Optuna program adds to the study is none of the search's business, nor
+# is its number, which a slot may have too. For the same reason a trial has ended when its slot is spent, not before.
 _CHANGED = text("""
-    SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start, t.datetime_complete,
+    SELECT t.trial_id, s.number, t.datetime_start, t.datetime_complete,
+           CASE WHEN s.state IN ('open', 'leased') THEN 'RUNNING' ELSE t.state::text END AS state,
            (SELECT v.value FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
            (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
               FROM public.trial_params p WHERE p.trial_id = t.trial_id) AS params,
-           CASE WHEN :seen >= 0 OR t.state <> 'COMPLETE'
+           CASE WHEN :seen >= 0 OR t.state <> 'COMPLETE' OR s.state IN ('open', 'leased')
                 THEN (SELECT json_agg(json_build_array(i.step, i.intermediate_value))
                         FROM public.trial_intermediate_values i
                        WHERE i.trial_id = t.trial_id AND i.intermediate_value_type = 'FINITE') END AS curve,
            (SELECT json_object_agg(a.key, a.value_json)
               FROM public.trial_system_attributes a WHERE a.trial_id = t.trial_id) AS attributes
-    FROM public.trials t
-    WHERE t.study_id = :study
-      AND (t.trial_id > :seen OR t.trial_id = :anew OR t.trial_id = ANY(:running) AND t.state <> 'RUNNING')
+    FROM caviar.study c
+    JOIN caviar.slot s USING (study_id)
+    JOIN public.trials t ON t.trial_id = s.trial_id
+    WHERE c.optuna_study_id = :study
+      AND (s.trial_id > :seen OR s.trial_id = :anew
+           OR s.trial_id = ANY(:running) AND s.state IN ('done', 'abandoned') AND t.state <> 'RUNNING')
     ORDER BY t.trial_id
 """)
 

@@ -46,6 +46,7 @@ _LEASE = text(f"""
     WITH next AS (
         SELECT s.study_id, s.number
         FROM caviar.slot s JOIN caviar.study USING (study_id)
+        JOIN public.studies o ON o.study_id = optuna_study_id  -- or another Optuna program deleted it
         WHERE s.study_id = :study AND control = 'run' AND s.state = 'open'
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
         ORDER BY s.number = ANY(:avoided), s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
@@ -60,6 +61,7 @@ _LEASE_BESIDE = text(f"""
     WITH held AS (
         SELECT s.tier, CASE WHEN s.phase IN ('default', 'prior') THEN 'coarse' ELSE s.phase END AS phase
         FROM caviar.slot s JOIN caviar.study USING (study_id)
+        JOIN public.studies o ON o.study_id = optuna_study_id
         WHERE s.study_id = :study AND s.number = :slot AND s.token = :held AND s.losses < :suspect AND control = 'run'
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
     ), fitting AS (
@@ -107,6 +109,7 @@ _RETAKE = text("""
         worker_id = :worker, losses = CASE WHEN state = 'open' THEN greatest(losses - 1, 0) ELSE losses END
     WHERE study_id = :study AND number = :slot AND worker_id = :worker AND attempts = :attempts
       AND (token = :token OR state = 'open')
+      AND (trial_id IS NULL OR EXISTS (SELECT FROM public.trials t WHERE t.trial_id = slot.trial_id))
     RETURNING epoch
 """)
 
@@ -118,7 +121,7 @@ _STANDING = text("""
            (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study) AS version,
            (SELECT count(*) FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'open') AS open,
            (SELECT count(*) FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'leased') AS leased
-    FROM caviar.study WHERE study_id = :study
+    FROM caviar.study JOIN public.studies o ON o.study_id = optuna_study_id WHERE study.study_id = :study
 """)
 
 _GIVE_BACK = text("""

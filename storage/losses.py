@@ -79,10 +79,6 @@ def _abandon(connection: Connection, study_id: int, row: Any) -> None:
     connection.execute(delete(checkpoint).where(*of_trial, checkpoint.c.address.is_(None)))
     if row.trial_id is None:
         return
-    connection.execute(
-        update(optuna.trials)
-        .where(optuna.trials.c.trial_id == row.trial_id)
-        .values(state="FAIL", datetime_complete=optuna.UTC_NOW)
-    )
-    told = {"epochs": row.epoch, "why it stopped": why}
-    optuna.set_attributes(connection, "trial_user_attributes", row.trial_id, told)
+    if optuna.end_trial(connection, row.trial_id, "FAIL"):
+        attributes = {"epochs": row.epoch, "why it stopped": why}
+        optuna.set_attributes(connection, "trial_user_attributes", row.trial_id, attributes)

@@ -8,10 +8,26 @@ with Optuna's own declarations.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Column, Connection, DateTime, Double, Enum, Integer, MetaData, String, Table, Text, func, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    Enum,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
 
 metadata = MetaData(schema="public")
 
@@ -112,6 +128,37 @@ OF_A_TRIAL = (
     trial_heartbeats,
 )
 OF_A_STUDY = (study_directions, study_user_attributes, study_system_attributes)
+
+
+def end_trial(connection: Connection, trial_id: int, state: str, value: float | None = None) -> bool:
+    """End a trial, also one that another Optuna program has ended meanwhile: what its slot came to is what counts.
+
+    Args:
+        state: `COMPLETE`, `PRUNED` or `FAIL`.
+        value: the objective's value, which need not be finite; None leaves it as it is.
+
+    Returns:
+        False where the trial is not there any more; nothing was written.
+    """
+    ended = update(trials).where(trials.c.trial_id == trial_id).values(state=state, datetime_complete=UTC_NOW)
+    if not connection.execute(ended).rowcount:
+        return False
+    if value is not None:
+        number, kind = stored_value(value)
+        row = {"value": number, "value_type": kind}
+        new = insert(trial_values).values(trial_id=trial_id, objective=0, **row)
+        # Not DO UPDATE, which a role that only inserts may not say.
+        if not connection.execute(new.on_conflict_do_nothing(index_elements=["trial_id", "objective"])).rowcount:
+            of_trial = (trial_values.c.trial_id == trial_id, trial_values.c.objective == 0)
+            connection.execute(update(trial_values).where(*of_trial).values(**row))
+    return True
+
+
+def stored_value(value: float) -> tuple[float | None, str]:
+    """Return a value and its type as Optuna stores them: only finite ones are numbers there."""
+    if math.isfinite(value):
+        return value, "FINITE"
+    return None, "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
 
 
 def set_attributes(connection: Connection, table: str, trial_id: int, attributes: Mapping[str, Any]) -> None:

@@ -73,7 +73,7 @@ def revise_study(
         add_version(connection, record.study_id, record.version + 1, body, provenance, changes)
         _plan_again(connection, record.study_id, slots)
         if rewrite is not None:
-            _rewrite(connection, record.optuna_study_id, rewrite)
+            _rewrite(connection, record.study_id, rewrite)
         log_event(
             connection, record.study_id, EventKind.DEFINITION_CHANGED, version=record.version + 1, changes=list(changes)
         )
@@ -95,12 +95,12 @@ def _plan_again(connection: Connection, study_id: int, slots: Sequence[Slot]) ->
     add_slots(connection, study_id, slots[there:])
 
 
-def _rewrite(connection: Connection, optuna_study_id: int, rewrite: Rewrite) -> None:
+def _rewrite(connection: Connection, study_id: int, rewrite: Rewrite) -> None:
     params = optuna.trial_params
     query = (
         select(params.c.trial_id, params.c.param_name, params.c.param_value, params.c.distribution_json)
-        .join(optuna.trials, optuna.trials.c.trial_id == params.c.trial_id)
-        .where(optuna.trials.c.study_id == optuna_study_id)
+        .join(slot, slot.c.trial_id == params.c.trial_id)  # not another Optuna program's
+        .where(slot.c.study_id == study_id)
         .order_by(params.c.param_id)
     )
     of_trials: dict[int, dict[str, tuple[float, str]]] = {}

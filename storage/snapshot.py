@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Engine, text
 
 from caviar.storage.records import EventRecord, Progress, StudyRecord
-from caviar.storage.status import VERSION, one_moment, progress_of
+from caviar.storage.status import STUDY_COLUMNS, one_moment, progress_of
 from caviar.storage.timing import SILENT
 
 PARTS = 40  # into which a study's finished trials are cut, for the best value so far
@@ -17,7 +17,7 @@ CURVES, MESSAGES = 12, 3  # at most
 
 # Where it was lost, a slot that is open and has not got further waits for whoever takes it over.
 _LOOK = """
-    SELECT s.control, {version},
+    SELECT {columns},
       (SELECT json_object_agg(h.host, h.workers) FROM (
         SELECT w.host, count(*) AS workers FROM caviar.worker w
         WHERE w.study_id = s.study_id AND w.ended_at IS NULL
@@ -44,10 +44,12 @@ _LOOK = """
       (SELECT array_agg(p.best ORDER BY p.part) FILTER (WHERE p.best IS NOT NULL) FROM (
         SELECT part, {most}(best) AS best FROM (
           SELECT ntile({parts}) OVER ended AS part,
-                 {most}(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) OVER ended AS best
+                 {most}(v.value) FILTER (WHERE t.state = 'COMPLETE' AND NOT c.there) OVER ended AS best
           FROM caviar.slot d JOIN public.trials t ON t.trial_id = d.trial_id
           LEFT JOIN public.trial_values v ON v.trial_id = d.trial_id AND v.objective = 0
-          LEFT JOIN public.trial_system_attributes c ON c.trial_id = d.trial_id AND c.key LIKE 'constraints:%'
+          CROSS JOIN LATERAL (
+            SELECT EXISTS (SELECT FROM public.trial_system_attributes a
+                           WHERE a.trial_id = d.trial_id AND a.key LIKE 'constraints:%') AS there) c
           WHERE d.study_id = s.study_id AND d.state = 'done'
           WINDOW ended AS (ORDER BY t.datetime_complete, d.number)) q
         GROUP BY part) p) AS trail
@@ -84,7 +86,7 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Sna
         StudyNotFound: it was deleted.
     """
     query = _LOOK.format(
-        version=VERSION, messages=MESSAGES, curves=CURVES, parts=PARTS, most="max" if maximize else "min"
+        columns=STUDY_COLUMNS, messages=MESSAGES, curves=CURVES, parts=PARTS, most="max" if maximize else "min"
     )
     with one_moment(engine) as connection:
         row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT}).one_or_none()

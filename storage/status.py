@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from caviar.epoch import Epoch
-from caviar.storage.errors import StudyNotFound
+from caviar.storage.errors import StudyDeleted, StudyNotFound, TrialNotFound
 from caviar.storage.optuna_tables import trials
 from caviar.storage.records import PhaseCount, Progress, RunningTrial, Slot, StudyRecord, TrialRecord
 from caviar.storage.states import Control, Phase, SlotState, TrialState
@@ -18,8 +18,9 @@ from caviar.storage.tables import epoch, slot, test_result
 
 _TRIALS = """
     SELECT s.number, s.tier, s.phase, s.free, s.epoch, s.attempts, w.host,
-           CASE WHEN s.state = 'abandoned' THEN s.state ELSE coalesce(lower(t.state::text), 'open') END AS state,
-           v.value,
+           CASE WHEN s.state = 'abandoned' THEN 'abandoned' WHEN s.trial_id IS NULL THEN 'open'
+                WHEN s.state = 'done' THEN coalesce(lower(t.state::text), 'fail') ELSE 'running' END AS state,
+           CASE WHEN s.state = 'done' AND t.state <> 'FAIL' THEN v.value END AS value,
            (SELECT json_object_agg(p.param_name, p.param_value) FROM public.trial_params p
              WHERE p.trial_id = s.trial_id) AS parameters,
            (SELECT json_object_agg(a.key, a.value_json) FROM public.trial_user_attributes a
@@ -35,8 +36,11 @@ _TRIALS = """
     WHERE s.study_id = :study
 """
 
-VERSION = "(SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version"
-_STUDY = text(f"SELECT s.control, {VERSION} FROM caviar.study s WHERE s.study_id = :study")
+STUDY_COLUMNS = """
+    s.control, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version,
+    NOT EXISTS (SELECT FROM public.studies o WHERE o.study_id = s.optuna_study_id) AS deleted
+"""
+_STUDY = text(f"SELECT {STUDY_COLUMNS} FROM caviar.study s WHERE s.study_id = :study")
 
 _PHASES = text("""
     SELECT s.tier, s.phase, min(s.number) AS first, count(*) AS slots,
@@ -46,14 +50,16 @@ _PHASES = text("""
            count(*) FILTER (WHERE s.state = 'done' AND t.state = 'COMPLETE') AS complete,
            count(*) FILTER (WHERE s.state = 'done' AND t.state = 'PRUNED') AS pruned,
            count(*) FILTER (WHERE s.state = 'done' AND t.state = 'FAIL') AS failed,
-           count(*) FILTER (WHERE c.key = 'constraints:diverged') AS diverged,
+           count(*) FILTER (WHERE s.state = 'done' AND c.diverged) AS diverged,
            sum(s.epoch) AS epochs,
-           max(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) AS highest,
-           min(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) AS lowest
+           max(v.value) FILTER (WHERE s.state = 'done' AND t.state = 'COMPLETE' AND c.diverged IS NULL) AS highest,
+           min(v.value) FILTER (WHERE s.state = 'done' AND t.state = 'COMPLETE' AND c.diverged IS NULL) AS lowest
     FROM caviar.slot s
     LEFT JOIN public.trials t ON t.trial_id = s.trial_id
     LEFT JOIN public.trial_values v ON v.trial_id = s.trial_id AND v.objective = 0
-    LEFT JOIN public.trial_system_attributes c ON c.trial_id = s.trial_id AND c.key LIKE 'constraints:%'
+    LEFT JOIN LATERAL (
+        SELECT bool_or(a.key = 'constraints:diverged') AS diverged FROM public.trial_system_attributes a
+        WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') c ON true
     WHERE s.study_id = :study GROUP BY s.tier, s.phase ORDER BY first
 """)
 
@@ -75,11 +81,16 @@ _TESTED = text("""
     ORDER BY r.measured_at, r.slot LIMIT 1
 """)
 
+_NUMBERS = text("""
+    SELECT st.name, max(s.number) AS last FROM caviar.study st LEFT JOIN caviar.slot s USING (study_id)
+    WHERE st.study_id = :study GROUP BY st.study_id
+""")
+
 # A trial that violates a constraint, such as one that diverged, is never the best; of equals the first is.
 _BEST = (
     _TRIALS
     + """
-    AND t.state = 'COMPLETE' AND NOT EXISTS (SELECT FROM public.trial_system_attributes a
+    AND s.state = 'done' AND t.state = 'COMPLETE' AND NOT EXISTS (SELECT FROM public.trial_system_attributes a
       WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%')
     ORDER BY v.value {direction}, s.number LIMIT 1
 """
@@ -113,6 +124,8 @@ def progress_of(connection: Connection, record: StudyRecord, of_study: Any, *, m
     """
     if of_study is None:
         raise StudyNotFound(f"the study '{record.name}' was deleted meanwhile")
+    if of_study.deleted:
+        raise StudyDeleted(record.name)
     parameters = {"study": record.study_id}
     phases = connection.execute(_PHASES, parameters).all()
     running = connection.execute(_RUNNING, parameters).all()
@@ -148,10 +161,22 @@ def read_trials(engine: Engine, study_id: int) -> list[TrialRecord]:
 
 
 def read_trial(engine: Engine, study_id: int, slot_number: int) -> TrialRecord:
-    """Return a slot of a study with its trial."""
+    """Return a slot of a study with its trial.
+
+    Raises:
+        TrialNotFound: the study has no slot of that number; another Optuna program may have a trial of it.
+    """
     with engine.connect() as connection:
         query = text(_TRIALS + " AND s.number = :number")
-        return _trial(connection.execute(query, {"study": study_id, "number": slot_number}).one())
+        row = connection.execute(query, {"study": study_id, "number": slot_number}).one_or_none()
+        if row is None:
+            raise TrialNotFound(_no_trial(connection, study_id, slot_number))
+        return _trial(row)
+
+
+def _no_trial(connection: Connection, study_id: int, number: int) -> str:
+    row = connection.execute(_NUMBERS, {"study": study_id}).one()
+    return f"'{row.name}' has no trial {number}; its trials are 0 to {row.last}: caviar trials {row.name}"
 
 
 def read_curve(engine: Engine, study_id: int, slot_number: int) -> list[Epoch]:

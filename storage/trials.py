@@ -6,12 +6,13 @@ trial takes 11 and an epoch 1 (counted by a test), and what Optuna's tools read 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Engine, insert, select, text, update
+from psycopg2.errors import ForeignKeyViolation
+from sqlalchemy import Engine, select, text
+from sqlalchemy.exc import IntegrityError
 
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_time_for
@@ -28,7 +29,8 @@ _BEGIN = text("""
     WITH locked AS (
         SELECT study.optuna_study_id
         FROM caviar.study JOIN caviar.slot USING (study_id)
-        WHERE study_id = :study AND slot.number = :slot AND slot.token = :token AND slot.trial_id IS NULL
+        JOIN public.studies o ON o.study_id = study.optuna_study_id
+        WHERE slot.study_id = :study AND slot.number = :slot AND slot.token = :token AND slot.trial_id IS NULL
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
         FOR NO KEY UPDATE OF study
     ), trial AS (
@@ -89,6 +91,9 @@ _RECORD_EPOCHS = text("""
 """)
 
 
+_DELETED = "its study was deleted by another Optuna program"
+
+
 class TrialLog:
     """Writes trials.
 
@@ -126,7 +131,7 @@ class TrialLog:
             "names": names, "values": [value for value, _ in stored], "kinds": [kind for _, kind in stored],
             **optuna.as_json(attributes),
         }  # fmt: skip
-        with suppress(LeaseLost), self._engine.begin() as connection:
+        with suppress(LeaseLost), _study_there(), self._engine.begin() as connection:
             trial_id = connection.execute(_BEGIN, given).scalar()
             if trial_id is not None:
                 fence(connection, lease, slot.c.trial_id.is_(None), trial_id=trial_id)
@@ -155,10 +160,12 @@ class TrialLog:
         """
         rows = [{**vars(report.epoch), **_value(report), **_key(report.lease)} for report in reports]
         columns = {name: [row[name] for row in rows] for name in rows[0]}
-        with self._engine.begin() as connection:
-            written = connection.execute(
-                _RECORD_EPOCHS, {"study": reports[0].lease.study_id, "lease": self._lease_seconds, **columns}
-            ).all()
+        parameters = {"study": reports[0].lease.study_id, "lease": self._lease_seconds, **columns}
+        try:
+            with _study_there(), self._engine.begin() as connection:
+                written = connection.execute(_RECORD_EPOCHS, parameters).all()
+        except LeaseLost:
+            return {}
         return {row.number: Asked(Control(row.control), row.at_once, row.kill) for row in written}
 
     def finish(
@@ -185,24 +192,11 @@ class TrialLog:
         Raises:
             LeaseLost: the lease is not held any more; nothing was written.
         """
-        with self._engine.begin() as connection:
+        with _study_there(), self._engine.begin() as connection:
             take_time_for(connection, weights)
             fence(connection, lease, state=SlotState.DONE, token=None, expires_at=None)
-            connection.execute(
-                update(optuna.trials)
-                .where(optuna.trials.c.trial_id == trial_id)
-                .values(state=state, datetime_complete=optuna.UTC_NOW)
-            )
-            if value is not None:
-                kind = "FINITE" if math.isfinite(value) else _infinity(value)
-                connection.execute(
-                    insert(optuna.trial_values).values(
-                        trial_id=trial_id,
-                        objective=0,
-                        value=value if kind == "FINITE" else None,
-                        value_type=kind,
-                    )
-                )
+            if not optuna.end_trial(connection, trial_id, state, value):
+                raise LeaseLost(_DELETED)
             optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
             if violated is not None:  # as trial.set_constraint writes it
                 optuna.set_attributes(connection, "trial_system_attributes", trial_id, {f"constraints:{violated}": 1.0})
@@ -214,16 +208,22 @@ class TrialLog:
                 drop_checkpoint(connection, lease)
 
 
+@contextmanager
+def _study_there() -> Iterator[None]:
+    """Take a trial that has gone from Optuna's tables for a lost lease: its study was deleted there."""
+    try:
+        yield
+    except IntegrityError as error:
+        if not isinstance(error.orig, ForeignKeyViolation):
+            raise
+        raise LeaseLost(_DELETED) from error
+
+
 def _value(report: Report) -> dict[str, Any]:
-    """Return what Optuna is to see of an epoch, as its tables keep what is not finite."""
-    value = report.value
-    kind = "FINITE" if math.isfinite(value) else "NAN" if math.isnan(value) else _infinity(value)
-    return {"value": value if kind == "FINITE" else None, "kind": kind}
+    """Return an epoch's value as Optuna's tables store it."""
+    value, kind = optuna.stored_value(report.value)
+    return {"value": value, "kind": kind}
 
 
 def _key(lease: Lease) -> dict[str, Any]:
     return {"slot": lease.slot.number, "token": lease.token}
-
-
-def _infinity(value: float) -> str:
-    return "INF_POS" if value > 0 else "INF_NEG"

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 from wsgiref.util import setup_testing_defaults
 
+import optuna
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy import Connection, Engine, event, inspect, text
@@ -157,6 +158,17 @@ def ends_a_trial_that_diverged(engine: Engine, weak: Engine) -> None:
     assert progress(weak, record).diverged == 1
 
 
+def ends_a_trial_that_another_program_told(engine: Engine, weak: Engine) -> None:
+    record, _ = register(engine, name="told")
+    lease = ledger(weak, record).lease()
+    assert lease is not None
+    log = workers.log(weak, record)
+    trial_id = log.begin(lease, PARAMETERS, {})
+    optuna.load_study(study_name="told", storage=engine.url.render_as_string(hide_password=False)).tell(0, 2.0)
+    log.finish(lease, trial_id, "COMPLETE", 0.7, {})
+    assert read_trials(weak, record.study_id)[0].value == 0.7
+
+
 def stops_a_study_whose_code_fails(engine: Engine, weak: Engine) -> None:
     record, study = with_fault(engine, "raise", name="broken")
     worker(weak, record, study).run()
@@ -195,7 +207,7 @@ def babysits_a_panda(engine: Engine, weak: Engine) -> None:
     add_nudge(weak, record.study_id, {"learning_rate": 0.1}, "to see", "me")
     go_back(weak, record, 0, "me")
     add_nudge(weak, record.study_id, {"learning_rate": 0.2}, None, "me")
-    days(weak, record, context=context_of(weak, record, stop), hear=lambda day, result: stop.ask())
+    days(weak, record, context=context_of(weak, record, stop), on_epoch=lambda day, result: stop.ask())
     go_back(weak, record, 1, "me")  # and leaves a day unfinished
     assert journal_facts(weak, record)["head"] == 1
 
@@ -227,6 +239,7 @@ ALL = [
     keeps_a_state_between_epochs,
     loses_a_lease_again_and_again,
     ends_a_trial_that_diverged,
+    ends_a_trial_that_another_program_told,
     stops_a_study_whose_code_fails,
     looks_and_controls,
     babysits_a_panda,
@@ -349,7 +362,6 @@ FORBIDDEN = {
         "UPDATE public.study_directions SET direction = 'MINIMIZE'",
         "UPDATE public.trials SET study_id = 99",
         "UPDATE public.trial_params SET param_value = 0",
-        "UPDATE public.trial_values SET value = 1",
     ],
     "other": [
         "SET ROLE postgres",

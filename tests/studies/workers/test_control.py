@@ -18,7 +18,7 @@ from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import kill_trial, set_control
 from caviar.storage.definitions import delete_study
 from caviar.storage.engine import make_engine
-from caviar.storage.errors import TrialNotRunning
+from caviar.storage.errors import StorageError
 from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.losses import LIMIT
@@ -146,7 +146,7 @@ def test_what_cannot_be_killed(engine: Engine, number: int, message: str) -> Non
     lease = lease_of(ledger(engine, record).lease())
     trial_id = log(engine, record).begin(lease, PARAMETERS, {})
     log(engine, record).finish(lease, trial_id, "COMPLETE", 0.5, {})
-    with pytest.raises(TrialNotRunning, match=message):
+    with pytest.raises(StorageError, match=message):
         kill_trial(engine, record, number)
 
 

@@ -1,0 +1,294 @@
+"""What other Optuna programs do to a study of Caviar in the same database harms nothing: only slots' trials count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+from sqlalchemy import Engine, text
+
+from caviar.epoch import Epoch
+from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.control import kill_trial
+from caviar.storage.definitions import delete_remains, delete_study, find_study, load_studies, load_study
+from caviar.storage.errors import ForeignStudy, LeaseLost, StudyDeleted, StudyNotFound, TrialNotFound
+from caviar.storage.health import read_studies
+from caviar.storage.history import History, read_frozen_trials
+from caviar.storage.records import Report, StudyRecord
+from caviar.storage.snapshot import read_snapshot
+from caviar.storage.states import Control
+from caviar.storage.status import read_progress, read_trial, read_trials
+from caviar.studies.definition import change
+from caviar.studies.lifecycle.manager import extend_study
+from caviar.studies.results.winner import find_winner
+from tests.helpers.studies import small_study
+from tests.helpers.workers import ledger, log, register, worker
+from tests.storage.test_ledger import PARAMETERS, lease_of
+
+NAME = "small"
+
+
+def address(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)
+
+
+def loaded(engine: Engine, name: str = NAME) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=address(engine))
+
+
+def whole(value: float, **fields: Any) -> optuna.trial.FrozenTrial:
+    """Return a trial with all of the study's hyperparameters, each at an end of its range."""
+    distributions: Mapping[str, Any] = small_study().distributions()
+    low = {n: d.choices[0] if hasattr(d, "choices") else d.low for n, d in distributions.items()}
+    return create_trial(params=low, distributions=dict(distributions), value=value, **fields)
+
+
+def other(value: float) -> optuna.trial.FrozenTrial:
+    """Return a trial of hyperparameters that the study does not have."""
+    return create_trial(params={"mine": 3.0}, distributions={"mine": FloatDistribution(0, 4)}, value=value)
+
+
+def ask_and_tell(study: optuna.Study) -> None:
+    trial = study.ask({"mine": FloatDistribution(0, 4)})
+    trial.report(2.0, 1)
+    study.tell(trial, 2.0)
+
+
+def told_with_a_constraint(study: optuna.Study) -> None:
+    study.add_trial(whole(2.0, constraints={"mine": -1.0, "diverged": 1.0}))
+
+
+INTERFERENCES: list[Callable[[optuna.Study], object]] = [
+    lambda study: study.add_trial(whole(2.0, intermediate_values={1: 2.0, 2: 2.0})),  # better than 1 is no accuracy
+    lambda study: study.add_trial(other(2.0)),
+    lambda study: study.add_trial(create_trial(state=TrialState.FAIL)),
+    lambda study: study.enqueue_trial({"learning_rate": 0.5}),
+    lambda study: study.ask(),
+    ask_and_tell,
+    told_with_a_constraint,
+]
+NAMES = ["add_trial", "other parameters", "failed", "enqueue_trial", "ask", "ask and tell", "constraint"]
+
+
+def facts(engine: Engine, record: StudyRecord) -> dict[str, object]:
+    """Return all that Caviar says of a study."""
+    snapshot = read_snapshot(engine, record, maximize=True)
+    with engine.connect() as connection:
+        checkpoints = connection.execute(text("SELECT slot, epoch FROM caviar.checkpoint ORDER BY 1")).all()
+    return {
+        "snapshot": snapshot,
+        "trials": read_trials(engine, record.study_id),
+        "winner": find_winner(engine, record),
+        "frozen": [(t.number, t.value, t.params) for t in read_frozen_trials(engine, record.optuna_study_id)],
+        "checkpoints": checkpoints,
+    }
+
+
+@pytest.mark.parametrize("interfere", INTERFERENCES, ids=NAMES)
+def test_nothing_changes_in_a_finished_study(engine: Engine, interfere: Callable[[optuna.Study], object]) -> None:
+    record, study = register(engine, budget=5, epochs=2)
+    worker(engine, record, study).run()
+    before = facts(engine, record)
+    interfere(loaded(engine))
+    assert facts(engine, record) == before
+    assert len(before["checkpoints"]) >= 3  # type: ignore[arg-type]
+
+
+def trained_twice(engine: Engine, name: str, interfere: Callable[[optuna.Study], object] | None) -> StudyRecord:
+    """Train a study of 4 trials, give it 16, and train it to its end; interfere before each and in between."""
+    record, study = register(engine, name=name, budget=4, epochs=2)
+    for budget in (4, 16):
+        for _ in range(budget // 4):  # of numbers that slots are about to have
+            if interfere is not None:
+                interfere(loaded(engine, name))
+        if budget > 4:
+            record = extend_study(engine, record, budget)
+        worker(engine, record, change(study, budget=budget), cohort=1).run()
+    return record
+
+
+@pytest.mark.parametrize("interfere", INTERFERENCES, ids=NAMES)
+def test_a_worker_trains_exactly_the_budget_as_if_alone(
+    engine: Engine, interfere: Callable[[optuna.Study], object]
+) -> None:
+    alone, record = (trained_twice(engine, name, by) for name, by in (("alone", None), (NAME, interfere)))
+    now = read_progress(engine, record, maximize=True)
+    assert (now.budget, now.done, now.open, now.leased) == (16, 16, 0, 0)
+    ours, undisturbed = (read_trials(engine, r.study_id) for r in (record, alone))
+    assert [t.slot.number for t in ours] == list(range(16))
+    assert [(t.parameters, t.value) for t in ours] == [(t.parameters, t.value) for t in undisturbed]
+    best = sorted((t for t in ours if t.state == "complete"), key=lambda t: (-(t.value or 0.0), t.slot.number))[:3]
+    store = CheckpointStore(engine, record)
+    assert all(store.load(t.slot.number) for t in best)
+    winner = find_winner(engine, record)
+    assert winner is not None
+    assert read_trial(engine, record.study_id, winner.trial).state == "complete"
+
+
+def test_two_trials_of_one_number_are_told_apart_by_their_ids(engine: Engine) -> None:
+    record, study = register(engine, budget=3, epochs=1)
+    worker(engine, record, study).run()
+    program = loaded(engine)
+    for _ in range(2):
+        program.add_trial(whole(2.0))
+    record = extend_study(engine, record, 5)
+    worker(engine, record, small_study(budget=5, epochs=1)).run()
+    with engine.connect() as connection:
+        numbers = connection.scalars(text("SELECT number FROM public.trials ORDER BY 1")).all()
+    assert numbers == [0, 1, 2, 3, 3, 4, 4]
+    frozen = read_frozen_trials(engine, record.optuna_study_id)
+    assert [t.number for t in frozen] == [0, 1, 2, 3, 4]
+    assert [t.value for t in frozen] == [t.value for t in read_trials(engine, record.study_id)]
+    assert max(t.value or 0.0 for t in frozen) <= 1
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+def test_a_slots_trial_that_somebody_tells_is_ended_by_its_worker_all_the_same(
+    engine: Engine, state: TrialState
+) -> None:
+    record, _ = register(engine, budget=3)
+    who, writes = ledger(engine, record), log(engine, record)
+    history = History(engine, record.optuna_study_id, maximize=True)
+    lease = lease_of(who.lease())
+    trial_id = writes.begin(lease, PARAMETERS, {})
+    writes.record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+    loaded(engine).tell(0, 2.0 if state == TrialState.COMPLETE else None, state)
+    history.refresh()
+    assert [t.state for t in history.get_all_trials(0)] == [TrialState.RUNNING]
+    assert history.best() == []
+    now = read_progress(engine, record, maximize=True)
+    assert (now.leased, now.complete, now.pruned, now.failed, now.best) == (1, 0, 0, 0, None)
+    assert now.phases[0].best is None
+    assert read_trial(engine, record.study_id, 0).state == "running"
+    who.release(lease)
+    lease = lease_of(who.lease())
+    assert lease.trial_id == trial_id
+    writes.finish(lease, trial_id, "COMPLETE", 0.9, {})
+    ended = read_trial(engine, record.study_id, 0)
+    assert (ended.state, ended.value) == ("complete", 0.9)
+    history.refresh()
+    assert [(t.state, t.value) for t in history.get_all_trials(0)] == [(TrialState.COMPLETE, 0.9)]
+    assert loaded(engine).trials[0].value == 0.9
+
+
+def test_a_trial_that_somebody_told_can_fail_or_be_killed(engine: Engine) -> None:
+    record, _ = register(engine, budget=3)
+    who, writes = ledger(engine, record), log(engine, record)
+    for end in ("fail", "kill"):
+        lease = lease_of(who.lease())
+        trial_id = writes.begin(lease, PARAMETERS, {})
+        writes.record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+        loaded(engine).tell(lease.slot.number, 2.0)
+        if end == "fail":
+            writes.finish(lease, trial_id, "FAIL", None, {})
+        else:
+            who.release(lease)
+            assert kill_trial(engine, record, lease.slot.number)
+    assert [(t.state, t.value) for t in read_trials(engine, record.study_id)[:2]] == [("fail", None), ("pruned", 0.7)]
+    now = read_progress(engine, record, maximize=True)
+    assert (now.done, now.failed, now.pruned, now.best) == (2, 1, 1, None)
+
+
+def test_two_constraints_of_a_trial_count_it_once(engine: Engine) -> None:
+    record, _ = register(engine, budget=3)
+    who, writes = ledger(engine, record), log(engine, record)
+    lease = lease_of(who.lease())
+    trial_id = writes.begin(lease, PARAMETERS, {})
+    loaded(engine)._storage.set_trial_system_attr(trial_id, "constraints:mine", 1.0)
+    writes.finish(lease, trial_id, "COMPLETE", 0.1, {}, violated="diverged")
+    now = read_progress(engine, record, maximize=True)
+    assert (now.budget, now.complete, now.diverged, now.done) == (3, 1, 1, 1)
+
+
+def test_a_number_that_no_slot_has_is_told(engine: Engine) -> None:
+    record, _ = register(engine, budget=4)
+    loaded(engine).add_trial(whole(2.0))
+    with pytest.raises(TrialNotFound, match="'small' has no trial 4; its trials are 0 to 3"):
+        read_trial(engine, record.study_id, 4)
+
+
+def test_a_copy_is_a_study_of_optunas(engine: Engine) -> None:
+    record, study = register(engine, budget=3, epochs=1)
+    worker(engine, record, study).run()
+    before = facts(engine, record)
+    optuna.copy_study(
+        from_study_name=NAME, from_storage=address(engine), to_storage=address(engine), to_study_name="copy"
+    )
+    assert facts(engine, record) == before
+    assert [r.name for r in load_studies(engine)] == [NAME]
+    with pytest.raises(ForeignStudy):
+        register(engine, name="copy")
+    optuna.delete_study(study_name="copy", storage=address(engine))
+    assert facts(engine, record) == before
+
+
+def test_a_study_that_optuna_deleted_is_said_to_be_deleted_and_can_be_removed(engine: Engine) -> None:
+    record, study = register(engine, budget=3, epochs=1)
+    other_record, _ = register(engine, name="other")
+    worker(engine, record, study).run()
+    optuna.delete_study(study_name=NAME, storage=address(engine))
+    for read in (
+        lambda: load_study(engine, NAME),
+        lambda: find_study(engine, NAME),
+        lambda: read_progress(engine, record, maximize=True),
+        lambda: read_snapshot(engine, record, maximize=True),
+        lambda: register(engine, budget=3),
+    ):
+        with pytest.raises(StudyDeleted, match=r"'small' was deleted by another Optuna program.*caviar delete small"):
+            read()
+    assert [r.name for r in load_studies(engine)] == ["other"]
+    assert [s.name for s in read_studies(engine)] == ["other"]
+    with engine.connect() as connection:  # nobody's checkpoints are gone by then
+        assert connection.scalar(text("SELECT count(*) FROM caviar.checkpoint")) == 3
+    delete_remains(engine, NAME)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM caviar.checkpoint")) == 0
+    with pytest.raises(StudyNotFound, match="no study 'small'"):
+        load_study(engine, NAME)
+    record, study = register(engine, budget=3, epochs=1)  # anew, under the old name
+    worker(engine, record, study).run()
+    assert read_progress(engine, record, maximize=True).done == 3
+    delete_study(engine, record)
+    assert [r.name for r in load_studies(engine)] == [other_record.name]
+
+
+def test_a_worker_whose_study_optuna_deletes_writes_no_more(engine: Engine) -> None:
+    record, _ = register(engine, budget=4)
+    who, writes = ledger(engine, record), log(engine, record)
+    first, second = lease_of(who.lease()), lease_of(who.lease())
+    trial_id = writes.begin(first, PARAMETERS, {})
+    optuna.delete_study(study_name=NAME, storage=address(engine))
+    report = Report(first, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
+    assert writes.record([report]) == {}
+    assert not who.retake(first)
+    with pytest.raises(LeaseLost):
+        writes.begin(second, PARAMETERS, {})
+    with pytest.raises(LeaseLost):
+        writes.finish(first, trial_id, "COMPLETE", 0.9, {})
+    assert who.lease_beside(first, 2) == []
+    who.release(first)
+    assert who.lease() is None
+    assert who.standing().control == Control.STOP
+
+
+def test_a_worker_at_work_leaves_when_optuna_deletes_its_study(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, study = register(engine, budget=6, epochs=4)
+    at_work = worker(engine, record, study, cohort=2)
+    writes, calls = at_work.context.log, []
+    plain = writes.record
+
+    def delete_after_two(reports: list[Report]) -> Any:
+        calls.append(len(reports))
+        if len(calls) == 2:
+            optuna.delete_study(study_name=NAME, storage=address(engine))
+        return plain(reports)
+
+    monkeypatch.setattr(writes, "record", delete_after_two)
+    at_work.run()
+    assert len(calls) < 6
+    with pytest.raises(StudyDeleted):
+        load_study(engine, NAME)
