@@ -51,6 +51,7 @@ _LEASES = text("""
     SELECT st.name AS study, w.machine, w.pid, s.expires_at < now() AS expired
     FROM caviar.slot s
     JOIN caviar.study st ON st.study_id = s.study_id
+    JOIN public.studies o ON o.study_id = st.optuna_study_id
     LEFT JOIN caviar.worker w ON w.worker_id = s.worker_id
     WHERE s.state = 'leased' ORDER BY st.name, s.number
 """)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from caviar.storage.control import kill_trial, set_control
-from caviar.storage.definitions import delete_study
-from caviar.storage.errors import StudyInUse
+from caviar.storage.definitions import delete_remains, delete_study, load_study
+from caviar.storage.errors import StudyDeleted, StudyInUse
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
-from caviar.studies.api.session import current_user, opened
+from caviar.studies.api.session import connect, current_user, opened
 from caviar.studies.lifecycle.manager import definition_of, extend_study, free_dead_workers, free_lost, progress
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
 
@@ -133,6 +133,8 @@ def extend(study: str, budget: int, *, database: str | Engine | None = None) -> 
 def delete(study: str, *, database: str | Engine | None = None) -> None:
     """Delete a study with all its trials, from Optuna's tables too. There is no way back.
 
+    Of a study that another Optuna program deleted, this removes what Caviar still has, its checkpoints too.
+
     Args:
         study: the name of a study in the database.
         database: an address or an engine; see `connect`.
@@ -144,7 +146,12 @@ def delete(study: str, *, database: str | Engine | None = None) -> None:
     Examples:
         >>> caviar.delete("digits-random")
     """
-    with opened(study, database) as (engine, record):
+    with connect(database) as engine:
+        try:
+            record = load_study(engine, study)
+        except StudyDeleted:
+            delete_remains(engine, study)
+            return
         free_dead_workers(engine, record)
         free_lost(engine, record)
         leased = progress(engine, record).leased

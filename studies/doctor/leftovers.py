@@ -80,6 +80,9 @@ def trials(engine: Engine) -> list[Finding]:
             told = f"trial(s) {numbers} of '{study.name}' were given up: each lost {LIMIT} workers in a row"
             step = f"caviar history {study.name}; if it is memory, narrow its ranges or start fewer workers"
             found.append(Finding("ok" if study.done else "warning", "trials", told, step))
+    for name in health.deleted_studies(engine):
+        told = f"those of '{name}' were deleted by another Optuna program; its checkpoints are still here"
+        found.append(Finding("warning", "trials", told, f"caviar delete {name}"))
     return found or [Finding("ok", "trials", "none that nobody will end, none given up")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -22,6 +23,7 @@ from caviar.storage.records import Report, StudyRecord
 from caviar.storage.snapshot import read_snapshot
 from caviar.storage.states import Control
 from caviar.storage.status import read_progress, read_trial, read_trials
+from caviar.studies.cli import run
 from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import extend_study
 from caviar.studies.results.winner import find_winner
@@ -292,3 +294,36 @@ def test_a_worker_at_work_leaves_when_optuna_deletes_its_study(engine: Engine, m
     assert len(calls) < 6
     with pytest.raises(StudyDeleted):
         load_study(engine, NAME)
+
+
+COMMANDS = ["status", "trials", "best", "history", "join", "report", "pause", "extend", "export", "curves", "retune"]
+ARGUMENTS = {"extend": ["--budget", "9"], "export": ["--to", "csv"], "retune": ["--name", "next"]}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_that_optuna_deleted_the_study(
+    engine: Engine, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", address(engine))
+    record, study = register(engine, budget=3, epochs=1)
+    worker(engine, record, study).run()
+    optuna.delete_study(study_name=NAME, storage=address(engine))
+    assert run([command, NAME, *ARGUMENTS.get(command, [])]) == 2
+    assert "'small' was deleted by another Optuna program" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_other_commands_go_on_without_the_deleted_study(
+    engine: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", address(engine))
+    register(engine, budget=3)
+    optuna.delete_study(study_name=NAME, storage=address(engine))
+    assert run(["status"]) == 0
+    assert NAME not in capsys.readouterr().out
+    run(["doctor"])
+    said = capsys.readouterr().out
+    assert "those of 'small' were deleted by another Optuna program" in " ".join(said.split())
+    assert "caviar delete small" in said
+    assert run(["delete", NAME, "--yes"]) == 0
+    assert run(["delete", NAME, "--yes"]) == 2

@@ -574,7 +574,7 @@ def test_the_command_says_what_the_role_can_do_and_the_next_step(
     assert told.query == {**engine.url.query, "sslmode": "prefer"}
     execute(engine, "GRANT CREATE ON SCHEMA public TO PUBLIC")
     assert run(["db", "grant", role]) == 0
-    assert capsys.readouterr().err.endswith("no worker needs: CREATE on SCHEMA public\n")
+    assert capsys.readouterr().err.endswith("than a worker needs: CREATE on SCHEMA public\n")
     assert run(["db", "grant", "nobody"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("caviar: this PostgreSQL has no role 'nobody'")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import caviar
+from caviar.storage.errors import StudyDeleted
 from caviar.studies.cli.options import Database, StoredStudy
 from caviar.studies.cli.output import print_line
 
@@ -23,9 +24,14 @@ def delete(
     In Python: caviar.delete("digits-random")
     """
     with caviar.connect(database) as engine:
-        status = caviar.status(study, database=engine)
-        may_be_deleted = yes or status.leased  # which `caviar.delete` refuses
-        if not may_be_deleted and not typer.confirm(f"Delete '{study}' with {status.done} finished trials?"):
+        try:
+            status = caviar.status(study, database=engine)
+        except StudyDeleted:
+            asked, what = not yes, f"what is left of '{study}'"
+        else:
+            asked = not (yes or status.leased)  # which `caviar.delete` refuses
+            what = f"'{study}' with {status.done} finished trials"
+        if asked and not typer.confirm(f"Delete {what}?"):
             print_line("nothing was deleted")
             return
         caviar.delete(study, database=engine)
