@@ -297,7 +297,7 @@ def test_a_worker_at_work_leaves_when_optuna_deletes_its_study(engine: Engine, m
 
 
 COMMANDS = ["status", "trials", "best", "history", "join", "report", "pause", "extend", "export", "curves", "retune"]
-ARGUMENTS = {"extend": ["--budget", "9"], "export": ["--to", "csv"], "retune": ["--name", "next"]}
+ARGUMENTS = {"extend": ["--budget", "9"], "export": ["--to", "all.csv"], "retune": ["--name", "next"]}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
