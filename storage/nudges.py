@@ -1,4 +1,4 @@
-"""What somebody changes of a panda while it lives: asked for at any time, from anywhere; in effect after an epoch."""
+"""Store nudges: changes of a panda's settings, given at any time from any machine, in effect after an epoch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from caviar.storage.tables import nudge
 
 @dataclass(frozen=True)
 class NudgeRecord:
-    """What somebody changed, or wants to; in `day`, after `epoch`, once it is `taken`."""
+    """A change of a panda's settings.
+
+    Attributes:
+        at: when it was given.
+        settings: the new values, by name.
+        why: the reason, for the journal.
+        by: who gave it, as `user@host`.
+        state: what became of it.
+        day, epoch: the day in which, and the epoch after which, it took effect; None before.
+    """
 
     nudge_id: int
     at: datetime
@@ -28,7 +37,7 @@ class NudgeRecord:
     epoch: int | None
 
 
-# At the end of an epoch; shows the lease, so that a worker that lost it takes nothing.
+# Fenced by the lease: a worker that lost it takes nothing.
 _TAKE_NUDGES = text("""
     WITH held AS (
         SELECT study_id FROM caviar.slot
@@ -40,7 +49,7 @@ _TAKE_NUDGES = text("""
 
 
 def nudges_of(connection: Connection, study_id: int, *also: ColumnElement[bool]) -> list[NudgeRecord]:
-    """Return the nudges of a panda, in the order in which they were asked for."""
+    """Return the nudges of a panda, in the order in which they were given."""
     query = select(nudge).where(nudge.c.study_id == study_id, *also).order_by(nudge.c.nudge_id)
     return [
         NudgeRecord(r.nudge_id, r.at, r.settings, r.why, r.by, NudgeState(r.state), r.day, r.epoch)
@@ -49,25 +58,25 @@ def nudges_of(connection: Connection, study_id: int, *also: ColumnElement[bool])
 
 
 def read_nudges(engine: Engine, study_id: int, day_number: int) -> list[NudgeRecord]:
-    """Return what took effect in a day, in its order."""
+    """Return the nudges that took effect in a day, in their order."""
     with engine.connect() as connection:
         return nudges_of(connection, study_id, nudge.c.day == day_number)
 
 
 def add_nudge(engine: Engine, study_id: int, settings: Mapping[str, Any], why: str | None, by: str) -> None:
-    """Ask for other settings, from the next epoch on."""
+    """Give a nudge: other settings from the next epoch on."""
     with engine.begin() as connection:
         connection.execute(insert(nudge).values(study_id=study_id, settings=dict(settings), why=why, by=by))
 
 
 def take_nudges(engine: Engine, lease: Lease, epoch: int) -> bool:
-    """Let what waits take effect in the leased day, after that epoch; say whether there was anything."""
-    asked = {"study": lease.study_id, "day": lease.slot.number, "token": lease.token, "epoch": epoch}
+    """Let the waiting nudges take effect in the leased day after an epoch; return True if there were any."""
+    fields = {"study": lease.study_id, "day": lease.slot.number, "token": lease.token, "epoch": epoch}
     with engine.begin() as connection:
-        return bool(connection.execute(_TAKE_NUDGES, asked).rowcount)
+        return bool(connection.execute(_TAKE_NUDGES, fields).rowcount)
 
 
 def settle(connection: Connection, study_id: int, *also: ColumnElement[bool], **values: object) -> None:
-    """Say what became of the nudges that wait."""
+    """Write what became of the nudges that wait."""
     waiting = (nudge.c.study_id == study_id, nudge.c.state == NudgeState.WAITING, *also)
     connection.execute(update(nudge).where(*waiting).values(**values))

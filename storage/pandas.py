@@ -1,6 +1,7 @@
-"""Pandas in the database: the days of one model, each a slot with its trial, and what was changed between and in them.
+"""Store pandas: the days of one model, each a slot with its trial, and the nudges that change its settings.
 
-Who opens a day or goes back locks the study's row first, so that of two at once one finds what the other did.
+Opening a day and going back lock the study's row first: of two processes at once, the second one sees what the first
+one did.
 """
 
 from __future__ import annotations
@@ -22,25 +23,51 @@ from caviar.storage.records import Slot, StudyRecord
 from caviar.storage.states import Control, EventKind, NudgeState, Phase, SlotState
 from caviar.storage.tables import day, nudge, panda, slot, study
 
-BIRTH = 0  # the day's number
-TIER = 1  # of their slots
+BIRTH = 0  # the number of the first day
+TIER = 1  # the tier of all days' slots
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The trial that a panda's weights come from: its study's name, its number, and its last epoch."""
+
+    study: str
+    trial: int
+    epoch: int
 
 
 @dataclass(frozen=True)
 class PandaRecord:
-    """How a panda is trained; its days are so many epochs long, or so many seconds. `origin` names study and trial."""
+    """How a panda is trained.
+
+    Attributes:
+        head: the number of the day that the next one builds on.
+        day_epochs, day_seconds: the length of a day; one of them is None.
+        keeps_all: whether the state of every day is kept.
+        seed_number: the number that its random numbers are derived from, as a trial's are from the trial's number.
+        origin: the trial that its weights come from; None if it began anew.
+    """
 
     head: int
     day_epochs: int | None
     day_seconds: float | None
     keeps_all: bool
     seed_number: int
-    origin: Mapping[str, Any] | None
+    origin: Origin | None
 
 
 @dataclass(frozen=True)
 class NewDay:
-    """A day that is to be trained: on which one it builds, and what it begins with."""
+    """A day that is to be trained.
+
+    Attributes:
+        parent: the number of the day that it builds on; None for the birth.
+        begins_at: the epoch that it builds on.
+        settings: the hyperparameters that it begins with.
+        decay_from: the epoch from which the decay of the learning rate is counted.
+        epochs: its length; None for the length of the panda's days.
+        is_look: whether it is a candidate for the next day, trained for a short look at its curve.
+    """
 
     parent: int | None
     begins_at: int
@@ -52,23 +79,36 @@ class NewDay:
 
 @dataclass(frozen=True)
 class DayRecord(NewDay):
-    """A day as it is: `state` is its slot's, `epoch` the last that is written, `value` its trial's at its end."""
+    """A day as it is.
+
+    Attributes:
+        number: its number, which is that of its slot and its trial.
+        state: the state of its slot.
+        epoch: the last epoch that is written.
+        trial_id: the trial's id in Optuna's tables; None before it has one.
+        value: the trial's value at its end.
+        ended: the trial's state in lower case, once the day has ended.
+        violated: `diverged` or `out_of_memory`; None for a sound day.
+        saved: whether the state at its end is kept.
+        holder: the process that trains it, as `host:pid (device)`.
+        began_at: when its training began.
+    """
 
     number: int = BIRTH
     state: SlotState = SlotState.OPEN
     epoch: int = 0
     trial_id: int | None = None
     value: float | None = None
-    ended: str | None = None  # Optuna's state, in lower case, once it has ended
-    violated: str | None = None  # `diverged` or `out_of_memory`
-    saved: bool = False  # whether its last state is kept
-    holder: str | None = None  # who trains it
+    ended: str | None = None
+    violated: str | None = None
+    saved: bool = False
+    holder: str | None = None
     began_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Life:
-    """All that is known of a panda but its curves. The days are in their order."""
+    """A panda with its days, by number, and its nudges, in the order in which they were given."""
 
     panda: PandaRecord
     days: tuple[DayRecord, ...]
@@ -94,13 +134,14 @@ _DAYS = text("""
 
 
 def add_panda(connection: Connection, study_id: int, record: PandaRecord, birth: NewDay) -> None:
-    """Make a study that is being registered, with the slot of its birth, a panda."""
-    connection.execute(insert(panda).values(study_id=study_id, **vars(record)))
+    """Make a panda of a study that is being registered, and that has the slot of its birth."""
+    origin = vars(record.origin) if record.origin else None
+    connection.execute(insert(panda).values(study_id=study_id, **{**vars(record), "origin": origin}))
     connection.execute(insert(day).values(study_id=study_id, number=BIRTH, **vars(birth)))
 
 
 def is_panda(engine: Engine, study_id: int) -> bool:
-    """Say whether a study is a panda."""
+    """Return True if a study is a panda."""
     with engine.connect() as connection:
         return connection.scalar(select(panda.c.head).where(panda.c.study_id == study_id)) is not None
 
@@ -120,12 +161,14 @@ def _read(connection: Connection, record: StudyRecord) -> Life:
     row = connection.execute(select(panda).where(panda.c.study_id == record.study_id)).one_or_none()
     if row is None:
         raise UnknownDay(
-            f"'{record.name}' is a study of many models, and no panda; see it with: caviar status {record.name}"
+            f"'{record.name}' is a study of many models, not a panda; see it with: caviar status {record.name}"
         )
     fields = {name: value for name, value in row._mapping.items() if name != "study_id"}
+    if row.origin:
+        fields["origin"] = Origin(**row.origin)
     days = [
-        DayRecord(**{**found._mapping, "state": SlotState(found.state)})
-        for found in connection.execute(_DAYS, {"study": record.study_id})
+        DayRecord(**{**each._mapping, "state": SlotState(each.state)})
+        for each in connection.execute(_DAYS, {"study": record.study_id})
     ]
     return Life(PandaRecord(**fields), tuple(days), tuple(nudges_of(connection, record.study_id)))
 
@@ -137,16 +180,16 @@ def open_days(
     *,
     finish_first: bool = True,
 ) -> list[int]:
-    """Open the next days of a panda, which then is asked to run, and return their numbers.
+    """Open the next days of a panda, set its control to `run`, and return the days' numbers.
 
     Args:
-        plan: of its life, the days to open: one, which takes what waits of nudges with it, or several looks; None
-            opens none.
-        finish_first: where days were left unfinished, return those instead; else that is an error.
+        plan: returns the days to open: one, which takes the waiting nudges with it, or several candidates; None opens
+            none.
+        finish_first: whether days that were left unfinished are returned instead; otherwise they are an error.
 
     Raises:
-        PandaBusy: somebody trains it now.
-        UnknownDay: it cannot go on from where it is.
+        PandaBusy: a process trains it now.
+        UnknownDay: there are unfinished days, or `plan` can build on no day.
     """
     with engine.begin() as connection:
         life = _locked(connection, record)
@@ -179,30 +222,32 @@ def _open(connection: Connection, study_id: int, number: int, new: NewDay) -> No
 
 
 def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool = False) -> list[NudgeRecord]:
-    """Let the next day build on the end of day `to`; a day that is not finished is left where it is.
+    """Let the next day build on the end of day `to`. An unfinished day is abandoned.
 
     Args:
-        pick: `to` is a look, which began with what waited then of nudges; else all that waits is dropped.
+        by: who goes back, as `user@host`.
+        pick: whether `to` is a candidate that is chosen: it has begun with the nudges that waited then, which are
+            taken; those that came later go on waiting. Otherwise all waiting nudges are dropped.
 
     Returns:
         The nudges that are dropped.
 
     Raises:
-        PandaBusy: somebody trains it now.
-        UnknownDay: there is no such day, it has not ended, or its state is not kept any more.
+        PandaBusy: a process trains it now.
+        UnknownDay: there is no such day, it has not ended, or its state is not kept.
     """
     with engine.begin() as connection:
         life = _locked(connection, record)
-        there = {d.number: d for d in life.days if d.saved}
-        if to not in there:
+        saved = {day.number: day for day in life.days if day.saved}
+        if to not in saved:
             raise UnknownDay(
-                f"day {to} of '{record.name}' is none to go back to: "
-                f"those whose state is kept are {', '.join(map(str, there)) or 'none'}"
+                f"no state is kept of day {to} of '{record.name}', so that one cannot go back to it; "
+                f"days with a state: {', '.join(map(str, saved)) or 'none'}"
             )
         connection.execute(update(panda).where(panda.c.study_id == record.study_id).values(head=to))
         if pick:
-            earlier = nudge.c.at < there[to].began_at
-            settle(connection, record.study_id, earlier, state=NudgeState.TAKEN, day=to, epoch=there[to].begins_at)
+            earlier = nudge.c.at < saved[to].began_at
+            settle(connection, record.study_id, earlier, state=NudgeState.TAKEN, day=to, epoch=saved[to].begins_at)
         else:
             settle(connection, record.study_id, state=NudgeState.DROPPED)
         _abandon_unfinished(connection, record.study_id)
@@ -211,10 +256,10 @@ def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool
 
 
 def _locked(connection: Connection, record: StudyRecord) -> Life:
-    """Return the life of a panda that nobody trains, and hold it.
+    """Lock a panda that no process trains, and return its life.
 
     Raises:
-        PandaBusy: somebody does.
+        PandaBusy: a process trains it.
     """
     connection.execute(select(study.c.study_id).where(study.c.study_id == record.study_id).with_for_update())
     reap(connection, record.study_id)
@@ -224,22 +269,22 @@ def _locked(connection: Connection, record: StudyRecord) -> Life:
 
 
 def refuse_busy(record: StudyRecord, life: Life) -> None:
-    """Refuse to touch a panda that somebody trains.
+    """Refuse to touch a panda that is being trained.
 
     Raises:
-        PandaBusy: somebody does; the message says who.
+        PandaBusy: a process trains it; the message names the process.
     """
-    for found in life.days:
-        if found.state == SlotState.LEASED:
+    for each in life.days:
+        if each.state == SlotState.LEASED:
             raise PandaBusy(
-                f"'{record.name}' is one model, and {found.holder or 'somebody'} trains it: day {found.number}, "
-                f"epoch {found.epoch}; watch it with: caviar panda log {record.name} --watch; "
+                f"'{record.name}' is one model, and {each.holder or 'a process'} trains it: day {each.number}, "
+                f"epoch {each.epoch}; watch it with: caviar panda log {record.name} --watch; "
                 f"let it rest with: caviar stop {record.name}"
             )
 
 
 def _abandon_unfinished(connection: Connection, study_id: int) -> None:
-    """Leave a day that was begun and not finished where it is; its epochs stay in the journal."""
+    """Abandon a day that was begun and not finished; its epochs stay in the journal."""
     of_study = (slot.c.study_id == study_id, slot.c.state == SlotState.OPEN)
     begun = connection.scalars(
         update(slot).where(*of_study).values(state=SlotState.ABANDONED).returning(slot.c.trial_id)

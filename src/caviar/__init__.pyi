@@ -8,6 +8,7 @@ from caviar.storage.errors import DatabaseError as DatabaseError
 from caviar.storage.errors import StorageError as StorageError
 from caviar.storage.errors import StudyInUse as StudyInUse
 from caviar.storage.errors import StudyNotFound as StudyNotFound
+from caviar.studies.api import panda as panda
 from caviar.studies.api.changing import ControlChange as ControlChange
 from caviar.studies.api.changing import delete as delete
 from caviar.studies.api.changing import extend as extend

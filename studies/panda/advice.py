@@ -1,4 +1,4 @@
-"""What a day's learning curve says: better or worse than before, and what to do about it. Never done by itself.
+"""Read a day's learning curve: is the model better than before, and what should be changed? Nothing is changed here.
 
 The reading of curves is that of Andrew Ng, Improving Deep Neural Networks, week 3 (babysitting a model), and of the
 Deep Learning Tuning Playbook (https://github.com/google-research/tuning_playbook), "training curves".
@@ -9,54 +9,84 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
 from caviar.epoch import Epoch
 from caviar.studies.space.base import BaseScale
 
-_LATELY = 10  # epochs that noise is measured on
-_RISEN = 1.02  # times as high: more than a wobble of a mean over all examples
-_SMALL, _LARGE, _LARGEST = 3.0, 10.0, 100.0  # steps of the learning rate
-_SLOWLY = 0.3  # share of the training loss that an epoch takes away, or less
-_DONE = 0.1  # of the loss at birth: what is below is not slow, but nearly there
-_OVERFITTING = 3  # epochs in a row
-_LESS = 0.98  # of a validation loss: more than its wobble
-_SEEN = 1.3  # times as large: a step that would show
+_NOISE_EPOCHS = 10  # the last epochs before a day, on which noise is measured
+_RISEN = 1.02  # factor of a training loss: more than the wobble of a mean over all examples
+_SMALL, _LARGE, _LARGEST = 3.0, 10.0, 100.0  # factors by which the learning rate is changed
+_SLOW = 0.3  # the share of the training loss that a slow epoch takes away at most
+_NEARLY_DONE = 0.1  # share of the loss at birth; below it, a loss that falls slowly is not too slow
+_OVERFITTING_EPOCHS = 3  # in a row
+_FALLEN = 0.98  # factor of a validation loss: more than its wobble
+_VISIBLE = 1.3  # factor of the learning rate: a change that would show
+
+
+class Outcome(StrEnum):
+    """How a day ended, against the day before."""
+
+    BETTER = "better"  # by more than the noise
+    WORSE = "worse"  # by more than the noise
+    NO_DIFFERENT = "no different"  # the difference is within the noise
+    BORN = "born"  # the first day: the model is measured before anything is done to it
+    DIVERGED = "diverged"  # a loss was not finite
+    OUT_OF_MEMORY = "out of memory"  # twice
+    FAILED = "failed"  # the model or its training raised
+    ABANDONED = "abandoned"  # somebody went back before it had ended
+    UNFINISHED = "unfinished"  # it is being trained, or waits for it
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a day ended: `better`, `worse` or `no different` than the day before, `born`, `diverged`, `out of memory`,
-    `failed`, `abandoned` or `unfinished`.
+    """The judgement of a day.
 
     Attributes:
-        difference: of the metric, above 0 where it is better.
-        noise: by how much it fell back lately from epoch to epoch, and at least what so many examples can tell.
+        word: the outcome.
+        difference: of the metric between the ends of the day and of the day before; above 0 is better.
+        noise: the root mean square of the metric's falls from epoch to epoch; of an accuracy, at least its standard
+            error on the validation examples.
     """
 
-    word: str
+    word: Outcome
     difference: float = 0.0
     noise: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the outcome in words, with the figures that it rests on."""
+        if self.word in (Outcome.BETTER, Outcome.WORSE, Outcome.NO_DIFFERENT):
+            return f"{self.word} ({self.difference:+.4f}, noise {self.noise:.4f})"
+        return str(self.word)
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, and why. `back` is a day to go back to before `settings` are changed."""
+    """A recommendation, with its reason.
+
+    Attributes:
+        why: what the curve shows, and what that means.
+        settings: the settings to change; empty where none should be.
+        back: the day to go back to before the settings are changed; None to stay.
+        commands: the commands that follow the advice, the last of which trains.
+    """
 
     why: str
     settings: Mapping[str, float] = field(default_factory=dict)
     back: int | None = None
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Look:
-    """What there is to look at of a day that has ended, or of the rest of it since a nudge.
+class Window:
+    """The epochs of a day that are judged: all of a day that has ended, or those since its last nudge.
 
     Attributes:
-        before: the epochs of the days that it builds on, with the birth.
-        own: its epochs.
-        settings: that it ended with.
+        before: the epochs that they build on, from the birth on.
+        own: the epochs that are judged.
+        settings: the settings of the last of them.
         parent: the day to go back to.
         too_high: learning rates that were too high on any branch.
     """
@@ -69,33 +99,41 @@ class Look:
 
     @property
     def rate(self) -> float:
-        """The learning rate of its last epoch, its decay counted in."""
+        """The learning rate of the last epoch, after its decay."""
         return self.own[-1].learning_rate
 
     @property
-    def raised(self) -> bool:
-        """Whether the learning rate is larger than before, but for the birth."""
+    def rate_was_raised(self) -> bool:
+        """Whether the learning rate is larger than before; False on the day after the birth."""
         return len(self.before) > 1 and self.own[0].learning_rate > self.before[-1].learning_rate
 
 
-def judge(look: Look, metric: str, *, maximize: bool, examples: int) -> Verdict:
-    """Compare a day with the one before."""
+def judge(window: Window, metric: str, *, maximize: bool, examples: int) -> Verdict:
+    """Compare a day with the one before.
+
+    Args:
+        window: the whole day.
+        metric: the study's metric.
+        maximize: whether a larger value is better.
+        examples: the size of the validation set.
+    """
     sign = 1 if maximize else -1
-    values = [sign * epoch.value(metric) for epoch in (*look.before, *look.own)]
-    difference = values[-1] - sign * look.before[-1].value(metric)
-    earlier, own = values[: len(look.before)], values[len(look.before) :]
-    pairs = [*pairwise(earlier[-_LATELY:]), *pairwise(own)]  # the step into this day is what is judged
+    values = [sign * epoch.value(metric) for epoch in (*window.before, *window.own)]
+    difference = values[-1] - sign * window.before[-1].value(metric)
+    earlier, own = values[: len(window.before)], values[len(window.before) :]
+    pairs = [*pairwise(earlier[-_NOISE_EPOCHS:]), *pairwise(own)]  # the step into this day is what is judged
     falls = [max(a - b, 0.0) for a, b in pairs]
     noise = math.sqrt(sum(fall**2 for fall in falls) / max(len(falls), 1))
     if metric == "accuracy":  # the standard error of a share
         noise = max(noise, math.sqrt(abs(values[-1]) * (1 - abs(values[-1])) / examples))
-    word = "better" if difference > noise else "worse" if difference < -noise else "no different"
-    return Verdict(word, difference, noise)
+    if difference > noise:
+        return Verdict(Outcome.BETTER, difference, noise)
+    return Verdict(Outcome.WORSE if difference < -noise else Outcome.NO_DIFFERENT, difference, noise)
 
 
-def is_too_high(look: Look) -> str | None:
-    """Say why the learning rate of a day was too high, if its training loss says so."""
-    losses = [epoch.training_loss for epoch in (look.before[-1], *look.own)]
+def why_rate_too_high(window: Window) -> str | None:
+    """Return what shows in the training loss that the learning rate was too high; None if nothing does."""
+    losses = [epoch.training_loss for epoch in (window.before[-1], *window.own)]
     if losses[-1] > losses[0] * _RISEN:
         return f"the training loss rose from {losses[0]:.3g} to {losses[-1]:.3g}"
     turns = [(b - a) * (c - b) < 0 for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
@@ -104,50 +142,55 @@ def is_too_high(look: Look) -> str | None:
     return None
 
 
-def advise(look: Look, verdict: Verdict, scales: Mapping[str, BaseScale], lowest: int | None = None) -> Advice:
-    """Say what to do next.
+def advise(window: Window, verdict: Verdict, scales: Mapping[str, BaseScale], lowest: int | None = None) -> Advice:
+    """Recommend what to do next.
 
     Args:
-        scales: of the study, in whose ranges the advice stays.
+        window: the epochs to judge.
+        verdict: the judgement of the whole day.
+        scales: the study's scales, in whose ranges the advice stays.
         lowest: the day with the lowest validation loss, if that is an earlier one.
     """
-    scale, calm = scales.get("learning_rate"), _calm(look, scales)
-    if verdict.word == "out of memory":
-        half = int(look.settings["batch_size"]) // 2
-        fits = half >= 1 and ("batch_size" not in scales or scales["batch_size"].accepts(half))
-        settings = {"batch_size": float(half)} if fits else {}
-        return Advice("it ran out of memory: a smaller mini-batch needs less", settings, look.parent)
-    if verdict.word == "diverged":
-        settings = _rate(look.rate / _LARGE, look.rate, scale) | calm
-        return Advice("the loss is not finite any more: the learning rate is far too high", settings, look.parent)
-    worse = f"it got worse by {-verdict.difference:.3g}, beyond the noise" if verdict.word == "worse" else None
-    overfits = _overfits(look)
-    if (why := is_too_high(look)) or (worse and not overfits):
-        also = ", and so much momentum overshoots; the rate comes first, with momentum at its default" if calm else ""
-        spoiled = worse or look.own[-1].training_loss > look.before[0].training_loss
-        settings = _rate(look.rate / _SMALL, look.rate, scale) | calm
-        return Advice(
-            f"{why or worse}: the learning rate is too high{also}", settings, look.parent if spoiled else None
-        )
+    scale, momentum = scales.get("learning_rate"), _momentum_at_default(window, scales)
+    if verdict.word is Outcome.OUT_OF_MEMORY:
+        return _smaller_batch(window, scales)
+    if verdict.word is Outcome.DIVERGED:
+        settings = _new_rate(window.rate / _LARGE, window.rate, scale) | momentum
+        return Advice("the loss is not finite any more: the learning rate is far too high", settings, window.parent)
+    worse = f"it got worse by {-verdict.difference:.3g}, beyond the noise" if verdict.word is Outcome.WORSE else None
+    overfits = _overfits(window)
+    if (why := why_rate_too_high(window)) or (worse and not overfits):
+        also = ", and so much momentum overshoots; the rate comes first, with momentum at its default"
+        why = f"{why or worse}: the learning rate is too high{also if momentum else ''}"
+        spoiled = worse or window.own[-1].training_loss > window.before[0].training_loss
+        settings = _new_rate(window.rate / _SMALL, window.rate, scale) | momentum
+        return Advice(why, settings, window.parent if spoiled else None)
     if overfits:
         other = "dropout=0.2 or weight_decay=0.001"
         return Advice(f"{overfits}: it overfits; stop here, or go back to the lowest and try {other}", back=lowest)
-    if raised := _raised(look, scale):
+    if raised := _raise_rate(window, scale):
         return raised
-    if verdict.word == "better":
+    if verdict.word is Outcome.BETTER:
         return Advice("it still improves: go on")
-    if look.own[-1].validation_loss < _LESS * min(epoch.validation_loss for epoch in look.before):
+    if window.own[-1].validation_loss < _FALLEN * min(epoch.validation_loss for epoch in window.before):
         return Advice("its validation loss still falls: go on")
-    smaller = _rate(look.rate / _SMALL, look.rate, scale)
+    smaller = _new_rate(window.rate / _SMALL, window.rate, scale)
     if not smaller:
-        return Advice("it does not improve beyond the noise, and the learning rate is as small as may be: stop here")
+        return Advice("it does not improve beyond the noise, and the learning rate is at its lower bound: stop here")
     return Advice("it does not improve beyond the noise: smaller steps average that out", smaller)
 
 
-def _overfits(look: Look) -> str | None:
-    last = [*look.before, *look.own][-_OVERFITTING - 1 :]
+def _smaller_batch(window: Window, scales: Mapping[str, BaseScale]) -> Advice:
+    half = int(window.settings["batch_size"]) // 2
+    fits = half >= 1 and ("batch_size" not in scales or scales["batch_size"].accepts(half))
+    settings = {"batch_size": float(half)} if fits else {}
+    return Advice("it ran out of memory: a smaller mini-batch needs less", settings, window.parent)
+
+
+def _overfits(window: Window) -> str | None:
+    last = [*window.before, *window.own][-_OVERFITTING_EPOCHS - 1 :]
     pairs = list(pairwise(last))
-    if len(pairs) < _OVERFITTING:
+    if len(pairs) < _OVERFITTING_EPOCHS:
         return None
     up = all(b.validation_loss > a.validation_loss for a, b in pairs)
     down = all(b.training_loss < a.training_loss for a, b in pairs)
@@ -156,35 +199,35 @@ def _overfits(look: Look) -> str | None:
     return None
 
 
-def _raised(look: Look, scale: BaseScale | None) -> Advice | None:
-    """Advise a larger learning rate where the training loss falls slowly and smoothly."""
-    losses = [epoch.training_loss for epoch in (look.before[-1], *look.own)]
+def _raise_rate(window: Window, scale: BaseScale | None) -> Advice | None:
+    """Recommend a larger learning rate where the training loss falls slowly and smoothly."""
+    losses = [epoch.training_loss for epoch in (window.before[-1], *window.own)]
     smooth = all(b < a for a, b in pairwise(losses))
-    share = 1 - (losses[-1] / losses[0]) ** (1 / len(look.own)) if losses[0] > 0 else 0.0
-    if not smooth or share > _SLOWLY or losses[-1] < _DONE * look.before[0].training_loss:
+    share = 1 - (losses[-1] / losses[0]) ** (1 / len(window.own)) if losses[0] > 0 else 0.0
+    if not smooth or share > _SLOW or losses[-1] < _NEARLY_DONE * window.before[0].training_loss:
         return None
-    # As long as it is slow, what an epoch takes away is in proportion to the rate.
-    wanted = look.rate * min(max(_SLOWLY / share, _LARGE if look.raised else _SMALL), _LARGEST)
-    wanted = min([wanted, *(high / _SMALL for high in look.too_high)])  # where one goes back to from what was too high
-    settings = _rate(wanted, look.rate, scale)
-    if not settings or settings["learning_rate"] < _SEEN * look.rate:
+    # As long as the loss falls slowly, the share that an epoch takes away is in proportion to the learning rate.
+    wanted = window.rate * min(max(_SLOW / share, _LARGE if window.rate_was_raised else _SMALL), _LARGEST)
+    wanted = min([wanted, *(high / _SMALL for high in window.too_high)])  # one step below what was too high
+    settings = _new_rate(wanted, window.rate, scale)
+    if not settings or settings["learning_rate"] < _VISIBLE * window.rate:
         return None
-    still = "still " if look.raised else ""
+    still = "still " if window.rate_was_raised else ""
     return Advice(
         f"the training loss {still}falls smoothly, and by only {share:.1%} an epoch: the learning rate is too low",
         settings,
     )
 
 
-def _calm(look: Look, scales: Mapping[str, BaseScale]) -> dict[str, float]:
-    """Return momentum at its default, if it is above: the method tunes the learning rate before anything else."""
+def _momentum_at_default(window: Window, scales: Mapping[str, BaseScale]) -> dict[str, float]:
+    """Return momentum's default if momentum is above it: the learning rate is tuned before anything else."""
     default = scales["momentum"].default if "momentum" in scales else None
-    given = look.settings.get("momentum")
+    given = window.settings.get("momentum")
     return {"momentum": float(default)} if default is not None and given is not None and given > default else {}
 
 
-def _rate(wanted: float, now: float, scale: BaseScale | None) -> dict[str, float]:
-    """Return a learning rate of two digits in its range; nothing where that is the one that it has."""
+def _new_rate(wanted: float, now: float, scale: BaseScale | None) -> dict[str, float]:
+    """Return a learning rate of two digits within its range; nothing if that is the present one."""
     rate = float(f"{wanted:.2g}")
     if scale is not None:
         low, high = (float(scale.value(end)) for end in (0.0, 1.0))

@@ -21,7 +21,7 @@ from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
 from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
 from caviar.storage.records import Lease
 from caviar.storage.status import read_curve
-from caviar.studies.panda.settings import Now, settings_at
+from caviar.studies.panda.settings import EpochSettings, settings_after
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.heartbeat import Heartbeat
 from caviar.studies.workers.outbox import Outbox
@@ -61,7 +61,7 @@ class DayRun(TrialRun):
         self._day = day
         self._on_epoch = on_epoch
         self._nudges: list[NudgeRecord] = []
-        self._now = Now(day.settings, day.decay_from)
+        self._now = EpochSettings(day.settings, day.decay_from)
         self._seconds: dict[int, float] = {}  # of this day's epochs
 
     def resume(self, kept: Kept) -> tuple[Training, str | None]:
@@ -82,7 +82,7 @@ class DayRun(TrialRun):
         self._nudges = context.outage.insist(lambda: read_nudges(context.engine, self.lease.study_id, number))
         written = context.outage.insist(lambda: read_curve(context.engine, self.lease.study_id, number))
         self._seconds = {epoch.epoch: epoch.seconds for epoch in written if epoch.epoch <= at}
-        self._now = settings_at(self._day, self._nudges, at)
+        self._now = settings_after(self._day, self._nudges, at)
         with training_code():
             training = self._assemble(state)
         if number == BIRTH and own is None:
@@ -122,7 +122,7 @@ class DayRun(TrialRun):
                     self._nudges = read_nudges(context.engine, self.lease.study_id, self._day.number)
             except SQLAlchemyError as error:
                 context.outage.note(error)  # after the next epoch
-        now = settings_at(self._day, self._nudges, training.epoch)
+        now = settings_after(self._day, self._nudges, training.epoch)
         if now == self._now:
             return training
         self._now = now
@@ -189,9 +189,9 @@ class DayRun(TrialRun):
         if self._day.parent is not None:
             store, number = context.checkpoints, self._day.parent
         elif self._panda.origin is not None:
-            name = self._panda.origin["study"]
+            name = self._panda.origin.study
             record = context.outage.insist(lambda: load_study(context.engine, name))
-            store, number = CheckpointStore(context.engine, record), self._panda.origin["trial"]
+            store, number = CheckpointStore(context.engine, record), self._panda.origin.trial
         else:
             return None
         state = context.outage.insist(lambda: store.load(number))

@@ -1,75 +1,76 @@
-"""The life of a panda in pictures: its curves with the nudges on them, and the tree of its days."""
+"""Draw a panda's life: its curves with the nudges on them, and the tree of its days."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from caviar.studies.panda.records import Curve, Journal, JournalDay
 from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, good_range
 
-Facts = dict[str, Any]
+Figure = dict[str, Any]  # plotly's JSON
 
 
-def panda_figures(facts: Facts) -> dict[str, Facts]:
+def panda_figures(journal: Journal) -> dict[str, Figure]:
     """Return the figures of a panda's journal, by name, as plotly's JSON."""
     return {
-        "curves": _curves(facts, "curve", f"validation {facts['metric']}", nudges=True),
-        "losses": _losses(facts),
-        "tree": _tree(facts),
+        "curves": _curves(journal, "curve", f"validation {journal.metric}", nudges=True),
+        "losses": _losses(journal),
+        "tree": _tree(journal),
     }
 
 
-def _line(facts: Facts, day: Facts, of: str) -> tuple[list[int], list[float | None]]:
-    """Return a day's curve, from the last point of the day that it builds on."""
-    x, y = list(day["epochs"]), list(day[of])
-    if day["parent"] is not None:
-        parent = facts["days"][day["parent"]]
-        x, y = [*parent["epochs"][-1:], *x], [*parent[of][-1:], *y]
+def _line(journal: Journal, day: JournalDay, curve: Curve) -> tuple[list[int], list[float | None]]:
+    """Return a day's curve as x and y, from the last point of the day that it builds on."""
+    x, y = [*day.epochs], [*day.values(curve)]
+    if day.parent is not None:
+        parent = journal.days[day.parent]
+        x, y = [*parent.epochs[-1:], *x], [*parent.values(curve)[-1:], *y]
     return x, y
 
 
-def _colour(day: Facts) -> str:
-    return WINNER if day["current"] else TIER_COLOURS[(day["branch"] - 1) % len(TIER_COLOURS)]
+def _colour(day: JournalDay) -> str:
+    return WINNER if day.current else TIER_COLOURS[(day.branch - 1) % len(TIER_COLOURS)]
 
 
-def _curves(facts: Facts, of: str, title: str, *, nudges: bool, dash: str = "solid") -> Facts:
+def _curves(journal: Journal, curve: Curve, title: str, *, nudges: bool, dash: str = "solid") -> Figure:
     data = []
-    for day in facts["days"]:
-        x, y = _line(facts, day, of)
-        name = f"{'look' if day['look'] else 'day'} {day['day']}"
+    for day in journal.days:
+        x, y = _line(journal, day, curve)
+        name = f"{day.kind} {day.day}"
         data.append({
             "type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": y, "showlegend": False,
             "line": {"color": _colour(day), "dash": dash}, "marker": {"size": 4},
-            "opacity": 1 if day["current"] else FADED * 2,
+            "opacity": 1 if day.current else FADED * 2,
             "hovertemplate": f"{name}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
         })  # fmt: skip
     if nudges:
-        data.append(_nudges(facts, of))
-    values = [value for day in facts["days"] for value in day[of] if value is not None]
-    axis = {"title": {"text": title}, **good_range(values, maximize=facts["direction"] == "maximize")}
+        data.append(_nudges(journal, curve))
+    values = [value for day in journal.days for value in day.values(curve) if value is not None]
+    axis = {"title": {"text": title}, **good_range(values, maximize=journal.direction == "maximize")}
     return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": axis}}
 
 
-def _nudges(facts: Facts, of: str) -> Facts:
-    """Return what was changed, as marks on the curve."""
-    x, y, told = [], [], []
-    for day in facts["days"]:
-        epochs, values = _line(facts, day, of)
-        for nudge in day["nudges"]:
-            if nudge["epoch"] in epochs:
-                x.append(nudge["epoch"])
-                y.append(values[epochs.index(nudge["epoch"])])
-                settings = ", ".join(f"{name} {value:g}" for name, value in nudge["settings"].items())
-                told.append(f"{settings}{': ' + nudge['why'] if nudge['why'] else ''}")
+def _nudges(journal: Journal, curve: Curve) -> Figure:
+    """Return the nudges as marks on a curve."""
+    x, y, text = [], [], []
+    for day in journal.days:
+        epochs, values = _line(journal, day, curve)
+        for nudge in day.nudges:
+            if nudge.epoch in epochs:
+                x.append(nudge.epoch)
+                y.append(values[epochs.index(nudge.epoch)])
+                settings = ", ".join(f"{name} {value:g}" for name, value in nudge.settings.items())
+                text.append(f"{settings}{': ' + nudge.why if nudge.why else ''}")
     return {
-        "type": "scatter", "mode": "markers", "name": "nudges", "x": x, "y": y, "text": told, "showlegend": bool(x),
+        "type": "scatter", "mode": "markers", "name": "nudges", "x": x, "y": y, "text": text, "showlegend": bool(x),
         "marker": {"symbol": "triangle-down", "size": 12, "color": "#999999", "line": {"width": 1}},
         "hovertemplate": "%{text}<extra>nudge</extra>",
     }  # fmt: skip
 
 
-def _losses(facts: Facts) -> Facts:
-    training = _curves(facts, "training_loss", "loss", nudges=False, dash="dot")
-    validation = _curves(facts, "validation_loss", "loss", nudges=False)
+def _losses(journal: Journal) -> Figure:
+    training = _curves(journal, "training_loss", "loss", nudges=False, dash="dot")
+    validation = _curves(journal, "validation_loss", "loss", nudges=False)
     layout = {
         **training["layout"],
         "yaxis": {"title": {"text": "training (dotted) and validation loss"}, "type": "log"},
@@ -77,34 +78,33 @@ def _losses(facts: Facts) -> Facts:
     return {"data": [*training["data"], *validation["data"]], "layout": layout}
 
 
-def _tree(facts: Facts) -> Facts:
+def _tree(journal: Journal) -> Figure:
     """Draw each day where it ends, on the row of its branch, with a line from the day that it builds on."""
-    data, days = [], facts["days"]
+    data, days = [], journal.days
     for day in days:
-        if day["parent"] is None:
+        if day.parent is None:
             continue
-        parent = days[day["parent"]]
+        parent = days[day.parent]
         data.append({
-            "type": "scatter", "mode": "lines", "x": [parent["epoch"], day["epoch"]],
-            "y": [-parent["branch"], -day["branch"]], "hoverinfo": "skip", "showlegend": False,
-            "line": {"color": _colour(day), "width": 3 if day["current"] else 1},
+            "type": "scatter", "mode": "lines", "x": [parent.epoch, day.epoch],
+            "y": [-parent.branch, -day.branch], "hoverinfo": "skip", "showlegend": False,
+            "line": {"color": _colour(day), "width": 3 if day.current else 1},
         })  # fmt: skip
-    last = [day["curve"][-1] if day["curve"] else None for day in days]
     data.append({
         "type": "scatter", "mode": "markers+text", "name": "days", "showlegend": False,
-        "x": [day["epoch"] for day in days], "y": [-day["branch"] for day in days],
-        "text": [str(day["day"]) for day in days], "textposition": "top center",
+        "x": [day.epoch for day in days], "y": [-day.branch for day in days],
+        "text": [str(day.day) for day in days], "textposition": "top center",
         "customdata": [
-            f"{day['verdict']['word']}{'' if value is None else f', {value:.4f}'}"
-            for day, value in zip(days, last, strict=True)
+            f"{day.verdict.word}{'' if (value := day.last('curve')) is None else f', {value:.4f}'}"
+            for day in days
         ],
         "marker": {"size": 14, "color": [_colour(day) for day in days]},
         "hovertemplate": "day %{text}: %{customdata}<extra></extra>",
     })  # fmt: skip
-    y = {"visible": False, "range": [-_rows(facts), 1]}
-    layout = {"xaxis": {"title": {"text": "epoch"}}, "yaxis": y, "height": 160 + 40 * _rows(facts)}
+    y = {"visible": False, "range": [-_rows(journal), 1]}
+    layout = {"xaxis": {"title": {"text": "epoch"}}, "yaxis": y, "height": 160 + 40 * _rows(journal)}
     return {"data": data, "layout": layout}
 
 
-def _rows(facts: Facts) -> int:
-    return 1 + max(int(day["branch"]) for day in facts["days"])
+def _rows(journal: Journal) -> int:
+    return 1 + max(day.branch for day in journal.days)

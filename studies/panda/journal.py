@@ -1,10 +1,10 @@
-"""A panda's life as plain facts: its days, what was changed and why, their curves, and what they say."""
+"""Read a panda's journal from the database: its days, nudges and remarks, their curves, and what these show."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Engine
@@ -15,182 +15,188 @@ from caviar.storage.events import read_events
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import BIRTH, DayRecord, Life, read_life
 from caviar.storage.records import EventRecord, StudyRecord
+from caviar.storage.states import EventKind, NudgeState, SlotState
 from caviar.studies.definition import Study, from_body
-from caviar.studies.panda.advice import Advice, Look, Verdict, advise, is_too_high, judge
+from caviar.studies.panda.advice import Advice, Outcome, Verdict, Window, advise, judge, why_rate_too_high
+from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.lineage import branches, nearest_saved, path
-from caviar.studies.panda.settings import settings_at
+from caviar.studies.panda.records import BestEpoch, Journal, JournalDay, Nudge, Remark, TakenNudge
+from caviar.studies.panda.settings import settings_after
+from caviar.studies.results.formatting import finite
 
-Facts = dict[str, Any]
-Curves = Mapping[int, Sequence[Epoch]]
-_MOVES = {"learning_rate", "momentum", "batch_size", "decay"}
-_SPOILT = 0.5  # of the loss at birth: what such a rate left there is not worth going back to
-_FEW_EXAMPLES = 1000  # where it is not known on how many a panda is judged
+_MOVES_WEIGHTS = {"learning_rate", "momentum", "batch_size", "decay"}
+_SPOILED = 0.5  # share of the loss at birth: above it, a day of too high a rate is not worth going back to
+_FEW_EXAMPLES = 1000  # assumed where the size of the validation set was not written
 
 
-def journal_facts(engine: Engine, record: StudyRecord) -> Facts:
-    """Return a panda's journal as plain JSON values.
+def read_journal(engine: Engine, record: StudyRecord) -> Journal:
+    """Return a panda's journal.
 
     Raises:
         UnknownDay: the study is no panda.
     """
     life, study = read_life(engine, record), from_body(record.body)
     curves = read_curves(engine, record.study_id)
-    events = read_events(engine, record.study_id, "note", "went back", "born")
-    return facts_of(record.name, study, life, curves, events)
+    events = read_events(engine, record.study_id, EventKind.NOTE, EventKind.WENT_BACK, EventKind.BORN)
+    return _Reading(record.name, study, life, curves, events).journal()
 
 
-def facts_of(name: str, study: Study, life: Life, curves: Curves, events: Sequence[EventRecord]) -> Facts:
-    """Return what `journal_facts` does, of what was read."""
-    born = next((e.detail for e in events if e.kind == "born"), {})
-    examples = int(born.get("validation_examples", _FEW_EXAMPLES))
-    all_branches = branches(life)
-    branch_of = {day.number: i for i, branch in enumerate(all_branches) for day in branch}
-    days, too_high, verdicts = list[Facts](), list[float](), list[Verdict]()
-    for day in life.days:
-        verdict = _verdict(study, life, day, curves, examples)
-        verdicts.append(verdict)
-        look = _look(life, day, curves, too_high)
-        if look is not None and (verdict.word in ("diverged", "worse") or is_too_high(look)):
-            too_high.append(look.rate)
-        before = days[day.parent]["ended_with"] if day.parent is not None else {}
-        own, branch = curves.get(day.number, ()), branch_of[day.number]
-        days.append(_day_facts(study, life, day, own, verdict, branch, before, events))
-    head = life.days[life.panda.head]
-    advice = _advice(study, life, head, curves, verdicts[head.number], too_high)
-    waits = any(n.state == "waiting" for n in life.nudges)
-    return {
-        "name": name, "model": study.model, "data": study.data, "metric": study.metric, "direction": study.direction,
-        "day": {"epochs": life.panda.day_epochs, "seconds": life.panda.day_seconds},
-        "origin": life.panda.origin, "head": life.panda.head,
-        "branch": [day.number for day in all_branches[0]],
-        "trains": next((day.holder for day in life.days if day.holder), None),
-        "waiting": [_asked(n) for n in life.nudges if n.state == "waiting"],
-        "dropped": [_asked(n) for n in life.nudges if n.state == "dropped"],
-        "days": days,
-        "advice": _advice_facts(name, advice) if advice and not waits else None,
-        "best": _best(study, days),
-    }  # fmt: skip
+class _Reading:
+    """What was read of one panda, and what follows from it."""
+
+    def __init__(
+        self,
+        name: str,
+        study: Study,
+        life: Life,
+        curves: Mapping[int, Sequence[Epoch]],
+        events: Sequence[EventRecord],
+    ) -> None:
+        self._name = name
+        self._study = study
+        self._life = life
+        self._curves = curves
+        self._events = events
+        born = next((event.detail for event in events if event.kind == EventKind.BORN), {})
+        self._examples = int(born.get("validation_examples", _FEW_EXAMPLES))
+
+    def journal(self) -> Journal:
+        """Return the whole of it."""
+        study, life = self._study, self._life
+        all_branches = branches(life)
+        branch_of = {day.number: i for i, branch in enumerate(all_branches) for day in branch}
+        days, too_high = list[JournalDay](), list[float]()
+        for day in life.days:
+            verdict = self._verdict(day)
+            window = self._window(day, too_high)
+            if window and (verdict.word in (Outcome.DIVERGED, Outcome.WORSE) or why_rate_too_high(window)):
+                too_high.append(window.rate)
+            before = days[day.parent].ended_with if day.parent is not None else {}
+            days.append(self._day(day, verdict, branch_of[day.number], before))
+        waiting = self._nudges(NudgeState.WAITING)
+        return Journal(
+            name=self._name, model=study.model, data=study.data, metric=study.metric, direction=study.direction,
+            day=DayLength(life.panda.day_epochs, life.panda.day_seconds), origin=life.panda.origin,
+            head=life.panda.head, branch=tuple(day.number for day in all_branches[0]),
+            trains=next((day.holder for day in life.days if day.holder), None),
+            waiting=waiting, dropped=self._nudges(NudgeState.DROPPED), days=tuple(days),
+            advice=None if waiting else self._advice(days[life.panda.head].verdict, too_high),
+            best=self._best(days),
+        )  # fmt: skip
+
+    def _curve(self, day: DayRecord) -> list[Epoch]:
+        return list(self._curves.get(day.number, ()))
+
+    def _before(self, day: DayRecord) -> list[Epoch]:
+        """Return the epochs of the days that a day builds on."""
+        return [epoch for earlier in path(self._life, day.number)[:-1] for epoch in self._curve(earlier)]
+
+    def _verdict(self, day: DayRecord) -> Verdict:
+        if day.number == BIRTH:
+            born, over = day.ended == "complete", day.state == SlotState.DONE
+            return Verdict(Outcome.BORN if born else Outcome.FAILED if over else Outcome.UNFINISHED)
+        if day.violated:
+            return Verdict(Outcome(day.violated.replace("_", " ")))
+        if day.state != SlotState.DONE:
+            return Verdict(Outcome.ABANDONED if day.state == SlotState.ABANDONED else Outcome.UNFINISHED)
+        own, before = self._curve(day), self._before(day)
+        if day.ended != "complete" or not own or not before:
+            return Verdict(Outcome.FAILED)
+        whole = Window(before, own, day.settings, day.parent or BIRTH)
+        return judge(whole, self._study.metric, maximize=self._study.maximize, examples=self._examples)
+
+    def _window(self, day: DayRecord, too_high: Sequence[float]) -> Window | None:
+        """Return the epochs of a day since a nudge last changed how its weights move; None where there are none."""
+        nudges, own, before = self._life.nudges, self._curve(day), self._before(day)
+        nudged = [n.epoch or 0 for n in nudges if n.day == day.number and _MOVES_WEIGHTS & n.settings.keys()]
+        since = max((epoch for epoch in nudged if own and epoch < own[-1].epoch), default=day.begins_at)
+        before += [epoch for epoch in own if epoch.epoch <= since]
+        own = [epoch for epoch in own if epoch.epoch > since]
+        if not own or not before or nearest_saved(self._life, day) is None:
+            return None
+        settings = settings_after(day, nudges, own[-1].epoch - 1).settings
+        return Window(before, own, settings, self._day_to_go_back_to(day, before[0], own[-1]), tuple(too_high))
+
+    def _day_to_go_back_to(self, day: DayRecord, first: Epoch, last: Epoch) -> int:
+        """Return the nearest earlier day that the present learning rate did not spoil."""
+        candidate = nearest_saved(self._life, day) or self._life.days[BIRTH]
+        while (curve := self._curve(candidate)) and candidate.parent is not None:
+            end = curve[-1]
+            if end.training_loss < _SPOILED * first.training_loss or end.learning_rate < last.learning_rate:
+                break
+            candidate = nearest_saved(self._life, candidate) or self._life.days[BIRTH]
+        return candidate.number
+
+    def _advice(self, verdict: Verdict, too_high: Sequence[float]) -> Advice | None:
+        """Return the advice after the last day; None after the birth, and before the day is over."""
+        life = self._life
+        head = life.days[life.panda.head]
+        if head.state not in (SlotState.DONE, SlotState.ABANDONED) or head.number == BIRTH:
+            return None
+        window = self._window(head, too_high)
+        if window is None or verdict.word in (Outcome.FAILED, Outcome.ABANDONED):
+            earlier = nearest_saved(life, head)
+            why = f"day {head.number} has no state to go on from"
+            return self._with_commands(Advice(why, back=earlier.number if earlier else None))
+        current = [(e.validation_loss, d.number) for d in path(life, head.number) for e in self._curve(d)]
+        lowest = min(current)[1]
+        may_go_back = lowest != head.number and life.days[lowest].saved
+        return self._with_commands(advise(window, verdict, self._study.scales(), lowest if may_go_back else None))
+
+    def _with_commands(self, advice: Advice) -> Advice:
+        commands = []
+        if advice.back is not None:
+            commands.append(f"caviar panda back {self._name} --to {advice.back}")
+        if advice.settings:
+            words = " ".join(f"{setting}={value:g}" for setting, value in advice.settings.items())
+            why = shlex.quote(advice.why.partition(":")[0])
+            commands.append(f"caviar panda nudge {self._name} {words} --why {why}")
+        return replace(advice, commands=(*commands, f"caviar panda train {self._name}"))
+
+    def _day(self, day: DayRecord, verdict: Verdict, branch: int, before: Mapping[str, Any]) -> JournalDay:
+        own = self._curve(day)
+        nudges = [nudge for nudge in self._life.nudges if nudge.day == day.number]
+        return JournalDay(
+            day=day.number, parent=day.parent, look=day.is_look, state=day.state, branch=branch, current=branch == 0,
+            saved=day.saved, began=day.began_at, begins_at=day.begins_at, epoch=day.epoch,
+            settings=day.settings,
+            changed={name: value for name, value in day.settings.items() if before.get(name) != value},
+            ended_with=settings_after(day, nudges, day.epoch).settings,
+            why="; ".join(nudge.why for nudge in nudges if nudge.why) or None,
+            nudges=tuple(_taken(day, nudge) for nudge in nudges),
+            epochs=tuple(epoch.epoch for epoch in own),
+            curve=tuple(finite(epoch.value(self._study.metric)) for epoch in own),
+            training_loss=tuple(finite(epoch.training_loss) for epoch in own),
+            validation_loss=tuple(finite(epoch.validation_loss) for epoch in own),
+            seconds=sum(epoch.seconds for epoch in own),
+            verdict=verdict,
+            notes=tuple(self._remarks(day)),
+        )  # fmt: skip
+
+    def _remarks(self, day: DayRecord) -> list[Remark]:
+        return [
+            Remark(EventKind(event.kind), event.at, **event.detail)
+            for event in self._events
+            if event.slot == day.number and event.kind in (EventKind.NOTE, EventKind.WENT_BACK)
+        ]
+
+    def _nudges(self, state: NudgeState) -> tuple[Nudge, ...]:
+        return tuple(Nudge(n.settings, n.why, n.by, n.at) for n in self._life.nudges if n.state == state)
+
+    def _best(self, days: Sequence[JournalDay]) -> BestEpoch | None:
+        """Return the best epoch of all branches."""
+        sign = 1 if self._study.maximize else -1
+        epochs = [
+            BestEpoch(day.day, epoch, value)
+            for day in days
+            for epoch, value in zip(day.epochs, day.curve, strict=True)
+            if value is not None
+        ]
+        return max(epochs, key=lambda epoch: sign * epoch.value, default=None)
 
 
-def _advice(
-    study: Study, life: Life, head: DayRecord, curves: Curves, verdict: Verdict, too_high: Sequence[float]
-) -> Advice | None:
-    """Say what to do next; nothing of a day that is not over, and of the birth."""
-    if head.state not in ("done", "abandoned") or head.number == BIRTH:
-        return None
-    look = _look(life, head, curves, too_high)
-    if look is None or verdict.word in ("failed", "abandoned"):
-        there = nearest_saved(life, head)
-        return Advice(f"day {head.number} has no state to go on from", back=there.number if there else None)
-    current = [(e.validation_loss, d.number) for d in path(life, head.number) for e in curves.get(d.number, ())]
-    lowest = min(current)[1]
-    there_is = lowest != head.number and life.days[lowest].saved
-    return advise(look, verdict, study.scales(), lowest if there_is else None)
-
-
-def _look(life: Life, day: DayRecord, curves: Curves, too_high: Sequence[float]) -> Look | None:
-    """Return what there is to look at of a day, since what moves its weights was last nudged; None of the birth, and of
-    one without an epoch."""
-    own = curves.get(day.number, ())
-    before = _before(life, day, curves)
-    nudged = [n.epoch or 0 for n in life.nudges if n.day == day.number and _MOVES & n.settings.keys()]
-    since = max((epoch for epoch in nudged if own and epoch < own[-1].epoch), default=day.begins_at)
-    before += [epoch for epoch in own if epoch.epoch <= since]
-    own = [epoch for epoch in own if epoch.epoch > since]
-    there = nearest_saved(life, day)
-    if not own or not before or there is None:
-        return None
-    while (last := curves.get(there.number)) and there.parent is not None:
-        if last[-1].training_loss < _SPOILT * before[0].training_loss or last[-1].learning_rate < own[-1].learning_rate:
-            break
-        there = nearest_saved(life, there) or life.days[BIRTH]
-    now = settings_at(day, life.nudges, own[-1].epoch - 1)
-    return Look(before, own, now.settings, there.number, tuple(too_high))
-
-
-def _before(life: Life, day: DayRecord, curves: Curves) -> list[Epoch]:
-    """Return the epochs of the days that a day builds on."""
-    return [epoch for earlier in path(life, day.number)[:-1] for epoch in curves.get(earlier.number, ())]
-
-
-def _verdict(study: Study, life: Life, day: DayRecord, curves: Curves, examples: int) -> Verdict:
-    if day.number == BIRTH:
-        return Verdict("born" if day.ended == "complete" else "unfinished" if day.state != "done" else "failed")
-    if day.violated:
-        return Verdict(day.violated.replace("_", " "))
-    if day.state != "done":
-        return Verdict("abandoned" if day.state == "abandoned" else "unfinished")
-    own = curves.get(day.number, ())
-    before = _before(life, day, curves)
-    if day.ended != "complete" or not own or not before:
-        return Verdict("failed")
-    whole = Look(before, own, day.settings, day.parent or BIRTH)
-    return judge(whole, study.metric, maximize=study.maximize, examples=examples)
-
-
-def _day_facts(
-    study: Study, life: Life, day: DayRecord, own: Sequence[Epoch], verdict: Verdict, branch: int,
-    before: Facts, events: Sequence[EventRecord],
-) -> Facts:  # fmt: skip
-    of_day = [n for n in life.nudges if n.day == day.number]
-    return {
-        "day": day.number, "parent": day.parent, "look": day.is_look, "state": day.state, "branch": branch,
-        "current": branch == 0, "saved": day.saved,
-        "began": day.began_at.isoformat() if day.began_at else None,
-        "begins_at": day.begins_at, "epoch": day.epoch,
-        "settings": dict(day.settings),
-        "changed": {name: value for name, value in day.settings.items() if before.get(name) != value},
-        "ended_with": dict(settings_at(day, life.nudges, day.epoch).settings),
-        "why": "; ".join(n.why for n in of_day if n.why) or None,
-        "nudges": [
-            {"epoch": n.epoch, **_asked(n), "began_with_it": _began_with(day, n)}
-            for n in of_day
-        ],
-        "epochs": [e.epoch for e in own],
-        "curve": [_finite(e.value(study.metric)) for e in own],
-        "training_loss": [_finite(e.training_loss) for e in own],
-        "validation_loss": [_finite(e.validation_loss) for e in own],
-        "seconds": sum(e.seconds for e in own),
-        "verdict": {"word": verdict.word, "difference": verdict.difference, "noise": verdict.noise},
-        "notes": [
-            {"kind": e.kind, "at": e.at.isoformat(), **e.detail}
-            for e in events if e.slot == day.number and e.kind in ("note", "went back")
-        ],
-    }  # fmt: skip
-
-
-def _began_with(day: DayRecord, nudge: NudgeRecord) -> bool:
-    """Say whether a nudge is in what its day began with; one of a day that waited for its first epoch is not."""
-    return nudge.epoch == day.begins_at and nudge.settings.items() <= day.settings.items()
-
-
-def _asked(nudge: NudgeRecord) -> Facts:
-    return {"settings": dict(nudge.settings), "why": nudge.why, "by": nudge.by, "at": nudge.at.isoformat()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _advice_facts(name: str, advice: Advice) -> Facts:
-    commands = []
-    if advice.back is not None:
-        commands.append(f"caviar panda back {name} --to {advice.back}")
-    if advice.settings:
-        words = " ".join(f"{setting}={value:g}" for setting, value in advice.settings.items())
-        commands.append(f"caviar panda nudge {name} {words} --why {shlex.quote(advice.why.partition(':')[0])}")
-    commands.append(f"caviar panda train {name}")
-    return {"why": advice.why, "back": advice.back, "settings": dict(advice.settings), "commands": commands}
-
-
-def _best(study: Study, days: Sequence[Facts]) -> Facts | None:
-    """Return the best epoch of all branches."""
-    found = [
-        {"day": day["day"], "epoch": epoch, "value": value}
-        for day in days
-        for epoch, value in zip(day["epochs"], day["curve"], strict=True)
-        if value is not None
-    ]
-    if not found:
-        return None
-    return max(found, key=lambda one: one["value"] * (1 if study.maximize else -1))
+def _taken(day: DayRecord, nudge: NudgeRecord) -> TakenNudge:
+    epoch = nudge.epoch if nudge.epoch is not None else day.begins_at
+    # A nudge of a day that waited for its first epoch is not among the settings that the day began with.
+    began_with_it = epoch == day.begins_at and nudge.settings.items() <= day.settings.items()
+    return TakenNudge(nudge.settings, nudge.why, nudge.by, nudge.at, epoch, began_with_it)

@@ -1,18 +1,19 @@
-"""What may be changed of a model while it is trained, and what it was after any epoch of its life."""
+"""The settings that a panda is trained with in each epoch, and the changes of them that are allowed while it lives."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import DayRecord, Life
+from caviar.storage.states import NudgeState
 from caviar.studies.errors import OptionError
 from caviar.studies.space.base import Value
 
-# What leaves the shape of the network, and what the optimizer remembers, as they are.
+# Changes of these leave the shape of the network, and the optimizer's memory, as they are.
 NUDGEABLE = (
     "learning_rate", "momentum", "batch_size", "decay", "dropout", "weight_decay", "beta1", "beta2", "epsilon",
 )  # fmt: skip
@@ -21,81 +22,103 @@ OF_THE_RATE = {"learning_rate", "decay"}
 
 
 @dataclass(frozen=True)
-class Now:
-    """What a model is trained with after an epoch. The decay of α is counted from epoch `decay_from`."""
+class EpochSettings:
+    """The settings of one epoch.
+
+    Attributes:
+        settings: hyperparameters of the model and of its training, by name.
+        decay_from: the epoch from which the decay of the learning rate is counted.
+    """
 
     settings: Mapping[str, Any]
     decay_from: int
 
 
-def settings_at(day: DayRecord, nudges: Sequence[NudgeRecord], epoch: int) -> Now:
-    """Return what the epoch after `epoch` of a day is trained with.
+def settings_after(day: DayRecord, nudges: Sequence[NudgeRecord], epoch: int) -> EpochSettings:
+    """Return the settings of the epoch that follows `epoch` in a day.
 
-    A function of what is written alone: an epoch that is trained again, after its process was killed, is the same.
+    They depend on the database's rows alone, so that an epoch that is trained again after its process was killed has
+    the same settings.
 
     Args:
-        nudges: in their order; those of other days are passed over, and looks take none.
+        day: the day; candidates ignore nudges.
+        nudges: of the panda, in the order in which they were given; those of other days are ignored.
+        epoch: the number of an epoch, from 0.
     """
-    now = Now(day.settings, day.decay_from)
+    now = EpochSettings(day.settings, day.decay_from)
     for nudge in nudges:
         if nudge.day == day.number and nudge.epoch is not None and nudge.epoch <= epoch and not day.is_look:
-            now = changed(now, nudge.settings, nudge.epoch)
+            now = change_settings(now, nudge.settings, nudge.epoch)
     return now
 
 
-def changed(now: Now, settings: Mapping[str, Any], epoch: int) -> Now:
-    """Return what a model is trained with once settings are changed after an epoch: a learning rate holds from then on,
-    and its decay is counted from there."""
-    of_the_rate = bool(OF_THE_RATE & settings.keys())
-    return Now({**now.settings, **settings}, epoch if of_the_rate else now.decay_from)
-
-
-def at_the_end_of(life: Life, number: int) -> Now:
-    """Return what a day ended with."""
+def settings_at_end(life: Life, number: int) -> EpochSettings:
+    """Return the settings after the last epoch of a day."""
     day = life.days[number]
-    return settings_at(day, life.nudges, day.epoch)
+    return settings_after(day, life.nudges, day.epoch)
 
 
-def with_waiting(life: Life, now: Now, epoch: int) -> Now:
-    """Return settings with what waits, for a day that begins after `epoch`."""
+def next_settings(life: Life) -> EpochSettings:
+    """Return the settings of a panda's next day: those of the end of the last one, with the nudges that wait."""
+    head = life.days[life.panda.head]
+    now = settings_at_end(life, head.number)
     for nudge in life.nudges:
-        if nudge.state == "waiting":
-            now = changed(now, nudge.settings, epoch)
+        if nudge.state == NudgeState.WAITING:
+            now = change_settings(now, nudge.settings, head.epoch)
     return now
 
 
-def read_settings(given: Sequence[str], allowed: Sequence[str] | None = None) -> dict[str, Value]:
-    """Read `name=value` words.
+def change_settings(now: EpochSettings, settings: Mapping[str, Any], epoch: int) -> EpochSettings:
+    """Return settings as changed after an epoch. A learning rate that is set by hand decays from there."""
+    sets_rate = bool(OF_THE_RATE & settings.keys())
+    return EpochSettings({**now.settings, **settings}, epoch if sets_rate else now.decay_from)
 
-    Args:
-        allowed: names; None for any.
+
+def parse_settings(words: Sequence[str]) -> dict[str, Value]:
+    """Parse words such as `learning_rate=0.01`. What looks like a number is one.
 
     Raises:
-        OptionError: a word is of another form, or its name is not allowed.
+        OptionError: a word is not of the form name=value, or gives a name a second value.
     """
-    found = {}
-    for word in given:
-        name, equals, value = word.partition("=")
-        if not equals or not name or not value:
+    parsed: dict[str, Value] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name or not text:
             raise OptionError(f"'{word}' is no setting; give name=value, such as learning_rate=0.01")
+        if name in parsed:
+            raise OptionError(f"'{name}' is given twice; give one value")
+        parsed[name] = _value(text)
+    return parsed
+
+
+def _value(text: str) -> Value:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(number):
+        return text
+    return int(number) if number.is_integer() and "." not in text else number
+
+
+def check_names(settings: Mapping[str, Value], allowed: Collection[str] | None = None) -> dict[str, Value]:
+    """Check the names and types of settings, and return them with numbers in the type that the training takes.
+
+    Args:
+        settings: values by name.
+        allowed: the names that may be given; None stands for all.
+
+    Raises:
+        OptionError: a name is not allowed, or a numeric setting has a value that is no finite number.
+    """
+    checked: dict[str, Value] = {}
+    for name, value in settings.items():
         if allowed is not None and name not in allowed:
             raise OptionError(
                 f"'{name}' cannot be changed while a model is trained, since its network or its optimizer would be "
                 f"another; what can: {', '.join(allowed)}"
             )
-        if name in found:
-            raise OptionError(f"'{name}' stands twice; give one value")
-        found[name] = _value(name, value)
-    return found
-
-
-def _value(name: str, text: str) -> Value:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        if name in NUDGEABLE:
-            raise OptionError(f"{name} must be a number; given '{text}'")
-        return text
-    return int(number) if number.is_integer() and name not in _FLOATS and "." not in text else number
+        if name in NUDGEABLE and (isinstance(value, str | bool) or not math.isfinite(value)):
+            raise OptionError(f"{name} must be a number; given '{value}'")
+        checked[name] = float(value) if name in _FLOATS else value
+    return checked

@@ -1,26 +1,68 @@
-"""Trains a panda's days, one after the other, or several looks beside one another; in this process."""
+"""Train a panda's days one after the other, or several candidates as one program, in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial
+from sqlalchemy import Engine
 
-from caviar.storage.errors import PandaBusy
+from caviar.storage.errors import DatabaseAway, PandaBusy
 from caviar.storage.events import read_events
 from caviar.storage.pandas import DayRecord, Life, NewDay, open_days, read_life
-from caviar.storage.records import Lease
+from caviar.storage.records import Lease, StudyRecord
+from caviar.storage.states import EventKind, SlotState
+from caviar.storage.workers import end_worker
 from caviar.studies.definition import Study
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.panda.day_run import DayRun, OnEpoch
 from caviar.studies.panda.lineage import kept_days
-from caviar.studies.workers.context import WorkerContext
+from caviar.studies.panda.planning import next_day
+from caviar.studies.workers.context import WorkerContext, begin_work
+from caviar.studies.workers.local.devices import visible_gpus
+from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trainer import Trainer
 from caviar.studies.workers.trial.assignment import running
+
+
+@contextmanager
+def panda_worker(engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop) -> Iterator[WorkerContext]:
+    """Be a panda's worker, on this machine's first GPU or else on one core, from `with` to its end.
+
+    Raises:
+        DataUnavailable: the data are not on this machine.
+        DatabaseAway: the patience is over.
+    """
+    context = begin_work(engine, record, options, "cuda:0" if visible_gpus() else "cpu", stop)
+    try:
+        yield context
+    finally:
+        with suppress(DatabaseAway):  # then its silence tells that it has left
+            context.outage.insist(lambda: end_worker(engine, context.process.worker_id))
+
+
+def train_days(context: WorkerContext, count: int, on_epoch: OnEpoch | None = None) -> bool:
+    """Train a number of days one after the other; a day that was left unfinished comes first, and is one of them.
+
+    Returns:
+        True if all of them have ended; False if this process or the panda was asked to stop.
+
+    Raises:
+        As `train` does.
+    """
+    left = count
+    while left > 0:
+        trained = train(context, partial(next_day, name=context.record.name), on_epoch)
+        if any(day.state == SlotState.OPEN for day in trained):
+            return False
+        left -= any(day.number and not day.is_look for day in trained)  # a birth or candidates that were left are none
+    return True
 
 
 def train(
@@ -33,17 +75,18 @@ def train(
     """Train the next days of a panda to their end, or until this process or the panda is asked to stop.
 
     Args:
-        plan: of its life, the days to open; None opens none.
+        context: the worker that trains.
+        plan: returns the days to open, given the panda's life; None opens none.
         on_epoch: called after each epoch.
-        finish_first: train what was left unfinished, if there is any, instead of what is planned; else refuse.
+        finish_first: whether unfinished days are trained instead of the planned ones; otherwise they are an error.
 
     Returns:
-        The days that were to be trained, as they are now; unfinished ones are left to whoever comes.
+        The days that were to be trained, as they are now; an unfinished one is open for the next process.
 
     Raises:
-        PandaBusy: somebody trains it now.
-        UnknownDay: it cannot go on from where it is.
-        WorkersFailed: its model or training raised.
+        PandaBusy: another process trains it now.
+        UnknownDay: there are unfinished days, or `plan` can build on no day.
+        WorkersFailed: the model or its training raised.
         DatabaseAway, CheckpointUnreachable: the patience is over; what was not written is kept on this machine.
     """
     open_ = partial(open_days, context.engine, context.record, plan, finish_first=finish_first)
@@ -53,45 +96,46 @@ def train(
         if lease is None:
             break
         life = context.outage.insist(lambda: read_life(context.engine, context.record))
-        Trainer(context, _DayChooser(context, life), partial(_run, life, on_epoch)).work_on(lease)
+        Trainer(context, _DayAssignment(context, life), partial(_day_run, life, on_epoch)).work_on(lease)
     life = context.outage.insist(lambda: read_life(context.engine, context.record))
     if not life.panda.keeps_all:
         kept = kept_days(life, maximize=context.study.maximize)
-        context.checkpoints.drop([d.number for d in life.days if d.number not in kept])
+        context.checkpoints.drop([day.number for day in life.days if day.number not in kept])
     days = [life.days[number] for number in numbers]
-    _raise_what_ended(context, days)
+    _raise_failures(context, days)
     return days
 
 
-def _raise_what_ended(context: WorkerContext, days: Sequence[DayRecord]) -> None:
-    """Raise where somebody else was quicker, or where a day failed."""
+def _raise_failures(context: WorkerContext, days: Sequence[DayRecord]) -> None:
+    """Raise an error if another process was quicker, or if a day failed."""
     name = context.record.name
     for day in days:
         if day.holder is not None:
             raise PandaBusy(f"'{name}': {day.holder} was quicker, and trains day {day.number}")
         if day.ended == "fail":
-            events = read_events(context.engine, context.record.study_id, "trial failed")
-            told = next((e.detail for e in reversed(events) if e.slot == day.number), {})
+            events = read_events(context.engine, context.record.study_id, EventKind.TRIAL_FAILED)
+            failure = next((event.detail for event in reversed(events) if event.slot == day.number), {})
             back = f"caviar panda back {name} --to {day.parent}" if day.parent is not None else f"caviar delete {name}"
             raise WorkersFailed(
-                f"day {day.number} of '{name}' failed: {told.get('error', 'no reason is known')} "
-                f"({told.get('place', '?')}); mend that, then: {back}"
+                f"day {day.number} of '{name}' failed: {failure.get('error', 'no reason is known')} "
+                f"({failure.get('place', '?')}); mend that, then: {back}"
             )
 
 
-def _run(life: Life, on_epoch: OnEpoch | None, context: WorkerContext, lease: Lease, *others: Any) -> DayRun:
-    return DayRun(context, lease, *others, panda=life.panda, day=life.days[lease.slot.number], on_epoch=on_epoch)
+def _day_run(life: Life, on_epoch: OnEpoch | None, context: WorkerContext, lease: Lease, *others: Any) -> DayRun:
+    day = life.days[lease.slot.number]
+    return DayRun(context, lease, *others, panda=life.panda, day=day, on_epoch=on_epoch)
 
 
-class _DayChooser:
-    """Makes the trial of a day: its parameters are what the day begins with."""
+class _DayAssignment:
+    """Assigns trials to days: a trial's parameters are the settings that its day begins with."""
 
     def __init__(self, context: WorkerContext, life: Life) -> None:
         self._context = context
         self._life = life
 
     def trial(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:  # noqa: ARG002
-        """Return the trial of a day, and the lease with its id.
+        """Return the lease with the id of the day's trial, and the trial.
 
         Raises:
             LeaseLost: another process has the day.
@@ -100,9 +144,9 @@ class _DayChooser:
         context, day = self._context, self._life.days[lease.slot.number]
         if lease.trial_id is not None:
             context.outage.insist(lambda: context.history.refresh(lease.trial_id))
-            found = context.history.trial(lease.trial_id)
-            return lease, running(found.number, lease.trial_id, curve=found.intermediate_values)
-        parameters, others = _stored(context.study, day.settings)
+            begun = context.history.trial(lease.trial_id)
+            return lease, running(begun.number, lease.trial_id, curve=begun.intermediate_values)
+        parameters, others = _optuna_parameters(context.study, day.settings)
         why = [n.why for n in self._life.nudges if n.day == day.number and n.epoch == day.begins_at and n.why]
         attributes = {
             "day": day.number,
@@ -116,8 +160,10 @@ class _DayChooser:
         return replace(lease, trial_id=trial_id), running(day.number, trial_id)
 
 
-def _stored(study: Study, settings: Mapping[str, Any]) -> tuple[dict[str, tuple[float, str]], dict[str, Any]]:
-    """Return settings as Optuna keeps parameters, where the study has a scale for them, and the others."""
+def _optuna_parameters(
+    study: Study, settings: Mapping[str, Any]
+) -> tuple[dict[str, tuple[float, str]], dict[str, Any]]:
+    """Return the settings that the study has a scale for as Optuna stores parameters, and the others as they are."""
     parameters, others = {}, {}
     scales, distributions = study.scales(), study.distributions()
     for name, value in settings.items():

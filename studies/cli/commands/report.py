@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from caviar.studies.cli.commands.best import print_winner
 from caviar.studies.cli.options import StoredStudy
 from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
-from caviar.studies.cli.panda.log import journal
+from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.results.formatting import to_json
 
 if TYPE_CHECKING:
+    from caviar.studies.panda.records import Journal
     from caviar.studies.results.report.records import Report
 
 
@@ -36,20 +37,21 @@ def report(
     from caviar.storage.definitions import load_study
     from caviar.storage.pandas import is_panda
     from caviar.studies.errors import OptionError
-    from caviar.studies.panda.journal import journal_facts
+    from caviar.studies.panda.journal import read_journal
+    from caviar.studies.panda.records import Journal
     from caviar.studies.results.report.reading import read_report
 
     if as_json and (file is not None or open_):
         raise OptionError("--json prints no page: leave it out, or leave out --output and --open")
     with database(database_url) as engine, working("reading the study"):
         record = load_study(engine, study)
-        found = journal_facts(engine, record) if is_panda(engine, record.study_id) else read_report(engine, record)
+        found = read_journal(engine, record) if is_panda(engine, record.study_id) else read_report(engine, record)
     if as_json:
         print_json(to_json(found))
         return
     if file is None and not open_:
-        if isinstance(found, dict):
-            out().print(journal(found))
+        if isinstance(found, Journal):
+            out().print(journal_view(found))
         else:
             _tell(found)
         return
@@ -60,14 +62,15 @@ def report(
         webbrowser.open(file.resolve().as_uri())
 
 
-def _write(file: Path, found: Report | dict[str, Any]) -> None:
+def _write(file: Path, found: Report | Journal) -> None:
     from caviar.studies.errors import ExtraMissing
     from caviar.studies.panda.page import panda_page
+    from caviar.studies.panda.records import Journal
     from caviar.studies.results.atomic_write import beside
     from caviar.studies.results.report.page import page
 
     try:
-        text = panda_page(found) if isinstance(found, dict) else page(found)
+        text = panda_page(found) if isinstance(found, Journal) else page(found)
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"the page needs {error.name}: pip install -e '.[report]'") from error
     with beside(file, "-o") as unfinished:

@@ -37,7 +37,7 @@ def status(
         if caviar.is_panda(study, database=engine):
             from caviar.studies.cli.panda.log import show_log
 
-            show_log(engine, study, watch=watch, as_json=as_json)
+            show_log(study, watch=watch, as_json=as_json, database=engine)
             return
         now = caviar.status(study, database=engine)
         if as_json:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from caviar.studies.cli.panda import begin, change, log, train
+from caviar.studies.cli.panda import back, log, note, nudge, start, train
 
 app = typer.Typer(
     help="Babysit one model for days: look at its curve, nudge a hyperparameter, go back when it got worse.",
     epilog="Begin with: caviar panda start baby --study mnist, then caviar panda train baby",
     no_args_is_help=True,
 )
-app.command("start")(begin.start)
+app.command("start")(start.start)
 app.command("train")(train.train)
-app.command("nudge")(change.nudge)
-app.command("back")(change.back)
+app.command("nudge")(nudge.nudge)
+app.command("back")(back.back)
 app.command("log")(log.log)
 app.command("try")(train.try_)
-app.command("note")(change.note)
+app.command("note")(note.note)

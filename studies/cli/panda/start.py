@@ -9,7 +9,8 @@ import typer
 from caviar.studies.cli.commands.data import data_folder
 from caviar.studies.cli.options import DataDir
 from caviar.studies.cli.output import DatabaseUrl, database, tell
-from caviar.studies.cli.panda.at_work import order_for, tell_where, working
+from caviar.studies.cli.panda.standing import print_standing
+from caviar.studies.cli.panda.train import order_for, working
 from caviar.studies.cli.work import Grace, Lease, Patience, Renew, check_and_fetch
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Under which it is kept, beside the studies.")]
@@ -47,14 +48,13 @@ def start(
     Examples: caviar panda start baby --study mnist --set learning_rate=0.03 --day 5epochs,
     caviar panda start grown --from mnist:best --day 8h
     """
-    from caviar.storage.pandas import PandaRecord
     from caviar.studies.errors import OptionError
     from caviar.studies.lifecycle.loader import select_study
     from caviar.studies.lifecycle.provenance import provenance_of
-    from caviar.studies.panda.birth import begin, find_origin, panda_of
-    from caviar.studies.panda.length import length_told, read_length
-    from caviar.studies.panda.settings import NUDGEABLE
-    from caviar.studies.panda.settings import read_settings as settings_given
+    from caviar.studies.panda.birth import begin, find_ancestor, panda_definition
+    from caviar.studies.panda.journal import read_journal
+    from caviar.studies.panda.length import parse_length
+    from caviar.studies.panda.settings import parse_settings
     from caviar.studies.panda.train import train
     from caviar.studies.workers.local.signals import Stop
 
@@ -62,24 +62,20 @@ def start(
         raise OptionError("give either --study STUDY, to begin anew, or --from STUDY:TRIAL, to go on with its weights")
     if keep not in ("branch", "all"):
         raise OptionError(f"--keep {keep}: give branch or all")
-    epochs, seconds = read_length(day)
-    given = settings_given(set_ or [], NUDGEABLE if from_ is not None else None)
+    length = parse_length(day)
+    given = parse_settings(set_ or [])
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
-        origin, inherited = None, None
-        if from_ is not None:
-            definition, inherited, origin = find_origin(engine, from_)
-        else:
-            definition = select_study(study or "")
+        ancestor = find_ancestor(engine, from_) if from_ is not None else None
+        definition = ancestor.study if ancestor else select_study(study or "")
         folder = data_folder(data_dir)
-        check_and_fetch(panda_of(definition, name), folder, "checking the panda")
-        trial = int(origin["trial"]) if origin else 0
-        panda = PandaRecord(0, epochs, seconds, keep == "all", trial, origin)
-        record = begin(engine, definition, name, given, provenance_of(definition, folder), panda, inherited)
+        check_and_fetch(panda_definition(definition, name), folder, "checking the panda")
+        provenance = provenance_of(definition, folder)
+        record = begin(engine, definition, name, given, provenance, length, keep_all=keep == "all", ancestor=ancestor)
         order = order_for(record, folder, lease, renew, grace, patience, database_url)
         with working(engine, record, order, stop) as context:
             train(context)  # what is open already: its birth
         if stop.asked:
             tell(f"left before it was measured; go on with: caviar panda train {name}")
             return 130 if stop.interrupted else 0
-        tell_where(engine, record, f"{name} is born; a day is {length_told(epochs, seconds)}")
+        print_standing(read_journal(engine, record), f"{name} is born; a day is {length}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +12,13 @@ from rich.table import Table
 from caviar.studies.cli.commands.data import data_folder
 from caviar.studies.cli.options import DataDir
 from caviar.studies.cli.output import DatabaseUrl, database, out, settings_line, tell, unicode
-from caviar.studies.cli.panda.at_work import AllowMismatch, Name, Settings, order_for, tell_where, working
+from caviar.studies.cli.panda.standing import AllowMismatch, Name, Settings, print_standing
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from caviar.studies.cli.work import Grace, Lease, Patience, Renew, printer
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from caviar.epoch import Epoch
     from caviar.storage.pandas import DayRecord
     from caviar.storage.records import StudyRecord
+    from caviar.studies.workers.context import WorkerContext
+    from caviar.studies.workers.local.options import WorkerOptions
     from caviar.studies.workers.local.signals import Stop
 
 
@@ -44,8 +48,8 @@ def train(
 
     Example: caviar panda train baby --days 3
     """
-    from caviar.studies.panda.birth import next_day
-    from caviar.studies.panda.train import train as train_day
+    from caviar.studies.panda.journal import read_journal
+    from caviar.studies.panda.train import train_days
     from caviar.studies.workers.local.signals import Stop
 
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
@@ -54,13 +58,9 @@ def train(
         _check(engine, record, folder, allow_mismatch)
         order = order_for(record, folder, lease, renew, grace, patience, database_url)
         with working(engine, record, order, stop) as context:
-            left = days
-            while left > 0:
-                trained = train_day(context, partial(next_day, name=name), _hear)
-                if any(day.state == "open" for day in trained):
-                    return _say_left(name, stop)
-                left -= any(day.number and not day.is_look for day in trained)  # not a birth or looks that were left
-        tell_where(engine, record, "")
+            if not train_days(context, days, _hear):
+                return _say_left(name, stop)
+        print_standing(read_journal(engine, record), "")
     return 0
 
 
@@ -84,18 +84,20 @@ def try_(
     Example: caviar panda try baby learning_rate=0.01,0.03 momentum=0.99 --epochs 2
     """
     from caviar.studies.lifecycle.manager import definition_of
-    from caviar.studies.panda.looks import plan_looks, read_looks
+    from caviar.studies.panda.candidates import parse_candidates
+    from caviar.studies.panda.planning import candidate_days
+    from caviar.studies.panda.settings import NUDGEABLE, check_names
     from caviar.studies.panda.train import train as train_days
     from caviar.studies.workers.local.signals import Stop
 
-    looks = read_looks(settings)
+    candidates = [{}, *(check_names(each, NUDGEABLE) for each in parse_candidates(settings))]
     with Stop(grace) as stop, database(database_url, hurry=lambda: stop.asked) as engine:
         record = _free(engine, name)
         folder = data_folder(data_dir)
         _check(engine, record, folder, allow_mismatch)
-        order = order_for(record, folder, lease, renew, grace, patience, database_url, cohort=len(looks))
+        order = order_for(record, folder, lease, renew, grace, patience, database_url, cohort=len(candidates))
         with working(engine, record, order, stop) as context:
-            plan = partial(plan_looks, study=definition_of(record), name=name, looks=looks, epochs=epochs)
+            plan = partial(candidate_days, study=definition_of(record), name=name, candidates=candidates, epochs=epochs)
             days = train_days(context, plan, _hear, finish_first=False)
         if any(day.state == "open" for day in days):
             return _say_left(name, stop)
@@ -113,29 +115,32 @@ def _show(engine: Engine, record: StudyRecord, numbers: list[int], pick: bool) -
     """Show looks side by side, the best one first, and go on with that one where that is wanted."""
     from caviar.storage.pandas import go_back
     from caviar.studies.cli.commands.control import by
-    from caviar.studies.panda.journal import journal_facts
-    from caviar.studies.panda.looks import best_first, told_apart
+    from caviar.studies.panda.candidates import best_first, within_noise
+    from caviar.studies.panda.journal import read_journal
 
-    facts = journal_facts(engine, record)
-    days = best_first(facts, numbers)
-    values = [value for day in days for value in day["curve"] if value is not None]
+    journal = read_journal(engine, record)
+    days = best_first(journal, numbers)
+    values = [value for day in days for value in day.finite_curve]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    table = Table("day", facts["metric"], "by epoch", "training loss", "validation loss", "settings",
+    table = Table("day", journal.metric, "by epoch", "training loss", "validation loss", "settings",
                   box=None, header_style="bold", pad_edge=False)  # fmt: skip
     for day in days:
-        curve = sparkline([v for v in day["curve"] if v is not None], low, high, BLOCKS if unicode() else ASCII)
-        last = [number(day[of][-1]) if day[of] else "-" for of in ("curve", "training_loss", "validation_loss")]
-        table.add_row(str(day["day"]), last[0], curve, *last[1:], settings_line(day["changed"]) or "as it was")
+        curve = sparkline(day.finite_curve, low, high, BLOCKS if unicode() else ASCII)
+        losses = number(day.last("training_loss")), number(day.last("validation_loss"))
+        table.add_row(
+            str(day.day), number(day.last("curve")), curve, *losses, settings_line(day.changed) or "as it was"
+        )
     out().print(table)
-    if told := told_apart(days):
-        tell(told)
-    if pick and days[0]["saved"]:
-        go_back(engine, record, days[0]["day"], by(), pick=True)
-        tell(f"the next day builds on day {days[0]['day']}; go on with: caviar panda train {record.name}")
-    elif not days[0]["saved"]:
+    if warning := within_noise(days):
+        tell(warning)
+    best = days[0]
+    if pick and best.saved:
+        go_back(engine, record, best.day, by(), pick=True)
+        tell(f"the next day builds on day {best.day}; go on with: caviar panda train {record.name}")
+    elif not best.saved:
         tell("none of them can be gone on with")
     else:
-        tell(f"\nnext: caviar panda back {record.name} --to {days[0]['day']}  (go on with the best)\n"
+        tell(f"\nnext: caviar panda back {record.name} --to {best.day}  (go on with the best)\n"
              f"      caviar panda train {record.name}  (go on as it was)", style="dim", markup=False)  # fmt: skip
 
 
@@ -168,3 +173,40 @@ def _hear(day: DayRecord, result: Epoch) -> None:
         f"training loss {result.training_loss:.4g}  validation loss {result.validation_loss:.4g}  "
         f"learning rate {number(result.learning_rate)}  {result.seconds:.1f} s"
     )
+
+
+def order_for(
+    record: StudyRecord,
+    folder: Path,
+    lease: float,
+    renew: float,
+    grace: float,
+    patience: float,
+    url: str | None,
+    cohort: int = 1,
+) -> WorkerOptions:
+    """Return what this process is to do for a panda.
+
+    Raises:
+        OptionError: a lease would end before it is renewed.
+    """
+    from caviar.storage.settings import read_settings
+    from caviar.studies.workers.local.options import WorkerOptions
+
+    return WorkerOptions(read_settings(url), record.name, folder, lease, renew, grace, patience, cohort)
+
+
+@contextmanager
+def working(engine: Engine, record: StudyRecord, order: WorkerOptions, stop: Stop) -> Iterator[WorkerContext]:
+    """Be the panda's worker, on this machine's GPU or else on one core, from `with` to its end."""
+    from caviar.storage.errors import DatabaseAway
+    from caviar.storage.workers import end_worker
+    from caviar.studies.workers.context import begin_work
+    from caviar.studies.workers.local.devices import visible_gpus
+
+    context = begin_work(engine, record, order, "cuda:0" if visible_gpus() else "cpu", stop)
+    try:
+        yield context
+    finally:
+        with suppress(DatabaseAway):  # then it is told by its silence
+            context.outage.insist(lambda: end_worker(engine, context.process.worker_id))

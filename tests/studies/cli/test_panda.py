@@ -29,7 +29,7 @@ class Panda:
 
     def in_its_own(self, *arguments: str) -> None:
         process = self.start(*arguments)
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=600)
         assert process.returncode == 0, told
 
     def run(self, *arguments: str, code: int = 0) -> str:
@@ -141,7 +141,7 @@ def test_a_life_as_a_user_leads_it(panda: Panda) -> None:
     facts = panda.facts("baby")
     assert facts["days"][8]["parent"] == facts["branch"][-2]
     assert facts["head"] == 8
-    refused = {"layers=4": "cannot be changed", "learning_rate=9": "not of its range", "epsilon=1e-7": "has no effect"}
+    refused = {"layers=4": "cannot be changed", "learning_rate=9": "out of its range", "epsilon=1e-7": "has no effect"}
     for word, why in refused.items():
         told = panda.run("nudge", "baby", word, code=2)
         assert why in told

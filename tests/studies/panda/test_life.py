@@ -22,16 +22,20 @@ from caviar.storage.control import set_control
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointUnreachable, PandaBusy, UnknownDay
 from caviar.storage.nudges import add_nudge, take_nudges
-from caviar.storage.pandas import DayRecord, PandaRecord, go_back, open_days, read_life
+from caviar.storage.pandas import DayRecord, go_back, open_days, read_life
 from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_curve
-from caviar.studies.cli.panda.log import journal
+from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.errors import DefinitionError, NotComparable, OptionError, WorkersFailed
 from caviar.studies.lifecycle.manager import open_study
-from caviar.studies.panda.birth import begin, check_settings, find_origin, next_day
-from caviar.studies.panda.journal import journal_facts
-from caviar.studies.panda.looks import best_first, plan_looks, read_looks
+from caviar.studies.panda.advice import Advice
+from caviar.studies.panda.birth import begin, find_ancestor
+from caviar.studies.panda.candidates import best_first
+from caviar.studies.panda.checks import check_settings
+from caviar.studies.panda.journal import read_journal
+from caviar.studies.panda.length import DayLength
+from caviar.studies.panda.planning import candidate_days, next_day
 from caviar.studies.panda.train import train
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.local.options import WorkerOptions
@@ -51,10 +55,16 @@ def context_of(engine: Engine, record: StudyRecord, stop: Stop | None = None, co
 
 
 def born(engine: Engine, name: str = "baby", **given: Any) -> StudyRecord:
-    panda = PandaRecord(0, given.pop("epochs", 2), given.pop("seconds", None), given.pop("keeps_all", False), 0, None)
-    record = begin(engine, STUDY, name, {**SETTINGS, **given}, Provenance(), panda)
+    day, keep_all = DayLength(given.pop("epochs", 2), given.pop("seconds", None)), given.pop("keep_all", False)
+    record = begin(engine, STUDY, name, {**SETTINGS, **given}, Provenance(), day, keep_all=keep_all)
     train(context_of(engine, record))
     return record
+
+
+def advised(engine: Engine, record: StudyRecord) -> Advice:
+    advice = read_journal(engine, record).advice
+    assert advice is not None
+    return advice
 
 
 def days(engine: Engine, record: StudyRecord, count: int = 1, context: WorkerContext | None = None, **how: Any) -> None:
@@ -114,10 +124,10 @@ def test_a_nudge_takes_effect_after_the_epoch_and_two_at_once_in_their_order(eng
 
     days(engine, record, on_epoch=hear)
     assert [e[4] for e in curve(engine, record, 1)] == [0.5, 0.5, 0.2, 0.2, 0.2]
-    (_, day) = journal_facts(engine, record)["days"]
-    assert [(n["epoch"], n["why"], n["by"]) for n in day["nudges"]] == [(2, "first", "me"), (2, "second", "you")]
-    assert day["ended_with"]["momentum"] == 0.95
-    assert day["settings"]["momentum"] == 0.9
+    (_, day) = read_journal(engine, record).days
+    assert [(n.epoch, n.why, n.by) for n in day.nudges] == [(2, "first", "me"), (2, "second", "you")]
+    assert day.ended_with["momentum"] == 0.95
+    assert day.settings["momentum"] == 0.9
     days(engine, record)
     assert read_life(engine, record).days[2].settings["momentum"] == 0.95  # the next one begins with it
 
@@ -185,7 +195,7 @@ def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
     days(engine, whole)
     stopped_after_an_epoch(engine, record)
     assert read_life(engine, record).days[1].state == "open"
-    plan = partial(plan_looks, study=STUDY, name="baby", looks=[{}], epochs=1)
+    plan = partial(candidate_days, study=STUDY, name="baby", candidates=[{}], epochs=1)
     with pytest.raises(UnknownDay, match="day 1 of 'baby' is not finished; first: caviar panda train baby"):
         train(context_of(engine, record), plan, finish_first=False)
     days(engine, record)
@@ -208,7 +218,7 @@ def test_a_nudge_of_a_day_that_waits_for_its_first_epoch_is_in_the_journal(engin
     days(engine, record)
     assert [e[4] for e in curve(engine, record, 1)] == [0.1, 0.1]
     told = Console(width=200, file=StringIO())
-    told.print(journal(journal_facts(engine, record)))
+    told.print(journal_view(read_journal(engine, record)))
     assert "after epoch 0: learning_rate 0.1  (at last)" in told.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -274,8 +284,8 @@ def test_a_day_that_raises_is_told_of_and_can_be_left(engine: Engine, monkeypatc
             WorkersFailed, match=r"day 2 of 'baby' failed: ValueError: a mistake \[/\] of mine \(.*test_"
         ):
             days(engine, record)
-    assert journal_facts(engine, record)["days"][2]["verdict"]["word"] == "failed"
-    assert journal_facts(engine, record)["advice"]["back"] == 1
+    assert read_journal(engine, record).days[2].verdict.word == "failed"
+    assert advised(engine, record).back == 1
     with pytest.raises(UnknownDay, match="day 2 of 'baby' has no state"):
         days(engine, record)
     go_back(engine, record, 1, "me")
@@ -304,16 +314,16 @@ def test_a_day_that_ran_out_of_memory_is_none_that_diverged(engine: Engine, monk
     with monkeypatch.context() as patched:
         patched.setattr(Training, "epochs", full)
         days(engine, record)
-    facts = journal_facts(engine, record)
-    assert facts["days"][2]["verdict"]["word"] == "out of memory"
-    assert facts["advice"]["back"] == 1
+    journal = read_journal(engine, record)
+    assert journal.days[2].verdict.word == "out of memory"
+    assert advised(engine, record).back == 1
 
 
 def test_no_nudge_is_lost_without_a_word(engine: Engine) -> None:
     record = born(engine)
     days(engine, record)
     add_nudge(engine, record.study_id, {"learning_rate": 0.2}, "before the looks", "me")
-    plan = partial(plan_looks, study=STUDY, name="baby", looks=[{}, {"momentum": 0.95}], epochs=1)
+    plan = partial(candidate_days, study=STUDY, name="baby", candidates=[{}, {"momentum": 0.95}], epochs=1)
 
     def hear(day: DayRecord, result: Epoch) -> None:
         if day.number == 2:
@@ -322,23 +332,23 @@ def test_no_nudge_is_lost_without_a_word(engine: Engine) -> None:
     train(context_of(engine, record, cohort=2), plan, hear, finish_first=False)
     assert [d.settings["learning_rate"] for d in read_life(engine, record).days[2:]] == [0.2, 0.2]
     assert go_back(engine, record, 3, "me", pick=True) == []
-    facts = journal_facts(engine, record)
-    assert [n["why"] for n in facts["waiting"]] == ["meanwhile"]
+    journal = read_journal(engine, record)
+    assert [n.why for n in journal.waiting] == ["meanwhile"]
     days(engine, record)
     assert read_life(engine, record).days[4].settings["dropout"] == 0.1
     assert read_life(engine, record).days[4].settings["momentum"] == 0.95
     add_nudge(engine, record.study_id, {"learning_rate": 0.3}, "never", "me")
     (dropped,) = go_back(engine, record, 1, "me")
     assert dropped.why == "never"
-    assert [n["why"] for n in journal_facts(engine, record)["dropped"]] == ["never"]
+    assert [n.why for n in read_journal(engine, record).dropped] == ["never"]
 
 
 def test_there_is_no_advice_in_the_middle_of_a_day(engine: Engine) -> None:
     record = born(engine, epochs=3)
     seen = []
-    days(engine, record, on_epoch=lambda day, result: seen.append(journal_facts(engine, record)["advice"]))
+    days(engine, record, on_epoch=lambda day, result: seen.append(read_journal(engine, record).advice))
     stopped_after_an_epoch(engine, record)
-    seen.append(journal_facts(engine, record)["advice"])
+    seen.append(read_journal(engine, record).advice)
     assert seen == [None] * 4
 
 
@@ -350,9 +360,9 @@ def test_what_too_high_a_rate_left_is_not_gone_back_to(engine: Engine, loss: flo
         for epoch, value in ((0, 2.3), (1, loss), (2, 2.2)):
             connection.execute(text(f"UPDATE caviar.epoch SET training_loss = {value} WHERE epoch = {epoch}"))
         connection.execute(text("UPDATE caviar.epoch SET accuracy = 0.01 WHERE epoch = 2"))
-    advice = journal_facts(engine, record)["advice"]
-    assert "too high" in advice["why"]
-    assert advice["back"] == back
+    advice = advised(engine, record)
+    assert "too high" in advice.why
+    assert advice.back == back
 
 
 def test_a_day_is_read_by_what_came_after_its_last_nudge(engine: Engine) -> None:
@@ -367,7 +377,7 @@ def test_a_day_is_read_by_what_came_after_its_last_nudge(engine: Engine) -> None
     with engine.begin() as connection:  # it rose before the nudge, and fell after it
         for epoch, loss in ((4, 0.3), (5, 1.5), (6, 1.2), (7, 0.9), (8, 0.5)):
             connection.execute(text(f"UPDATE caviar.epoch SET training_loss = {loss} WHERE epoch = {epoch}"))
-    assert "too high" not in journal_facts(engine, record)["advice"]["why"]
+    assert "too high" not in advised(engine, record).why
 
 
 def test_one_at_a_time_trains_a_panda(engine: Engine) -> None:
@@ -398,9 +408,9 @@ def test_nothing_builds_on_a_day_that_diverged(engine: Engine) -> None:
         connection.execute(text("UPDATE caviar.day SET settings = replace(settings::text, '0.5', '1e30')::json"))
     add_nudge(engine, record.study_id, {"learning_rate": 1e30}, None, "me")
     days(engine, record)
-    facts = journal_facts(engine, record)
-    assert facts["days"][2]["verdict"]["word"] == "diverged"
-    assert facts["advice"]["back"] == 1
+    journal = read_journal(engine, record)
+    assert journal.days[2].verdict.word == "diverged"
+    assert advised(engine, record).back == 1
     with pytest.raises(UnknownDay, match=r"day 2 of 'baby' diverged.*caviar panda back baby --to 1"):
         days(engine, record)
     go_back(engine, record, 1, "me")
@@ -420,7 +430,7 @@ def test_a_day_that_was_left_is_abandoned_by_going_back(engine: Engine) -> None:
 
 
 def test_states_of_the_branch_and_the_best_of_others_are_kept(engine: Engine) -> None:
-    record, all_kept = born(engine), born(engine, "all", keeps_all=True)
+    record, all_kept = born(engine), born(engine, "all", keep_all=True)
     for one in (record, all_kept):
         days(engine, one, 3)
         go_back(engine, one, 1, "me")
@@ -430,21 +440,24 @@ def test_states_of_the_branch_and_the_best_of_others_are_kept(engine: Engine) ->
     assert saved == sorted([0, 1, best, 4])
     assert [d.number for d in read_life(engine, all_kept).days if d.saved] == [0, 1, 2, 3, 4]
     lost = 5 - best
-    with pytest.raises(UnknownDay, match=f"day {lost} of 'baby' is none to go back to: those whose state is kept are"):
+    with pytest.raises(
+        UnknownDay,
+        match=f"no state is kept of day {lost} of 'baby', so that one cannot go back to it; days with a state: 0",
+    ):
         go_back(engine, record, lost, "me")
 
 
-def test_looks_begin_at_the_same_state_and_the_best_can_be_picked(engine: Engine) -> None:
+def test_candidates_begin_at_the_same_state_and_the_best_can_be_picked(engine: Engine) -> None:
     record = born(engine)
     days(engine, record)
-    looks = read_looks(["learning_rate=0.1,1", "momentum=0.95"])
-    plan = partial(plan_looks, study=STUDY, name="baby", looks=looks, epochs=2)
+    candidates: list[dict[str, Any]] = [{}, {"learning_rate": 0.1}, {"learning_rate": 1.0}, {"momentum": 0.95}]
+    plan = partial(candidate_days, study=STUDY, name="baby", candidates=candidates, epochs=2)
     numbers = [day.number for day in train(context_of(engine, record, cohort=4), plan, finish_first=False)]
     assert numbers == [2, 3, 4, 5]
     life = read_life(engine, record)
     assert life.panda.head == 1
     assert [d.settings["learning_rate"] for d in life.days[2:]] == [0.5, 0.1, 1, 0.5]
-    best = best_first(journal_facts(engine, record), numbers)[0]["day"]
+    best = best_first(read_journal(engine, record), numbers)[0].day
     alone = born(engine, "alone")
     days(engine, alone, 2)
     theirs, own = curve(engine, record, 2), curve(engine, alone, 2)
@@ -461,33 +474,33 @@ def test_from_a_trial_it_goes_on_as_the_trial_would_have(engine: Engine) -> None
     worker(engine, short, study).run()
     long, study = register(engine, **{**fields, "name": "long", "epochs": 4})
     worker(engine, long, study).run()
-    definition, settings, origin = find_origin(engine, "short:best")
-    panda = PandaRecord(0, 2, None, False, origin["trial"], origin)
-    record = begin(engine, definition, "baby", {}, Provenance(), panda, settings)
+    ancestor = find_ancestor(engine, "short:best")
+    two = DayLength(2, None)
+    record = begin(engine, ancestor.study, "baby", {}, Provenance(), two, ancestor=ancestor)
     train(context_of(engine, record))
     days(engine, record)
-    assert curve(engine, record, 1) == curve(engine, long, origin["trial"])[2:]
+    assert curve(engine, record, 1) == curve(engine, long, ancestor.origin.trial)[2:]
     given = {"learning_rate": 0.5, "decay": 1.0}
-    other = begin(engine, definition, "other", given, Provenance(), panda, settings)
+    other = begin(engine, ancestor.study, "other", given, Provenance(), two, ancestor=ancestor)
     train(context_of(engine, other))
     days(engine, other)
     assert [e[4] for e in curve(engine, other, 1)] == [0.5, 0.25]  # it holds from where it is given
     with pytest.raises(OptionError, match="'baby' is a panda; go back in it: caviar panda back baby --to 1"):
-        find_origin(engine, "baby:1")
+        find_ancestor(engine, "baby:1")
     with pytest.raises(OptionError, match="--from short: give STUDY:TRIAL"):
-        find_origin(engine, "short")
+        find_ancestor(engine, "short")
 
 
 def test_what_cannot_be_is_one_clear_line(engine: Engine) -> None:
     born(engine)
-    with pytest.raises(OptionError, match="'baby' is in the database already"):
+    with pytest.raises(OptionError, match=r"the name 'baby' is taken .*caviar panda train baby; or give another NAME"):
         born(engine)
     with pytest.raises(NotComparable, match=r"is a panda, one model.*caviar panda train baby"):
         open_study(engine, small_study(name="baby"))
     other, _ = register(engine, name="other")
-    with pytest.raises(UnknownDay, match=r"'other' is a study of many models, and no panda"):
+    with pytest.raises(UnknownDay, match=r"'other' is a study of many models, not a panda"):
         read_life(engine, other)
-    with pytest.raises(OptionError, match=r"learning_rate 5 is not of its range in this study: 0.0001 … 1, log"):
+    with pytest.raises(OptionError, match=r"learning_rate 5 is out of its range in this study: 0.0001 … 1, log"):
         check_settings(STUDY, {**SETTINGS, "learning_rate": 5})
     with pytest.raises(DefinitionError, match="'beta1' has no effect with the optimizer 'sgd'"):
         check_settings(STUDY, {**SETTINGS, "beta1": 0.5}, ["beta1"])

@@ -12,12 +12,20 @@ from hypothesis import strategies as st
 from caviar.epoch import Epoch
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import DayRecord, Life, PandaRecord
+from caviar.storage.states import SlotState
 from caviar.studies.errors import OptionError
-from caviar.studies.panda.advice import Advice, Look, Verdict, advise, judge
-from caviar.studies.panda.length import length_told, read_length
+from caviar.studies.panda.advice import Advice, Outcome, Verdict, Window, advise, judge
+from caviar.studies.panda.candidates import parse_candidates, within_noise
+from caviar.studies.panda.length import DayLength, parse_length
 from caviar.studies.panda.lineage import branches, kept_days, path
-from caviar.studies.panda.looks import read_looks, told_apart
-from caviar.studies.panda.settings import NUDGEABLE, changed, read_settings, settings_at
+from caviar.studies.panda.records import JournalDay
+from caviar.studies.panda.settings import (
+    NUDGEABLE,
+    change_settings,
+    check_names,
+    parse_settings,
+    settings_after,
+)
 from caviar.studies.space.scales import Log, LogOneMinus
 
 RATES = {"learning_rate": Log(1e-4, 1, default=0.1), "momentum": LogOneMinus(0.9, 0.999, default=0.9)}
@@ -33,39 +41,39 @@ def epochs(
     ]
 
 
-def look(before: list[float], own: list[float], rate: float = 0.1, earlier: float = 1.0, **fields: Any) -> Look:
+def window(before: list[float], own: list[float], rate: float = 0.1, earlier: float = 1.0, **fields: Any) -> Window:
     settings = fields.pop("settings", {})
-    return Look(epochs(before, rate=earlier), epochs(own, first=len(before), rate=rate), settings, 1, **fields)
+    return Window(epochs(before, rate=earlier), epochs(own, first=len(before), rate=rate), settings, 1, **fields)
 
 
-def advice(seen: Look) -> Advice:
-    return advise(seen, judge(seen, "loss", maximize=False, examples=1000), RATES)
+def advice(given: Window) -> Advice:
+    return advise(given, judge(given, "loss", maximize=False, examples=1000), RATES)
 
 
 def test_a_step_within_the_noise_is_no_difference() -> None:
-    flat = Look(epochs([1, 1, 1], [0.90, 0.91, 0.90]), epochs([1], [0.905], 3), {}, 1)
+    flat = Window(epochs([1, 1, 1], [0.90, 0.91, 0.90]), epochs([1], [0.905], 3), {}, 1)
     assert judge(flat, "accuracy", maximize=True, examples=10_000).word == "no different"
     assert judge(flat, "accuracy", maximize=True, examples=100).noise == pytest.approx(0.029, abs=0.001)
-    up, down = (Look(epochs([1, 1], [0.5, 0.9]), epochs([1], [a], 2), {}, 1) for a in (0.93, 0.85))
+    up, down = (Window(epochs([1, 1], [0.5, 0.9]), epochs([1], [a], 2), {}, 1) for a in (0.93, 0.85))
     assert judge(up, "accuracy", maximize=True, examples=10_000).word == "better"
     assert judge(down, "accuracy", maximize=True, examples=10_000).word == "worse"
-    assert judge(look([2, 1], [0.5]), "loss", maximize=False, examples=10).word == "better"
+    assert judge(window([2, 1], [0.5]), "loss", maximize=False, examples=10).word == "better"
 
 
 def test_a_loss_that_rises_asks_for_a_smaller_rate_and_to_go_back() -> None:
-    seen = look([2.3, 1.0], [1.5], rate=0.3)
+    seen = window([2.3, 1.0], [1.5], rate=0.3)
     assert advice(seen) == Advice(
         "the training loss rose from 1 to 1.5: the learning rate is too high", {"learning_rate": 0.1}, back=1
     )
 
 
 def test_the_rate_comes_first_with_momentum_at_its_default() -> None:
-    seen = look([2.3, 1.0], [1.5], rate=0.3, settings={"momentum": 0.99})
+    seen = window([2.3, 1.0], [1.5], rate=0.3, settings={"momentum": 0.99})
     assert advice(seen).settings == {"learning_rate": 0.1, "momentum": 0.9}
 
 
 def test_a_loss_that_oscillates_asks_for_a_smaller_rate() -> None:
-    found = advice(look([2.3, 1.0], [0.9, 1.0, 0.85, 0.95, 0.9, 0.95], rate=0.3))
+    found = advice(window([2.3, 1.0], [0.9, 1.0, 0.85, 0.95, 0.9, 0.95], rate=0.3))
     assert "oscillates: it turned 5 times in 6 epochs" in found.why
     assert found.settings == {"learning_rate": 0.1}
 
@@ -75,61 +83,61 @@ def test_a_loss_that_oscillates_asks_for_a_smaller_rate() -> None:
     [([2.29], False, 0.069), ([2.2999], False, 0.1), ([1.8], False, 0.003), ([1.8], True, 0.01), ([1.0], False, None)],
 )
 def test_slow_and_smooth_asks_for_a_larger_rate(own: list[float], raised: bool, rate: float | None) -> None:
-    found = advice(look([2.31, 2.3], own, rate=0.001, earlier=0.0001 if raised else 0.001))
+    found = advice(window([2.31, 2.3], own, rate=0.001, earlier=0.0001 if raised else 0.001))
     assert found.settings.get("learning_rate") == rate
 
 
 def test_a_rate_is_not_raised_to_one_that_was_too_high_nor_out_of_its_range() -> None:
-    assert advice(look([2.3], [2.29], rate=0.1, too_high=(0.9, 0.6))).settings == {"learning_rate": 0.2}
-    assert "learning_rate" not in advice(look([2.3], [2.0], rate=0.1, too_high=(0.3,))).settings
-    assert advice(look([2.3], [2.29], rate=0.5)).settings == {"learning_rate": 1.0}
-    assert "learning_rate" not in advice(look([2.3], [2.29], rate=1.0)).settings
+    assert advice(window([2.3], [2.29], rate=0.1, too_high=(0.9, 0.6))).settings == {"learning_rate": 0.2}
+    assert "learning_rate" not in advice(window([2.3], [2.0], rate=0.1, too_high=(0.3,))).settings
+    assert advice(window([2.3], [2.29], rate=0.5)).settings == {"learning_rate": 1.0}
+    assert "learning_rate" not in advice(window([2.3], [2.29], rate=1.0)).settings
 
 
 def test_what_is_nearly_there_is_not_slow() -> None:
-    assert advice(look([2.3, 0.2], [0.19])).why == "it still improves: go on"
+    assert advice(window([2.3, 0.2], [0.19])).why == "it still improves: go on"
 
 
 def test_overfitting_is_named() -> None:
     before = [Epoch(0, 2.3, 2.3, 0.1, 0.1, 1)]
     own = [Epoch(i, 0.2 - i / 50, 0.3 + i / 50, 0.9, 0.1, 1) for i in range(1, 5)]
-    found = advise(Look(before, own, {}, 0), Verdict("no different"), RATES, lowest=7)
+    found = advise(Window(before, own, {}, 0), Verdict(Outcome.NO_DIFFERENT), RATES, lowest=7)
     assert "for 3 epochs the validation loss rose, while the training loss fell: it overfits" in found.why
     assert not found.settings
     assert found.back == 7
 
 
 def test_what_does_not_improve_is_told_to_take_smaller_steps() -> None:
-    found = advice(look([2.3, 0.1, 0.105], [0.1055]))
+    found = advice(window([2.3, 0.1, 0.105], [0.1055]))
     assert found.why == "it does not improve beyond the noise: smaller steps average that out"
     assert found.settings == {"learning_rate": 0.033}
-    low = advice(look([2.3, 0.1, 0.105], [0.1055], rate=1e-4))
-    assert "as small as may be: stop here" in low.why
+    low = advice(window([2.3, 0.1, 0.105], [0.1055], rate=1e-4))
+    assert "at its lower bound: stop here" in low.why
     assert not low.settings
 
 
 def test_a_validation_loss_that_still_falls_is_left_to_fall() -> None:
     before = [Epoch(i, loss, loss, 0.95, 0.1, 1) for i, loss in enumerate([2.3, 0.19])]
     own = [Epoch(2, 0.08, 0.165, 0.9505, 0.1, 1)]
-    seen = Look(before, own, {}, 1)
+    seen = Window(before, own, {}, 1)
     found = advise(seen, judge(seen, "accuracy", maximize=True, examples=359), RATES)
     assert found == Advice("its validation loss still falls: go on")
 
 
 def test_advice_is_of_the_rate_that_there_is_with_its_decay() -> None:
-    seen = look([2.3, 0.3], [0.5], rate=0.0048, settings={"learning_rate": 0.1, "decay": 1.0})
+    seen = window([2.3, 0.3], [0.5], rate=0.0048, settings={"learning_rate": 0.1, "decay": 1.0})
     assert advice(seen).settings == {"learning_rate": 0.0016}
 
 
 def test_advice_stays_in_the_range_to_the_last_digit() -> None:
     narrow = {"learning_rate": Log(0.000125, 0.256, default=0.1)}
-    up = advise(look([2.3], [2.29], rate=0.1), Verdict("better"), narrow).settings["learning_rate"]
-    down = advise(look([2.3, 1.0], [1.5], rate=0.0002), Verdict("worse"), narrow).settings["learning_rate"]
+    up = advise(window([2.3], [2.29], rate=0.1), Verdict(Outcome.BETTER), narrow).settings["learning_rate"]
+    down = advise(window([2.3, 1.0], [1.5], rate=0.0002), Verdict(Outcome.WORSE), narrow).settings["learning_rate"]
     assert (up, down) == (0.256, 0.000125)
 
 
 def test_out_of_memory_is_not_too_high_a_rate() -> None:
-    found = advise(look([2.3], [2.0], settings={"batch_size": 64}), Verdict("out of memory"), RATES)
+    found = advise(window([2.3], [2.0], settings={"batch_size": 64}), Verdict(Outcome.OUT_OF_MEMORY), RATES)
     assert "ran out of memory" in found.why
     assert (found.settings, found.back) == ({"batch_size": 32}, 1)
 
@@ -144,12 +152,12 @@ def nudge(epoch: int, settings: dict[str, float], day: int = 1) -> NudgeRecord:
 def test_settings_after_an_epoch_are_those_of_the_nudges_up_to_it(given_: list[tuple[int, str, float]]) -> None:
     nudges = [nudge(epoch, {name: value}) for epoch, name, value in sorted(given_, key=lambda n: n[0])]
     day = DayRecord(0, 0, {"learning_rate": 0.1, "momentum": 0.9, "decay": 0.0}, 0, number=1)
-    now = settings_at(day, [], 0)
+    now = settings_after(day, [], 0)
     for epoch in range(21):
         for one in nudges:
             if one.epoch == epoch:
-                now = changed(now, one.settings, epoch)
-        assert settings_at(day, [*nudges, nudge(0, {"learning_rate": 7}, day=2)], epoch) == now
+                now = change_settings(now, one.settings, epoch)
+        assert settings_after(day, [*nudges, nudge(0, {"learning_rate": 7}, day=2)], epoch) == now
 
 
 def life(*parents: int | None, head: int, looks: tuple[int, ...] = (), values: dict[int, float] | None = None) -> Life:
@@ -181,35 +189,44 @@ def test_looks_are_kept_until_the_panda_goes_on() -> None:
 
 def test_a_day_is_epochs_or_a_time() -> None:
     given_ = ["5", "5epochs", "1 epoch", "8h", "30m", "90s", "1.5h"]
-    read = [(5, None), (5, None), (1, None), (None, 28800), (None, 1800), (None, 90), (None, 5400)]
-    assert [read_length(g) for g in given_] == read
-    assert [length_told(*r) for r in read] == ["5 epochs", "5 epochs", "1 epoch", "8 h", "30 m", "1.5 m", "1.5 h"]
+    read = [
+        DayLength(5, None),
+        DayLength(5, None),
+        DayLength(1, None),
+        *(DayLength(None, s) for s in (28800, 1800, 90, 5400)),
+    ]
+    assert [parse_length(g) for g in given_] == read
+    assert [str(length) for length in read] == ["5 epochs", "5 epochs", "1 epoch", "8 h", "30 m", "1.5 m", "1.5 h"]
     for bad in ("", "0", "-1h", "0h", "day", "5 days", "99999999999999999999epochs", "9" * 400 + "h"):
         with pytest.raises(OptionError, match="give epochs, such as 5epochs, or a time"):
-            read_length(bad)
+            parse_length(bad)
 
 
 def test_words_become_settings() -> None:
     words = ["learning_rate=1", "batch_size=64", "activation=gelu", "dropout=.5"]
-    read = read_settings(words)
+    read = check_names(parse_settings(words))
     assert read == {"learning_rate": 1.0, "batch_size": 64, "activation": "gelu", "dropout": 0.5}
     assert isinstance(read["learning_rate"], float)
     assert isinstance(read["batch_size"], int)
-    assert read_looks(["learning_rate=0.1,1", "momentum=0.9"]) == [
-        {}, {"learning_rate": 0.1}, {"learning_rate": 1.0}, {"momentum": 0.9},
-    ]  # fmt: skip
+    words = ["learning_rate=0.1,1", "momentum=0.9"]
+    assert parse_candidates(words) == [{"learning_rate": 0.1}, {"learning_rate": 1}, {"momentum": 0.9}]
     for bad, why in {"x": "is no setting", "momentum=fast": "must be a number", "layers=3": "cannot be changed",
                      "learning_rate=nan": "must be a number"}.items():  # fmt: skip
         with pytest.raises(OptionError, match=why):
-            read_settings([bad], NUDGEABLE)
+            check_names(parse_settings([bad]), NUDGEABLE)
 
 
-def test_looks_that_differ_by_noise_alone_are_said_to() -> None:
-    def seen(number: int, value: float | None) -> dict[str, Any]:
-        return {"day": number, "curve": [value], "verdict": {"word": "better", "noise": 0.002}}
+def test_candidates_that_differ_by_noise_alone_are_said_to() -> None:
+    def day(number: int, value: float | None) -> JournalDay:
+        return JournalDay(
+            day=number, parent=2, look=True, state=SlotState.DONE, branch=1, current=False, saved=True, began=None,
+            begins_at=2, epoch=3, settings={}, changed={}, ended_with={}, why=None, nudges=(), epochs=(3,),
+            curve=(value,), training_loss=(1.0,), validation_loss=(1.0,), seconds=1.0,
+            verdict=Verdict(Outcome.BETTER, noise=0.002), notes=(),
+        )  # fmt: skip
 
-    told = told_apart([seen(4, 0.951), seen(3, 0.95)])
-    assert told == "day 4 is not better than as it was by more than the noise (0.0020)"
-    assert told_apart([seen(4, 0.953), seen(3, 0.95)]) is None
-    assert told_apart([seen(3, 0.951), seen(4, 0.95)]) is None
-    assert told_apart([seen(4, 0.951), seen(3, None)]) is None
+    warning = within_noise([day(4, 0.951), day(3, 0.95)])
+    assert warning == "day 4 is not better than the unchanged settings by more than the noise (0.0020)"
+    assert within_noise([day(4, 0.953), day(3, 0.95)]) is None
+    assert within_noise([day(3, 0.951), day(4, 0.95)]) is None
+    assert within_noise([day(4, 0.951), day(3, None)]) is None

@@ -1,0 +1,64 @@
+"""Plan the days of a panda that are to be trained next: one that goes on, or several candidates for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from caviar.storage.errors import UnknownDay
+from caviar.storage.pandas import DayRecord, Life, NewDay
+from caviar.studies.definition import Study
+from caviar.studies.panda.checks import check_settings
+from caviar.studies.panda.lineage import nearest_saved
+from caviar.studies.panda.settings import change_settings, next_settings
+from caviar.studies.space.base import Value
+
+
+def next_day(life: Life, name: str) -> list[NewDay]:
+    """Plan a panda's next day, which builds on the last one and begins with the nudges that wait.
+
+    Raises:
+        UnknownDay: nothing can build on the last day.
+    """
+    head = _head_to_build_on(life, name)
+    now = next_settings(life)
+    return [NewDay(head.number, head.epoch, dict(now.settings), now.decay_from)]
+
+
+def candidate_days(
+    life: Life, *, study: Study, name: str, candidates: Sequence[Mapping[str, Value]], epochs: int
+) -> list[NewDay]:
+    """Plan a short day for each candidate, all from the end of the last day, with the nudges that wait.
+
+    Args:
+        life: the panda's days and nudges.
+        study: the panda's definition.
+        name: the panda's name.
+        candidates: the settings that each candidate changes.
+        epochs: the length of each of these days.
+
+    Raises:
+        UnknownDay: nothing can build on the last day.
+        OptionError, DefinitionError: a candidate cannot be trained.
+    """
+    head = _head_to_build_on(life, name)
+    planned = []
+    for candidate in candidates:
+        now = change_settings(next_settings(life), candidate, head.epoch)
+        check_settings(study, now.settings, candidate)
+        planned.append(NewDay(head.number, head.epoch, dict(now.settings), now.decay_from, epochs, is_look=True))
+    return planned
+
+
+def _head_to_build_on(life: Life, name: str) -> DayRecord:
+    """Return the last day of the current branch.
+
+    Raises:
+        UnknownDay: its state is not kept, since it diverged, failed or was abandoned.
+    """
+    head = life.days[life.panda.head]
+    if not head.saved:
+        earlier = nearest_saved(life, head)
+        step = f"go back with: caviar panda back {name} --to {earlier.number}" if earlier else "there is no earlier one"
+        why = {"diverged": "diverged", "out_of_memory": "ran out of memory"}.get(head.violated or "", "has no state")
+        raise UnknownDay(f"day {head.number} of '{name}' {why}, and nothing can build on it; {step}")
+    return head

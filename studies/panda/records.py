@@ -1,0 +1,196 @@
+"""The journal of a panda as frozen records: its days, what was changed and why, their curves, and what these show.
+
+`caviar.studies.results.formatting.to_json` makes the document of `caviar panda log --json` from them, key for key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from caviar.storage.pandas import Origin
+from caviar.storage.states import EventKind, SlotState
+from caviar.studies.panda.advice import Advice, Verdict
+from caviar.studies.panda.length import DayLength
+
+Curve = Literal["curve", "training_loss", "validation_loss"]  # the fields of a day that hold a value for each epoch
+
+
+@dataclass(frozen=True)
+class Nudge:
+    """A change of settings that somebody asked for: what, why, by whom (`user@host`) and when."""
+
+    settings: Mapping[str, Any]
+    why: str | None
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class TakenNudge(Nudge):
+    """A nudge that took effect.
+
+    Attributes:
+        epoch: the epoch after which it did.
+        began_with_it: whether the day began with it; False if it came in the middle of the day.
+    """
+
+    epoch: int
+    began_with_it: bool
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A person's note on a day, or the fact that somebody went back to the end of this day.
+
+    Attributes:
+        kind: `note` or `went back`.
+        at: when.
+        by: whose remark it is, as `user@host`.
+        text: the text of a note.
+        came_from: the day that was the last one before somebody went back.
+    """
+
+    kind: EventKind
+    at: datetime
+    by: str
+    text: str | None = None
+    came_from: int | None = None
+
+    def __str__(self) -> str:
+        """Return the remark in words."""
+        return self.text if self.text is not None else f"went back here from day {self.came_from}"
+
+    def json_fields(self) -> dict[str, object]:
+        """Return the fields of this kind of remark."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class JournalDay:
+    """One day of a panda's life.
+
+    Attributes:
+        day: its number; 0 is the birth, which is measured and not trained.
+        parent: the day that it builds on; None for the birth.
+        look: whether it is a short candidate for the next day, trained by `caviar panda try`.
+        state: how far it is.
+        branch: the number of its branch; 0 is the current one.
+        current: whether it is on the current branch.
+        saved: whether its last state is kept, so that one can go back to its end.
+        began: when its training began; None before.
+        begins_at: the epoch that it builds on.
+        epoch: its last epoch so far.
+        settings: the settings that it began with.
+        changed: those of them that the day before did not end with.
+        ended_with: the settings of its last epoch.
+        why: the reasons of its nudges.
+        nudges: the nudges that took effect in it.
+        epochs: the numbers of its epochs, one for each value of the curves.
+        curve: the study's metric on the validation set; None where it is not finite.
+        training_loss, validation_loss: the mean cross-entropy, in nats; None where it is not finite.
+        seconds: the time that its epochs took.
+        verdict: how it ended, against the day before.
+        notes: remarks on it.
+    """
+
+    day: int
+    parent: int | None
+    look: bool
+    state: SlotState
+    branch: int
+    current: bool
+    saved: bool
+    began: datetime | None
+    begins_at: int
+    epoch: int
+    settings: Mapping[str, Any]
+    changed: Mapping[str, Any]
+    ended_with: Mapping[str, Any]
+    why: str | None
+    nudges: tuple[TakenNudge, ...]
+    epochs: tuple[int, ...]
+    curve: tuple[float | None, ...]
+    training_loss: tuple[float | None, ...]
+    validation_loss: tuple[float | None, ...]
+    seconds: float
+    verdict: Verdict
+    notes: tuple[Remark, ...]
+
+    def values(self, curve: Curve) -> tuple[float | None, ...]:
+        """Return one of the day's curves."""
+        values: tuple[float | None, ...] = getattr(self, curve)
+        return values
+
+    def last(self, curve: Curve) -> float | None:
+        """Return the last value of a curve; None where there is none, or where it is not finite."""
+        values = self.values(curve)
+        return values[-1] if values else None
+
+    @property
+    def kind(self) -> str:
+        """`day`, or `look` for a candidate."""
+        return "look" if self.look else "day"
+
+    @property
+    def finite_curve(self) -> list[float]:
+        """The values of the metric without those that are not finite."""
+        return [value for value in self.curve if value is not None]
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The best epoch of all branches, by the study's metric on the validation set."""
+
+    day: int
+    epoch: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The life of a panda.
+
+    Attributes:
+        name: the panda's name.
+        model, data, metric: of the study that it was begun from.
+        direction: `maximize` or `minimize`.
+        day: the length of a day.
+        origin: the trial that its weights come from; None if it began anew.
+        head: the day that the next one builds on.
+        branch: the days of the current branch, from the birth on.
+        trains: the process that trains it now, as `host:pid (device)`; None if none does.
+        waiting: nudges that take effect with the next epoch.
+        dropped: nudges that never took effect, since somebody went back.
+        days: all days, by number.
+        advice: what to do next; None in the middle of a day, after the birth, and while nudges wait.
+        best: the best epoch; None before the first.
+    """
+
+    name: str
+    model: str
+    data: str
+    metric: str
+    direction: str
+    day: DayLength
+    origin: Origin | None
+    head: int
+    branch: tuple[int, ...]
+    trains: str | None
+    waiting: tuple[Nudge, ...]
+    dropped: tuple[Nudge, ...]
+    days: tuple[JournalDay, ...]
+    advice: Advice | None
+    best: BestEpoch | None
+
+    @property
+    def last_day(self) -> JournalDay:
+        """The day that the next one builds on."""
+        return self.days[self.head]
+
+    @property
+    def unfinished(self) -> list[JournalDay]:
+        """The days that were begun, and wait for a process that trains them to their end."""
+        return [day for day in self.days if day.state is SlotState.OPEN]
