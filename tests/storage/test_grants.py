@@ -38,7 +38,7 @@ from caviar.studies.dashboard.note import leave_note
 from caviar.studies.dashboard.server import application
 from caviar.studies.doctor.run import examine
 from caviar.studies.lifecycle.manager import free_dead_workers, free_lost, progress
-from caviar.studies.panda.journal import journal_facts
+from caviar.studies.panda.journal import read_journal
 from caviar.studies.results.winner import conclude
 from caviar.studies.workers.local.signals import Stop
 from tests.helpers import workers
@@ -209,7 +209,7 @@ def babysits_a_panda(engine: Engine, weak: Engine) -> None:
     add_nudge(weak, record.study_id, {"learning_rate": 0.2}, None, "me")
     days(weak, record, context=context_of(weak, record, stop), on_epoch=lambda day, result: stop.ask())
     go_back(weak, record, 1, "me")  # and leaves a day unfinished
-    assert journal_facts(weak, record)["head"] == 1
+    assert read_journal(weak, record).head == 1
 
 
 def opens_the_dashboard(engine: Engine, weak: Engine) -> None:
