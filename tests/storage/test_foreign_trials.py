@@ -27,9 +27,9 @@ from caviar.studies.cli import run
 from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import extend_study
 from caviar.studies.results.winner import find_winner
+from tests.helpers.leases import PARAMETERS, lease_of
 from tests.helpers.studies import small_study
 from tests.helpers.workers import ledger, log, register, worker
-from tests.storage.test_ledger import PARAMETERS, lease_of
 
 NAME = "small"
 

@@ -6,11 +6,9 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 from wsgiref.util import setup_testing_defaults
 
 import optuna
@@ -42,40 +40,16 @@ from caviar.studies.panda.journal import read_journal
 from caviar.studies.results.winner import conclude
 from caviar.studies.workers.local.signals import Stop
 from tests.helpers import workers
+from tests.helpers.command import Caviar
+from tests.helpers.faulty_net import StopAfter, with_fault
+from tests.helpers.pandas import born, context_of, days
+from tests.helpers.roles import engine_as, execute, new_role
 from tests.helpers.workers import ledger, register, worker
-from tests.studies.cli.test_run import Caviar
-from tests.studies.panda.test_life import born, context_of, days
-from tests.studies.workers.test_worker import StopAfter, with_fault
 
 EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 _pandas = count()
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
 PARAMETERS = {"learning_rate": (0.1, DISTRIBUTION)}
-
-
-@contextmanager
-def new_role(engine: Engine, options: str = "LOGIN", prefix: str = "caviar_worker") -> Iterator[str]:
-    """A role that no other test has, for they are the whole server's."""
-    name = f"{prefix}_{uuid4().hex[:12]}"
-    quoted = '"' + name.replace('"', '""') + '"'
-    execute(engine, f"CREATE ROLE {quoted} {options}")
-    try:
-        yield name
-    finally:
-        execute(engine, f"DROP OWNED BY {quoted} CASCADE", f"DROP ROLE {quoted}")
-
-
-def execute(engine: Engine, *statements: str) -> None:
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement.replace("%", "%%"))
-
-
-@contextmanager
-def engine_as(engine: Engine, role: str) -> Iterator[Engine]:
-    made = make_engine(engine.url.set(username=role))
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

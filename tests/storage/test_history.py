@@ -46,8 +46,8 @@ def test_what_ends_later_comes_with_its_curve(engine: Engine) -> None:
 def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) -> None:
     from caviar.epoch import Epoch
     from caviar.storage.records import Report
+    from tests.helpers.leases import PARAMETERS, lease_of
     from tests.helpers.workers import ledger, log
-    from tests.storage.test_ledger import PARAMETERS, lease_of
 
     record, _ = register(engine)
     who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
@@ -65,8 +65,8 @@ def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) ->
 def test_a_trial_that_runs_elsewhere_is_read_again_when_it_is_taken_up(engine: Engine) -> None:
     from caviar.epoch import Epoch
     from caviar.storage.records import Report
+    from tests.helpers.leases import PARAMETERS, lease_of
     from tests.helpers.workers import ledger, log
-    from tests.storage.test_ledger import PARAMETERS, lease_of
 
     record, _ = register(engine)
     who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
@@ -96,8 +96,8 @@ def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(engin
 def test_the_best_are_complete_and_sound_and_the_first_of_equal_ones(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.helpers.leases import PARAMETERS, lease_of
     from tests.helpers.workers import ledger, log
-    from tests.storage.test_ledger import PARAMETERS, lease_of
 
     monkeypatch.setattr("caviar.storage.history.BEST", 3)
     record, _ = register(engine)

@@ -15,28 +15,14 @@ from caviar.storage.control import set_control
 from caviar.storage.errors import DamagedCheckpoint, LeaseLost
 from caviar.storage.events import read_events
 from caviar.storage.losses import leases_on, release_dead
-from caviar.storage.records import Lease, Report
+from caviar.storage.records import Report
 from caviar.storage.status import read_curve, read_trials
 from caviar.studies.lifecycle.manager import definition_of
 from tests.helpers import workers
+from tests.helpers.leases import PARAMETERS, expire, lease_of
 from tests.helpers.workers import ledger, register
 
 EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
-DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
-PARAMETERS = {"learning_rate": (0.1, DISTRIBUTION)}
-
-
-def expire(engine: Engine, lease: Lease) -> None:
-    with engine.begin() as connection:
-        connection.execute(
-            text("UPDATE caviar.slot SET expires_at = now() - interval '1 second' WHERE token = :token"),
-            {"token": lease.token},
-        )
-
-
-def lease_of(found: Lease | None) -> Lease:
-    assert found is not None
-    return found
 
 
 def test_slots_are_leased_in_order_and_once(engine: Engine) -> None:

@@ -27,9 +27,9 @@ from caviar.studies.dashboard.server import DashboardServer
 from caviar.studies.lifecycle.manager import open_study, progress
 from caviar.studies.results.winner import conclude
 from tests.helpers.browser import browser, needs_chromedriver
+from tests.helpers.roles import execute, new_role
 from tests.helpers.studies import small_study
 from tests.helpers.workers import register, worker
-from tests.storage.test_grants import execute, new_role
 
 PASSWORD = "s{e}c@r/e%t"  # the tests' server takes any; what Optuna makes of it must still be an address
 

@@ -19,9 +19,9 @@ from caviar.storage.records import Provenance
 from caviar.studies.cli import run
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import package_versions, provenance_of
+from tests.helpers.command import Caviar, until
 from tests.helpers.studies import small_study
 from tests.helpers.workers import register, worker
-from tests.studies.cli.test_run import Caviar, until
 
 Said = Callable[..., tuple[str, str]]
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,53 +18,10 @@ from caviar.storage.definitions import load_study
 from caviar.storage.engine import make_engine
 from caviar.storage.events import read_events
 from caviar.storage.records import Provenance
-from caviar.storage.status import read_curve, read_trials
 from caviar.studies.cli import run as run_here
 from caviar.studies.workers.trial.build import THREADS
+from tests.helpers.command import INDEPENDENT, STUDY, Caviar, count_everything, rows, until
 from tests.helpers.workers import register, worker
-
-STUDY = """
-from caviar.studies.definition import Study
-from tests.helpers.studies import TIERS
-
-STUDY = Study(
-    name="mine", model="mlp", data="digits", epochs={epochs}, budget=40, strategy="{strategy}", pruner="{pruner}",
-    tiers=TIERS,
-)
-"""
-
-
-_ROOT = Path(__file__).parents[3]  # the study above imports from tests/
-
-# Each trial depends on its slot alone, so its curve must be the same whatever happened to its worker.
-INDEPENDENT: dict[str, Any] = {"epochs": 12, "strategy": "random", "pruner": "none"}
-
-
-class Caviar:
-    """Runs the command against one database."""
-
-    def __init__(self, command: list[str], url: URL | None, folder: Path) -> None:
-        self.url, self._command, self.folder = url, command, folder
-        self.environ = {**os.environ, "CAVIAR_HOME": str(folder / "home"), "PYTHONPATH": str(_ROOT)}
-        if url is not None:
-            self.environ["CAVIAR_DATABASE_URL"] = url.render_as_string(hide_password=False).replace("+psycopg2", "")
-
-    def study(self, epochs: int = 2, strategy: str = "classic", pruner: str = "median") -> str:
-        file = self.folder / "mine.py"
-        file.write_text(STUDY.format(epochs=epochs, strategy=strategy, pruner=pruner))
-        return str(file)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*self._command, *arguments], env=self.environ, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.folder,
-        )  # fmt: skip
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        process = self.start(*arguments)
-        said, _ = process.communicate(timeout=240)
-        assert process.returncode == code, said
-        return said
 
 
 @pytest.fixture
@@ -90,25 +44,6 @@ def engine_of(empty_caviar: Caviar) -> Iterator[Engine]:
     engine.dispose()
 
 
-def count_everything(engine: Engine, budget: int = 40, epochs: int = 2) -> list[list[tuple[float, ...]]]:
-    """Check that every row is there exactly once, and return all curves."""
-    record = load_study(engine, "mine")
-    trials = read_trials(engine, record.study_id)
-    assert [t.slot.number for t in trials] == list(range(budget))
-    assert all(t.state in ("complete", "pruned", "fail") for t in trials)
-    curves = [read_curve(engine, record.study_id, t.slot.number) for t in trials]
-    for trial, curve in zip(trials, curves, strict=True):
-        assert [e.epoch for e in curve] == list(range(1, trial.epoch + 1))
-        assert trial.state != "complete" or trial.epoch == epochs
-    with engine.connect() as connection:
-        numbers = connection.scalars(text("SELECT number FROM public.trials ORDER BY number")).all()
-        assert numbers == list(range(budget))
-        steps = connection.scalar(text("SELECT count(*) FROM public.trial_intermediate_values"))
-        assert steps == sum(len(c) for c in curves)
-        assert connection.scalar(text("SELECT count(*) FROM caviar.slot WHERE state <> 'done'")) == 0
-    return [[(e.epoch, e.training_loss, e.validation_loss, e.accuracy) for e in c] for c in curves]
-
-
 ALONE = ("--workers", "2", "--cohort", "1")  # bit for bit; tests/chaos does the same to cohorts
 
 
@@ -119,21 +54,6 @@ def undisturbed(engine: Engine) -> list[list[tuple[float, ...]]]:
     record, study = register(engine, name="mine", budget=40, **INDEPENDENT)
     worker(engine, record, study).run()
     return count_everything(engine, epochs=INDEPENDENT["epochs"])
-
-
-def rows(engine: Engine, query: str) -> Any:
-    try:
-        with engine.connect() as connection:
-            return connection.scalar(text(query))
-    except Exception:  # noqa: BLE001 - the tables are not there yet
-        return 0
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow

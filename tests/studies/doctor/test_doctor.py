@@ -47,10 +47,10 @@ from caviar.studies.lifecycle.manager import extend_study
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.results.winner import conclude
 from caviar.studies.workers.local.devices import cores
+from tests.helpers.command import INDEPENDENT, Caviar, count_everything, rows, until
+from tests.helpers.pandas import born, days
 from tests.helpers.studies import small_study
 from tests.helpers.workers import ledger, register, register_process, worker
-from tests.studies.cli.test_run import INDEPENDENT, Caviar, count_everything, rows, until
-from tests.studies.panda.test_life import born, days
 
 Doctor = Callable[..., Any]
 ALL = [

@@ -13,7 +13,7 @@ from caviar.studies.search.plan import plan
 from caviar.studies.search.sampler import TieredSampler
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 from tests.helpers.studies import small_study
-from tests.studies.search.test_expectation import made, noisy
+from tests.helpers.trials import made, noisy
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

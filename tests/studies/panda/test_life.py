@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -24,7 +23,6 @@ from caviar.storage.errors import CheckpointUnreachable, PandaBusy, UnknownDay
 from caviar.storage.nudges import add_nudge, take_nudges
 from caviar.storage.pandas import DayRecord, go_back, open_days, read_life
 from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
-from caviar.storage.settings import read_settings
 from caviar.storage.status import read_curve
 from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.errors import DefinitionError, NotComparable, OptionError, WorkersFailed
@@ -37,39 +35,18 @@ from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.planning import candidate_days, next_day
 from caviar.studies.panda.train import train
-from caviar.studies.workers.context import WorkerContext
-from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
+from tests.helpers.pandas import SETTINGS, STUDY, born, context_of, days
 from tests.helpers.studies import small_study
-from tests.helpers.workers import digits, register, register_process, worker
+from tests.helpers.workers import register, register_process, worker
 
-STUDY = small_study(name="base", epochs=3)
-SETTINGS: dict[str, Any] = {"batch_size": 256, "learning_rate": 0.5}
 Curve = list[tuple[float, ...]]
-
-
-def context_of(engine: Engine, record: StudyRecord, stop: Stop | None = None, cohort: int = 1) -> WorkerContext:
-    study = small_study(**{**record.body, "tiers": STUDY.tiers})
-    order = WorkerOptions(read_settings(), record.name, Path("nowhere"), cohort=cohort)
-    return WorkerContext(engine, record, study, register_process(engine, record), digits(), stop or Stop(), order)
-
-
-def born(engine: Engine, name: str = "baby", **given: Any) -> StudyRecord:
-    day, keep_all = DayLength(given.pop("epochs", 2), given.pop("seconds", None)), given.pop("keep_all", False)
-    record = begin(engine, STUDY, name, {**SETTINGS, **given}, Provenance(), day, keep_all=keep_all)
-    train(context_of(engine, record))
-    return record
 
 
 def advised(engine: Engine, record: StudyRecord) -> Advice:
     advice = read_journal(engine, record).advice
     assert advice is not None
     return advice
-
-
-def days(engine: Engine, record: StudyRecord, count: int = 1, context: WorkerContext | None = None, **how: Any) -> None:
-    for _ in range(count):
-        train(context or context_of(engine, record), partial(next_day, name=record.name), **how)
 
 
 def curve(engine: Engine, record: StudyRecord, *numbers: int) -> Curve:

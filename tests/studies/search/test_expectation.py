@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import optuna
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from caviar.studies.definition import PriorTrial, Study, change
 from caviar.studies.search.candidates import cube
 from caviar.studies.search.expectation import Expectation, winner_of
 from caviar.studies.search.observations import Observations, from_half_rank, half_rank
 from tests.helpers.studies import small_study
+from tests.helpers.trials import made, noisy
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def made(study: Study, number: int, value: float | None, unit: float, **fields: Any) -> FrozenTrial:
-    """A trial of a learning rate."""
-    stored = {s.stored_name(n): s.to_stored(s.default) for n, s in study.scales().items()}
-    stored["learning_rate"] = study.scales()["learning_rate"].value(unit)
-    fields.setdefault("state", TrialState.COMPLETE)
-    trial = create_trial(value=value, params=stored, distributions=study.distributions(), **fields)
-    trial.number = number
-    return trial
-
-
-def noisy(study: Study, seed: int, count: int = 50, noise: float = 0.02) -> tuple[list[FrozenTrial], Any]:
-    """Trials all over the scale of the learning rate, best in its middle, and the true accuracy of each."""
-    rng = np.random.default_rng(seed)
-    units = rng.random(count)
-    truth = 0.95 - 0.4 * (units - 0.5) ** 2
-    return [made(study, i, truth[i] + noise * rng.normal(), units[i]) for i in range(count)], truth
 
 
 def test_the_winner_is_expected_to_be_good_and_what_is_said_of_it_holds() -> None:

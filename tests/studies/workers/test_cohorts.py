@@ -25,9 +25,9 @@ from caviar.storage.status import read_curve, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.space.scales import Grid, Linear, Log, PowersOfTwo
+from tests.helpers.faulty_net import StopAfter
+from tests.helpers.leases import expire, lease_of
 from tests.helpers.workers import ledger, register, register_process, worker
-from tests.storage.test_ledger import expire, lease_of
-from tests.studies.workers.test_worker import StopAfter
 
 LOSS, IMAGES = 1e-2, 3  # as in tests/models/test_cohort.py
 ONE_KIND = ({"learning_rate": Log(1e-2, 1, default=0.1), "hidden_units": Linear(50, 60, default=50)},)

@@ -32,8 +32,8 @@ from caviar.studies.lifecycle.manager import free_lost, progress
 from caviar.studies.results.summaries import state_of
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
+from tests.helpers.leases import PARAMETERS, expire, lease_of
 from tests.helpers.workers import ledger, log, register, worker
-from tests.storage.test_ledger import PARAMETERS, expire, lease_of
 
 EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 

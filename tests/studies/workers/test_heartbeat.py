@@ -18,8 +18,8 @@ from caviar.storage.errors import LeaseLost
 from caviar.storage.ledger import Ledger
 from caviar.storage.records import Asked, Lease, Slot
 from caviar.studies.workers.heartbeat import Heartbeat
+from tests.helpers.leases import PARAMETERS, lease_of
 from tests.helpers.workers import ledger, log, register
-from tests.storage.test_ledger import PARAMETERS, lease_of
 
 LEASE = 0.8  # seconds
 

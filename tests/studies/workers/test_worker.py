@@ -12,7 +12,6 @@ import optuna
 import pytest
 import torch
 from sqlalchemy import Engine, event, text
-from torch import Tensor, nn
 
 from caviar.models.errors import BadCheckpoint
 from caviar.storage.checkpoints import CheckpointStore
@@ -20,50 +19,10 @@ from caviar.storage.events import read_events
 from caviar.storage.status import read_curve, read_trials
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.winner import conclude
-from caviar.studies.space.scales import Log
-from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trainer import Trainer
 from caviar.studies.workers.worker import Worker
+from tests.helpers.faulty_net import StopAfter, with_fault
 from tests.helpers.workers import register, worker
-
-NET = "tests.studies.workers.test_worker:Net"
-
-
-class Net(nn.Module):
-    """A linear model that can be told how to fail: `fault` is what, `after` the number of forward passes before it."""
-
-    passes = 0
-    faults: tuple[int, ...] = ()  # indices of the constructed models that fail; empty for all
-    made = 0
-
-    def __init__(self, sample: tuple[int, ...], classes: int, *, fault: str = "none") -> None:
-        super().__init__()
-        self.out = nn.Linear(sample[1] * sample[2], classes)
-        self.fault, self.index = fault, Net.made
-        Net.made += 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and (not Net.faults or self.index in Net.faults):
-            if self.fault == "raise":
-                raise ValueError(f"wrong shape {tuple(x.shape)} of model {self.index}")
-            if self.fault == "nul":
-                raise ValueError("a \0 and a \udc80")
-            if self.fault == "nan":
-                return self.out(x.flatten(1)) * float("nan")
-            if self.fault == "memory":
-                raise torch.OutOfMemoryError("CUDA out of memory")
-        return self.out(x.flatten(1))  # type: ignore[no-any-return]
-
-
-@pytest.fixture(autouse=True)
-def fresh_net() -> None:
-    Net.made, Net.faults = 0, ()
-
-
-def with_fault(engine: Engine, fault: str, *faults: int, **fields: Any) -> Any:
-    Net.faults = faults
-    tiers = ({"learning_rate": Log(1e-3, 1, default=0.1)},)
-    return register(engine, model=NET, tiers=tiers, fixed={"fault": fault}, **fields)
 
 
 def loaded(engine: Engine, name: str = "small") -> optuna.Study:
@@ -209,19 +168,6 @@ def test_out_of_memory_is_tried_once_more_and_then_spent(engine: Engine) -> None
     assert [t.state for t in trials] == ["complete"] * 4
     assert (trials[1].attempts, trials[1].violated) == (2, "out_of_memory")
     assert loaded(engine).trials[1].constraints == {"out_of_memory": 1.0}
-
-
-class StopAfter(Stop):
-    """Asks to stop after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self._looks = looks
-        super().__init__()
-
-    @property
-    def asked(self) -> bool:
-        self._looks -= 1
-        return self._looks < 0
 
 
 def curves(engine: Engine, study_id: int, budget: int) -> list[list[tuple[float, ...]]]:

@@ -7,8 +7,8 @@ from typing import Any
 from caviar.studies.results.report.boxes import Box, BoxKind, Step, boxes, outline
 from caviar.studies.results.report.records import ReportedTrial
 from caviar.studies.results.report.space import hyperparameters
-from tests.studies.results.report.test_report import HYPERPARAMETERS, report
-from tests.studies.results.report.test_report import trial as finished
+from tests.helpers.reports import HYPERPARAMETERS, report
+from tests.helpers.reports import trial as finished
 
 RATE, MOMENTUM = HYPERPARAMETERS[:2]
 

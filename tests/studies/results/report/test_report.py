@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -17,69 +15,15 @@ from caviar.studies.results.report.noise import Noise, noise_of
 from caviar.studies.results.report.page import page
 from caviar.studies.results.report.records import (
     Answer,
-    Cost,
     Report,
     ReportedEvent,
     ReportedHyperparameter,
-    ReportedStudy,
     ReportedTrial,
 )
 from caviar.studies.results.summaries import StudyState
-from caviar.studies.results.winner import Interval, Metrics, Winner
-from caviar.studies.space.scales import Choice, Grid, Log, LogOneMinus, PowersOfTwo
-
-EPOCHS = 20
-HYPERPARAMETERS = (
-    ReportedHyperparameter("learning_rate", 1, Log(1e-4, 1, default=0.1)),
-    ReportedHyperparameter("momentum", 2, LogOneMinus(0.9, 0.999, default=0.9)),
-    ReportedHyperparameter("activation", 3, Choice("a", "b", default="a")),
-)
-STUDY = ReportedStudy(
-    "small", "mlp", "digits", "accuracy", "maximize", EPOCHS, 0, 0, "tiered", "pace", StudyState.DONE, 0
-)
-Curve = tuple[tuple[int, float], ...]
-
-
-def trial(number: int, value: float, unit: float = 0.5, state: str = "complete", **fields: Any) -> ReportedTrial:
-    rise = tuple((e, value * (1 - 0.3 * 0.5**e)) for e in range(1, (EPOCHS if state == "complete" else 4) + 1))
-    made = {
-        "trial": number, "tier": 1 + number % 3, "phase": "all", "state": state, "value": value, "violated": None,
-        "epochs": len(rise), "seconds": 1.0, "attempts": 1, "worker": f"host:{number % 2}",
-        "why_it_stopped": "finished",
-        "hyperparameters": {"learning_rate": 10 ** (4 * unit - 4), "momentum": 0.99 + number / 1e6, "activation": "a"},
-        "units": {"learning_rate": unit, "momentum": 0.5, "activation": 0.25}, "began": float(number),
-        "ended": float(number) + 2, "curve": rise, "losses": tuple((0.5 / e, 0.6 / e) for e, _ in rise), "zoom": None,
-    }  # fmt: skip
-    return ReportedTrial(**{**made, **fields})
-
-
-def trained_with(t: ReportedTrial, name: str, value: Any, unit: float) -> ReportedTrial:
-    """The trial with another value of one hyperparameter."""
-    return replace(t, hyperparameters={**t.hyperparameters, name: value}, units={**t.units, name: unit})
-
-
-def curve(*values: float) -> Curve:
-    return tuple(enumerate(values, start=1))
-
-
-def won_by(t: ReportedTrial, **fields: Any) -> Winner:
-    made = Winner(
-        "small", t.trial, 1, "all", t.value, None, t.hyperparameters, Metrics(t.value or 0.0, 0.1), None, None,
-        t.epochs, (),
-    )  # fmt: skip
-    return replace(made, **fields)
-
-
-def report(trials: Sequence[ReportedTrial], winner: int = 0, study: Any = None, **fields: Any) -> Report:
-    made = Report(
-        study=replace(STUDY, budget=len(trials), **(study or {})),
-        hyperparameters=HYPERPARAMETERS,
-        winner=won_by(trials[winner]),
-        runner_up=1 - winner if len(trials) > 1 and winner < 2 else None,
-        cost=Cost(len(trials), len(trials), 0, 0, 0, 0, 10, 20, 1.0, 9.0, 2, 1),
-        trials=tuple(trials), importance=None, events=(), provenance=(), machines=("host (cpu)",), began="", now=99.0,
-    )  # fmt: skip
-    return replace(made, **fields)
+from caviar.studies.results.winner import Interval
+from caviar.studies.space.scales import Grid, Log, PowersOfTwo
+from tests.helpers.reports import EPOCHS, HYPERPARAMETERS, curve, report, trained_with, trial, won_by
 
 
 def answered(of: Report) -> Report:
