@@ -108,7 +108,12 @@ class Scene:
         address = (url or self.url).render_as_string(hide_password=False).replace("+psycopg2", "")
         number = len(self._logs)
         log = self.folder / f"machine-{number}.log"
-        environ = {**os.environ, "CAVIAR_HOME": str(self.folder / f"home-{number}"), "CAVIAR_DATABASE_URL": address}
+        environ = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "CAVIAR_HOME": str(self.folder / f"home-{number}"),
+            "CAVIAR_DATABASE_URL": address,
+        }
         with log.open("w") as said:
             machine = subprocess.Popen(
                 command, env={**environ, **self.environ}, cwd=ROOT, text=True, start_new_session=True,

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from tests.chaos.scene import LEASE, Row, Scene, chaos_study, send
+from tests.helpers.studies import write_study
 
 Report = Callable[[Row], None]
 KILL, TERM = "kill -9 of a random worker every second", "SIGTERM to a random worker every second"
@@ -111,12 +112,11 @@ def test_workers_that_start_at_the_same_instant_on_an_empty_database(
     commands: int, workers: int, new_database: Callable[..., URL], new_scene: Callable[..., Scene],
     report: Report, tmp_path: Path,
 ) -> None:  # fmt: skip
-    file = tmp_path / "chaos.py"
-    file.write_text("from tests.chaos.scene import chaos_study\n\nSTUDY = chaos_study(48, 4)\n")
     scene = new_scene(new_database(empty=True), lease=10)
     scene.study = chaos_study(48, 4)
+    file = write_study(tmp_path / "chaos.py", scene.study)
     for _ in range(commands):
-        scene.start(workers, "run", str(file))
+        scene.start(workers, "run", file)
     scene.wait_until(lambda: scene.rows("SELECT 1 FROM caviar.slot LIMIT 1"))
     scene.finish()
     assert [machine.returncode for machine in scene.machines] == [0] * commands, scene.said()

@@ -14,24 +14,20 @@ from sqlalchemy.engine import URL
 
 from caviar.storage.definitions import load_study
 from caviar.storage.status import read_curve, read_trials
-
-STUDY = """
-from caviar.studies.definition import Study
-from tests.helpers.studies import TIERS
-
-STUDY = Study(
-    name="mine", model="mlp", data="digits", epochs={epochs}, budget=40, strategy="{strategy}", pruner="{pruner}",
-    tiers=TIERS,
-)
-"""
-
+from tests.helpers.studies import small_study, write_study
 
 # Each trial depends on its slot alone, so its curve must be the same whatever happened to its worker.
 INDEPENDENT: dict[str, Any] = {"epochs": 12, "strategy": "random", "pruner": "none"}
 
 
 class Caviar:
-    """Runs the command against one database."""
+    """The command, run against one database.
+
+    Args:
+        command: The command's own words.
+        url: The database's address; None for the built-in server.
+        folder: The working directory, which also holds the command's home.
+    """
 
     def __init__(self, command: list[str], url: URL | None, folder: Path) -> None:
         self.url, self._command, self.folder = url, command, folder
@@ -40,9 +36,9 @@ class Caviar:
             self.environ["CAVIAR_DATABASE_URL"] = url.render_as_string(hide_password=False).replace("+psycopg2", "")
 
     def study(self, epochs: int = 2, strategy: str = "classic", pruner: str = "median") -> str:
-        file = self.folder / "mine.py"
-        file.write_text(STUDY.format(epochs=epochs, strategy=strategy, pruner=pruner))
-        return str(file)
+        """Write the definition of `mine`, a study of 40 trials, and return its path."""
+        study = small_study(name="mine", epochs=epochs, budget=40, strategy=strategy, pruner=pruner)
+        return write_study(self.folder / "mine.py", study)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -77,6 +73,7 @@ def count_everything(engine: Engine, budget: int = 40, epochs: int = 2) -> list[
 
 
 def rows(engine: Engine, query: str) -> Any:
+    """Return the first value that a query gives; 0 where there are no tables yet."""
     try:
         with engine.connect() as connection:
             return connection.scalar(text(query))
@@ -84,7 +81,8 @@ def rows(engine: Engine, query: str) -> Any:
         return 0
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+def until(condition: Callable[[], Any], seconds: float = 180) -> None:
+    """Wait until a condition holds; `seconds` only ends a wait for what never comes, on a machine however busy."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never happened"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from caviar.studies.definition import Study
@@ -33,3 +34,10 @@ def small_study(**fields: Any) -> Study:
     """A study of digits that trains in a moment: large batches, few epochs."""
     values = {"name": "small", "model": "mlp", "data": "digits", "epochs": 2, "budget": 8, "tiers": TIERS, **fields}
     return Study(**values)
+
+
+def write_study(file: Path, study: Study) -> str:
+    """Write a study's definition as a user does, for a process that has no `tests` to import from; return its path."""
+    scales = sorted({type(scale).__name__ for scale in study.scales().values()})
+    file.write_text(f"from caviar import {', '.join(['Study', *scales])}\n\nSTUDY = {study!r}\n")
+    return str(file)

@@ -223,9 +223,9 @@ def slow_study(folder: Path, **fields: int) -> str:
     )
     study = folder / "mine.py"
     study.write_text(
-        "from caviar.studies.definition import Study\nfrom tests.helpers.studies import TIERS\n"
+        "from caviar import Log, Study\n"
         f"STUDY = Study(name='mine', model='slow:Net', data='digits', epochs={fields['epochs']}, budget=4,\n"
-        "              strategy='random', tiers=({'learning_rate': TIERS[0]['learning_rate']},),\n"
+        "              strategy='random', tiers=({'learning_rate': Log(1e-4, 1, default=0.1)},),\n"
         f"              fixed={{'batch_size': {fields['batch_size']}}})\n"
     )
     return str(study)

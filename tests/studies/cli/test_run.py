@@ -20,7 +20,8 @@ from caviar.storage.events import read_events
 from caviar.storage.records import Provenance
 from caviar.studies.cli import run as run_here
 from caviar.studies.workers.trial.build import THREADS
-from tests.helpers.command import INDEPENDENT, STUDY, Caviar, count_everything, rows, until
+from tests.helpers.command import INDEPENDENT, Caviar, count_everything, rows, until
+from tests.helpers.studies import TIERS, small_study, write_study
 from tests.helpers.workers import register, worker
 
 
@@ -197,27 +198,21 @@ def test_a_study_that_pauses_says_why_and_goes_on_when_it_is_mended(empty_caviar
     body += "    def __init__(self, sample, classes):\n        super().__init__()\n"
     body += "        self.out = nn.Linear(64, classes)\n    def forward(self, x):\n"
     model.write_text(body + "        raise ValueError('not yet')\n")
-    study = empty_caviar.folder / "mine.py"
-    study.write_text(
-        STUDY.format(epochs=2, strategy="classic", pruner="median")
-        .replace('"mlp"', '"my_model:Net"')
-        .replace("tiers=TIERS", "tiers=TIERS[:1]")
-    )
-    said = empty_caviar.run("run", str(study), "--budget", "8", code=1)
+    definition = small_study(name="mine", model="my_model:Net", tiers=TIERS[:1], strategy="classic", pruner="median")
+    study = write_study(empty_caviar.folder / "mine.py", definition)
+    said = empty_caviar.run("run", study, code=1)
     assert "stopped: 3 trials in a row raised the same: ValueError: not yet" in said
     model.write_text(body + "        return self.out(x.flatten(1))\n")
-    assert "mine is complete: 8 trials (5 complete, 0 pruned, 3 failed)" in empty_caviar.run(
-        "run", str(study), "--budget", "8"
-    )
+    assert "mine is complete: 8 trials (5 complete, 0 pruned, 3 failed)" in empty_caviar.run("run", study)
 
 
 @pytest.mark.slow
 def test_a_model_that_is_not_found_again_spends_no_trial(empty_caviar: Caviar, engine_of: Engine) -> None:
     (empty_caviar.folder / "own").mkdir()
     (empty_caviar.folder / "own" / "net.py").write_text("from caviar.models.mlp import MLP as Net\n")
-    study = empty_caviar.folder / "own" / "mine.py"
-    study.write_text(STUDY.format(epochs=200, strategy="random", pruner="none").replace('"mlp"', '"net:Net"'))
-    process = empty_caviar.start("run", str(study))
+    definition = small_study(name="mine", model="net:Net", epochs=200, budget=40, strategy="random", pruner="none")
+    study = write_study(empty_caviar.folder / "own" / "mine.py", definition)
+    process = empty_caviar.start("run", study)
     until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'leased'") == 1)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

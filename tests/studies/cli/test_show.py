@@ -27,6 +27,7 @@ from caviar.studies.cli import run
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from caviar.studies.results.winner import conclude
 from caviar.studies.space.scales import Choice, Log
+from tests.helpers.studies import write_study
 from tests.helpers.workers import register, worker
 
 
@@ -278,11 +279,7 @@ def test_a_choice_in_brackets_is_shown_as_it_is(
     best = json.loads(said("best", "small", "--json"))["hyperparameters"]["activation"]
     for command in ("best", "trials", "curves", "status", "report"):
         assert best in said(command, "small"), command
-    (tmp_path / "mine.py").write_text(
-        "from tests.helpers.studies import small_study\nfrom caviar.studies.space.scales import Choice\n"
-        "STUDY = small_study(tiers=({'activation': Choice('[/relu]', '[bold]', default='[/relu]')},))"
-    )
-    assert "one of [/relu], [bold]" in said("plan", str(tmp_path / "mine.py"))
+    assert "one of [/relu], [bold]" in said("plan", write_study(tmp_path / "mine.py", study))
 
 
 @pytest.mark.parametrize("blocks", [BLOCKS, ASCII])

@@ -140,7 +140,7 @@ def test_training_code_that_raises_ends_its_trial_and_keeps_the_traceback(engine
     ]
     (first, _) = read_events(engine, record.study_id, "trial failed")
     assert first.detail["error"] == "ValueError: wrong shape (64, 1, 8, 8) of model 1"
-    assert "test_worker.py" in first.detail["traceback"]
+    assert "faulty_net.py" in first.detail["traceback"]
     assert progress(engine, record).control == "run"
 
 
