@@ -1,30 +1,86 @@
-"""Babysit one model for days: start a panda, train it, nudge its settings, go back, and read its journal."""
+"""Babysit one model for days: start a panda, train it, nudge its settings, go back, and read its journal.
+
+    >>> caviar.panda.start("baby", study="mnist", day="5epochs")
+    >>> caviar.panda.train("baby", days=3).journal.advice
+    >>> caviar.panda.nudge("baby", {"learning_rate": 0.01}, why="the loss is noisy")
+
+What loads PyTorch is imported by the functions that train or check a model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
+from caviar.epoch import Epoch
+from caviar.storage.definitions import load_study
 from caviar.storage.events import record_event
 from caviar.storage.nudges import NudgeRecord, add_nudge
-from caviar.storage.pandas import go_back, read_life
-from caviar.storage.states import EventKind
-from caviar.studies.api.session import current_user, opened
+from caviar.storage.pandas import DayRecord, go_back, read_life, refuse_busy
+from caviar.storage.records import StudyRecord
+from caviar.storage.states import EventKind, SlotState
+from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
+from caviar.studies.api.session import connect, current_user, data_folder, opened, settings_of
+from caviar.studies.errors import OptionError
+from caviar.studies.lifecycle.loader import select_stored, select_study
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers
+from caviar.studies.lifecycle.provenance import provenance_of
+from caviar.studies.panda.candidates import best_first, within_noise
 from caviar.studies.panda.journal import read_journal
-from caviar.studies.panda.records import Journal
+from caviar.studies.panda.length import parse_length
+from caviar.studies.panda.records import DayEpoch, Journal, JournalDay
 from caviar.studies.panda.settings import NUDGEABLE, check_names, next_settings
 from caviar.studies.space.base import Value
+from caviar.studies.workers.local.events import Listener as RunListener
+from caviar.studies.workers.local.events import RunEvent, ignore
+from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.signals import Stop
+
+if TYPE_CHECKING:
+    from caviar.studies.definition import Study
+
+Listener = Callable[[RunEvent | DayEpoch], None]
 
 
 @dataclass(frozen=True)
-class BackResult:
+class Trained:
+    """A panda as `start` or `train` left it.
+
+    Attributes:
+        is_done: False if this process or the panda was asked to stop before the end; the next `train` continues.
+        was_asked_to_stop: whether SIGTERM or SIGUSR1 is why.
+    """
+
+    journal: Journal
+    is_done: bool
+    was_asked_to_stop: bool
+
+
+@dataclass(frozen=True)
+class Tried(Trained):
+    """A panda as `try_` left it.
+
+    Attributes:
+        candidates: the candidates that were trained, the best one first; empty if they were left.
+        picked: the candidate that the next day builds on; None if none was picked.
+        warning: why the best candidate may not be better; None if it is.
+    """
+
+    candidates: tuple[JournalDay, ...] = ()
+    picked: int | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class WentBack:
     """The outcome of `back`.
 
     Attributes:
-        journal: the panda's journal.
         day: the day that the next one builds on.
         dropped: nudges that had not taken effect, and never will.
     """
@@ -34,8 +90,183 @@ class BackResult:
     dropped: tuple[NudgeRecord, ...]
 
 
+def start(
+    name: str,
+    *,
+    study: Study | str | Path | None = None,
+    origin: str | None = None,
+    settings: Mapping[str, Value] | None = None,
+    day: str = "1epoch",
+    keep: str = "branch",
+    on_event: RunListener = ignore,
+    lease: float = LEASE,
+    renew: float = RENEW,
+    grace: float = GRACE,
+    patience: float = PATIENCE,
+    data_dir: str | Path | None = None,
+    database: str | Engine | None = None,
+) -> Trained:
+    """Begin one model, from a study's defaults or from a trial's weights, and measure it before its first day.
+
+    Args:
+        name: the panda's name, which no study in the database has.
+        study: the definition that gives the model, the data, the defaults and the ranges, as for `caviar.run`.
+        origin: instead of `study`, the trial whose weights it begins with: `STUDY:TRIAL` or `STUDY:best`.
+        settings: values instead of the defaults, by name.
+        day: the length of a day: epochs, such as `5epochs`, or a time, such as `8h` or `30m`.
+        keep: the days whose states are kept: `branch`, the current one and the best of each other; or `all`.
+        on_event: called with each event; other options are those of `caviar.run`.
+
+    Raises:
+        OptionError: the name is taken, or an option or a setting is not valid.
+        UnknownStudy, StudyNotFound: there is no such study.
+        DefinitionError: the model cannot be trained with these settings.
+        DataUnavailable: the data are not here, and cannot be downloaded.
+        KeyboardInterrupt: Ctrl-C ended it; `train` measures it then.
+
+    Examples:
+        >>> caviar.panda.start("baby", study="mnist", settings={"learning_rate": 0.03}, day="5epochs")
+        >>> caviar.panda.start("grown", origin="mnist:best", day="8h")
+    """
+    from caviar.studies.panda.birth import begin, find_ancestor, panda_definition
+    from caviar.studies.panda.train import panda_worker, train
+    from caviar.studies.workers.local.preparation import check_and_fetch
+
+    if (study is None) == (origin is None):
+        raise OptionError("give either --study STUDY, to begin anew, or --from STUDY:TRIAL, to go on with its weights")
+    if keep not in ("branch", "all"):
+        raise OptionError(f"--keep {keep}: give branch or all")
+    length = parse_length(day)
+    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
+        ancestor = find_ancestor(engine, origin) if origin is not None else None
+        definition = ancestor.study if ancestor else _definition(engine, study)
+        folder = data_folder(data_dir)
+        options = WorkerOptions(settings_of(database), name, folder, lease, renew, grace, patience)
+        check_and_fetch(panda_definition(definition, name), folder, on_event)
+        here = provenance_of(definition, folder)
+        record = begin(
+            engine, definition, name, settings or {}, here, length, keep_all=keep == "all", ancestor=ancestor
+        )
+        with panda_worker(engine, record, options, stop) as context:
+            train(context)  # its birth, which is open already
+        return _trained(engine, record, stop, is_done=not stop.asked)
+
+
+def train(
+    name: str,
+    days: int = 1,
+    *,
+    study: Study | str | Path | None = None,
+    allow_mismatch: bool = False,
+    on_event: Listener = ignore,
+    lease: float = LEASE,
+    renew: float = RENEW,
+    grace: float = GRACE,
+    patience: float = PATIENCE,
+    data_dir: str | Path | None = None,
+    database: str | Engine | None = None,
+) -> Trained:
+    """Train a panda on from its last day, on this machine's GPU or one of its cores, in this process.
+
+    A day that was left unfinished goes on first. One process at a time trains a panda.
+
+    Args:
+        name: the panda's name.
+        days: the number of days.
+        study: the file or module of a model of your own, if it cannot be imported from the working directory.
+        allow_mismatch: train with other code, data or clock than the panda was begun with; its history records that.
+        on_event: called with each event, such as `DayEpoch`; other options are those of `caviar.run`.
+
+    Raises:
+        StudyNotFound: the database has no such panda.
+        PandaBusy: another process trains it now.
+        UnknownDay: it is no panda, or nothing can build on its last day.
+        MachineMismatch: this machine would train something else, and that is not allowed.
+        WorkersFailed: the model or its training raised.
+        DatabaseAway: the database was away for longer than the patience; the epochs are kept on this machine.
+        KeyboardInterrupt: Ctrl-C ended it after the epoch; the next `train` continues.
+
+    Examples:
+        >>> caviar.panda.train("baby", days=3).journal.advice
+    """
+    from caviar.studies.panda.train import panda_worker, train_days
+    from caviar.studies.workers.local.preparation import check_machine
+
+    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
+        record = _idle_panda(engine, name, study)
+        folder = data_folder(data_dir)
+        options = WorkerOptions(settings_of(database), name, folder, lease, renew, grace, patience)
+        check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
+        with panda_worker(engine, record, options, stop) as context:
+            is_done = train_days(context, days, _on_epoch(on_event))
+        return _trained(engine, record, stop, is_done=is_done)
+
+
+def try_(
+    name: str,
+    candidates: Sequence[Mapping[str, Value]],
+    *,
+    epochs: int = 2,
+    pick: bool = False,
+    study: Study | str | Path | None = None,
+    allow_mismatch: bool = False,
+    on_event: Listener = ignore,
+    lease: float = LEASE,
+    renew: float = RENEW,
+    grace: float = GRACE,
+    patience: float = PATIENCE,
+    data_dir: str | Path | None = None,
+    database: str | Engine | None = None,
+) -> Tried:
+    """Train candidates for a panda's next day for a few epochs, all from where it is, as one program if that is faster.
+
+    Nothing else of the panda changes, unless the best one is picked.
+
+    Args:
+        name: the panda's name.
+        candidates: the settings that each candidate changes; one that changes nothing is added.
+        epochs: the number of epochs of each candidate.
+        pick: let the next day build on the best candidate.
+        on_event: called with each event; other options are those of `train`.
+
+    Raises:
+        OptionError, DefinitionError: a candidate cannot be trained. Other errors are those of `train`.
+
+    Examples:
+        >>> caviar.panda.try_("baby", [{"learning_rate": 0.01}, {"learning_rate": 0.03}]).candidates[0].settings
+    """
+    from caviar.studies.panda.planning import candidate_days
+    from caviar.studies.panda.train import panda_worker, train
+    from caviar.studies.workers.local.preparation import check_machine
+
+    changes = [{}, *(check_names(candidate, NUDGEABLE) for candidate in candidates)]
+    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
+        record = _idle_panda(engine, name, study)
+        folder = data_folder(data_dir)
+        options = WorkerOptions(settings_of(database), name, folder, lease, renew, grace, patience, len(changes))
+        check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
+        plan = partial(candidate_days, study=definition_of(record), name=name, candidates=changes, epochs=epochs)
+        with panda_worker(engine, record, options, stop) as context:
+            days = train(context, plan, _on_epoch(on_event), finish_first=False)
+        left = _trained(engine, record, stop, is_done=all(day.state != SlotState.OPEN for day in days))
+        if not left.is_done:
+            return Tried(**vars(left))
+        best, *others = best_first(left.journal, [day.number for day in days])
+        picked = best.day if pick and best.saved else None
+        if picked is not None:
+            go_back(engine, record, picked, current_user(), pick=True)
+        journal = read_journal(engine, record)
+        ranked = (best, *others)
+        return Tried(journal, True, False, ranked, picked, within_noise(ranked))
+
+
 def nudge(
-    name: str, settings: Mapping[str, Value], *, why: str | None = None, database: str | Engine | None = None
+    name: str,
+    settings: Mapping[str, Value],
+    *,
+    why: str | None = None,
+    study: Study | str | Path | None = None,
+    database: str | Engine | None = None,
 ) -> Journal:
     """Change a panda's settings, from any machine, while it is trained too: they take effect after the current epoch.
 
@@ -46,6 +277,7 @@ def nudge(
         settings: new values of learning_rate, momentum, batch_size, decay, dropout, weight_decay, beta1, beta2 or
             epsilon; other settings would need another network or optimizer.
         why: the reason, for the journal.
+        study: the file or module of a model of your own, if it cannot be imported from the working directory.
         database: an address or an engine; see `connect`.
 
     Returns:
@@ -60,8 +292,9 @@ def nudge(
     Examples:
         >>> caviar.panda.nudge("baby", {"learning_rate": 0.01}, why="the loss is noisy")
     """
-    from caviar.studies.panda.checks import check_settings  # which loads PyTorch
+    from caviar.studies.panda.checks import check_settings
 
+    _import_model(study)
     with opened(name, database) as (engine, record):
         now = next_settings(read_life(engine, record))
         given = check_names(settings, NUDGEABLE)
@@ -70,7 +303,7 @@ def nudge(
         return read_journal(engine, record)
 
 
-def back(name: str, to: int | None = None, *, database: str | Engine | None = None) -> BackResult:
+def back(name: str, to: int | None = None, *, database: str | Engine | None = None) -> WentBack:
     """Go back to the end of an earlier day, on which the next day builds; the branch that is left stays in the journal.
 
     Args:
@@ -92,7 +325,7 @@ def back(name: str, to: int | None = None, *, database: str | Engine | None = No
         life = read_life(engine, record)
         day = to if to is not None else life.days[life.panda.head].parent or 0
         dropped = go_back(engine, record, day, current_user())
-        return BackResult(read_journal(engine, record), day, tuple(dropped))
+        return WentBack(read_journal(engine, record), day, tuple(dropped))
 
 
 def note(name: str, text: str, *, database: str | Engine | None = None) -> Journal:
@@ -133,3 +366,44 @@ def log(name: str, *, database: str | Engine | None = None) -> Journal:
     """
     with opened(name, database) as (engine, record):
         return read_journal(engine, record)
+
+
+def _definition(engine: Engine, study: Study | str | Path | None) -> Study:
+    return select_stored(engine, str(study)) if study is None or isinstance(study, str | Path) else study
+
+
+def _import_model(study: Study | str | Path | None) -> None:
+    """Make a model of the user's own importable: reading the study's file puts the file's folder on Python's path.
+
+    Only the caller names that file. The database names modules, never a place to load them from.
+    """
+    if isinstance(study, str | Path):
+        select_study(str(study))
+
+
+def _idle_panda(engine: Engine, name: str, study: Study | str | Path | None) -> StudyRecord:
+    """Return a panda that no process trains; days that dead processes of this machine held are freed.
+
+    Raises:
+        PandaBusy: a process trains it.
+    """
+    _import_model(study)
+    record = load_study(engine, name)
+    free_dead_workers(engine, record)
+    refuse_busy(record, read_life(engine, record))
+    return record
+
+
+def _on_epoch(on_event: Listener) -> Callable[[DayRecord, Epoch], None]:
+    return lambda day, epoch: on_event(DayEpoch(day.number, day.is_look, epoch))
+
+
+def _trained(engine: Engine, record: StudyRecord, stop: Stop, *, is_done: bool) -> Trained:
+    """Return a panda as this process leaves it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C is why it leaves.
+    """
+    if stop.interrupted and not is_done:
+        raise KeyboardInterrupt
+    return Trained(read_journal(engine, record), is_done, stop.asked and not is_done)

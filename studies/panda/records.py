@@ -10,12 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from caviar.epoch import Epoch
 from caviar.storage.pandas import Origin
 from caviar.storage.states import EventKind, SlotState
 from caviar.studies.panda.advice import Advice, Verdict
 from caviar.studies.panda.length import DayLength
 
 Curve = Literal["curve", "training_loss", "validation_loss"]  # the fields of a day that hold a value for each epoch
+
+
+@dataclass(frozen=True)
+class DayEpoch:
+    """An event of a training: an epoch of a day, or of a candidate for the next day, is trained."""
+
+    day: int
+    is_candidate: bool
+    epoch: Epoch
 
 
 @dataclass(frozen=True)
@@ -43,15 +53,7 @@ class TakenNudge(Nudge):
 
 @dataclass(frozen=True)
 class Remark:
-    """A person's note on a day, or the fact that somebody went back to the end of this day.
-
-    Attributes:
-        kind: `note` or `went back`.
-        at: when.
-        by: whose remark it is, as `user@host`.
-        text: the text of a note.
-        came_from: the day that was the last one before somebody went back.
-    """
+    """A person's note on a day, or the fact that somebody went back to its end from day `came_from`."""
 
     kind: EventKind
     at: datetime
@@ -75,25 +77,14 @@ class JournalDay:
     Attributes:
         day: its number; 0 is the birth, which is measured and not trained.
         parent: the day that it builds on; None for the birth.
-        look: whether it is a short candidate for the next day, trained by `caviar panda try`.
-        state: how far it is.
+        look: whether it is a short candidate for the next day.
         branch: the number of its branch; 0 is the current one.
-        current: whether it is on the current branch.
         saved: whether its last state is kept, so that one can go back to its end.
-        began: when its training began; None before.
-        begins_at: the epoch that it builds on.
-        epoch: its last epoch so far.
-        settings: the settings that it began with.
-        changed: those of them that the day before did not end with.
-        ended_with: the settings of its last epoch.
-        why: the reasons of its nudges.
-        nudges: the nudges that took effect in it.
-        epochs: the numbers of its epochs, one for each value of the curves.
-        curve: the study's metric on the validation set; None where it is not finite.
-        training_loss, validation_loss: the mean cross-entropy, in nats; None where it is not finite.
+        begins_at, epoch: the epoch that it builds on, and its last epoch so far.
+        changed: the settings that it began with and the day before did not end with.
+        curve: the study's metric on the validation set, by epoch; None where it is not finite.
+        training_loss, validation_loss: the mean cross-entropy, in nats, likewise.
         seconds: the time that its epochs took.
-        verdict: how it ended, against the day before.
-        notes: remarks on it.
     """
 
     day: int
@@ -154,19 +145,14 @@ class Journal:
     """The life of a panda.
 
     Attributes:
-        name: the panda's name.
-        model, data, metric: of the study that it was begun from.
-        direction: `maximize` or `minimize`.
         day: the length of a day.
         origin: the trial that its weights come from; None if it began anew.
         head: the day that the next one builds on.
         branch: the days of the current branch, from the birth on.
         trains: the process that trains it now, as `host:pid (device)`; None if none does.
-        waiting: nudges that take effect with the next epoch.
-        dropped: nudges that never took effect, since somebody went back.
-        days: all days, by number.
+        waiting, dropped: nudges that take effect with the next epoch, and those that never did, by going back.
         advice: what to do next; None in the middle of a day, after the birth, and while nudges wait.
-        best: the best epoch; None before the first.
+        best: the best epoch of all branches; None before the first.
     """
 
     name: str
@@ -189,8 +175,3 @@ class Journal:
     def last_day(self) -> JournalDay:
         """The day that the next one builds on."""
         return self.days[self.head]
-
-    @property
-    def unfinished(self) -> list[JournalDay]:
-        """The days that were begun, and wait for a process that trains them to their end."""
-        return [day for day in self.days if day.state is SlotState.OPEN]

@@ -9,7 +9,7 @@ import typer
 import caviar
 from caviar.studies.cli.options import Database
 from caviar.studies.cli.output import print_line, settings_line
-from caviar.studies.cli.panda.standing import Name, Settings
+from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings
 
 
 def nudge(
@@ -18,6 +18,7 @@ def nudge(
     why: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The reason, for the journal.", show_default=False)
     ] = None,
+    study: ModelStudy = None,
     database: Database = None,
 ) -> None:
     """Change a hyperparameter, from any machine, while it trains too: it takes effect after the epoch.
@@ -32,6 +33,6 @@ def nudge(
     from caviar.studies.panda.settings import parse_settings
 
     given = parse_settings(settings)
-    trains = caviar.panda.nudge(name, given, why=why, database=database).trains
+    trains = caviar.panda.nudge(name, given, why=why, study=study, database=database).trains
     when = f"after the epoch that {trains} trains" if trains else f"when it goes on: caviar panda train {name}"
     print_line(f"{settings_line(given)}, {when}", markup=False)

@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A panda in the database.")]
 Settings = Annotated[list[str], typer.Argument(metavar="SETTING=VALUE ...", help="Such as learning_rate=0.01.")]
-AllowMismatch = Annotated[
-    bool,
-    typer.Option(
-        "--allow-mismatch", help="Train with other code, data or clock than the panda's; its journal says so."
-    ),
+ModelStudy = Annotated[
+    str | None,
+    typer.Option("--study", metavar="STUDY", help="File or module of your own model, if it isn't found from here."),
 ]
 
 

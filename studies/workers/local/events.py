@@ -110,5 +110,5 @@ RunEvent: TypeAlias = (
 Listener: TypeAlias = Callable[[RunEvent], None]
 
 
-def ignore(event: RunEvent) -> None:
+def ignore(event: object) -> None:
     """Listen to nothing: the callback of a caller that gives none."""
