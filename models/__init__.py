@@ -1,1 +1,1 @@
-"""Networks and their training. Knows no search, no trial and no database."""
+"""Networks, data sets and training. Knows no search, no trial and no database."""

@@ -1,4 +1,4 @@
-"""A training's state as bytes. Only tensors and plain values are read back: nothing is unpickled."""
+"""Checkpoints: the state of a training as bytes. Only tensors and plain values are read; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _VERSION = 1
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:
-    """Write a training's state; its tensors may be on any device."""
+    """Return the state of a training as bytes; its tensors may be on any device."""
     buffer = io.BytesIO()
     torch.save({"version": _VERSION, **state}, buffer)
     return buffer.getvalue()
 
 
 def from_bytes(data: bytes, device: torch.device) -> dict[str, Any]:
-    """Read a training's state onto a device.
+    """Return the state of a training, with its tensors on a device.
 
     Raises:
-        BadCheckpoint: these are not the bytes of such a state, or another version wrote them.
+        BadCheckpoint: the bytes are no such state, or another version of this program wrote them.
     """
     try:
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)

@@ -12,12 +12,15 @@ class CNN(nn.Module):
 
     Args:
         sample: shape of one example as (channels, height, width).
-        classes: how many classes there are.
-        hidden_units: units of the hidden layer behind the convolutions.
-        layers: L, the number of convolutions; at least 1. Pooling ends where a side would become 0.
-        channels: of the first convolution; each later one has twice as many.
+        classes: number of classes.
+        hidden_units: number of units of the hidden layer behind the convolutions.
+        layers: L, the number of convolutions; at least 1. There is no more pooling once a side would become 0.
+        channels: output channels of the first convolution; each later one has twice as many.
         activation: `relu`, `gelu` or `tanh`.
         dropout: share of the hidden layer's outputs that is dropped while training, 0 to 1.
+
+    Raises:
+        ValueError: there is no such number of layers, or no such activation.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
-"""Many trainings as one program: their weights stacked, one matrix product for all, each with its own settings.
+"""Cohorts: many trainings run as one program, with stacked weights and one matrix product for all.
 
-A member is an ordinary `Training`. While it is in a cohort its tensors are places in the cohort's, so that it may be
-saved after any epoch, leave, and go on alone or in another cohort. Its curve is the same as alone, but for rounding.
+Each member is an ordinary `Training` with settings of its own. While it is in a cohort its tensors are views of the
+cohort's, so that after any epoch it may be saved, leave, and continue alone or in another cohort. Its curve is the same
+as alone, except for rounding.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _EVALUATION_BATCH = 1024  # examples; the activations of all members should stay
 
 
 class Cohort:
-    """Trains several trainings of one `kind` together.
+    """Trains several trainings of one kind together.
+
+    Args:
+        members: the trainings, one at least, for all of which `cohort_kinds.kind` is the same.
 
     Raises:
         ValueError: they are of several kinds.
@@ -41,13 +45,13 @@ class Cohort:
         self._update = Members(settings, optimizers, self._stack.parameters, self._stack.views).update()
 
     def epoch(self, leave: Callable[[], bool] = never) -> list[Epoch]:
-        """Train one epoch, and return each member's result; the seconds are its share.
+        """Train one epoch, and return the result of each member; its seconds are its share of the time.
 
         Args:
-            leave: asked before each batch whether to leave the epoch in its middle.
+            leave: called before each batch; the epoch is left unfinished once it returns True.
 
         Raises:
-            Interrupted: `leave` said so; no member is of further use.
+            Interrupted: the epoch was left unfinished; no member is of further use.
         """
         started = time.perf_counter()
         rates = [member.learning_rate() for member in self.members]
@@ -86,7 +90,7 @@ class Cohort:
             own = y.expand(members, -1)
             loss += cross_entropy(logits.mT, own, reduction="none").sum(1)
             right += (logits.argmax(2) == own).sum(1)
-        # Divided here, as alone: a GPU multiplies by the reciprocal, and the share is another in its last digit.
+        # Divided here, as for one network: a GPU multiplies by the reciprocal, which changes the last digit.
         count = len(part.y)
         return [(a / count, b / count) for a, b in zip(loss.tolist(), right.tolist(), strict=True)]
 

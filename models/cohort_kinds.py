@@ -1,4 +1,4 @@
-"""What may be trained as one program: trainings of one kind, in groups that need not too much padding."""
+"""The kinds of trainings that can be one cohort, and their division into groups without much padding."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from caviar.models.optim import SETTINGS
 from caviar.models.stacked_module import StackedModule
 from caviar.models.training import Training
 
-_WIDEST = 1.5  # times the members' own weights that padding may make of them
-_TRIED = 8  # examples that a kind is tried with
+_WIDEST = 1.5  # the largest ratio of weights with padding to the members' own
+_TRIED = 8  # examples that a new kind is tried with
 _IN_COMMON = ("batch_size", "optimizer")
 _PADDED = ("hidden_units", "dropout")  # of the perceptron
 
-_reasons: dict[Hashable, str | None] = {}  # of kinds that were tried: why they train alone
+_reasons: dict[Hashable, str | None] = {}  # by kind that was tried: why it trains alone, or None
 
 
 def may_differ(model: Callable[..., nn.Module]) -> frozenset[str]:
-    """Return the hyperparameters in which members of a cohort of that model may differ."""
+    """Return the hyperparameters in which the members of a cohort of a model may differ."""
     return frozenset(SETTINGS) - {*_IN_COMMON} | ({*_PADDED} if model is MLP else set())
 
 
 def kind(training: Training) -> Hashable:
-    """Return what the members of a cohort must have in common; of a network that trains alone, nothing has it."""
+    """Return a key that the members of a cohort share; that of a network which must train alone is unique."""
     model, settings = training.model, training.settings
     if type(model) is MLP:
         structure: Hashable = tuple(type(layer) for layer in model.network if not isinstance(layer, nn.Dropout))
@@ -42,22 +42,22 @@ def kind(training: Training) -> Hashable:
 
 
 def groups(trainings: Iterable[Training]) -> list[list[Training]]:
-    """Divide trainings into those that one cohort can hold without too much padding."""
-    found: list[list[Training]] = []
+    """Divide trainings into groups, each of which can be one cohort without much padding."""
+    divided: list[list[Training]] = []
     for training in sorted(trainings, key=_weights):
-        fitting = next((g for g in found if kind(g[0]) == kind(training) and _pays(g, training)), None)
+        fitting = next((g for g in divided if kind(g[0]) == kind(training) and _pays(g, training)), None)
         if fitting is None:
-            found.append([training])
+            divided.append([training])
         else:
             fitting.append(training)
-    return found
+    return divided
 
 
 def why_alone(training: Training) -> str | None:
-    """Return why a network cannot be trained together with others of its kind; None where it can.
+    """Return why a network cannot be trained together with others of its kind; None if it can.
 
-    It is tried on a few examples, once for each kind: a network of any class may do what cannot be stacked, such as
-    drawing random numbers (dropout) or deciding by what its data are.
+    A few examples are tried, once for each kind: a network of any class may do what cannot be stacked, such as drawing
+    random numbers (dropout) or branching on its data.
     """
     if type(training.model) is MLP:
         return None
@@ -69,12 +69,12 @@ def why_alone(training: Training) -> str | None:
             with _full_precision():
                 _reasons[config] = _try(training)
         except torch.OutOfMemoryError:
-            return "there is not enough memory to try it"  # now
+            return "there is not enough memory to try it"  # at present, so it is not remembered
     return _reasons[config]
 
 
 def _config(training: Training) -> Hashable:
-    """Return what a network is made from, if that says everything but its random weights."""
+    """Return the class and arguments that a network is made from; None if they do not determine its structure."""
     build = training.build
     if not isinstance(build, partial) or build.args:
         return None
@@ -90,7 +90,7 @@ def _config(training: Training) -> Hashable:
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """Compute convolutions in float32, not TF32 as torch has it on GPUs: rounding is no other result."""
+    """Compute convolutions in float32 inside the `with` block, not in TF32 as on GPUs: rounding is no difference."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -100,7 +100,7 @@ def _full_precision() -> Iterator[None]:
 
 
 def _try(training: Training) -> str | None:
-    """Compare a step of two such networks together with the same step of each alone."""
+    """Return what differs between a step of two such networks together and of each alone; None if nothing does."""
     part, device = training.data.training, training.data.training.x.device
     x, y = part.x[:_TRIED], part.y[:_TRIED]
     try:
@@ -114,7 +114,7 @@ def _try(training: Training) -> str | None:
             together = stack.logits(x)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is: this network is for the ordinary loop
+    except Exception as error:  # noqa: BLE001 - whatever it is, this network is for the ordinary loop
         return f"{type(error).__name__}: {error}".splitlines()[0]
     for number, model in enumerate(alone):
         model.train()
@@ -133,7 +133,7 @@ def _try(training: Training) -> str | None:
 
 
 class _Caught:
-    """An update that keeps the gradients and moves nothing."""
+    """An update that records the gradients and moves no weights."""
 
     def __init__(self) -> None:
         self.gradients: list[Tensor] = []

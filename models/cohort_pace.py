@@ -1,4 +1,4 @@
-"""How many trainings of a kind pay as one program on this device: a short measurement."""
+"""The best size of a cohort on this device, by a short measurement."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from caviar.models.data import Data, Part
 from caviar.models.training import Training
 
 _SIZES = (4, 8, 16, 32, 64)
-_GAIN = 1.1  # times as fast that a larger cohort must be, since its trials learn less from one another
-_SECONDS = 0.03  # that a measurement of one network takes, at least
-_BATCHES = (4, 64)  # in a measurement, at least and at most
-_SLOW = 0.25  # seconds: a batch that takes longer keeps its device busy alone, and a measurement would take long
-_TURNS = 3  # of which the fastest counts
+_GAIN = 1.1  # speed that a larger cohort must gain, since its trials learn less from one another
+_SECONDS = 0.03  # the shortest measurement of one network
+_BATCHES = (4, 64)  # the fewest and the most batches in a measurement
+_SLOW = 0.25  # seconds: a slower batch keeps its device busy alone, and a measurement would take long
+_TURNS = 3  # repetitions of a measurement, of which the fastest counts
 
 
 def measure(make: Callable[[int], Training], limit: int) -> tuple[int, float]:
     """Return the size of a cohort that pays, and how many times as fast each of its members trains as alone.
 
+    A size that needs more memory than there is does not count.
+
     Args:
-        make: a training of the kind, by its number.
-        limit: of the size.
+        make: makes a training of the kind, by its number.
+        limit: the largest size to try.
 
     Returns:
-        1, and how fast the smallest cohort is, where none pays: wide layers, large batches, convolutions on a CPU. A
-        size that needs more memory than there is does not count.
+        The size and the speed-up. If no cohort pays, as with wide layers, large batches, or convolutions on a CPU, the
+        size is 1, and the speed-up is that of the smallest cohort.
     """
     first = make(0)
     whole, size = first.data, first.settings.batch_size
@@ -38,7 +40,7 @@ def measure(make: Callable[[int], Training], limit: int) -> tuple[int, float]:
         return 1, 1.0
     data = _part_of(whole, size * int(min(max(_SECONDS / batch, _BATCHES[0]), _BATCHES[1])))
     alone = best = _seconds([make(0)], data)
-    found, times = 1, 0.0
+    chosen, times = 1, 0.0
     for count in [*(size for size in _SIZES if size < limit), limit]:
         try:
             seconds = _seconds([make(number) for number in range(count)], data) / count
@@ -47,13 +49,13 @@ def measure(make: Callable[[int], Training], limit: int) -> tuple[int, float]:
         times = times or alone / seconds
         if seconds * _GAIN > best:
             break
-        found, best, times = count, seconds, alone / seconds
+        chosen, best, times = count, seconds, alone / seconds
     torch.cuda.empty_cache()  # for other processes; without a GPU it does nothing
-    return found, times
+    return chosen, times
 
 
 def _seconds(trainings: list[Training], data: Data) -> float:
-    """Return how long an epoch takes, evaluation included."""
+    """Return the seconds that an epoch takes, evaluation included."""
     for training in trainings:
         training.data = data
     cohort, taken = Cohort(trainings) if len(trainings) > 1 else None, []
@@ -68,7 +70,7 @@ def _seconds(trainings: list[Training], data: Data) -> float:
 
 
 def _part_of(data: Data, examples: int) -> Data:
-    """Return so many examples, and as large a share of those that it is evaluated on."""
+    """Return the first `examples` training examples, and as large a share of the validation examples."""
     share = min(1.0, examples / len(data.training.y))
     held_out = max(1, int(share * len(data.validation.y)))
     return Data(

@@ -1,4 +1,4 @@
-"""What the values of a trial depend on besides its hyperparameters, as digests: the code that trains, and the data.
+"""Digests of the code that trains and of the data: what a trial's value depends on besides its hyperparameters.
 
 Two machines with the same digests train the same; so does one machine on two days.
 """
@@ -18,8 +18,10 @@ _OURS = Path(__file__).parent
 
 
 def code_digest(model: str) -> str:
-    """Return a digest of this package's source and of the model's: its file and those beside it that it imports, or
-    its package's files.
+    """Return a digest of the source code of this package and of a model.
+
+    The code of a model is its file and the files in the same folder that it imports; of a model in a package, all files
+    of the package.
 
     Raises:
         UnknownModel: there is no such model.
@@ -47,21 +49,21 @@ def _of_model(model: str) -> list[Path]:
 
 
 def _with_imports(file: Path) -> set[Path]:
-    """Return a file and, one from another, the modules and packages in its folder that it imports."""
-    found, unread = set[Path](), [file]
+    """Return a file, and the modules and packages in its folder that it imports, directly or through others."""
+    read, unread = set[Path](), [file]
     while unread:
         path = unread.pop()
-        found.add(path)
+        read.add(path)
         for name in _imported(path):
             module, package = file.parent / f"{name}.py", file.parent / name
             whole = (package / "__init__.py").is_file() or not module.is_file()  # as Python looks for them
             beside = _python_files(package) if whole else [module]
-            unread += [other for other in beside if other not in found]
-    return found
+            unread += [other for other in beside if other not in read]
+    return read
 
 
 def _imported(path: Path) -> set[str]:
-    """Return the top-level names that a file imports; of one that is no Python of today, none."""
+    """Return the top-level names that a file imports; none if Python cannot parse it."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):

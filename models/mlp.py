@@ -11,7 +11,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "ta
 
 
 def check_architecture(layers: int, activation: str) -> None:
-    """Raise ValueError where there is no such network; torch itself checks widths and dropout."""
+    """Check the number of layers and the activation; torch itself checks widths and dropout.
+
+    Raises:
+        ValueError: there is no such number of layers, or no such activation.
+    """
     if layers < 1:
         raise ValueError(f"layers must be 1 or more; given {layers}")
     if activation not in ACTIVATIONS:
@@ -19,10 +23,10 @@ def check_architecture(layers: int, activation: str) -> None:
 
 
 class Dropout(nn.Dropout):
-    """torch's dropout as its code for a CPU draws it: its code for a GPU draws other numbers than a cohort can."""
+    """Dropout that draws as torch does on a CPU, on every device: on a GPU torch draws numbers that a cohort cannot."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop of any tensor a share `p` while training, and divide the rest by 1 - p."""
+        """Zero a share `p` of a tensor of any shape while training, and divide the rest by 1 - p."""
         if not self.training:
             return x
         kept = 1 - self.p
@@ -34,11 +38,14 @@ class MLP(nn.Module):
 
     Args:
         sample: shape of one example, such as (1, 28, 28); it is flattened.
-        classes: how many classes there are.
-        hidden_units: n[l], the same in every hidden layer.
+        classes: number of classes.
+        hidden_units: n[l], the number of units in every hidden layer.
         layers: L, the number of hidden layers; at least 1.
         activation: `relu`, `gelu` or `tanh`.
         dropout: share of each hidden layer's outputs that is dropped while training, 0 to 1.
+
+    Raises:
+        ValueError: there is no such number of layers, or no such activation.
     """
 
     def __init__(

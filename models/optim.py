@@ -1,4 +1,4 @@
-"""Optimizers and the learning-rate schedule, by the formulas of the documented method.
+"""Optimizers and the learning-rate schedule, by the formulas of the course that the method follows.
 
 Source: Andrew Ng, Improving Deep Neural Networks, weeks 2 and 3.
 """
@@ -18,17 +18,19 @@ OPTIMIZERS = ("sgd", "adam")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is trained, apart from the network itself.
+    """The hyperparameters of a training, apart from those of the network.
 
     Args:
-        learning_rate: α of the first epoch; above 0.
-        batch_size: examples in a mini-batch; at least 1.
+        learning_rate: α of the first epoch; 0 or more.
+        batch_size: number of examples in a mini-batch; at least 1.
         decay: α of epoch e, counted from 0, is α / (1 + decay * e).
         optimizer: `sgd`, gradient descent with momentum, or `adam`.
         momentum: β of gradient descent: v = β v + (1 - β) g, an exponentially weighted average of the gradients,
             so that α keeps its meaning for every β. torch.optim.SGD(momentum=β, dampening=β) is this formula.
-        beta1: β1 of Adam. beta2: β2 of Adam. epsilon: ε of Adam.
-        weight_decay: L2 penalty; 0 for none.
+        beta1: β1 of Adam; 0 to below 1.
+        beta2: β2 of Adam; 0 to below 1.
+        epsilon: ε of Adam; 0 or more.
+        weight_decay: factor of the L2 penalty; 0 for none.
 
     Raises:
         ValueError: a value is not of its type or range.
@@ -65,7 +67,7 @@ SETTINGS = {field.name: field.default for field in fields(Settings)}
 
 
 def learning_rate(settings: Settings, epoch: int) -> float:
-    """Return α of an epoch, counted from 0: α / (1 + decay * epoch)."""
+    """Return the learning rate of an epoch, counted from 0: α / (1 + decay * epoch)."""
     return settings.learning_rate / (1 + settings.decay * epoch)
 
 

@@ -1,5 +1,7 @@
-"""Models by name. A model is any `nn.Module` whose constructor takes the sample's shape, the number of classes, and
-its hyperparameters as keyword-only arguments with defaults:
+"""Models by name.
+
+A model is any `nn.Module` whose constructor takes the shape of a sample, the number of classes, and its hyperparameters
+as keyword-only arguments with defaults:
 
     class MLP(nn.Module):
         def __init__(self, sample: tuple[int, ...], classes: int, *, hidden_units: int = 64, ...) -> None: ...
@@ -30,7 +32,7 @@ def model_class(name: str) -> Callable[..., nn.Module]:
     """Return the class of a model, by its name in `MODELS` or its path `package.module:Class`.
 
     Raises:
-        UnknownModel: there is none; the message offers the nearest names.
+        UnknownModel: there is none; the message suggests the nearest names.
     """
     path = MODELS.get(name, name)
     module, _, attribute = path.partition(":")
@@ -40,14 +42,14 @@ def model_class(name: str) -> Callable[..., nn.Module]:
             f"there are: {', '.join(MODELS)}, or give package.module:Class"
         )
     try:
-        found = getattr(import_module(module), attribute)
+        chosen = getattr(import_module(module), attribute)
     except Exception as error:
         raise UnknownModel(f"no model at '{path}': {type(error).__name__}: {error}") from error
     from torch import nn
 
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise UnknownModel(f"'{path}' is no class of torch.nn.Module: {found!r:.80}")
-    return found
+    if not (isinstance(chosen, type) and issubclass(chosen, nn.Module)):
+        raise UnknownModel(f"'{path}' is no class of torch.nn.Module: {chosen!r:.80}")
+    return chosen
 
 
 def hyperparameters(name: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Random states as functions of what they are for, so that none needs to be saved.
+"""Seeds derived from the purpose of random numbers, so that no random state needs to be saved.
 
 Weights, shuffles and dropout are drawn from generators seeded by (seed, purpose, epoch): an epoch that is trained
 in another process, on another machine or after a resumption draws exactly what it would have drawn at first.

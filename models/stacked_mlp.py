@@ -1,8 +1,8 @@
-"""Several multi-layer perceptrons as one: forward and backward written out as batched matrix products.
+"""A stack of multi-layer perceptrons, trained as one: forward and backward pass as batched matrix products.
 
-Autograd's graph and the optimizer's calls cost a small network more than its arithmetic; here a step is a dozen calls
-for all members together. Narrower networks are padded with zeros up to the widest: a unit with no weights in and none
-out stays so under gradient descent and Adam, whatever the activation, since each of them maps 0 to 0.
+The graph of autograd and the calls of the optimizer cost a small network more than its arithmetic; here a step is a
+dozen calls for all members together. Narrower networks are padded with zeros up to the widest: a unit with no weights
+in and none out stays so under gradient descent and Adam, whatever the activation, since each of them maps 0 to 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from caviar.models.mlp import MLP
 from caviar.models.stacked_optim import Update
 
 _aten = torch.ops.aten
-# Of each activation: its value; and the gradient before it, from the one behind it, its value and what it was given.
+# By activation: its function; and the gradient of its input, from that of its output, its output and its input.
 _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     nn.ReLU: (torch.relu, lambda gradient, value, _: _aten.threshold_backward(gradient, value, 0)),
     nn.Tanh: (torch.tanh, lambda gradient, value, _: _aten.tanh_backward(gradient, value)),
@@ -26,10 +26,10 @@ _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[
 
 
 class StackedMLP:
-    """K perceptrons of the same depth and activation, whose parameters become places in this object's tensors.
+    """K perceptrons of the same depth and activation, whose parameters become views of this object's tensors.
 
     Attributes:
-        parameters: of each layer the weights (K, out, in) and the biases (K, 1, out), from the input to the logits.
+        parameters: the weights (K, out, in) and the biases (K, 1, out) of each layer, from the input to the logits.
     """
 
     def __init__(self, members: Sequence[MLP]) -> None:
@@ -49,17 +49,20 @@ class StackedMLP:
                 parameter.data = place
 
     def views(self, stacked: Sequence[Tensor], member: int) -> list[Tensor]:
-        """Return a member's part of tensors that are stacked as the parameters are, in the shape of its own."""
-        found = []
+        """Return a member's views of tensors that are stacked as the parameters are, in the shapes of its own."""
+        views = []
         for tensor, size in zip(stacked, self._sizes[member], strict=True):
-            found.append(tensor[member, : size[0], : size[1]] if len(size) > 1 else tensor[member, 0, : size[0]])
-        return found
+            views.append(tensor[member, : size[0], : size[1]] if len(size) > 1 else tensor[member, 0, : size[0]])
+        return views
 
     def step(self, x: Tensor, y: Tensor, update: Update, generators: Sequence[torch.Generator]) -> Tensor:
-        """Make a step on each member's mini-batch, x (K, B, ...) of classes y (K, B); return their mean losses (K,).
+        """Make a step on a mini-batch of each member, and return their mean losses (K,).
 
         Args:
-            generators: of the members' dropout.
+            x: examples, (K, B, ...).
+            y: their classes, (K, B).
+            update: moves the weights by their gradients.
+            generators: the random generators of the members' dropout.
         """
         layers = len(self.parameters) // 2
         inputs, given, values = [x.flatten(2)], list[Tensor](), list[Tensor]()  # of each layer
@@ -96,7 +99,7 @@ class StackedMLP:
         return out
 
     def _mask(self, values: Tensor, generators: Sequence[torch.Generator]) -> Tensor | None:
-        """Return what dropout multiplies values (K, B, width) with; as mlp.Dropout draws them."""
+        """Return the factors of dropout for values (K, B, width), drawn as by `mlp.Dropout`; None without dropout."""
         if not any(self._dropout):
             return None
         mask = torch.ones_like(values)

@@ -1,4 +1,4 @@
-"""Several networks of any kind as one, by torch.func: what `vmap` can run for one member, it runs for all of them.
+"""A stack of networks of any kind, trained as one by `torch.func`: what `vmap` can run for one, it runs for all.
 
 Source: https://docs.pytorch.org/tutorials/intermediate/ensembling.html
 """
@@ -16,10 +16,10 @@ from caviar.models.stacked_optim import Update
 
 
 class StackedModule:
-    """K networks of the same structure, whose parameters and buffers become places in this object's tensors.
+    """K networks of the same structure, whose parameters and buffers become views of this object's tensors.
 
     Attributes:
-        parameters: (K, ...) each, in the order of the members' own.
+        parameters: the stacked parameters, (K, ...) each, in the order of the members' own.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -32,11 +32,11 @@ class StackedModule:
         self._logits: Callable[..., Tensor] = vmap(self._forward, in_dims=(0, 0, None))
 
     def views(self, stacked: Sequence[Tensor], member: int) -> list[Tensor]:
-        """Return a member's part of tensors that are stacked as the parameters are."""
+        """Return a member's views of tensors that are stacked as the parameters are."""
         return [tensor[member] for tensor in stacked]
 
     def step(self, x: Tensor, y: Tensor, update: Update, generators: Sequence[torch.Generator]) -> Tensor:  # noqa: ARG002
-        """Make a step on each member's mini-batch, x (K, B, ...) of classes y (K, B); return their mean losses (K,)."""
+        """Make a step on a mini-batch of each member, and return their mean losses (K,); as `StackedMLP.step`."""
         self._network.train()
         gradients, losses = self._gradients(self.parameters, self._buffers, x, y)
         update.step()
@@ -58,7 +58,7 @@ class StackedModule:
 
 
 def _stacked(of_members: Iterable[Iterable[Tensor]]) -> list[Tensor]:
-    """Return the members' tensors stacked, and make those the members' own."""
+    """Return the stacked tensors of the members, and turn the members' own into views of them."""
     stacked = []
     for of_all in zip(*of_members, strict=True):
         places = torch.stack([tensor.detach() for tensor in of_all])

@@ -1,7 +1,7 @@
-"""One step of gradient descent or Adam for K networks at once, each with settings of its own.
+"""Gradient descent and Adam for K networks at once, each with settings of its own.
 
-The formulas are those of `optim`, which torch.optim has for one network. The averages of each member are views in its
-own optimizer's state too, so that it can go on alone, and be checkpointed, at the end of any epoch.
+The formulas are those of `optim`, which torch.optim has for one network. The averages of each member are views in the
+state of its own optimizer, too, so that it can continue alone, and be saved, at the end of any epoch.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from caviar.models.optim import Settings
 
-Views = Callable[[Sequence[Tensor], int], list[Tensor]]  # of one member in stacked tensors, as its own parameters
+Views = Callable[[Sequence[Tensor], int], list[Tensor]]  # of stacked tensors for one member, shaped as its parameters
 
 
 class Update(Protocol):
-    """How the weights of a stack follow their gradients."""
+    """Moves the weights of a stack by their gradients."""
 
     def begin(self, rates: Sequence[float]) -> None:
-        """Begin an epoch with the members' learning rates."""
+        """Begin an epoch with these learning rates, one a member."""
 
     def step(self) -> None:
         """Begin a step."""
@@ -32,22 +32,22 @@ class Update(Protocol):
         """Move a parameter, by its number in the stack, by its gradient (K, ...)."""
 
     def follow_outer(self, number: int, out: Tensor, into: Tensor) -> None:
-        """Move the weights (K, n, m) of a layer by the gradients `out` (K, B, n) of its outputs and its inputs
-        (K, B, m)."""
+        """Move the weights (K, n, m) of a layer, given the gradients `out` (K, B, n) of its outputs, and its inputs
+        `into` (K, B, m)."""
 
     def settle(self) -> None:
-        """End an epoch: what the members' own optimizers hold is as if they had trained alone."""
+        """End an epoch: bring the state of the members' own optimizers to what it would be alone."""
 
 
 @dataclass(frozen=True)
 class Members:
-    """The networks of a stack, as their updates see them.
+    """The members of a stack, as far as an update needs them.
 
     Args:
-        settings: of each, which have one optimizer in common.
-        optimizers: the members' own.
-        parameters: of the stack, (K, ...) each.
-        views: of one member's part of the stack.
+        settings: the settings of each member, all with the same optimizer.
+        optimizers: the optimizer of each member.
+        parameters: the stacked parameters, (K, ...) each.
+        views: returns the views of stacked tensors that belong to one member.
     """
 
     settings: Sequence[Settings]
@@ -56,16 +56,16 @@ class Members:
     views: Views
 
     def update(self) -> Update:
-        """Return the update of the stack, going on from where the members' own optimizers are."""
+        """Return the update of the stack, which continues from the state of the members' own optimizers."""
         return StackedAdam(self) if self.settings[0].optimizer == "adam" else StackedSGD(self)
 
     def vector(self, values: Iterable[float]) -> Tensor:
-        """Return a value of each member, (K,)."""
+        """Return one value a member as a tensor (K,)."""
         like = self.parameters[0]
         return torch.tensor(list(values), dtype=like.dtype, device=like.device)
 
     def averages(self, name: str) -> list[Tensor]:
-        """Return what the members' optimizers keep under a name, stacked; zeros where they have none yet."""
+        """Return the averages of that name in the members' optimizers, stacked; zeros for those that have none yet."""
         stacked = [torch.zeros_like(parameter) for parameter in self.parameters]
         for optimizer, parameter, place in self._places(stacked):
             known = optimizer.state.get(parameter, {}).get(name)
@@ -74,7 +74,7 @@ class Members:
         return stacked
 
     def hand_back(self, name: str, stacked: Sequence[Tensor]) -> None:
-        """Let the members' optimizers keep, under that name, their places in the stack."""
+        """Set the averages of that name in the members' optimizers to their views of the stack."""
         for optimizer, parameter, place in self._places(stacked):
             optimizer.state[parameter][name] = place
 
@@ -88,8 +88,8 @@ class Members:
 class StackedSGD:
     """Gradient descent with momentum: v = β v + (1-β) g, then w = w - α v.
 
-    What is stored is u = v / s with s = β^t: a step then adds to u and scales nothing, and u is multiplied out before
-    s gets small, which saves one pass over all weights in each step. As in torch.optim.SGD, v is g after the first.
+    The stored average is u = v / s with s = β^t: a step adds to u and scales nothing, which saves one pass over all
+    weights; u is multiplied out before s gets small. As in torch.optim.SGD, v is g after the first step.
     """
 
     def __init__(self, members: Members) -> None:
@@ -102,7 +102,7 @@ class StackedSGD:
         self._decay = members.vector(s.weight_decay for s in settings)
         self._decays = any(s.weight_decay for s in settings)
         smallest = min(s.momentum for s in settings)
-        # 1e-4 leaves float32 the digits it needs; a β that is small is multiplied out at every step.
+        # 1e-4 leaves float32 the digits that it needs; with a small β, u is multiplied out in every step.
         self._period = max(1, int(math.log(1e-4) / math.log(smallest))) if smallest > 0 else 1
         self._scale = torch.ones_like(self._beta)
         self._rate = self._gain = self._move = self._scale
@@ -147,7 +147,7 @@ class StackedSGD:
 
 
 class StackedAdam:
-    """Adam, with the corrections of each member's own number of steps.
+    """Adam, with the bias corrections of each member's own number of steps.
 
     Source: D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, https://arxiv.org/abs/1412.6980.
     """
@@ -203,5 +203,5 @@ def _steps(optimizer: torch.optim.Optimizer) -> int:
 
 
 def _like(vector: Tensor, of: Tensor) -> Tensor:
-    """Return a value of each member, shaped to broadcast over (K, ...)."""
+    """Return one value a member, shaped to broadcast over `of` (K, ...)."""
     return vector.view(-1, *[1] * (of.ndim - 1))

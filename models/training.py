@@ -1,7 +1,7 @@
-"""Training as an iterator of epochs. Whoever iterates may stop at any epoch, keep the state, and go on elsewhere.
+"""Training as an iterator of epochs: the caller may stop after any epoch, save the state, and continue elsewhere.
 
-Knows nothing of pruning, leases or who asks. A run that is resumed gives the same curve as one that never stopped,
-bit for bit on the same CPU with the same number of threads.
+Knows nothing of pruning, leases or its caller. A resumed run gives the same curve as one that never stopped, bit for
+bit on the same CPU with the same number of threads.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from caviar.models.errors import BadCheckpoint
 from caviar.models.optim import Settings, learning_rate, make_optimizer
 from caviar.models.seeding import derive
 
-_EVALUATION_BATCH = 8192  # examples; bounds the memory of an evaluation
+_EVALUATION_BATCH = 8192  # examples; limits the memory of an evaluation
 
 
 class Interrupted(Exception):
-    """An epoch was left in its middle; the training is of no further use."""
+    """An epoch was left unfinished; the training is of no further use."""
 
 
 def never() -> bool:
+    """Return False: the epoch is not to be left."""
     return False
 
 
@@ -35,16 +36,16 @@ class Training:
     """A network being trained on a data set.
 
     Args:
-        build: makes the network, from the sample's shape and the number of classes.
-        settings: how it is trained.
-        data: what it is trained on; its device is the network's.
-        seed: of initial weights, shuffles and dropout.
-        state: what `state()` of an earlier run of the same network, data and seed returned; its settings may have
-            been others, but for the optimizer.
+        build: makes the network, from the shape of a sample and the number of classes.
+        settings: the hyperparameters of the training.
+        data: the data; the network is put onto their device.
+        seed: seed of initial weights, shuffles and dropout.
+        state: the `state()` of an earlier run of the same network, data and seed. Its settings may have been
+            different, except for the optimizer.
 
     Attributes:
-        epoch: the last that was trained.
-        decay_from: the epoch that the decay of the learning rate is counted from.
+        epoch: number of the last epoch that was trained; 0 before the first.
+        decay_from: number of the epoch from which the decay of the learning rate is counted.
 
     Raises:
         BadCheckpoint: `state` does not fit this network.
@@ -73,13 +74,14 @@ class Training:
             self._restore(state)
 
     def epochs(self, last: int, leave: Callable[[], bool] = never) -> Iterator[Epoch]:
-        """Train up to and including epoch `last`, yielding after every epoch; 1 is the first.
+        """Train up to and including epoch `last`, and yield the result of each epoch; 1 is the first.
 
         Args:
-            leave: asked before each batch whether to leave the epoch in its middle.
+            last: number of the last epoch.
+            leave: called before each batch; the epoch is left unfinished once it returns True.
 
         Raises:
-            Interrupted: `leave` said so.
+            Interrupted: the epoch was left unfinished.
         """
         self._leave_cohort()
         self._lay_out()
@@ -92,7 +94,7 @@ class Training:
             yield Epoch(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
 
     def state(self) -> dict[str, Any]:
-        """Return all that the next epoch depends on: random states are functions of the seed and the epoch."""
+        """Return everything that the next epoch depends on; random states need not be saved, see `seeding`."""
         model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
         for name, tensor in model.items():
             model[name] = _whole(tensor)
@@ -100,7 +102,7 @@ class Training:
         return {"epoch": self.epoch, "model": model, "optimizer": {**optimizer, "state": moments}}
 
     def learning_rate(self) -> float:
-        """Return α of the next epoch."""
+        """Return the learning rate of the next epoch."""
         return learning_rate(self.settings, self.epoch - self.decay_from)
 
     def shuffled(self) -> Tensor:
@@ -114,14 +116,14 @@ class Training:
         return derive(self.seed, "dropout", self.epoch)
 
     def _leave_cohort(self) -> None:
-        """Take the tensors that are places in a cohort's out of it: fused optimizers want them whole."""
+        """Copy the tensors that are views of a cohort's: fused optimizers need tensors of their own."""
         for buffer in self.model.buffers():
             buffer.data = _whole(buffer.data)
         for parameter in self.model.parameters():
             parameter.data = _whole(parameter.data)
 
     def _lay_out(self) -> None:
-        """Lay the optimizer's averages out in memory as their parameters are, as fused optimizers take for granted."""
+        """Give the optimizer's averages the memory layout of their parameters, which fused optimizers assume."""
         for parameter, state in self.optimizer.state.items():
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
@@ -132,13 +134,13 @@ class Training:
     def _restore(self, state: Mapping[str, Any]) -> None:
         try:
             weights, names = state["model"], self.model.state_dict().keys()
-            if len(weights) == len(names):  # a module without weights, as dropout is, renames those behind it
+            if len(weights) == len(names):  # a module without weights, such as dropout, renames those behind it
                 weights = dict(zip(names, weights.values(), strict=True))
             self.model.load_state_dict(weights)
             own = [{n: v for n, v in group.items() if n != "params"} for group in self.optimizer.param_groups]
             self.optimizer.load_state_dict(state["optimizer"])
             for group, settings in zip(self.optimizer.param_groups, own, strict=True):
-                group.update(settings)  # this training's, where those of the state are others
+                group.update(settings)  # the settings of this training, not of the saved one
             self.epoch = int(state["epoch"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -164,7 +166,7 @@ class Training:
 
 
 def _whole(value: Any) -> Any:
-    """Return a tensor that is a place in a larger one as one of its own; anything else as it is."""
+    """Return a copy of a tensor that is a view of a larger one; anything else as it is."""
     if isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes:
         return value.clone()
     return value
@@ -172,7 +174,7 @@ def _whole(value: Any) -> Any:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, part: Part) -> tuple[float, float]:
-    """Return mean cross-entropy per example (nats) and accuracy (0 to 1) of a model on a part of the data."""
+    """Return mean cross-entropy per example, in nats, and accuracy, 0 to 1, of a model on a part of the data."""
     model.eval()
     device = part.y.device
     loss, right = torch.zeros((), dtype=torch.float64, device=device), torch.zeros((), device=device)

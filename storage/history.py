@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, insort
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from operator import attrgetter
@@ -69,6 +69,9 @@ class _View(InMemoryStorage):
     ) -> list[FrozenTrial]:
         return [t for t in self._ordered if states is None or t.state in states]
 
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Optuna's samplers tell one another through such attributes what they chose; here the lease's holder does."""
+
     def _put(self, trial_id: int, trial: FrozenTrial) -> None:
         """Add a trial, or another state of it."""
         self._trials[trial_id] = trial
@@ -78,10 +81,7 @@ class _View(InMemoryStorage):
 
 
 class History(_View):
-    """Optuna's view of one study, for choosing values and pruning; Optuna writes nothing through it.
-
-    What a sampler notes on the trial that it is choosing for is collected in `notes`.
-    """
+    """Optuna's view of one study, for choosing values and pruning; Optuna writes nothing through it."""
 
     def __init__(self, engine: Engine, optuna_study_id: int, *, maximize: bool) -> None:
         self._direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
@@ -95,7 +95,6 @@ class History(_View):
         self._bare: set[int] = set()  # whose curves were not read
         self._seen = -1
         self._compared: dict[int, optuna.Study] = {}  # by the number of others; until another one is complete
-        self.notes: dict[str, Any] = {}
 
     def refresh(self, anew: int | None = None) -> None:
         """Read the trials that began or ended since the last call.
@@ -150,7 +149,7 @@ class History(_View):
                 for trial_id, curve in connection.execute(_CURVES, {"trials": missing}):
                     self._trials[trial_id].intermediate_values = _curve(curve)
             self._bare.difference_update(missing)
-        self._compared[others] = optuna.Study("history", _View({i: self._trials[i] for i in chosen}, self._direction))
+        self._compared[others] = study_of({i: self._trials[i] for i in chosen}, self._direction)
         return self._compared[others]
 
     def _rank(self, trial: FrozenTrial) -> None:
@@ -169,11 +168,10 @@ class History(_View):
         """Return the trial of that id, as it was when `refresh` read it."""
         return self._trials[trial_id]
 
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Samplers of Optuna tell one another through such attributes what they chose; here the lease's holder does."""
 
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: ARG002
-        self.notes[key] = value
+def study_of(trials: Mapping[int, FrozenTrial], direction: optuna.study.StudyDirection) -> optuna.Study:
+    """Return an Optuna study of some trials, by their ids, for samplers and pruners to read."""
+    return optuna.Study("history", _View(dict(trials), direction))
 
 
 def read_frozen_trials(engine: Engine, optuna_study_id: int) -> list[FrozenTrial]:

@@ -11,7 +11,7 @@ from methods import begin
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from caviar.studies.search.pruners import reason_to_stop
+from caviar.studies.search.pruners import make_pruner
 from caviar.studies.search.surrogate import one_thread
 
 OPTUNAS: dict[str, Callable[[], BasePruner]] = {
@@ -55,7 +55,7 @@ def search(
                 if spent in checks:
                     best = max((other for other in every if other.seen), key=lambda other: other.seen[-1])
                     found.append((best.row, len(every)))
-            bad = _bad(study, curves, [one.trial for one in running], pruner)
+            bad = _bad(study, [one.trial for one in running], pruner)
             for one in running:
                 if len(one.seen) == EPOCHS:
                     study.tell(one.trial, one.seen[-1])
@@ -65,14 +65,14 @@ def search(
     return found
 
 
-def _bad(study: optuna.Study, curves: Curves, trials: Sequence[optuna.Trial], pruner: str) -> set[int]:
+def _bad(study: optuna.Study, trials: Sequence[optuna.Trial], pruner: str) -> set[int]:
     """Return the numbers of the running trials that the pruner would stop."""
     if pruner in OPTUNAS:
         return {trial.number for trial in trials if trial.should_prune()}
-    definition = curves.study(16, 0, pruner)
+    judge = make_pruner(pruner)
     frozen: list[FrozenTrial] = [study._storage.get_trial(trial._trial_id) for trial in trials]
     return {
         one.number
         for one in frozen
-        if reason_to_stop(definition, study, one, [other for other in frozen if other is not one])
+        if judge.reason_to_stop(lambda _: study, one, [other for other in frozen if other is not one])
     }

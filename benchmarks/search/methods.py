@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, Ra
 from optuna.trial import FrozenTrial, TrialState
 
 from caviar.storage.records import Slot
+from caviar.storage.states import Phase
 from caviar.studies.definition import Study, change
 from caviar.studies.search.sampler import TieredSampler
 from caviar.studies.search.strategies import Proposer
@@ -30,7 +31,7 @@ class Grid(BaseSampler):
         return self._distributions
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, *_: Any) -> dict[str, Any]:
-        return self._proposer.propose(Slot(trial.number, 1, "grid", ()), study, trial)
+        return dict(self._proposer.propose(study, Slot(trial.number, 1, Phase.GRID, ())).stored)
 
     def sample_independent(self, *_: Any) -> Any:
         raise AssertionError("all hyperparameters are chosen together")

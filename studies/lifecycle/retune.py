@@ -16,7 +16,7 @@ from caviar.studies.definition import PriorTrial, Study, from_body, to_body
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.expectation import winner_of
 from caviar.studies.search.observations import Observations
-from caviar.studies.space.scales import Scale
+from caviar.studies.space.base import BaseScale
 
 _BEST, _OTHERS = 25, 25  # of the earlier trials: the model's cost grows with the cube of all
 
@@ -55,12 +55,12 @@ def _known(observed: Observations, winner: int) -> list[PriorTrial]:
     """Return the winner, the best trials, and others that are evenly spread over time."""
     order = np.argsort(observed.losses, kind="stable")
     others = np.sort(order[_BEST:])
-    chosen = observed.numbers[[*order[:_BEST], *others[:: -(-len(others) // _OTHERS) or 1]]].tolist()
-    losses = dict(zip(observed.numbers.tolist(), observed.losses.tolist(), strict=True))
-    return [PriorTrial(values=observed.values[n], loss=losses[n]) for n in dict.fromkeys([winner, *chosen])]
+    first = np.flatnonzero(observed.numbers == winner)[:1]
+    chosen = [*first, *order[:_BEST], *others[:: -(-len(others) // _OTHERS) or 1]]
+    return [PriorTrial(values=observed.values[row], loss=float(observed.losses[row])) for row in dict.fromkeys(chosen)]
 
 
-def _widened(name: str, scale: Scale) -> Scale:
+def _widened(name: str, scale: BaseScale) -> BaseScale:
     """Return a scale with a larger range.
 
     Raises:

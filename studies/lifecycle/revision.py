@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caviar.studies.definition import Study, from_body, to_body
-from caviar.studies.space.base import Value
-from caviar.studies.space.scales import Scale
+from caviar.studies.space.base import BaseScale, Value
 
 _HARMLESS = ("pruner",)
 
@@ -130,7 +129,7 @@ def _compare_tiers(before: Study, after: Study, found: Revision) -> None:
         found.comparable.append("another order of the hyperparameters")
 
 
-def _compare_new(before: Study, name: str, scale: Scale, found: Revision) -> None:
+def _compare_new(before: Study, name: str, scale: BaseScale, found: Revision) -> None:
     had = _unsearched(before, name)
     told = f"{name}: new ({_told(scale)}); {had!r} in all earlier trials"
     if scale.default == had:
@@ -150,10 +149,10 @@ def _unsearched(study: Study, name: str) -> Any:
     return SETTINGS[name] if name in SETTINGS else hyperparameters(study.model).get(name)
 
 
-def _same(scale: Scale, other: Scale | None) -> bool:
+def _same(scale: BaseScale, other: BaseScale | None) -> bool:
     """Say whether two scales are the same; 1 and 1.0 are not, which are equal for Python."""
     return repr(scale) == repr(other)
 
 
-def _told(scale: Scale) -> str:
+def _told(scale: BaseScale) -> str:
     return f"{scale}, default {scale.default}"

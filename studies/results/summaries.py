@@ -13,8 +13,7 @@ from typing import Any
 from caviar.storage.records import PhaseCount, Progress, StudyRecord, TrialRecord
 from caviar.studies.definition import Study
 from caviar.studies.search.plan import plan
-from caviar.studies.space.base import Value
-from caviar.studies.space.scales import Scale
+from caviar.studies.space.base import BaseScale, Value
 
 
 class StudyState(StrEnum):
@@ -145,7 +144,7 @@ class PlannedHyperparameter:
 
     name: str
     tier: int
-    scale: Scale
+    scale: BaseScale
 
     def json_fields(self) -> dict[str, Any]:
         """Return the scale in words, and its fields beside them."""

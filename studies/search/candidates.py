@@ -1,7 +1,7 @@
-"""Configurations for a model to choose from: most of them near the best ones, some anywhere.
+"""Candidates: configurations for a model to choose from, most of them near the best ones, some anywhere.
 
-Points of the unit cube, each of them one that a study can store. Near the best, hyperparameters of early tiers move
-more often than those of late ones, by steps of all sizes.
+They are points of the unit cube, each of them one that a study can store. Near the best, hyperparameters of early tiers
+move more often than those of late ones, by steps of all sizes.
 """
 
 from __future__ import annotations
@@ -11,30 +11,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from caviar.studies.definition import Study
 from caviar.studies.search.surrogate import Array
+from caviar.studies.space.search_space import SearchSpace
 
 _CANDIDATES, _LOCAL = 600, 450  # 2,000 are no better
-_STARTS = (0.6, 0.25, 0.15)  # how often the best points so far are started from
-_MOVES = (0.9, 0.6, 0.4, 0.4)  # how often a hyperparameter moves, by tier
-_LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: where the model expects a loss to have changed
+_STARTS = (0.6, 0.25, 0.15)  # shares of the candidates that start from the best, second and third point so far
+_MOVES = (0.9, 0.6, 0.4, 0.4)  # probability that a hyperparameter moves, by tier
+_LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: how far apart losses differ
 _STEP, _SMALLER, _LARGER = 0.15, -1.5, 0.7  # of the unit interval, times e to the power of U(smaller, larger)
-# Configurations that may be trained again, and how often in all. On the development tables of benchmarks/search the
-# regret after 100 trials is 0.071 with these limits, 0.074 without limits, 0.078 if none is trained again (30 seeds).
+# The number of configurations that may be trained again, and of the trainings of each. On the development tables of
+# benchmarks/search the regret after 100 trials is 0.071 with these limits, 0.074 without limits, 0.078 if none is
+# trained again (30 seeds).
 _AGAIN, _TRAININGS = 3, 4
-_REDRAWN = 0.15  # of those that move: to anywhere
+_REDRAWN = 0.15  # probability that what moves is drawn anew from its whole range
 
 
 @dataclass(frozen=True)
 class Cube:
-    """The unit cube of a search, with an axis for each hyperparameter: (hyperparameters,) each.
+    """The unit cube of a search, with an axis for each hyperparameter; each attribute is an array (hyperparameters,).
 
     Attributes:
-        moves: how often a hyperparameter moves.
-        lengths: after how much of it the model expects a loss to have changed.
-        bins: how many values it has; 0 where it is continuous.
-        gap: where its numbers begin that are not the lowest value: the decade that stands for a decay of 0.
-        unordered: whether it is one of a few names.
+        moves: the probability that a hyperparameter moves.
+        lengths: the distance at which the model expects another loss.
+        bins: the number of values; 0 for a continuous scale.
+        gap: the unit below which everything is the lowest value: the decade that stands for a decay of 0.
+        unordered: whether the values are names without an order.
     """
 
     moves: Array
@@ -44,16 +45,16 @@ class Cube:
     unordered: NDArray[np.bool_]
 
     def snap(self, points: Array) -> Array:
-        """Return the points with the values that are stored for them."""
+        """Return the points as they are after being stored: each in the middle of its bin."""
         bins = np.maximum(self.bins, 1)
         middles = (np.clip(np.floor(points * bins), 0, bins - 1) + 0.5) / bins
         return np.where(self.bins > 0, middles, np.where(points < self.gap, 0.0, np.clip(points, 0.0, 1.0)))
 
 
-def cube(study: Study) -> Cube:
-    """Return the cube of a study's hyperparameters."""
-    tiers = [tier - 1 for _, tier, _ in study.hyperparameters()]
-    scales = study.scales().values()
+def cube(space: SearchSpace) -> Cube:
+    """Return the unit cube of a search space."""
+    tiers = [tier - 1 for _, tier, _ in space.hyperparameters()]
+    scales = space.scales().values()
     return Cube(
         np.array(_MOVES)[tiers],
         np.array(_LENGTHS)[tiers],
@@ -64,11 +65,14 @@ def cube(study: Study) -> Cube:
 
 
 def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.random.Generator) -> Array:
-    """Return points that differ from the starts in nothing but the free hyperparameters: (600, hyperparameters).
+    """Return points that differ from the starts only in the free hyperparameters: (600, hyperparameters).
 
     Args:
-        starts: points to start from, the best first; alike in what is not free. Those after the third are left out.
-        free: which hyperparameters may move; one at least.
+        cube: the unit cube of the search.
+        starts: points to start from, (starts, hyperparameters), the best first; alike in what is not free. Those after
+            the third are left out.
+        free: which hyperparameters may move, (hyperparameters,); one at least.
+        rng: the source of random numbers.
     """
     starts = starts[: len(_STARTS)]
     often = np.array(_STARTS[: len(starts)]) / sum(_STARTS[: len(starts)])
@@ -87,18 +91,19 @@ def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.rando
     return np.where(moving, cube.snap(points), points)
 
 
-def fresh(points: Array, taken: Array) -> Array:
-    """Return the points that were not taken yet; all of them where all were, so that a search can always go on."""
+def unseen(points: Array, taken: Array) -> Array:
+    """Return the points that are not among those taken; all of them if none is left, so that a search can go on."""
     new = ~np.isin(_as_keys(points), _as_keys(taken))
     return points[new] if new.any() else points
 
 
-def again(best: Array, taken: Array) -> Array:
-    """Return the three best configurations that were not trained often yet: other trainings tell near-ties apart.
+def repeats(best: Array, taken: Array) -> Array:
+    """Return those of the three best configurations that were trained fewer than four times: more trainings tell
+    near-ties apart.
 
     Args:
-        best: configurations that were trained, the best first.
-        taken: those that were or are trained, each as often as that.
+        best: points of configurations that were trained, the best first.
+        taken: points of all trainings so far, running ones included.
     """
     keys, counts = np.unique(_as_keys(taken), return_counts=True)
     trainings = dict(zip(keys.tolist(), counts.tolist(), strict=True))
@@ -109,6 +114,6 @@ def again(best: Array, taken: Array) -> Array:
 
 
 def _as_keys(points: Array) -> NDArray[np.void]:
-    """Return a value for each point that is equal where the points are."""
+    """Return a key for each point, (points,); equal points have equal keys."""
     rounded = np.ascontiguousarray(np.round(points, 9) + 0.0)  # so that -0 is 0
     return rounded.view(np.dtype((np.void, rounded.itemsize * points.shape[1]))).ravel()

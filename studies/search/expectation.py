@@ -1,7 +1,7 @@
-"""What is expected of configurations, by a study's finished trials: the best of many noisy values flatters itself.
+"""The model of a study's finished trials, and the winner by what it expects: the best of many noisy values is luck.
 
-A model of the losses (studies/search/surrogate.py) expects of a configuration what its own trainings and those of its
-neighbours say together, so that a value that was luck is drawn back to what is around it.
+The model (studies/search/surrogate.py) expects of a configuration what its own trainings and those of its neighbours
+say together, so that a value that was luck is drawn back to what is around it.
 """
 
 from __future__ import annotations
@@ -14,86 +14,92 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from caviar.storage.history import BEST, is_feasible
-from caviar.studies.definition import Study
 from caviar.studies.search.candidates import Cube, cube
-from caviar.studies.search.observations import Observations, from_half_rank, half_rank, standardised
+from caviar.studies.search.observations import Observations, from_half_rank, half_rank, key_of, standardised
 from caviar.studies.search.surrogate import NOISE, Array, fit, one_thread
+from caviar.studies.space.search_space import SearchSpace
 
 _BEST, _NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
-_BETWEEN_STUDIES = 1.2  # where the model expects an earlier study to differ: alike, correlated by 0.6
+_BETWEEN_STUDIES = 1.2  # the distance of an earlier study in length-scales: its losses are correlated by 0.6
 # Standard deviations that make a 90 % interval. 1.6 would, if the model knew its own parameters and the winner had not
 # been chosen by it. On the development tables of benchmarks/search 2.5 hold in 85 to 92 % of searches, these in 91 to
 # 95 %, and on others in 89 to 90 %.
 _SURE = 3.0
-# What the model of the winner thinks of one training's luck, to begin with. There 0.1 and 0.4 name winners that are as
-# good after 50 and 100 trials; 0.05, as the search has it, a slightly worse one (0.067 for 0.063 after 100).
+# The prior median of a training's noise in the model of the winner. On the same tables 0.1 and 0.4 name winners that
+# are as good after 50 and 100 trials; 0.05, as the search has it, a slightly worse one (0.067 for 0.063 after 100).
 _NOISE = 0.2
-_FEW = 20  # trials: with fewer, a model knows less than a value says (after 10 there 0.198, the best value 0.170)
+_FEW = 20  # trials: with fewer, the best value is the better guess (regret after 10: 0.170, by the model 0.198)
 
 
 class Expectation:
     """A model of finished trials.
 
-    Trials of an earlier study, if there are any, are at a distance that is fitted with all else: where this study's own
-    trials contradict them, they come to mean nothing. Each study's losses have a scale of their own.
+    It learns from the trials of an earlier study, too, if there are any. They stand at a distance that is fitted with
+    all else: where this study's own trials contradict them, they come to mean nothing. The losses of each study have a
+    scale of their own.
 
     Args:
-        study: whose prior is learned from too.
-        observed: one trial at least.
+        space: what is searched, with its prior.
+        cube: the unit cube of the search space.
+        observed: the finished trials, one at least.
+        noise: the prior median of the standard deviation of a single training's loss.
 
     Attributes:
-        numbers: of this study's trials that it learned from, (trials,).
-        points: where they are on the unit cube, (trials, hyperparameters).
+        rows: the rows of `observed` that the model learned from, (trials,).
+        points: their configurations on the unit cube, (trials, hyperparameters).
     """
 
-    def __init__(self, study: Study, cube: Cube, observed: Observations, noise: float = NOISE) -> None:
+    def __init__(self, space: SearchSpace, cube: Cube, observed: Observations, noise: float = NOISE) -> None:
         z = half_rank(observed.losses)
         order = np.argsort(z, kind="stable")
         chosen = np.concatenate([order[:_BEST], np.sort(order[_BEST:])[-_NEWEST:]])
-        self.numbers, self.points = observed.numbers[chosen], observed.points[chosen]
+        self.rows, self.points = chosen, observed.points[chosen]
         self._losses = observed.losses.copy()
         self._mean, self._deviation = float(z[chosen].mean()), float(z[chosen].std() or 1.0)
-        self._with_prior = bool(study.prior)
+        self._with_prior = bool(space.prior)
         x, z = self._here(self.points), (z[chosen] - self._mean) / self._deviation
         unordered, lengths = cube.unordered, cube.lengths
         if self._with_prior:
-            before = np.array(study.places(known.values for known in study.prior))
+            before = np.array(space.places(known.values for known in space.prior))
             x = np.concatenate([x, np.column_stack([before, np.ones(len(before))])])
-            z = np.concatenate([z, standardised(half_rank([known.loss for known in study.prior]))])
+            z = np.concatenate([z, standardised(half_rank([known.loss for known in space.prior]))])
             unordered, lengths = np.append(unordered, True), np.append(lengths, _BETWEEN_STUDIES)
         self._surrogate = fit(x, z, unordered, lengths, noise)
 
     def posterior(self, points: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation of what is expected at points, on a scale of losses of its own."""
+        """Return mean and standard deviation of the expected loss at points, (points,) each, on the model's scale."""
         return self._surrogate.posterior(self._here(points))
 
     def believing(self, points: Array) -> Expectation:
-        """Return the model as if the loss at these points were what is expected there."""
-        found = copy(self)
-        found.points = np.concatenate([self.points, points])
-        found._surrogate = self._surrogate.believing(self._here(points))
-        return found
+        """Return the model as if these points had been trained, with the losses that it expects of them."""
+        believing = copy(self)
+        believing.points = np.concatenate([self.points, points])
+        believing._surrogate = self._surrogate.believing(self._here(points))
+        return believing
 
     @property
     def noise(self) -> float:
-        """The standard deviation of a single training's loss, on that scale."""
+        """The standard deviation of a single training's loss, on the model's scale."""
         return self._surrogate.noise
 
     def losses(self, z: Array) -> Array:
-        """Return the losses that stand at places of that scale."""
+        """Return the losses at places of the model's scale."""
         return from_half_rank(self._mean + self._deviation * z, self._losses)
 
     def _here(self, points: Array) -> Array:
-        """Return points as the surrogate has them: of this study, not of the one before."""
+        """Return points with the coordinate that says that they are of this study, not of the earlier one."""
         return np.column_stack([points, np.zeros(len(points))]) if self._with_prior else points
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of a complete trial's configuration: the metric of other trainings, on average.
+    """The expected metric of a complete trial's configuration: the mean of many trainings of it.
 
     Attributes:
-        value, low, high: where that is in 90 % of searches; None where there are too few trials to tell luck.
+        trial: number of the trial.
+        value: the expected metric; None if there are too few trials to tell luck.
+        low: the lower end of an interval that holds the true mean in 90 % of searches; None as for `value`.
+        high: the upper end of that interval.
     """
 
     trial: int
@@ -102,23 +108,26 @@ class Expected:
     high: float | None = None
 
 
-def winner_of(study: Study, trials: Sequence[FrozenTrial], tested: int | None = None) -> Expected | None:
-    """Return, of the three complete trials with the best values, the one of whose configuration most is expected; None
-    where none is complete and sound.
+def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | None = None) -> Expected | None:
+    """Return the winner: of the three complete trials with the best values, the one whose configuration the model
+    expects most of; None if no trial is complete and sound.
 
-    Of several trainings of it the one with the best value; where as much is expected, the first. With fewer than 20
-    finished trials it is the one with the best value. On the development tables of benchmarks/search its regret after
-    100 trials is 0.063, where the one of which most is expected of all has 0.070, and the best value 0.075.
+    Among trainings of one configuration the one with the best value wins, among equal ones the first. With fewer than
+    20 finished trials the best value wins. On the development tables of benchmarks/search its regret after
+    100 trials is 0.063; that of the trial which the model expects most of among all is 0.070, that of the best value
+    0.075.
 
     Args:
-        tested: the winner, if that is decided.
+        space: what was searched.
+        trials: the study's own trials, whatever their states.
+        tested: number of the winner, if that is decided.
     """
-    sound = {t.number for t in trials if t.state == TrialState.COMPLETE and t.value is not None and is_feasible(t)}
-    if tested in sound:
-        sound = {tested}
-    observed = Observations(study)
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    sound = {key_of(t) for t in complete if is_feasible(t)}
+    decided = {key for key in sound if key[0] == tested}
+    observed = Observations(space)
     observed.learn(trials)
-    places = np.flatnonzero(np.isin(observed.numbers, list(sound)))
+    places = np.array([row for row, key in enumerate(observed.keys) if key in (decided or sound)], dtype=int)
     if not len(places):
         return None
     places = places[np.argsort(observed.losses[places], kind="stable")][:BEST]
@@ -126,11 +135,11 @@ def winner_of(study: Study, trials: Sequence[FrozenTrial], tested: int | None = 
     if len(observed) < _FEW or np.ptp(observed.losses) == 0:
         return Expected(numbers[0])
     with one_thread():
-        model = Expectation(study, cube(study), observed, _NOISE)
+        model = Expectation(space, cube(space), observed, _NOISE)
         mean, deviation = model.posterior(observed.points[places])
     # Rounded, so that one configuration's trainings, and any two machines, agree about what is equal.
     place = min(range(len(places)), key=lambda at: (round(float(mean[at]), 9), losses[at], numbers[at]))
-    sign = -1 if study.maximize else 1
+    sign = -1 if space.maximize else 1
     ends = sign * model.losses(mean[place] + deviation[place] * np.array([-_SURE, 0, _SURE]))
-    low, value, high = np.clip(np.sort(ends), 0.0, 1.0 if study.maximize else None).tolist()
+    low, value, high = np.clip(np.sort(ends), 0.0, 1.0 if space.maximize else None).tolist()
     return Expected(numbers[place], value, low, high)

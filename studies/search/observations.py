@@ -1,4 +1,4 @@
-"""What a search learns from its trials: a loss for each that is finished, on a scale that a model can use."""
+"""What a search learns from its trials: a loss for each finished one, on a scale that a model can use."""
 
 from __future__ import annotations
 
@@ -9,58 +9,66 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from caviar.storage.history import is_feasible
-from caviar.studies.definition import Study
 from caviar.studies.space.base import Value
+from caviar.studies.space.search_space import SearchSpace
 
 
 class Observations:
     """The finished trials of a search, in the order of their numbers. Each is read once, however many there are.
 
-    Complete trials have their value as loss, pruned ones the last that they reported. A failed trial, one without any
-    value, and one that violates a constraint has the worst loss of all.
+    The loss of a complete trial is its value, that of a pruned one the last value that it reported. A failed trial, one
+    without any value, and one that violates a constraint has the worst loss of all. Trials are told apart by Optuna's
+    ids: another program can give two trials of a study the same number.
+
+    Args:
+        space: what is searched. Trials that lack one of its hyperparameters were made by another program, and are left
+            out.
 
     Attributes:
-        values: what was trained, by trial number.
-        numbers: of the trials, (trials,).
-        points: their values on the unit cube, (trials, hyperparameters).
+        values: the configuration of each trial.
+        keys: the number of each trial, and Optuna's id.
+        numbers: the numbers of the trials, (trials,).
+        points: the configurations on the unit cube, (trials, hyperparameters).
         losses: lower is better, (trials,).
     """
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        scales = study.scales()
-        self._stored = {scale.stored_name(name) for name, scale in scales.items()}
-        self.values: dict[int, Mapping[str, Value]] = {}
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._stored = set(space.stored_names().values())
+        self._known: set[tuple[int, int]] = set()
+        self.values: list[Mapping[str, Value]] = []
+        self.keys: list[tuple[int, int]] = []
         self.numbers = np.empty(0, dtype=int)
-        self.points = np.empty((0, len(scales)))
+        self.points = np.empty((0, len(self._stored)))
         self.losses = np.empty(0)
         self._failed = np.empty(0, dtype=bool)
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.keys)
 
     def learn(self, trials: Sequence[FrozenTrial]) -> None:
-        """Add those that are finished and new. A trial with other parameters was made by another program."""
-        new = [t for t in trials if t.number not in self.values and t.state.is_finished()]
+        """Add the trials that are finished and new."""
+        new = [t for t in trials if key_of(t) not in self._known and t.state.is_finished()]
         new = [t for t in new if self._stored <= t.params.keys()]
         if not new:
             return
-        self.values |= {t.number: self._study.trained(t.params) for t in new}
+        self._known |= {key_of(t) for t in new}
+        configurations = [self._space.trained(t.params) for t in new]
         losses = [self._loss(t) for t in new]
-        points = self._study.places(self.values[t.number] for t in new)
-        numbers = np.concatenate([self.numbers, [t.number for t in new]])
-        order = np.argsort(numbers, kind="stable")
-        self.numbers = numbers[order]
-        self.points = np.concatenate([self.points, points])[order]
+        keys, values = [*self.keys, *map(key_of, new)], [*self.values, *configurations]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        self.keys, self.values = [keys[row] for row in order], [values[row] for row in order]
+        self.numbers = np.array([number for number, _ in self.keys])
+        self.points = np.concatenate([self.points, self._space.places(configurations)])[order]
         self._failed = np.concatenate([self._failed, [loss is None for loss in losses]])[order]
         self.losses = np.concatenate([self.losses, [loss or 0.0 for loss in losses]])[order]
         self.losses[self._failed] = 0.0 if self._failed.all() else self.losses[~self._failed].max()
 
     def best(self) -> Mapping[str, Value] | None:
-        """Return the values of the best one, which is a failed one only where all failed; None where there is none."""
+        """Return the configuration of the best trial, a failed one only if all failed; None if there is no trial."""
         if not len(self):
             return None
-        return self.values[int(self.numbers[np.argmin(np.where(self._failed, np.inf, self.losses))])]
+        return self.values[int(np.argmin(np.where(self._failed, np.inf, self.losses)))]
 
     def _loss(self, trial: FrozenTrial) -> float | None:
         value = trial.value
@@ -68,19 +76,24 @@ class Observations:
             value = trial.intermediate_values[max(trial.intermediate_values)]
         if trial.state == TrialState.FAIL or value is None or not np.isfinite(value) or not is_feasible(trial):
             return None
-        return -value if self._study.maximize else value
+        return -value if self._space.maximize else value
+
+
+def key_of(trial: FrozenTrial) -> tuple[int, int]:
+    """Return what tells a trial from all others of its study: its number, and Optuna's id."""
+    return trial.number, trial._trial_id
 
 
 def standardised(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return losses with a mean of 0 and a variance of 1; all 0 where all are equal."""
+    """Return losses shifted and scaled to a mean of 0 and a variance of 1; all 0 if all are equal."""
     return np.asarray((z - z.mean()) / (z.std() or 1.0))
 
 
 def half_rank(losses: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return losses on a scale on which bad trials are only bad, however bad: what a model should see.
+    """Return losses on the scale of the model, on which a bad trial is only bad, however bad it is.
 
-    Better than the median: (y - median) / rms(better ones - median). Worse: the normal score of the rank. An early
-    stopped or diverged trial would otherwise stretch the scale until good ones cannot be told apart.
+    A loss below the median becomes (loss - median) / rms(better losses - median), one above it the normal score of its
+    rank. A trial that diverged or was stopped early would otherwise stretch the scale until good ones look alike.
     """
     from scipy.special import ndtri
 
@@ -93,7 +106,7 @@ def half_rank(losses: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float
 
 
 def from_half_rank(z: NDArray[np.float64], losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the losses that stand at places of the scale on which `half_rank` puts `losses`."""
+    """Return the losses at places of the scale on which `half_rank` puts `losses`: its inverse."""
     median, spread = _better_half(losses)
     order = np.argsort(losses, kind="stable")
     worse = np.interp(z, half_rank(losses)[order], losses[order])
@@ -101,7 +114,7 @@ def from_half_rank(z: NDArray[np.float64], losses: NDArray[np.float64]) -> NDArr
 
 
 def _better_half(y: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the median, and the root of the mean squared distance of what is better; 1 where nothing is."""
+    """Return the median, and the root of the mean squared distance of better losses from it; 1 if there are none."""
     median = float(np.median(y))
     distances = median - y[y < median]
     if not distances.size:

@@ -1,4 +1,4 @@
-"""The search of an Optuna program that has no definition: its distributions as scales, its tiers as a study's."""
+"""The search space of a plain Optuna program: its distributions as scales, in the tiers that it names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
-from pydantic import ConfigDict, Field, InstanceOf, StrictInt
+from pydantic import ConfigDict, InstanceOf
 
-from caviar.studies.definition import Study
 from caviar.studies.space.base import BaseScale, Value, bin_of, on_log_axis, place_on_log_axis, within
+from caviar.studies.space.search_space import SearchSpace
 
 
 class OptunaScale(BaseScale):
-    """One of Optuna's distributions as a scale; its default is its middle, or the first of its choices."""
+    """One of Optuna's distributions as a scale; its default is its middle, or the first of its choices.
+
+    Args:
+        of: the distribution.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -51,24 +55,14 @@ class OptunaScale(BaseScale):
         return self.of
 
 
-class OptunaSearch(Study):
-    """What a study's definition is to the tiers; it has neither model nor data."""
-
-    name: str = "optuna"
-    model: str = ""
-    data: str = ""
-    epochs: StrictInt = 1
-    tiers: tuple[Mapping[str, InstanceOf[OptunaScale]], ...] = Field(min_length=1)  # type: ignore[assignment]
-
-
-def search_of(
+def search_space(
     space: Mapping[str, BaseDistribution],
     tiers: Sequence[Sequence[str]],
     budget: int,
     seed: int,
     direction: StudyDirection,
-) -> OptunaSearch:
-    """Return the search of a space: its parameters by tier, those that no tier names in the last one."""
+) -> SearchSpace:
+    """Return the search space of distributions, by tier; parameters that no tier names are in the last one."""
     named = [{name: OptunaScale(of=space[name]) for name in tier if name in space} for tier in tiers]
     others = {name: OptunaScale(of=kind) for name, kind in space.items() if not any(name in tier for tier in tiers)}
     if len(tiers) == 4 and others:
@@ -76,9 +70,8 @@ def search_of(
     else:
         named.append(others)
     used = tuple(tier for tier in named if tier)
-    maximize = direction == StudyDirection.MAXIMIZE
-    return OptunaSearch(
-        metric="accuracy" if maximize else "loss", direction="maximize" if maximize else "minimize",
+    return SearchSpace(
+        direction="maximize" if direction == StudyDirection.MAXIMIZE else "minimize",
         budget=max(budget, len(used)), seed=seed, tiers=used,
     )  # fmt: skip
 

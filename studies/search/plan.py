@@ -1,6 +1,6 @@
-"""From a budget to its slots: which tier and phase each trial belongs to, and which hyperparameters are free in it.
+"""The plan of a search: which tier and phase each slot of its budget belongs to, and which hyperparameters are free.
 
-Pure: the same study gives the same table on every machine. The schedules, and the measurements behind them (mean
+Pure: the same search space gives the same plan on every machine. The schedules, and the measurements behind them (mean
 regret on six tables of trained networks, 20 seeds; 0 is the best of a table, 1 a median configuration):
 
 - Up to 15 trials the tiers share the budget as 20, 30 and 50 %; a fourth gets as much again as 40. Half of a tier's
@@ -17,60 +17,58 @@ from __future__ import annotations
 
 from caviar.storage.records import Slot
 from caviar.storage.states import Phase
-from caviar.studies.definition import Study
+from caviar.studies.space.search_space import SearchSpace
 
 SMALL_BUDGET = 15
 COARSE, FINE = 4, 5  # slots of a larger budget before everything is free
 _SHARES = (20, 30, 50, 40)
 
 
-def plan(study: Study) -> list[Slot]:
-    """Return the slots of a study's budget; slot 0 is the default configuration, slot 1 the best of a prior."""
-    names = [tuple(tier) for tier in study.tiers]
+def plan(space: SearchSpace) -> list[Slot]:
+    """Return the slots of a budget; slot 0 is the default configuration, slot 1 the best of a prior."""
+    names = [tuple(tier) for tier in space.tiers]
     everything = sum(names, ())
     slots = [Slot(0, 1, Phase.DEFAULT, ())]
-    if study.prior:
+    if space.prior:
         slots.append(Slot(1, 1, Phase.PRIOR, ()))
-    begun = len(slots)
-    if _with_model(study):
+    first = len(slots)
+    if _with_model(space):
         second = min(2, len(names))
-        slots += [Slot(begun + place, 1, Phase.COARSE, names[0]) for place in range(COARSE)]
-        slots += [Slot(begun + COARSE + place, second, Phase.FINE, sum(names[:second], ())) for place in range(FINE)]
-    elif study.strategy in ("tiered", "classic"):
-        for tier, span in enumerate(_spans(study), start=1):
+        slots += [Slot(first + place, 1, Phase.COARSE, names[0]) for place in range(COARSE)]
+        slots += [Slot(first + COARSE + place, second, Phase.FINE, sum(names[:second], ())) for place in range(FINE)]
+    elif space.strategy in ("tiered", "classic"):
+        for tier, span in enumerate(_spans(space), start=1):
             free = sum(names[:tier], ())
-            searched = span[begun:] if tier == 1 else span
+            searched = span[first:] if tier == 1 else span
             for place, number in enumerate(searched):
                 phase = Phase.COARSE if place < (len(searched) + 1) // 2 else Phase.FINE
                 slots.append(Slot(number, tier, phase, free))
-    rest = range(len(slots), study.budget)
-    if rest:
-        phase = Phase.ALL if study.strategy == "tiered" else Phase(study.strategy)
-        slots += [Slot(number, len(names), phase, everything) for number in rest]
+    phase = Phase.ALL if space.strategy in ("tiered", "classic") else Phase(space.strategy)
+    slots += [Slot(number, len(names), phase, everything) for number in range(len(slots), space.budget)]
     return slots
 
 
-def stratum(study: Study, slot: Slot) -> int | None:
-    """Return which part of each free range is a slot's own; None where its values are chosen in another way."""
-    if not _with_model(study) or slot.phase != "coarse":
+def stratum(space: SearchSpace, slot: Slot) -> int | None:
+    """Return the part of each free range that belongs to a slot; None if its values are chosen in another way."""
+    if not _with_model(space) or slot.phase != Phase.COARSE:
         return None
-    return slot.number - (2 if study.prior else 1)
+    return slot.number - (2 if space.prior else 1)
 
 
-def by_model(study: Study, slot: Slot) -> bool:
-    """Say whether a model chooses a slot's values."""
-    return _with_model(study) and slot.phase in ("fine", "all")
+def by_model(space: SearchSpace, slot: Slot) -> bool:
+    """Return whether a model chooses a slot's values."""
+    return _with_model(space) and slot.phase in (Phase.FINE, Phase.ALL)
 
 
-def _with_model(study: Study) -> bool:
-    return study.strategy == "tiered" and study.budget > SMALL_BUDGET
+def _with_model(space: SearchSpace) -> bool:
+    return space.strategy == "tiered" and space.budget > SMALL_BUDGET
 
 
-def _spans(study: Study) -> list[range]:
-    """Return the slots in which each tier is the newest; the first span counts the default configuration, and what
-    won before."""
-    tiers, more = len(study.tiers), 1 if study.prior else 0
-    total, budget = sum(_SHARES[:tiers]), study.budget - more
+def _spans(space: SearchSpace) -> list[range]:
+    """Return the slots in which each tier is the newest; the first span includes the default configuration and the
+    best of a prior."""
+    tiers, more = len(space.tiers), 1 if space.prior else 0
+    total, budget = sum(_SHARES[:tiers]), space.budget - more
     ends = [round(budget * sum(_SHARES[: tier + 1]) / total) for tier in range(tiers)]
     for tier in range(tiers):  # at least one slot each, however small the budget
         ends[tier] = max(ends[tier], tier + 1)

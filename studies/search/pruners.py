@@ -1,76 +1,234 @@
-"""When a bad learning curve is stopped early; never in the first three epochs.
+"""Pruners: when a trial with a bad learning curve is stopped early.
 
-- `pace`, the default: a trial stops that learns more than twice slower than the best one, complete or beside it: its
-  best value so far is worse than what that one had in half of the epochs. It compares with the best, so the many good
-  trials at the end of a search are not measured against one another; in time, so it needs no idea of how values spread;
-  and with trials that are running, since the first ones of a search would otherwise all be trained to their ends. One
-  of those may yet diverge: what only running trials are better than needs two of them to be stopped.
-- `median`, Optuna's: a trial stops whose best value so far is worse than the median of the complete trials' values at
-  that epoch, once five are complete. It saves more epochs, and stops half of the good trials at the end of a search.
+A new pruner is a subclass of `Pruner` with its name in `PRUNERS`. Any of Optuna's own that judges a curve by itself or
+by those of complete trials can be named, too. Optuna is imported when a pruner is used, not before.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import optuna
-from optuna.pruners import MedianPruner
-from optuna.trial import FrozenTrial, TrialState
+from caviar.studies.errors import DefinitionError
+from caviar.suggestions import did_you_mean
 
-from caviar.storage.history import is_feasible
-from caviar.studies.definition import Study
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
 
-# Other trials than the best one, at most, that a curve is compared with. The median of 1,000 is that of all, within 2 %
-# of the ranks.
-COMPARED = {"none": 0, "pace": 0, "median": 1000}
-FIRST_TRIALS = 5  # complete before the median stops any
-WARM_UP = 3  # epochs that every trial gets
-SLOWER = 2  # times
-_SURE = 2  # trials, where the best is not complete
+    Complete = Callable[[int], optuna.Study]
+
+# Trials that a curve is compared with, at most. The median of 1,000 is that of all, within 2 % of the ranks.
+_COMPARED = 1000
+_WARM_UP = 3  # epochs that every trial gets
+_SLOWER = 2  # times as slow as the best trial
+_SURE = 2  # running trials that must be better, if the best is one of them
+_FIRST_TRIALS = 5  # complete before the median stops any
+# They keep notes on other trials in the storage, which a worker does not write for them; or wrap an object.
+_UNSUITED = ("BasePruner", "HyperbandPruner", "NopPruner", "SuccessiveHalvingPruner", "PatientPruner")
 
 
-def reason_to_stop(
-    study: Study, view: optuna.Study, trial: FrozenTrial, beside: Sequence[FrozenTrial] = ()
-) -> str | None:
-    """Return why a trial should stop after its last reported epoch, or None where it should go on.
+class Pruner(ABC):
+    """Decides after each epoch whether a trial is stopped.
+
+    A pruner keeps nothing between two calls, and changes none of the trials that it is given: other workers decide
+    about other trials of the same study, and a trial may continue on another machine.
+    """
+
+    @abstractmethod
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:
+        """Return why a trial should stop after the last epoch of its curve, or None if it should go on.
+
+        Args:
+            complete: returns the study of the best complete trial and of at most as many others as it is called with,
+                evenly spread over time, all with their curves. A call may read from the database: a pruner that can
+                decide without does not call it.
+            trial: the running trial; its intermediate values are the curve so far, 1 is the first epoch.
+            beside: other trials that are running on the same worker, with their curves so far.
+        """
+
+
+class NoPruner(Pruner):
+    """Stops no trial."""
+
+    def reason_to_stop(
+        self,
+        complete: Complete,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+        beside: Sequence[FrozenTrial],  # noqa: ARG002
+    ) -> str | None:
+        return None
+
+
+class PacePruner(Pruner):
+    """Stops a trial that learns at less than half the pace of the best one, complete or running on the same worker.
+
+    Its best value so far is below what that trial had after half as many epochs; nothing is stopped in the first three.
+    It compares with the best, so the many good trials at the end of a search are not measured against one another; in
+    time, so it needs no idea of how values spread; and with running trials, since the first ones of a search would
+    otherwise all be trained to their ends. One of those may yet diverge: if only running trials are better, there must
+    be two of them.
+    """
+
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:
+        epoch = _epoch(trial)
+        if epoch <= _WARM_UP:
+            return None
+        study = complete(0)
+        sign = 1 if study.direction.name == "MAXIMIZE" else -1
+
+        def best_until(curve: Mapping[int, float], last: float) -> float:
+            return max((sign * value for at, value in curve.items() if at <= last), default=-math.inf)
+
+        def standing(other: FrozenTrial) -> float:
+            return best_until(other.intermediate_values, math.inf) if other.value is None else sign * other.value
+
+        early = math.ceil(epoch / _SLOWER)
+        others = [other for other in (*_sound(study), *beside) if other.intermediate_values]
+        best = max(others, key=standing, default=None)
+        own = best_until(trial.intermediate_values, epoch)
+        # A curve that is worse again sets no pace by what it was.
+        if best is None or own >= min(best_until(best.intermediate_values, early), standing(best)):
+            return None
+        if best.value is None and sum(standing(other) > own for other in others) < _SURE:
+            return None
+        return f"at epoch {epoch} not yet where trial {best.number}, the best, was at epoch {early}"
+
+
+class MedianPruner(Pruner):
+    """Optuna's MedianPruner: stops a trial whose best value is worse than the median of the complete ones so far.
+
+    Nothing is stopped in the first three epochs, or before five trials are complete. It saves more epochs than
+    `PacePruner`, and stops half of the good trials at the end of a search.
+    """
+
+    def reason_to_stop(
+        self,
+        complete: Complete,
+        trial: FrozenTrial,
+        beside: Sequence[FrozenTrial],  # noqa: ARG002
+    ) -> str | None:
+        from optuna.pruners import MedianPruner as Median
+
+        if _epoch(trial) <= _WARM_UP:
+            return None
+        study = complete(_COMPARED)
+        if len(_sound(study)) < _FIRST_TRIALS:  # Optuna counts diverged trials, too
+            return None
+        if not Median(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=_WARM_UP + 1).prune(study, trial):
+            return None
+        return f"worse than the median at epoch {_epoch(trial)}"
+
+
+class OptunaPruner(Pruner):
+    """One of Optuna's pruners, with its own rules for the first trials and epochs.
 
     Args:
-        view: the study's complete trials so far, as Optuna reads them, the best among them; those of a large study
-            that it is compared with.
-        trial: the running trial, with the value of each epoch so far in its intermediate values; 1 is the first.
-        beside: other running trials, with theirs.
+        pruner: the pruner, which decides from the curves of the running trial and of the complete ones.
+        name: its name, for the reason.
     """
-    if study.pruner == "none" or not trial.intermediate_values or max(trial.intermediate_values) <= WARM_UP:
-        return None
-    complete = view.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sound = [t for t in complete if is_feasible(t)]  # Optuna's pruner counts diverged trials too
-    if study.pruner == "pace":
-        return _too_slow(study, [*sound, *beside], trial)
-    if len(sound) < FIRST_TRIALS:
-        return None
-    pruner = MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=WARM_UP + 1)
-    if not pruner.prune(view, trial):
-        return None
-    return f"worse than the median at epoch {max(trial.intermediate_values)}"
+
+    def __init__(self, pruner: optuna.pruners.BasePruner, name: str) -> None:
+        self._pruner = pruner
+        self._name = name
+
+    def reason_to_stop(
+        self,
+        complete: Complete,
+        trial: FrozenTrial,
+        beside: Sequence[FrozenTrial],  # noqa: ARG002
+    ) -> str | None:
+        if not trial.intermediate_values or not self._pruner.prune(complete(_COMPARED), trial):
+            return None
+        return f"{self._name} at epoch {_epoch(trial)}"
 
 
-def _too_slow(study: Study, others: Sequence[FrozenTrial], trial: FrozenTrial) -> str | None:
-    sign = 1 if study.maximize else -1
+PRUNERS: dict[str, type[Pruner]] = {"pace": PacePruner, "median": MedianPruner, "none": NoPruner}
 
-    def best_until(curve: Mapping[int, float], epoch: float) -> float:
-        return max((sign * value for at, value in curve.items() if at <= epoch), default=-math.inf)
 
-    def standing(other: FrozenTrial) -> float:
-        return best_until(other.intermediate_values, math.inf) if other.value is None else sign * other.value
+def make_pruner(name: str) -> Pruner:
+    """Return the pruner of that name: one of `PRUNERS`, or of Optuna's by its class and keyword arguments.
 
-    epoch = max(trial.intermediate_values)
-    early = math.ceil(epoch / SLOWER)
-    best = max((other for other in others if other.intermediate_values), key=standing, default=None)
-    mine = best_until(trial.intermediate_values, epoch)
-    # A curve that is worse again sets no pace by what it was.
-    if best is None or mine >= min(best_until(best.intermediate_values, early), standing(best)):
-        return None
-    if best.value is None and sum(standing(other) > mine for other in others) < _SURE:
-        return None
-    return f"at epoch {epoch} not yet where trial {best.number}, the best, was at epoch {early}"
+    Example:
+        >>> type(make_pruner("pace")).__name__
+        'PacePruner'
+        >>> type(make_pruner("PercentilePruner(percentile=25.0, n_warmup_steps=3)")).__name__
+        'OptunaPruner'
+
+    Raises:
+        DefinitionError: there is no such pruner, it takes no such arguments, or it cannot work here.
+    """
+    if name in PRUNERS:
+        return PRUNERS[name]()
+    class_name, arguments = _parsed(name)
+    if not class_name.endswith("Pruner"):
+        raise _unknown(name)
+    import optuna.pruners
+
+    suited = [known for known in optuna.pruners.__all__ if known not in _UNSUITED]
+    if class_name not in suited:
+        if class_name in _UNSUITED:
+            raise DefinitionError(
+                f"Optuna's {class_name} cannot be used here: it needs more than the curves of complete trials; "
+                f"pruners: {', '.join([*PRUNERS, *suited])}"
+            )
+        raise _unknown(class_name, suited)
+    chosen = getattr(optuna.pruners, class_name)
+    try:
+        return OptunaPruner(chosen(**arguments), class_name)
+    except (TypeError, ValueError) as error:
+        takes = ", ".join(inspect.signature(chosen).parameters)
+        raise DefinitionError(f"pruner {name}: {error}; it takes {takes}") from None
+
+
+def check_pruner(name: str) -> None:
+    """Check that there is a pruner of that name.
+
+    Raises:
+        DefinitionError: as `make_pruner` does.
+    """
+    if name not in PRUNERS:  # Optuna takes half a second to import
+        make_pruner(name)
+
+
+def _unknown(name: str, others: Sequence[str] = ()) -> DefinitionError:
+    return DefinitionError(
+        f"no pruner '{name}'; {did_you_mean(name, [*PRUNERS, *others])}there are: {', '.join(PRUNERS)}, or one of "
+        f"Optuna's by the name of its class, such as PercentilePruner(percentile=25.0)"
+    )
+
+
+def _parsed(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the class and the arguments of a call such as `ThresholdPruner(lower=0.1)`; nothing is evaluated.
+
+    Raises:
+        DefinitionError: it is no name, and no call with numbers by name.
+    """
+    try:
+        parsed = ast.parse(name, mode="eval").body
+        call = parsed if isinstance(parsed, ast.Call) else ast.Call(func=parsed, args=[], keywords=[])
+        if isinstance(call.func, ast.Name) and not call.args:
+            arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords if k.arg}
+            if len(arguments) == len(call.keywords) and all(isinstance(v, int | float) for v in arguments.values()):
+                return call.func.id, arguments
+    except (SyntaxError, ValueError):
+        pass
+    raise _unknown(name)
+
+
+def _epoch(trial: FrozenTrial) -> int:
+    return max(trial.intermediate_values, default=0)
+
+
+def _sound(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the complete trials that violate no constraint."""
+    from optuna.trial import TrialState
+
+    from caviar.storage.history import is_feasible
+
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial for trial in trials if is_feasible(trial)]

@@ -1,11 +1,4 @@
-"""The TieredSampler: the search of this package as an ordinary sampler, for ordinary Optuna programs too.
-
-    sampler = TieredSampler(tiers=[["lr"], ["momentum", "units"], ["layers"]], budget=50, seed=0)
-    optuna.create_study(sampler=sampler).optimize(objective)
-
-or, for a study's definition, whose stored names and distributions the objective suggests:
-
-    optuna.create_study(sampler=TieredSampler(study_definition), direction="maximize")
+"""The tiered search as an ordinary Optuna sampler, for any Optuna program.
 
 Distributions stay the full range for the whole life of a study: tiers and zoom live in studies/search/tiers.py.
 """
@@ -13,6 +6,7 @@ Distributions stay the full range for the whole life of a study: tiers and zoom 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from secrets import randbelow
 from typing import Any
 
@@ -23,9 +17,12 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
 from caviar.models.seeding import derive
-from caviar.studies.definition import Study
-from caviar.studies.search.optuna_space import middle, search_of
+from caviar.storage.records import Slot
+from caviar.studies.search.optuna_space import middle, search_space
+from caviar.studies.search.plan import plan
 from caviar.studies.search.tiers import Tiers
+from caviar.studies.space.base import BaseScale
+from caviar.studies.space.search_space import SearchSpace
 
 _BUDGET = 100
 
@@ -33,34 +30,43 @@ _BUDGET = 100
 class TieredSampler(BaseSampler):
     """Chooses values tier by tier, coarse to fine, then all together under a model.
 
-    Without a definition the first trial has the middle of every range on its own scale; then whatever all finished
-    trials had in common is searched by tiers, and a parameter that only some of them have, at random.
-    Values that the trial's system attribute `fixed_params` holds, as after Optuna's `enqueue_trial`, are kept, and the
-    others are chosen to go with them: trials of one shape can then be trained as one cohort. A trial that violates a
-    constraint counts as the worst. It is not for studies of several objectives.
+    Without a definition the first trial has the middle of every range on its own scale; then the parameters that all
+    finished trials had in common are searched by tiers, and a parameter that only some of them have is drawn at random.
+    Values in the trial's system attribute `fixed_params`, as Optuna's `enqueue_trial` sets it, are kept, and the others
+    are chosen to go with them. A trial that violates a constraint counts as the worst. The sampler is not for studies
+    of several objectives.
+
+    Example:
+        >>> sampler = TieredSampler(tiers=[["lr"], ["momentum", "units"], ["layers"]], budget=50, seed=0)
+        >>> optuna.create_study(sampler=sampler).optimize(objective)  # doctest: +SKIP
+
+        With the definition of a study, the objective suggests its stored names and distributions:
+
+        >>> optuna.create_study(sampler=TieredSampler(study), direction="maximize")  # doctest: +SKIP
 
     Args:
-        study: the definition; its direction must be the Optuna study's. Its strategy is `tiered` or `classic`.
-        tiers: without a definition: parameters by priority, in up to four tiers; those that no tier names come last.
-        budget: without a definition: trials that are planned; up to 15 are spread without a model.
-        seed: without a definition: of the search; None for another one each time. Processes of one study that are to
-            divide the first trials' ranges among them need the same.
+        study: a definition; its direction must be that of the Optuna study, and its strategy `tiered` or `classic`.
+        tiers: without a definition: names of parameters by priority, in up to four tiers; those that no tier names
+            come last.
+        budget: without a definition: number of trials that are planned; up to 15 are spread without a model.
+        seed: without a definition: seed of the search, 0 or more; None for another one each time. Processes of one
+            study that are to divide the ranges of the first trials among them need the same seed.
 
     Raises:
         ValueError: another strategy, more than four tiers, a name in two, a budget or a seed that is too small; or,
-            when it chooses, another direction, several objectives, or a held value outside a definition's scale.
+            when it chooses, another direction, several objectives, or a fixed value outside the scale of a definition.
     """
 
     def __init__(
         self,
-        study: Study | None = None,
+        study: SearchSpace | None = None,
         *,
         tiers: Sequence[Sequence[str]] = (),
         budget: int = _BUDGET,
         seed: int | None = None,
     ) -> None:
         if study is not None and study.strategy not in ("tiered", "classic"):
-            raise ValueError(f"the strategy must be tiered or classic; study '{study.name}' has {study.strategy}")
+            raise ValueError(f"the strategy must be tiered or classic; given {study.strategy}")
         if len(tiers) > 4 or budget < 1:
             raise ValueError(f"at most four tiers, and a budget of 1 or more; given {len(tiers)} and {budget}")
         named = [name for tier in tiers for name in tier]
@@ -72,7 +78,7 @@ class TieredSampler(BaseSampler):
         self._given = tiers, budget
         self._seed = study.seed if study else randbelow(2**32) if seed is None else int(seed)
         # What is searched, and its search: one value, so that threads see both or neither.
-        self._searched: tuple[object, Tiers] | None = (None, Tiers(study)) if study else None
+        self._search: tuple[object, _Search] | None = (None, _Search(study)) if study else None
 
     def infer_relative_search_space(
         self,
@@ -91,8 +97,19 @@ class TieredSampler(BaseSampler):
         self._raise_error_if_multi_objective(study)
         if not search_space:
             return {}
-        chosen = self._searching(study, search_space).choose(study, trial)
-        return {name: value for name, value in chosen.items() if name in search_space}
+        search = self._search_of(study, search_space)
+        fixed = {}
+        for name, value in trial.system_attrs.get("fixed_params", {}).items():
+            if name in search_space:
+                kind = search_space[name]
+                if kind._contains(kind.to_internal_repr(value)):
+                    fixed[name] = value
+                elif self._definition is not None:  # else Optuna warns of it, and keeps it
+                    raise ValueError(f"{name} = {value!r} is outside its scale: {search.scale(name)}")
+        proposal = search.tiers.propose(study, search.slot(trial.number), fixed, trial._trial_id)
+        if proposal.zoom and self._definition is not None:
+            study._storage.set_trial_user_attr(trial._trial_id, "zoom", dict(proposal.zoom))
+        return {name: value for name, value in proposal.stored.items() if name in search_space}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -104,14 +121,29 @@ class TieredSampler(BaseSampler):
         seed = derive(self._seed, "independent", trial.number, param_name) % 2**32
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
-    def _searching(self, study: optuna.Study, space: dict[str, BaseDistribution]) -> Tiers:
+    def _search_of(self, study: optuna.Study, space: dict[str, BaseDistribution]) -> _Search:
         """Return the search of these parameters."""
         if self._definition is not None and study.direction.name != self._definition.direction.upper():
-            raise ValueError(
-                f"study '{self._definition.name}' is to {self._definition.direction}; say so to Optuna too"
-            )
-        searched, of = self._searched, None if self._definition else (space, study.direction)
-        if searched is None or searched[0] != of:
-            searched = of, Tiers(search_of(space, *self._given, self._seed, study.direction))
-            self._searched = searched
-        return searched[1]
+            raise ValueError(f"the study's definition is to {self._definition.direction}; say so to Optuna too")
+        search, of = self._search, None if self._definition else (space, study.direction)
+        if search is None or search[0] != of:
+            search = of, _Search(search_space(space, *self._given, self._seed, study.direction))
+            self._search = search
+        return search[1]
+
+
+class _Search:
+    """A search space with its plan."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.tiers = Tiers(space)
+        self._space = space
+        self._slots = plan(space)
+
+    def slot(self, number: int) -> Slot:
+        """Return the slot of a trial; beyond the budget the last phase goes on."""
+        return replace(self._slots[min(number, len(self._slots) - 1)], number=number)
+
+    def scale(self, stored: str) -> BaseScale:
+        """Return the scale of a stored name."""
+        return next(self._space.scales()[name] for name, own in self._space.stored_names().items() if own == stored)

@@ -1,105 +1,169 @@
-"""Strategies by name, and one way to ask any of them for the values of a slot."""
+"""Strategies: how the values of a slot's trial are chosen. `tiered` is Caviar's own; others are there to compare with.
+
+A new strategy is an entry of `STRATEGIES`, and a phase of its name in `storage/states.py`. Optuna is imported when a
+strategy is used, not before.
+"""
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import optuna
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from caviar.models.seeding import derive
-from caviar.storage.history import quiet
 from caviar.storage.records import Slot
-from caviar.studies.definition import Study
-from caviar.studies.search.sampler import TieredSampler
+from caviar.storage.states import Phase
+from caviar.studies.errors import DefinitionError
+from caviar.studies.space.search_space import Proposal, SearchSpace
+from caviar.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.samplers import BaseSampler
 
 _GRID_POINTS = 3  # of each hyperparameter with a range; a short list is taken whole
 
 
-class Proposer:
-    """Chooses values for the slots of one study, by its strategy; remembers what it has read of finished trials."""
+class Strategy(Protocol):
+    """Chooses the values of one slot after the other; it may remember what it has read of finished trials."""
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._tiered = TieredSampler(study) if study.strategy in ("tiered", "classic") else None
-
-    def propose(self, slot: Slot, view: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        """Return the stored values of all hyperparameters for a slot's trial.
+    def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any]) -> Proposal:
+        """Return the hyperparameters of a slot's trial.
 
         Args:
-            view: the study's trials so far, as Optuna reads them.
-            trial: the trial that is about to begin; its number is the slot's.
+            program: the trials so far, as Optuna reads them.
+            slot: the slot, whose trial has not begun.
+            fixed: by stored name, forms that the proposal must have, if the strategy is one that can choose the
+                others to go with them.
         """
-        study = self._study
-        scales = study.scales()
-        if slot.phase in ("default", "prior"):
-            known = {n: s.default for n, s in scales.items()} if slot.phase == "default" else study.prior[0].values
-            return {scale.stored_name(name): scale.to_stored(known[name]) for name, scale in scales.items()}
-        if study.strategy == "grid":
-            return _grid_point(study, slot.number)
-        if study.strategy == "gp":
-            chosen = _gaussian_process(study, slot.number, view)
-        else:
-            sampler = self._tiered or _sampler(study, slot.number)
-            chosen = sampler.sample_relative(view, trial, sampler.infer_relative_search_space(view, trial))
-            for name, scale in scales.items():
-                stored = scale.stored_name(name)
-                if stored not in chosen:
-                    chosen[stored] = sampler.sample_independent(view, trial, stored, scale.distribution())
-        # As it will be trained: a decay anywhere below its lowest is 0, and stored as such.
-        values = study.trained(chosen)
-        return {scale.stored_name(name): scale.to_stored(values[name]) for name, scale in scales.items()}
 
 
-def _sampler(study: Study, number: int) -> BaseSampler:
-    """Return Optuna's sampler for one slot. It is made anew for each, seeded by study and slot, so that the same slot
-    gets the same values whichever worker asks, and no two slots the same numbers."""
-    seed = derive(study.seed, "sampler", number) % 2**32
-    return RandomSampler(seed) if study.strategy == "random" else TPESampler(seed=seed)
+class Proposer:
+    """Chooses values for the slots of one study, by its strategy.
 
-
-def _gaussian_process(study: Study, number: int, view: optuna.Study) -> dict[str, Any]:
-    """Return what Optuna's GPSampler chooses, which learns from the complete trials."""
-    sign = -1 if study.maximize else 1
-    trials = view.get_trials(deepcopy=False)
-    losses = {t.number: sign * (t.value or 0.0) for t in trials if t.state == TrialState.COMPLETE}
-    copy = _copy_of(trials, losses, but=number)
-    copy.sampler = GPSampler(seed=derive(study.seed, "sampler", number) % 2**32, warn_independent_sampling=False)
-    return copy.ask(study.distributions()).params
-
-
-def _grid_point(study: Study, number: int) -> dict[str, Any]:
-    """Return a point of the full grid, which is walked through in a random order that the study's seed fixes."""
-    axes = {
-        scale.stored_name(name): [scale.to_stored(value) for value in scale.grid(_GRID_POINTS)]
-        for name, scale in study.scales().items()
-    }
-    points = list(itertools.product(*axes.values()))
-    random.Random(derive(study.seed, "grid")).shuffle(points)
-    return dict(zip(axes, points[(number - 1) % len(points)], strict=True))
-
-
-def _copy_of(trials: Sequence[FrozenTrial], losses: Mapping[int, float], but: int) -> optuna.Study:
-    """Return a study to minimise, in memory, of the trials that have a loss, as complete ones, and of the running ones.
-
-    Constraints are left out: a trial that violates one has a bad loss already, and GPSampler refuses a study in which
-    some trials have constraints and others have not.
+    Args:
+        space: what is searched; its strategy is a name in `STRATEGIES`.
     """
-    with quiet():
-        copy = optuna.create_study()
-    for trial in trials:
-        state = TrialState.COMPLETE if trial.number in losses else TrialState.RUNNING
-        if trial.number != but and trial.distributions and (trial.number in losses or trial.state == state):
-            copy.add_trial(
-                optuna.trial.create_trial(
-                    state=state,
-                    value=losses.get(trial.number),
-                    params=trial.params,
-                    distributions=trial.distributions,
-                )
-            )
-    return copy
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._strategy = STRATEGIES[space.strategy](space)
+
+    def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any] | None = None) -> Proposal:
+        """Return the hyperparameters of a slot's trial, which begins with the defaults or with what won before if the
+        slot's phase says so; as `Strategy.propose` otherwise."""
+        if slot.phase == Phase.DEFAULT:
+            return self._space.proposal({name: scale.default for name, scale in self._space.scales().items()})
+        if slot.phase == Phase.PRIOR:
+            return self._space.proposal(self._space.prior[0].values)
+        return self._strategy.propose(program, slot, fixed or {})
+
+
+def _tiers(space: SearchSpace) -> Strategy:
+    from caviar.studies.search.tiers import Tiers
+
+    return Tiers(space)
+
+
+class _Grid:
+    """The full grid, visited in a random order that the seed of the study fixes."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._points = list(itertools.product(*(scale.grid(_GRID_POINTS) for scale in space.scales().values())))
+        random.Random(derive(space.seed, "grid")).shuffle(self._points)
+
+    def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any]) -> Proposal:  # noqa: ARG002
+        point = self._points[(slot.number - 1) % len(self._points)]
+        return self._space.proposal(dict(zip(self._space.scales(), point, strict=True)))
+
+
+class _OptunaSampler:
+    """One of Optuna's samplers, made anew for each slot and seeded by study and slot: a slot gets the same values
+    whichever worker asks, and no two slots the same.
+
+    Args:
+        sampler: makes the sampler from a seed.
+        view: prepares the trials for the sampler.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        sampler: Callable[[int], BaseSampler],
+        view: Callable[[optuna.Study], optuna.Study] = lambda program: program,
+    ) -> None:
+        self._space = space
+        self._sampler = sampler
+        self._view = view
+
+    def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any]) -> Proposal:  # noqa: ARG002
+        from optuna.trial import TrialState, create_trial
+
+        sampler, program = self._sampler(derive(self._space.seed, "sampler", slot.number) % 2**32), self._view(program)
+        trial = create_trial(state=TrialState.RUNNING)
+        trial.number = slot.number
+        chosen = sampler.sample_relative(program, trial, sampler.infer_relative_search_space(program, trial))
+        for name, kind in self._space.distributions().items():
+            if name not in chosen:
+                chosen[name] = sampler.sample_independent(program, trial, name, kind)
+        # As it will be trained: a decay anywhere below its lowest is 0, and stored as such.
+        return self._space.proposal(self._space.trained(chosen))
+
+
+def _random(space: SearchSpace) -> Strategy:
+    from optuna.samplers import RandomSampler
+
+    return _OptunaSampler(space, RandomSampler)
+
+
+def _tpe(space: SearchSpace) -> Strategy:
+    from optuna.samplers import TPESampler
+
+    return _OptunaSampler(space, lambda seed: TPESampler(seed=seed))
+
+
+def _gaussian_process(space: SearchSpace) -> Strategy:
+    from optuna.samplers import GPSampler
+
+    return _OptunaSampler(
+        space, lambda seed: GPSampler(seed=seed, warn_independent_sampling=False), _without_constraints
+    )
+
+
+def _without_constraints(program: optuna.Study) -> optuna.Study:
+    """Return a study of the same trials but for their constraints: a trial that violates one has a bad value already,
+    and Optuna's GPSampler refuses a study in which some trials have constraints and others have not."""
+    from optuna.trial import TrialState, create_trial
+
+    from caviar.storage.history import study_of
+
+    trials = {
+        t._trial_id: create_trial(state=t.state, value=t.value, params=t.params, distributions=t.distributions)
+        for t in program.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+        if t.params
+    }
+    return study_of(trials, program.direction)
+
+
+STRATEGIES: dict[str, Callable[[SearchSpace], Strategy]] = {
+    "tiered": _tiers,
+    "classic": _tiers,
+    "random": _random,
+    "grid": _Grid,
+    "tpe": _tpe,
+    "gp": _gaussian_process,
+}
+
+
+def check_strategy(name: str) -> None:
+    """Check that there is a strategy of that name.
+
+    Raises:
+        DefinitionError: there is none; the message suggests the nearest names.
+    """
+    if name not in STRATEGIES:
+        raise DefinitionError(
+            f"no strategy '{name}'; {did_you_mean(name, STRATEGIES)}there are: {', '.join(STRATEGIES)}"
+        )

@@ -1,8 +1,8 @@
-"""A Gaussian process on the unit cube: what a search expects of configurations that it has not trained.
+"""A Gaussian process on the unit cube: the expected loss of configurations that were not trained.
 
-Matern 5/2 with a length-scale for each hyperparameter. Length-scales, noise and amplitude are the most probable ones
-under log-normal priors, which say what a search of networks looks like and keep a fit to five trials sane; they are
-sought from the priors' mode each time, so a fit depends on its observations alone.
+The kernel is Matern 5/2 with a length-scale for each hyperparameter. Length-scales, noise and amplitude are the most
+probable ones under log-normal priors, which say what a search of networks looks like and keep a fit to five trials
+sane. Each fit starts from the mode of the priors, so that it depends on its observations alone.
 
 Knows no study and no Optuna. Sources: C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning,
 https://gaussianprocess.org/gpml (posterior: algorithm 2.1, Matern: equation 4.17, gradient: equation 5.9), and for the
@@ -27,22 +27,22 @@ Array = NDArray[np.float64]
 # on a quadratic bowl of four hyperparameters it is after 30 trials where this one is after 20.
 NOISE, _AMPLITUDE = 0.05, 1.0
 _LENGTH_WIDTH, _NOISE_WIDTH, _AMPLITUDE_WIDTH = 0.4, 1.0, 0.7
-_BOUND = 4.0  # of these, on both sides: a line search must not leave the floating-point numbers
-_ITERATIONS = 20  # of L-BFGS; more of them change no proposal that is worth it
+_BOUND = 4.0  # standard deviations of a prior on both sides: a line search must not leave the floating-point numbers
+_ITERATIONS = 20  # of L-BFGS; more of them change no proposal by much
 _FITTED = 100  # observations that the parameters are fitted to, at most
-_JITTER = 1e-6  # added to the noise, so that a configuration may stand there twice
+_JITTER = 1e-6  # added to the noise, so that a configuration may be observed twice
 _SMALLEST = 1e-10  # posterior variance; rounding can make it negative
 
 
-_limited = threading.RLock()  # who leaves last would else restore what the first had set
+_limited = threading.RLock()  # otherwise the last thread to leave would restore the limit of the first
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep numpy's and scipy's linear algebra on one core meanwhile; one thread at a time.
+    """Run the linear algebra of numpy and scipy on one core inside the `with` block; one thread at a time.
 
-    Its matrices are too small for more, and on a machine whose cores are busy training, threads that wait for one
-    another make a proposal thirty times slower.
+    The matrices are too small for more. On a machine whose cores are busy training, threads that wait for one another
+    make a proposal thirty times slower.
     """
     with _limited, _controller().limit(limits=1, user_api="blas"):
         yield
@@ -50,20 +50,21 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _controller() -> Any:
-    import scipy.linalg  # noqa: F401 - it brings a library of its own, which the controller must find
+    import scipy.linalg  # noqa: F401 - scipy has a BLAS of its own, which the controller must find
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
 class Surrogate:
-    """The process given observations and its parameters.
+    """The Gaussian process, given observations and parameters.
 
     Args:
         x: points of the unit cube, (observations, hyperparameters); one at least.
-        z: their losses, standardised.
-        unordered: which hyperparameters are names without an order: at distance 0 or 1 from one another.
-        theta: logarithms of the length-scales, of the noise's variance and of the amplitude's.
+        z: the losses at these points, standardised, (observations,).
+        unordered: which hyperparameters are names without an order, (hyperparameters,); two names are at distance 1.
+        theta: logarithms of the length-scales, of the variance of the noise, and of that of the amplitude,
+            (hyperparameters + 2,).
     """
 
     def __init__(self, x: Array, z: Array, unordered: NDArray[np.bool_], theta: Array) -> None:
@@ -81,7 +82,7 @@ class Surrogate:
         return float(np.exp(self.theta[-2] / 2))
 
     def posterior(self, points: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation of the loss at points, without the noise of a single training."""
+        """Return mean and standard deviation of the loss at points, (points,) each, without a training's noise."""
         from scipy.linalg import solve_triangular
 
         shared = _covariance(points, self.x, self._unordered, self.theta)
@@ -90,32 +91,36 @@ class Surrogate:
         return shared @ self._weights, np.sqrt(np.maximum(variance, _SMALLEST))
 
     def believing(self, points: Array) -> Surrogate:
-        """Return the process as if the loss at these points were what is expected there.
+        """Return the process as if these points had been observed, with the losses that it expects there.
 
-        For trials that are running: nothing is expected to be better or worse than before, but less is to be learned
-        near them, so that workers beside one another spread out.
+        For trials that are running: the expected losses stay as they are, but there is less to be learned near them, so
+        that parallel workers spread out.
         """
         if not len(points):
             return self
-        believed = np.concatenate([self.z, self.posterior(points)[0]])
-        return Surrogate(np.concatenate([self.x, points]), believed, self._unordered, self.theta)
+        losses = np.concatenate([self.z, self.posterior(points)[0]])
+        return Surrogate(np.concatenate([self.x, points]), losses, self._unordered, self.theta)
 
 
 def fit(x: Array, z: Array, unordered: NDArray[np.bool_], lengths: Array, noise: float = NOISE) -> Surrogate:
-    """Return the process with its most probable parameters; those of more than 100 observations by 50 to 100 of them,
-    evenly spread over their order: the parameters are few, and the fit is most of what a proposal costs.
+    """Return the process with its most probable parameters.
+
+    Of more than 100 observations the parameters are fitted to 50 to 100, evenly spread over their order: the parameters
+    are few, and the fit is most of what a proposal costs.
 
     Args:
-        x, z, unordered: as of Surrogate.
-        lengths: the medians of the length-scales' priors.
-        noise: the median of the prior of a single training's noise, as a standard deviation.
+        x: as for `Surrogate`.
+        z: as for `Surrogate`.
+        unordered: as for `Surrogate`.
+        lengths: the prior medians of the length-scales, (hyperparameters,).
+        noise: the prior median of the noise of a single training, as a standard deviation.
     """
     from scipy.optimize import minimize
 
     some = slice(None, None, -(-len(x) // _FITTED))
     mode = np.log([*lengths, noise**2, _AMPLITUDE])
     widths = np.array([*[_LENGTH_WIDTH] * len(lengths), _NOISE_WIDTH, _AMPLITUDE_WIDTH])
-    found = minimize(
+    fitted = minimize(
         negative_log_posterior,
         mode,
         args=(squares(x[some], x[some], unordered), z[some], mode, widths),
@@ -124,16 +129,18 @@ def fit(x: Array, z: Array, unordered: NDArray[np.bool_], lengths: Array, noise:
         bounds=np.stack([mode - _BOUND * widths, mode + _BOUND * widths], axis=1),
         options={"maxiter": _ITERATIONS},
     )
-    return Surrogate(x, z, unordered, found.x)
+    return Surrogate(x, z, unordered, fitted.x)
 
 
 def negative_log_posterior(theta: Array, between: Array, z: Array, mode: Array, widths: Array) -> tuple[float, Array]:
-    """Return the negative logarithm of marginal likelihood times priors, but for a constant, and its gradient.
+    """Return the negative logarithm of marginal likelihood times priors, up to a constant, and its gradient by theta.
 
     Args:
-        theta: as of Surrogate.
-        between: the observations' squared distances, as of `squares`.
-        mode, widths: means and standard deviations of theta's normal prior.
+        theta: as for `Surrogate`.
+        between: squared distances of the observations from one another, as `squares` returns them.
+        z: as for `Surrogate`.
+        mode: means of the normal prior of theta.
+        widths: standard deviations of the normal prior of theta.
     """
     from scipy.linalg import cho_factor, cho_solve
 
@@ -152,17 +159,17 @@ def negative_log_posterior(theta: Array, between: Array, z: Array, mode: Array, 
 
 
 def squares(a: Array, b: Array, unordered: NDArray[np.bool_]) -> Array:
-    """Return squared distances of each hyperparameter between two sets of points: (hyperparameters, a, b)."""
+    """Return the squared distance between two sets of points in each hyperparameter: (hyperparameters, a, b)."""
     between: Array = np.square(a.T[:, :, None] - b.T[:, None, :])
     between[unordered] = between[unordered] > 0
     return between
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
-    """Return the logarithm of the expected improvement on `best` of normal losses, where lower is better.
+    """Return the logarithm of the expected improvement on `best` of normally distributed losses, lower is better.
 
-    The improvement itself is 0 in floating-point numbers wherever a point is 40 standard deviations worse than the
-    best: then there would be nothing to choose by.
+    The improvement itself is 0 in floating-point numbers if a point is 40 standard deviations worse than the best: then
+    there would be nothing to choose by.
     """
     from scipy.special import erfcx, ndtr
 
@@ -178,22 +185,25 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
 
 
 def log_augmented_expected_improvement(mean: Array, deviation: Array, best: float, noise: float) -> Array:
-    """Return the logarithm of the expected improvement, less what the noise of one training hides of it.
+    """Return the logarithm of the expected improvement, reduced by what the noise of one training hides of it.
 
-    A configuration that was trained before has little left to show, a new one nearly all: so it says when another
-    training of a good one is worth more than a new one. Source: D. Huang et al., Global optimization of stochastic
-    black-box systems via sequential kriging meta-models, https://doi.org/10.1007/s10898-005-2454-3, equation 13.
+    A configuration that was trained before has little left to show, a new one nearly all: so the figure also says when
+    another training of a good configuration is worth more than a new one. Source: D. Huang et al., Global optimization
+    of stochastic black-box systems via sequential kriging meta-models, https://doi.org/10.1007/s10898-005-2454-3,
+    equation 13.
 
     Args:
-        mean, deviation, best: as of `log_expected_improvement`.
+        mean: expected losses, (points,).
+        deviation: their standard deviations, (points,).
+        best: the loss to improve on.
         noise: the standard deviation of one training's loss.
     """
     return log_expected_improvement(mean, deviation, best) + np.log1p(-noise / np.hypot(noise, deviation))
 
 
 def _covariance(a: Array, b: Array, unordered: NDArray[np.bool_], theta: Array) -> Array:
-    """Return Matern 5/2 between two sets of points, (a, b), without the distances of each hyperparameter that a
-    gradient needs: several times faster, since most of it is one matrix multiplication."""
+    """Return Matern 5/2 between two sets of points, (a, b). Without the distances in each hyperparameter, which only a
+    gradient needs, it is several times faster: most of it is one matrix multiplication."""
     shorter = np.exp(-theta[:-2])
     p, q = (a * shorter)[:, ~unordered], (b * shorter)[:, ~unordered]
     squared = np.square(p).sum(axis=1)[:, None] + np.square(q).sum(axis=1) - 2 * p @ q.T
@@ -204,8 +214,8 @@ def _covariance(a: Array, b: Array, unordered: NDArray[np.bool_], theta: Array) 
 
 
 def _matern(between: Array, theta: Array) -> tuple[Array, Array, Array]:
-    """Return Matern 5/2 of squared distances; what its slope by the logarithm of each length-scale has in common; and
-    the squared distances in length-scales, by which that is multiplied."""
+    """Return Matern 5/2 of squared distances; the common factor of its slopes by the logarithms of the length-scales;
+    and the squared distances in length-scales, the other factor."""
     scaled = between * np.exp(-2 * theta[:-2])[:, None, None]
     distance = np.sqrt(5 * scaled.sum(axis=0))
     decayed: Any = np.exp(theta[-1] - distance)

@@ -42,3 +42,8 @@ def test_models_load_no_search_and_no_database(root: Path) -> None:
 
 def test_the_sizes_of_data_sets_are_known_without_torch(root: Path) -> None:
     assert not modules_after("import caviar.models.data_sets", root) & {"torch", "torchvision", "sklearn", "numpy"}
+
+
+def test_a_definition_loads_no_optuna_and_no_torch(root: Path) -> None:
+    loaded = modules_after("import caviar.studies.catalog.digits", root)
+    assert not loaded & {"torch", "optuna", "sqlalchemy", "psycopg2", "numpy", "scipy"}

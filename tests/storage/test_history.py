@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine, event
 
 from caviar.storage.history import History
-from caviar.studies.search.pruners import reason_to_stop
+from caviar.studies.search.pruners import make_pruner
 from tests.helpers.workers import register, worker
 
 
@@ -89,8 +89,9 @@ def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(engin
     assert [t.number for t in history.complete(0).trials] == [best]
     assert [t.number for t in compared.trials] == sorted({0, 3, 6, 9, 12, 15, 18, best})
     trial = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict.fromkeys(range(1, 6), 0.0))
-    _, study = register(engine, name="other", pruner="median")
-    assert reason_to_stop(study, compared, trial) == "worse than the median at epoch 5"
+    assert (
+        make_pruner("median").reason_to_stop(lambda others: compared, trial, ()) == "worse than the median at epoch 5"
+    )
 
 
 def test_the_best_are_complete_and_sound_and_the_first_of_equal_ones(

@@ -12,8 +12,7 @@ from typing import Any
 from caviar.studies.results.importance import Importances
 from caviar.studies.results.summaries import StudyState, TrialSummary
 from caviar.studies.results.winner import Winner
-from caviar.studies.space.base import Value
-from caviar.studies.space.scales import Scale
+from caviar.studies.space.base import BaseScale, Value
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ReportedHyperparameter:
 
     name: str
     tier: int
-    scale: Scale
+    scale: BaseScale
 
     @property
     def room(self) -> tuple[bool, bool]:

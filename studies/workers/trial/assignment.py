@@ -29,8 +29,7 @@ class Chooser:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._proposer = Proposer(context.study)
-        scales = context.study.scales()
-        self._held = {name: scales[name].stored_name(name) for name in held_in_cohort(context.study)}
+        self._held = {name: context.study.stored_names()[name] for name in held_in_cohort(context.study)}
 
     def trial(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:
         """Return the trial of a slot, whose curve the worker may extend, and the lease with that trial's id.
@@ -58,23 +57,24 @@ class Chooser:
     def _begin(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:
         study, history, process = self._context.study, self._context.history, self._context.process
         slot = lease.slot
-        held = {}
+        fixed = {}
         # Where all that is free is held nothing would be left to choose, and every trial the same.
         if beside and by_model(study, slot) and not self._held.keys() >= set(slot.free):
-            held = {stored: beside.params[stored] for stored in self._held.values()}
-        history.notes.clear()
-        stored = self._proposer.propose(slot, history.study(), running(slot.number, held=held))
-        distributions, values = study.distributions(), study.trained(stored)
-        parameters = {n: (d.to_internal_repr(stored[n]), distribution_to_json(d)) for n, d in distributions.items()}
+            fixed = {stored: beside.params[stored] for stored in self._held.values()}
+        proposal = self._proposer.propose(history.study(), slot, fixed)
+        distributions = study.distributions()
+        parameters = {n: (proposal.internal[n], distribution_to_json(kind)) for n, kind in distributions.items()}
         attributes = {
             "tier": slot.tier,
             "phase": slot.phase,
             "worker": f"{process.host}:{process.pid}",
-            **{n: v for n, v in values.items() if n not in stored},  # momentum beside one_minus_momentum
-            **history.notes,
+            **{
+                n: v for n, v in proposal.values.items() if n not in proposal.stored
+            },  # momentum, not one_minus_momentum
+            **({"zoom": dict(proposal.zoom)} if proposal.zoom else {}),
         }
         trial_id = self._context.outage.insist(lambda: self._context.log.begin(lease, parameters, attributes))
-        return replace(lease, trial_id=trial_id), running(slot.number, trial_id, stored, distributions)
+        return replace(lease, trial_id=trial_id), running(slot.number, trial_id, proposal.stored, distributions)
 
 
 def running(
@@ -83,11 +83,9 @@ def running(
     params: Mapping[str, Any] | None = None,
     distributions: Mapping[str, BaseDistribution] | None = None,
     curve: Mapping[int, float] | None = None,
-    held: Mapping[str, Any] | None = None,
 ) -> FrozenTrial:
     return FrozenTrial(
         number=number, state=TrialState.RUNNING, value=None, datetime_start=None, datetime_complete=None,
         params=dict(params or {}), distributions=dict(distributions or {}), user_attrs={},
-        system_attrs={"fixed_params": dict(held)} if held else {},  # as Optuna marks a trial that was enqueued
-        intermediate_values=dict(curve or {}), trial_id=trial_id,
+        system_attrs={}, intermediate_values=dict(curve or {}), trial_id=trial_id,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from caviar.models.training import Interrupted, Training
 from caviar.storage.errors import CheckpointUnreachable
 from caviar.storage.records import Lease
 from caviar.storage.unsent import Unsent
-from caviar.studies.search.pruners import COMPARED, reason_to_stop
+from caviar.studies.search.pruners import make_pruner
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.heartbeat import Heartbeat
 from caviar.studies.workers.outbox import Outbox
@@ -169,15 +169,14 @@ class TrialRun:
 
     def reason_to_stop(self, beside: Sequence[FrozenTrial]) -> str | None:
         """Return why the pruner would stop this trial now; None if it would not."""
-        if self.context.study.pruner == "none":
-            return None  # without reading any curves
+        beside = [trial for trial in beside if trial is not self.trial]
         try:
-            others = self.context.history.complete(COMPARED[self.context.study.pruner])
-        except SQLAlchemyError as error:
+            return make_pruner(self.context.study.pruner).reason_to_stop(
+                self.context.history.complete, self.trial, beside
+            )
+        except SQLAlchemyError as error:  # the curves of others could not be read
             self.context.outage.note(error)
             return None
-        beside = [trial for trial in beside if trial is not self.trial]
-        return reason_to_stop(self.context.study, others, self.trial, beside)
 
     def go_on(self) -> None:
         """Keep the state of a trial that goes on, now and then."""

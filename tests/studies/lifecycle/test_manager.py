@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.distributions import distribution_to_json
 from optuna.search_space import intersection_search_space
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, inspect, text
 
 from caviar.epoch import Epoch
@@ -24,7 +24,7 @@ from caviar.storage.errors import LeaseLost, StudyNotFound
 from caviar.storage.events import log_event, read_events
 from caviar.storage.history import History
 from caviar.storage.ledger import Ledger
-from caviar.storage.records import Lease, Provenance, Report, StudyRecord
+from caviar.storage.records import Lease, Provenance, Report, Slot, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.status import read_curve, read_test, read_trials
 from caviar.studies.definition import Study, change, to_body
@@ -32,7 +32,7 @@ from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotCompara
 from caviar.studies.lifecycle import manager
 from caviar.studies.lifecycle.manager import definition_of, extend_study, open_study, progress
 from caviar.studies.results.winner import conclude
-from caviar.studies.search.plan import Slot, plan
+from caviar.studies.search.plan import plan
 from caviar.studies.search.strategies import Proposer
 from caviar.studies.space.base import Value
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
@@ -207,11 +207,7 @@ def test_every_strategy_goes_on_with_trials_of_both_versions(engine: Engine, str
     history.refresh()
     for number in (5, 29):
         slot = Slot(*planned(after)[number])
-        trial = FrozenTrial(
-            number=number, state=TrialState.RUNNING, value=None, datetime_start=None, datetime_complete=None,
-            params={}, distributions={}, user_attrs={}, system_attrs={}, intermediate_values={}, trial_id=-1,
-        )  # fmt: skip
-        stored = Proposer(after).propose(slot, history.study(), trial)
+        stored = Proposer(after).propose(history.study(), slot).stored
         assert set(stored) == set(after.distributions())
         for name, distribution in after.distributions().items():
             assert distribution._contains(distribution.to_internal_repr(stored[name]))

@@ -118,7 +118,7 @@ def test_what_cannot_be_begun_with_is_said() -> None:
     defaults = {n: s.default for n, s in study.scales().items()}
     for name, value in {"batch_size": 1024, "hidden_units": 500, "layers": 7, "learning_rate": 5.0}.items():
         known = PriorTrial(values={**defaults, name: value}, loss=0.0).model_dump()
-        with pytest.raises(DefinitionError, match=f"{name} {value} in a trial of its prior is not of "):
+        with pytest.raises(DefinitionError, match=f"{name} {value} of a prior trial is not of "):
             change(study, prior=[known])
-    with pytest.raises(DefinitionError, match="a trial of its prior has learning_rate"):
+    with pytest.raises(DefinitionError, match="a prior trial has learning_rate"):
         change(study, prior=[PriorTrial(values={"learning_rate": 0.1}, loss=0.0).model_dump()])

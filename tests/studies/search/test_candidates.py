@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from caviar.studies.search.candidates import candidates, cube, fresh
+from caviar.studies.search.candidates import candidates, cube, unseen
 from caviar.studies.space.base import BaseScale
 from tests.helpers.studies import ALL_SCALES, small_study
 
@@ -42,6 +42,6 @@ def test_three_of_four_are_near_one_of_the_three_best() -> None:
 
 def test_what_was_taken_is_not_offered_again_unless_nothing_else_is_left() -> None:
     points = np.array([[0.25, 0.5], [0.75, 0.5], [0.25, 0.1]])
-    assert fresh(points, points[:1] + 1e-15).tolist() == points[1:].tolist()
-    assert fresh(points, points[:0]).tolist() == points.tolist()
-    assert fresh(points, points).tolist() == points.tolist()
+    assert unseen(points, points[:1] + 1e-15).tolist() == points[1:].tolist()
+    assert unseen(points, points[:0]).tolist() == points.tolist()
+    assert unseen(points, points).tolist() == points.tolist()

@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 import caviar.studies.search.expectation as expectation_module
+from caviar.storage.history import study_of
 from caviar.studies.definition import Study, change
 from caviar.studies.search.initial_design import halton, strata, zoom
 from caviar.studies.search.observations import Observations, half_rank
@@ -26,16 +27,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 DEFAULTS = {
     "learning_rate": 0.1, "momentum": 0.9, "hidden_units": 64, "batch_size": 256, "layers": 2, "decay": 0.0,
 }  # fmt: skip
-
-
-class Notepad(optuna.storages.InMemoryStorage):
-    """Takes a sampler's notes on a trial that is not there yet, as a worker's view does."""
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        pass
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        pass
 
 
 def loss_of(values: dict[str, Any]) -> float:
@@ -87,9 +78,9 @@ def test_it_works_in_a_plain_optuna_program_and_beats_random() -> None:
         study = small_study(budget=20, metric="loss", direction="minimize", seed=seed)
         if sampler is None:
             return search(study)[0].best_value
-        values = [Proposer(change(study, strategy="random")).propose(slot, optuna.create_study(), trial(slot.number))
-                  for slot in plan(change(study, strategy="random"))]  # fmt: skip
-        return min(loss_of({n: s.from_stored(v[s.stored_name(n)]) for n, s in study.scales().items()}) for v in values)
+        random = change(study, strategy="random")
+        proposals = [Proposer(random).propose(optuna.create_study(), slot) for slot in plan(random)]
+        return min(loss_of(dict(proposal.values)) for proposal in proposals)
 
     ours = [best(None, seed) for seed in range(3)]
     random = [best(optuna.samplers.RandomSampler(), seed) for seed in range(3)]
@@ -113,7 +104,7 @@ def test_the_same_seed_gives_the_same_search_and_another_seed_another() -> None:
 def trial(number: int, **fields: Any) -> optuna.trial.FrozenTrial:
     fields.setdefault("state", TrialState.RUNNING)
     made = create_trial(**fields)
-    made.number = number
+    made.number = made._trial_id = number
     return made
 
 
@@ -156,6 +147,17 @@ def test_what_is_learned_later_or_out_of_order_comes_to_the_same() -> None:
         assert np.array_equal(getattr(at_once, name), getattr(bit_by_bit, name))
     assert at_once.losses.tolist() == [-0.0, -0.1, 1.0, -0.3, 1.0, -0.5]
     assert at_once.best() == study.trained(trials[5].params)
+
+
+def test_another_trial_of_the_same_number_takes_nobodys_place() -> None:
+    study = small_study()
+    one, other = (finished(study, 3, TrialState.COMPLETE, value, {}) for value in (0.9, 0.1))
+    other._trial_id = 99
+    other.params["layers"] = 4
+    learned = observed(study, [one])
+    learned.learn([one, other])
+    assert learned.losses.tolist() == [-0.9, -0.1]
+    assert [values["layers"] for values in learned.values] == [2, 4]
 
 
 def test_the_zoom_box_holds_the_best_quarter_with_a_margin() -> None:
@@ -381,17 +383,17 @@ def test_halton_points_do_not_depend_on_who_asks() -> None:
 @pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "grid", "tpe", "gp"])
 def test_every_strategy_proposes_all_hyperparameters_and_repeats_itself(strategy: str) -> None:
     study = small_study(strategy=strategy, budget=20)
-    program = optuna.create_study(direction="maximize", storage=Notepad())
+    program = optuna.create_study(direction="maximize", storage=optuna.storages.InMemoryStorage())
     names = {s.stored_name(n) for n, s in study.scales().items()}
     seen = []
     for slot in plan(study)[:14]:
-        # A new study each time, as a worker does: a study caches its trials.
-        stored, again = (
-            Proposer(study).propose(slot, optuna.Study(program.study_name, program._storage), trial(slot.number))
-            for _ in range(2)
-        )
+        view = study_of({t._trial_id: t for t in program.trials}, program.direction)
+        proposal, again = (Proposer(study).propose(view, slot) for _ in range(2))
+        stored = dict(proposal.stored)
         assert set(stored) == names
-        assert stored == again
+        assert proposal == again
+        assert study.trained(stored) == proposal.values
+        assert study.values(proposal.internal) == proposal.values
         kinds = {s.stored_name(n): s.distribution() for n, s in study.scales().items()}
         diverged = {"diverged": 1.0} if slot.number == 5 else None  # which Optuna's GPSampler alone cannot bear
         program.add_trial(
@@ -406,8 +408,5 @@ def test_a_grid_visits_each_of_its_points_once() -> None:
     study = small_study(
         strategy="grid", budget=28, tiers=({"layers": TIERS[2]["layers"]}, {"momentum": TIERS[1]["momentum"]})
     )
-    points = [
-        tuple(Proposer(study).propose(slot, optuna.create_study(), trial(slot.number)).values())
-        for slot in plan(study)[1:10]
-    ]
+    points = [tuple(Proposer(study).propose(optuna.create_study(), slot).values.values()) for slot in plan(study)[1:10]]
     assert len(set(points)) == 9

@@ -477,8 +477,8 @@ def test_what_a_cohort_has_in_common_is_chosen_anew_for_each_cohort(
 ) -> None:
     """Its members end one by one, so that it never ends itself."""
     monkeypatch.setattr(
-        "caviar.studies.workers.trial.run.reason_to_stop",
-        lambda study, view, trial, _: ["", None][trial.number % 3 > 0],
+        "caviar.studies.search.pruners.PacePruner.reason_to_stop",
+        lambda self, complete, trial, beside: ["", None][trial.number % 3 > 0],
     )
     record, study = register(engine, budget=40, epochs=3)
     worker(engine, record, study, cohort=4).run()
