@@ -123,7 +123,7 @@ def _work_on_caviar(url: URL, epochs: int, cohort: int) -> Run:
     context = worker.context
     meter.time(context.ledger, "lease")
     meter.time(context.history, "refresh")
-    meter.time(worker._trainer._chooser._proposer, "propose")
+    meter.time(worker._trainer._assigner._proposer, "propose")
     meter.time(context.log, "begin", lambda: meter.begun.append(time.perf_counter()))
     meter.time(context.log, "record")
 

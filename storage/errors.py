@@ -105,7 +105,15 @@ class TrialNotRunning(StorageError):
 
 
 class LeaseLost(StorageError):
-    """This worker's lease on a slot is gone: another worker may have it, so nothing was written."""
+    """This worker's lease on a slot is gone, so nothing was written.
+
+    Args:
+        slot: its number.
+        why: how it was lost.
+    """
+
+    def __init__(self, slot: int, why: str = "another worker has it") -> None:
+        super().__init__(f"slot {slot} is lost: {why}")
 
 
 class CheckpointError(StorageError):

@@ -249,7 +249,7 @@ def fence(connection: Connection, lease: Lease, *also: ColumnElement[bool], **va
         LeaseLost: it is not; the caller's transaction must end without a commit.
     """
     if connection.execute(_of(lease).where(*also).values(**values)).rowcount != 1:
-        raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
+        raise LeaseLost(lease.slot.number)
 
 
 def give_back(connection: Connection, lease: Lease) -> bool:

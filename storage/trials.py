@@ -147,7 +147,7 @@ class TrialLog:
         with self._engine.connect() as connection:
             trial_id = connection.scalar(query)
         if trial_id is None:
-            raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker, or its study was changed")
+            raise LeaseLost(lease.slot.number, "another worker has it, or its study was changed")
         return int(trial_id)
 
     def record(self, reports: Sequence[Report]) -> dict[int, Asked]:

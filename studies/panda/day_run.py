@@ -19,11 +19,10 @@ from caviar.storage.errors import CheckpointNotWritten, CheckpointUnreachable
 from caviar.storage.events import log_event
 from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
 from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
-from caviar.storage.records import Lease
 from caviar.storage.status import read_curve
 from caviar.studies.panda.settings import EpochSettings, settings_after
 from caviar.studies.workers.context import WorkerContext
-from caviar.studies.workers.heartbeat import Heartbeat
+from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.build import assemble
 from caviar.studies.workers.trial.decision import Next, Verdict
@@ -47,16 +46,15 @@ class DayRun(TrialRun):
     def __init__(
         self,
         context: WorkerContext,
-        lease: Lease,
+        held: HeldLease,
         trial: FrozenTrial,
-        heartbeat: Heartbeat,
         outbox: Outbox,
         *,
         panda: PandaRecord,
         day: DayRecord,
         on_epoch: OnEpoch | None = None,
     ) -> None:
-        super().__init__(context, lease, trial, heartbeat, outbox)
+        super().__init__(context, held, trial, outbox)
         self._panda = panda
         self._day = day
         self._on_epoch = on_epoch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from caviar.studies.panda.day_run import DayRun, OnEpoch
 from caviar.studies.panda.lineage import kept_days
 from caviar.studies.panda.planning import next_day
 from caviar.studies.workers.context import WorkerContext, begin_work
+from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.local.devices import visible_gpus
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
@@ -122,9 +122,9 @@ def _raise_failures(context: WorkerContext, days: Sequence[DayRecord]) -> None:
             )
 
 
-def _day_run(life: Life, on_epoch: OnEpoch | None, context: WorkerContext, lease: Lease, *others: Any) -> DayRun:
-    day = life.days[lease.slot.number]
-    return DayRun(context, lease, *others, panda=life.panda, day=day, on_epoch=on_epoch)
+def _day_run(life: Life, on_epoch: OnEpoch | None, context: WorkerContext, held: HeldLease, *others: Any) -> DayRun:
+    day = life.days[held.number]
+    return DayRun(context, held, *others, panda=life.panda, day=day, on_epoch=on_epoch)
 
 
 class _DayAssignment:
@@ -134,8 +134,8 @@ class _DayAssignment:
         self._context = context
         self._life = life
 
-    def trial(self, lease: Lease, beside: FrozenTrial | None) -> tuple[Lease, FrozenTrial]:  # noqa: ARG002
-        """Return the lease with the id of the day's trial, and the trial.
+    def assign(self, lease: Lease, partner: FrozenTrial | None) -> FrozenTrial:  # noqa: ARG002
+        """Return the trial of a day, which is begun if it is not yet.
 
         Raises:
             LeaseLost: another process has the day.
@@ -145,7 +145,7 @@ class _DayAssignment:
         if lease.trial_id is not None:
             context.outage.insist(lambda: context.history.refresh(lease.trial_id))
             begun = context.history.trial(lease.trial_id)
-            return lease, running(begun.number, lease.trial_id, curve=begun.intermediate_values)
+            return running(begun.number, lease.trial_id, curve=begun.intermediate_values)
         parameters, others = _optuna_parameters(context.study, day.settings)
         why = [n.why for n in self._life.nudges if n.day == day.number and n.epoch == day.begins_at and n.why]
         attributes = {
@@ -157,7 +157,7 @@ class _DayAssignment:
             **others,
         }
         trial_id = context.outage.insist(lambda: context.log.begin(lease, parameters, attributes))
-        return replace(lease, trial_id=trial_id), running(day.number, trial_id)
+        return running(day.number, trial_id)
 
 
 def _optuna_parameters(

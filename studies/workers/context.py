@@ -1,4 +1,4 @@
-"""What one worker works with: its study, its data, and its ways to the database, made once for all its parts."""
+"""The study, the data and the access to the database that the parts of one worker share."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from caviar.studies.workers.trial.build import THREADS
 
 @dataclass
 class WorkerContext:
-    """A worker's study, data and ways to the database.
+    """The study, the data and the access to the database of one worker.
 
     Attributes:
         record: the study with the definition that this worker knows.
-        process: this process, registered already.
-        data: on the device that trains.
-        stop: read between batches and epochs.
-        outage: shared by all that this worker does with the database.
-        ledger, log, history, checkpoints, unsent: how it reads and writes trials.
+        process: this process, which is registered already.
+        data: the data set, on the device that trains.
+        stop: the request to stop, which is read between batches and epochs.
+        outage: the state of the connection, shared by all that this worker does with the database.
+        ledger, log, history, checkpoints, unsent: what reads and writes the study's trials.
     """
 
     engine: Engine
@@ -51,30 +51,30 @@ class WorkerContext:
     process: WorkerRecord
     data: Data
     stop: Stop
-    order: WorkerOptions
+    options: WorkerOptions
 
     def __post_init__(self) -> None:
-        record, order = self.record, self.order
-        self.outage = Outage(order.patience, lambda: self.stop.overdue)
+        record, options = self.record, self.options
+        self.outage = Outage(options.patience, lambda: self.stop.overdue)
         self.ledger = Ledger(
-            self.engine, record.study_id, record.version, self.process.worker_id, order.lease_seconds
-        )  # fmt: skip
-        self.log = TrialLog(self.engine, record.version, order.lease_seconds)
+            self.engine, record.study_id, record.version, self.process.worker_id, options.lease_seconds
+        )
+        self.log = TrialLog(self.engine, record.version, options.lease_seconds)
         self.history = History(self.engine, record.optuna_study_id, maximize=self.study.maximize)
-        files = CheckpointFiles(order.settings.checkpoints) if order.settings.checkpoints else None
+        files = CheckpointFiles(options.settings.checkpoints) if options.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
-        self.unsent = UnsentStates(order.settings.home, record)
+        self.unsent = UnsentStates(options.settings.home, record)
 
     def release(self, lease: Lease) -> None:
-        """Give a slot back, once the database can be told.
+        """Give a slot back, as soon as the database answers.
 
         Raises:
             DatabaseAway: the patience is over.
         """
         self.outage.insist(lambda: self.ledger.release(lease))
 
-    def note(self, kind: str, lease: Lease, **detail: Any) -> None:
-        """Write an event about a trial; the same one twice is written once.
+    def record_event(self, kind: str, lease: Lease, **detail: Any) -> None:
+        """Write an event about a trial, unless the same one is written already.
 
         Raises:
             DatabaseAway: the patience is over.
@@ -93,7 +93,7 @@ class WorkerContext:
         self.outage.insist(write)
 
 
-def begin_work(engine: Engine, record: StudyRecord, order: WorkerOptions, device: str, stop: Stop) -> WorkerContext:
+def begin_work(engine: Engine, record: StudyRecord, options: WorkerOptions, device: str, stop: Stop) -> WorkerContext:
     """Make this process a worker of a study, on a device such as cpu or cuda:0.
 
     Raises:
@@ -105,8 +105,8 @@ def begin_work(engine: Engine, record: StudyRecord, order: WorkerOptions, device
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
     study = definition_of(record)
-    data = load(study.data, order.data_dir, torch.device(device))
+    data = load(study.data, options.data_dir, torch.device(device))
     process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
-    context = WorkerContext(engine, record, study, process, data, stop, order)
+    context = WorkerContext(engine, record, study, process, data, stop, options)
     context.outage.insist(lambda: register_worker(engine, record.study_id, process))
     return context

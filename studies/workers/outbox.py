@@ -1,21 +1,31 @@
-"""Epochs on their way to the database: kept in memory while it is away, written in order when it is back.
+"""Send epochs to the database: they wait in memory while it is away, and are written in order when it is back.
 
-Those of all trials that a worker trains together are one transaction. They are sent in a thread, for which the training
-waits only a moment: a line that has gone silent takes seconds until the driver notices.
+The epochs of all trials that a worker trains together are one transaction. A thread sends them, for which the training
+waits only a moment: until the driver notices that a line has gone silent, seconds pass.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.epoch import Epoch
-from caviar.storage.errors import LeaseLost
-from caviar.storage.records import Asked, Lease, Report
+from caviar.storage.records import Report
+from caviar.storage.states import EventKind
 from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.lease import HeldLease, hear
 
 _MOMENT = 1.0  # seconds that the training waits for the database after an epoch
+
+
+class _Unwritten(NamedTuple):
+    """An epoch, and the value that Optuna is to see of it."""
+
+    held: HeldLease
+    epoch: Epoch
+    value: float
 
 
 class Outbox:
@@ -26,42 +36,25 @@ class Outbox:
         self._outage = context.outage
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._sending: Future[None] | None = None
-        self._waiting: tuple[
-            Report, ...
-        ] = ()  # replaced, never changed; by the thread only while a sending is under way
-        self._added: list[Report] = []  # while one was
-        self._asked: dict[int, Asked] = {}
-        self._lost: set[int] = set()
+        # Replaced, never changed; by the thread only while it is sending, when new epochs go to the other list.
+        self._waiting: tuple[_Unwritten, ...] = ()
+        self._added: list[_Unwritten] = []
 
-    def add(self, lease: Lease, epoch: Epoch, value: float) -> None:
-        """Take an epoch, and the value that Optuna is to see of it."""
-        self._added.append(Report(lease, epoch, value))
+    def add(self, held: HeldLease, epoch: Epoch, value: float) -> None:
+        """Add an epoch of the trial of a lease, and the value that Optuna is to see of it."""
+        self._added.append(_Unwritten(held, epoch, value))
 
-    def waiting(self, lease: Lease) -> list[Epoch]:
+    def unwritten(self, held: HeldLease) -> list[Epoch]:
         """Return the epochs of a trial that are not written."""
-        number = lease.slot.number
-        return [report.epoch for report in (*self._waiting, *self._added) if report.lease.slot.number == number]
+        return [one.epoch for one in (*self._waiting, *self._added) if one.held is held]
 
-    def asked(self, lease: Lease) -> Asked:
-        """Return what was asked for when the trial's last epochs were written.
-
-        Raises:
-            LeaseLost: another worker has the slot.
-        """
-        if lease.slot.number in self._lost:
-            raise LeaseLost(f"slot {lease.slot.number} was taken over by another worker")
-        return self._asked.get(lease.slot.number, Asked())
-
-    def forget(self, lease: Lease) -> None:
-        """Forget what waits of a trial, and what was heard of it."""
+    def forget(self, held: HeldLease) -> None:
+        """Drop the epochs of a trial that are not written."""
         self._finish_sending()
-        number = lease.slot.number
-        self._waiting = tuple(report for report in self._all() if report.lease.slot.number != number)
-        self._asked.pop(number, None)
-        self._lost.discard(number)
+        self._waiting = tuple(one for one in self._all() if one.held is not held)
 
     def try_to_send(self) -> bool:
-        """Write what waits, unless a try has just failed; False if epochs still wait.
+        """Write what waits, unless a try has just failed; return False if epochs still wait.
 
         Raises:
             DatabaseAway: the patience is over.
@@ -76,25 +69,26 @@ class Outbox:
         self._finish_sending()
         return not (self._waiting or self._added)
 
-    def send(self) -> None:
-        """Write what waits, however long that takes.
+    def send(self, held: HeldLease) -> None:
+        """Write what waits, of all trials, however long that takes.
 
         Raises:
+            LeaseLost: another worker has the slot of this lease; the other trials' epochs are written.
             DatabaseAway: the patience is over.
         """
         self._finish_sending()
         self._waiting = self._all()
         if self._waiting:
             self._outage.insist(self._send)
+        held.check()
 
-    def _all(self) -> tuple[Report, ...]:
-        """Return all that waits, of an epoch that was trained twice the second one."""
+    def _all(self) -> tuple[_Unwritten, ...]:
+        """Return all that waits; of an epoch that was trained twice, the second training."""
         added, self._added = self._added, []
-        reports = {(report.lease.slot.number, report.epoch.epoch): report for report in (*self._waiting, *added)}
-        return tuple(reports.values())
+        return tuple({(one.held.number, one.epoch.epoch): one for one in (*self._waiting, *added)}.values())
 
     def _finish_sending(self) -> None:
-        """Hear of what the thread did, if it was sent to do anything."""
+        """Wait for the thread, if it is sending, and raise what it raised."""
         if self._sending is None:
             return
         sending, self._sending = self._sending, None
@@ -106,15 +100,15 @@ class Outbox:
             self._outage.over()
 
     def _send(self) -> None:
-        ledger, kept, away = self._context.ledger, self._waiting, self._outage.seconds
+        unwritten, away = self._waiting, self._outage.seconds
         while self._waiting:
-            leases = {report.lease.slot.number: report.lease for report in self._waiting}
-            asked = self._context.log.record(self._waiting)
-            # A lease may only have expired while nobody could renew it.
-            lost = {number for number in leases.keys() - asked.keys() if not ledger.retake(leases[number])}
-            self._asked |= asked
-            self._lost |= lost
-            settled = asked.keys() | lost
-            self._waiting = tuple(r for r in self._waiting if r.lease.slot.number not in settled)
-        if away and kept:
-            self._context.note("database back", kept[0].lease, seconds=round(away), epochs=len(kept))
+            leases = {one.held.number: one.held for one in self._waiting}
+            reports = [Report(one.held.lease, one.epoch, one.value) for one in self._waiting]
+            answers = self._context.log.record(reports)
+            hear(self._context.ledger, leases.values(), answers)
+            # Those of a lease that was only taken back are not written: once more.
+            self._waiting = tuple(one for one in self._waiting if one.held.number not in answers and not one.held.lost)
+        if away and unwritten:
+            self._context.record_event(
+                EventKind.DATABASE_BACK, unwritten[0].held.lease, seconds=round(away), epochs=len(unwritten)
+            )

@@ -56,7 +56,7 @@ def log(engine: Engine, record: StudyRecord) -> TrialLog:
     return TrialLog(engine, record.version, 60)
 
 
-def worker(engine: Engine, record: StudyRecord, study: Study, stop: Stop | None = None, **order: Any) -> Worker:
-    told = WorkerOptions(read_settings(), record.name, Path("nowhere"), **order)
+def worker(engine: Engine, record: StudyRecord, study: Study, stop: Stop | None = None, **options: Any) -> Worker:
+    given = WorkerOptions(read_settings(), record.name, Path("nowhere"), **options)
     process = register_process(engine, record)
-    return Worker(WorkerContext(engine, record, study, process, digits(), stop or Stop(), told))
+    return Worker(WorkerContext(engine, record, study, process, digits(), stop or Stop(), given))

@@ -1,4 +1,4 @@
-"""How a trial ends, and what is written of it: complete, pruned, diverged, killed, failed, or out of memory."""
+"""End a trial: complete, pruned, diverged, killed, failed, or out of memory."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from optuna.trial import FrozenTrial, TrialState
 from caviar.models.training import Training
 from caviar.storage.events import read_events
 from caviar.storage.history import BEST, is_feasible
-from caviar.storage.records import Lease
+from caviar.storage.states import EventKind
 from caviar.studies.workers.context import WorkerContext
+from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.trial.checkpoints import stage
 from caviar.studies.workers.trial.decision import Next, Verdict
 from caviar.studies.workers.trial.failures import describe, stop_if_repeated
 
-OUT_OF_MEMORY = "out of memory"  # the event
-
 
 class TrialEnd:
-    """Ends one trial. The database is waited for: there is nothing else to do with it.
+    """Writes how one trial ended, and waits for the database as long as the patience allows.
 
     Args:
-        trial: as Optuna has it, with its curve.
+        held: the trial's lease.
+        trial: the trial with its curve.
     """
 
-    def __init__(self, context: WorkerContext, lease: Lease, trial: FrozenTrial) -> None:
+    def __init__(self, context: WorkerContext, held: HeldLease, trial: FrozenTrial) -> None:
         self._context = context
-        self._lease = lease
+        self._held = held
         self._trial = trial
 
     def finish(self, verdict: Verdict, training: Training) -> None:
         """End a trial as its last epoch decided.
 
         Raises:
-            LeaseLost: another worker has it; nothing was written.
+            LeaseLost: another worker has the slot; nothing was written.
             DatabaseAway: the patience is over.
         """
         epoch = training.epoch
@@ -46,7 +46,7 @@ class TrialEnd:
             self._end("PRUNED", self._trial.intermediate_values[epoch], verdict.why, epoch)
         else:
             value = self._trial.intermediate_values[epoch]
-            weights = stage(self._context, self._lease, training) if self._may_win(value) else None
+            weights = stage(self._context, self._held, training) if self._may_win(value) else None
             self._end("COMPLETE", value, verdict.why, epoch, weights=weights)
             if weights and (fallen := self._context.history.fallen()):
                 self._context.outage.insist(lambda: self._context.checkpoints.drop(fallen))
@@ -55,49 +55,49 @@ class TrialEnd:
         """End a trial whose training code raised; one that ran out of memory gets one more try.
 
         Raises:
-            LeaseLost: another worker has it; nothing was written.
+            LeaseLost: another worker has the slot; nothing was written.
             DatabaseAway: the patience is over.
         """
         failure = describe(error)
-        told = failure["error"]
+        message = failure["error"]
         epoch = max(self._trial.intermediate_values, default=0)
         if isinstance(error, torch.OutOfMemoryError):
             if not self._context.outage.insist(self._ran_out_before):
                 # Another worker, or another time, may have more memory.
-                self._context.note(OUT_OF_MEMORY, self._lease, error=told)
-                self._context.ledger.avoided.add(self._lease.slot.number)
-                self._context.release(self._lease)
+                self._context.record_event(EventKind.OUT_OF_MEMORY, self._held.lease, error=message)
+                self._context.ledger.avoided.add(self._held.number)
+                self._context.release(self._held.lease)
             else:
-                self._end("COMPLETE", worst_value(self._context), told, epoch, violated="out_of_memory")
+                self._end("COMPLETE", worst_value(self._context), message, epoch, violated="out_of_memory")
             return
-        self._end("FAIL", None, told, epoch, failure=failure)
+        self._end("FAIL", None, message, epoch, failure=failure)
         context = self._context
         context.outage.insist(lambda: stop_if_repeated(context.engine, context.record.study_id, failure))
 
     def _end(self, state: str, value: float | None, why: str, epoch: int, **more: Any) -> None:
         attributes = {"epochs": epoch, "why it stopped": why}
-        context, lease, trial_id = self._context, self._lease, self._trial._trial_id
+        context, lease, trial_id = self._context, self._held.lease, self._trial._trial_id
         context.outage.insist(lambda: context.log.finish(lease, trial_id, state, value, attributes, **more))
         context.checkpoints.tidy(lease.slot.number, more.get("weights"))
 
     def _ran_out_before(self) -> bool:
-        events = read_events(self._context.engine, self._context.record.study_id, OUT_OF_MEMORY)
-        return any(event.slot == self._lease.slot.number for event in events)
+        events = read_events(self._context.engine, self._context.record.study_id, EventKind.OUT_OF_MEMORY)
+        return any(event.slot == self._held.number for event in events)
 
     def _may_win(self, value: float) -> bool:
-        """Say whether this trial is one of the best three: then its weights are kept, for the test at the end. It need
-        not be the best one, since the winner is told by what is expected of it, not by a lucky value."""
+        """Return True for one of the best three trials, whose weights are kept for the test at the end: the winner is
+        the one with the best expected value, which need not be the best value."""
         sign = 1 if self._context.study.maximize else -1
         best = self._context.history.best()
         return len(best) < BEST or sign * value >= sign * (best[-1].value or 0.0)
 
 
 def worst_value(context: WorkerContext) -> float:
-    """Return the worst of the values that were seen and of guessing, as the value of a trial that has none.
+    """Return the value of a trial that has none: the worst of all complete trials and of guessing.
 
     Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
     """
     classes, maximize = context.data.classes, context.study.maximize
     complete = context.history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    seen = [t.value for t in complete if t.value is not None and is_feasible(t)]
-    return min([*seen, 1 / classes]) if maximize else max([*seen, math.log(classes)])
+    values = [t.value for t in complete if t.value is not None and is_feasible(t)]
+    return min([*values, 1 / classes]) if maximize else max([*values, math.log(classes)])

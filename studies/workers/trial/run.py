@@ -1,7 +1,7 @@
-"""One attempt at a trial: take it up where it was left, note each epoch, judge it, and end it.
+"""One attempt at a trial: resume it from its checkpoint, record each epoch, decide what comes next, and end it.
 
-Who trains it, alone or together with others, hands the epochs in. While the database is away the training goes on; past
-the patience, what was not written is kept on this machine.
+The caller trains it, alone or in a cohort, and passes in each finished epoch. While the database is away the training
+goes on; when the patience is over, what was not written is saved on this machine.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from caviar.epoch import Epoch
 from caviar.models.training import Interrupted, Training
 from caviar.storage.errors import CheckpointUnreachable
 from caviar.storage.records import Lease
+from caviar.storage.states import Control, EventKind
 from caviar.storage.unsent import Unsent
 from caviar.studies.search.pruners import make_pruner
 from caviar.studies.workers.context import WorkerContext
-from caviar.studies.workers.heartbeat import Heartbeat
+from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
-from caviar.studies.workers.trial.checkpoints import Keeper
+from caviar.studies.workers.trial.checkpoints import CheckpointKeeper
 from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
 from caviar.studies.workers.trial.ending import TrialEnd
 from caviar.studies.workers.trial.resumption import Kept, load_checkpoint, resume
@@ -33,30 +34,30 @@ _RETRY_SECONDS = 1.0  # between two tries to reach a checkpoint's file
 
 
 class TrialRun:
-    """A trial for as long as its lease is held.
+    """An attempt at a trial, for as long as its lease is held.
 
     A kind of trial with rules of its own, such as a day of a panda, overrides `resume`, `is_over`, `reason_to_stop`,
     `record`, `next_training` and `end`, and nothing else; it may use `context`, `lease`, `trial` and `training`.
 
     Args:
-        lease: which names the trial.
-        trial: as Optuna has it, with a curve that this object may extend.
-        heartbeat: which renews the lease.
-        outbox: of all trials of the worker.
+        held: the lease of the trial's slot, which a heartbeat renews.
+        trial: a copy of the trial, whose curve this object extends.
+        outbox: the epochs of all trials of the worker that are not written yet.
     """
 
-    def __init__(
-        self, context: WorkerContext, lease: Lease, trial: FrozenTrial, heartbeat: Heartbeat, outbox: Outbox
-    ) -> None:
-        self.lease = lease
-        self.trial = trial
+    def __init__(self, context: WorkerContext, held: HeldLease, trial: FrozenTrial, outbox: Outbox) -> None:
         self.context = context
-        self._heartbeat = heartbeat
+        self.held = held
+        self.trial = trial
         self._outbox = outbox
-        self._keeper = Keeper(context, lease, outbox)
-        self._end = TrialEnd(context, lease, trial)
+        self._keeper = CheckpointKeeper(context, held, outbox)
+        self._end = TrialEnd(context, held, trial)
         self._training: Training | None = None
-        self._sound = True
+        self._diverged = False
+
+    @property
+    def lease(self) -> Lease:
+        return self.held.lease
 
     @property
     def training(self) -> Training:
@@ -64,10 +65,10 @@ class TrialRun:
         return self._training
 
     def open(self, *, begun: bool) -> bool:
-        """Take the trial up where it was left, by whomever; False where no epoch is left to be trained.
+        """Resume the trial where its last worker left it; return False if no epoch is left to be trained.
 
         Args:
-            begun: whether there may be an epoch already.
+            begun: whether the trial may have an epoch already.
 
         Raises:
             TrainingRaised: the model or its training did.
@@ -75,19 +76,19 @@ class TrialRun:
             CheckpointUnreachable: the patience with its place is over.
             DatabaseAway: the patience is over.
         """
-        context, number = self.context, self.lease.slot.number
+        context, number = self.context, self.held.number
         unsent = context.unsent.find(number) if begun else None
         if unsent is not None and not follows(unsent, self.lease.epoch):
             unsent = None
         kept = Kept(unsent.state) if unsent is not None else self._load() if begun else Kept()
         training, refused = self.resume(kept)
         if refused:
-            context.note("checkpoint refused", self.lease, reason=refused)
+            context.record_event(EventKind.CHECKPOINT_REFUSED, self.lease, reason=refused)
         curve = self.trial.intermediate_values
         self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= training.epoch}
         self._training = training
         if unsent is not None and not refused:
-            self._send_kept(unsent, training)
+            self._send_unsent(unsent, training)
         context.unsent.forget(number)
         return not self.is_over(training.epoch)
 
@@ -102,42 +103,42 @@ class TrialRun:
         """
         context, values = self.context, self.context.study.trained(self.trial.params)
         with training_code():
-            return resume(context.study, self.lease.slot.number, values, context.data, kept)
+            return resume(context.study, self.held.number, values, context.data, kept)
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this trial."""
         return epoch >= self.context.study.epochs
 
-    def open_again(self) -> bool:
-        """Go back to the last checkpoint, or to the beginning: an epoch was left in its middle.
+    def reopen(self) -> bool:
+        """Go back to the last checkpoint, or to the beginning, after an epoch was left in its middle.
 
         Raises:
             As `open` does.
         """
         self.drop()
-        self._outbox.forget(self.lease)
-        self.lease = replace(self.lease, epoch=max([self.lease.epoch, *self.trial.intermediate_values]))
+        self._outbox.forget(self.held)
+        epoch = max([self.lease.epoch, *self.trial.intermediate_values])
+        self.held.lease = replace(self.lease, epoch=epoch)
         return self.open(begun=True)
 
     def drop(self) -> None:
-        """An epoch was left in its middle: nothing of the state may be kept. Before anything else that can fail."""
+        """Drop the state of an epoch that was left in its middle, before anything else that can fail may save it."""
         self._training = None
 
     def leave_epoch(self) -> None:
-        """An epoch was left in its middle: the state is of no use, and the next worker goes on from the checkpoint.
+        """Give the trial back in the middle of an epoch: the next worker goes on from the last checkpoint.
 
         Raises:
             LeaseLost: another worker has the slot.
             DatabaseAway: the patience is over.
         """
         self.drop()
-        self._heartbeat.check(self.lease)
-        self._outbox.send()
+        self._outbox.send(self.held)
         self.context.release(self.lease)
 
     def take(self, result: Epoch) -> None:
         """Take an epoch that was trained, to be written."""
-        self._sound = math.isfinite(result.training_loss) and math.isfinite(result.validation_loss)
+        self._diverged = not (math.isfinite(result.training_loss) and math.isfinite(result.validation_loss))
         self.record(result)
 
     def record(self, epoch: Epoch) -> None:
@@ -145,25 +146,26 @@ class TrialRun:
         value = epoch.value(self.context.study.metric)
         if math.isfinite(value):
             self.trial.intermediate_values[epoch.epoch] = value
-        self._outbox.add(self.lease, epoch, value)
+        self._outbox.add(self.held, epoch, value)
 
     def judge(self, result: Epoch, beside: Sequence[FrozenTrial]) -> Verdict:
-        """Say what comes after an epoch that was taken.
+        """Decide what comes after an epoch that was taken.
 
         Args:
-            beside: the trials that the same worker trains, with their curves.
+            beside: the trials that the same worker trains at the moment, with their curves.
 
         Raises:
             LeaseLost: another worker has the slot.
         """
-        self._heartbeat.check(self.lease)
-        again = result.epoch < self.lease.epoch  # trained once more after its worker died: that it goes on is decided
+        self.held.check()
+        # Trained once more after its worker died: that the trial goes on was decided the first time.
+        repeated = result.epoch < self.lease.epoch
         return after_epoch(
             epoch=result.epoch,
             last=result.epoch if self.is_over(result.epoch) else result.epoch + 1,
             losses=(result.training_loss, result.validation_loss),
-            bad_curve=None if again else self.reason_to_stop(beside),
-            asked=self._outbox.asked(self.lease),
+            bad_curve=None if repeated else self.reason_to_stop(beside),
+            asked=self.held.requested,
             stop_asked=self.context.stop.asked,
         )
 
@@ -179,7 +181,7 @@ class TrialRun:
             return None
 
     def go_on(self) -> None:
-        """Keep the state of a trial that goes on, now and then."""
+        """Save the state of a trial that goes on, now and then, and get ready for its next epoch."""
         self._keeper.after_epoch(self.training)
         self._training = self.next_training(self.training)
 
@@ -194,8 +196,7 @@ class TrialRun:
             LeaseLost: another worker has the slot; nothing was written.
             DatabaseAway: the patience is over.
         """
-        self._outbox.send()
-        self._outbox.asked(self.lease)
+        self._outbox.send(self.held)
         if verdict.next is Next.GIVE_BACK:
             self._keeper.give_back(self.training)
         else:
@@ -213,52 +214,50 @@ class TrialRun:
             DatabaseAway: the patience is over.
         """
         self.drop()
-        self._outbox.send()
-        self._outbox.asked(self.lease)
+        self._outbox.send(self.held)
         self._end.fail(error)
 
-    def keep_here(self) -> bool:
-        """Keep on this machine what the database could not be told; False where there is nothing to keep.
+    def save_on_this_machine(self) -> bool:
+        """Save on this machine what the database does not have; return False if there is nothing to save.
 
         Raises:
             OSError: no file can be written.
         """
         if self._training is not None and self._training.epoch:
-            self._keeper.snapshot(self._training, sound=self._sound)
-        return self._keeper.keep_here()
+            self._keeper.snapshot(self._training, diverged=self._diverged)
+        return self._keeper.save_on_this_machine()
 
     def _load(self) -> Kept:
-        """Read the trial's checkpoint; a place of files that cannot be reached now is waited for, as the database is.
+        """Read the trial's checkpoint, and wait for a place of files that cannot be reached as for the database.
 
         Raises:
             CheckpointUnreachable: the patience is over.
             Interrupted: this worker is to stop.
         """
         context = self.context
-        until = time.monotonic() + context.order.patience
+        until = time.monotonic() + context.options.patience
         while True:
             try:
-                return context.outage.insist(lambda: load_checkpoint(context.checkpoints, self.lease.slot.number))
+                return context.outage.insist(lambda: load_checkpoint(context.checkpoints, self.held.number))
             except CheckpointUnreachable as error:
-                context.note("checkpoint out of reach", self.lease, reason=str(error))
+                context.record_event(EventKind.CHECKPOINT_OUT_OF_REACH, self.lease, reason=str(error))
                 if time.monotonic() > until:
                     raise
-                self._heartbeat.check(self.lease)
-                if context.stop.asked or self._heartbeat.asked.control != "run":
+                self.held.check()
+                if context.stop.asked or self.held.requested.control != Control.RUN:
                     raise Interrupted from error
                 time.sleep(_RETRY_SECONDS)
 
-    def _send_kept(self, unsent: Unsent, training: Training) -> None:
-        self._keeper.found(unsent)
+    def _send_unsent(self, unsent: Unsent, training: Training) -> None:
+        self._keeper.adopt(unsent)
         for epoch in unsent.waiting:
             self.record(epoch)
-        self._outbox.send()
-        self._outbox.asked(self.lease)
-        self.context.note("went on from this machine's own state", self.lease, epoch=unsent.epoch)
+        self._outbox.send(self.held)
+        self.context.record_event(EventKind.LOCAL_STATE_USED, self.lease, epoch=unsent.epoch)
         self._keeper.save(training)
 
 
 def follows(unsent: Unsent, written: int) -> bool:
-    """Say whether a kept state, with its epochs, goes on where the database's epochs end."""
+    """Return True if a state of this machine, with its epochs, goes on where the database's epochs end."""
     first = unsent.waiting[0].epoch if unsent.waiting else unsent.epoch + 1
     return unsent.epoch >= written and first <= written + 1

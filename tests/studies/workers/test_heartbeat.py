@@ -18,6 +18,7 @@ from caviar.storage.errors import LeaseLost
 from caviar.storage.ledger import Ledger
 from caviar.storage.records import Asked, Lease, Slot
 from caviar.studies.workers.heartbeat import Heartbeat
+from caviar.studies.workers.lease import HeldLease
 from tests.helpers.leases import PARAMETERS, lease_of
 from tests.helpers.workers import ledger, log, register
 
@@ -36,13 +37,14 @@ def test_a_lease_outlives_its_length_while_it_is_renewed(engine: Engine) -> None
     who, other = ledger(engine, record, LEASE), ledger(engine, record, LEASE)
     lease = lease_of(who.lease())
     with Heartbeat(who, LEASE / 4) as renewal:
-        renewal.hold(lease)
+        held = HeldLease(lease)
+        renewal.add(held)
         started = time.monotonic()
         while time.monotonic() - started < 3 * LEASE:
             taken = other.lease()
             assert taken is None or taken.slot.number > 0
             time.sleep(0.1)
-        renewal.check(lease)
+        held.check()
     wait_for(lambda: (found := other.lease()) is not None and found.slot.number == 0)  # and not longer than that
 
 
@@ -51,18 +53,13 @@ def test_a_lease_that_was_taken_over_is_told(engine: Engine) -> None:
     who = ledger(engine, record, LEASE)
     lease = lease_of(who.lease())
     with Heartbeat(who, LEASE / 4) as renewal:
-        renewal.hold(lease)
+        held = HeldLease(lease)
+        renewal.add(held)
         with engine.begin() as connection:
             connection.execute(text("UPDATE caviar.slot SET token = gen_random_uuid() WHERE number = 0"))
-
-        def lost() -> bool:
-            try:
-                renewal.check(lease)
-            except LeaseLost:
-                return True
-            return False
-
-        wait_for(lost)
+        wait_for(lambda: held.lost)
+    with pytest.raises(LeaseLost, match="slot 0 is lost: another worker has it"):
+        held.check()
 
 
 class Broken:
@@ -81,23 +78,26 @@ class Broken:
         return False
 
 
-HELD = Lease(1, Slot(0, 1, "default", ()), uuid4(), 1, None, 0)
+LEASED = Lease(1, Slot(0, 1, "default", ()), uuid4(), 1, None, 0)
 
 
-def renewed(broken: Any, calls: int) -> Heartbeat:
+def renewed(broken: Any, calls: int) -> HeldLease:
+    held, late = HeldLease(LEASED), HeldLease(LEASED)
     with Heartbeat(broken, 0.01) as renewal:
-        renewal.hold(HELD)
-        wait_for(lambda: broken.calls >= calls or renewal.error is not None)
-    return renewal
+        renewal.add(held)
+        wait_for(lambda: broken.calls >= calls or held.error is not None)
+        renewal.add(late)
+    assert late.error is held.error  # a lease that comes after the end of the thread has its error too
+    return held
 
 
 def test_a_database_that_is_away_for_a_moment_is_survived() -> None:
-    renewed(Broken(OperationalError("UPDATE", {}, Exception("away")), times=3), calls=5).check(HELD)
+    renewed(Broken(OperationalError("UPDATE", {}, Exception("away")), times=3), calls=5).check()
 
 
 def test_a_renewal_does_not_die_unseen() -> None:
     with pytest.raises(ZeroDivisionError):
-        renewed(Broken(ZeroDivisionError(), times=1), calls=99).check(HELD)
+        renewed(Broken(ZeroDivisionError(), times=1), calls=99).check()
 
 
 def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_optunas_own_tools_read_what_a_worker_writes(engine: Engine) -> None:
 
 
 def test_a_trial_costs_at_most_12_statements_and_an_epoch_3(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caviar.studies.workers.trainer._LOOK_SECONDS", 0)  # as where epochs are long
+    monkeypatch.setattr("caviar.studies.workers.trainer._REFRESH_SECONDS", 0)  # as where epochs are long
     statements: list[str] = []
 
     @event.listens_for(engine, "before_cursor_execute")
