@@ -108,12 +108,12 @@ class LeaseLost(StorageError):
     """This worker's lease on a slot is gone, so nothing was written.
 
     Args:
-        slot: its number.
+        slot: its number; None for all slots of a study.
         why: how it was lost.
     """
 
-    def __init__(self, slot: int, why: str = "another worker has it") -> None:
-        super().__init__(f"slot {slot} is lost: {why}")
+    def __init__(self, slot: int | None, why: str = "another worker has it") -> None:
+        super().__init__(f"{'every slot' if slot is None else f'slot {slot}'} is lost: {why}")
 
 
 class CheckpointError(StorageError):

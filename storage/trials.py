@@ -196,7 +196,7 @@ class TrialLog:
             take_time_for(connection, weights)
             fence(connection, lease, state=SlotState.DONE, token=None, expires_at=None)
             if not optuna.end_trial(connection, trial_id, state, value):
-                raise LeaseLost(_DELETED)
+                raise LeaseLost(lease.slot.number, _DELETED)
             optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
             if violated is not None:  # as trial.set_constraint writes it
                 optuna.set_attributes(connection, "trial_system_attributes", trial_id, {f"constraints:{violated}": 1.0})
@@ -216,7 +216,7 @@ def _study_there() -> Iterator[None]:
     except IntegrityError as error:
         if not isinstance(error.orig, ForeignKeyViolation):
             raise
-        raise LeaseLost(_DELETED) from error
+        raise LeaseLost(None, _DELETED) from error
 
 
 def _value(report: Report) -> dict[str, Any]:
