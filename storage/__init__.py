@@ -1,1 +1,1 @@
-"""What Caviar keeps in PostgreSQL. Knows no study definition and no network."""
+"""Storage in PostgreSQL: studies, slots, trials, checkpoints and events. Knows no study definition and no network."""

@@ -1,8 +1,8 @@
-"""The last state of an unfinished trial, so that any machine can go on with it; and the winner's weights.
+"""Checkpoints: the latest state of each unfinished trial, and the weights of the best finished ones.
 
-States are kept in the database, or, where there is a place for them, in files that all machines reach: those are
-written before the transaction that names them, and removed after the one that names them no more, so that the
-database never names a file that is not there. What is left of them otherwise, `caviar doctor --fix` removes.
+A state is stored in the database or, if CAVIAR_CHECKPOINTS is set, in a file that all machines reach. A file is written
+before the transaction that names it, and removed after the transaction that stops naming it, so the database never
+names a file that is missing. `caviar doctor --fix` removes the files that a killed process left behind.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from caviar.storage.records import Lease, StudyRecord
 from caviar.storage.states import SPENT
 from caviar.storage.tables import checkpoint, slot
 
-LIMIT = 64 * 2**20  # bytes of a state in the database
-_LARGE = 2**20  # bytes
+LIMIT = 64 * 2**20  # bytes of one state in the database
+_LARGE = 2**20  # bytes; a larger state may take longer to send than the statement timeout
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A state that is about to become its trial's checkpoint: its bytes, or the address of the file that has them."""
+    """A state that is ready to become its trial's checkpoint: its bytes, or the address of the file that holds them."""
 
     epoch: int
     digest: str
@@ -37,10 +37,10 @@ class Staged:
 
 
 class CheckpointStore:
-    """Keeps at most one checkpoint for each trial of one study.
+    """The checkpoints of one study: at most one for each trial.
 
     Args:
-        files: where large states go; None keeps all of them in the database.
+        files: where states are written; None stores them in the database.
     """
 
     def __init__(self, engine: Engine, record: StudyRecord, files: CheckpointFiles | None = None) -> None:
@@ -48,31 +48,35 @@ class CheckpointStore:
         self._study_id = record.study_id
         self._label = record.label
         self._files = files
-        self._addresses: dict[int, str] = {}  # by slot, the files that this process wrote or read
+        self._addresses: dict[int, str] = {}  # by slot: the file that this process wrote or read last
 
     def stage(self, lease: Lease, epoch: int, state: bytes) -> Staged:
-        """Make a state ready to be named by the database.
+        """Write a state to its file, if it gets one, and return it ready for `save`.
 
         Raises:
-            CheckpointNotWritten: it is too large for the database, or its file cannot be written.
+            CheckpointNotWritten: the state is too large for the database, or its file cannot be written.
         """
         digest = hashlib.sha256(state).hexdigest()
         if self._files is not None:
-            # Of this lease alone: a worker that lost its lease must not replace the file of the one that has it.
+            # The token makes the name unique: a worker that lost its lease must not replace its successor's file.
             key = f"{self._label}/{lease.slot.number}-{epoch}-{lease.token.hex[:12]}"
             return Staged(epoch, digest, address=self._files.write(key, state))
         if len(state) > LIMIT:
             raise CheckpointNotWritten(
                 f"a checkpoint of {len(state) / 2**20:.0f} MB is too large for the database (at most "
-                f"{LIMIT // 2**20} MB); name a place that all machines reach: CAVIAR_CHECKPOINTS=file:///shared/folder"
+                f"{LIMIT // 2**20} MB); set CAVIAR_CHECKPOINTS=file:///shared/folder, a folder that all machines reach"
             )
         return Staged(epoch, digest, state=state)
 
     def save(self, lease: Lease, staged: Staged, *, release: bool = False) -> None:
-        """Replace the trial's checkpoint; with `release`, give the slot back in the same transaction.
+        """Replace the trial's checkpoint.
+
+        Args:
+            staged: the state, from `stage`.
+            release: also open the slot for another worker, in the same transaction.
 
         Raises:
-            LeaseLost: the lease is not held any more; nothing was written.
+            LeaseLost: this worker lost the lease; nothing was written.
         """
         with self._engine.begin() as connection:
             take_time_for(connection, staged)
@@ -83,17 +87,17 @@ class CheckpointStore:
         self.tidy(lease.slot.number, staged)
 
     def load(self, slot_number: int) -> bytes | None:
-        """Return the trial's checkpoint; None where there is none.
+        """Return the state in the trial's checkpoint, or None if it has none.
 
         Raises:
-            DamagedCheckpoint: its bytes do not match its digest, or its file is gone.
-            CheckpointUnreachable: its file may be there, but not for this machine, or not now.
+            DamagedCheckpoint: the bytes do not match the digest, or the file is gone.
+            CheckpointUnreachable: this machine cannot read the file now, though it may exist.
         """
         query = select(checkpoint.c.state, checkpoint.c.address, checkpoint.c.digest).where(
             checkpoint.c.study_id == self._study_id, checkpoint.c.slot == slot_number
         )
         with self._engine.connect() as connection:
-            connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large one on a slow line
+            connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large state on a slow line
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
@@ -105,7 +109,7 @@ class CheckpointStore:
         return state
 
     def has(self, slot_number: int) -> bool:
-        """Say whether the trial has a checkpoint."""
+        """Return True if the trial has a checkpoint."""
         query = select(checkpoint.c.epoch).where(
             checkpoint.c.study_id == self._study_id, checkpoint.c.slot == slot_number
         )
@@ -113,7 +117,7 @@ class CheckpointStore:
             return connection.scalar(query) is not None
 
     def tidy(self, slot_number: int, kept: Staged | None) -> None:
-        """Remove the file that was the trial's checkpoint before `kept`, once that is committed."""
+        """Remove the file of the trial's previous checkpoint, once `kept` has replaced it, or None has."""
         before = self._addresses.pop(slot_number, None)
         if kept is not None and kept.address is not None:
             self._addresses[slot_number] = kept.address
@@ -121,11 +125,11 @@ class CheckpointStore:
             remove_files([before])
 
     def keep_only(self, slot_number: int | None) -> None:
-        """Remove the checkpoints of all trials that have ended but one."""
+        """Remove the checkpoints of all finished trials except one; None: of all."""
         self._drop(slot.c.number.is_distinct_from(slot_number))
 
     def drop(self, slot_numbers: Sequence[int]) -> None:
-        """Remove the checkpoints of those trials that have ended."""
+        """Remove the checkpoints of those of these trials that are finished."""
         self._drop(slot.c.number.in_(slot_numbers))
 
     def _drop(self, which: ColumnElement[bool]) -> None:
@@ -141,7 +145,7 @@ class CheckpointStore:
 
 
 def remove_files(addresses: Iterable[str | None]) -> None:
-    """Remove files that the database names no more. One that stays costs room, and is found by `caviar doctor`."""
+    """Remove files that the database no longer names. `caviar doctor` finds one that cannot be removed now."""
     for address in addresses:
         if address is not None:
             with suppress(CheckpointNotRemoved, BadCheckpointsAddress):
@@ -149,14 +153,14 @@ def remove_files(addresses: Iterable[str | None]) -> None:
 
 
 def take_time_for(connection: Connection, staged: Staged | None) -> None:
-    """Before a lease is shown: let a large state take longer on a slow line than a frozen worker may hold others up."""
+    """Lift the statement timeout for a large state. To be called before the transaction locks the slot."""
     if staged is not None and staged.state is not None and len(staged.state) > _LARGE:
         for limit in ("idle_in_transaction_session_timeout", "statement_timeout"):
             connection.execute(text(f"SET LOCAL {limit} = 0"))
 
 
 def put_checkpoint(connection: Connection, lease: Lease, staged: Staged) -> None:
-    """Replace the trial's checkpoint, in a transaction that has shown the lease."""
+    """Replace the trial's checkpoint, in a transaction that is fenced by the lease."""
     row = vars(staged)
     statement = insert(checkpoint).values(study_id=lease.study_id, slot=lease.slot.number, **row)
     connection.execute(
@@ -165,7 +169,7 @@ def put_checkpoint(connection: Connection, lease: Lease, staged: Staged) -> None
 
 
 def drop_checkpoint(connection: Connection, lease: Lease) -> None:
-    """Remove the trial's checkpoint, in a transaction that has shown the lease."""
+    """Remove the trial's checkpoint, in a transaction that is fenced by the lease."""
     connection.execute(
         delete(checkpoint).where(checkpoint.c.study_id == lease.study_id, checkpoint.c.slot == lease.slot.number)
     )

@@ -1,4 +1,4 @@
-"""What people ask of a study's workers from anywhere: to pause, stop or go on, and to end one trial."""
+"""Requests to a study's workers, from any machine: pause, stop, resume, and end one trial."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ _EVENTS = {Control.RUN: EventKind.RESUMED, Control.PAUSE: EventKind.PAUSED, Cont
 
 
 def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = False, **why: Any) -> bool:
-    """Ask the workers of a study to `run`, `pause` or `stop`; say whether that is a change, which is an event too.
+    """Set what the workers of a study shall do, and record an event if that is a change.
 
     Args:
-        at_once: in the middle of an epoch.
+        control: `run`, `pause` or `stop`.
+        at_once: interrupt the current epoch instead of finishing it.
+        why: details for the event, such as who asked.
+
+    Returns:
+        False if the study was so already.
     """
     changed = update(study).where(
         study.c.study_id == study_id, (study.c.control != control) | (study.c.at_once != at_once)
@@ -35,14 +40,17 @@ def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = 
 
 
 def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> bool:
-    """End a trial before its time; its slot is spent.
+    """End a trial early. Its slot is spent.
+
+    Args:
+        why: details for the event, such as who asked.
 
     Returns:
-        False where a worker trains it, which ends it after its epoch; True where it is ended.
+        True if the trial is ended; False if a worker trains it and will end it after its epoch.
 
     Raises:
         TrialNotFound: the study has no such trial.
-        TrialNotRunning: it has not begun, or has ended already.
+        TrialNotRunning: the trial has not begun, or has ended already.
     """
     of_slot = (slot.c.study_id == record.study_id, slot.c.number == number)
     with engine.begin() as connection:
@@ -67,7 +75,7 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
 
 
 def _end(connection: Connection, trial_id: int, epoch: int) -> None:
-    """End a trial that nobody trains: pruned with its last value, or failed where it has none."""
+    """End a trial that nobody trains, as pruned with its last value, or as failed if it has none."""
     curve = optuna.trial_intermediate_values
     last = connection.execute(select(curve).where(curve.c.trial_id == trial_id, curve.c.step == epoch)).one_or_none()
     value = None if last is None else last.intermediate_value

@@ -1,4 +1,4 @@
-"""Studies as they were defined: registered once with all their slots, read by every worker, deleted whole."""
+"""Studies: registered once with all their slots, read by every worker, and deleted as a whole."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def _find(connection: Connection, name: str) -> StudyRecord | None:
 
 
 def study_names(engine: Engine) -> list[str]:
-    """Return the names of all studies, in alphabetical order."""
+    """Return the names of all studies in alphabetical order."""
     with engine.connect() as connection:
         there = select(study.c.name).join(optuna.studies, optuna.studies.c.study_id == study.c.optuna_study_id)
         return list(connection.scalars(there.order_by(study.c.name)))
 
 
 def load_studies(engine: Engine) -> list[StudyRecord]:
-    """Return all studies, in alphabetical order of their names."""
+    """Return all studies in alphabetical order of their names."""
     records = []
     for name in study_names(engine):
-        with suppress(StudyDeleted):  # this very moment
+        with suppress(StudyDeleted):  # since the names were read
             records.append(find_study(engine, name))
     return [record for record in records if record is not None]
 
@@ -69,7 +69,7 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
     """Return the study of that name.
 
     Raises:
-        StudyNotFound: there is none; the message lists those that there are.
+        StudyNotFound: the database has no such study; the message suggests names.
         StudyDeleted: another Optuna program deleted its trials.
     """
     found = find_study(engine, name)
@@ -90,22 +90,25 @@ def register_study(
     slots: Sequence[Slot],
     also: Callable[[Connection, int], None] | None = None,
 ) -> StudyRecord:
-    """Make the study, its Optuna study and all its slots in one transaction; if it is there, return it as it is.
+    """Create a study, its Optuna study and all its slots in one transaction, or return the study if it exists.
 
-    Any number of processes may call this at once: one makes the study, the others find it.
+    Any number of processes may call this at once: one creates the study, the others get it.
 
     Args:
-        also: does what belongs to it, with its id, in the same transaction.
+        maximize: whether the objective is maximized.
+        body: the definition, as JSON values.
+        slots: the units of its budget.
+        also: called with the connection and the new study's id, to write more in the same transaction.
 
     Raises:
-        ForeignStudy: Optuna's tables hold a study of that name which Caviar did not make.
+        ForeignStudy: Optuna's tables hold a study of that name that Caviar did not create.
     """
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.study'), hashtext(:n))"), {"n": name})
         if connection.scalar(select(study.c.study_id).where(study.c.name == name)) is None:
             if connection.scalar(select(optuna.studies.c.study_id).where(optuna.studies.c.study_name == name)):
                 raise ForeignStudy(
-                    f"Optuna's tables hold a study '{name}' that Caviar did not make; "
+                    f"Optuna's tables hold a study '{name}' that Caviar did not create; "
                     f"run yours under another name: --name {name}-2"
                 )
             optuna_id = connection.scalar(
@@ -137,20 +140,20 @@ def add_version(
     provenance: Provenance,
     changes: Sequence[str] = (),
 ) -> None:
-    """Write a version of a definition, and what changed against the one before."""
+    """Write a version of a study's definition; `changes` are sentences on how it differs from the previous one."""
     values = {"body": dict(body), "changes": list(changes), **vars(provenance)}
     connection.execute(insert(definition).values(study_id=study_id, version=version, **values))
 
 
 def add_slots(connection: Connection, study_id: int, slots: Sequence[Slot]) -> None:
-    """Append open slots to a study."""
+    """Add open slots to a study."""
     rows = [{"study_id": study_id, "state": SlotState.OPEN, **vars(s), "free": list(s.free)} for s in slots]
     if rows:
         connection.execute(insert(slot), rows)
 
 
 def delete_study(engine: Engine, record: StudyRecord) -> None:
-    """Delete a study with all its trials, in Optuna's tables too, in one transaction; then its checkpoints' files.
+    """Delete a study with all its trials, Optuna's too, in one transaction, and then its checkpoint files.
 
     Raises:
         StudyInUse: workers hold leases of its slots; nothing was deleted.
@@ -159,11 +162,11 @@ def delete_study(engine: Engine, record: StudyRecord) -> None:
 
 
 def delete_remains(engine: Engine, name: str) -> None:
-    """Delete what Caviar has of a study whose trials another Optuna program deleted.
+    """Delete what Caviar still has of a study whose trials another Optuna program deleted.
 
     Raises:
-        StudyNotFound: there is nothing left of it.
-        StudyInUse: a worker has not noticed yet; nothing was deleted.
+        StudyNotFound: nothing is left of it.
+        StudyInUse: a worker has not noticed the deletion yet; nothing was deleted.
     """
     with engine.connect() as connection:
         row = connection.execute(select(study).where(study.c.name == name)).one_or_none()

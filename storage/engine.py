@@ -1,7 +1,8 @@
-"""One way to reach the database: how connections are made, and what is said when there is none."""
+"""Connections: open the database, with limits on every wait, and clear errors when it cannot be reached."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.errors import InsufficientPrivilege
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
@@ -27,11 +28,11 @@ _LIMITS = {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "6
 
 
 def make_engine(url: URL) -> Engine:
-    """Make an engine of at most two connections, each checked before use.
+    """Return an engine with at most two connections, each checked before use.
 
-    The limits on a silent line are libpq's (https://www.postgresql.org/docs/current/libpq-connect.html): it is noticed
-    after some 15 seconds instead of never. Those on statements are the server's: a worker that is frozen in the middle
-    of a transaction holds nobody up for longer than that. Those on a server that never answers are `waiting`'s.
+    Three limits apply. libpq (https://www.postgresql.org/docs/current/libpq-connect.html) notices a silent line after
+    some 15 seconds. The server ends long statements and idle transactions, so that a frozen worker does not block
+    others for longer. `waiting` gives up on a server that accepts connections and never answers.
     """
     engine = create_engine(
         url,
@@ -59,7 +60,7 @@ def _connect_through_a_pooler(
     arguments: list[Any],
     parameters: dict[str, Any],
 ) -> DBAPIConnection:
-    """Connect. PgBouncer, whose server connections are shared, takes no options: each transaction says the limits."""
+    """Connect. PgBouncer shares connections and takes no options: there, each transaction sets the limits."""
     try:
         return dialect.connect(*arguments, **parameters)
     except psycopg2.OperationalError as error:
@@ -84,31 +85,30 @@ def open_database(
     outage: Outage | None = None,
     hurry: Callable[[], bool] | None = None,
 ) -> Iterator[Engine]:
-    """Open the database that `settings` name, starting the built-in server where they name none.
+    """Open the database that `settings` names, or start the built-in server if it names none.
 
-    A server that is there and has no connection left, or is just starting, is waited for.
+    If the server has no free connection, or is just starting, this waits for it.
 
     Args:
-        notify: told, a line each, what a person would want to know about the server.
-        create: make the tables where there are none, and check the schema's version; False leaves both to the
-            caller.
-        outage: waits for a database that does not answer, too.
-        hurry: shortens every wait for a server that is busy or does not answer.
+        notify: called with each line that a person should read about the server.
+        create: create the tables in an empty database, and check the schema's version otherwise; False does neither.
+        outage: also wait, with its patience, for a database that does not answer.
+        hurry: returns True if waits for the server shall be cut short.
 
     Raises:
-        DatabaseUnreachable: no connection could be made, or it was lost while the context lasted.
-        DatabaseAway: no connection could be made for longer than the patience.
-        DatabaseRefused: the address has an option that libpq does not know, or the role lacks a right.
-        EmbeddedServerError: the built-in server could not be made or started.
+        DatabaseUnreachable: no connection could be made, or it was lost within the context.
+        DatabaseAway: the outage lasted longer than the patience.
+        DatabaseRefused: the address has an unknown option, or the role lacks a right.
+        EmbeddedServerError: the built-in server could not be installed or started.
         SchemaMismatch: the database's schema is older or newer than this program.
     """
-    tell = notify or _say_nothing
+    notify = notify or _say_nothing
     limit_waits(hurry)
     if settings.database_url is None:
-        with serve(settings.home, tell) as url, _opened(url, tell, create, outage, hurry) as engine:
+        with serve(settings.home, notify) as url, _opened(url, notify, create, outage, hurry) as engine:
             yield engine
     else:
-        with _opened(settings.database_url, tell, create, outage, hurry) as engine:
+        with _opened(settings.database_url, notify, create, outage, hurry) as engine:
             yield engine
 
 
@@ -132,7 +132,7 @@ def _opened(
     except OperationalError as error:
         raise DatabaseUnreachable(_lost(url, error) if reached else _unreachable(url, error)) from error
     except ProgrammingError as error:
-        # An option that libpq does not know, or a right that the role has not; anything else is a mistake of ours.
+        # An option that libpq does not know, or a right that the role lacks; anything else is a mistake in Caviar.
         if reached and not isinstance(error.orig, InsufficientPrivilege):
             raise
         raise DatabaseRefused(_refused(url, error)) from error
@@ -145,13 +145,13 @@ def _connect(engine: Engine) -> None:
 
 
 def _connect_when_free(engine: Engine, notify: Callable[[str], None], hurry: Callable[[], bool] | None) -> None:
-    """Connect, at once or not at all, unless the server only has no connection left or is starting."""
+    """Connect at once, but wait for a server that has no free connection or is starting."""
     try:
         _connect(engine)
     except OperationalError as error:
         if not is_busy(error):
             raise
-        notify(f"{_told(engine.url, 'is busy', error)}; waiting for it, up to {PATIENCE / 60:.0f} min")
+        notify(f"{_cause(engine.url, 'is busy', error)}; waiting for it, up to {PATIENCE / 60:.0f} min")
         Outage(PATIENCE, hurry or (lambda: False)).insist(lambda: _connect(engine))
 
 
@@ -161,26 +161,34 @@ def _say_nothing(line: str) -> None:
 
 def _unreachable(url: URL, error: DBAPIError) -> str:
     return (
-        f"{_told(url, 'does not answer', error)}; start it or correct the address, "
+        f"{_cause(url, 'does not answer', error)}; start it, correct the address, "
         f"or unset CAVIAR_DATABASE_URL for the built-in server"
     )
 
 
 def _lost(url: URL, error: DBAPIError) -> str:
-    return f"{_told(url, 'does not answer any more', error)}; once it does, go on with the same command"
+    return f"{_cause(url, 'no longer answers', error)}; when it is back, run the same command again"
 
 
 def _refused(url: URL, error: DBAPIError) -> str:
-    told = _told(url, "refuses", error)
+    refusal = _cause(url, "refuses", error)
     if not isinstance(error.orig, InsufficientPrivilege):
-        return told
+        return refusal
     return (
-        f"{told}; that is for the role that owns the tables: repeat it with that role's address, "
-        f"or let it give this one the rights of a worker: caviar db grant {url.username or 'ROLE'}"
+        f"{refusal}; only the role that owns the tables may do that: use that role's address, "
+        f"or let it give this role the rights of a worker: caviar db grant {url.username or 'ROLE'}"
     )
 
 
-def _told(url: URL, what: str, error: DBAPIError) -> str:
+def _cause(url: URL, what: str, error: DBAPIError) -> str:
     host = url.host or url.query.get("host") or "localhost"
     lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
     return f"PostgreSQL at {host}:{url.port or 5432} {what}: {lines[0].split('failed: ')[-1]}"
+
+
+def clock_skew(engine: Engine) -> float:
+    """Return how many seconds this machine's clock is ahead of the database's."""
+    with engine.connect() as connection:
+        before = time.time()
+        theirs = float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0)
+        return (before + time.time()) / 2 - theirs

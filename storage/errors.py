@@ -1,21 +1,21 @@
-"""The errors of storage.
+"""The errors of storage, as a tree.
 
 StorageError
 ├── DatabaseError
 │   ├── BadDatabaseUrl              the address is not one of a PostgreSQL database
 │   ├── DatabaseUnreachable         no connection could be made
-│   ├── DatabaseAway                away for longer than the patience (exit code 75)
-│   ├── DatabaseRefused             it answers, but does not do what it is asked for
+│   ├── DatabaseAway                it was away for longer than the patience (exit code 75)
+│   ├── DatabaseRefused             it answers, but refuses what it is asked for
 │   ├── EmbeddedServerError         the built-in PostgreSQL could not be started
-│   ├── SchemaMismatch              its tables are older or newer than this program
-│   └── CannotGrant                 a role cannot be given a worker's rights
+│   ├── SchemaMismatch              the tables are older or newer than this program
+│   └── CannotGrant                 a role cannot get a worker's rights
 ├── StudyNotFound
-│   ├── ForeignStudy                Optuna has a study of that name that Caviar did not make
+│   ├── ForeignStudy                Optuna has a study of that name that Caviar did not create
 │   └── StudyDeleted                another Optuna program deleted its trials
-├── StudyInUse                      workers train for the study now
+├── StudyInUse                      workers are training its trials
 ├── TrialNotFound                   the study has no trial of that number
 ├── TrialNotRunning                 the trial has not begun, or has ended
-├── LeaseLost                       another worker has the slot: nothing was written
+├── LeaseLost                       another worker may have the slot; nothing was written
 ├── CheckpointError
 │   ├── DamagedCheckpoint
 │   ├── CheckpointNotWritten
@@ -23,8 +23,8 @@ StorageError
 │   ├── CheckpointNotRemoved
 │   └── BadCheckpointsAddress
 └── PandaError
-    ├── PandaBusy                   the panda is being trained now
-    └── UnknownDay                  the panda has no such day to go on from
+    ├── PandaBusy                   a worker trains the panda now
+    └── UnknownDay                  the panda has no such day to continue from
 """
 
 import os
@@ -33,11 +33,11 @@ from caviar.errors import CaviarError
 
 
 class StorageError(CaviarError):
-    """Base class of the errors that storage raises."""
+    """Base class of the errors of storage."""
 
 
 class DatabaseError(StorageError):
-    """Base class of what goes wrong with the database as a whole."""
+    """Base class of errors that concern the whole database."""
 
 
 class BadDatabaseUrl(DatabaseError):
@@ -45,21 +45,21 @@ class BadDatabaseUrl(DatabaseError):
 
 
 class DatabaseUnreachable(DatabaseError):
-    """No connection could be made. The message names host and port, never a password."""
+    """No connection could be made. The message names host and port, but no password."""
 
 
 class DatabaseAway(DatabaseError):
-    """The database was away for longer than the patience allows."""
+    """The database was away for longer than the patience."""
 
     exit_code = os.EX_TEMPFAIL
 
 
 class DatabaseRefused(DatabaseError):
-    """The database answers, but does not do what it is asked for."""
+    """The database answers, but refuses what it is asked for."""
 
 
 class EmbeddedServerError(DatabaseError):
-    """The built-in PostgreSQL could not be made or started."""
+    """The built-in PostgreSQL server could not be installed or started."""
 
 
 class SchemaMismatch(DatabaseError):
@@ -67,15 +67,15 @@ class SchemaMismatch(DatabaseError):
 
 
 class CannotGrant(DatabaseError):
-    """A role cannot be given a worker's rights, or not by this one."""
+    """A role cannot get a worker's rights, or not from the current role."""
 
 
 class StudyNotFound(StorageError):
-    """No study of that name is in the database."""
+    """The database has no study of that name."""
 
 
 class ForeignStudy(StudyNotFound):
-    """A study of that name is in Optuna's tables, but Caviar did not make it."""
+    """Optuna's tables have a study of that name that Caviar did not create."""
 
 
 class StudyDeleted(StudyNotFound):
@@ -93,7 +93,7 @@ class StudyDeleted(StudyNotFound):
 
 
 class StudyInUse(StorageError):
-    """Workers train for the study at this moment."""
+    """Workers are training trials of the study."""
 
 
 class TrialNotFound(StorageError):
@@ -117,7 +117,7 @@ class LeaseLost(StorageError):
 
 
 class CheckpointError(StorageError):
-    """Base class of what goes wrong with checkpoints."""
+    """Base class of errors that concern checkpoints."""
 
 
 class DamagedCheckpoint(CheckpointError):
@@ -125,28 +125,28 @@ class DamagedCheckpoint(CheckpointError):
 
 
 class CheckpointNotWritten(CheckpointError):
-    """A checkpoint could not be written: the trial's previous one is still there."""
+    """A checkpoint could not be written. The trial's previous one remains."""
 
 
 class CheckpointUnreachable(CheckpointError):
-    """A checkpoint's file cannot be read on this machine, or not now; it is not given up."""
+    """A checkpoint's file cannot be read on this machine now, though it may exist."""
 
 
 class CheckpointNotRemoved(CheckpointError):
-    """The file of a checkpoint that nobody needs could not be removed."""
+    """The file of a checkpoint that is no longer needed could not be removed."""
 
 
 class BadCheckpointsAddress(CheckpointError):
-    """No checkpoint files can be kept, or found, at the address in CAVIAR_CHECKPOINTS."""
+    """The address in CAVIAR_CHECKPOINTS cannot be used for checkpoint files."""
 
 
 class PandaError(StorageError):
-    """Base class of what a panda's history does not allow."""
+    """Base class of errors that concern a panda's days."""
 
 
 class PandaBusy(PandaError):
-    """The panda is being trained now; it is one model, and never trained twice at once."""
+    """A worker trains the panda now. It is one model, and never trained twice at once."""
 
 
 class UnknownDay(PandaError):
-    """The panda has no such day to go on from."""
+    """The panda has no such day to continue from."""

@@ -1,4 +1,4 @@
-"""The append-only journal of a study: who did what, when and why."""
+"""Events: the append-only journal of a study, which says who did what, when and why."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def log_event(
     worker_id: UUID | None = None,
     **detail: Any,
 ) -> None:
-    """Append an event, in the transaction of the change that it tells of."""
+    """Append an event, in the transaction of the change that it records; `worker_id` did it, or lost its lease."""
     connection.execute(
         insert(event).values(study_id=study_id, kind=kind, slot=slot, worker_id=worker_id, detail=detail)
     )
 
 
 def record_event(engine: Engine, study_id: int, kind: str, **detail: Any) -> None:
-    """Append an event that goes with no other change, in a transaction of its own."""
+    """Append an event in a transaction of its own."""
     with engine.begin() as connection:
         log_event(connection, study_id, kind, **detail)
 
 
 def read_events(engine: Engine, study_id: int, *kinds: str) -> list[EventRecord]:
-    """Return a study's events of these kinds (all where none are given), oldest first."""
+    """Return a study's events of these kinds, or of all kinds if none is given, oldest first."""
     who = worker.c.host + ":" + cast(worker.c.pid, Text)
     joined = event.outerjoin(worker, worker.c.worker_id == event.c.worker_id)
     query = select(event, who.label("who")).select_from(joined).where(event.c.study_id == study_id)

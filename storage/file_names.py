@@ -1,4 +1,4 @@
-"""Files of trials, and what their names tell: of which study and trial they are."""
+"""Names of trials' files: which study and trial a file belongs to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# NAME-MOMENT-SLOT, as storage/unsent.py calls them; while one is written, its name ends in the process id.
+# NAME-MOMENT-SLOT, as storage/unsent.py names them; while a file is written, its name ends in the process id.
 _UNSENT = re.compile(r"(?P<label>.+-[0-9]{20})-(?P<slot>[0-9]+)\.(state|(?P<pid>[0-9]+))")
 
 
 @dataclass(frozen=True)
 class UnsentFile:
-    """A file of `caviar.storage.unsent`; `label` is its study's, and `writer` has not finished it."""
+    """A file of `caviar.storage.unsent`, of the study `label`; a process `writer` has not finished writing it."""
 
     path: Path
     label: str
@@ -21,7 +21,7 @@ class UnsentFile:
 
 
 def unsent_files(home: Path) -> list[UnsentFile]:
-    """Return what workers kept on this machine while the database was away, by name."""
+    """Return the files that workers wrote on this machine during outages of the database, by name."""
     folder = home / "unsent"
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     names = [(path, _UNSENT.fullmatch(path.name)) for path in paths]
@@ -29,9 +29,9 @@ def unsent_files(home: Path) -> list[UnsentFile]:
 
 
 def checkpoint_key(address: str) -> tuple[str, str]:
-    """Return the label of a checkpoint's study, and the file's name in its folder.
+    """Return the label of a checkpoint's study and the file's name.
 
-    The same on every machine, while its address is not, if they reach the same folder by different paths.
+    Unlike the address, they are the same on machines that mount the folder at different paths.
     """
     folder, _, name = address.rpartition("/")
     return folder.rpartition("/")[2], name

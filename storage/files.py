@@ -1,6 +1,6 @@
-"""Large checkpoints as files at an address that all machines reach.
+"""Checkpoint files at an address that all machines reach, a shared folder or an S3 bucket.
 
-An address is taken as it stands: `file:///folder` is that folder, with no %20 in it decoded.
+An address is used literally: in `file:///folder`, no %20 is decoded.
 """
 
 from __future__ import annotations
@@ -24,16 +24,19 @@ from caviar.storage.errors import (
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-SUFFIX = ".checkpoint"  # of every file's name: whatever else lies in the folder is none of Caviar's
+SUFFIX = ".checkpoint"  # of every file that Caviar writes; all other files in the folder are left alone
 _OURS = re.compile(re.escape(SUFFIX) + r"(\.[0-9a-f]{16}\.tmp)?$")
 _NEXT_STEP = "write file:///FOLDER, a folder that all machines share, or s3://BUCKET/PREFIX"
 
 
 class CheckpointFiles:
-    """Checkpoints as files under `root`, such as file:///shared/folder or s3://bucket/prefix.
+    """The checkpoint files under one address.
+
+    Args:
+        root: such as file:///shared/folder or s3://bucket/prefix.
 
     Raises:
-        BadCheckpointsAddress: no files can be kept there; the message shows nothing of a key or a password.
+        BadCheckpointsAddress: the address cannot be used; the message shows no key and no password.
     """
 
     def __init__(self, root: str) -> None:
@@ -42,37 +45,38 @@ class CheckpointFiles:
             _s3()
             self._root = f"s3://{path.rstrip('/')}"
         else:
-            # One spelling, so that the addresses of `list` are those of `write` on every machine.
+            # Normalized, so that `list` returns the same addresses as `write` on every machine.
             self._root = f"file://{os.path.normpath('/' + path.strip('/')).rstrip('/')}"
 
     def write(self, key: str, data: bytes) -> str:
-        """Write a file, or replace it, so that nobody ever sees half of it; return its address.
+        """Write or replace a file atomically, and return its address.
 
         Args:
-            key: its path under the root, without `SUFFIX`.
+            key: its path below the root, without `SUFFIX`.
+            data: the whole content.
 
         Raises:
-            CheckpointNotWritten: with the reason; of this data, nothing is left behind.
+            CheckpointNotWritten: the file could not be written; no part of it remains.
         """
         address = f"{self._root}/{key}{SUFFIX}"
         protocol, path = _split(address)
         try:
             if protocol == "s3":
-                _s3().pipe_file(path, data)  # one request, or parts that appear when the last one is there
+                _s3().pipe_file(path, data)  # one request, or parts that become visible together
             else:
                 _write_local(path, data)
         except Exception as error:
             raise CheckpointNotWritten(
-                f"cannot write the checkpoint {address}: {_reason(error)}; every machine needs room there, and the "
-                f"right to write"
+                f"cannot write the checkpoint {address}: {_reason(error)}; every machine needs free space there, "
+                f"and the right to write"
             ) from error
         return address
 
     def list(self) -> Iterator[tuple[str, int]]:
-        """Yield addresses and sizes of all checkpoints' files, also of those that a killed writer left unfinished.
+        """Yield the address and the size in bytes of each checkpoint file, unfinished ones of killed writers included.
 
         Raises:
-            BadCheckpointsAddress: they cannot be listed.
+            BadCheckpointsAddress: the files cannot be listed.
         """
         protocol, path = _split(self._root)
         try:
@@ -81,17 +85,17 @@ class CheckpointFiles:
                     yield f"{protocol}://{name}", size
         except Exception as error:
             raise BadCheckpointsAddress(
-                f"cannot list the checkpoints at {self._root}: {_reason(error)}; see that this machine reaches it, and "
-                f"has the right to read there"
+                f"cannot list the checkpoints at {self._root}: {_reason(error)}; check that this machine reaches "
+                f"it, and may read there"
             ) from error
 
 
 def read_file(address: str) -> bytes:
-    """Return what was written to the address, by whichever machine.
+    """Return the content of a checkpoint file.
 
     Raises:
-        DamagedCheckpoint: it is not there.
-        CheckpointUnreachable: it cannot be read here, or now; with the reason.
+        DamagedCheckpoint: the file does not exist.
+        CheckpointUnreachable: this machine cannot read it now; the message says why.
         BadCheckpointsAddress: this machine lacks the package for such addresses.
     """
     protocol, path = _split(address)
@@ -105,20 +109,20 @@ def read_file(address: str) -> bytes:
     except FileNotFoundError:  # of which s3fs gives no reason
         if s3 is None and not os.path.isdir(os.path.dirname(path)):
             raise CheckpointUnreachable(
-                f"the folder of the checkpoint {address} is not there; see that it is mounted on this machine"
+                f"the folder of the checkpoint {address} is not there; check that it is mounted on this machine"
             ) from None
         raise DamagedCheckpoint(f"the checkpoint {address} is not there") from None
     except Exception as error:
         raise CheckpointUnreachable(
-            f"cannot read the checkpoint {address}: {_reason(error)}; see that this machine reaches it"
+            f"cannot read the checkpoint {address}: {_reason(error)}; check that this machine reaches it"
         ) from error
 
 
 def remove_file(address: str) -> None:
-    """Remove a checkpoint's file; one that is gone already is no error.
+    """Remove a checkpoint file, if it exists.
 
     Raises:
-        CheckpointNotRemoved: the file stays, which costs room and nothing else.
+        CheckpointNotRemoved: the file remains, which does no harm but costs space.
         BadCheckpointsAddress: this machine lacks the package for such addresses.
     """
     protocol, path = _split(address)
@@ -132,12 +136,12 @@ def remove_file(address: str) -> None:
         return
     except Exception as error:
         raise CheckpointNotRemoved(
-            f"cannot remove the checkpoint {address}: {_reason(error)}; nobody needs it any more: remove it by hand"
+            f"cannot remove the checkpoint {address}: {_reason(error)}; it is no longer needed; remove it by hand"
         ) from error
 
 
 def _split(address: str) -> tuple[str, str]:
-    """Return protocol and path; of an address that is refused, show nothing that could be a key or a password."""
+    """Split an address into protocol and path. No error shows anything that could be a key or a password."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", address, re.DOTALL)
     if match is None:
         step = f"write file://{address}" if address.startswith("/") else _NEXT_STEP
@@ -147,10 +151,11 @@ def _split(address: str) -> tuple[str, str]:
         if not path.startswith("/"):
             raise BadCheckpointsAddress(f"the checkpoints' address names no absolute folder; {_NEXT_STEP}")
     elif protocol == "s3":
-        if "@" in path or "?" in path:  # s3fs would take them for a part of a file's name
+        if "@" in path or "?" in path:  # s3fs would take them as part of a file's name
             raise BadCheckpointsAddress(
-                "the checkpoints' s3:// address has an @ or a ?: leave keys and options out of it, since the database "
-                "keeps it; they come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, or ~/.aws"
+                "the checkpoints' s3:// address has an @ or a ?: leave out keys and options, since the address is "
+                "stored in the database; they are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+                "AWS_ENDPOINT_URL, or ~/.aws"
             )
         if not path.partition("/")[0]:
             raise BadCheckpointsAddress(f"the checkpoints' address names no bucket; {_NEXT_STEP}")
@@ -160,7 +165,7 @@ def _split(address: str) -> tuple[str, str]:
 
 
 def _s3() -> AbstractFileSystem:
-    """No listing is kept in memory: other machines write there too."""
+    """Return S3 as a file system that caches no listings, since other machines write there too."""
     import fsspec
 
     try:
@@ -179,7 +184,7 @@ def _write_local(path: str, data: bytes) -> None:
         with open(unfinished, "xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())  # a network's file system may tell only here that it is full
+            os.fsync(file.fileno())  # a network file system may only now report that it is full
         os.replace(unfinished, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -188,12 +193,12 @@ def _write_local(path: str, data: bytes) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Let the new name, too, outlast a power cut: the database is about to tell of it."""
+    """Make the new name durable too, before the database refers to it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # what a file system answers that knows no such thing
+        if error.errno != errno.EINVAL:  # a file system that cannot sync folders
             raise
     finally:
         os.close(descriptor)
@@ -201,21 +206,21 @@ def _sync_folder(folder: str) -> None:
 
 def _list_local(folder: str) -> Iterator[tuple[str, int]]:
     def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # nothing was written yet
+        if not isinstance(error, FileNotFoundError):  # nothing was ever written
             raise error
 
     for parent, _, names in os.walk(folder, onerror=fail):
         for name in names:
             path = os.path.join(parent, name)
-            with contextlib.suppress(FileNotFoundError):  # removed while we look
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 yield path, os.stat(path).st_size
 
 
 def _list_s3(path: str) -> Iterator[tuple[str, int]]:
-    for name, told in _s3().find(path, detail=True).items():
-        yield name, told["size"]
+    for name, facts in _s3().find(path, detail=True).items():
+        yield name, facts["size"]
 
 
 def _reason(error: Exception) -> str:
-    told = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    return " ".join(told.split())
+    reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return " ".join(reason.split())

@@ -1,8 +1,8 @@
-"""What the role of a worker may do in the database: train, look, and ask other workers to pause or stop.
+"""The database rights of a worker's role: to train, to read, and to pause, resume or stop studies.
 
-Whoever has the address of a worker can spoil the trials and the note of a study, for these are what a worker writes,
-and add trials, as the next day of a panda is one. It cannot begin or delete a study, change its definition, nor touch
-the tables themselves. A password on a machine that others use, too, is worth no more than that.
+With such a role's password one can spoil trials and the dashboard's note, since workers write these, and add trials,
+since a panda's next day is one. One cannot create or delete a study, change a definition, or alter the tables. So a
+password that lies on shared machines gives away no more than that.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, text
 
 from caviar.storage.errors import CannotGrant
 
-# Every table has its line, that of Optuna's which no worker touches as well: a test compares them with the database.
-# UPDATE names the columns. Locking a row needs UPDATE of any of them, and ON CONFLICT that of those it would set.
+# Every table is listed, Optuna's unused ones too: a test compares the list with the database. UPDATE names columns.
+# Locking a row needs UPDATE of any column; ON CONFLICT DO UPDATE needs UPDATE of the columns that it sets.
 RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.schema_version": ("SELECT",),
     "caviar.study": ("SELECT", "UPDATE (control, at_once)"),
@@ -22,7 +22,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.worker": ("SELECT", "INSERT", "UPDATE (last_seen, ended_at)"),
     "caviar.slot": (
         "SELECT",
-        "INSERT",  # of a panda's next day
+        "INSERT",  # a panda's next day
         "UPDATE (state, attempts, losses, kill, trial_id, epoch, token, expires_at, worker_id)",
     ),
     "caviar.epoch": (
@@ -47,7 +47,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "public.trial_user_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_system_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_heartbeats": (),
-    # What Optuna's dashboard reads besides.
+    # What Optuna's dashboard reads in addition.
     "public.studies": ("SELECT",),
     "public.study_directions": ("SELECT",),
     "public.study_user_attributes": ("SELECT",),
@@ -63,7 +63,7 @@ _ROLE = text("""
     FROM pg_roles r WHERE r.rolname = :role
 """)
 
-# Who owns a schema or the database can drop what is in it. `is_foreign` stands in the way of whoever grants.
+# The owner of a schema or of the database can drop what is in it. Where `is_foreign`, the current role cannot grant.
 _OWNERS = text("""
     WITH owned (owner, is_ours) AS (
         SELECT relowner, true FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -76,14 +76,14 @@ _OWNERS = text("""
     FROM owned ORDER BY name
 """)
 
-# Of Optuna's serial columns, by table. Identity columns, such as ours, ask for no right on theirs.
+# The sequences of Optuna's serial columns. Identity columns, such as Caviar's, need no right on a sequence.
 _SEQUENCES = text("""
     SELECT name, pg_get_serial_sequence(name, attname) FROM unnest(CAST(:tables AS text[])) name
     JOIN pg_attribute ON attrelid = CAST(name AS regclass) AND attnum > 0 AND NOT attisdropped AND attidentity = ''
     WHERE pg_get_serial_sequence(name, attname) IS NOT NULL
 """)
 
-# What a role can do, whoever gave it that: the role itself, one that it belongs to, or everybody.
+# All rights of a role, whether its own, inherited from another role, or granted to PUBLIC.
 _CAN = text("""
     SELECT can, name FROM unnest(CAST(:tables AS text[])) name,
            unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) can
@@ -98,19 +98,21 @@ _CAN = text("""
 
 
 def grant_worker(engine: Engine, role: str) -> list[str]:
-    """Give a role the rights of a worker, and take from it any other on the tables; workers at work notice nothing.
+    """Give a role exactly the rights of a worker on the tables. Running workers are not disturbed.
 
-    The database and the schema `public` are not Caviar's alone: what the role may do with them already, it keeps.
+    Rights on the database and on the schema `public`, which other programs may use, are only added.
 
     Returns:
-        What the role can do beyond that, since everybody can, or a role that it belongs to: none, if all is well.
+        Further rights that the role has from PUBLIC or from other roles, such as "CREATE on SCHEMA public".
 
     Raises:
-        CannotGrant: there is no such role, it can do everything anyway, or granting takes another one than ours.
+        CannotGrant: the role does not exist or can do everything anyway, or the current role may not grant.
     """
     tables = list(RIGHTS)
     with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.grant'))"))  # one would fail of two
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtext('caviar.grant'))")
+        )  # of two at once, one would fail
         oid, quoted = _check(connection, role)
         sequences = {(table, sequence) for table, sequence in connection.execute(_SEQUENCES, {"tables": tables})}
         for name in ("SCHEMA caviar", *tables, *(f"SEQUENCE {sequence}" for _, sequence in sequences)):
@@ -123,47 +125,47 @@ def grant_worker(engine: Engine, role: str) -> list[str]:
                 _do(connection, f"GRANT USAGE ON SEQUENCE {sequence} TO {quoted}")
         parameters = {"tables": tables, "schemas": list(_SCHEMAS), "role": oid}
         can = {(right, name) for right, name in connection.execute(_CAN, parameters)}
-        # PostgreSQL only warns of a grant that it did not make.
+        # PostgreSQL only warns if it does not grant.
         missing = sorted(f"{right} on {name}" for right, name in needed - can if "(" not in right)
         if missing:
             raise CannotGrant(
                 f"'{connection.scalar(text('SELECT current_user'))}' may not grant {', '.join(missing)}; let the "
-                f"owner of the database do that, or repeat this as that role"
+                f"owner of the database do that, or run this again as that role"
             )
     return sorted(f"{right} on {name}" for right, name in can - needed)
 
 
 def _needed(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Return each right that a worker needs, with what it is a right on."""
+    """Yield each right that a worker needs, with its object."""
     yield "CONNECT", f"DATABASE {connection.scalar(text('SELECT quote_ident(current_database())'))}"
     yield from (("USAGE", f"SCHEMA {schema}") for schema in _SCHEMAS)
     yield from ((right, table) for table, rights in RIGHTS.items() for right in rights)
 
 
 def _do(connection: Connection, statement: str) -> None:
-    """Execute a statement that takes no parameters: its names are quoted by the database."""
+    """Execute a statement without parameters, whose names the database has quoted."""
     connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
 def _check(connection: Connection, role: str) -> tuple[int, str]:
-    """Return the role's id and its quoted name, if it makes sense to grant it something, and this one's to do so."""
+    """Return the role's id and quoted name, after checking that granting makes sense and is allowed."""
     found = connection.execute(_ROLE, {"role": role}).one_or_none()
     if found is None:
         raise CannotGrant(
-            f"this PostgreSQL has no role '{role}'; give one that it has, or make it first with: "
+            f"this PostgreSQL has no role '{role}'; name one that exists, or create it first with: "
             f"CREATE ROLE \"{role}\" LOGIN PASSWORD '...'"
         )
     owners = connection.execute(_OWNERS, {"tables": list(RIGHTS), "role": found.oid}).all()
     if found.is_super or any(owner.is_role for owner in owners):
         raise CannotGrant(
             f"the role '{role}' can do everything here, since it is a superuser or owns the database or its tables, "
-            f"and nothing would take that from it; make one for the workers alone: "
+            f"and that cannot be revoked; create a role for the workers alone: "
             f"CREATE ROLE caviar_worker LOGIN PASSWORD '...', then: caviar db grant caviar_worker"
         )
     foreign = sorted({owner.name for owner in owners if owner.is_foreign})
     if foreign:
         raise CannotGrant(
             f"'{connection.scalar(text('SELECT current_user'))}' may not grant rights on these tables: only their "
-            f"owner may, or a superuser; repeat this with the address of '{foreign[0]}'"
+            f"owner may, or a superuser; run this again with the address of '{foreign[0]}'"
         )
     return found.oid, found.quoted

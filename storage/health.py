@@ -1,6 +1,6 @@
-"""What `caviar doctor` asks the database: facts about the server, and what ended or killed processes left there.
+"""Facts for `caviar doctor`: the server's settings, and what killed processes left in the tables.
 
-Nothing here decides what is too much, or what may be removed; what is read is of one moment, and may be over.
+Nothing here decides what is wrong or what may be removed. What is read may change the next moment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from caviar.storage.events import log_event
 from caviar.storage.states import SPENT, EventKind
 from caviar.storage.tables import checkpoint, slot, worker
 
-# Connections that are kept for a superuser are not counted on. `others` are not of Caviar, or of another database.
+# `room` leaves out the connections reserved for superusers; `others` are connections that are not Caviar's here.
 _SERVER = text("""
     SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
            current_user::text AS role, current_database()::text AS database,
@@ -56,7 +56,7 @@ _LEASES = text("""
     WHERE s.state = 'leased' ORDER BY st.name, s.number
 """)
 
-# A worker whose trials are short is heard of by its leases, and by its trials' ends.
+# The leases of a worker, and the ends of its trials, are signs of life too.
 _WORKERS = text("""
     SELECT w.worker_id, w.study_id, w.host, w.machine, w.pid,
            CASE WHEN bool_or(s.state = 'leased' AND s.expires_at >= now()) THEN 0
@@ -81,7 +81,8 @@ _ZOMBIES = text("""
 
 @dataclass(frozen=True)
 class Server:
-    """`number` is the version as PostgreSQL compares it, 180000 for 18.0; `room` is for connections of this role."""
+    """The server: `number` is 180000 for version 18.0, `room` how many connections this role can have in all, and
+    `others` how many other programs have."""
 
     version: str
     number: int
@@ -95,7 +96,7 @@ class Server:
 
 @dataclass(frozen=True)
 class StudySlots:
-    """How many of a study's slots are open and leased, also where the lease expired; and which were abandoned."""
+    """How many slots of a study are open and leased, expired leases included, and which were abandoned."""
 
     study_id: int
     name: str
@@ -110,7 +111,7 @@ class StudySlots:
 
 @dataclass(frozen=True)
 class HeldLease:
-    """A slot that is leased, and the process that leased it, if it is known."""
+    """A lease that nobody has given or taken back, and the process that holds it, if it is known."""
 
     study: str
     machine: str | None
@@ -120,7 +121,7 @@ class HeldLease:
 
 @dataclass(frozen=True)
 class OpenWorker:
-    """A process that has not said that it ended; `silent` is for how many seconds nothing was heard of it."""
+    """A worker whose end is not recorded; `silent` is how many seconds ago it last gave a sign of life."""
 
     worker_id: UUID
     study_id: int
@@ -132,9 +133,9 @@ class OpenWorker:
 
 @dataclass(frozen=True)
 class Zombie:
-    """A trial of a study of Caviar that is RUNNING for Optuna, while no slot is about to be trained with it.
+    """A trial of a study that is RUNNING for Optuna although no slot will be trained with it.
 
-    `has_slot` is True where its slot is spent; else somebody made it with Optuna alone, `age` seconds ago.
+    `has_slot` is True if its slot is spent, and False if another Optuna program made the trial, `age` seconds ago.
     """
 
     trial_id: int
@@ -146,13 +147,13 @@ class Zombie:
 
 
 def read_server(engine: Engine) -> Server:
-    """Return what the server is, and has room for."""
+    """Return facts about the server and its free connections."""
     with engine.connect() as connection:
         return Server(*connection.execute(_SERVER).one())
 
 
 def read_studies(engine: Engine) -> list[StudySlots]:
-    """Return how far all studies are, by name."""
+    """Return the unspent slots of all studies, by name."""
     with engine.connect() as connection:
         rows = connection.execute(_STUDIES).all()
     return [StudySlots(r.study_id, r.name, r.open, r.leased, tuple(r.abandoned)) for r in rows]
@@ -165,19 +166,19 @@ def deleted_studies(engine: Engine) -> list[str]:
 
 
 def read_leases(engine: Engine) -> list[HeldLease]:
-    """Return the leases of all studies that nobody has given or taken back, by study."""
+    """Return the leases of all studies, by study, including expired ones that nobody took back."""
     with engine.connect() as connection:
         return [HeldLease(*row) for row in connection.execute(_LEASES)]
 
 
 def open_workers(engine: Engine) -> list[OpenWorker]:
-    """Return the workers of all studies that have not ended, or were killed before they could say so."""
+    """Return the workers of all studies whose end is not recorded: they are at work, or were killed."""
     with engine.connect() as connection:
         return [OpenWorker(*row) for row in connection.execute(_WORKERS)]
 
 
 def close_workers(engine: Engine, workers: Collection[OpenWorker]) -> None:
-    """Write down that processes have ended, which could not say so themselves."""
+    """Record the end of workers that were killed."""
     ids = [w.worker_id for w in workers]
     with engine.begin() as connection:
         connection.execute(
@@ -186,13 +187,13 @@ def close_workers(engine: Engine, workers: Collection[OpenWorker]) -> None:
 
 
 def read_zombies(engine: Engine) -> list[Zombie]:
-    """Return the trials of all studies that only seem to run."""
+    """Return the trials of all studies that are RUNNING for Optuna although nobody will train them."""
     with engine.connect() as connection:
         return [Zombie(*row) for row in connection.execute(_ZOMBIES)]
 
 
 def end_zombie(engine: Engine, zombie: Zombie) -> None:
-    """End a trial that only seems to run, as a failed one; one that has ended meanwhile is left as it is."""
+    """Mark a trial as failed, unless it has ended meanwhile."""
     running = (optuna.trials.c.trial_id == zombie.trial_id, optuna.trials.c.state == "RUNNING")
     with engine.begin() as connection:
         ended = update(optuna.trials).where(*running).values(state="FAIL", datetime_complete=optuna.UTC_NOW)
@@ -208,7 +209,7 @@ def slot_states(engine: Engine, study_id: int) -> dict[int, str]:
 
 
 def checkpoint_size(engine: Engine) -> tuple[int, int]:
-    """Return how many states the database itself holds, and their bytes."""
+    """Return the number of checkpoints that are stored in the database itself, and their bytes."""
     query = select(func.count(), func.coalesce(func.sum(func.octet_length(checkpoint.c.state)), 0))
     with engine.connect() as connection:
         count, size = connection.execute(query.where(checkpoint.c.state.is_not(None))).one()
@@ -216,7 +217,7 @@ def checkpoint_size(engine: Engine) -> tuple[int, int]:
 
 
 def spent_checkpoints(engine: Engine, study_id: int, winner: int) -> int:
-    """Return how many trials of a study that have ended have a checkpoint, without the winner."""
+    """Return how many finished trials of a study, apart from the winner, have a checkpoint."""
     query = (
         select(func.count())
         .select_from(checkpoint)
@@ -228,7 +229,7 @@ def spent_checkpoints(engine: Engine, study_id: int, winner: int) -> int:
 
 
 def checkpoint_addresses(engine: Engine) -> list[str]:
-    """Return the addresses of all checkpoints that are files."""
+    """Return the addresses of all checkpoints that are stored in files."""
     with engine.connect() as connection:
         query = select(checkpoint.c.address).where(checkpoint.c.address.is_not(None))
         return [str(address) for address in connection.scalars(query)]

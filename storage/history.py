@@ -1,4 +1,4 @@
-"""A study's trials in memory, as the samplers and pruners of Optuna read them; kept up to date by one statement."""
+"""A study's trials in memory, for Optuna's samplers and pruners, kept up to date with one statement."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
 
-# What changed since the last reading: newer trials, and those that were running then and are no more; how far the
-# others are is for their own workers to know. The first reading leaves out the curves of complete trials: they are most
-# of what there is to read, and only the pruner needs them, not all.
-# Only slots have trials of Caviar: what another Optuna program adds to the study is none of the search's business, nor
-# is its number, which a slot may have too. For the same reason a trial has ended when its slot is spent, not before.
+# The changes since the last reading: newer trials, and trials that have ended meanwhile. The progress of running trials
+# is left out, since only their own workers need it. The first reading also leaves out the curves of complete trials:
+# they are most of the data, and the pruner needs only some of them.
+# Trials that other Optuna programs added have no slot, and take no part in the search; such a trial may even have the
+# number of a slot. For the same reason a trial has ended when its slot is spent, whatever was told to Optuna before.
 _CHANGED = text("""
     SELECT t.trial_id, s.number, t.datetime_start, t.datetime_complete,
            CASE WHEN s.state IN ('open', 'leased') THEN 'RUNNING' ELSE t.state::text END AS state,
@@ -48,11 +48,11 @@ _CURVES = text("""
     WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
 """)
 _NUMBER = attrgetter("number")
-BEST = 3  # trials that it names as the best
+BEST = 3  # trials that `History.best` returns at most
 
 
 class _View(InMemoryStorage):
-    """Trials for samplers and pruners to read, by Optuna's id."""
+    """A read-only Optuna storage over a dictionary of trials by id."""
 
     def __init__(self, trials: dict[int, FrozenTrial], direction: optuna.study.StudyDirection) -> None:
         super().__init__()
@@ -70,10 +70,10 @@ class _View(InMemoryStorage):
         return [t for t in self._ordered if states is None or t.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Optuna's samplers tell one another through such attributes what they chose; here the lease's holder does."""
+        """Do nothing: samplers write their choices here, but only the worker that holds the lease may write."""
 
     def _put(self, trial_id: int, trial: FrozenTrial) -> None:
-        """Add a trial, or another state of it."""
+        """Add a trial, or replace it."""
         self._trials[trial_id] = trial
         place = bisect_left(self._ordered, trial.number, key=_NUMBER)
         known = place < len(self._ordered) and self._ordered[place].number == trial.number
@@ -81,7 +81,7 @@ class _View(InMemoryStorage):
 
 
 class History(_View):
-    """Optuna's view of one study, for choosing values and pruning; Optuna writes nothing through it."""
+    """The trials of one study's slots as an Optuna storage, which samplers and pruners read and never write."""
 
     def __init__(self, engine: Engine, optuna_study_id: int, *, maximize: bool) -> None:
         self._direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
@@ -89,18 +89,18 @@ class History(_View):
         self._engine = engine
         self._optuna_study_id = optuna_study_id
         self._running: set[int] = set()
-        self._complete: dict[int, None] = {}  # in the order in which they were heard of
+        self._complete: dict[int, None] = {}  # in the order in which they were read
         self._best: list[FrozenTrial] = []  # the best one first
-        self._fallen: list[int] = []  # numbers of trials that were among them
-        self._bare: set[int] = set()  # whose curves were not read
+        self._fallen: list[int] = []  # numbers of the trials that were among them
+        self._bare: set[int] = set()  # trials whose curves were not read
         self._seen = -1
-        self._compared: dict[int, optuna.Study] = {}  # by the number of others; until another one is complete
+        self._compared: dict[int, optuna.Study] = {}  # by the number of others; cleared when a trial completes
 
     def refresh(self, anew: int | None = None) -> None:
         """Read the trials that began or ended since the last call.
 
         Args:
-            anew: Optuna's id of a trial that is taken up: its curve, too.
+            anew: Optuna's id of a trial whose curve to read again, since this worker continues it.
         """
         running = sorted(self._running)
         parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": running, "anew": anew}
@@ -122,21 +122,21 @@ class History(_View):
                 self._complete[row.trial_id] = None
                 self._rank(trial)
         if first:
-            self._fallen.clear()  # by then they had fallen for others
+            self._fallen.clear()  # other workers have seen these fall
 
     def study(self) -> optuna.Study:
-        """Return a study over this view. It is made anew for each proposal, since a study caches its trials."""
+        """Return a new Optuna study over these trials. An Optuna study caches them, so make one for each proposal."""
         return optuna.Study("history", self)
 
     def best(self) -> list[FrozenTrial]:
-        """Return the three best complete trials that violate no constraint, the best one first; of equals the first."""
+        """Return the three best complete trials that violate no constraint, best first; ties go to the lower number."""
         return self._best
 
     def complete(self, others: int) -> optuna.Study:
-        """Return a study of the best complete trial and of others, evenly spread over time, all with their curves.
+        """Return a study of the best complete trial and some others, spread evenly over time, with their curves.
 
         Args:
-            others: how many, at most.
+            others: the largest number of other trials.
         """
         if others in self._compared:
             return self._compared[others]
@@ -160,12 +160,12 @@ class History(_View):
             del self._best[BEST:]
 
     def fallen(self) -> list[int]:
-        """Return the numbers of the trials that are not among the best any more, each once."""
+        """Return the numbers of the trials that have left the best three since the last call."""
         fallen, self._fallen = self._fallen, []
         return fallen
 
     def trial(self, trial_id: int) -> FrozenTrial:
-        """Return the trial of that id, as it was when `refresh` read it."""
+        """Return the trial with that Optuna id, as `refresh` last read it."""
         return self._trials[trial_id]
 
 
@@ -175,15 +175,15 @@ def study_of(trials: Mapping[int, FrozenTrial], direction: optuna.study.StudyDir
 
 
 def read_frozen_trials(engine: Engine, optuna_study_id: int) -> list[FrozenTrial]:
-    """Return a study's trials as Optuna has them, by number; those of complete ones without their curves."""
-    history = History(engine, optuna_study_id, maximize=False)  # of which nothing here depends
+    """Return the trials of a study's slots as Optuna's records, by number; complete ones without their curves."""
+    history = History(engine, optuna_study_id, maximize=False)  # which only the ranking needs
     history.refresh()
     return history.get_all_trials(0)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from saying that it made a study in memory, which is not one that anybody wants to hear of."""
+    """Silence Optuna's message about a new study in memory."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -193,7 +193,7 @@ def quiet() -> Iterator[None]:
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
-    """Say whether a trial violates no constraint: it neither diverged nor ran out of memory."""
+    """Return True if a trial violates no constraint: it neither diverged nor ran out of memory."""
     return all(violation <= 0 for violation in trial.constraints.values())
 
 

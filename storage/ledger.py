@@ -1,7 +1,7 @@
-"""The ledger of slots: who may work on which unit of budget, until when.
+"""The ledger of slots: which worker may train which slot, and until when.
 
-A lease is a row with a random token and an expiry on the database's clock; no worker's clock matters. Whoever
-writes for a trial shows the token in the same transaction, so a worker that lost its lease writes nothing.
+A lease is a random token and an expiry time on the database's clock; no worker's clock matters. Every write for a trial
+checks the token in the same transaction, so a worker that lost its lease cannot write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from caviar.storage.states import Control, EventKind, Phase, SlotState
 from caviar.storage.tables import slot
 from caviar.storage.timing import SILENT
 
-# A trial that was begun says from now on whose it is, in Optuna's tables and in the study's journal.
+# A trial that has begun gets the new worker's name in Optuna's tables, and an event in the study's journal.
 _TAKE = """
     taken AS (
         UPDATE caviar.slot s
@@ -28,11 +28,11 @@ _TAKE = """
             worker_id = :worker, attempts = s.attempts + 1
         FROM next WHERE s.study_id = next.study_id AND s.number = next.number
         RETURNING s.study_id, s.number, s.tier, s.phase, s.free, s.attempts, s.trial_id, s.epoch
-    ), told AS (
+    ), named AS (
         UPDATE public.trial_user_attributes a SET value_json = to_json(w.host || ':' || w.pid)::text
         FROM taken, caviar.worker w
         WHERE a.trial_id = taken.trial_id AND a.key = 'worker' AND w.worker_id = :worker
-    ), noted AS (
+    ), journal AS (
         INSERT INTO caviar.event (study_id, kind, slot, worker_id, detail)
         SELECT study_id, 'taken over', number, CAST(:worker AS uuid), jsonb_build_object('epoch', epoch)
         FROM taken WHERE trial_id IS NOT NULL
@@ -40,13 +40,13 @@ _TAKE = """
     SELECT number, tier, phase, free, attempts, trial_id, epoch FROM taken
 """
 
-# The lowest open slot, for a worker that knows the current definition. A slot that another worker is leasing at this
-# very moment is locked, and passed over.
+# The lowest open slot, for a worker that knows the current definition. SKIP LOCKED passes over a slot that another
+# worker is leasing at this moment.
 _LEASE = text(f"""
     WITH next AS (
         SELECT s.study_id, s.number
         FROM caviar.slot s JOIN caviar.study USING (study_id)
-        JOIN public.studies o ON o.study_id = optuna_study_id  -- or another Optuna program deleted it
+        JOIN public.studies o ON o.study_id = optuna_study_id  -- absent if another Optuna program deleted it
         WHERE s.study_id = :study AND control = 'run' AND s.state = 'open'
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
         ORDER BY s.number = ANY(:avoided), s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
@@ -55,8 +55,8 @@ _LEASE = text(f"""
     ), {_TAKE}
 """)
 
-# Open slots of the same phase as one that is held, a fair share of them among the workers that are alive. The default
-# configuration, and what won before, go with the coarse phase of their tier: none needs to know another's result.
+# Open slots of the same phase as a held one, at most this worker's fair share among the workers that are alive. The
+# default configuration and a prior go with the coarse phase of their tier: neither depends on another's result.
 _LEASE_BESIDE = text(f"""
     WITH held AS (
         SELECT s.tier, CASE WHEN s.phase IN ('default', 'prior') THEN 'coarse' ELSE s.phase END AS phase
@@ -85,7 +85,7 @@ _HELD = text("""
 """)
 
 _RENEW = text("""
-    WITH held AS (  -- in the order in which whoever else locks several slots does it
+    WITH held AS (  -- by number, the order in which every statement locks several slots
         SELECT s.study_id, s.number
         FROM caviar.slot s
         JOIN unnest(CAST(:slots AS integer[]), CAST(:tokens AS uuid[])) AS h (number, token) USING (number, token)
@@ -101,8 +101,8 @@ _RENEW = text("""
     FROM renewed JOIN caviar.study USING (study_id)
 """)
 
-# A lease that expired and was taken back while its worker could not reach the database, but was given to nobody: the
-# slot is open, and still names the worker that lost it. One that was given back names none.
+# A lease that expired while its worker could not reach the database, and whose slot no other worker has leased since:
+# the slot is open and still names that worker. A slot that a worker released names none.
 _RETAKE = text("""
     UPDATE caviar.slot
     SET state = 'leased', token = :token, expires_at = now() + make_interval(secs => :seconds),
@@ -128,7 +128,7 @@ _GIVE_BACK = text("""
     WITH held AS (
         SELECT study_id, number, worker_id, trial_id, epoch FROM caviar.slot
         WHERE study_id = :study AND number = :slot AND token = :token FOR NO KEY UPDATE
-    ), noted AS (
+    ), journal AS (
         INSERT INTO caviar.event (study_id, kind, slot, worker_id, detail)
         SELECT study_id, 'given back', number, worker_id, jsonb_build_object('epoch', epoch)
         FROM held WHERE trial_id IS NOT NULL
@@ -137,14 +137,15 @@ _GIVE_BACK = text("""
     FROM held WHERE s.study_id = held.study_id AND s.number = held.number
 """)
 
-GIVEN_BACK = {"state": SlotState.OPEN, "token": None, "expires_at": None, "worker_id": None}  # of a slot
+GIVEN_BACK = {"state": SlotState.OPEN, "token": None, "expires_at": None, "worker_id": None}  # columns of a slot
 
 
 class Ledger:
-    """One worker's view of one study's slots.
+    """The slots of one study, for one worker to lease, renew and release.
 
     Args:
-        version: of the definition that the worker knows; it leases nothing of another.
+        version: the version of the definition that the worker knows; it cannot lease slots of another.
+        worker_id: the worker, which is registered.
         lease_seconds: how long a lease lasts without being renewed.
     """
 
@@ -153,34 +154,35 @@ class Ledger:
         self._study_id = study_id
         self._version = version
         self._worker_id = worker_id
-        self._token: UUID | None = None  # of a lease that was asked for, and not yet heard of
+        self._token: UUID | None = None  # of a lease whose request was sent and not yet answered
         self.lease_seconds = lease_seconds
-        self.avoided: set[int] = set()  # slots that this worker leases last: another one may do better
+        self.avoided: set[int] = set()  # slots that this worker leases last, since another one may have more memory
 
     def lease(self) -> Lease | None:
-        """Take back what expired, and lease the next slot; None where none is open, or the study does not run.
+        """Take back expired leases, then lease the next slot; None if no slot is open or the study does not run.
 
-        To be called again where it failed: it then returns the lease that it may have got without hearing of it.
+        If the connection fails, call it again: it returns the lease if the first call got it.
         """
         asked = {"version": self._version, "avoided": sorted(self.avoided)}
         return next(iter(self._lease(_LEASE, asked)), None)
 
     def lease_beside(self, lease: Lease, count: int) -> list[Lease]:
-        """Take back what expired, and lease up to `count` further slots of the phase of one that is held.
+        """Take back expired leases, then lease up to `count` further slots of a held slot's phase.
 
-        No more than this worker's share of those that are open. A slot whose workers were lost twice, and that did
-        not get further since, is left for a worker that trains it alone: it may be what ended them.
+        This leases at most the worker's fair share of the open slots. It leaves out slots that were lost twice without
+        a new epoch: they may be what killed their workers, and are trained alone.
         """
         asked = {
             "version": self._version, "avoided": sorted(self.avoided), "held": lease.token, "slot": lease.slot.number,
             "count": count, "suspect": SUSPECT, "alive": SILENT,
         }  # fmt: skip
-        return sorted(self._lease(_LEASE_BESIDE, asked), key=lambda found: found.slot.number)
+        return sorted(self._lease(_LEASE_BESIDE, asked), key=lambda new: new.slot.number)
 
     def renew(self, leases: Sequence[Lease]) -> dict[int, Asked]:
-        """Extend leases, and say that this worker is alive; return what it is asked for, by slot.
+        """Extend leases, and record that this worker is alive.
 
-        A slot that is not in the answer was taken over by another worker.
+        Returns:
+            What is asked of the worker, by slot number. A slot that is missing was lost.
         """
         held = {"slots": [lease.slot.number for lease in leases], "tokens": [lease.token for lease in leases]}
         with self._engine.begin() as connection:
@@ -188,7 +190,7 @@ class Ledger:
         return {row.number: Asked(Control(row.control), row.at_once, row.kill) for row in rows}
 
     def retake(self, lease: Lease) -> bool:
-        """Take a lease again that expired while the database was away; False where somebody else has the slot."""
+        """Regain a lease that expired during an outage of the database; False if another worker has the slot."""
         with self._engine.begin() as connection:
             row = connection.execute(_RETAKE, {**self._who(), **_key(lease), "attempts": lease.attempts}).one_or_none()
             if row is not None:
@@ -199,12 +201,12 @@ class Ledger:
         return row is not None
 
     def release(self, lease: Lease) -> None:
-        """Give the slot back unfinished: the next worker goes on with it. A lost lease is no error."""
+        """Open the slot unfinished, for the next worker to continue. A lost lease is no error."""
         with self._engine.begin() as connection:
             give_back(connection, lease)
 
     def standing(self) -> Standing:
-        """Say what is left to do, for a worker that got no lease, and that it is alive."""
+        """Return what is left to do in the study, and record that this worker is alive."""
         with self._engine.begin() as connection:
             row = connection.execute(_STANDING, self._who()).one_or_none()
         return (
@@ -240,20 +242,21 @@ class Ledger:
 
 
 def fence(connection: Connection, lease: Lease, *also: ColumnElement[bool], **values: object) -> None:
-    """Change the leased slot, if the lease is still held.
+    """Change the leased slot if the lease is still held.
 
     Args:
-        also: what must be true of the slot besides.
+        also: further conditions on the slot.
+        values: the columns to set.
 
     Raises:
-        LeaseLost: it is not; the caller's transaction must end without a commit.
+        LeaseLost: the lease was lost; the caller must roll its transaction back.
     """
     if connection.execute(_of(lease).where(*also).values(**values)).rowcount != 1:
         raise LeaseLost(lease.slot.number)
 
 
 def give_back(connection: Connection, lease: Lease) -> bool:
-    """Open the leased slot for the next worker, and tell of its trial, if that was begun; False for a lost lease."""
+    """Open the leased slot for the next worker, with an event if its trial has begun; False if the lease was lost."""
     return connection.execute(_GIVE_BACK, {"study": lease.study_id, **_key(lease)}).rowcount == 1
 
 

@@ -1,7 +1,7 @@
-"""Leases that are lost: killed workers, dead hosts, cut networks. Their slots are open again, with their trials.
+"""Lost leases of killed workers, dead hosts and cut networks: their slots are opened again, with their trials.
 
-A slot that is lost again and again without getting one epoch further kills its workers, as a setting does that needs
-more memory than any machine has: after `LIMIT` losses it is abandoned, so that it can't eat the cluster.
+A slot that is lost `LIMIT` times in a row without a new epoch is abandoned. It may be what kills its workers, such as a
+configuration that needs more memory than any machine has, and would otherwise occupy them for ever.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from caviar.storage.states import EventKind, SlotState
 from caviar.storage.tables import checkpoint, slot, worker
 
 LIMIT = 5  # losses in a row without a new epoch
-SUSPECT = 2  # losses in a row, after which a slot is trained alone: others beside it would be lost with it
+SUSPECT = 2  # losses in a row after which a slot is trained alone, so that no other trial is lost with it
 
 
 def reap(connection: Connection, study_id: int) -> int:
-    """Take back the leases of a study that expired; return how many. Every worker does so, and `status`."""
+    """Take back the expired leases of a study, and return how many there were."""
     return _take_back(connection, study_id, slot.c.expires_at < func.now(), EventKind.LEASE_EXPIRED)
 
 
 def leases_on(engine: Engine, study_id: int, machine: str) -> set[int]:
-    """Return the process ids that hold leases of a study on that machine."""
+    """Return the ids of the processes of a machine that hold leases of a study."""
     query = (
         select(worker.c.pid)
         .join(slot, slot.c.worker_id == worker.c.worker_id)
@@ -37,14 +37,14 @@ def leases_on(engine: Engine, study_id: int, machine: str) -> set[int]:
 
 
 def release_dead(engine: Engine, study_id: int, machine: str, pids: Collection[int]) -> int:
-    """Open the slots that processes of that machine held, which are known to be dead; return how many."""
+    """Open the slots of processes of a machine that are known to be dead, and return their number."""
     dead = select(worker.c.worker_id).where(worker.c.machine == machine, worker.c.pid.in_(pids))
     with engine.begin() as connection:
         return _take_back(connection, study_id, slot.c.worker_id.in_(dead), EventKind.WORKER_DIED)
 
 
 def _take_back(connection: Connection, study_id: int, condition: ColumnElement[bool], kind: EventKind) -> int:
-    # What another worker is renewing or taking back at this very moment is locked, and passed over.
+    # SKIP LOCKED passes over a lease that another worker is renewing or taking back at this moment.
     lost = (
         select(slot.c.number)
         .where(slot.c.study_id == bindparam("study"), slot.c.state == SlotState.LEASED, condition)
@@ -74,7 +74,7 @@ def _take_back(connection: Connection, study_id: int, condition: ColumnElement[b
 def _abandon(connection: Connection, study_id: int, row: Any) -> None:
     why = f"lost {row.losses} times after epoch {row.epoch} without getting further"
     log_event(connection, study_id, EventKind.ABANDONED, slot=row.number, why=why)
-    # A file is removed by whoever ends the study: this transaction may yet fail.
+    # A file is removed when the study ends, since this transaction may yet fail.
     of_trial = (checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number)
     connection.execute(delete(checkpoint).where(*of_trial, checkpoint.c.address.is_(None)))
     if row.trial_id is None:

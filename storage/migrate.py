@@ -1,6 +1,6 @@
-"""The database's schema: Optuna's tables as Optuna makes them, and Caviar's by its Alembic migrations.
+"""The database's schema: Optuna's tables, made by Optuna, and Caviar's, made by Alembic migrations.
 
-Opening a database makes the tables where there are none, and never changes tables that are there.
+Opening an empty database creates the tables. Opening any other never changes them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from caviar.storage.waiting import patiently
 if TYPE_CHECKING:
     from alembic.config import Config
 
-_LOCK = 0x0CA51A8  # of pg_advisory_xact_lock: any number of processes may start on an empty database
+_LOCK = 0x0CA51A8  # for pg_advisory_xact_lock, since any number of processes may open an empty database at once
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class SchemaState(Enum):
-    """How the database's schema stands to this program's."""
+    """How the database's schema compares with the one that this program needs."""
 
     EMPTY = "empty"
     OLDER = "older"
@@ -32,12 +32,12 @@ class SchemaState(Enum):
 
 
 def newest_revision() -> str:
-    """Return the revision that this program needs: migrations are named 0001_..., 0002_... in one line."""
+    """Return the revision that this program needs. Migrations are named 0001_..., 0002_... and form one line."""
     return max(file.name for file in (MIGRATIONS / "versions").glob("[0-9]*_*.py")).split("_")[0]
 
 
 def revision(connection: Connection) -> str | None:
-    """Return the database's revision; None where Caviar's tables were never made."""
+    """Return the database's revision, or None if it has no tables of Caviar."""
     there = connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"{SCHEMA}.{VERSION_TABLE}"})
     if there is None:
         return None
@@ -46,45 +46,45 @@ def revision(connection: Connection) -> str | None:
 
 def schema_state(connection: Connection) -> SchemaState:
     """Compare the database's revision with this program's."""
-    found, needed = revision(connection), newest_revision()
-    if found is None:
+    there, needed = revision(connection), newest_revision()
+    if there is None:
         return SchemaState.EMPTY
-    if found == needed:
+    if there == needed:
         return SchemaState.CURRENT
-    return SchemaState.OLDER if found < needed else SchemaState.NEWER
+    return SchemaState.OLDER if there < needed else SchemaState.NEWER
 
 
 def ensure_schema(engine: Engine) -> None:
-    """Make the tables in an empty database; check the version of any other.
+    """Create the tables in an empty database, or check the version of the schema.
 
     Raises:
-        SchemaMismatch: the schema is older or newer than this program; nothing was changed.
+        SchemaMismatch: the schema is older or newer than this program's; nothing was changed.
     """
     with engine.connect() as connection:
-        state, found = schema_state(connection), revision(connection)
+        state, there = schema_state(connection), revision(connection)
     if state is SchemaState.EMPTY:
         upgrade(engine)
     elif state is SchemaState.OLDER:
         raise SchemaMismatch(
-            f"the database's schema is {found}, this program needs {newest_revision()}: "
+            f"the database's schema is {there}, this program needs {newest_revision()}: "
             f"stop all workers, then run: caviar db upgrade"
         )
     elif state is SchemaState.NEWER:
-        _refuse_newer(found)
+        _refuse_newer(there)
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema up to this program's; does nothing where it is.
+    """Upgrade the schema to this program's version, if it is older or absent.
 
-    Caviar's migrations are one transaction. Optuna makes its own tables before, in its own; where it was
-    interrupted, it goes on the next time.
+    Caviar's migrations run in one transaction. Optuna's tables are made before them, by Optuna in its own transaction;
+    if that is interrupted, calling this again completes it.
 
     Raises:
-        SchemaMismatch: the schema is newer than this program.
+        SchemaMismatch: the schema is newer than this program's.
     """
     with patiently(), engine.begin() as connection:
-        connection.execute(text("SET LOCAL statement_timeout = 0"))  # others may be at it, and tables may be large
-        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # while Optuna makes its own
+        connection.execute(text("SET LOCAL statement_timeout = 0"))  # others may be upgrading, and tables may be large
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # while Optuna makes its tables
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         state = schema_state(connection)
         if state is SchemaState.NEWER:
@@ -106,10 +106,10 @@ def _make_optuna_tables(engine: Engine, connection: Connection) -> None:
         return
     from optuna.storages import RDBStorage
 
-    # RDBStorage fills in {SCHEMA_VERSION} with str.format, so braces of a password are doubled.
+    # RDBStorage applies str.format to the address, so braces in a password are doubled.
     address = engine.url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-    # A role whose name is that of a schema has it first in its search path; Optuna's tables belong into public.
-    # (Not by a search_path of the connection, which PgBouncer does not take.)
+    # A role named like a schema has that schema first in its search path, but Optuna's tables belong in public.
+    # (PgBouncer would refuse a search_path as an option of the connection.)
     options = {"pool_size": 1, "execution_options": {"schema_translate_map": {None: "public"}}}
     storage = RDBStorage(address, engine_kwargs=options)
     storage.engine.dispose()
@@ -123,7 +123,7 @@ def _run_alembic(connection: Connection) -> None:
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Return Alembic's configuration for this package's migrations, to be run on `connection`."""
+    """Return Alembic's configuration for running this package's migrations on a connection."""
     from alembic.config import Config
 
     config = Config()

@@ -1,8 +1,8 @@
-"""The part of Optuna 5's schema that Caviar reads and writes itself.
+"""Optuna's tables: the part of Optuna 5's schema that Caviar reads and writes itself.
 
-Optuna makes these tables and owns them. They are declared here so that a trial, its slot and its epochs change in
-one transaction and in few statements, and so that `caviar status` need not import Optuna. A test compares them
-with Optuna's own declarations.
+Optuna creates and owns these tables. They are declared here so that a trial, its slot and its epochs change in one
+transaction with few statements, and so that `caviar status` need not import Optuna. A test compares the declarations
+with Optuna's own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 metadata = MetaData(schema="public")
 
-UTC_NOW = func.timezone("UTC", func.now())  # Optuna keeps UTC without a zone
+UTC_NOW = func.timezone("UTC", func.now())  # Optuna stores UTC without a zone
 TRIAL_STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
 
 studies = Table(
@@ -131,14 +131,14 @@ OF_A_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
 
 def end_trial(connection: Connection, trial_id: int, state: str, value: float | None = None) -> bool:
-    """End a trial, also one that another Optuna program has ended meanwhile: what its slot came to is what counts.
+    """End a trial, even if another Optuna program has ended it already: the result of its slot is what counts.
 
     Args:
         state: `COMPLETE`, `PRUNED` or `FAIL`.
-        value: the objective's value, which need not be finite; None leaves it as it is.
+        value: the objective's value, which may be infinite; None writes none.
 
     Returns:
-        False where the trial is not there any more; nothing was written.
+        False if the trial no longer exists; nothing was written.
     """
     ended = update(trials).where(trials.c.trial_id == trial_id).values(state=state, datetime_complete=UTC_NOW)
     if not connection.execute(ended).rowcount:
@@ -147,7 +147,7 @@ def end_trial(connection: Connection, trial_id: int, state: str, value: float | 
         number, kind = stored_value(value)
         row = {"value": number, "value_type": kind}
         new = insert(trial_values).values(trial_id=trial_id, objective=0, **row)
-        # Not DO UPDATE, which a role that only inserts may not say.
+        # Not DO UPDATE: a role that was granted its rights before version 0.2 may only insert.
         if not connection.execute(new.on_conflict_do_nothing(index_elements=["trial_id", "objective"])).rowcount:
             of_trial = (trial_values.c.trial_id == trial_id, trial_values.c.objective == 0)
             connection.execute(update(trial_values).where(*of_trial).values(**row))
@@ -155,14 +155,14 @@ def end_trial(connection: Connection, trial_id: int, state: str, value: float | 
 
 
 def stored_value(value: float) -> tuple[float | None, str]:
-    """Return a value and its type as Optuna stores them: only finite ones are numbers there."""
+    """Return a value as Optuna stores it, and the type that it stores: only finite values are stored as numbers."""
     if math.isfinite(value):
         return value, "FINITE"
     return None, "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
 
 
 def set_attributes(connection: Connection, table: str, trial_id: int, attributes: Mapping[str, Any]) -> None:
-    """Write attributes of a trial, as `trial_user_attributes` or `trial_system_attributes`."""
+    """Write attributes of a trial to the table `trial_user_attributes` or `trial_system_attributes`."""
     statement = text(f"""
         INSERT INTO public.{table} (trial_id, key, value_json)
         SELECT :trial, key, value_json
@@ -173,5 +173,5 @@ def set_attributes(connection: Connection, table: str, trial_id: int, attributes
 
 
 def as_json(attributes: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return attributes as the parameters of a statement."""
+    """Return attributes as two parallel lists, the parameters `keys` and `jsons` of a statement."""
     return {"keys": list(attributes), "jsons": [json.dumps(value) for value in attributes.values()]}

@@ -1,7 +1,7 @@
-"""When the database is away: for how long that is borne, and how an operation waits until it is back.
+"""Outages of the database: how long to tolerate one, and how to retry an operation until the database is back.
 
-PostgreSQL that restarts, a network that is cut, all connections taken: each is an error of the driver that the next
-try may not see. Anything else that a statement raises is a mistake, and is never tried again.
+A restart of PostgreSQL, a cut network or a lack of free connections raises a driver's error that the next attempt may
+not meet. Any other error of a statement is a mistake, and is never retried.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from caviar.storage.errors import DatabaseAway
 
 T = TypeVar("T")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two tries
-# A standby that was not yet promoted answers, and writes nothing.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
+# A standby that is not promoted yet answers, but refuses to write.
 _ALSO_AWAY = (errors.ReadOnlySqlTransaction,)
 _BUSY = (
     "too many clients",
@@ -31,8 +31,8 @@ _BUSY = (
 
 
 def is_away(error: BaseException) -> bool:
-    """Say whether an error means that the database cannot be reached, or not now."""
-    if isinstance(error, TimeoutError):  # all connections of this process wait for a server that does not answer
+    """Return True if an error means that the database cannot be reached now."""
+    if isinstance(error, TimeoutError):  # every connection of this process waits for a server that does not answer
         return True
     if not isinstance(error, DBAPIError):
         return False
@@ -40,16 +40,16 @@ def is_away(error: BaseException) -> bool:
 
 
 def is_busy(error: DBAPIError) -> bool:
-    """Say whether a server refused a connection that it will soon accept; the driver has only words for it."""
+    """Return True if the server refused a connection that it may soon accept. Only the message's words say so."""
     return any(words in str(error.orig) for words in _BUSY)
 
 
 class Outage:
-    """Knows since when the database is away, and says when that is too long.
+    """A clock for one process's outages of the database, which ends the attempts when the patience is over.
 
     Args:
-        patience: seconds.
-        hurry: asked at each failure; True ends the patience at once.
+        patience: the longest outage to tolerate, in seconds.
+        hurry: returns True if there shall be no further attempt; called at each failure.
     """
 
     def __init__(self, patience: float, hurry: Callable[[], bool] = lambda: False) -> None:
@@ -61,20 +61,20 @@ class Outage:
 
     @property
     def seconds(self) -> float:
-        """How long the database has been away; 0 while it is there."""
+        """The length of the current outage in seconds; 0 if there is none."""
         return time.monotonic() - self._since if self._since is not None else 0.0
 
     @property
     def pause(self) -> float:
-        """Seconds until the next try is due."""
+        """Seconds until the next attempt is due."""
         return max(0.0, self._next - time.monotonic()) if self._since is not None else 0.0
 
     def note(self, error: Exception) -> None:
-        """Take note of a failed operation.
+        """Count a failed operation, and begin an outage if there is none.
 
         Raises:
             DatabaseAway: the patience is over.
-            Exception: the error itself, where it does not mean that the database is away.
+            Exception: the error itself, if it does not mean that the database is away.
         """
         if not is_away(error):
             raise error
@@ -83,19 +83,19 @@ class Outage:
             self._since = now
         if now - self._since >= self._patience or self._hurry():
             raise DatabaseAway(
-                f"the database was away for {now - self._since:.0f} s ({_told(error)}); "
-                f"once it answers, go on with the same command"
+                f"the database was away for {now - self._since:.0f} s ({_reason(error)}); "
+                f"when it answers again, run the same command"
             ) from error
         self._next = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._tries)
         self._tries += 1
 
     def over(self) -> float:
-        """Take note of an operation that went well; return how long the outage was that this ends, or 0."""
+        """End the outage after an operation that succeeded, and return its length in seconds, or 0."""
         seconds, self._since, self._tries = self.seconds, None, 0
         return seconds
 
     def insist(self, operation: Callable[[], T]) -> T:
-        """Do an operation; while the database is away, again and again.
+        """Return the result of an operation, which is retried while the database is away.
 
         Raises:
             DatabaseAway: the patience is over.
@@ -111,11 +111,11 @@ class Outage:
                 return result
 
     def _sleep(self) -> None:
-        """Wait for the next try, but not past a hurry."""
+        """Wait until the next attempt is due, or `hurry` returns True."""
         while self.pause > 0 and not self._hurry():
             time.sleep(min(0.2, self.pause))
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     lines = str(getattr(error, "orig", error)).strip().splitlines()
     return lines[0].split("failed: ")[-1] if lines else type(error).__name__

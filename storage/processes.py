@@ -1,4 +1,4 @@
-"""Which processes are alive, and where a process id means what."""
+"""Processes: whether one is alive, and on which machine its id is valid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine_id() -> str:
-    """Return what a process id is valid in: this boot of this kernel, and this namespace of process ids."""
+    """Return where a process id is valid: this boot of this kernel, and this namespace of process ids."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
@@ -17,7 +17,7 @@ def machine_id() -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Say whether a process exists and has not ended; True where it belongs to somebody else."""
+    """Return True if a process exists and has not ended, or belongs to another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -28,7 +28,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Say whether a process has ended, but was not reaped by its parent; in some containers nobody ever does."""
+    """Return True if a process has ended but its parent has not reaped it, as happens in some containers."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:  # no such process, or no Linux

@@ -1,4 +1,4 @@
-"""Frozen records that cross from storage to studies. No row of a database leaves this package."""
+"""Frozen records that cross from storage to studies. No database row leaves this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from caviar.storage.states import Control, Phase, TrialState
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the values of trials depend on besides their definition: versions by package, digests of code and data."""
+    """The package versions, and the digests of code and data, that the values of trials depend on."""
 
     packages: Mapping[str, str] = field(default_factory=dict)
     code: str | None = None
@@ -23,7 +23,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study with its current definition. `control` is what workers are asked to do: `run`, `pause` or `stop`."""
+    """A study with its current definition; `control` is what its workers shall do."""
 
     study_id: int
     optuna_study_id: int
@@ -36,21 +36,19 @@ class StudyRecord:
 
     @property
     def label(self) -> str:
-        """A name for its files: when it was made tells it from one of the same name that was deleted, or is in another
-        database."""
+        """Return a name for the study's files; its time of creation tells it from other studies of that name."""
         return f"{self.name}-{self.created_at.astimezone(UTC):%Y%m%d%H%M%S%f}"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One unit of a study's budget, as the plan makes it.
+    """One unit of a study's budget, as planned.
 
     Attributes:
         number: from 0.
-        tier: the highest tier that is open; 1 is the first.
-        phase: `default`, `prior` (the winner of an earlier study), `coarse`, `fine`, `all` (every hyperparameter, by a
-            model), or the name of another strategy.
-        free: the hyperparameters that may leave the best configuration so far.
+        tier: the highest tier that is searched; 1 is the first.
+        phase: how its trial's values are chosen.
+        free: the hyperparameters that may differ from the best configuration so far.
     """
 
     number: int
@@ -61,7 +59,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class WorkerRecord:
-    """A process that trains. `machine` names the boot and process namespace in which `pid` means this process."""
+    """A process that trains. `machine` names the boot and process namespace in which `pid` is valid."""
 
     worker_id: UUID
     host: str
@@ -73,7 +71,7 @@ class WorkerRecord:
 
 @dataclass(frozen=True)
 class DefinitionRecord:
-    """One version of a study's definition, and what changed against the version before."""
+    """One version of a study's definition, and how it differs from the previous one, a sentence each."""
 
     version: int
     body: Mapping[str, Any]
@@ -84,9 +82,12 @@ class DefinitionRecord:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work on one slot until it expires; `token` proves it with every write.
+    """The right to train one slot until it expires. Every write checks `token`.
 
-    `trial_id` is Optuna's, and None until the trial's values are chosen; `epoch` is the last that was written.
+    Attributes:
+        attempts: how often the slot was leased, this time included.
+        trial_id: Optuna's id of its trial; None until the trial's values are chosen.
+        epoch: the last epoch that was written.
     """
 
     study_id: int
@@ -99,8 +100,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Asked:
-    """What somebody asks of the worker that holds a lease: the study's `control`, in the middle of an epoch or not;
-    and to end the trial."""
+    """What is asked of a lease's worker: the study's control, whether at once, and whether to end the trial."""
 
     control: Control = Control.RUN
     at_once: bool = False
@@ -109,7 +109,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is left to do in a study, when there was no slot to lease; `version` is its definition's."""
+    """What is left to do in a study, for a worker that found no slot to lease; `version` is the definition's."""
 
     control: Control
     version: int
@@ -119,7 +119,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Report:
-    """An epoch of the trial of a lease, and the value that Optuna is to see of it."""
+    """An epoch of a leased slot's trial, and the objective's value after it, for Optuna."""
 
     lease: Lease
     epoch: Epoch
@@ -128,10 +128,16 @@ class Report:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A slot with its trial in Optuna, whose fields are None or empty until the trial begins.
+    """A slot with its trial; the trial's fields are None or empty until it begins.
 
-    `parameters` are as stored in Optuna. `state` is Optuna's, in lower case, `open` or `abandoned`. `violated` is
-    the constraint that the trial violates: `diverged`, `out_of_memory`, or None.
+    Attributes:
+        parameters: the values as Optuna stores them, by stored name.
+        epoch: the last epoch that was written.
+        attempts: how often the slot was leased.
+        violated: the constraint that the trial violates, `diverged` or `out_of_memory`.
+        attributes: Optuna's user attributes.
+        seconds: the time of all its epochs.
+        host: the host of its last worker.
     """
 
     slot: Slot
@@ -148,7 +154,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class PhaseCount:
-    """How far one phase of one tier is; `best` is the best value of its complete, feasible trials."""
+    """The slots of one phase of one tier, how many are spent, and the best value of a complete, feasible trial."""
 
     tier: int
     phase: Phase
@@ -159,7 +165,7 @@ class PhaseCount:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A slot that is leased now: its trial's last epoch and last reported value, and who works on it."""
+    """A slot that is leased now, with the last epoch and value of its trial, and its worker."""
 
     number: int
     tier: int
@@ -171,36 +177,12 @@ class RunningTrial:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A study at one moment. Expired leases count as open; `version` is its definition's."""
-
-    control: Control
-    version: int
-    budget: int
-    open: int
-    leased: int
-    complete: int
-    pruned: int
-    failed: int
-    abandoned: int
-    diverged: int
-    epochs_trained: int
-    workers: int
-    phases: tuple[PhaseCount, ...]
-    running: tuple[RunningTrial, ...]
-    best: TrialRecord | None
-
-    @property
-    def done(self) -> int:
-        """Slots that are spent; one that was abandoned is, too."""
-        return self.complete + self.pruned + self.failed + self.abandoned
-
-
-@dataclass(frozen=True)
 class WorkerStatus:
-    """A process that trains or trained, and what it does: the last epoch of each trial that it is at.
+    """A process that trains or trained.
 
-    `silent` is the number of seconds since it was last heard of, on the database's clock.
+    Attributes:
+        silent: seconds since its last sign of life, on the database's clock.
+        trials: the last epoch of each trial that it trains, by number.
     """
 
     study: str
@@ -216,9 +198,11 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class EventRecord:
-    """Who did what, when and why.
+    """Something that happened in a study.
 
     Attributes:
+        kind: an `EventKind`, or a kind that an older Caviar recorded.
+        slot: the number of the slot that it concerns.
         worker: the process that did it, or that lost its lease, as host:pid.
     """
 

@@ -1,11 +1,11 @@
-"""Versions of a study's definition: a new one is written with everything that follows from it, in one transaction.
+"""Versions of a study's definition: a new one is written with all its consequences in one transaction.
 
-Optuna's tables are brought in line with it: a range that became wider is that of all earlier trials too, since
-samplers take only trials with the very same distribution for comparable; and a new hyperparameter is written down
-for every earlier trial, with the value that it had without being searched.
+Optuna's tables are adapted. A range that became wider becomes the range of all earlier trials, since samplers compare
+only trials with equal distributions. A new hyperparameter is added to every earlier trial, with the value that it had
+without being searched.
 
-A slot whose trial has not begun is taken back from its worker: it has its place in the new plan, and what that worker
-would choose by the old definition cannot be written any more.
+A slot whose trial has not begun is taken back from its worker: it gets its place in the new plan, and values that were
+chosen by the old definition can no longer be written.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from caviar.storage.records import DefinitionRecord, Provenance, Slot, StudyReco
 from caviar.storage.states import EventKind, SlotState
 from caviar.storage.tables import definition, slot, study
 
-Parameters = Mapping[str, tuple[float, str]]  # by name, the value as Optuna keeps it, and the distribution's JSON
+Parameters = Mapping[str, tuple[float, str]]  # by name: the value as Optuna stores it, and the distribution's JSON
 Rewrite = Callable[[Parameters], tuple[Parameters, Mapping[str, Any]]]
 
 
 def read_versions(engine: Engine, study_id: int) -> list[DefinitionRecord]:
-    """Return all versions of a study's definition, the first one first."""
+    """Return all versions of a study's definition, oldest first."""
     query = select(definition).where(definition.c.study_id == study_id).order_by(definition.c.version)
     with engine.connect() as connection:
         return [
@@ -48,21 +48,21 @@ def revise_study(
     slots: Sequence[Slot],
     rewrite: Rewrite | None = None,
 ) -> bool:
-    """Write the next version of a study's definition. Workers that know an older one lease nothing any more.
+    """Write the next version of a study's definition. Workers that know an older one can lease nothing from then on.
 
     Args:
-        record: the study with the version that the new one was compared with.
-        changes: a sentence each.
-        slots: of the new definition's whole budget. Those that have not begun take their place in the new plan;
-            those beyond the study's budget are appended.
-        rewrite: from the parameters of an earlier trial, as Optuna keeps them, to those of the new definition, and
-            the user attributes that explain them; None where they are the same.
+        record: the study, with the version that the new one was compared with.
+        changes: what changed, a sentence each.
+        slots: the whole plan of the new definition. Slots that have not begun take their place in it; those beyond the
+            present budget are added.
+        rewrite: maps the parameters of an earlier trial, as Optuna stores them, to those of the new definition, and to
+            user attributes that explain them; None if they stay as they are.
 
     Returns:
-        False where somebody else has written a version meanwhile, or deleted the study; nothing was changed.
+        False if another process wrote a version or deleted the study meanwhile; nothing was changed.
     """
     with engine.begin() as connection:
-        # The lock of a worker that begins a trial: the trial is there when this goes on, or its begin waits.
+        # A worker that begins a trial takes the same lock, so it is either done before this goes on, or waits.
         only = select(study.c.study_id).where(study.c.study_id == record.study_id)
         connection.execute(only.with_for_update(key_share=True))
         newest = connection.scalar(
@@ -83,7 +83,7 @@ def revise_study(
 def _plan_again(connection: Connection, study_id: int, slots: Sequence[Slot]) -> None:
     there = connection.scalar(select(func.count()).where(slot.c.study_id == study_id)) or 0
     unspent = (slot.c.state == SlotState.OPEN) | (slot.c.state == SlotState.LEASED)
-    # A worker that waits to begin its trial has seen the old version, and writes nothing without its token.
+    # A worker that waits to begin its trial has read the old version; without its token it can write nothing.
     moved = (
         update(slot)
         .where(slot.c.study_id == study_id, slot.c.number == bindparam("at"), unspent, slot.c.trial_id.is_(None))
@@ -99,23 +99,23 @@ def _rewrite(connection: Connection, study_id: int, rewrite: Rewrite) -> None:
     params = optuna.trial_params
     query = (
         select(params.c.trial_id, params.c.param_name, params.c.param_value, params.c.distribution_json)
-        .join(slot, slot.c.trial_id == params.c.trial_id)  # not another Optuna program's
+        .join(slot, slot.c.trial_id == params.c.trial_id)  # leaves out trials of other Optuna programs
         .where(slot.c.study_id == study_id)
         .order_by(params.c.param_id)
     )
     of_trials: dict[int, dict[str, tuple[float, str]]] = {}
     for trial_id, name, value, kind in connection.execute(query):
         of_trials.setdefault(trial_id, {})[name] = value, kind
-    rows, beside = [], []
+    rows, attributes = [], []
     for trial_id, stored in of_trials.items():
         parameters, values = rewrite(stored)
         rows += [
             {"trial_id": trial_id, "param_name": name, "param_value": value, "distribution_json": kind}
             for name, (value, kind) in parameters.items()
         ]
-        beside += [{"trial_id": trial_id, "key": name, "value_json": json.dumps(v)} for name, v in values.items()]
+        attributes += [{"trial_id": trial_id, "key": name, "value_json": json.dumps(v)} for name, v in values.items()]
     if rows:
         connection.execute(delete(params).where(params.c.trial_id.in_(of_trials)))
         connection.execute(insert(params), rows)
-    if beside:  # what stands there already is what was trained
-        connection.execute(upsert(optuna.trial_user_attributes).on_conflict_do_nothing(), beside)
+    if attributes:  # an attribute that exists says what was trained
+        connection.execute(upsert(optuna.trial_user_attributes).on_conflict_do_nothing(), attributes)

@@ -1,4 +1,4 @@
-"""Which rights in the database a role lacks, to train or to make the tables, without trying."""
+"""The rights that a role lacks to train or to create the tables, as found in PostgreSQL's catalog."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import Engine, text
 
 from caviar.storage.grants import RIGHTS
 
-# From the catalog alone, which everybody may read. Optuna's serial columns draw from sequences of their own.
+# The catalog may be read by every role. Optuna's serial columns use sequences, which need rights of their own.
 _MISSING = text("""
     WITH needed AS (
         SELECT c.oid, n.name, n.can
@@ -35,7 +35,7 @@ _MISSING = text("""
 
 
 def missing_rights(engine: Engine) -> list[str]:
-    """Return what this role may not do that a worker does; in an empty database, what making the tables needs."""
+    """Return the rights of a worker that this role lacks; in an empty database, those to create the tables."""
     needed = [(name, right.split(" ")[0]) for name, rights in RIGHTS.items() for right in rights]
     parameters = {"names": [name for name, _ in needed], "rights": [right for _, right in needed]}
     with engine.connect() as connection:

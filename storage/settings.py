@@ -1,4 +1,4 @@
-"""Where the database is and where files go: from an option, the environment, or the default."""
+"""Settings: the address of the database and the places of files, from an option, the environment or defaults."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ _NEXT_STEP = "give postgresql://USER@HOST:PORT/DATABASE, or unset CAVIAR_DATABAS
 
 @dataclass(frozen=True)
 class Settings:
-    """Attributes:
-    database_url: None stands for the built-in server under `home`.
-    home: folder of the built-in server's data, and of what this machine keeps while its database is away.
-    checkpoints: where large checkpoints go, as file:///folder or s3://bucket/prefix; None for the database.
+    """The address of the database, and the places of files.
+
+    Attributes:
+        database_url: None means the built-in server under `home`.
+        home: the folder of the built-in server's data, and of states that workers save during an outage.
+        checkpoints: where checkpoints are written, as file:///folder or s3://bucket/prefix; None for the database.
     """
 
     database_url: URL | None
@@ -30,8 +32,7 @@ class Settings:
 
 
 def read_settings(database_url: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read `CAVIAR_DATABASE_URL` (or the file that `CAVIAR_DATABASE_URL_FILE` names), `CAVIAR_HOME` and
-    `CAVIAR_CHECKPOINTS`; an address given here comes first.
+    """Read the settings from the environment variables CAVIAR_*; an address that is passed in wins.
 
     Raises:
         BadDatabaseUrl: the address cannot be read, or is not one of PostgreSQL.
@@ -59,18 +60,19 @@ def _from_file(path: str | None) -> str | None:
 
 
 def parse_url(address: str) -> URL:
-    """Read the address that a provider hands out, as one for the driver psycopg2.
+    """Parse an address as providers write it, for the driver psycopg2.
 
-    SQLAlchemy 2.1 reads `postgresql://` as psycopg 3, and does not know `postgres://`.
+    `postgresql://` and `postgres://` become `postgresql+psycopg2://`: SQLAlchemy 2.1 takes the first for psycopg 3, and
+    does not know the second.
 
     Raises:
-        BadDatabaseUrl: the address cannot be read, or is not one of PostgreSQL. It shows no password.
+        BadDatabaseUrl: the address cannot be read, or is not one of PostgreSQL. No password is shown.
     """
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):
         raise BadDatabaseUrl(f"the database address cannot be read; {_NEXT_STEP}") from None
-    if "@" in (url.host or ""):  # part of the password: shown by no message
+    if "@" in (url.host or ""):  # a part of the password, which no message may show
         raise BadDatabaseUrl("the database address has more than one @: write an @ in the password as %40")
     if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
         raise BadDatabaseUrl(

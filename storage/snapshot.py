@@ -1,4 +1,4 @@
-"""A study as whoever watches it sees it: how far it is, and what happens in it. Four statements, however large."""
+"""Snapshots: the progress and the latest events of a study at one moment, in four statements however large it is."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
-from caviar.storage.records import EventRecord, Progress, StudyRecord
-from caviar.storage.status import STUDY_COLUMNS, one_moment, progress_of
+from caviar.storage.records import EventRecord, StudyRecord
+from caviar.storage.status import STUDY_COLUMNS, Progress, one_moment, progress_of
 from caviar.storage.timing import SILENT
 
-PARTS = 40  # into which a study's finished trials are cut, for the best value so far
-CURVES, MESSAGES = 12, 3  # at most
+PARTS = 40  # values of `Snapshot.trail`, at most
+CURVES, MESSAGES = 12, 3  # of a snapshot, at most
 
-# Where it was lost, a slot that is open and has not got further waits for whoever takes it over.
-_LOOK = """
+# A slot that was lost, and is open without a new epoch, still waits for a worker to continue it.
+_SNAPSHOT = """
     SELECT {columns},
       (SELECT json_object_agg(h.host, h.workers) FROM (
         SELECT w.host, count(*) AS workers FROM caviar.worker w
@@ -59,15 +59,15 @@ _LOOK = """
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study at one moment, for whoever watches it.
+    """A study at one moment, for display while it runs.
 
     Attributes:
-        trail: the best value so far, over the trials in the order in which they ended; at most 40 of them, evenly.
-        curves: values by epoch of trials that run, by number; of at most 12, those with the lowest numbers.
-        hosts: workers that were heard of within a minute or hold a lease, and are not known to be dead, by host.
-        lost: leases that were lost so far: they expired, or their worker died.
-        taken_over: those of them with which somebody went on.
-        messages: the last three events, the oldest first; not who gives back what to whom.
+        trail: the best value so far, over the finished trials in order of their ends; at most 40, evenly spread.
+        curves: the values by epoch of running trials, by number; the 12 with the lowest numbers at most.
+        hosts: how many workers each host has that gave a sign of life within a minute or hold a lease.
+        lost: how many leases were lost so far, by expiry or because their worker died.
+        taken_over: how many of these slots another worker has continued.
+        messages: the last three events, oldest first, without releases and continuations.
     """
 
     progress: Progress
@@ -80,18 +80,18 @@ class Snapshot:
 
 
 def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Snapshot:
-    """Return how far a study is and what happens in it, all of one moment.
+    """Return the progress and the latest events of a study, all of one moment.
 
     Raises:
-        StudyNotFound: it was deleted.
+        StudyNotFound: the study was deleted.
     """
-    query = _LOOK.format(
+    query = _SNAPSHOT.format(
         columns=STUDY_COLUMNS, messages=MESSAGES, curves=CURVES, parts=PARTS, most="max" if maximize else "min"
     )
     with one_moment(engine) as connection:
         row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT}).one_or_none()
         progress = progress_of(connection, record, row, maximize=maximize)
-    assert row is not None  # or it had raised
+    assert row is not None  # or `progress_of` has raised
     return Snapshot(
         progress,
         tuple(row.trail or ()),

@@ -1,10 +1,7 @@
-"""Caviar's tables, in the schema `caviar`. Only the migrations make or change them.
+"""Caviar's tables, in the schema `caviar`. Only migrations create or change them.
 
-A slot's life; `attempts` counts the leases, `losses` those that were lost in a row without a new epoch:
-
-    open --lease--> leased --finish--> done
-      ^               |
-      +--- release ---+---- lost too often ----> abandoned
+The states of a slot are drawn in storage/states.py. A slot's `attempts` counts its leases, and `losses` the leases that
+were lost in a row without a new epoch.
 """
 
 from __future__ import annotations
@@ -38,8 +35,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "caviar"
-# Not Alembic's usual name: for a role called `caviar` this schema comes first in the search path, and Optuna
-# would take an `alembic_version` in it for its own.
+# Not Alembic's default name: a role called `caviar` has this schema first in its search path, and Optuna would take an
+# `alembic_version` there for its own.
 VERSION_TABLE = "schema_version"
 
 metadata = MetaData(
@@ -68,9 +65,9 @@ study = Table(
     Column("study_id", Integer, Identity(), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("optuna_study_id", Integer, nullable=False, unique=True),
-    # What the workers are asked to do. Whether a study is finished follows from its slots.
+    # What the workers shall do. Whether a study is finished follows from its slots.
     Column("control", Text, nullable=False),
-    Column("at_once", Boolean, nullable=False, server_default=false()),  # in the middle of an epoch
+    Column("at_once", Boolean, nullable=False, server_default=false()),  # interrupt the current epoch
     _time("created_at"),
     CheckConstraint("control IN ('run', 'pause', 'stop')", "control"),
 )
@@ -81,10 +78,12 @@ definition = Table(
     _study(),
     Column("version", Integer, primary_key=True),
     Column("body", JSON, nullable=False),  # not JSONB, which loses the order of the hyperparameters
-    Column("packages", JSONB, nullable=False),  # package name: version, of the program that wrote it
+    Column("packages", JSONB, nullable=False),  # version by package, of the program that wrote it
     Column("code", Text),  # digest of the training code and the model's
     Column("data", Text),  # digest of the data set's files
-    Column("changes", JSONB, nullable=False, server_default="[]"),  # a sentence each, against the version before
+    Column(
+        "changes", JSONB, nullable=False, server_default="[]"
+    ),  # a sentence each, compared with the previous version
     _time("created_at"),
 )
 
@@ -94,13 +93,13 @@ worker = Table(
     Column("worker_id", Uuid, primary_key=True),
     Column("study_id", Integer, ForeignKey("caviar.study.study_id", ondelete="CASCADE"), nullable=False),
     Column("host", Text, nullable=False),
-    Column("machine", Text, nullable=False),  # boot and process namespace: where `pid` means this process
+    Column("machine", Text, nullable=False),  # boot and process namespace, in which `pid` is valid
     Column("pid", Integer, nullable=False),
     Column("device", Text, nullable=False),
     Column("packages", JSONB, nullable=False),
     _time("started_at"),
     _time("last_seen"),
-    Column("ended_at", DateTime(timezone=True)),  # null for ever where it was killed
+    Column("ended_at", DateTime(timezone=True)),  # stays null if it was killed
 )
 
 slot = Table(
@@ -114,15 +113,15 @@ slot = Table(
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("losses", SmallInteger, nullable=False, server_default="0"),
-    Column("kill", Boolean, nullable=False, server_default=false()),  # somebody asks to end its trial
+    Column("kill", Boolean, nullable=False, server_default=false()),  # its worker shall end the trial
     Column("trial_id", Integer, unique=True),  # Optuna's; null until the trial's values are chosen
     Column("epoch", Integer, nullable=False, server_default="0"),  # epochs written
-    Column("token", Uuid),  # who holds the lease; every write of a worker must show it
+    Column("token", Uuid),  # identifies the lease; every write of a worker checks it
     Column("expires_at", DateTime(timezone=True)),
     Column("worker_id", Uuid, ForeignKey("caviar.worker.worker_id", ondelete="SET NULL")),
     CheckConstraint("state IN ('open', 'leased', 'done', 'abandoned')", "state"),
     CheckConstraint("(state = 'leased') = (token IS NOT NULL AND expires_at IS NOT NULL)", "lease"),
-    # Of a long study most slots are spent; workers look at the others only.
+    # Most slots of a long study are spent; workers read only the others.
     Index("ix_slot_unspent", "study_id", "number", postgresql_where=text("state IN ('open', 'leased')")),
 )
 
@@ -155,7 +154,7 @@ checkpoint = Table(
     Column("epoch", Integer, nullable=False),
     Column("digest", Text, nullable=False),  # SHA-256 of the state, in hexadecimal
     Column("state", LargeBinary),
-    Column("address", Text),  # of a file that holds the state instead
+    Column("address", Text),  # of the file that holds the state otherwise
     _time("saved_at"),
     CheckConstraint("(state IS NULL) <> (address IS NULL)", "place"),
     _of_slot(),
@@ -190,17 +189,18 @@ event = Table(
     Column("detail", JSONB, nullable=False),
 )
 
-# A study whose trials are the days of one model; the number of a day is its slot's and its trial's. Day 0 is its birth.
+# A panda is a study whose trials are the days of one model. A day has the number of its slot and trial; day 0 is the
+# birth.
 panda = Table(
     "panda",
     metadata,
     _study(),
-    Column("head", Integer, nullable=False),  # the day that is trained now, or that the next one builds on
-    Column("day_epochs", Integer),  # how long a day is: epochs, or
+    Column("head", Integer, nullable=False),  # the day that is trained now, or that the next day builds on
+    Column("day_epochs", Integer),  # the length of a day in epochs, or
     Column("day_seconds", Double),
-    Column("keeps_all", Boolean, nullable=False),  # the checkpoints of abandoned branches too
-    Column("seed_number", Integer, nullable=False),  # of the trial whose random numbers it draws
-    Column("origin", JSONB),  # the study and trial whose weights it was born with
+    Column("keeps_all", Boolean, nullable=False),  # whether to keep the checkpoints of abandoned branches too
+    Column("seed_number", Integer, nullable=False),  # number of the trial whose random numbers it draws
+    Column("origin", JSONB),  # the study and trial whose weights it began with
     CheckConstraint("(day_epochs IS NULL) <> (day_seconds IS NULL)", "day"),
 )
 
@@ -211,10 +211,10 @@ day = Table(
     Column("number", Integer, primary_key=True),
     Column("parent", Integer),  # null for the birth
     Column("begins_at", Integer, nullable=False),  # the last epoch before it
-    Column("settings", JSON, nullable=False),  # that it begins with
-    Column("decay_from", Integer, nullable=False),  # the epoch that the decay of the learning rate is counted from
-    Column("epochs", Integer),  # of a look of another length than the panda's days
-    Column("is_look", Boolean, nullable=False),  # one of several candidates
+    Column("settings", JSON, nullable=False),  # at its begin
+    Column("decay_from", Integer, nullable=False),  # the epoch from which the decay of the learning rate counts
+    Column("epochs", Integer),  # of a candidate whose length is not the panda's
+    Column("is_look", Boolean, nullable=False),  # one of several candidates for the next day
     ForeignKeyConstraint(["study_id", "number"], ["caviar.slot.study_id", "caviar.slot.number"], ondelete="CASCADE"),
 )
 
@@ -228,8 +228,8 @@ nudge = Table(
     Column("why", Text),
     Column("by", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="waiting"),
-    Column("day", Integer),  # in which it took effect, and
-    Column("epoch", Integer),  # the last epoch that was trained before it
+    Column("day", Integer),  # the day in which it took effect, and
+    Column("epoch", Integer),  # the last epoch before that
     CheckConstraint("state IN ('waiting', 'taken', 'dropped')", "state"),
     CheckConstraint("(state = 'taken') = (day IS NOT NULL AND epoch IS NOT NULL)", "taken"),
 )

@@ -1,7 +1,7 @@
-"""A trial's writes, each in one transaction with the lease that allows it: Optuna's rows and Caviar's together.
+"""Writes of a trial: Optuna's rows and Caviar's together, each in one transaction that checks the lease.
 
-Optuna's own client needs 40 to 55 statements for a trial and 10 to 12 for an epoch, and knows no lease. Here a
-trial takes 11 and an epoch 1 (counted by a test), and what Optuna's tools read is the same.
+Optuna's own client needs 40 to 55 statements for a trial and 10 to 12 for an epoch, and has no leases. Here a trial
+takes 11 and an epoch 1, which a test counts, and Optuna's tools read the same.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from caviar.storage.records import Asked, Lease, Report
 from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import slot
 
-# Optuna's readers remember the highest id that they have seen, so ids must become visible in their order: the study's
-# row is locked before an id is drawn, and until the transaction ends.
+# Optuna's readers remember the highest id that they have seen, so ids must become visible in order: the study's row is
+# locked before an id is drawn, until the end of the transaction.
 _BEGIN = text("""
     WITH locked AS (
         SELECT study.optuna_study_id
@@ -43,7 +43,7 @@ _BEGIN = text("""
         FROM trial, unnest(CAST(:names AS text[]), CAST(:values AS float8[]), CAST(:kinds AS text[]))
              WITH ORDINALITY AS p (name, value, kind, place)
         ORDER BY place
-    ), told AS (
+    ), described AS (
         INSERT INTO public.trial_user_attributes (trial_id, key, value_json)
         SELECT trial_id, key, value_json
         FROM trial, unnest(CAST(:keys AS text[]), CAST(:jsons AS text[])) AS a (key, value_json)
@@ -51,7 +51,7 @@ _BEGIN = text("""
     SELECT trial_id FROM trial
 """)
 
-# A new epoch shows that the trial gets further: its losses are forgotten.
+# A new epoch resets the count of lost leases.
 _RECORD_EPOCHS = text("""
     WITH given AS (
         SELECT * FROM unnest(
@@ -62,7 +62,7 @@ _RECORD_EPOCHS = text("""
           AS g (slot, token, epoch, training_loss, validation_loss, accuracy, learning_rate, seconds, value, kind)
     ), newest AS (
         SELECT slot, token, max(epoch) AS epoch FROM given GROUP BY slot, token
-    ), held AS (  -- in the order in which whoever else locks several slots does it
+    ), held AS (  -- by number, the order in which every statement locks several slots
         SELECT s.study_id, s.number, n.epoch
         FROM caviar.slot s JOIN newest n ON s.number = n.slot AND s.token = n.token
         WHERE s.study_id = :study ORDER BY s.number FOR NO KEY UPDATE OF s
@@ -72,14 +72,14 @@ _RECORD_EPOCHS = text("""
             expires_at = now() + make_interval(secs => :lease)
         FROM held h WHERE s.study_id = h.study_id AND s.number = h.number
         RETURNING s.study_id, s.number, s.trial_id, s.kill
-    ), kept AS (
+    ), epochs AS (
         INSERT INTO caviar.epoch
         SELECT r.study_id, g.slot, g.epoch, g.training_loss, g.validation_loss, g.accuracy, g.learning_rate, g.seconds
         FROM renewed r JOIN given g ON g.slot = r.number
         ON CONFLICT (study_id, slot, epoch) DO UPDATE
         SET training_loss = excluded.training_loss, validation_loss = excluded.validation_loss,
             accuracy = excluded.accuracy, learning_rate = excluded.learning_rate, seconds = excluded.seconds
-    ), told AS (
+    ), reported AS (
         INSERT INTO public.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
         SELECT r.trial_id, g.epoch, g.value, CAST(g.kind AS public.trialintermediatevaluetype)
         FROM renewed r JOIN given g ON g.slot = r.number
@@ -95,10 +95,10 @@ _DELETED = "its study was deleted by another Optuna program"
 
 
 class TrialLog:
-    """Writes trials.
+    """The writer of one study's trials.
 
     Args:
-        version: of the definition that their values are chosen by.
+        version: the version of the definition by which their values are chosen.
         lease_seconds: how long each epoch extends the lease.
     """
 
@@ -113,17 +113,17 @@ class TrialLog:
         parameters: Mapping[str, tuple[float, str]],
         attributes: Mapping[str, Any],
     ) -> int:
-        """Make the slot's trial in Optuna, running; its number is the slot's. Called once more, it finds that trial.
+        """Create the slot's trial in Optuna, running, with the slot's number. A second call returns the same trial.
 
         Args:
             parameters: by name, the value in Optuna's internal form and the distribution as Optuna's JSON.
-            attributes: user attributes, to be shown beside the parameters.
+            attributes: user attributes, shown beside the parameters.
 
         Returns:
             Optuna's id of the trial.
 
         Raises:
-            LeaseLost: the lease is not held any more, or the definition was changed; nothing was written.
+            LeaseLost: the lease was lost, or the definition was changed; nothing was written.
         """
         names, stored = list(parameters), list(parameters.values())
         given = {
@@ -139,8 +139,7 @@ class TrialLog:
         return self._begun(lease)
 
     def _begun(self, lease: Lease) -> int:
-        """Return the trial that this lease began before, or on another connection at the same time, without its
-        worker having heard of it."""
+        """Return the trial that this lease began already, if the answer to that was lost or came late."""
         query = select(slot.c.trial_id).where(
             slot.c.study_id == lease.study_id, slot.c.number == lease.slot.number, slot.c.token == lease.token
         )
@@ -151,12 +150,12 @@ class TrialLog:
         return int(trial_id)
 
     def record(self, reports: Sequence[Report]) -> dict[int, Asked]:
-        """Write epochs of one study's trials, their values for Optuna, and the renewal of their leases.
+        """Write epochs of one study's trials, with their values for Optuna, and renew the leases.
 
-        An epoch that is trained again replaces itself.
+        An epoch that was written before is replaced.
 
         Returns:
-            What the worker is asked for, by slot. A slot that is missing has another worker: of it nothing is written.
+            What is asked of the worker, by slot number. A slot that is missing was lost: nothing was written for it.
         """
         rows = [{**vars(report.epoch), **_value(report), **_key(report.lease)} for report in reports]
         columns = {name: [row[name] for row in rows] for name in rows[0]}
@@ -185,12 +184,13 @@ class TrialLog:
         Args:
             state: `COMPLETE`, `PRUNED` or `FAIL`.
             value: the objective's value; None for a failed trial.
-            violated: a constraint that the trial violates, such as "diverged".
-            weights: the state to keep as the trial's checkpoint; None removes the one that there is.
-            failure: for a failed trial, what was raised.
+            attributes: user attributes to add.
+            violated: the constraint that the trial violates, such as "diverged".
+            weights: the state to keep as the trial's checkpoint; None removes its checkpoint.
+            failure: what a failed trial raised, for the event.
 
         Raises:
-            LeaseLost: the lease is not held any more; nothing was written.
+            LeaseLost: the lease was lost; nothing was written.
         """
         with _study_there(), self._engine.begin() as connection:
             take_time_for(connection, weights)
@@ -210,7 +210,7 @@ class TrialLog:
 
 @contextmanager
 def _study_there() -> Iterator[None]:
-    """Take a trial that has gone from Optuna's tables for a lost lease: its study was deleted there."""
+    """Raise LeaseLost if a trial is gone from Optuna's tables, since its study was deleted there."""
     try:
         yield
     except IntegrityError as error:

@@ -1,6 +1,6 @@
-"""What a worker could not write before its patience with the database was over, in files on its machine.
+"""Unsent states: files on a worker's machine with what it could not write before its patience was over.
 
-The next worker that takes such a trial up here goes on from there, instead of from the database's last checkpoint.
+The next worker of this machine that continues such a trial begins there, instead of at the database's checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from caviar.storage.records import StudyRecord
 
 @dataclass(frozen=True)
 class Unsent:
-    """A trial's state after `epoch`, and its epochs that the database lacks."""
+    """A trial's state after `epoch`, and its epochs that the database does not have."""
 
     epoch: int
     waiting: list[Epoch]
@@ -25,10 +25,10 @@ class Unsent:
 
 
 class UnsentStates:
-    """The trials of one study of which this machine knows more than the database.
+    """The states of one study's trials that this machine saved during an outage.
 
     Args:
-        home: of Caviar's files on this machine.
+        home: the folder of Caviar's files on this machine.
     """
 
     def __init__(self, home: Path, study: StudyRecord) -> None:
@@ -36,38 +36,38 @@ class UnsentStates:
         self._label = study.label
 
     def keep(self, slot_number: int, unsent: Unsent) -> None:
-        """Write a trial's state beside its place, and move it there.
+        """Save a trial's state atomically.
 
         Raises:
-            OSError: there is no room, or no right to write; nothing is left half-written.
+            OSError: the disk is full or may not be written; the previous file remains.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(slot_number)
-        beside = path.with_suffix(f".{os.getpid()}")
+        partial = path.with_suffix(f".{os.getpid()}")
         epochs = json.dumps([vars(epoch) for epoch in unsent.waiting])
         body = f"{unsent.epoch}\n{epochs}\n".encode() + unsent.state
         try:
-            with beside.open("wb") as file:
+            with partial.open("wb") as file:
                 file.write(f"{hashlib.sha256(body).hexdigest()}\n".encode() + body)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            partial.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     def find(self, slot_number: int) -> Unsent | None:
-        """Return what was kept of a trial; None where nothing was, or where it is damaged."""
+        """Return the saved state of a trial; None if there is none, or it is damaged."""
         try:
             digest, _, body = self._path(slot_number).read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
         if hashlib.sha256(body).hexdigest().encode() != digest:
-            return None  # the database's last checkpoint is older, and sound
+            return None  # the database's checkpoint is older, but sound
         epoch, epochs, state = body.split(b"\n", 2)
         return Unsent(int(epoch), [Epoch(**epoch) for epoch in json.loads(epochs)], state)
 
     def forget(self, slot_number: int) -> None:
-        """Remove what was kept of a trial."""
+        """Remove the saved state of a trial."""
         self._path(slot_number).unlink(missing_ok=True)
 
     def _path(self, slot_number: int) -> Path:

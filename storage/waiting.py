@@ -1,6 +1,6 @@
-"""Waiting for the server in steps, so that one that is there and never answers is noticed, and signals are heard.
+"""Waiting for the server in steps, so that a server that never answers is noticed, and signals are handled.
 
-libpq waits in C, where no signal handler of Python runs, and for ever while the server's kernel lives: keepalives see
+libpq waits in C, where no signal handler of Python runs, and for ever while the server's kernel lives: keepalives find
 nothing wrong with a paused container. Source: https://www.psycopg.org/docs/advanced.html#support-for-coroutine-libraries
 """
 
@@ -18,17 +18,17 @@ import psycopg2
 from psycopg2 import extensions
 
 CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 40.0  # without a byte; the server itself ends a statement before
+ANSWER_SECONDS = 40.0  # without a byte; the server ends a statement earlier
 _HURRIED_SECONDS = 2.0
 _STEP = 0.5  # seconds
 _patient: ContextVar[bool] = ContextVar("patient", default=False)
 
 
 def limit_waits(hurry: Callable[[], bool] | None = None) -> None:
-    """Let every connection of this process wait for at most so long; from now on, and for those that there are.
+    """Limit how long every connection of this process waits, existing ones included.
 
     Args:
-        hurry: asked while waiting; True shortens it to a moment. None keeps what was said before.
+        hurry: returns True if waits shall be cut short; None leaves the function that was set before.
     """
     if hurry is not None or extensions.get_wait_callback() is None:
         extensions.set_wait_callback(partial(_wait, hurry or _never))
@@ -36,7 +36,7 @@ def limit_waits(hurry: Callable[[], bool] | None = None) -> None:
 
 @contextmanager
 def patiently() -> Iterator[None]:
-    """Wait for as long as it takes: for a lock that another process holds, or a migration of large tables."""
+    """Wait without a limit within the context, for a lock of another process or a migration of large tables."""
     token = _patient.set(True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The processes that train: written down when they begin and end, and what they are doing."""
+"""Workers: the processes that train, when they began and ended, and what they train."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORKERS = text("""
 
 
 def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None:
-    """Write down a process that begins to work on a study; once, however often it is called."""
+    """Record a process that begins to work on a study. Further calls change nothing."""
     with engine.begin() as connection:
         connection.execute(
             insert(worker)
@@ -44,7 +44,7 @@ def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None
 
 
 def end_worker(engine: Engine, worker_id: UUID) -> None:
-    """Write down that a process has ended by itself."""
+    """Record that a process has ended by itself."""
     with engine.begin() as connection:
         connection.execute(
             update(worker).where(worker.c.worker_id == worker_id).values(last_seen=func.now(), ended_at=func.now())
@@ -52,7 +52,7 @@ def end_worker(engine: Engine, worker_id: UUID) -> None:
 
 
 def read_workers(engine: Engine, study_id: int | None = None) -> list[WorkerStatus]:
-    """Return the workers of a study (of all where none is given), those that have not ended first."""
+    """Return the workers of a study, or of all studies, those that have not ended first."""
     with engine.connect() as connection:
         rows = connection.execute(_WORKERS, {"study": study_id}).all()
     return [
@@ -66,7 +66,7 @@ def read_workers(engine: Engine, study_id: int | None = None) -> list[WorkerStat
 
 
 def finished_by(engine: Engine, study_id: int, machine: str, pids: Collection[int]) -> int:
-    """Return how many slots of a study processes of a machine have spent."""
+    """Return how many slots of a study were finished by these processes of a machine."""
     query = (
         select(func.count())
         .select_from(slot)

@@ -1,4 +1,4 @@
-"""Alembic's entry: run the migrations on the connection and in the transaction that storage/migrate.py passes in."""
+"""Alembic's entry point: run the migrations on the connection, and in the transaction, of storage/migrate.py."""
 
 from alembic import context
 
@@ -6,7 +6,7 @@ from caviar.storage.tables import SCHEMA, VERSION_TABLE, metadata
 
 
 def _only_ours(name: str | None, kind: str, parents: object) -> bool:  # noqa: ARG001
-    """Optuna's tables, in the schema public, are none of Alembic's business."""
+    """Leave out Optuna's tables, which are in the schema public."""
     return name == SCHEMA if kind == "schema" else True
 
 

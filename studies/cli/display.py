@@ -6,8 +6,8 @@ import time
 
 from rich.live import Live
 
-from caviar.storage.records import Progress
 from caviar.storage.snapshot import Snapshot
+from caviar.storage.status import Progress
 from caviar.studies.cli.output import out, tell, unicode
 from caviar.studies.cli.view import Screen, phase_now, view
 from caviar.studies.definition import Study

@@ -13,8 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial
+from caviar.storage.records import EventRecord, PhaseCount, RunningTrial
 from caviar.storage.snapshot import CURVES, Snapshot
+from caviar.storage.status import Progress
 from caviar.studies.cli.output import settings_line
 from caviar.studies.cli.sentences import sentence
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline

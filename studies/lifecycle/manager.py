@@ -10,10 +10,10 @@ from caviar.storage.events import record_event
 from caviar.storage.losses import leases_on, reap, release_dead
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
-from caviar.storage.records import Progress, Provenance, Slot, StudyRecord
+from caviar.storage.records import Provenance, Slot, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.snapshot import Snapshot, read_snapshot
-from caviar.storage.status import read_progress
+from caviar.storage.status import Progress, read_progress
 from caviar.studies.definition import Study, change, from_body, to_body
 from caviar.studies.errors import DefinitionChanged, NotComparable
 from caviar.studies.lifecycle.provenance import compare as compare_provenance

@@ -14,12 +14,12 @@ from caviar.models.checkpoint import from_bytes, to_bytes
 from caviar.models.errors import BadCheckpoint
 from caviar.models.training import Training, evaluate
 from caviar.storage.checkpoints import CheckpointStore, Staged
+from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointNotWritten, CheckpointUnreachable
 from caviar.storage.events import log_event
 from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
 from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
-from caviar.storage.status import read_curve
 from caviar.studies.panda.settings import EpochSettings, settings_after
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease

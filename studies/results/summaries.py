@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from caviar.storage.records import PhaseCount, Progress, StudyRecord, TrialRecord
+from caviar.storage.records import PhaseCount, StudyRecord, TrialRecord
+from caviar.storage.status import Progress
 from caviar.studies.definition import Study
 from caviar.studies.search.plan import plan
 from caviar.studies.space.base import BaseScale, Value

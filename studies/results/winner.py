@@ -15,12 +15,14 @@ from sqlalchemy import Engine, select, text
 
 from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.events import record_event
 from caviar.storage.history import read_frozen_trials
 from caviar.storage.records import StudyRecord
-from caviar.storage.status import read_curve, read_test, read_trial, tested_slot, write_test
+from caviar.storage.status import read_trial
 from caviar.storage.tables import slot
+from caviar.storage.test_results import read_test, tested_slot, write_test
 from caviar.storage.waiting import patiently
 from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo

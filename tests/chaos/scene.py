@@ -24,12 +24,13 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.engine import make_engine
 from caviar.storage.migrate import ensure_schema
 from caviar.storage.processes import is_alive
 from caviar.storage.records import StudyRecord
-from caviar.storage.status import read_curve, read_trials
+from caviar.storage.status import read_trials
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.space.scales import Log

@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
+from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
-from caviar.storage.status import read_curve, read_trials
+from caviar.storage.status import read_trials
 from tests.helpers.studies import small_study, write_study
 
 # Each trial depends on its slot alone, so its curve must be the same whatever happened to its worker.

@@ -293,7 +293,9 @@ def test_a_full_disk_is_told_and_keeps_what_it_has(tmp_path: Path) -> None:
         files = CheckpointFiles(f"file://{tmp_path}")
         address = files.write("a", b"x" * 400_000)
         for key in ("a", "b"):
-            with pytest.raises(CheckpointNotWritten, match="No space left on device; every machine needs room there"):
+            with pytest.raises(
+                CheckpointNotWritten, match="No space left on device; every machine needs free space there"
+            ):
                 files.write(key, b"y" * 900_000)
         assert read_file(address) == b"x" * 400_000
         assert everything_under(tmp_path) == [tmp_path / "a.checkpoint"]

@@ -30,7 +30,8 @@ from caviar.storage.nudges import add_nudge
 from caviar.storage.pandas import go_back
 from caviar.storage.records import Report
 from caviar.storage.settings import Settings, parse_url
-from caviar.storage.status import read_test, read_trials
+from caviar.storage.status import read_trials
+from caviar.storage.test_results import read_test
 from caviar.studies.cli import run
 from caviar.studies.dashboard.note import leave_note
 from caviar.studies.dashboard.server import application

@@ -12,11 +12,12 @@ from sqlalchemy import Engine, text
 from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import set_control
+from caviar.storage.curves import read_curve
 from caviar.storage.errors import DamagedCheckpoint, LeaseLost
 from caviar.storage.events import read_events
 from caviar.storage.losses import leases_on, release_dead
 from caviar.storage.records import Report
-from caviar.storage.status import read_curve, read_trials
+from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import definition_of
 from tests.helpers import workers
 from tests.helpers.leases import PARAMETERS, expire, lease_of

@@ -1,4 +1,4 @@
-"""first tables
+"""Create Caviar's tables: studies, definitions, workers, slots, epochs, checkpoints, test results and events.
 
 Revisions are numbered 0001, 0002, ... in one line. A migration imports nothing of Caviar: it must mean the same
 in a year. It runs in one transaction, while `caviar db upgrade` holds the advisory lock of storage/migrate.py.

@@ -1,4 +1,4 @@
-"""several machines
+"""Support several machines: versions of definitions, abandoned slots, checkpoint files and control of workers.
 
 Revisions of a definition, slots that are abandoned, checkpoints in files, and what workers are asked to do.
 """

@@ -1,4 +1,4 @@
-"""unspent slots
+"""Index the unspent slots.
 
 An index of the slots that are not spent, of which a worker leases: in a long study they are few among many.
 """

@@ -1,4 +1,4 @@
-"""notes
+"""Record when the dashboard's note on a study was last updated.
 
 When the note on a study in Optuna's dashboard was last brought up to date, and which of its versions was seen then.
 """

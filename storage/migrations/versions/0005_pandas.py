@@ -1,4 +1,4 @@
-"""pandas
+"""Create the tables of pandas: days and nudges.
 
 One model that is trained for days: what a day began with, which day it built on, and what was changed meanwhile.
 """

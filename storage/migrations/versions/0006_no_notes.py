@@ -1,4 +1,4 @@
-"""no notes
+"""Drop the columns about updates of the dashboard's note.
 
 The note on a study in Optuna's dashboard is written when the study begins and when it ends, and not in between: nothing
 about it needs to be remembered.

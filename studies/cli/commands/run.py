@@ -16,7 +16,8 @@ from caviar.studies.cli.work import Cohort, Grace, Lease, Patience, Renew, cohor
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from caviar.storage.records import Progress, StudyRecord
+    from caviar.storage.records import StudyRecord
+    from caviar.storage.status import Progress
     from caviar.studies.definition import Study
     from caviar.studies.workers.local.signals import Stop
 

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Engine
 
 from caviar.epoch import Epoch
-from caviar.storage.curves import TrialTimes, read_curves, read_tests, read_times
+from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.status import read_trials
+from caviar.storage.test_results import read_tests
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.summaries import trial_summaries

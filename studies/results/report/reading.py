@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from caviar.epoch import Epoch
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.events import read_events
-from caviar.storage.records import EventRecord, Progress, StudyRecord, TrialRecord
+from caviar.storage.records import EventRecord, StudyRecord, TrialRecord
 from caviar.storage.revisions import read_versions
-from caviar.storage.status import read_progress, read_trials
+from caviar.storage.status import Progress, read_progress, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import finite

@@ -8,9 +8,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from caviar.storage.definitions import find_study
+from caviar.storage.engine import clock_skew
 from caviar.storage.events import record_event
 from caviar.storage.records import StudyRecord
-from caviar.storage.status import clock_skew
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of, open_study, progress
 from caviar.studies.lifecycle.provenance import compare, provenance_of, refuse_fatal, refuse_mismatch

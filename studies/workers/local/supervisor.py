@@ -20,7 +20,8 @@ from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.outage import Outage
 from caviar.storage.processes import machine_id
-from caviar.storage.records import EventRecord, Progress, StudyRecord
+from caviar.storage.records import EventRecord, StudyRecord
+from caviar.storage.status import Progress
 from caviar.storage.workers import finished_by
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
 from caviar.studies.workers.local.events import (

@@ -188,7 +188,7 @@ def test_a_study_that_plain_optuna_made(url: str, refused: Callable[..., str]) -
     import optuna
 
     optuna.create_study(study_name="digits", storage=_url(url).render_as_string(hide_password=False))
-    assert "that Caviar did not make" in refused("run", "digits")
+    assert "that Caviar did not create" in refused("run", "digits")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from caviar.storage.records import EventRecord, PhaseCount, Progress, RunningTrial, Slot, TrialRecord
+from caviar.storage.records import EventRecord, PhaseCount, RunningTrial, Slot, TrialRecord
 from caviar.storage.snapshot import Snapshot
+from caviar.storage.status import Progress
 from caviar.studies.cli import display, output
 from caviar.studies.cli.view import Screen, view
 from caviar.studies.definition import Study

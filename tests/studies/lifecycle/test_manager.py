@@ -18,6 +18,7 @@ from sqlalchemy import Engine, inspect, text
 
 from caviar.epoch import Epoch
 from caviar.storage.control import set_control
+from caviar.storage.curves import read_curve
 from caviar.storage.definitions import delete_study, load_study
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import LeaseLost, StudyNotFound
@@ -26,7 +27,8 @@ from caviar.storage.history import History
 from caviar.storage.ledger import Ledger
 from caviar.storage.records import Lease, Provenance, Report, Slot, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
-from caviar.storage.status import read_curve, read_test, read_trials
+from caviar.storage.status import read_trials
+from caviar.storage.test_results import read_test
 from caviar.studies.definition import Study, change, to_body
 from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotComparable
 from caviar.studies.lifecycle import manager

@@ -18,12 +18,12 @@ import caviar.studies.workers.trial.checkpoints
 from caviar.epoch import Epoch
 from caviar.models.training import Training
 from caviar.storage.control import set_control
+from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointUnreachable, PandaBusy, UnknownDay
 from caviar.storage.nudges import add_nudge, take_nudges
 from caviar.storage.pandas import DayRecord, go_back, open_days, read_life
 from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
-from caviar.storage.status import read_curve
 from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.errors import DefinitionError, NotComparable, OptionError, WorkersFailed
 from caviar.studies.lifecycle.manager import open_study

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from caviar.models.cohort import Cohort
 from caviar.models.training import Interrupted
 from caviar.storage.control import kill_trial
+from caviar.storage.curves import read_curve
 from caviar.storage.errors import DatabaseAway
 from caviar.storage.events import read_events
 from caviar.storage.losses import SUSPECT
 from caviar.storage.records import Lease, StudyRecord
-from caviar.storage.status import read_curve, read_trials
+from caviar.storage.status import read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.space.scales import Grid, Linear, Log, PowersOfTwo

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event, text
 from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import kill_trial, set_control
+from caviar.storage.curves import read_curve
 from caviar.storage.definitions import delete_study
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import StorageError
@@ -24,7 +25,7 @@ from caviar.storage.files import CheckpointFiles
 from caviar.storage.losses import LIMIT
 from caviar.storage.records import Report, StudyRecord
 from caviar.storage.settings import read_settings
-from caviar.storage.status import read_curve, read_trials
+from caviar.storage.status import read_trials
 from caviar.storage.waiting import limit_waits
 from caviar.storage.workers import read_workers
 from caviar.studies.cli.work import measure

@@ -15,8 +15,9 @@ from sqlalchemy import Engine, event, text
 
 from caviar.models.errors import BadCheckpoint
 from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.curves import read_curve
 from caviar.storage.events import read_events
-from caviar.storage.status import read_curve, read_trials
+from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.winner import conclude
 from caviar.studies.workers.trainer import Trainer
@@ -219,7 +220,7 @@ def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import caviar.models.data
-    from caviar.storage.status import read_test
+    from caviar.storage.test_results import read_test
 
     record, study = register(engine, epochs=8)
     worker(engine, record, study).run()
@@ -244,7 +245,7 @@ def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
 
 
 def test_a_winner_with_damaged_weights_is_trained_again(engine: Engine) -> None:
-    from caviar.storage.status import read_test
+    from caviar.storage.test_results import read_test
 
     record, study = register(engine, epochs=2, budget=4)
     worker(engine, record, study).run()

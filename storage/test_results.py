@@ -1,0 +1,48 @@
+"""Test results: the one measurement of a trial's model on the test set."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from caviar.storage.tables import test_result
+
+# The trial that was tested after the last trial of the study had ended: its winner, until more trials are trained.
+_TESTED = text("""
+    SELECT r.slot FROM caviar.test_result r
+    WHERE r.study_id = :study
+      AND NOT EXISTS (SELECT FROM caviar.slot s WHERE s.study_id = :study AND s.state IN ('open', 'leased'))
+      AND r.measured_at AT TIME ZONE 'UTC' >= (
+        SELECT max(t.datetime_complete) FROM caviar.slot s JOIN public.trials t ON t.trial_id = s.trial_id
+        WHERE s.study_id = :study)
+    ORDER BY r.measured_at, r.slot LIMIT 1
+""")
+
+
+def read_tests(engine: Engine, study_id: int) -> dict[int, tuple[float, float]]:
+    """Return loss and accuracy (0 to 1) on the test set of each trial that was measured, by slot number."""
+    query = select(test_result.c.slot, test_result.c.loss, test_result.c.accuracy)
+    with engine.connect() as connection:
+        rows = connection.execute(query.where(test_result.c.study_id == study_id))
+        return {row.slot: (row.loss, row.accuracy) for row in rows}
+
+
+def read_test(engine: Engine, study_id: int, slot_number: int) -> tuple[float, float] | None:
+    """Return loss and accuracy (0 to 1) of a trial's model on the test set, or None if it was never measured."""
+    return read_tests(engine, study_id).get(slot_number)
+
+
+def tested_slot(engine: Engine, study_id: int) -> int | None:
+    """Return the trial that was measured on the test set after the study's last trial had ended, or None."""
+    with engine.connect() as connection:
+        return connection.scalar(_TESTED, {"study": study_id})  # type: ignore[no-any-return]
+
+
+def write_test(engine: Engine, study_id: int, slot_number: int, loss: float, accuracy: float) -> None:
+    """Store the measurement of a trial's model on the test set. A second one changes nothing."""
+    with engine.begin() as connection:
+        connection.execute(
+            insert(test_result)
+            .values(study_id=study_id, slot=slot_number, loss=loss, accuracy=accuracy)
+            .on_conflict_do_nothing()
+        )
