@@ -80,3 +80,10 @@ def parse_url(address: str) -> URL:
             f"FOR UPDATE SKIP LOCKED and its clock; {_NEXT_STEP}"
         )
     return url.set(drivername="postgresql+psycopg2")
+
+
+def without_password(url: URL) -> str:
+    """Return an address that Optuna's own tools accept too, with the word PASSWORD in place of a password."""
+    query = {name: value for name, value in url.query.items() if "password" not in name}
+    shown = url.set(drivername="postgresql+psycopg2", query=query)
+    return (shown.set(password="PASSWORD") if url.password else shown).render_as_string(hide_password=False)

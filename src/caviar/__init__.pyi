@@ -21,6 +21,7 @@ from caviar.studies.api.data import data_sets as data_sets
 from caviar.studies.api.data import fetch_data as fetch_data
 from caviar.studies.api.database import SchemaVersion as SchemaVersion
 from caviar.studies.api.database import WorkerRole as WorkerRole
+from caviar.studies.api.database import database_address as database_address
 from caviar.studies.api.database import grant_worker as grant_worker
 from caviar.studies.api.database import schema_version as schema_version
 from caviar.studies.api.database import upgrade_database as upgrade_database

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from caviar.storage.grants import grant_worker as grant
 from caviar.storage.migrate import SchemaState, newest_revision, revision, schema_state, upgrade
+from caviar.storage.settings import without_password
 from caviar.studies.api.session import connect
 
 
@@ -39,6 +40,24 @@ class WorkerRole:
     role: str
     address: str
     surplus: tuple[str, ...]
+
+
+def database_address(*, database: str | Engine | None = None) -> str:
+    """Return the database's address in the form that Optuna's own tools accept too.
+
+    The built-in server answers there while any process of Caviar uses it, such as `caviar dashboard`.
+
+    Args:
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        Such as "postgresql+psycopg2://ann:PASSWORD@host/db", with the word PASSWORD in place of a password.
+
+    Examples:
+        >>> caviar.database_address()
+    """
+    with connect(database, create=False) as engine:
+        return without_password(engine.url)
 
 
 def schema_version(*, database: str | Engine | None = None) -> SchemaVersion:
@@ -94,6 +113,5 @@ def grant_worker(role: str, *, database: str | Engine | None = None) -> WorkerRo
     """
     with connect(database) as engine:
         surplus = grant(engine, role)
-        query = {name: value for name, value in engine.url.query.items() if "password" not in name}
-        url = engine.url.set(drivername="postgresql", username=role, password="PASSWORD", query=query)
-    return WorkerRole(role, url.render_as_string(hide_password=False), tuple(surplus))
+        address = without_password(engine.url.set(username=role, password="PASSWORD"))
+    return WorkerRole(role, address, tuple(surplus))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import URL
 
 from caviar.storage.errors import BadDatabaseUrl
-from caviar.storage.settings import parse_url, read_settings
+from caviar.storage.settings import parse_url, read_settings, without_password
+from caviar.studies.cli import run
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
@@ -47,3 +51,24 @@ def test_an_option_comes_before_the_environment() -> None:
     assert read_settings(None, environ).database_url == parse_url("postgresql://h/one")
     assert read_settings(None, environ).home == Path("/somewhere")
     assert read_settings(None, {}).database_url is None
+
+
+def test_the_address_that_is_shown_has_no_password() -> None:
+    url = parse_url("postgres://ann:secret@db.example:5433/caviar?sslmode=require&sslpassword=secret")
+    assert without_password(url) == "postgresql+psycopg2://ann:PASSWORD@db.example:5433/caviar?sslmode=require"
+
+
+def test_optunas_own_command_accepts_the_address_that_caviar_shows(
+    database_url: URL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLAlchemy 2.1, which Optuna uses here, takes `postgresql://` for psycopg 3, which is not installed."""
+    plain = database_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    assert run(["status", "--database-url", plain]) == 0  # Caviar itself accepts it
+    capsys.readouterr()
+    assert run(["db", "address", "--database-url", plain]) == 0
+    address = capsys.readouterr().out.strip()
+    optuna = [str(Path(sys.executable).parent / "optuna")]
+    done = subprocess.run([*optuna, "create-study", "--study-name", "theirs", "--storage", address], check=False)
+    assert done.returncode == 0
+    listed = subprocess.run([*optuna, "studies", "--storage", address], check=True, capture_output=True, text=True)
+    assert "theirs" in listed.stdout

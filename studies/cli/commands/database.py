@@ -38,6 +38,17 @@ def current(database: Database = None) -> None:
 
 
 @app.command()
+def address(database: Database = None) -> None:
+    """Show the database's address for Optuna's own tools, with the word PASSWORD in place of a password.
+
+    The built-in server answers there while a process of Caviar uses it. Example: caviar db address
+
+    In Python: caviar.database_address()
+    """
+    print_line(caviar.database_address(database=database), markup=False)
+
+
+@app.command()
 def check(database: Database = None) -> int:
     """Exit with 0 if the database's tables are this program's, else with 1.
 
