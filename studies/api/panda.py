@@ -9,11 +9,12 @@ What loads PyTorch is imported by the functions that train or check a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from sqlalchemy import Engine
 
@@ -22,10 +23,10 @@ from caviar.storage.definitions import load_study
 from caviar.storage.events import record_event
 from caviar.storage.nudges import NudgeRecord, add_nudge
 from caviar.storage.pandas import DayRecord, go_back, read_life, refuse_busy
-from caviar.storage.records import StudyRecord
 from caviar.storage.states import EventKind, SlotState
 from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
 from caviar.studies.api.session import connect, current_user, data_folder, opened, settings_of
+from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.loader import select_stored, select_study
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers
@@ -42,9 +43,21 @@ from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
 
 if TYPE_CHECKING:
-    from caviar.studies.definition import Study
+    from caviar.studies.workers.context import WorkerContext
 
 Listener = Callable[[RunEvent | DayEpoch], None]
+Definition = Study | str | Path | None
+
+
+class Options(TypedDict, total=False):
+    """Keywords of every function that trains, with the meaning and the default that they have in `caviar.run`."""
+
+    lease: float
+    renew: float
+    grace: float
+    patience: float
+    data_dir: str | Path | None
+    database: str | Engine | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ class Trained:
 
     journal: Journal
     is_done: bool
-    was_asked_to_stop: bool
+    was_asked_to_stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,12 +91,7 @@ class Tried(Trained):
 
 @dataclass(frozen=True)
 class WentBack:
-    """The outcome of `back`.
-
-    Attributes:
-        day: the day that the next one builds on.
-        dropped: nudges that had not taken effect, and never will.
-    """
+    """The outcome of `back`: the day that the next one builds on, and the nudges that never took effect."""
 
     journal: Journal
     day: int
@@ -93,29 +101,22 @@ class WentBack:
 def start(
     name: str,
     *,
-    study: Study | str | Path | None = None,
+    study: Definition = None,
     origin: str | None = None,
     settings: Mapping[str, Value] | None = None,
     day: str = "1epoch",
     keep: str = "branch",
     on_event: RunListener = ignore,
-    lease: float = LEASE,
-    renew: float = RENEW,
-    grace: float = GRACE,
-    patience: float = PATIENCE,
-    data_dir: str | Path | None = None,
-    database: str | Engine | None = None,
+    **options: Unpack[Options],
 ) -> Trained:
     """Begin one model, from a study's defaults or from a trial's weights, and measure it before its first day.
 
     Args:
-        name: the panda's name, which no study in the database has.
         study: the definition that gives the model, the data, the defaults and the ranges, as for `caviar.run`.
         origin: instead of `study`, the trial whose weights it begins with: `STUDY:TRIAL` or `STUDY:best`.
-        settings: values instead of the defaults, by name.
+        settings: values instead of the defaults.
         day: the length of a day: epochs, such as `5epochs`, or a time, such as `8h` or `30m`.
         keep: the days whose states are kept: `branch`, the current one and the best of each other; or `all`.
-        on_event: called with each event; other options are those of `caviar.run`.
 
     Raises:
         OptionError: the name is taken, or an option or a setting is not valid.
@@ -137,45 +138,37 @@ def start(
     if keep not in ("branch", "all"):
         raise OptionError(f"--keep {keep}: give branch or all")
     length = parse_length(day)
-    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
+    with _machine(name, **options) as (engine, worker, stop):
         ancestor = find_ancestor(engine, origin) if origin is not None else None
-        definition = ancestor.study if ancestor else _definition(engine, study)
-        folder = data_folder(data_dir)
-        options = WorkerOptions(settings_of(database), name, folder, lease, renew, grace, patience)
-        check_and_fetch(panda_definition(definition, name), folder, on_event)
-        here = provenance_of(definition, folder)
+        given = study if isinstance(study, Study) else None
+        definition = ancestor.study if ancestor else given or select_stored(engine, str(study))
+        check_and_fetch(panda_definition(definition, name), worker.data_dir, on_event)
+        here = provenance_of(definition, worker.data_dir)
         record = begin(
             engine, definition, name, settings or {}, here, length, keep_all=keep == "all", ancestor=ancestor
         )
-        with panda_worker(engine, record, options, stop) as context:
+        with panda_worker(engine, record, worker, stop) as context:
             train(context)  # its birth, which is open already
-        return _trained(engine, record, stop, is_done=not stop.asked)
+            return _trained(context, is_done=not stop.asked)
 
 
 def train(
     name: str,
     days: int = 1,
     *,
-    study: Study | str | Path | None = None,
+    study: Definition = None,
     allow_mismatch: bool = False,
     on_event: Listener = ignore,
-    lease: float = LEASE,
-    renew: float = RENEW,
-    grace: float = GRACE,
-    patience: float = PATIENCE,
-    data_dir: str | Path | None = None,
-    database: str | Engine | None = None,
+    **options: Unpack[Options],
 ) -> Trained:
     """Train a panda on from its last day, on this machine's GPU or one of its cores, in this process.
 
     A day that was left unfinished goes on first. One process at a time trains a panda.
 
     Args:
-        name: the panda's name.
-        days: the number of days.
         study: the file or module of a model of your own, if it cannot be imported from the working directory.
         allow_mismatch: train with other code, data or clock than the panda was begun with; its history records that.
-        on_event: called with each event, such as `DayEpoch`; other options are those of `caviar.run`.
+        on_event: called with each event, such as `DayEpoch`.
 
     Raises:
         StudyNotFound: the database has no such panda.
@@ -187,19 +180,12 @@ def train(
         KeyboardInterrupt: Ctrl-C ended it after the epoch; the next `train` continues.
 
     Examples:
-        >>> caviar.panda.train("baby", days=3).journal.advice
+        >>> caviar.panda.train("baby", days=3).journal.last_day.verdict.word
     """
-    from caviar.studies.panda.train import panda_worker, train_days
-    from caviar.studies.workers.local.preparation import check_machine
+    from caviar.studies.panda.train import train_days
 
-    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
-        record = _idle_panda(engine, name, study)
-        folder = data_folder(data_dir)
-        options = WorkerOptions(settings_of(database), name, folder, lease, renew, grace, patience)
-        check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
-        with panda_worker(engine, record, options, stop) as context:
-            is_done = train_days(context, days, _on_epoch(on_event))
-        return _trained(engine, record, stop, is_done=is_done)
+    with _worker(name, study, allow_mismatch, on_event, **options) as context:
+        return _trained(context, is_done=train_days(context, days, _on_epoch(on_event)))
 
 
 def try_(
@@ -208,56 +194,41 @@ def try_(
     *,
     epochs: int = 2,
     pick: bool = False,
-    study: Study | str | Path | None = None,
+    study: Definition = None,
     allow_mismatch: bool = False,
     on_event: Listener = ignore,
-    lease: float = LEASE,
-    renew: float = RENEW,
-    grace: float = GRACE,
-    patience: float = PATIENCE,
-    data_dir: str | Path | None = None,
-    database: str | Engine | None = None,
+    **options: Unpack[Options],
 ) -> Tried:
     """Train candidates for a panda's next day for a few epochs, all from where it is, as one program if that is faster.
 
-    Nothing else of the panda changes, unless the best one is picked.
+    Nothing else of the panda changes, unless the best one is picked. Other arguments and errors are those of `train`.
 
     Args:
-        name: the panda's name.
         candidates: the settings that each candidate changes; one that changes nothing is added.
-        epochs: the number of epochs of each candidate.
         pick: let the next day build on the best candidate.
-        on_event: called with each event; other options are those of `train`.
 
     Raises:
-        OptionError, DefinitionError: a candidate cannot be trained. Other errors are those of `train`.
+        OptionError, DefinitionError: a candidate cannot be trained.
 
     Examples:
         >>> caviar.panda.try_("baby", [{"learning_rate": 0.01}, {"learning_rate": 0.03}]).candidates[0].settings
     """
     from caviar.studies.panda.planning import candidate_days
-    from caviar.studies.panda.train import panda_worker, train
-    from caviar.studies.workers.local.preparation import check_machine
+    from caviar.studies.panda.train import train
 
     changes = [{}, *(check_names(candidate, NUDGEABLE) for candidate in candidates)]
-    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
-        record = _idle_panda(engine, name, study)
-        folder = data_folder(data_dir)
-        options = WorkerOptions(settings_of(database), name, folder, lease, renew, grace, patience, len(changes))
-        check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
-        plan = partial(candidate_days, study=definition_of(record), name=name, candidates=changes, epochs=epochs)
-        with panda_worker(engine, record, options, stop) as context:
-            days = train(context, plan, _on_epoch(on_event), finish_first=False)
-        left = _trained(engine, record, stop, is_done=all(day.state != SlotState.OPEN for day in days))
+    with _worker(name, study, allow_mismatch, on_event, cohort=len(changes), **options) as context:
+        engine, record = context.engine, context.record
+        plan = partial(candidate_days, study=context.study, name=name, candidates=changes, epochs=epochs)
+        days = train(context, plan, _on_epoch(on_event), finish_first=False)
+        left = _trained(context, is_done=all(day.state != SlotState.OPEN for day in days))
         if not left.is_done:
             return Tried(**vars(left))
-        best, *others = best_first(left.journal, [day.number for day in days])
-        picked = best.day if pick and best.saved else None
+        ranked = tuple(best_first(left.journal, [day.number for day in days]))
+        picked = ranked[0].day if pick and ranked[0].saved else None
         if picked is not None:
             go_back(engine, record, picked, current_user(), pick=True)
-        journal = read_journal(engine, record)
-        ranked = (best, *others)
-        return Tried(journal, True, False, ranked, picked, within_noise(ranked))
+        return Tried(read_journal(engine, record), True, False, ranked, picked, within_noise(ranked))
 
 
 def nudge(
@@ -265,7 +236,7 @@ def nudge(
     settings: Mapping[str, Value],
     *,
     why: str | None = None,
-    study: Study | str | Path | None = None,
+    study: Definition = None,
     database: str | Engine | None = None,
 ) -> Journal:
     """Change a panda's settings, from any machine, while it is trained too: they take effect after the current epoch.
@@ -273,12 +244,10 @@ def nudge(
     A learning rate that is set by hand holds from then on, and its decay is counted from there.
 
     Args:
-        name: the panda's name.
         settings: new values of learning_rate, momentum, batch_size, decay, dropout, weight_decay, beta1, beta2 or
             epsilon; other settings would need another network or optimizer.
         why: the reason, for the journal.
         study: the file or module of a model of your own, if it cannot be imported from the working directory.
-        database: an address or an engine; see `connect`.
 
     Returns:
         The journal; its `trains` names the process that trains the panda now, if any does.
@@ -307,9 +276,7 @@ def back(name: str, to: int | None = None, *, database: str | Engine | None = No
     """Go back to the end of an earlier day, on which the next day builds; the branch that is left stays in the journal.
 
     Args:
-        name: the panda's name.
         to: the number of a day whose state is kept; None for the day before the last one.
-        database: an address or an engine; see `connect`.
 
     Raises:
         StudyNotFound: the database has no such panda.
@@ -329,16 +296,7 @@ def back(name: str, to: int | None = None, *, database: str | Engine | None = No
 
 
 def note(name: str, text: str, *, database: str | Engine | None = None) -> Journal:
-    """Add a remark to the last day of a panda's journal, and return the journal.
-
-    Args:
-        name: the panda's name.
-        text: the remark.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such panda.
-        UnknownDay: it is a study, not a panda.
+    """Add a remark to the last day of a panda's journal, and return the journal. Errors are those of `log`.
 
     Examples:
         >>> caviar.panda.note("baby", "dropout next, if it still overfits")
@@ -352,10 +310,6 @@ def note(name: str, text: str, *, database: str | Engine | None = None) -> Journ
 def log(name: str, *, database: str | Engine | None = None) -> Journal:
     """Return a panda's journal: its days with their curves, what was changed and why, and what to do next.
 
-    Args:
-        name: the panda's name.
-        database: an address or an engine; see `connect`.
-
     Raises:
         StudyNotFound: the database has no such panda.
         UnknownDay: it is a study, not a panda.
@@ -368,11 +322,43 @@ def log(name: str, *, database: str | Engine | None = None) -> Journal:
         return read_journal(engine, record)
 
 
-def _definition(engine: Engine, study: Study | str | Path | None) -> Study:
-    return select_stored(engine, str(study)) if study is None or isinstance(study, str | Path) else study
+@contextmanager
+def _machine(
+    name: str,
+    *,
+    cohort: int = 1,
+    lease: float = LEASE,
+    renew: float = RENEW,
+    grace: float = GRACE,
+    patience: float = PATIENCE,
+    data_dir: str | Path | None = None,
+    database: str | Engine | None = None,
+) -> Iterator[tuple[Engine, WorkerOptions, Stop]]:
+    """Open the database for a training that signals stop."""
+    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
+        settings, folder = settings_of(database), data_folder(data_dir)
+        yield engine, WorkerOptions(settings, name, folder, lease, renew, grace, patience, cohort), stop
 
 
-def _import_model(study: Study | str | Path | None) -> None:
+@contextmanager
+def _worker(
+    name: str, study: Definition, allow_mismatch: bool, on_event: Listener, cohort: int = 1, **options: Unpack[Options]
+) -> Iterator[WorkerContext]:
+    """Be the worker of a panda that no process trains; days that dead processes of this machine held are freed."""
+    from caviar.studies.panda.train import panda_worker
+    from caviar.studies.workers.local.preparation import check_machine
+
+    with _machine(name, cohort=cohort, **options) as (engine, worker, stop):
+        _import_model(study)
+        record = load_study(engine, name)
+        free_dead_workers(engine, record)
+        refuse_busy(record, read_life(engine, record))
+        check_machine(engine, record, worker.data_dir, allow_mismatch=allow_mismatch, on_event=on_event)
+        with panda_worker(engine, record, worker, stop) as context:
+            yield context
+
+
+def _import_model(study: Definition) -> None:
     """Make a model of the user's own importable: reading the study's file puts the file's folder on Python's path.
 
     Only the caller names that file. The database names modules, never a place to load them from.
@@ -381,29 +367,16 @@ def _import_model(study: Study | str | Path | None) -> None:
         select_study(str(study))
 
 
-def _idle_panda(engine: Engine, name: str, study: Study | str | Path | None) -> StudyRecord:
-    """Return a panda that no process trains; days that dead processes of this machine held are freed.
-
-    Raises:
-        PandaBusy: a process trains it.
-    """
-    _import_model(study)
-    record = load_study(engine, name)
-    free_dead_workers(engine, record)
-    refuse_busy(record, read_life(engine, record))
-    return record
-
-
 def _on_epoch(on_event: Listener) -> Callable[[DayRecord, Epoch], None]:
     return lambda day, epoch: on_event(DayEpoch(day.number, day.is_look, epoch))
 
 
-def _trained(engine: Engine, record: StudyRecord, stop: Stop, *, is_done: bool) -> Trained:
+def _trained(context: WorkerContext, *, is_done: bool) -> Trained:
     """Return a panda as this process leaves it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C is why it leaves.
     """
-    if stop.interrupted and not is_done:
+    if context.stop.interrupted and not is_done:
         raise KeyboardInterrupt
-    return Trained(read_journal(engine, record), is_done, stop.asked and not is_done)
+    return Trained(read_journal(context.engine, context.record), is_done, context.stop.asked and not is_done)

@@ -21,6 +21,7 @@ from caviar.storage.control import set_control
 from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointUnreachable, PandaBusy, UnknownDay
+from caviar.storage.events import read_events
 from caviar.storage.nudges import add_nudge, take_nudges
 from caviar.storage.pandas import DayRecord, go_back, open_days, read_life
 from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
@@ -178,6 +179,18 @@ def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
     days(engine, record)
     assert curve(engine, record, 1) == curve(engine, whole, 1)
     assert len(read_life(engine, record).days) == 2
+
+
+def test_a_day_whose_own_checkpoint_cannot_be_read_begins_with_the_day_before(engine: Engine) -> None:
+    whole, record = born(engine, "whole", epochs=3), born(engine, epochs=3)
+    days(engine, whole)
+    stopped_after_an_epoch(engine, record)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.checkpoint SET state = 'x', digest = encode(sha256('x'), 'hex') "
+                                f"WHERE study_id = {record.study_id} AND slot = 1"))  # fmt: skip
+    days(engine, record)
+    assert curve(engine, record, 1) == curve(engine, whole, 1)
+    assert "checkpoint refused" in [event.kind for event in read_events(engine, record.study_id)]
 
 
 def test_a_nudge_of_a_day_that_was_left_takes_effect_with_its_next_epoch(engine: Engine) -> None:
