@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -24,6 +25,32 @@ from caviar.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+
+_importing: ContextVar[bool] = ContextVar("importing", default=False)
+
+
+@contextmanager
+def importing_project() -> Iterator[None]:
+    """Mark that the user's own modules are being imported: a study file, or the module of a model."""
+    token = _importing.set(True)
+    try:
+        yield
+    finally:
+        _importing.reset(token)
+
+
+def refuse_nested_run() -> None:
+    """Refuse to run a study in the middle of the import of a study file or of the module of its model.
+
+    Raises:
+        DefinitionError: that is so; a worker would start workers, which would start workers.
+    """
+    if _importing.get():
+        raise DefinitionError(
+            "this file runs a study when it is imported, as the workers and the command caviar do; "
+            'put that line under: if __name__ == "__main__":'
+        )
 
 
 def catalog_names() -> list[str]:
@@ -79,7 +106,7 @@ def _load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))  # its models beside it, as when Python runs the file
     sys.modules[spec.name] = module
     try:
-        with redirect_stdout(sys.stderr), _without_bytecode(path):  # stdout is for results
+        with importing_project(), redirect_stdout(sys.stderr), _without_bytecode(path):  # stdout is for results
             spec.loader.exec_module(module)
     except Exception as error:
         raise _broken(error, str(path)) from error
@@ -101,7 +128,7 @@ def _without_bytecode(path: Path) -> Iterator[None]:
 
 def _load_module(name: str) -> ModuleType:
     try:
-        with redirect_stdout(sys.stderr):
+        with importing_project(), redirect_stdout(sys.stderr):
             if importlib.util.find_spec(name) is None:
                 raise UnknownStudy(f"no module '{name}'")
             return importlib.import_module(name)

@@ -27,7 +27,7 @@ from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.build import assemble
 from caviar.studies.workers.trial.decision import Next, Verdict
 from caviar.studies.workers.trial.ending import worst_value
-from caviar.studies.workers.trial.resumption import Kept
+from caviar.studies.workers.trial.resumption import LoadedCheckpoint
 from caviar.studies.workers.trial.run import TrialRun
 from caviar.studies.workers.trial.training_errors import training_code
 
@@ -62,7 +62,7 @@ class DayRun(TrialRun):
         self._now = EpochSettings(day.settings, day.decay_from)
         self._seconds: dict[int, float] = {}  # of this day's epochs
 
-    def resume(self, kept: Kept) -> tuple[Training, str | None]:
+    def resume(self, checkpoint: LoadedCheckpoint) -> tuple[Training, str | None]:
         """Return the training as the day goes on from its own state, or else from the end of the day before.
 
         Raises:
@@ -71,7 +71,7 @@ class DayRun(TrialRun):
             DatabaseAway: the patience is over.
         """
         context, number = self.context, self._day.number
-        own, refused = self._read(kept)
+        own, refused = self._read(checkpoint)
         state = own if own is not None else self._first_state()
         at = int(state["epoch"]) if state else 0
         # Waiting nudges take effect here too, but not before an epoch that was trained without them and is repeated.
@@ -172,12 +172,12 @@ class DayRun(TrialRun):
         training.decay_from = self._now.decay_from
         return training
 
-    def _read(self, kept: Kept) -> tuple[Any, str | None]:
+    def _read(self, checkpoint: LoadedCheckpoint) -> tuple[Any, str | None]:
         """Return the day's own state, if it can be read, and why it was refused, if it was."""
-        if kept.state is None:
-            return None, kept.refused
+        if checkpoint.state is None:
+            return None, checkpoint.refused
         try:
-            return from_bytes(kept.state, self._device), None
+            return from_bytes(checkpoint.state, self._device), None
         except BadCheckpoint as error:
             return None, str(error)
 

@@ -1,18 +1,19 @@
-"""A worker: lease a slot, train it, next; until nothing is left or somebody asks it to leave."""
+"""One worker: lease a slot, train its trial, and go on with the next, until nothing is left or it is to stop."""
 
 from __future__ import annotations
 
 import time
 
+from caviar.storage.states import Control
 from caviar.storage.workers import end_worker
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trainer import Trainer
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 2.0  # seconds between two looks for work that another worker may lose
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 2.0  # seconds between two attempts to lease what another worker may lose
 
 
 class Worker:
-    """Works on one study."""
+    """Trains the trials of one study."""
 
     def __init__(self, context: WorkerContext) -> None:
         self.context = context
@@ -21,10 +22,10 @@ class Worker:
     def run(self) -> None:
         """Work until nothing is left, the study is paused, stopped or changed, or this process is asked to stop.
 
-        While others train what is left, wait: they may lose it.
+        While other workers train what is left, it waits: they may lose it.
 
         Raises:
-            DatabaseAway: the patience is over; what was not written is kept on this machine.
+            DatabaseAway: the patience is over; what was not written is saved on this machine.
         """
         context, wait = self.context, _FIRST_WAIT
         while not context.stop.asked:
@@ -35,7 +36,7 @@ class Worker:
                 continue
             standing = context.outage.insist(context.ledger.standing)
             nothing = standing.open + standing.leased == 0
-            if nothing or standing.control != "run" or standing.version != context.record.version:
+            if nothing or standing.control != Control.RUN or standing.version != context.record.version:
                 break
             time.sleep(wait)
             wait = min(_LONGEST_WAIT, wait * 1.5)

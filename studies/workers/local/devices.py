@@ -1,4 +1,4 @@
-"""Which devices this machine's workers train on: one process for each place, pinned to its device."""
+"""Choose the devices of this machine's workers, each of which is pinned to one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) 
     A worker on a CPU uses one thread, so workers share the cores without being in each other's way.
 
     Args:
-        gpus: `all`, `none`, or numbers such as `0,2`; None stands for all, where `workers` is not given.
-        per_gpu: workers on each GPU.
-        workers: on the CPU; None stands for one on each core where there is no GPU to use, else for none.
-        available: GPUs that there are.
+        gpus: `all`, `none`, or numbers such as `0,2`; None stands for `all` if `workers` is None, else for `none`.
+        per_gpu: the number of workers on each GPU.
+        workers: the number of workers on the CPU; None stands for one on each core if no GPU is used, else for 0.
+        available: the number of GPUs of this machine.
 
     Raises:
         OptionError: there is no such GPU, or nothing to work on.
@@ -37,10 +37,10 @@ def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) 
         gpus = "all" if workers is None else "none"
     chosen = _chosen(gpus, available)
     on_cpu = workers if workers is not None else (0 if chosen else cores())
-    found = [f"cuda:{number}" for number in chosen for _ in range(per_gpu)] + ["cpu"] * on_cpu
-    if not found:
+    devices = [f"cuda:{number}" for number in chosen for _ in range(per_gpu)] + ["cpu"] * on_cpu
+    if not devices:
         raise OptionError("there is nothing to work on: give --workers 1 or more, or --gpus all")
-    return found
+    return devices
 
 
 def spread(workers: int, available: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Worker processes of this machine: started, watched, replaced when they die, stopped gracefully.
+"""Worker processes of this machine: start, watch, replace and stop them.
 
 Processes come from Python's fork server, which has imported torch and Optuna once for all of them.
 """
@@ -27,6 +27,7 @@ from caviar.storage.engine import open_database
 from caviar.storage.errors import DatabaseAway
 from caviar.storage.records import StudyRecord
 from caviar.studies.errors import MachineMismatch, WorkersFailed
+from caviar.studies.lifecycle.loader import importing_project
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import GRACEFUL, Stop
 
@@ -34,14 +35,14 @@ from caviar.studies.workers.local.signals import GRACEFUL, Stop
 _PRELOAD = ["caviar.studies.workers.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
 _RESTARTS = 5  # of one place among the workers, before the run gives up
 _LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
-_TOLD = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
+_LONGEST_MESSAGE = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
 _KILL_SECONDS = 10.0  # after its grace
 _BACK_OFF_SECONDS, _LONGEST_BACK_OFF = 1.0, 4.0  # doubled with every restart
 
 
 @dataclass
 class _Place:
-    """One of the fleet's workers, and those that came before it."""
+    """The place of one worker in the pool, and the process that has it now."""
 
     device: str
     process: BaseProcess
@@ -52,19 +53,24 @@ class _Place:
 
 
 class WorkerPool:
-    """Workers on one order, from `with` to its end: one for each of `devices`, such as cpu or cuda:0."""
+    """Worker processes from `with` to its end: one for each of `devices`, such as cpu or cuda:0.
 
-    def __init__(self, order: WorkerOptions, devices: Sequence[str]) -> None:
-        self._order = order
+    Attributes:
+        restarts: of workers that were killed, so far.
+        pids: process ids of all workers that were ever started.
+    """
+
+    def __init__(self, options: WorkerOptions, devices: Sequence[str]) -> None:
+        self._options = options
         self.warm_up()
         self._context = multiprocessing.get_context("forkserver")
         self.restarts = 0
-        self.pids: set[int] = set()  # of all that were ever started
+        self.pids: set[int] = set()
         self._places = [_Place(device, *self._start_process(device)) for device in devices]
 
     @staticmethod
     def warm_up() -> None:
-        """Let the fork server begin its imports."""
+        """Start the fork server, which begins its imports."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
         with _no_signals():
@@ -76,9 +82,9 @@ class WorkerPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Stop all workers; one that does not within its grace, and a little more, is killed."""
+        """Stop all workers, and kill one that still runs ten seconds after its grace."""
         self.stop()
-        deadline = time.monotonic() + self._order.grace + _KILL_SECONDS
+        deadline = time.monotonic() + self._options.grace + _KILL_SECONDS
         for place in self._places:
             place.process.join(max(0.0, deadline - time.monotonic()))
             if place.process.exitcode is None:
@@ -108,18 +114,18 @@ class WorkerPool:
                 dead.append(place.process.pid or 0)
                 self._plan_restart(place)
             elif place.process.exitcode:
-                said = _last_words(place)
+                message = _message_of(place)
                 if place.process.exitcode == os.EX_TEMPFAIL:
-                    raise DatabaseAway(said)
-                raise WorkersFailed(f"a worker failed: {said}")
+                    raise DatabaseAway(message)
+                raise WorkersFailed(f"a worker failed: {message}")
         return dead
 
     def running(self) -> bool:
-        """Say whether any worker is at work."""
+        """Return True if any worker runs."""
         return any(place.process.exitcode is None for place in self._places)
 
     def wait(self, seconds: float) -> None:
-        """Wait, until a worker ends or the time is over."""
+        """Wait until a worker ends, or for so many seconds."""
         alive = [place.process.sentinel for place in self._places if place.process.exitcode is None]
         if alive:
             wait(alive, timeout=seconds)
@@ -127,7 +133,7 @@ class WorkerPool:
             time.sleep(seconds)
 
     def stop(self) -> None:
-        """Ask all workers to stop: they finish their epoch, keep its state, and give their slots back."""
+        """Ask all workers to stop: they finish their epoch, save its state, and give their slots back."""
         for place in self._places:
             place.restart_at = None
             if place.process.exitcode is None:
@@ -148,7 +154,7 @@ class WorkerPool:
 
     def _start_process(self, device: str) -> tuple[BaseProcess, Connection]:
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_work, args=(self._order, device, sender), name="caviar worker")
+        process = self._context.Process(target=_work, args=(self._options, device, sender), name="caviar worker")
         with _no_signals(), _no_main_module():
             process.start()
         self.pids.add(process.pid or 0)
@@ -156,19 +162,20 @@ class WorkerPool:
         return process, receiver
 
 
-def _last_words(place: _Place) -> str:
+def _message_of(place: _Place) -> str:
+    """Return what a worker that failed sent before its end."""
     with suppress(EOFError):
         if place.errors.poll():
             return str(place.errors.recv())
-    return f"it left with exit code {place.process.exitcode}, and said nothing"
+    return f"it left with exit code {place.process.exitcode}, and sent no message"
 
 
 @contextmanager
 def _no_signals() -> Iterator[None]:
-    """Keep signals to stop from processes that are being made: they reach workers once they can handle them.
+    """Block the signals to stop in a process that is being made; a worker unblocks them once it can handle them.
 
-    The fork server never does. A signal to the whole group, as of systemd or Slurm, would end it, and nobody would
-    know any more which workers live.
+    The fork server never does: a signal to the whole group, as of systemd or Slurm, would end it, and nobody would know
+    any more which workers live.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, GRACEFUL)
     try:
@@ -192,23 +199,24 @@ def _no_main_module() -> Iterator[None]:
         sys.modules["__main__"] = before
 
 
-def _work(order: WorkerOptions, device: str, errors: Connection) -> None:
-    """Be a worker process."""
-    with Stop(order.grace) as stop:
+def _work(options: WorkerOptions, device: str, errors: Connection) -> None:
+    """Run a worker to its end, in a process of its own."""
+    with Stop(options.grace) as stop:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, GRACEFUL)
         _follow_parent(stop)
         try:
-            _run_worker(order, device, stop)
-        except Exception as error:  # noqa: BLE001 - told to the parent, whose terminal it is
-            told = str(error) if isinstance(error, DatabaseAway) else f"{type(error).__name__}: {error}"
+            with importing_project():  # a model's module that runs a study would start workers in this one
+                _run_worker(options, device, stop)
+        except Exception as error:  # noqa: BLE001 - sent to the parent, whose terminal it is
+            message = str(error) if isinstance(error, DatabaseAway) else f"{type(error).__name__}: {error}"
             if not isinstance(error, CaviarError):
-                told = "".join(traceback.format_exception(error))[-_TOLD:]
-            errors.send(told)
+                message = "".join(traceback.format_exception(error))[-_LONGEST_MESSAGE:]
+            errors.send(message)
             raise SystemExit(os.EX_TEMPFAIL if isinstance(error, DatabaseAway) else 1) from None
 
 
 def _follow_parent(stop: Stop) -> None:
-    """Stop gracefully when the process that started this one is gone, however it went."""
+    """Stop gracefully when the process that started this one has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -220,35 +228,35 @@ def _follow_parent(stop: Stop) -> None:
     threading.Thread(target=follow, name="parent watch", daemon=True).start()
 
 
-def _run_worker(order: WorkerOptions, device: str, stop: Stop) -> None:
+def _run_worker(options: WorkerOptions, device: str, stop: Stop) -> None:
     from caviar.storage.definitions import load_study
     from caviar.storage.outage import Outage
     from caviar.studies.workers.context import begin_work
     from caviar.studies.workers.worker import Worker
 
     gc.freeze()  # what is imported lives as long as this process: no collection needs to look at all of torch again
-    outage = Outage(order.patience, lambda: stop.overdue)
-    with open_database(order.settings, outage=outage, hurry=lambda: stop.overdue) as engine:
-        record = outage.insist(lambda: load_study(engine, order.study))
-        _check_code(order, record)
-        Worker(begin_work(engine, record, order, device, stop)).run()
+    outage = Outage(options.patience, lambda: stop.overdue)
+    with open_database(options.settings, outage=outage, hurry=lambda: stop.overdue) as engine:
+        record = outage.insist(lambda: load_study(engine, options.study))
+        _check_code(options, record)
+        Worker(begin_work(engine, record, options, device, stop)).run()
 
 
-def _check_code(order: WorkerOptions, record: StudyRecord) -> None:
-    """Refuse to train with code that is not the study's: the definition may have a new version, and files may change.
+def _check_code(options: WorkerOptions, record: StudyRecord) -> None:
+    """Refuse to train with other code than the study's: its files or its definition may have changed meanwhile.
 
     Raises:
-        MachineMismatch: it is another one, and that is not allowed.
+        MachineMismatch: the code is another one, and that is not allowed.
     """
     from caviar.models.fingerprint import code_digest
     from caviar.studies.lifecycle.manager import definition_of
 
-    if order.code is None:
+    if options.code is None:
         return
     here = code_digest(definition_of(record).model)
-    if here != order.code:  # what the fork server has imported is not what stands in the files
+    if here != options.code:  # what the fork server has imported is not what stands in the files
         raise MachineMismatch("the code on this machine was changed since this command was started: start it again")
-    if record.provenance.code not in (None, here) and not order.allow_mismatch:
+    if record.provenance.code not in (None, here) and not options.allow_mismatch:
         raise MachineMismatch(
             f"'{record.name}' has a new version with other code than this machine's: bring it in line, and start "
             f"this command again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from caviar.storage.engine import clock_skew
 from caviar.storage.events import record_event
 from caviar.storage.records import StudyRecord
 from caviar.studies.definition import Study
+from caviar.studies.lifecycle.loader import importing_project, refuse_nested_run
 from caviar.studies.lifecycle.manager import definition_of, open_study, progress
 from caviar.studies.lifecycle.provenance import compare, provenance_of, refuse_fatal, refuse_mismatch
 from caviar.studies.workers.local.events import (
@@ -53,12 +56,16 @@ def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -
         DefinitionError: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
         DataUnavailable: the data are not here, and could not be downloaded.
     """
+    refuse_nested_run()
+    if os.getcwd() not in sys.path:
+        sys.path.insert(1, os.getcwd())  # for the user's modules, after the script's folder; workers get this path
     on_event(CheckBegan(study))
     try:
         from caviar.models.data import fetch
         from caviar.studies.workers.trial.build import check
 
-        check(study)
+        with importing_project():
+            check(study)
     finally:
         on_event(CheckEnded())
     if fetch(study.data, data_dir):

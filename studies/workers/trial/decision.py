@@ -1,8 +1,8 @@
-"""What a worker does after an epoch: a pure function of what happened. Clock, signals, SQL and torch are elsewhere.
+"""Decide what a worker does after an epoch: a pure function, without a clock, signals, SQL or torch.
 
 begin -> epoch -> GO_ON -> epoch -> ... -> COMPLETE   the last epoch is trained
                                      |---> DIVERGE    the loss is not finite
-                                     |---> PRUNE      the curve is bad, or somebody killed the trial
+                                     |---> PRUNE      the curve is bad, or somebody ended the trial
                                      '---> GIVE_BACK  the worker or the study was asked to stop: another goes on
 """
 
@@ -13,21 +13,22 @@ from dataclasses import dataclass
 from enum import Enum
 
 from caviar.storage.records import Asked
+from caviar.storage.states import Control
 
 
 class Next(Enum):
-    """What comes after an epoch."""
+    """The step of a trial after an epoch."""
 
-    GO_ON = "go on"
-    COMPLETE = "complete"
-    DIVERGE = "diverge"
-    PRUNE = "prune"
-    GIVE_BACK = "give back"
+    GO_ON = "go on"  # train the next epoch
+    COMPLETE = "complete"  # the last epoch is trained
+    DIVERGE = "diverge"  # the loss is not finite: the trial is complete, and violates a constraint
+    PRUNE = "prune"  # end the trial early, by the pruner or by hand
+    GIVE_BACK = "give back"  # leave the trial to the next worker
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What comes next, and why, in words for a person."""
+    """The next step of a trial, and its reason as a sentence."""
 
     next: Next
     why: str
@@ -36,13 +37,14 @@ class Verdict:
 def after_epoch(
     *, epoch: int, last: int, losses: tuple[float, ...], bad_curve: str | None, asked: Asked, stop_asked: bool
 ) -> Verdict:
-    """Decide what comes after an epoch. What the trial itself says comes before what the worker is asked.
+    """Decide what comes after an epoch. The end of a trial takes precedence over a request to its worker.
 
     Args:
-        epoch: the one that was trained; 1 is the first, `last` the last.
-        losses: of this epoch.
-        bad_curve: why the pruner would stop this trial, if it would.
-        asked: what somebody asks for through the database.
+        epoch: the number of the epoch that was trained; 1 is the first.
+        last: the number of the trial's last epoch.
+        losses: the training and validation loss of this epoch.
+        bad_curve: the reason for which the pruner would stop this trial; None if it would not.
+        asked: a request of somebody through the database.
         stop_asked: whether this process was asked to stop.
     """
     if not all(map(math.isfinite, losses)):
@@ -53,6 +55,6 @@ def after_epoch(
         return Verdict(Next.PRUNE, f"killed by hand after epoch {epoch}")
     if bad_curve is not None:
         return Verdict(Next.PRUNE, bad_curve)
-    if stop_asked or asked.control != "run":
+    if stop_asked or asked.control != Control.RUN:
         return Verdict(Next.GIVE_BACK, f"given back after epoch {epoch}")
     return Verdict(Next.GO_ON, "")

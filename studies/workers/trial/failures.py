@@ -1,4 +1,4 @@
-"""When the same mistake ends trial after trial, the study stops instead of spending its budget on it."""
+"""Describe errors of training code, and stop a study whose trials fail one after the other with the same error."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from sqlalchemy import Engine
 
 from caviar.storage.control import set_control
 from caviar.storage.events import read_events
+from caviar.storage.states import Control, EventKind
 from caviar.storage.status import last_finished
 
 SAME_ERRORS = 3  # trials in a row
 
 
 def describe(error: Exception) -> dict[str, str]:
-    """Return what training code raised: the message, the line that raised it, and the whole traceback."""
+    """Return the message of an error, the file and line that raised it, and its whole traceback."""
     frames = traceback.extract_tb(error.__traceback__)
-    told = {
+    failure = {
         "error": f"{type(error).__name__}: {error}".splitlines()[0],
         "place": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "",
         "traceback": "".join(traceback.format_exception(error)),
     }
-    return {name: storable(text) for name, text in told.items()}
+    return {name: storable(text) for name, text in failure.items()}
 
 
 def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
-    """Stop a study whose last trials all raised the same: that is a mistake in the code, and no bad setting.
+    """Stop a study whose last three trials raised the same error, which is a mistake in the code and no bad setting.
 
-    The same is the same kind of error from the same line: its message may well name this trial's batch size.
+    The same is the same class of error from the same line: the message may well name this trial's batch size.
     """
-    raised = {event.slot: _kind(event.detail) for event in read_events(engine, study_id, "trial failed")}
+    raised = {event.slot: _kind(event.detail) for event in read_events(engine, study_id, EventKind.TRIAL_FAILED)}
     last = [raised.get(number) for number in last_finished(engine, study_id, SAME_ERRORS)]
     if last == [_kind(failure)] * SAME_ERRORS:
         why = f"{SAME_ERRORS} trials in a row raised the same: {failure['error']} ({failure['place']})"
-        set_control(engine, study_id, "stop", why=why)
+        set_control(engine, study_id, Control.STOP, why=why)
 
 
 def storable(text: str) -> str:
-    """PostgreSQL keeps neither NUL nor halves of surrogate pairs, and a message may hold anything."""
+    """Return a text that PostgreSQL can store: it takes neither NUL nor halves of surrogate pairs."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""A training from its checkpoint, where there is one that can be used; from its beginning where not."""
+"""Resume a training from its checkpoint, or begin it anew if there is none that can be used."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from caviar.studies.workers.trial.build import assemble
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A checkpoint's bytes, or why they are refused; neither where there is none."""
+class LoadedCheckpoint:
+    """A checkpoint as it was read: its bytes, or why they are refused; neither if there is none."""
 
     state: bytes | None = None
     refused: str | None = None
 
 
-def load_checkpoint(store: CheckpointStore, number: int) -> Kept:
+def load_checkpoint(store: CheckpointStore, number: int) -> LoadedCheckpoint:
     """Read a trial's checkpoint from the database."""
     try:
-        return Kept(store.load(number))
+        return LoadedCheckpoint(store.load(number))
     except DamagedCheckpoint as error:
-        return Kept(refused=str(error))
+        return LoadedCheckpoint(refused=str(error))
 
 
 def resume(
-    study: Study, number: int, values: Mapping[str, Value], data: Data, kept: Kept
+    study: Study, number: int, values: Mapping[str, Value], data: Data, checkpoint: LoadedCheckpoint
 ) -> tuple[Training, str | None]:
     """Return a trial's training, and why its checkpoint was refused, if it was."""
-    if kept.state is not None:
+    if checkpoint.state is not None:
         try:
-            state = from_bytes(kept.state, data.training.y.device)
+            state = from_bytes(checkpoint.state, data.training.y.device)
             return assemble(study, number, values, data, state), None
         except BadCheckpoint as error:
             return assemble(study, number, values, data), str(error)
-    return assemble(study, number, values, data), kept.refused
+    return assemble(study, number, values, data), checkpoint.refused

@@ -27,7 +27,7 @@ from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.checkpoints import CheckpointKeeper
 from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
 from caviar.studies.workers.trial.ending import TrialEnd
-from caviar.studies.workers.trial.resumption import Kept, load_checkpoint, resume
+from caviar.studies.workers.trial.resumption import LoadedCheckpoint, load_checkpoint, resume
 from caviar.studies.workers.trial.training_errors import training_code
 
 _RETRY_SECONDS = 1.0  # between two tries to reach a checkpoint's file
@@ -80,8 +80,10 @@ class TrialRun:
         unsent = context.unsent.find(number) if begun else None
         if unsent is not None and not follows(unsent, self.lease.epoch):
             unsent = None
-        kept = Kept(unsent.state) if unsent is not None else self._load() if begun else Kept()
-        training, refused = self.resume(kept)
+        checkpoint = (
+            LoadedCheckpoint(unsent.state) if unsent is not None else self._load() if begun else LoadedCheckpoint()
+        )
+        training, refused = self.resume(checkpoint)
         if refused:
             context.record_event(EventKind.CHECKPOINT_REFUSED, self.lease, reason=refused)
         curve = self.trial.intermediate_values
@@ -92,18 +94,18 @@ class TrialRun:
         context.unsent.forget(number)
         return not self.is_over(training.epoch)
 
-    def resume(self, kept: Kept) -> tuple[Training, str | None]:
+    def resume(self, checkpoint: LoadedCheckpoint) -> tuple[Training, str | None]:
         """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was.
 
         Args:
-            kept: the trial's own state; empty for a trial that begins.
+            checkpoint: the trial's own state; empty for a trial that begins.
 
         Raises:
             TrainingRaised: the model or its training did.
         """
         context, values = self.context, self.context.study.trained(self.trial.params)
         with training_code():
-            return resume(context.study, self.held.number, values, context.data, kept)
+            return resume(context.study, self.held.number, values, context.data, checkpoint)
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this trial."""
@@ -227,7 +229,7 @@ class TrialRun:
             self._keeper.snapshot(self._training, diverged=self._diverged)
         return self._keeper.save_on_this_machine()
 
-    def _load(self) -> Kept:
+    def _load(self) -> LoadedCheckpoint:
         """Read the trial's checkpoint, and wait for a place of files that cannot be reached as for the database.
 
         Raises:

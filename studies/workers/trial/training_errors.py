@@ -1,4 +1,4 @@
-"""Training code is expected to fail in its own ways: what it raises is told apart from whatever Caviar may raise."""
+"""Tell errors of training code, which may raise anything, from those of the database and of Caviar itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from caviar.models.training import Interrupted
 
 
 class TrainingRaised(Exception):
-    """Training code raised `error`, as distinct from whatever the database or this worker may raise."""
+    """Training code raised `error`; the database or this worker did not."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -19,11 +19,11 @@ class TrainingRaised(Exception):
 
 @contextmanager
 def training_code() -> Iterator[None]:
-    """Run what comes from a model or its training.
+    """Run code of a model or its training.
 
     Raises:
-        TrainingRaised: whatever it raised.
-        caviar.models.training.Interrupted: it was asked to leave.
+        TrainingRaised: the code raised an error, whichever.
+        caviar.models.training.Interrupted: the epoch was left in its middle, as asked for.
     """
     try:
         yield
@@ -35,8 +35,7 @@ def training_code() -> Iterator[None]:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Let go of what the code that raised still holds, such as the activations that filled a GPU: the lines of the
-    traceback stay."""
+    """Clear the frames of a traceback, which hold the activations that filled a GPU; its lines stay."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
