@@ -72,12 +72,12 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
         StudyNotFound: the database has no such study; the message suggests names.
         StudyDeleted: another Optuna program deleted its trials.
     """
-    found = find_study(engine, name)
-    if found is None:
+    record = find_study(engine, name)
+    if record is None:
         names = study_names(engine)
         there = f"there are: {', '.join(names)}" if names else "there are none yet; begin one with: caviar run STUDY"
         raise StudyNotFound(f"no study '{name}' in the database; {did_you_mean(name, names)}{there}")
-    return found
+    return record
 
 
 def register_study(

@@ -118,6 +118,15 @@ def read_file(address: str) -> bytes:
         ) from error
 
 
+def checkpoint_key(address: str) -> tuple[str, str]:
+    """Return the label of a checkpoint's study and the file's name.
+
+    Unlike the address, they are the same on machines that mount the folder at different paths.
+    """
+    folder, _, name = address.rpartition("/")
+    return folder.rpartition("/")[2], name
+
+
 def remove_file(address: str) -> None:
     """Remove a checkpoint file, if it exists.
 

@@ -149,14 +149,14 @@ def _do(connection: Connection, statement: str) -> None:
 
 def _check(connection: Connection, role: str) -> tuple[int, str]:
     """Return the role's id and quoted name, after checking that granting makes sense and is allowed."""
-    found = connection.execute(_ROLE, {"role": role}).one_or_none()
-    if found is None:
+    row = connection.execute(_ROLE, {"role": role}).one_or_none()
+    if row is None:
         raise CannotGrant(
             f"this PostgreSQL has no role '{role}'; name one that exists, or create it first with: "
             f"CREATE ROLE \"{role}\" LOGIN PASSWORD '...'"
         )
-    owners = connection.execute(_OWNERS, {"tables": list(RIGHTS), "role": found.oid}).all()
-    if found.is_super or any(owner.is_role for owner in owners):
+    owners = connection.execute(_OWNERS, {"tables": list(RIGHTS), "role": row.oid}).all()
+    if row.is_super or any(owner.is_role for owner in owners):
         raise CannotGrant(
             f"the role '{role}' can do everything here, since it is a superuser or owns the database or its tables, "
             f"and that cannot be revoked; create a role for the workers alone: "
@@ -168,4 +168,40 @@ def _check(connection: Connection, role: str) -> tuple[int, str]:
             f"'{connection.scalar(text('SELECT current_user'))}' may not grant rights on these tables: only their "
             f"owner may, or a superuser; run this again with the address of '{foreign[0]}'"
         )
-    return found.oid, found.quoted
+    return row.oid, row.quoted
+
+
+# The catalog may be read by every role. Optuna's serial columns use sequences, which need rights of their own.
+_MISSING = text("""
+    WITH needed AS (
+        SELECT c.oid, n.name, n.can
+        FROM unnest(CAST(:names AS text[]), CAST(:rights AS text[])) AS n (name, can)
+        JOIN pg_namespace s ON s.nspname = split_part(n.name, '.', 1)
+        JOIN pg_class c ON c.relnamespace = s.oid AND c.relname = split_part(n.name, '.', 2)
+    )
+    SELECT can || ' on ' || name FROM needed
+    WHERE NOT CASE can WHEN 'UPDATE' THEN has_any_column_privilege(oid, can) ELSE has_table_privilege(oid, can) END
+    UNION ALL
+    SELECT 'USAGE on SEQUENCE ' || CAST(q.oid AS regclass) FROM needed
+    JOIN pg_depend d ON d.refobjid = needed.oid AND d.deptype = 'a' JOIN pg_class q ON q.oid = d.objid
+    WHERE can = 'INSERT' AND CASE q.relkind WHEN 'S' THEN NOT has_sequence_privilege(q.oid, 'USAGE') END
+    UNION ALL
+    SELECT 'USAGE on SCHEMA ' || nspname FROM pg_namespace
+    WHERE nspname IN ('caviar', 'public') AND NOT has_schema_privilege(oid, 'USAGE')
+    UNION ALL
+    SELECT 'CREATE on DATABASE ' || current_database()
+    WHERE to_regnamespace('caviar') IS NULL AND NOT has_database_privilege(current_database(), 'CREATE')
+    UNION ALL
+    SELECT 'CREATE on SCHEMA public' FROM pg_namespace s
+    WHERE nspname = 'public' AND NOT has_schema_privilege(s.oid, 'CREATE')
+      AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = s.oid AND c.relname = 'studies')
+    ORDER BY 1
+""")
+
+
+def missing_rights(engine: Engine) -> list[str]:
+    """Return the rights of a worker that this role lacks; in an empty database, those to create the tables."""
+    needed = [(name, right.split(" ")[0]) for name, rights in RIGHTS.items() for right in rights]
+    parameters = {"names": [name for name, _ in needed], "rights": [right for _, right in needed]}
+    with engine.connect() as connection:
+        return list(connection.scalars(_MISSING, parameters))

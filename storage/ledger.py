@@ -57,7 +57,7 @@ _LEASE = text(f"""
 
 # Open slots of the same phase as a held one, at most this worker's fair share among the workers that are alive. The
 # default configuration and a prior go with the coarse phase of their tier: neither depends on another's result.
-_LEASE_BESIDE = text(f"""
+_LEASE_MORE = text(f"""
     WITH held AS (
         SELECT s.tier, CASE WHEN s.phase IN ('default', 'prior') THEN 'coarse' ELSE s.phase END AS phase
         FROM caviar.slot s JOIN caviar.study USING (study_id)
@@ -163,20 +163,18 @@ class Ledger:
 
         If the connection fails, call it again: it returns the lease if the first call got it.
         """
-        asked = {"version": self._version, "avoided": sorted(self.avoided)}
-        return next(iter(self._lease(_LEASE, asked)), None)
+        return next(iter(self._lease(_LEASE, {})), None)
 
-    def lease_beside(self, lease: Lease, count: int) -> list[Lease]:
+    def lease_more(self, lease: Lease, count: int) -> list[Lease]:
         """Take back expired leases, then lease up to `count` further slots of a held slot's phase.
 
         This leases at most the worker's fair share of the open slots. It leaves out slots that were lost twice without
         a new epoch: they may be what killed their workers, and are trained alone.
         """
-        asked = {
-            "version": self._version, "avoided": sorted(self.avoided), "held": lease.token, "slot": lease.slot.number,
-            "count": count, "suspect": SUSPECT, "alive": SILENT,
+        parameters = {
+            "held": lease.token, "slot": lease.slot.number, "count": count, "suspect": SUSPECT, "alive": SILENT,
         }  # fmt: skip
-        return sorted(self._lease(_LEASE_BESIDE, asked), key=lambda new: new.slot.number)
+        return sorted(self._lease(_LEASE_MORE, parameters), key=lambda new: new.slot.number)
 
     def renew(self, leases: Sequence[Lease]) -> dict[int, Asked]:
         """Extend leases, and record that this worker is alive.
@@ -218,16 +216,17 @@ class Ledger:
     def _who(self) -> dict[str, object]:
         return {"study": self._study_id, "worker": self._worker_id, "seconds": self.lease_seconds}
 
-    def _lease(self, statement: TextClause, asked: Mapping[str, object]) -> list[Lease]:
+    def _lease(self, statement: TextClause, also: Mapping[str, object]) -> list[Lease]:
         if self._token is not None:
             with self._engine.connect() as connection:
                 rows = connection.execute(_HELD, {"study": self._study_id, "token": self._token}).all()
             if rows:
                 return self._leased(rows, self._token)
         self._token = token = uuid4()
+        known = {"version": self._version, "avoided": sorted(self.avoided), "token": token}
         with self._engine.begin() as connection:
             reap(connection, self._study_id)
-            rows = connection.execute(statement, {**self._who(), **asked, "token": token}).all()
+            rows = connection.execute(statement, {**self._who(), **known, **also}).all()
         return self._leased(rows, token)
 
     def _leased(self, rows: Iterable[Row[Any]], token: UUID) -> list[Lease]:

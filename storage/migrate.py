@@ -94,9 +94,9 @@ def upgrade(engine: Engine) -> None:
             _run_alembic(connection)
 
 
-def _refuse_newer(found: str | None) -> None:
+def _refuse_newer(there: str | None) -> None:
     raise SchemaMismatch(
-        f"the database's schema is {found}, newer than this program's {newest_revision()}: "
+        f"the database's schema is {there}, newer than this program's {newest_revision()}: "
         f"update this clone (git pull, then make run)"
     )
 

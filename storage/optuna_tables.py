@@ -98,24 +98,14 @@ trial_intermediate_values = Table(
     ),
 )
 
-trial_user_attributes = Table(
-    "trial_user_attributes",
-    metadata,
-    Column("trial_user_attribute_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
 
-trial_system_attributes = Table(
-    "trial_system_attributes",
-    metadata,
-    Column("trial_system_attribute_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
+def _attributes(name: str) -> Table:
+    columns = (Column("trial_id", Integer), Column("key", String(512)), Column("value_json", Text))
+    return Table(name, metadata, Column(f"{name.removesuffix('s')}_id", Integer, primary_key=True), *columns)
 
+
+trial_user_attributes = _attributes("trial_user_attributes")
+trial_system_attributes = _attributes("trial_system_attributes")
 trial_heartbeats = Table("trial_heartbeats", metadata, Column("trial_id", Integer))
 
 # In the order in which their rows may be deleted.

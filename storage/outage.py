@@ -69,7 +69,7 @@ class Outage:
         """Seconds until the next attempt is due."""
         return max(0.0, self._next - time.monotonic()) if self._since is not None else 0.0
 
-    def note(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """Count a failed operation, and begin an outage if there is none.
 
         Raises:
@@ -104,7 +104,7 @@ class Outage:
             try:
                 result = operation()
             except SQLAlchemyError as error:
-                self.note(error)
+                self.failed(error)
                 self._sleep()
             else:
                 self.over()

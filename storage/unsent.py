@@ -8,11 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from caviar.epoch import Epoch
 from caviar.storage.records import StudyRecord
+
+# LABEL-SLOT, where a label ends in the moment of the study's creation; while it is written, it ends in the process id.
+_UNSENT = re.compile(r"(?P<label>.+-[0-9]{20})-(?P<slot>[0-9]+)\.(state|(?P<pid>[0-9]+))")
 
 
 @dataclass(frozen=True)
@@ -72,3 +76,21 @@ class UnsentStates:
 
     def _path(self, slot_number: int) -> Path:
         return self._folder / f"{self._label}-{slot_number}.state"
+
+
+@dataclass(frozen=True)
+class UnsentFile:
+    """A saved state of a trial of the study `label`; a process `writer` has not finished writing it."""
+
+    path: Path
+    label: str
+    slot: int
+    writer: int | None
+
+
+def unsent_files(home: Path) -> list[UnsentFile]:
+    """Return the files that workers wrote on this machine during outages of the database, by name."""
+    folder = home / "unsent"
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = [(path, _UNSENT.fullmatch(path.name)) for path in paths]
+    return [UnsentFile(p, n["label"], int(n["slot"]), int(n["pid"]) if n["pid"] else None) for p, n in names if n]

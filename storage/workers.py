@@ -28,19 +28,7 @@ _WORKERS = text("""
 def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None:
     """Record a process that begins to work on a study. Further calls change nothing."""
     with engine.begin() as connection:
-        connection.execute(
-            insert(worker)
-            .values(
-                worker_id=record.worker_id,
-                study_id=study_id,
-                host=record.host,
-                machine=record.machine,
-                pid=record.pid,
-                device=record.device,
-                packages=dict(record.packages),
-            )
-            .on_conflict_do_nothing()
-        )
+        connection.execute(insert(worker).values(study_id=study_id, **vars(record)).on_conflict_do_nothing())
 
 
 def end_worker(engine: Engine, worker_id: UUID) -> None:

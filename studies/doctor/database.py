@@ -6,11 +6,11 @@ from sqlalchemy import Engine
 
 from caviar.storage.definitions import find_study
 from caviar.storage.engine import clock_skew
+from caviar.storage.grants import missing_rights
 from caviar.storage.health import OpenWorker, open_workers, read_server, read_studies
 from caviar.storage.migrate import SchemaState, newest_revision, revision, schema_state
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, StudyRecord
-from caviar.storage.rights import missing_rights
 from caviar.storage.settings import Settings
 from caviar.storage.timing import MOST_PATIENCE, SILENT
 from caviar.studies.doctor.findings import Finding

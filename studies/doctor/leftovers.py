@@ -17,13 +17,13 @@ from caviar.storage import health
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.definitions import find_study, load_studies
 from caviar.storage.errors import CheckpointNotRemoved
-from caviar.storage.file_names import UnsentFile, checkpoint_key, unsent_files
-from caviar.storage.files import CheckpointFiles, remove_file
+from caviar.storage.files import CheckpointFiles, checkpoint_key, remove_file
 from caviar.storage.losses import LIMIT
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import StudyRecord
 from caviar.storage.settings import Settings
+from caviar.storage.unsent import UnsentFile, unsent_files
 from caviar.studies.doctor.database import is_gone
 from caviar.studies.doctor.findings import Finding, size_told
 from caviar.studies.lifecycle.manager import free_dead_workers, free_lost

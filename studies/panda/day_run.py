@@ -119,7 +119,7 @@ class DayRun(TrialRun):
                 if take_nudges(context.engine, self.lease, training.epoch):
                     self._nudges = read_nudges(context.engine, self.lease.study_id, self._day.number)
             except SQLAlchemyError as error:
-                context.outage.note(error)  # after the next epoch
+                context.outage.failed(error)  # after the next epoch
         now = settings_after(self._day, self._nudges, training.epoch)
         if now == self._now:
             return training

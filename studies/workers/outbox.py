@@ -95,7 +95,7 @@ class Outbox:
         try:
             sending.result()
         except SQLAlchemyError as error:
-            self._outage.note(error)
+            self._outage.failed(error)
         else:
             self._outage.over()
 

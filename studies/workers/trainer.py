@@ -104,7 +104,7 @@ class Trainer:
         if free <= 0 or time.monotonic() < self._lease_at or context.stop.asked:
             return []
         first = self._runs[0].lease
-        leases = context.outage.insist(lambda: context.ledger.lease_beside(first, free))
+        leases = context.outage.insist(lambda: context.ledger.lease_more(first, free))
         self._lease_at = time.monotonic() + _LEASE_SECONDS  # or when a run leaves
         return leases
 
@@ -254,6 +254,6 @@ class Trainer:
         try:
             self._context.history.refresh()
         except SQLAlchemyError as error:
-            self._context.outage.note(error)
+            self._context.outage.failed(error)
         else:
             self._refreshed_at = time.monotonic()

@@ -271,7 +271,7 @@ def test_a_worker_whose_study_optuna_deletes_writes_no_more(engine: Engine) -> N
         writes.begin(second, PARAMETERS, {})
     with pytest.raises(LeaseLost):
         writes.finish(first, trial_id, "COMPLETE", 0.9, {})
-    assert who.lease_beside(first, 2) == []
+    assert who.lease_more(first, 2) == []
     who.release(first)
     assert who.lease() is None
     assert who.standing().control == Control.STOP

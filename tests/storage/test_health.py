@@ -16,12 +16,11 @@ from caviar.epoch import Epoch
 from caviar.storage import health
 from caviar.storage.engine import make_engine
 from caviar.storage.events import read_events
-from caviar.storage.file_names import UnsentFile, checkpoint_key, unsent_files
-from caviar.storage.grants import grant_worker
+from caviar.storage.files import checkpoint_key
+from caviar.storage.grants import grant_worker, missing_rights
 from caviar.storage.ledger import Ledger
 from caviar.storage.records import Lease, Report, StudyRecord
-from caviar.storage.rights import missing_rights
-from caviar.storage.unsent import Unsent, UnsentStates
+from caviar.storage.unsent import Unsent, UnsentFile, UnsentStates, unsent_files
 from tests.helpers.workers import ledger, log, register, register_process, worker
 
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'

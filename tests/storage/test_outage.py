@@ -51,12 +51,12 @@ def test_pauses_grow_and_end_with_the_outage() -> None:
     outage = Outage(60)
     pauses = []
     for _ in range(8):
-        outage.note(AWAY)
+        outage.failed(AWAY)
         pauses.append(outage.pause)
     assert pauses == pytest.approx([0.25, 0.5, 1, 2, 4, 5, 5, 5], abs=0.1)
     assert outage.over() >= 0
     assert outage.pause == 0
-    outage.note(AWAY)
+    outage.failed(AWAY)
     assert outage.pause < 0.3
 
 

@@ -188,7 +188,7 @@ class _Watch:
             DatabaseAway: the patience is over.
         """
         first = self._outage.seconds == 0
-        self._outage.note(error)
+        self._outage.failed(error)
         if self._options.settings.database_url is None:
             revive(self._options.settings.home, lambda text: self._on_event(ServerNotice(text)))
         elif first:

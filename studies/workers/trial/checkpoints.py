@@ -92,7 +92,7 @@ class CheckpointKeeper:
             if staged is not None:
                 self._context.checkpoints.save(self._held.lease, staged)
         except SQLAlchemyError as error:
-            self._context.outage.note(error)
+            self._context.outage.failed(error)
 
     def give_back(self, training: Training) -> None:
         """Give the trial back for the next worker, with its state.

@@ -179,7 +179,7 @@ class TrialRun:
                 self.context.history.complete, self.trial, beside
             )
         except SQLAlchemyError as error:  # the curves of others could not be read
-            self.context.outage.note(error)
+            self.context.outage.failed(error)
             return None
 
     def go_on(self) -> None:

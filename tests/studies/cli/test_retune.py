@@ -84,7 +84,7 @@ def test_what_won_before_is_trained_beside_the_default(engine: Engine, say: Say)
     who = ledger(engine, load_study(engine, "again"))
     first = who.lease()
     assert first is not None
-    assert [lease.slot.number for lease in who.lease_beside(first, 2)] == [1, 2]
+    assert [lease.slot.number for lease in who.lease_more(first, 2)] == [1, 2]
     second = ledger(engine, load_study(engine, "again")).lease()
     assert second is not None
 

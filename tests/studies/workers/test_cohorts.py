@@ -110,12 +110,12 @@ def test_slots_of_one_phase_are_shared_among_the_workers_that_are_alive(engine: 
     record, _ = register(engine, budget=14, **FIXED)
     first, second = ledger(engine, record), ledger(engine, record)
     default = lease_of(first.lease())
-    assert first.lease_beside(default, 8) == []  # of another phase
+    assert first.lease_more(default, 8) == []  # of another phase
     head = lease_of(first.lease())
-    assert numbers(first.lease_beside(head, 8)) == [2, 3, 4, 5, 6, 7]  # half of the 12 open ones
+    assert numbers(first.lease_more(head, 8)) == [2, 3, 4, 5, 6, 7]  # half of the 12 open ones
     other = lease_of(second.lease())
-    assert numbers(second.lease_beside(other, 1)) == [9]
-    assert first.lease_beside(replace(head, token=uuid4()), 1) == []  # a lease that was lost
+    assert numbers(second.lease_more(other, 1)) == [9]
+    assert first.lease_more(replace(head, token=uuid4()), 1) == []  # a lease that was lost
     (status,) = [w for w in read_workers(engine, record.study_id) if len(w.trials) == 2]
     assert status.trials == {8: 0, 9: 0}
 
@@ -123,7 +123,7 @@ def test_slots_of_one_phase_are_shared_among_the_workers_that_are_alive(engine: 
 def test_the_default_is_trained_with_the_coarse_trials_of_its_tier(engine: Engine) -> None:
     record, study = register(engine, budget=40)
     who = ledger(engine, record)
-    beside = who.lease_beside(lease_of(who.lease()), 40)
+    beside = who.lease_more(lease_of(who.lease()), 40)
     assert beside
     assert {(lease.slot.tier, lease.slot.phase) for lease in beside} == {(1, "coarse")}
     assert study.strategy == "tiered"
@@ -139,11 +139,11 @@ def test_a_slot_whose_workers_were_lost_twice_is_trained_alone(engine: Engine) -
         expire(engine, head)
     fine = lease_of(ledger(engine, record).lease())
     assert fine.slot.number == 1  # the suspect is next all the same
-    assert who.lease_beside(fine, 8) == []
+    assert who.lease_more(fine, 8) == []
     other = lease_of(who.lease())
     expire(engine, fine)
     who.standing()
-    assert 1 not in numbers(who.lease_beside(other, 8))
+    assert 1 not in numbers(who.lease_more(other, 8))
 
 
 def test_a_response_that_was_not_heard_is_heard_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,8 +161,8 @@ def test_a_response_that_was_not_heard_is_heard_again(engine: Engine, monkeypatc
 
     monkeypatch.setattr(who, "_leased", unheard)
     with pytest.raises(ConnectionError):
-        who.lease_beside(head, 3)
-    assert numbers(who.lease_beside(head, 3)) == [2, 3, 4]
+        who.lease_more(head, 3)
+    assert numbers(who.lease_more(head, 3)) == [2, 3, 4]
     assert progress(engine, record).leased == 5
 
 
