@@ -78,7 +78,15 @@ def opened(study: str, database: str | Engine | None) -> Iterator[tuple[Engine, 
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
-    """Return the folder of the data sets: the one given, else CAVIAR_DATA_DIR, else one in this user's cache."""
+    """Return the folder in which data sets are kept.
+
+    Args:
+        data_dir: a folder; None for the one that CAVIAR_DATA_DIR names, or else one in this user's cache.
+
+    Examples:
+        >>> caviar.data_folder()
+        PosixPath('/home/me/.cache/caviar/data')
+    """
     named = data_dir or os.environ.get("CAVIAR_DATA_DIR")
     if named:
         return Path(named).expanduser().absolute()

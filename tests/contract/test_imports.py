@@ -1,12 +1,10 @@
-"""What is loaded when: help without torch and Optuna."""
+"""Heavy packages are loaded only where they are needed: neither by `import caviar` nor by any command's help."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 
 def modules_after(code: str, cwd: Path) -> set[str]:
@@ -17,11 +15,31 @@ def modules_after(code: str, cwd: Path) -> set[str]:
     return {name.split(".")[0] for name in said.stderr.splitlines()}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["db", "--help"], ["data", "--help"]])
-def test_help_loads_neither_torch_nor_optuna_nor_a_database_driver(arguments: list[str], root: Path) -> None:
-    loaded = modules_after(f"from caviar.studies.cli import run\nassert run({arguments!r}) == 0", root)
+HEAVY = {"torch", "optuna", "sqlalchemy", "psycopg2", "sklearn", "scipy", "numpy", "alembic"}
+
+EVERY_HELP = """
+import typer.main
+from caviar.studies.cli import app, run
+
+def show_all(command, words):
+    assert run([*words, "--help"]) == 0
+    for name, part in getattr(command, "commands", {}).items():
+        show_all(part, [*words, name])
+
+show_all(typer.main.get_command(app), [])
+"""
+
+
+def test_the_help_of_no_command_loads_a_heavy_package(root: Path) -> None:
+    loaded = modules_after(EVERY_HELP, root)
     assert "typer" in loaded
-    assert not loaded & {"torch", "optuna", "sqlalchemy", "psycopg2", "sklearn", "scipy", "numpy"}
+    assert not loaded & HEAVY
+
+
+def test_import_caviar_loads_no_heavy_package_and_no_command_line(root: Path) -> None:
+    loaded = modules_after("import caviar\nassert 'status' in dir(caviar)", root)
+    assert "caviar" in loaded
+    assert not loaded & {*HEAVY, "pydantic", "typer", "rich"}
 
 
 def test_storage_loads_no_torch_and_its_status_no_optuna(root: Path) -> None:

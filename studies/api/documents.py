@@ -1,0 +1,178 @@
+"""What becomes of a finished study: its report, its winner's weights, and whether the winner was better or luckier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from caviar.storage.pandas import is_panda
+from caviar.storage.records import StudyRecord
+from caviar.studies.api.session import connect, data_folder, opened
+from caviar.studies.errors import ExtraMissing
+from caviar.studies.lifecycle.manager import definition_of, progress, refuse_other, refuse_panda
+from caviar.studies.lifecycle.provenance import provenance_of
+from caviar.studies.panda.journal import journal_facts
+from caviar.studies.panda.page import panda_page
+from caviar.studies.results.atomic_write import beside
+from caviar.studies.results.report.facts import report_facts
+from caviar.studies.results.report.page import page
+from caviar.studies.results.summaries import StudyState, state_of
+from caviar.studies.results.winner import Winner, conclude, finalists, read_winner
+from caviar.studies.workers.local.signals import Stop
+
+
+def report(study: str, *, file: str | Path | None = None, database: str | Engine | None = None) -> dict[str, Any]:
+    """Return everything that a report says of a study, or the journal of a panda; and write it as a page.
+
+    Args:
+        study: the name of a study in the database.
+        file: where to write the page, one HTML file that loads nothing from a network; None writes none.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+        ExtraMissing: the package of the page's pictures is not installed.
+        OutputError: the file cannot be written.
+
+    Examples:
+        >>> caviar.report("digits", file="digits.html")["answers"]
+    """
+    with opened(study, database) as (engine, record):
+        panda = is_panda(engine, record.study_id)
+        facts = journal_facts(engine, record) if panda else report_facts(engine, record)
+    if file is not None:
+        try:
+            text = panda_page(facts) if panda else page(facts)
+        except ModuleNotFoundError as error:
+            raise ExtraMissing(f"the page needs {error.name}: pip install 'caviar[report]'") from error
+        with beside(Path(file), "-o") as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+    return facts
+
+
+def save(
+    study: str, folder: str | Path, *, data_dir: str | Path | None = None, database: str | Engine | None = None
+) -> Winner:
+    """Write the weights of a study's winner, and how to load them, into a new folder.
+
+    Args:
+        study: the name of a study in the database.
+        folder: the folder to make; it gets model.pt (a state_dict), config.json, and the example load.py.
+        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        The winner.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+        NothingToDo: there is no winner, its weights are not kept, or the folder exists.
+        OutputError: the folder cannot be made.
+        DataUnavailable: the data are not here, by whose mean and deviation the inputs are normalised.
+
+    Examples:
+        >>> caviar.save("digits", "digits-model")
+    """
+    from caviar.studies.results.model_files import save_winner  # which loads PyTorch
+
+    with opened(study, database) as (engine, record):
+        winner = read_winner(engine, record)
+        save_winner(engine, record, winner, Path(folder), data_folder(data_dir))
+    assert winner is not None  # or it had raised
+    return winner
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """The progress of `confirm`.
+
+    Attributes:
+        winner, runner_up: the trials that are trained again.
+        done: trainings that are finished, with the share of those that run.
+        total: trainings that this call makes.
+        epochs: the length of each.
+        device: `cpu` or `cuda`.
+    """
+
+    winner: int
+    runner_up: int
+    done: float
+    total: int
+    epochs: int
+    device: str
+
+
+def confirm(
+    study: str,
+    times: int = 5,
+    *,
+    on_progress: Callable[[Retraining], None] | None = None,
+    data_dir: str | Path | None = None,
+    database: str | Engine | None = None,
+) -> Winner | None:
+    """Train the winner and the runner-up again with fresh seeds, to see whether the winner is better or was lucky.
+
+    Trainings that are in the database already count. If the study is done, and its winner was not measured on the
+    test set yet, that is done as well.
+
+    Args:
+        study: the name of a study in the database.
+        times: trainings of each of the two, 2 at least.
+        on_progress: called before the first training and after each epoch.
+        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        The winner with its `confirmation`; None if this process was asked to stop by SIGTERM.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+        NothingToDo: the study has no two trials to compare.
+        NotComparable: the study is a panda.
+        MachineMismatch: this machine would train something else than the study did.
+        KeyboardInterrupt: Ctrl-C ended it; finished trainings are kept, and the same call goes on.
+
+    Examples:
+        >>> caviar.confirm("digits", times=5).confirmation.verdict
+    """
+    with Stop() as stop, connect(database) as engine, opened(study, engine) as (_, record):
+        if _confirm(engine, record, times, data_folder(data_dir), stop, on_progress):
+            return read_winner(engine, record)
+    if stop.interrupted:
+        raise KeyboardInterrupt
+    return None
+
+
+def _confirm(
+    engine: Engine,
+    record: StudyRecord,
+    times: int,
+    data_dir: Path,
+    stop: Stop,
+    on_progress: Callable[[Retraining], None] | None,
+) -> bool:
+    """Do what `confirm` does; return False if this process was asked to stop."""
+    refuse_panda(engine, record)
+    definition, (winner, runner_up) = definition_of(record), finalists(engine, record)
+    check_and_fetch(definition, data_dir)
+    refuse_other(record, provenance_of(definition, data_dir))
+    from caviar.studies.results.retraining import TrainingAgain  # which loads PyTorch
+
+    again = TrainingAgain(engine, record, (winner, runner_up), times, data_dir, lambda: stop.asked)
+
+    def progressed(done: float) -> None:
+        if on_progress is not None:
+            of = (len(again.missing), definition.epochs, again.device)
+            on_progress(Retraining(winner, runner_up, done, *of))
+
+    if again.missing:
+        progressed(0)
+    if not again.run(progressed):
+        return False
+    if state_of(progress(engine, record)) != StudyState.DONE:
+        return True
+    return again.outage.insist(lambda: conclude(engine, record, data_dir, lambda: stop.asked))
