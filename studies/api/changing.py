@@ -130,6 +130,61 @@ def extend(study: str, budget: int, *, database: str | Engine | None = None) -> 
         return study_status(extended, definition_of(extended), progress(engine, extended))
 
 
+def retune(
+    study: str,
+    name: str,
+    *,
+    widen: Sequence[str] = (),
+    data: str | None = None,
+    epochs: int | None = None,
+    budget: int | None = None,
+    seed: int | None = None,
+    data_dir: str | Path | None = None,
+    database: str | Engine | None = None,
+) -> Study:
+    """Begin a new study with what an earlier one knew: it tries the winner second, and its trials are a prior.
+
+    With a budget above 15 the search's model learns from the earlier trials too, as far as the new ones agree.
+
+    Args:
+        study: the name of the earlier study in the database.
+        name: the name of the new one.
+        widen: hyperparameters that get a wider range.
+        data: another data set.
+        epochs: the length of each trial, instead of as before.
+        budget: the number of trials, instead of as before.
+        seed: the seed of the search, instead of the next one.
+        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        The definition of the new study, which is in the database; `run(name)` trains it.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+        DefinitionError: the name is taken, no trial is complete, or a hyperparameter has no range to widen.
+        NotComparable: the study is a panda.
+        DataUnavailable: the data are not here, and cannot be downloaded.
+
+    Examples:
+        >>> caviar.retune("digits", "digits-wider", widen=["learning_rate"])
+        >>> caviar.run("digits-wider")
+    """
+    folder = data_folder(data_dir)
+    with opened(study, database) as (engine, record):
+        refuse_panda(engine, record)
+        if find_study(engine, name) is not None:
+            raise DefinitionError(f"there is a study '{name}' already; give another name, or: caviar delete {name}")
+        found = standings(engine, record)
+        after = retuned(
+            found.study, found.trials, tested=found.winner and found.winner.trial, widen=widen, name=name, data=data,
+            epochs=epochs, budget=budget, seed=found.study.seed + 1 if seed is None else seed,
+        )  # fmt: skip
+        check_and_fetch(after, folder)
+        open_study(engine, after, provenance_of(after, folder))
+    return after
+
+
 def delete(study: str, *, database: str | Engine | None = None) -> None:
     """Delete a study with all its trials, from Optuna's tables too. There is no way back.
 

@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Engine
 
 from caviar.storage.pandas import is_panda
 from caviar.storage.records import StudyRecord
 from caviar.studies.api.session import connect, data_folder, opened
-from caviar.studies.errors import ExtraMissing
+from caviar.studies.errors import ExtraMissing, OptionError
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_other, refuse_panda
 from caviar.studies.lifecycle.provenance import provenance_of
-from caviar.studies.panda.journal import journal_facts
+from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.page import panda_page
+from caviar.studies.panda.records import Journal
 from caviar.studies.results.atomic_write import beside
-from caviar.studies.results.report.facts import report_facts
 from caviar.studies.results.report.page import page
+from caviar.studies.results.report.reading import read_report
+from caviar.studies.results.report.records import Report
 from caviar.studies.results.summaries import StudyState, state_of
 from caviar.studies.results.winner import Winner, conclude, finalists, read_winner
 from caviar.studies.workers.local.signals import Stop
 
 
-def report(study: str, *, file: str | Path | None = None, database: str | Engine | None = None) -> dict[str, Any]:
+def report(study: str, *, file: str | Path | None = None, database: str | Engine | None = None) -> Report | Journal:
     """Return everything that a report says of a study, or the journal of a panda; and write it as a page.
 
     Args:
@@ -39,19 +40,19 @@ def report(study: str, *, file: str | Path | None = None, database: str | Engine
         OutputError: the file cannot be written.
 
     Examples:
-        >>> caviar.report("digits", file="digits.html")["answers"]
+        >>> caviar.report("digits", file="digits.html").answers
     """
     with opened(study, database) as (engine, record):
         panda = is_panda(engine, record.study_id)
-        facts = journal_facts(engine, record) if panda else report_facts(engine, record)
+        found = read_journal(engine, record) if panda else read_report(engine, record)
     if file is not None:
         try:
-            text = panda_page(facts) if panda else page(facts)
+            text = panda_page(found) if isinstance(found, Journal) else page(found)
         except ModuleNotFoundError as error:
             raise ExtraMissing(f"the page needs {error.name}: pip install 'caviar[report]'") from error
         with beside(Path(file), "-o") as unfinished:
             unfinished.write_text(text, encoding="utf-8")
-    return facts
+    return found
 
 
 def save(
@@ -131,6 +132,7 @@ def confirm(
 
     Raises:
         StudyNotFound: the database has no such study.
+        OptionError: `times` is below 2.
         NothingToDo: the study has no two trials to compare.
         NotComparable: the study is a panda.
         MachineMismatch: this machine would train something else than the study did.
@@ -139,6 +141,8 @@ def confirm(
     Examples:
         >>> caviar.confirm("digits", times=5).confirmation.verdict
     """
+    if times < 2:
+        raise OptionError(f"{times} training(s) of each show no noise: give 2 or more")
     with Stop() as stop, connect(database) as engine, opened(study, engine) as (_, record):
         if _confirm(engine, record, times, data_folder(data_dir), stop, on_progress):
             return read_winner(engine, record)

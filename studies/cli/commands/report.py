@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caviar.studies.cli.commands.best import print_winner
-from caviar.studies.cli.options import StoredStudy
-from caviar.studies.cli.output import AsJson, DatabaseUrl, database, out, print_json, tell, working
+import caviar
+from caviar.studies.cli.options import AsJson, Database, StoredStudy
+from caviar.studies.cli.output import out, print_json, print_line, spinner
 from caviar.studies.cli.panda.log import journal_view
-from caviar.studies.results.formatting import to_json
+from caviar.studies.cli.winner import print_winner
 
 if TYPE_CHECKING:
-    from caviar.studies.panda.records import Journal
     from caviar.studies.results.report.records import Report
 
 
@@ -26,58 +25,36 @@ def report(
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     as_json: AsJson = False,
-    database_url: DatabaseUrl = None,
+    database: Database = None,
 ) -> None:
     """Show what a study found: the winner, what it cost, and what its curves say. With -o as a page with pictures.
 
-    The page is one file that asks no network. Of a panda it has the tree of days, and the journal.
+    The page is one file that loads nothing from a network. A panda's has the tree of its days, and its journal.
 
     Examples: caviar report digits, caviar report digits -o report.html --open
+
+    In Python: caviar.report("digits", file="report.html")
     """
-    from caviar.storage.definitions import load_study
-    from caviar.storage.pandas import is_panda
-    from caviar.studies.errors import OptionError
-    from caviar.studies.panda.journal import read_journal
-    from caviar.studies.panda.records import Journal
-    from caviar.studies.results.report.reading import read_report
-
     if as_json and (file is not None or open_):
-        raise OptionError("--json prints no page: leave it out, or leave out --output and --open")
-    with database(database_url) as engine, working("reading the study"):
-        record = load_study(engine, study)
-        found = read_journal(engine, record) if is_panda(engine, record.study_id) else read_report(engine, record)
+        raise caviar.OptionError("--json prints no page: leave it out, or leave out --output and --open")
+    if open_ and file is None:
+        file = Path(f"{study}.html")
+    with spinner("reading the study"):
+        found = caviar.report(study, file=file, database=database)
+        from caviar.studies.panda.records import Journal
     if as_json:
-        print_json(to_json(found))
-        return
-    if file is None and not open_:
-        if isinstance(found, Journal):
-            out().print(journal_view(found))
-        else:
-            _tell(found)
-        return
-    file = file or Path(f"{study}.html")
-    _write(file, found)
-    tell(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)", markup=False)
-    if open_:
-        webbrowser.open(file.resolve().as_uri())
+        print_json(found)
+    elif file is not None:
+        print_line(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)", markup=False)
+        if open_:
+            webbrowser.open(file.resolve().as_uri())
+    elif isinstance(found, Journal):
+        out().print(journal_view(found))
+    else:
+        _print(found)
 
 
-def _write(file: Path, found: Report | Journal) -> None:
-    from caviar.studies.errors import ExtraMissing
-    from caviar.studies.panda.page import panda_page
-    from caviar.studies.panda.records import Journal
-    from caviar.studies.results.atomic_write import beside
-    from caviar.studies.results.report.page import page
-
-    try:
-        text = panda_page(found) if isinstance(found, Journal) else page(found)
-    except ModuleNotFoundError as error:
-        raise ExtraMissing(f"the page needs {error.name}: pip install -e '.[report]'") from error
-    with beside(file, "-o") as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
-def _tell(report: Report) -> None:
+def _print(report: Report) -> None:
     if report.winner:
         print_winner(report.winner)
     cost = report.cost
@@ -85,8 +62,8 @@ def _tell(report: Report) -> None:
                 f"{cost.training_seconds:.0f} s of training by {cost.workers} worker(s)\n")  # fmt: skip
     for a in report.answers:
         out().print(f"[bold]{a.question}[/]")
-        tell(f"  {a.answer}", markup=False)
+        print_line(f"  {a.answer}", markup=False)
         if a.command:
-            tell(f"  {a.command}", style="cyan", markup=False)
+            print_line(f"  {a.command}", style="cyan", markup=False)
     name = report.study.name
-    tell(f"\nwith pictures: caviar report {name} -o {name}.html --open", style="dim", markup=False)
+    print_line(f"\nwith pictures: caviar report {name} -o {name}.html --open", style="dim", markup=False)

@@ -1,0 +1,32 @@
+"""Print the winner of a study, as `best`, `run`, `join` and `report` show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from caviar.studies.cli.output import out, print_line
+from caviar.studies.results.formatting import number
+
+if TYPE_CHECKING:
+    from caviar.studies.results.winner import Winner
+
+
+def print_winner(winner: Winner) -> None:
+    """Print a winner: its accuracy first, then its hyperparameters."""
+    out().print(f"[bold]winner: trial {winner.trial}[/] of {winner.study} (tier {winner.tier}, {winner.phase})")
+    test = f"{winner.test.accuracy:.4f}  (measured once)" if winner.test else "measured when the study is done"
+    validation = winner.validation
+    out().print(f"  validation accuracy  [green]{validation.accuracy:.4f}[/]  (loss {validation.loss:.4g})")
+    if expected := winner.expected:
+        out().print(
+            f"  if trained again     {number(expected.value)} is expected, on average {number(expected.low)} to "
+            f"{number(expected.high)} (90 %)"
+        )
+    out().print(f"  test accuracy        [green]{test}[/]")
+    width = max(map(len, winner.hyperparameters), default=0)
+    for name, value in winner.hyperparameters.items():
+        out().print(f"  {name:<{width}}  {number(value)}", markup=False)  # a choice may be [/relu]
+    if winner.confirmation:
+        from caviar.studies.results.confirmation import in_words
+
+        print_line(f"  {in_words(winner.confirmation)}", markup=False)
