@@ -15,6 +15,7 @@ from caviar.studies.api.changing import extend as extend
 from caviar.studies.api.changing import kill as kill
 from caviar.studies.api.changing import pause as pause
 from caviar.studies.api.changing import resume as resume
+from caviar.studies.api.changing import retune as retune
 from caviar.studies.api.changing import stop as stop
 from caviar.studies.api.data import DataSet as DataSet
 from caviar.studies.api.data import data_sets as data_sets
@@ -25,9 +26,12 @@ from caviar.studies.api.database import database_address as database_address
 from caviar.studies.api.database import grant_worker as grant_worker
 from caviar.studies.api.database import schema_version as schema_version
 from caviar.studies.api.database import upgrade_database as upgrade_database
+from caviar.studies.api.documents import Retraining as Retraining
+from caviar.studies.api.documents import confirm as confirm
+from caviar.studies.api.documents import report as report
+from caviar.studies.api.documents import save as save
 from caviar.studies.api.machine import dashboard as dashboard
 from caviar.studies.api.machine import doctor as doctor
-from caviar.studies.api.reading import StudySnapshot as StudySnapshot
 from caviar.studies.api.reading import best as best
 from caviar.studies.api.reading import catalog as catalog
 from caviar.studies.api.reading import curves as curves
@@ -44,6 +48,9 @@ from caviar.studies.api.records import History as History
 from caviar.studies.api.records import LearningCurve as LearningCurve
 from caviar.studies.api.records import WorkerState as WorkerState
 from caviar.studies.api.records import WorkerSummary as WorkerSummary
+from caviar.studies.api.running import RunResult as RunResult
+from caviar.studies.api.running import join as join
+from caviar.studies.api.running import run as run
 from caviar.studies.api.session import connect as connect
 from caviar.studies.api.session import data_folder as data_folder
 from caviar.studies.definition import PriorTrial as PriorTrial
@@ -72,3 +79,5 @@ from caviar.studies.space.scales import Linear as Linear
 from caviar.studies.space.scales import Log as Log
 from caviar.studies.space.scales import LogOneMinus as LogOneMinus
 from caviar.studies.space.scales import PowersOfTwo as PowersOfTwo
+from caviar.studies.workers.local import events as events
+from caviar.studies.workers.local.events import Progressed as Progressed

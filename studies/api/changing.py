@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Engine
 
 from caviar.storage.control import kill_trial, set_control
-from caviar.storage.definitions import delete_remains, delete_study, load_study
+from caviar.storage.definitions import delete_remains, delete_study, find_study, load_study
 from caviar.storage.errors import StudyDeleted, StudyInUse
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
-from caviar.studies.api.session import connect, current_user, opened
-from caviar.studies.lifecycle.manager import definition_of, extend_study, free_dead_workers, free_lost, progress
+from caviar.storage.states import Control
+from caviar.studies.api.session import connect, current_user, data_folder, opened
+from caviar.studies.definition import Study
+from caviar.studies.errors import DefinitionError
+from caviar.studies.lifecycle.manager import (
+    definition_of,
+    extend_study,
+    free_dead_workers,
+    free_lost,
+    open_study,
+    progress,
+    refuse_panda,
+)
+from caviar.studies.lifecycle.provenance import provenance_of
+from caviar.studies.lifecycle.retune import retuned
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
+from caviar.studies.results.winner import standings
+from caviar.studies.workers.local.preparation import check_and_fetch
 
 _DELETE_PATIENCE = 10.0  # seconds; a worker may hold a row for a moment
 
@@ -49,7 +66,7 @@ def pause(study: str, *, now: bool = False, database: str | Engine | None = None
     Examples:
         >>> caviar.pause("digits")
     """
-    return _set_control(study, "pause", now, database)
+    return _set_control(study, Control.PAUSE, now, database)
 
 
 def stop(study: str, *, now: bool = False, database: str | Engine | None = None) -> ControlChange:
@@ -66,7 +83,7 @@ def stop(study: str, *, now: bool = False, database: str | Engine | None = None)
     Examples:
         >>> caviar.stop("digits", now=True)
     """
-    return _set_control(study, "stop", now, database)
+    return _set_control(study, Control.STOP, now, database)
 
 
 def resume(study: str, *, database: str | Engine | None = None) -> ControlChange:
@@ -82,7 +99,7 @@ def resume(study: str, *, database: str | Engine | None = None) -> ControlChange
     Examples:
         >>> caviar.resume("digits")
     """
-    return _set_control(study, "run", False, database)
+    return _set_control(study, Control.RUN, False, database)
 
 
 def kill(study: str, trial: int, *, database: str | Engine | None = None) -> bool:
@@ -177,8 +194,8 @@ def retune(
             raise DefinitionError(f"there is a study '{name}' already; give another name, or: caviar delete {name}")
         found = standings(engine, record)
         after = retuned(
-            found.study, found.trials, tested=found.winner and found.winner.trial, widen=widen, name=name, data=data,
-            epochs=epochs, budget=budget, seed=found.study.seed + 1 if seed is None else seed,
+            found.study, found.trials, tested=found.winner.trial if found.winner else None, widen=widen, name=name,
+            data=data, epochs=epochs, budget=budget, seed=found.study.seed + 1 if seed is None else seed,
         )  # fmt: skip
         check_and_fetch(after, folder)
         open_study(engine, after, provenance_of(after, folder))
@@ -215,7 +232,7 @@ def delete(study: str, *, database: str | Engine | None = None) -> None:
         Outage(_DELETE_PATIENCE).insist(lambda: delete_study(engine, record))
 
 
-def _set_control(study: str, control: str, at_once: bool, database: str | Engine | None) -> ControlChange:
+def _set_control(study: str, control: Control, at_once: bool, database: str | Engine | None) -> ControlChange:
     with opened(study, database) as (engine, record):
         panda = is_panda(engine, record.study_id)
         if not panda and state_of(progress(engine, record)) == StudyState.DONE:

@@ -12,8 +12,8 @@ from caviar.storage.pandas import is_panda
 from caviar.storage.records import StudyRecord
 from caviar.studies.api.session import connect, data_folder, opened
 from caviar.studies.errors import ExtraMissing, OptionError
-from caviar.studies.lifecycle.manager import definition_of, progress, refuse_other, refuse_panda
-from caviar.studies.lifecycle.provenance import provenance_of
+from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
+from caviar.studies.lifecycle.provenance import provenance_of, refuse_other
 from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.page import panda_page
 from caviar.studies.panda.records import Journal
@@ -23,6 +23,7 @@ from caviar.studies.results.report.reading import read_report
 from caviar.studies.results.report.records import Report
 from caviar.studies.results.summaries import StudyState, state_of
 from caviar.studies.results.winner import Winner, conclude, finalists, read_winner
+from caviar.studies.workers.local.preparation import check_and_fetch
 from caviar.studies.workers.local.signals import Stop
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
@@ -17,7 +16,6 @@ from caviar.storage.definitions import load_studies, load_study
 from caviar.storage.events import read_events
 from caviar.storage.records import StudyRecord
 from caviar.storage.revisions import read_versions
-from caviar.storage.snapshot import Snapshot
 from caviar.storage.status import read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.api.records import History, LearningCurve, WorkerSummary, worker_summary
@@ -37,22 +35,10 @@ from caviar.studies.results.summaries import (
     trial_summaries,
 )
 from caviar.studies.results.winner import Winner, read_winner, standings
+from caviar.studies.workers.local.events import Progressed
 from caviar.studies.workers.trial.build import check
 
 _WATCH_SECONDS = 1.0  # between two snapshots
-
-
-@dataclass(frozen=True)
-class StudySnapshot:
-    """A study at one moment, as the live display shows it.
-
-    Attributes:
-        study: the definition at that moment.
-        snapshot: its progress, running curves, workers and last events.
-    """
-
-    study: Study
-    snapshot: Snapshot
 
 
 def catalog() -> tuple[str, ...]:
@@ -119,7 +105,7 @@ def status(study: str, *, database: str | Engine | None = None) -> StudyStatus:
         return _status(engine, record)
 
 
-def watch(study: str, *, database: str | Engine | None = None) -> Iterator[StudySnapshot]:
+def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Progressed]:
     """Yield a study as it is now, and again every second until every trial is finished.
 
     Args:
@@ -139,7 +125,7 @@ def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Study
             now = look(engine, record)
             if now.progress.version != record.version:
                 record = load_study(engine, study)
-            yield StudySnapshot(definition_of(record), now)
+            yield Progressed(definition_of(record), now)
             if state_of(now.progress) == StudyState.DONE:
                 return
             time.sleep(_WATCH_SECONDS)

@@ -1,6 +1,7 @@
-"""The command line. A command parses, calls the library, and prints; nothing here decides anything.
+"""The command line. A command parses its arguments, calls one function of the library, and prints what that returns.
 
-Only typer and rich are imported before a command runs: `caviar --help` loads neither torch nor Optuna.
+The library is loaded when a command runs: `caviar --help`, and the help of each command, load neither PyTorch, Optuna
+nor SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version, and exit.", is_eager=True)] = False,
 ) -> None:
-    """Take the options that stand before the command."""
+    """Apply the options that stand before the command."""
     set_verbose(verbose)
     if version:
         from importlib.metadata import version as version_of
@@ -87,8 +88,14 @@ def main(
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 for a failed run, 2 for bad input, 75 where the
-    database was away for too long, 130 for Ctrl-C."""
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: the words after `caviar`; None for those of this process.
+
+    Returns:
+        0, or 1 for a run that failed, 2 for bad input, 75 for a database that was away for too long, 130 for Ctrl-C.
+    """
     print_log()
     try:
         code = app(args=(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False)

@@ -1,30 +1,31 @@
-"""The live display of a study: a view that renews itself on a terminal, plain lines elsewhere."""
+"""Show a study's progress as it goes on: a view that renews itself on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
+from types import TracebackType
 
 from rich.live import Live
 
+from caviar.storage.records import Progress
 from caviar.storage.snapshot import Snapshot
-from caviar.storage.status import Progress
-from caviar.studies.cli.output import out, tell, unicode
+from caviar.studies.cli.output import out, print_line, unicode
 from caviar.studies.cli.view import Screen, phase_now, view
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import number
-from caviar.studies.results.summaries import state_of
+from caviar.studies.results.summaries import StudyState, state_of
 
 _LINE_SECONDS = 5.0  # between two plain lines
 
 
 class Rate:
-    """Trials per minute, or per hour where that is less than one, since the first look; and the time that is left."""
+    """Measures the pace of a study since the first snapshot: trials per minute, or per hour if it is slow."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
 
-    def told(self, now: Progress) -> str:
-        """Return both in words; nothing as long as there is nothing to count by."""
+    def in_words(self, now: Progress) -> str:
+        """Return the pace and the remaining time; empty before a trial and a second have passed."""
         clock = time.monotonic()
         if self._first is None:
             self._first = clock, now.done
@@ -38,51 +39,49 @@ class Rate:
 
 
 class Display:
-    """Shows a study's progress as it is told of it, from `with` to its end."""
+    """Shows snapshots of a study, from `with` to its end."""
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
+    def __init__(self) -> None:
         self._rate = Rate()
-        moves = out().is_terminal and not out().is_dumb_terminal  # which has no way back to an earlier line
-        self._live = Live(console=out(), auto_refresh=False) if moves else None
-        self._said: tuple[float, object] = (0.0, None)
+        can_redraw = out().is_terminal and not out().is_dumb_terminal
+        self._live = Live(console=out(), auto_refresh=False) if can_redraw else None
+        self._last_line: tuple[float, object] = (0.0, None)
 
     def __enter__(self) -> Display:
         if self._live:
             self._live.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self._live:
             self._live.stop()
 
     @property
-    def live(self) -> bool:
-        """Whether the study's messages are seen in the view."""
+    def is_live(self) -> bool:
+        """Whether the view is drawn, which contains the study's last events; else plain lines are printed."""
         return self._live is not None
 
-    def change(self, study: Study) -> None:
-        """Show the study by another definition from now on."""
-        self._study = study
-
-    def show(self, look: Snapshot) -> None:
-        """Show the study as it is now."""
-        now, rate = look.progress, self._rate.told(look.progress)
+    def show(self, study: Study, snapshot: Snapshot) -> None:
+        """Show a snapshot by the study's definition of that moment; as a line only if it is news, or time for one."""
+        now = snapshot.progress
+        rate = self._rate.in_words(now)
         if self._live:
-            self._live.update(view(self._study, look, rate, screen()), refresh=True)
+            self._live.update(view(study, snapshot, rate, screen()), refresh=True)
             return
         state = state_of(now)
         news = (state, now.best and now.best.slot.number, phase_now(now))
         clock = time.monotonic()
-        if clock - self._said[0] >= _LINE_SECONDS or news != self._said[1]:
-            self._said = clock, news
+        if clock - self._last_line[0] >= _LINE_SECONDS or news != self._last_line[1]:
+            self._last_line = clock, news
             best = f"best {number(now.best.value)} (trial {now.best.slot.number})" if now.best else "no result yet"
-            where = state if state in ("paused", "stopped") else phase_now(now)
-            tell("  ".join(part for part in (f"{now.done}/{now.budget} trials", where, best, rate) if part))
+            where = state if state in (StudyState.PAUSED, StudyState.STOPPED) else phase_now(now)
+            print_line("  ".join(part for part in (f"{now.done}/{now.budget} trials", where, best, rate) if part))
 
 
 def screen() -> Screen:
-    """Return what results are printed on."""
+    """Return the abilities of the terminal or file that results go to."""
     return Screen(out().width, out().height, unicode())
 
 

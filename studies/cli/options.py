@@ -11,6 +11,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from caviar.storage.timing import GRACE, LEASE, MOST_PATIENCE, PATIENCE, RENEW
+from caviar.studies.errors import OptionError
+
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
 ]
@@ -31,6 +34,7 @@ DataDir = Annotated[
 
 
 def _warn_of_password(url: str | None) -> str | None:
+
     from caviar.studies.cli.output import print_remark
 
     if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
@@ -53,27 +57,29 @@ Database = Annotated[
 ]
 
 
+Lease = Annotated[
+    float, typer.Option(min=0.5, metavar="SECONDS", help="Silence after which a worker loses its trials.")
+]
+Renew = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time between two signs of life of a worker.")]
+Grace = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="Time that the current epoch may take after a signal to stop.")
+]
+Patience = Annotated[
+    float,
+    typer.Option(
+        min=0, max=MOST_PATIENCE, metavar="SECONDS", help="Time to wait for a database that is away; then exit 75."
+    ),
+]
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """The options of every command that trains, named as the library's keyword arguments."""
 
-    lease: Annotated[
-        float, typer.Option(min=0.5, metavar="SECONDS", help="Silence after which a worker loses its trials.")
-    ] = 60
-    renew: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Time between two signs of life of a worker.")
-    ] = 15
-    grace: Annotated[
-        float,
-        typer.Option(min=0, metavar="SECONDS", help="Time that the current epoch may take after a signal to stop."),
-    ] = 20
-    patience: Annotated[
-        float,
-        # At most storage/outage.py's MOST_PATIENCE: after that, what a worker holds may be removed.
-        typer.Option(
-            min=0, max=86_400, metavar="SECONDS", help="Time to wait for a database that is away; then exit 75."
-        ),
-    ] = 900
+    lease: Lease = LEASE
+    renew: Renew = RENEW
+    grace: Grace = GRACE
+    patience: Patience = PATIENCE
     data_dir: DataDir = None
     database: Database = None
 
@@ -99,3 +105,18 @@ def takes_training_options(command: Callable[..., int]) -> Callable[..., int]:
 
     parsed.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]  # what typer reads
     return parsed
+
+
+def cohort_size(given: str) -> int | None:
+    """Read the option `--cohort`; None stands for auto.
+
+    Raises:
+        OptionError: it is neither auto nor a number from 1.
+    """
+    if given == "auto":
+        return None
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    raise OptionError(
+        f"--cohort {given}: give auto, or how many trials each worker trains as one program; 1 for one by one"
+    )

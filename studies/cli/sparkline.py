@@ -1,4 +1,4 @@
-"""Curves in one line of text."""
+"""Draw curves in one line of text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ WIDTH = 40  # columns
 def sparkline(
     values: Sequence[float], low: float, high: float, blocks: str, *, width: int = WIDTH, planned: int = 0
 ) -> str:
-    """Return a curve as a line of blocks: of a long one every second, third, ... value, and the last.
+    """Return a curve as a line of blocks; of a long one every second, third, ... value, and the last.
 
     Args:
-        low, high: where the lowest and the highest block stand; what is beyond is drawn there.
-        blocks: the lowest one first.
-        width: columns, at most.
-        planned: values that there will be in the end, so that unfinished curves stand below one another.
+        values: the values, one for each epoch.
+        low: the value of the lowest block; lower values are drawn there too.
+        high: the value of the highest block; higher values are drawn there too.
+        blocks: the characters of the levels, the lowest first.
+        width: the most columns that it may take.
+        planned: the number of values in the end, so that epochs of unfinished curves stand below one another.
     """
     step = -(-(max(len(values), planned) - 1) // (width - 1)) or 1
     shown = [*values[:-1:step], *values[-1:]]
@@ -26,7 +28,7 @@ def sparkline(
 
 
 def ends(curves: Iterable[Sequence[float]], *, maximize: bool) -> tuple[float, float]:
-    """Return the range of all but the worst tenth of the values: the beginnings would else be all that is seen."""
+    """Return the range of values without the worst tenth, which would make the scale that of the first epochs."""
     values = sorted(value for curve in curves for value in curve) or [0.0]
     tenth = len(values) // 10
     return (values[tenth], values[-1]) if maximize else (values[0], values[-1 - tenth])

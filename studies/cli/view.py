@@ -1,6 +1,6 @@
-"""A study at one moment, as text for a terminal: the same for `status`, `run` and `join`.
+"""Render a study at one moment as text for a terminal, the same for `status`, `run` and `join`.
 
-A function of facts and of what the terminal can show; it reads no database, no clock and no environment.
+A pure function of a snapshot and of what the terminal can show: no database, no clock, no environment is read.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from caviar.studies.cli.sentences import sentence
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import number
-from caviar.studies.results.summaries import state_of
+from caviar.studies.results.summaries import StudyState, state_of
 
-_NARROW, _WIDE = 60, 100  # columns below which less is told, and from which more is
-_HOSTS = 4
+_NARROW, _WIDE = 60, 100  # columns below which less is shown, and from which more is
+_HOSTS = 4  # that are named
 _CURVE = 16  # columns of a running trial's curve
-_MESSAGE = 160  # characters
-_ELSE, _WRAPPED = 16, 6  # lines besides those of running trials; and more of them on a narrow screen
+_MESSAGE = 160  # characters of an event, at most
+_ELSE, _WRAPPED = 16, 6  # lines besides the running trials, and further ones on a narrow screen
 _TIERS = ("blue", "yellow", "green", "magenta")
 _STATES = {"running": "cyan", "done": "bold green", "paused": "yellow", "stopped": "red"}
 
 
 @dataclass(frozen=True)
 class Screen:
-    """What a terminal can show: columns, lines, and whether more than ASCII. Colours are rich's to leave out."""
+    """The abilities of a terminal: columns, lines, and whether it shows more than ASCII. Rich decides on colours."""
 
     width: int = 80
     height: int = 40
@@ -42,33 +42,35 @@ class Screen:
 
     @property
     def blocks(self) -> str:
-        """The levels of a curve, the lowest one first."""
+        """The characters of a curve's levels, the lowest first."""
         return BLOCKS if self.unicode else ASCII
 
     def bar(self, done: int, of: int, width: int, style: str) -> Text:
-        """Return how much is done; full only where all is."""
+        """Return a progress bar, which is full only when everything is done."""
         full, rest = ("━", "─") if self.unicode else ("=", ".")
         columns = width * done // of if of else 0
         return Text.assemble((full * columns, style), (rest * (width - columns), "dim"))
 
     def text(self, line: str) -> str:
-        """Return a line from elsewhere as this terminal can show it."""
+        """Return a line with a `?` for each character that this terminal cannot show."""
         return line if self.unicode else line.encode("ascii", "replace").decode()
 
 
-def view(study: Study, look: Snapshot, rate: str, screen: Screen) -> RenderableType:
-    """Return a study at one moment: how far, what is best, what runs, who is at work, and what happened.
+def view(study: Study, snapshot: Snapshot, rate: str, screen: Screen) -> RenderableType:
+    """Render a study: its progress, best value, running trials, workers and last events.
 
     Args:
-        rate: trials per minute and the time that is left, in words; may be empty.
+        study: the definition at that moment.
+        snapshot: what the database held then.
+        rate: the pace and the remaining time, in words; may be empty.
+        screen: what the terminal can show.
     """
-    now = look.progress
+    now = snapshot.progress
     state = state_of(now)
-    what = f"  {study.model} on {study.data}, {study.strategy}  "
     title = (
         (study.name, "bold"),
-        what,
-        ("waiting for a worker" if state == "waiting" else state, _STATES.get(state, "")),
+        f"  {study.model} on {study.data}, {study.strategy}  ",
+        ("waiting for a worker" if state == StudyState.WAITING else state, _STATES.get(state, "")),
     )
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed, {now.diverged} diverged"
     counts += f", {now.abandoned} abandoned" if now.abandoned else ""
@@ -77,21 +79,21 @@ def view(study: Study, look: Snapshot, rate: str, screen: Screen) -> RenderableT
         _total(now, rate, screen),
         _tiers(study, now, screen),
         Text(f"{counts};  {saved(study, now)}", style="dim"),
-        *_best(study, look, screen),
-        *_running(study, look, screen),
-        *_workers(look, screen),
-        *_messages(look, screen),
+        *_best(study, snapshot, screen),
+        *_running(study, snapshot, screen),
+        *_workers(snapshot, screen),
+        *_messages(snapshot, screen),
     )
 
 
 def saved(study: Study, now: Progress) -> str:
-    """Say how many epochs were trained of those planned for the finished and running trials."""
+    """Return in words how many epochs were trained of those planned for the finished and running trials."""
     planned = (now.done + now.leased) * study.epochs
     return f"{now.epochs_trained} of {planned} epochs trained"
 
 
 def phase_now(now: Progress) -> str:
-    """Return the first phase that is not finished; nothing where all are."""
+    """Return the tier and phase that is searched now; empty if all are finished."""
     unfinished = next((p for p in now.phases if p.done < p.slots), None)
     return f"tier {unfinished.tier} {unfinished.phase}" if unfinished else ""
 
@@ -111,7 +113,7 @@ def _total(now: Progress, rate: str, screen: Screen) -> Text:
 
 
 def _tiers(study: Study, now: Progress, screen: Screen) -> RenderableType:
-    """Return a bar for each tier with its best value, and its phases where there is room."""
+    """Return a bar for each tier with its best value, and its phases if there is room."""
     current, better = phase_now(now), max if study.maximize else min
     rows: list[list[RenderableType]] = []
     for tier, phases in _by_tier(now.phases):
@@ -136,29 +138,29 @@ def _by_tier(phases: Sequence[PhaseCount]) -> Iterator[tuple[int, list[PhaseCoun
         yield tier, list(of_tier)
 
 
-def _best(study: Study, look: Snapshot, screen: Screen) -> Iterator[RenderableType]:
-    best = look.progress.best
+def _best(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[RenderableType]:
+    best, trail = snapshot.progress.best, snapshot.trail
     if best is None or best.value is None:
         return
-    found = [("best ", ""), (number(best.value), "bold green"), (f" (trial {best.slot.number})", "")]
-    if len(look.trail) > 1:
-        low, high = sorted((look.trail[0], look.trail[-1]))
-        low, high = (low, high) if low < high else (low - 1, high + 1)  # as before is neither low nor high
-        line = sparkline(look.trail, low, high, screen.blocks, width=min(max(screen.width // 3, 8), 40))
-        found += [("  ", ""), (line, "green"), (f"  since {number(look.trail[0])}", "dim")]
-    yield Text.assemble(*found)
+    parts = [("best ", ""), (number(best.value), "bold green"), (f" (trial {best.slot.number})", "")]
+    if len(trail) > 1 and trail[0] != best.value:
+        low, high = sorted((trail[0], trail[-1]))
+        line = sparkline(trail, low, high, screen.blocks, width=min(max(screen.width // 3, 8), 40))
+        change = f", {'up' if best.value > trail[0] else 'down'} from {number(trail[0])}"
+        parts += [(change, "dim"), ("  ", ""), (line, "green")]
+    yield Text.assemble(*parts)
     yield Text(screen.text(settings_line(study.values(best.parameters))), style="dim")
 
 
-def _running(study: Study, look: Snapshot, screen: Screen) -> Iterator[RenderableType]:
-    running = look.progress.running
+def _running(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[RenderableType]:
+    running = snapshot.progress.running
     if not running:
         return
     room = screen.height - _ELSE - (_WRAPPED if screen.width < _NARROW else 0)
     shown = running[: max(2, min(CURVES, room))]
-    curves = [curve for curve in look.curves.values() if curve]
+    curves = [curve for curve in snapshot.curves.values() if curve]
     low, high = ends(curves, maximize=study.maximize) if curves else (0.0, 1.0)
-    yield _grid([_trial(study, r, look.curves.get(r.number, ()), low, high, screen) for r in shown])
+    yield _grid([_trial(study, r, snapshot.curves.get(r.number, ()), low, high, screen) for r in shown])
     if len(running) > len(shown):
         yield Text(f"and {len(running) - len(shown)} more trials", style="dim")
 
@@ -176,22 +178,22 @@ def _trial(
     return [*row, Text(screen.text(f"{r.host}:{r.pid}"), style="dim")] if screen.width >= _WIDE else row
 
 
-def _workers(look: Snapshot, screen: Screen) -> Iterator[RenderableType]:
-    hosts = [f"{host} {count}" for host, count in list(look.hosts.items())[:_HOSTS]]
-    hosts += [f"and {len(look.hosts) - _HOSTS} more hosts"] if len(look.hosts) > _HOSTS else []
-    told = f"workers: {', '.join(hosts)}" if hosts else ""
-    lost = f"leases lost: {look.lost}, taken over: {look.taken_over}" if look.lost else ""
-    if told or lost:
-        yield Text("  " if told and lost else "").join([Text(screen.text(told)), Text(lost, style="yellow")])
+def _workers(snapshot: Snapshot, screen: Screen) -> Iterator[RenderableType]:
+    hosts = [f"{host} {count}" for host, count in list(snapshot.hosts.items())[:_HOSTS]]
+    hosts += [f"and {len(snapshot.hosts) - _HOSTS} more hosts"] if len(snapshot.hosts) > _HOSTS else []
+    workers = f"workers: {', '.join(hosts)}" if hosts else ""
+    lost = f"leases lost: {snapshot.lost}, taken over: {snapshot.taken_over}" if snapshot.lost else ""
+    if workers or lost:
+        yield Text("  " if workers and lost else "").join([Text(screen.text(workers)), Text(lost, style="yellow")])
 
 
-def _messages(look: Snapshot, screen: Screen) -> Iterator[RenderableType]:
-    for event in (last for _, (*_, last) in groupby(look.messages, key=_about)):
-        told = " ".join(screen.text(sentence(event)).split())
-        told = told if len(told) <= _MESSAGE else f"{told[: _MESSAGE - 3]}..."
-        yield Text.assemble((f"{event.at.astimezone():%H:%M:%S}", "dim"), "  ", told)
+def _messages(snapshot: Snapshot, screen: Screen) -> Iterator[RenderableType]:
+    for event in (last for _, (*_, last) in groupby(snapshot.messages, key=_subject)):
+        line = " ".join(screen.text(sentence(event)).split())
+        line = line if len(line) <= _MESSAGE else f"{line[: _MESSAGE - 3]}..."
+        yield Text.assemble((f"{event.at.astimezone():%H:%M:%S}", "dim"), "  ", line)
 
 
-def _about(event: EventRecord) -> object:
-    """Return what an event is about; of several in a row about the same the last is shown: workers measure alike."""
+def _subject(event: EventRecord) -> object:
+    """Return a key by which neighbouring events are one: workers that measure the same cohort size."""
     return "measured" if event.kind == "cohort size" and "why" not in event.detail else event

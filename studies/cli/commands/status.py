@@ -47,15 +47,13 @@ def status(
         from caviar.studies.cli.view import view
 
         snapshots = caviar.watch(study, database=engine)
-        first = next(snapshots)
         if watch:
-            with Display(first.study) as display:
-                display.show(first.snapshot)
-                for now_ in snapshots:
-                    display.change(now_.study)
-                    display.show(now_.snapshot)
+            with Display() as display:
+                for progressed in snapshots:
+                    display.show(progressed.study, progressed.snapshot)
             now = caviar.status(study, database=engine)
         else:
+            first = next(snapshots)
             out().print(view(first.study, first.snapshot, "", screen()))
     steps = {"done": f"caviar report {study} --open", "waiting": f"caviar join {study}",
              "running": f"caviar status {study} --watch"}  # fmt: skip

@@ -46,6 +46,46 @@ class MachineDiffers:
 
 
 @dataclass(frozen=True)
+class EarlierVersion:
+    """The given definition is an earlier version of the study's, which goes on with its current one."""
+
+    study: str
+    version: int
+
+
+@dataclass(frozen=True)
+class WorkersStarted:
+    """Workers of this machine are being started, one on each device, such as cpu or cuda:0."""
+
+    study: Study
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WorkersEnded:
+    """The workers of this machine have ended.
+
+    Attributes:
+        workers: how many there were.
+        trials: trials that they finished.
+        restarts: workers that were killed and replaced.
+        seconds: from their start to their end.
+    """
+
+    workers: int
+    trials: int
+    restarts: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TestedElsewhere:
+    """This machine cannot measure the winner on the test set, for this reason; another machine will."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class TrialsFreed:
     """Unfinished trials of workers that died on this machine are open again."""
 
@@ -104,8 +144,8 @@ class Stopping:
 
 
 RunEvent: TypeAlias = (
-    CheckBegan | CheckEnded | DataFetched | MachineDiffers | TrialsFreed | Progressed | CohortSized | DatabaseLost
-    | DatabaseBack | ServerNotice | Stopping
+    CheckBegan | CheckEnded | DataFetched | MachineDiffers | EarlierVersion | WorkersStarted | TrialsFreed | Progressed
+    | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping | WorkersEnded | TestedElsewhere
 )  # fmt: skip
 Listener: TypeAlias = Callable[[RunEvent], None]
 

@@ -56,7 +56,7 @@ def test_the_view_has_all_that_one_looks_for() -> None:
     for part in ("5/8 trials", "tier 2", "4 complete, 1 pruned, 0 failed", "best 0.9731 (trial 4)", "momentum 0.99",
                  "batch_size 256", "decay 0", "trial 5", "epoch 1/2", "0.81", "12 trials/min, 40 s left", "running",
                  "11 of 14 epochs trained", "workers: host 2, other 1", "leases lost: 2, taken over: 1",
-                 "trial 5 was lost after epoch 1: its worker died", "▁▆█  since 0.71", "▁█"):  # fmt: skip
+                 "trial 5 was lost after epoch 1: its worker died", "up from 0.71  ▁▆█", "▁█"):  # fmt: skip
         assert part in text, part
 
 
@@ -131,8 +131,8 @@ def test_the_rate_is_that_of_this_run_not_of_the_whole_study(monkeypatch: pytest
     clock = iter([100.0, 130.0])
     monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
     rate = display.Rate()
-    assert rate.told(NOW) == ""  # 5 were done before
-    assert rate.told(replace(NOW, complete=6, leased=1)) == "4 trials/min, 15 s left"
+    assert rate.in_words(NOW) == ""  # 5 were done before
+    assert rate.in_words(replace(NOW, complete=6, leased=1)) == "4 trials/min, 15 s left"
 
 
 def test_a_rate_below_one_a_minute_is_told_by_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,16 +141,16 @@ def test_a_rate_below_one_a_minute_is_told_by_the_hour(monkeypatch: pytest.Monke
         clock = iter([0.0, seconds])
         monkeypatch.setattr(display.time, "monotonic", lambda clock=clock: next(clock))
         rate, slow = display.Rate(), replace(NOW, budget=100)
-        rate.told(slow)
-        assert rate.told(replace(slow, complete=4 + done)).partition(",")[0] == told
+        rate.in_words(slow)
+        assert rate.in_words(replace(slow, complete=4 + done)).partition(",")[0] == told
 
 
 def test_where_stdout_is_no_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with display.Display(small_study()) as lines:
-        lines.show(SNAPSHOT)
-        lines.show(SNAPSHOT)  # nothing new: no line
+    with display.Display() as lines:
+        lines.show(small_study(), SNAPSHOT)
+        lines.show(small_study(), SNAPSHOT)  # nothing new: no line
         better = replace(NOW, best=replace(BEST, value=0.98, slot=Slot(6, 2, "coarse", ())))
-        lines.show(Snapshot(better))
+        lines.show(small_study(), Snapshot(better))
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "5/8 trials  tier 2 coarse  best 0.9731 (trial 4)",

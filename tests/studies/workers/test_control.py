@@ -28,7 +28,7 @@ from caviar.storage.settings import read_settings
 from caviar.storage.status import read_trials
 from caviar.storage.waiting import limit_waits
 from caviar.storage.workers import read_workers
-from caviar.studies.cli.work import measure
+from caviar.studies.api.running import measure_winner
 from caviar.studies.lifecycle.manager import free_lost, progress
 from caviar.studies.results.summaries import state_of
 from caviar.studies.workers.local.options import WorkerOptions
@@ -293,14 +293,14 @@ def test_who_is_asked_to_leave_does_not_wait_until_the_winner_is_tested_elsewher
         other.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), {"study": record.study_id})
         threading.Timer(0.5, stop.ask).start()
         started = time.monotonic()
-        assert not measure(engine, record, order, stop)
+        assert not measure_winner(engine, record, order, stop)
         assert time.monotonic() - started < 30
     own.dispose()
     limit_waits(lambda: False)
     with Stop() as stop:
-        assert measure(engine, record, order, stop)
+        assert measure_winner(engine, record, order, stop)
         stop.ask()
-        assert not measure(engine, record, order, stop)
+        assert not measure_winner(engine, record, order, stop)
 
 
 def test_a_worker_leaves_to_others_what_was_too_large_for_it(engine: Engine) -> None:

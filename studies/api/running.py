@@ -1,0 +1,287 @@
+"""Train a study on this machine: begin it or go on with it, or join one that another machine has begun."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from caviar.models.data import check_available
+from caviar.models.errors import DataUnavailable
+from caviar.storage.definitions import load_study
+from caviar.storage.errors import CheckpointUnreachable, DatabaseAway
+from caviar.storage.events import read_events
+from caviar.storage.outage import Outage
+from caviar.storage.records import EventRecord, Progress, StudyRecord
+from caviar.storage.states import Control
+from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
+from caviar.studies.api.session import connect, data_folder, settings_of
+from caviar.studies.dashboard.note import leave_note
+from caviar.studies.definition import Study, change
+from caviar.studies.lifecycle.loader import select_stored
+from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
+from caviar.studies.lifecycle.revision import compare
+from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
+from caviar.studies.results.winner import Winner, conclude, read_winner
+from caviar.studies.workers.local.devices import places, spread, visible_gpus
+from caviar.studies.workers.local.events import (
+    EarlierVersion,
+    Listener,
+    TestedElsewhere,
+    WorkersEnded,
+    WorkersStarted,
+    ignore,
+)
+from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.pool import WorkerPool
+from caviar.studies.workers.local.preparation import begin_or_resume, check_machine
+from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.local.supervisor import supervise
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of `run` or `join`.
+
+    Attributes:
+        study: the definition of the study when this machine's workers left it.
+        status: its progress at that moment.
+        winner: the trial that won; None before the study is done, or if no trial came to a result.
+        seconds: how long the call took.
+        was_asked_to_stop: whether SIGTERM or SIGUSR1 ended it.
+        stopped: the event that stopped the study for all machines; None if none did.
+    """
+
+    study: Study
+    status: StudyStatus
+    winner: Winner | None
+    seconds: float
+    was_asked_to_stop: bool = False
+    stopped: EventRecord | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every trial is finished, and the winner is measured on the test set here or elsewhere."""
+        return self.status.state == StudyState.DONE and not self.was_asked_to_stop
+
+
+def run(
+    study: Study | str | Path,
+    *,
+    workers: int = 1,
+    budget: int | None = None,
+    name: str | None = None,
+    strategy: str | None = None,
+    seed: int | None = None,
+    accept: bool = False,
+    cohort: int | None = None,
+    on_event: Listener = ignore,
+    lease: float = LEASE,
+    renew: float = RENEW,
+    grace: float = GRACE,
+    patience: float = PATIENCE,
+    data_dir: str | Path | None = None,
+    database: str | Engine | None = None,
+) -> RunResult:
+    """Run a study to its winner, or go on with it where it stopped.
+
+    Any number of these calls, and of `join`, may work on a study at once, on any machine that reaches the database:
+    together they make exactly the study's budget of trials. It can be called from a script without a main guard, from
+    a notebook, and from any thread; signals are heard in the main thread.
+
+    Args:
+        study: a definition, a name of the catalog or of a study in the database, a path to a .py file with a `STUDY`,
+            or `package.module:NAME`.
+        workers: processes that train on this machine.
+        budget: the number of trials, instead of the study's own.
+        name: another name to keep the study under.
+        strategy: the search strategy, instead of the study's own.
+        seed: the seed of the search and of every trial, instead of the study's own.
+        accept: make a changed definition the study's next version, if its trials stay comparable.
+        cohort: trials that a worker trains as one program; 1 for one by one, None for as many as make it faster.
+        on_event: called, in this thread, with each record of `caviar.studies.workers.local.events`, such as
+            `Progressed`.
+        lease: seconds of silence after which a worker loses its trials.
+        renew: seconds between two signs of life of a worker.
+        grace: seconds that the current epoch may take after a signal to stop.
+        patience: seconds to wait for a database that is away.
+        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
+        database: an address or an engine; see `connect`.
+
+    Raises:
+        UnknownStudy: nothing has that name.
+        DefinitionError: the definition is not valid, or cannot be trained.
+        DefinitionChanged: the study has another definition in the database, and `accept` is False.
+        NotComparable: its trials could not be compared with those of this definition.
+        OptionError: the options contradict one another.
+        DataUnavailable: the data are not here, and cannot be downloaded.
+        WorkersFailed: a worker ended with an error, or died too often.
+        DatabaseAway: the database was away for longer than the patience.
+        KeyboardInterrupt: Ctrl-C ended it, gracefully: each worker has given its trials back after its epoch.
+
+    Examples:
+        >>> result = caviar.run("digits", workers=2)
+        >>> result.winner.hyperparameters
+
+        >>> def show(event):
+        ...     if isinstance(event, caviar.Progressed):
+        ...         print(event.snapshot.progress.done, "trials are done")
+        >>> caviar.run(study, on_event=show)
+    """
+    started = time.monotonic()
+    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
+        given = study if isinstance(study, Study) else select_stored(engine, str(study))
+        definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)
+        options = WorkerOptions(
+            settings_of(database), definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort
+        )
+        opened = begin_or_resume(engine, definition, options, accept=accept, on_event=on_event)
+        record, options = opened.record, opened.options
+        if opened.begun:
+            leave_note(engine, record)
+        if compare(definition, definition_of(record)).changes:
+            on_event(EarlierVersion(record.name, record.version))
+        now = progress(engine, record)
+        if now.done < now.budget:
+            record, now = _work(engine, record, options, spread(workers, visible_gpus()), stop, on_event)
+        is_measured = now.done == now.budget and measure_winner(engine, record, options, stop)
+        return _result(engine, record, now, stop, started, is_measured=is_measured)
+
+
+def join(
+    study: str,
+    *,
+    gpus: str | None = None,
+    workers_per_gpu: int = 1,
+    workers: int | None = None,
+    allow_mismatch: bool = False,
+    cohort: int | None = None,
+    on_event: Listener = ignore,
+    lease: float = LEASE,
+    renew: float = RENEW,
+    grace: float = GRACE,
+    patience: float = PATIENCE,
+    data_dir: str | Path | None = None,
+    database: str | Engine | None = None,
+) -> RunResult:
+    """Work on a study that is in the database, with this machine's GPUs or cores, until it is done or stopped.
+
+    The definition comes from the database. Before anything is trained, this machine's code, versions, data and clock
+    are compared with those that the study was begun with.
+
+    Args:
+        study: the name of a study in the database.
+        gpus: `all`, `none`, or numbers such as `0,2`; None for all that there are.
+        workers_per_gpu: processes on each GPU.
+        workers: processes on the CPU, one core each; None for one on each core of a machine without a GPU.
+        allow_mismatch: train with other code, data or clock than the study's; its history records that.
+        cohort: trials that a worker trains as one program; 1 for one by one, None for as many as make it faster.
+        on_event: called, in this thread, with each record of `caviar.studies.workers.local.events`.
+        lease: seconds of silence after which a worker loses its trials.
+        renew: seconds between two signs of life of a worker.
+        grace: seconds that the current epoch may take after a signal to stop.
+        patience: seconds to wait for a database that is away.
+        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
+        database: an address or an engine; see `connect`.
+
+    Returns:
+        The outcome; a study that was stopped or done before is left as it is.
+
+    Raises:
+        StudyNotFound: the database has no such study.
+        NotComparable: the study is a panda.
+        MachineMismatch: this machine would train something else, and that is not allowed.
+        OptionError: there is no such GPU, or the options contradict one another.
+        DataUnavailable: the data are not here, and cannot be downloaded.
+        WorkersFailed: a worker ended with an error, or died too often.
+        DatabaseAway: the database was away for longer than the patience.
+        KeyboardInterrupt: Ctrl-C ended it, gracefully: each worker has given its trials back after its epoch.
+
+    Examples:
+        >>> caviar.join("digits", gpus="0,2", workers_per_gpu=2, database="postgresql://me@host/database")
+    """
+    started = time.monotonic()
+    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
+        record = load_study(engine, study)
+        refuse_panda(engine, record)
+        folder = data_folder(data_dir)
+        options = WorkerOptions(settings_of(database), study, folder, lease, renew, grace, patience, cohort)
+        now = progress(engine, record)
+        if state_of(now) not in (StudyState.STOPPED, StudyState.DONE):
+            WorkerPool.warm_up()  # the workers' imports, while this process has its own
+            code = check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
+            options = replace(options, code=code, allow_mismatch=allow_mismatch)
+            devices = places(gpus, workers_per_gpu, workers, visible_gpus())
+            record, now = _work(engine, record, options, devices, stop, on_event)
+        is_measured = now.done == now.budget and _measure_here_or_elsewhere(engine, record, options, stop, on_event)
+        return _result(engine, record, now, stop, started, is_measured=is_measured)
+
+
+def _work(
+    engine: Engine, record: StudyRecord, options: WorkerOptions, devices: Sequence[str], stop: Stop, on_event: Listener
+) -> tuple[StudyRecord, Progress]:
+    """Run workers until the study is done or stopped; return it as they left it."""
+    on_event(WorkersStarted(definition_of(record), tuple(devices)))
+    outcome = supervise(engine, record, options, devices, stop, on_event)
+    on_event(WorkersEnded(len(devices), outcome.trials, outcome.restarts, outcome.seconds))
+    return outcome.record, outcome.now
+
+
+def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop) -> bool:
+    """Measure the winner of a study that is done on the test set; return False if this process was asked to stop.
+
+    Raises:
+        DatabaseAway: the patience is over.
+        CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
+        DataUnavailable: the data are not here.
+    """
+
+    def asked() -> bool:
+        return stop.asked
+
+    try:
+        outage = Outage(options.patience, asked)
+        return not stop.asked and outage.insist(lambda: conclude(engine, record, options.data_dir, asked))
+    except DatabaseAway:
+        if not stop.asked:  # a process that stops does not wait for it
+            raise
+        return False
+
+
+def _measure_here_or_elsewhere(
+    engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, on_event: Listener
+) -> bool:
+    """Do what `measure_winner` does, unless this machine lacks the data or the weights, as a machine that joins may."""
+    try:
+        check_available(definition_of(record).data, options.data_dir)
+        return measure_winner(engine, record, options, stop)
+    except (DataUnavailable, CheckpointUnreachable) as error:
+        on_event(TestedElsewhere(str(error)))
+        return True
+
+
+def _result(
+    engine: Engine, record: StudyRecord, now: Progress, stop: Stop, started: float, *, is_measured: bool
+) -> RunResult:
+    """Return how a study stands when this machine leaves it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C is why it leaves.
+    """
+    if stop.interrupted and not is_measured:
+        raise KeyboardInterrupt
+    winner = read_winner(engine, record) if is_measured else None
+    if winner is not None:
+        leave_note(engine, record, winner)
+    is_stopped = now.control == Control.STOP and not is_measured and not stop.asked
+    return RunResult(
+        study=definition_of(record),
+        status=study_status(record, definition_of(record), now),
+        winner=winner,
+        seconds=time.monotonic() - started,
+        was_asked_to_stop=stop.asked and not is_measured,
+        stopped=read_events(engine, record.study_id, "stopped")[-1] if is_stopped else None,
+    )
