@@ -228,7 +228,7 @@ def test_an_error_in_a_worker_is_one_line(
     monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
     monkeypatch.setenv("CAVIAR_DATA_DIR", "/nowhere")
     monkeypatch.setattr("caviar.models.data.fetch", lambda name, folder: False)
-    monkeypatch.setattr("caviar.studies.lifecycle.provenance.provenance_of", lambda study, folder: Provenance())
+    monkeypatch.setattr("caviar.studies.workers.local.preparation.provenance_of", lambda study, folder: Provenance())
     assert run_here(["run", "mnist"]) == 1
     assert (
         "caviar: a worker failed: DataUnavailable: the data set 'mnist' is not in /nowhere" in capsys.readouterr().err

@@ -709,7 +709,7 @@ def test_the_table_is_a_line_for_each_check(engine: Engine, doctor: Doctor, caps
     assert [line.split(":")[0] for line in lines[:2]] == ["done", "done"]
     assert [line.split()[0] for line in lines[3:] if "gpus" not in line] == ["ok"] * 15
     assert run(["doctor", "--fix"]) == 0
-    assert capsys.readouterr().out.startswith("done: nothing was to be done\n")
+    assert capsys.readouterr().out.startswith("done: there was nothing to do\n")
 
 
 def test_a_long_line_is_not_broken_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
