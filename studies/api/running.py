@@ -15,8 +15,9 @@ from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointUnreachable, DatabaseAway
 from caviar.storage.events import read_events
 from caviar.storage.outage import Outage
-from caviar.storage.records import EventRecord, Progress, StudyRecord
+from caviar.storage.records import EventRecord, StudyRecord
 from caviar.storage.states import Control
+from caviar.storage.status import Progress
 from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
 from caviar.studies.api.session import connect, data_folder, settings_of
 from caviar.studies.dashboard.note import leave_note

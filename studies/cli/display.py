@@ -7,8 +7,8 @@ from types import TracebackType
 
 from rich.live import Live
 
-from caviar.storage.records import Progress
 from caviar.storage.snapshot import Snapshot
+from caviar.storage.status import Progress
 from caviar.studies.cli.output import out, print_line, unicode
 from caviar.studies.cli.view import Screen, phase_now, view
 from caviar.studies.definition import Study

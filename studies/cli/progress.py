@@ -16,7 +16,7 @@ from caviar.studies.workers.local import events
 from caviar.studies.workers.local.devices import cores
 
 if TYPE_CHECKING:
-    from caviar.storage.records import Progress
+    from caviar.storage.status import Progress
     from caviar.studies.cli.display import Display
     from caviar.studies.lifecycle.provenance import Difference
 

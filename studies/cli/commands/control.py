@@ -110,9 +110,3 @@ def _print_change(study: str, change: ControlChange, state: str, step: str, when
 
 def _moment(now: bool) -> str:
     return "at once" if now else "after the current epoch"
-
-
-def by() -> str:
-    from caviar.studies.api.session import current_user
-
-    return current_user()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,7 +41,3 @@ def fetch(
     """
     fetched = caviar.fetch_data(name, data_dir=data_dir)
     print_line(f"{name} {'is now' if fetched else 'was already'} in {caviar.data_folder(data_dir)}")
-
-
-def data_folder(option: Path | None) -> Path:
-    return caviar.data_folder(option)

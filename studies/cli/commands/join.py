@@ -9,6 +9,7 @@ import typer
 import caviar
 from caviar.studies.cli.options import Cohort, StoredStudy, TrainingOptions, cohort_size, takes_training_options
 from caviar.studies.cli.output import print_line
+from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.winner import print_winner
 
 
@@ -43,8 +44,6 @@ def join(
     In Python: caviar.join("digits", gpus="0,2", workers_per_gpu=2)
     """
     size = cohort_size(cohort)
-    from caviar.studies.cli.progress import EventPrinter
-
     with EventPrinter("comparing this machine with the study", is_joining=True) as printer:
         try:
             result = caviar.join(

@@ -9,6 +9,7 @@ import typer
 import caviar
 from caviar.studies.cli.options import Cohort, Selector, TrainingOptions, cohort_size, takes_training_options
 from caviar.studies.cli.output import print_line
+from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.winner import print_winner
 
 
@@ -49,8 +50,6 @@ def run(
         ["caviar run", study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     )
     size = cohort_size(cohort)
-    from caviar.studies.cli.progress import EventPrinter
-
     with EventPrinter("checking the study") as printer:
         try:
             result = caviar.run(

@@ -10,7 +10,7 @@ import caviar
 from caviar.studies.cli.options import TrainingOptions, takes_training_options
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.panda.standing import print_standing
-from caviar.studies.cli.work import printer
+from caviar.studies.cli.progress import EventPrinter
 
 
 @takes_training_options
@@ -53,7 +53,7 @@ def start(
     try:
         result = caviar.panda.start(
             name, study=study, origin=from_, settings=parse_settings(set_ or []), day=day, keep=keep,
-            on_event=printer("checking the panda"), **vars(options),
+            on_event=EventPrinter("checking the panda"), **vars(options),
         )  # fmt: skip
     except KeyboardInterrupt:
         print_line(left)

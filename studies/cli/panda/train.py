@@ -11,8 +11,8 @@ import caviar
 from caviar.studies.cli.options import TrainingOptions, takes_training_options
 from caviar.studies.cli.output import out, print_line, settings_line, unicode
 from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings, print_standing
+from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
-from caviar.studies.cli.work import printer
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _printer() -> Listener:
     """Return a listener that prints the check of this machine, and each epoch."""
     from caviar.studies.panda.records import DayEpoch
 
-    of_check = printer("comparing this machine with the study")
+    of_check = EventPrinter("comparing this machine with the study")
 
     def on_event(event: RunEvent | DayEpoch) -> None:
         if isinstance(event, DayEpoch):
