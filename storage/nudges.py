@@ -19,11 +19,7 @@ class NudgeRecord:
     """A change of a panda's settings.
 
     Attributes:
-        at: when it was given.
-        settings: the new values, by name.
-        why: the reason, for the journal.
-        by: who gave it, as `user@host`.
-        state: what became of it.
+        by: the person who gave it, as `user@host`.
         day, epoch: the day in which, and the epoch after which, it took effect; None before.
     """
 

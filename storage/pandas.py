@@ -43,9 +43,7 @@ class PandaRecord:
     Attributes:
         head: the number of the day that the next one builds on.
         day_epochs, day_seconds: the length of a day; one of them is None.
-        keeps_all: whether the state of every day is kept.
         seed_number: the number that its random numbers are derived from, as a trial's are from the trial's number.
-        origin: the trial that its weights come from; None if it began anew.
     """
 
     head: int
@@ -63,9 +61,8 @@ class NewDay:
     Attributes:
         parent: the number of the day that it builds on; None for the birth.
         begins_at: the epoch that it builds on.
-        settings: the hyperparameters that it begins with.
         decay_from: the epoch from which the decay of the learning rate is counted.
-        epochs: its length; None for the length of the panda's days.
+        epochs: its length, if it is not that of the panda's days.
         is_look: whether it is a candidate for the next day, trained for a short look at its curve.
     """
 
@@ -83,15 +80,11 @@ class DayRecord(NewDay):
 
     Attributes:
         number: its number, which is that of its slot and its trial.
-        state: the state of its slot.
         epoch: the last epoch that is written.
-        trial_id: the trial's id in Optuna's tables; None before it has one.
-        value: the trial's value at its end.
         ended: the trial's state in lower case, once the day has ended.
         violated: `diverged` or `out_of_memory`; None for a sound day.
         saved: whether the state at its end is kept.
         holder: the process that trains it, as `host:pid (device)`.
-        began_at: when its training began.
     """
 
     number: int = BIRTH

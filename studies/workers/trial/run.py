@@ -37,7 +37,8 @@ class TrialRun:
     """An attempt at a trial, for as long as its lease is held.
 
     A kind of trial with rules of its own, such as a day of a panda, overrides `resume`, `is_over`, `reason_to_stop`,
-    `record`, `next_training` and `end`, and nothing else; it may use `context`, `lease`, `trial` and `training`.
+    `take`, `record`, `next_training` and `end`, and nothing else; it may use `context`, `lease`, `trial` and
+    `training`.
 
     Args:
         held: the lease of the trial's slot, which a heartbeat renews.
