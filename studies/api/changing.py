@@ -56,12 +56,7 @@ def pause(study: str, *, now: bool = False, database: str | Engine | None = None
     """Let the workers of all machines give their trials back after the current epoch, and wait for `resume`.
 
     Args:
-        study: the name of a study in the database.
         now: in the middle of the epoch, which is then trained again from the last checkpoint.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> caviar.pause("digits")
@@ -73,12 +68,7 @@ def stop(study: str, *, now: bool = False, database: str | Engine | None = None)
     """Let the workers of all machines give their trials back after the current epoch, and exit. Nothing is lost.
 
     Args:
-        study: the name of a study in the database.
         now: in the middle of the epoch, which is then trained again from the last checkpoint.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> caviar.stop("digits", now=True)
@@ -88,13 +78,6 @@ def stop(study: str, *, now: bool = False, database: str | Engine | None = None)
 
 def resume(study: str, *, database: str | Engine | None = None) -> ControlChange:
     """Let a paused or stopped study go on; workers that wait for it take up its trials.
-
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> caviar.resume("digits")
@@ -106,15 +89,12 @@ def kill(study: str, trial: int, *, database: str | Engine | None = None) -> boo
     """End one trial after its current epoch, as if it had been pruned; its slot of the budget is spent.
 
     Args:
-        study: the name of a study in the database.
         trial: the trial's number, from 0.
-        database: an address or an engine; see `connect`.
 
     Returns:
         True if the trial has ended; False if a worker trains it, and ends it after the epoch.
 
     Raises:
-        StudyNotFound: the database has no such study.
         TrialNotRunning: the trial has not begun, or has ended.
 
     Examples:
@@ -128,15 +108,12 @@ def extend(study: str, budget: int, *, database: str | Engine | None = None) -> 
     """Give a study a larger budget; running workers notice it by themselves.
 
     Args:
-        study: the name of a study in the database.
         budget: the new number of trials in all.
-        database: an address or an engine; see `connect`.
 
     Returns:
         The study's progress by the new budget.
 
     Raises:
-        StudyNotFound: the database has no such study.
         NotComparable: the budget is not larger, or the study is a panda.
 
     Examples:
@@ -171,14 +148,11 @@ def retune(
         epochs: the length of each trial, instead of as before.
         budget: the number of trials, instead of as before.
         seed: the seed of the search, instead of the next one.
-        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
-        database: an address or an engine; see `connect`.
 
     Returns:
         The definition of the new study, which is in the database; `run(name)` trains it.
 
     Raises:
-        StudyNotFound: the database has no such study.
         DefinitionError: the name is taken, no trial is complete, or a hyperparameter has no range to widen.
         NotComparable: the study is a panda.
         DataUnavailable: the data are not here, and cannot be downloaded.
@@ -207,12 +181,7 @@ def delete(study: str, *, database: str | Engine | None = None) -> None:
 
     Of a study that another Optuna program deleted, this removes what Caviar still has, its checkpoints too.
 
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
     Raises:
-        StudyNotFound: the database has no such study.
         StudyInUse: workers train its trials.
 
     Examples:

@@ -21,9 +21,6 @@ class DataSet:
 def data_sets(*, data_dir: str | Path | None = None) -> tuple[DataSet, ...]:
     """Return the data sets that Caviar knows by name.
 
-    Args:
-        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
-
     Examples:
         >>> [data.name for data in caviar.data_sets() if data.is_here]
     """
@@ -36,7 +33,6 @@ def fetch_data(name: str, *, data_dir: str | Path | None = None) -> bool:
 
     Args:
         name: a name of `data_sets`.
-        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
 
     Returns:
         True if it was downloaded, False if it was here already.

@@ -47,9 +47,6 @@ def database_address(*, database: str | Engine | None = None) -> str:
 
     The built-in server answers there while any process of Caviar uses it, such as `caviar dashboard`.
 
-    Args:
-        database: an address or an engine; see `connect`.
-
     Returns:
         Such as "postgresql+psycopg2://ann:PASSWORD@host/db", with the word PASSWORD in place of a password.
 
@@ -63,9 +60,6 @@ def database_address(*, database: str | Engine | None = None) -> str:
 def schema_version(*, database: str | Engine | None = None) -> SchemaVersion:
     """Return the version of the tables in a database; nothing is made or changed.
 
-    Args:
-        database: an address or an engine; see `connect`.
-
     Examples:
         >>> caviar.schema_version().state.value  # 'current'
     """
@@ -77,9 +71,6 @@ def upgrade_database(*, database: str | Engine | None = None) -> str:
     """Bring the tables to this program's version, or make them in an empty database.
 
     Workers of an older version must be stopped first.
-
-    Args:
-        database: an address or an engine; see `connect`.
 
     Returns:
         The revision that the tables have now, such as "0006".
@@ -103,7 +94,6 @@ def grant_worker(role: str, *, database: str | Engine | None = None) -> WorkerRo
 
     Args:
         role: the name of a role that was made for workers; not one's own.
-        database: an address or an engine; see `connect`.
 
     Raises:
         CannotGrant: there is no such role, or it owns the tables.

@@ -31,12 +31,9 @@ def report(study: str, *, file: str | Path | None = None, database: str | Engine
     """Return everything that a report says of a study, or the journal of a panda; and write it as a page.
 
     Args:
-        study: the name of a study in the database.
         file: where to write the page, one HTML file that loads nothing from a network; None writes none.
-        database: an address or an engine; see `connect`.
 
     Raises:
-        StudyNotFound: the database has no such study.
         ExtraMissing: the package of the page's pictures is not installed.
         OutputError: the file cannot be written.
 
@@ -62,16 +59,12 @@ def save(
     """Write the weights of a study's winner, and how to load them, into a new folder.
 
     Args:
-        study: the name of a study in the database.
         folder: the folder to make; it gets model.pt (a state_dict), config.json, and the example load.py.
-        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
-        database: an address or an engine; see `connect`.
 
     Returns:
         The winner.
 
     Raises:
-        StudyNotFound: the database has no such study.
         NothingToDo: there is no winner, its weights are not kept, or the folder exists.
         OutputError: the folder cannot be made.
         DataUnavailable: the data are not here, by whose mean and deviation the inputs are normalised.
@@ -122,17 +115,13 @@ def confirm(
     test set yet, that is done as well.
 
     Args:
-        study: the name of a study in the database.
         times: trainings of each of the two, 2 at least.
         on_progress: called before the first training and after each epoch.
-        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
-        database: an address or an engine; see `connect`.
 
     Returns:
         The winner with its `confirmation`; None if this process was asked to stop by SIGTERM.
 
     Raises:
-        StudyNotFound: the database has no such study.
         OptionError: `times` is below 2.
         NothingToDo: the study has no two trials to compare.
         NotComparable: the study is a panda.

@@ -22,8 +22,6 @@ def doctor(*, fix: bool = False, data_dir: str | Path | None = None, database: s
 
     Args:
         fix: take back what dead workers hold, and remove what nobody can need; nothing else is ever changed.
-        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
-        database: an address or an engine; see `connect`.
 
     Returns:
         The findings in the order of the checks, and what was done about them.
@@ -55,13 +53,11 @@ def dashboard(
         port: the port to listen at; 0 for any that is free, None for 8080 or the next one that is free.
         allow_changes: let visitors rename and delete studies, and tell values, as Optuna's own dashboard does.
         started: called with the dashboard's address once it listens.
-        database: an address or an engine; see `connect`.
 
     Raises:
         ExtraMissing: the packages of the dashboard are not installed.
         PasswordMissing: other machines could reach it, and there is no password.
         AddressUnavailable: nothing can listen at that host and port.
-        StudyNotFound: the database has no such study.
         KeyboardInterrupt: Ctrl-C ended it.
 
     Examples:

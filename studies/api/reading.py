@@ -77,9 +77,6 @@ def plan(study: Study | str, *, budget: int | None = None, strategy: str | None 
 def list_studies(*, database: str | Engine | None = None) -> tuple[StudyStatus, ...]:
     """Return the progress of every study in the database.
 
-    Args:
-        database: an address or an engine; see `connect`.
-
     Examples:
         >>> for study in caviar.list_studies():
         ...     print(study.name, study.state, study.done, "of", study.budget)
@@ -91,13 +88,6 @@ def list_studies(*, database: str | Engine | None = None) -> tuple[StudyStatus, 
 def status(study: str, *, database: str | Engine | None = None) -> StudyStatus:
     """Return the progress of a study.
 
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
-
     Examples:
         >>> caviar.status("digits").best.value  # the best accuracy so far, 0 to 1
     """
@@ -107,13 +97,6 @@ def status(study: str, *, database: str | Engine | None = None) -> StudyStatus:
 
 def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Progressed]:
     """Yield a study as it is now, and again every second until every trial is finished.
-
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> for now in caviar.watch("digits"):
@@ -134,13 +117,6 @@ def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Progr
 def trials(study: str, *, database: str | Engine | None = None) -> tuple[TrialSummary, ...]:
     """Return a summary of each slot of a study's budget, by number, with the trial that was trained in it.
 
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
-
     Examples:
         >>> import pandas
         >>> pandas.DataFrame(t.hyperparameters | {"value": t.value} for t in caviar.trials("digits"))
@@ -151,13 +127,6 @@ def trials(study: str, *, database: str | Engine | None = None) -> tuple[TrialSu
 
 def best(study: str, *, database: str | Engine | None = None) -> Winner | None:
     """Return the trial that won a study so far; None before one is complete.
-
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> winner = caviar.best("digits")
@@ -171,12 +140,7 @@ def curves(study: str, *, top: int | None = None, database: str | Engine | None 
     """Return the learning curves of a study's ended trials: complete ones first, the best of each kind first.
 
     Args:
-        study: the name of a study in the database.
         top: how many; None for all.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> for curve in caviar.curves("digits", top=5):
@@ -196,15 +160,8 @@ def curves(study: str, *, top: int | None = None, database: str | Engine | None 
 def importance(study: str, *, database: str | Engine | None = None) -> Importances | None:
     """Return how much of a study's result each hyperparameter decides alone, and whether the order of tiers held.
 
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
     Returns:
         None before ten trials of different values are finished.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> for one in caviar.importance("digits").hyperparameters:
@@ -223,10 +180,6 @@ def workers(
     Args:
         study: the name of a study in the database; None for all studies.
         include_ended: whether to return those that have ended or were lost, too.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> [f"{worker.host}:{worker.pid}" for worker in caviar.workers("digits")]
@@ -242,13 +195,6 @@ def workers(
 def history(study: str, *, database: str | Engine | None = None) -> History:
     """Return the versions of a study's definition, and everything that happened to it, the oldest first.
 
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
-
     Examples:
         >>> [event for event in caviar.history("digits").events if event.kind == "taken over"]
     """
@@ -258,13 +204,6 @@ def history(study: str, *, database: str | Engine | None = None) -> History:
 
 def is_panda(study: str, *, database: str | Engine | None = None) -> bool:
     """Return whether a study in the database is a panda, one model that is babysat, instead of a search.
-
-    Args:
-        study: the name of a study in the database.
-        database: an address or an engine; see `connect`.
-
-    Raises:
-        StudyNotFound: the database has no such study.
 
     Examples:
         >>> caviar.is_panda("baby")

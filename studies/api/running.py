@@ -109,8 +109,6 @@ def run(
         renew: seconds between two signs of life of a worker.
         grace: seconds that the current epoch may take after a signal to stop.
         patience: seconds to wait for a database that is away.
-        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
-        database: an address or an engine; see `connect`.
 
     Raises:
         UnknownStudy: nothing has that name.
@@ -174,32 +172,20 @@ def join(
     are compared with those that the study was begun with.
 
     Args:
-        study: the name of a study in the database.
         gpus: `all`, `none`, or numbers such as `0,2`; None for all that there are.
         workers_per_gpu: processes on each GPU.
         workers: processes on the CPU, one core each; None for one on each core of a machine without a GPU.
         allow_mismatch: train with other code, data or clock than the study's; its history records that.
-        cohort: trials that a worker trains as one program; 1 for one by one, None for as many as make it faster.
-        on_event: called, in this thread, with each record of `caviar.studies.workers.local.events`.
-        lease: seconds of silence after which a worker loses its trials.
-        renew: seconds between two signs of life of a worker.
-        grace: seconds that the current epoch may take after a signal to stop.
-        patience: seconds to wait for a database that is away.
-        data_dir: the folder of the data sets; None for CAVIAR_DATA_DIR, or one in this user's cache.
-        database: an address or an engine; see `connect`.
+        cohort, on_event, lease, renew, grace, patience: as for `run`.
 
     Returns:
         The outcome; a study that was stopped or done before is left as it is.
 
     Raises:
-        StudyNotFound: the database has no such study.
         NotComparable: the study is a panda.
         MachineMismatch: this machine would train something else, and that is not allowed.
-        OptionError: there is no such GPU, or the options contradict one another.
-        DataUnavailable: the data are not here, and cannot be downloaded.
-        WorkersFailed: a worker ended with an error, or died too often.
-        DatabaseAway: the database was away for longer than the patience.
-        KeyboardInterrupt: Ctrl-C ended it, gracefully: each worker has given its trials back after its epoch.
+        OptionError: there is no such GPU.
+        Other errors are those of `run`.
 
     Examples:
         >>> caviar.join("digits", gpus="0,2", workers_per_gpu=2, database="postgresql://me@host/database")

@@ -1,4 +1,4 @@
-"""Events of a study, each as a sentence."""
+"""Put the events of a study into words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def cohort_sentence(detail: Mapping[str, Any]) -> str:
-    """Return an event about a cohort's size in words."""
+    """Return a measured cohort size in words; the detail is that of an event `cohort size`."""
     size, why, times = detail["size"], detail.get("why"), detail.get("times_as_fast")
     if size > 1 and why:
         return f"each worker trains at most {size} trials as one program from now on: {why}"
@@ -37,6 +37,6 @@ def sentence(event: EventRecord) -> str:
 
 
 def detail_line(detail: Any) -> str:
-    """Return an event's detail in one line; a traceback is for --json."""
-    told = {key: "; ".join(map(str, value)) if isinstance(value, list) else value for key, value in detail.items()}
-    return ", ".join(f"{key} {value}" for key, value in told.items() if key != "traceback" and value is not False)
+    """Return an event's detail in one line, without its traceback, which --json shows."""
+    parts = {key: "; ".join(map(str, value)) if isinstance(value, list) else value for key, value in detail.items()}
+    return ", ".join(f"{key} {value}" for key, value in parts.items() if key != "traceback" and value is not False)

@@ -25,6 +25,10 @@ class PriorTrial(BaseModel):
     Args:
         values: the value of each hyperparameter that is searched.
         loss: the trial's result, lower is better; it is compared with those of the same earlier study alone.
+
+    Examples:
+        >>> PriorTrial(values={"learning_rate": 0.03, "momentum": 0.95}, loss=0.04).loss
+        0.04
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

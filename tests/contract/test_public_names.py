@@ -17,11 +17,14 @@ def test_every_public_name_resolves_and_has_a_docstring(name: str) -> None:
     assert name in dir(caviar)
 
 
-def _is_made_by_users(name: str) -> bool:
-    return inspect.isfunction(getattr(caviar, name))
+def _is_called_by_users(name: str) -> bool:
+    """Return whether a name is a function, a scale, a study or a sampler: no error, and no record that is returned."""
+    public = getattr(caviar, name)
+    rooms = ("caviar.studies.definition", "caviar.studies.space", "caviar.studies.search")
+    return inspect.isfunction(public) or (inspect.isclass(public) and public.__module__.startswith(rooms))
 
 
-CALLED = [name for name in caviar.__all__ if _is_made_by_users(name)]
+CALLED = [name for name in caviar.__all__ if _is_called_by_users(name)]
 
 
 @pytest.mark.parametrize("name", CALLED)
@@ -37,8 +40,10 @@ def test_the_documented_arguments_are_those_that_there_are(name: str) -> None:
     doc = inspect.getdoc(public) or ""
     _, _, after = doc.partition("Args:\n")
     lines = after.split("\n\n")[0].splitlines()
-    documented = {line.strip().split(":")[0] for line in lines if line.startswith("    ") and line[4] != " "}
-    assert documented == set(inspect.signature(public).parameters)
+    parts = [line.strip().split(":")[0] for line in lines if line.startswith("    ") and line[4] != " "]
+    documented = {name for part in parts for name in part.split(", ")}
+    common = {"study", "database", "data_dir"}  # explained once, in studies/api/__init__.py
+    assert documented | common == set(inspect.signature(public).parameters) | common
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
