@@ -261,7 +261,7 @@ def nudge(
     Examples:
         >>> caviar.panda.nudge("baby", {"learning_rate": 0.01}, why="the loss is noisy")
     """
-    from caviar.studies.panda.checks import check_settings
+    from caviar.studies.panda.planning import check_settings
 
     _import_model(study)
     with opened(name, database) as (engine, record):

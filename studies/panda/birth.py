@@ -16,8 +16,8 @@ from caviar.storage.status import read_trial
 from caviar.studies.definition import Study, change, to_body
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.panda.checks import check_settings
 from caviar.studies.panda.length import DayLength
+from caviar.studies.panda.planning import check_settings
 from caviar.studies.panda.settings import NUDGEABLE, OF_THE_RATE, check_names
 from caviar.studies.results.winner import find_winner
 from caviar.studies.space.base import Value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Engine
@@ -41,28 +41,19 @@ def read_journal(engine: Engine, record: StudyRecord) -> Journal:
     return _Reading(record.name, study, life, curves, events).journal()
 
 
+@dataclass(frozen=True)
 class _Reading:
     """What was read of one panda, and what follows from it."""
 
-    def __init__(
-        self,
-        name: str,
-        study: Study,
-        life: Life,
-        curves: Mapping[int, Sequence[Epoch]],
-        events: Sequence[EventRecord],
-    ) -> None:
-        self._name = name
-        self._study = study
-        self._life = life
-        self._curves = curves
-        self._events = events
-        born = next((event.detail for event in events if event.kind == EventKind.BORN), {})
-        self._examples = int(born.get("validation_examples", _FEW_EXAMPLES))
+    name: str
+    study: Study
+    life: Life
+    curves: Mapping[int, Sequence[Epoch]]
+    events: Sequence[EventRecord]
 
     def journal(self) -> Journal:
         """Return the whole of it."""
-        study, life = self._study, self._life
+        study, life = self.study, self.life
         all_branches = branches(life)
         branch_of = {day.number: i for i, branch in enumerate(all_branches) for day in branch}
         days, too_high = list[JournalDay](), list[float]()
@@ -75,7 +66,7 @@ class _Reading:
             days.append(self._day(day, verdict, branch_of[day.number], before))
         waiting = self._nudges(NudgeState.WAITING)
         return Journal(
-            name=self._name, model=study.model, data=study.data, metric=study.metric, direction=study.direction,
+            name=self.name, model=study.model, data=study.data, metric=study.metric, direction=study.direction,
             day=DayLength(life.panda.day_epochs, life.panda.day_seconds), origin=life.panda.origin,
             head=life.panda.head, branch=tuple(day.number for day in all_branches[0]),
             trains=next((day.holder for day in life.days if day.holder), None),
@@ -85,11 +76,11 @@ class _Reading:
         )  # fmt: skip
 
     def _curve(self, day: DayRecord) -> list[Epoch]:
-        return list(self._curves.get(day.number, ()))
+        return list(self.curves.get(day.number, ()))
 
     def _before(self, day: DayRecord) -> list[Epoch]:
         """Return the epochs of the days that a day builds on."""
-        return [epoch for earlier in path(self._life, day.number)[:-1] for epoch in self._curve(earlier)]
+        return [epoch for earlier in path(self.life, day.number)[:-1] for epoch in self._curve(earlier)]
 
     def _verdict(self, day: DayRecord) -> Verdict:
         if day.number == BIRTH:
@@ -103,33 +94,35 @@ class _Reading:
         if day.ended != "complete" or not own or not before:
             return Verdict(Outcome.FAILED)
         whole = Window(before, own, day.settings, day.parent or BIRTH)
-        return judge(whole, self._study.metric, maximize=self._study.maximize, examples=self._examples)
+        birth = next((event.detail for event in self.events if event.kind == EventKind.BORN), {})
+        examples = int(birth.get("validation_examples", _FEW_EXAMPLES))
+        return judge(whole, self.study.metric, maximize=self.study.maximize, examples=examples)
 
     def _window(self, day: DayRecord, too_high: Sequence[float]) -> Window | None:
         """Return the epochs of a day since a nudge last changed how its weights move; None where there are none."""
-        nudges, own, before = self._life.nudges, self._curve(day), self._before(day)
+        nudges, own, before = self.life.nudges, self._curve(day), self._before(day)
         nudged = [n.epoch or 0 for n in nudges if n.day == day.number and _MOVES_WEIGHTS & n.settings.keys()]
         since = max((epoch for epoch in nudged if own and epoch < own[-1].epoch), default=day.begins_at)
         before += [epoch for epoch in own if epoch.epoch <= since]
         own = [epoch for epoch in own if epoch.epoch > since]
-        if not own or not before or nearest_saved(self._life, day) is None:
+        if not own or not before or nearest_saved(self.life, day) is None:
             return None
         settings = settings_after(day, nudges, own[-1].epoch - 1).settings
         return Window(before, own, settings, self._day_to_go_back_to(day, before[0], own[-1]), tuple(too_high))
 
     def _day_to_go_back_to(self, day: DayRecord, first: Epoch, last: Epoch) -> int:
         """Return the nearest earlier day that the present learning rate did not spoil."""
-        candidate = nearest_saved(self._life, day) or self._life.days[BIRTH]
+        candidate = nearest_saved(self.life, day) or self.life.days[BIRTH]
         while (curve := self._curve(candidate)) and candidate.parent is not None:
             end = curve[-1]
             if end.training_loss < _SPOILED * first.training_loss or end.learning_rate < last.learning_rate:
                 break
-            candidate = nearest_saved(self._life, candidate) or self._life.days[BIRTH]
+            candidate = nearest_saved(self.life, candidate) or self.life.days[BIRTH]
         return candidate.number
 
     def _advice(self, verdict: Verdict, too_high: Sequence[float]) -> Advice | None:
         """Return the advice after the last day; None after the birth, and before the day is over."""
-        life = self._life
+        life = self.life
         head = life.days[life.panda.head]
         if head.state not in (SlotState.DONE, SlotState.ABANDONED) or head.number == BIRTH:
             return None
@@ -141,21 +134,21 @@ class _Reading:
         current = [(e.validation_loss, d.number) for d in path(life, head.number) for e in self._curve(d)]
         lowest = min(current)[1]
         may_go_back = lowest != head.number and life.days[lowest].saved
-        return self._with_commands(advise(window, verdict, self._study.scales(), lowest if may_go_back else None))
+        return self._with_commands(advise(window, verdict, self.study.scales(), lowest if may_go_back else None))
 
     def _with_commands(self, advice: Advice) -> Advice:
         commands = []
         if advice.back is not None:
-            commands.append(f"caviar panda back {self._name} --to {advice.back}")
+            commands.append(f"caviar panda back {self.name} --to {advice.back}")
         if advice.settings:
             words = " ".join(f"{setting}={value:g}" for setting, value in advice.settings.items())
             why = shlex.quote(advice.why.partition(":")[0])
-            commands.append(f"caviar panda nudge {self._name} {words} --why {why}")
-        return replace(advice, commands=(*commands, f"caviar panda train {self._name}"))
+            commands.append(f"caviar panda nudge {self.name} {words} --why {why}")
+        return replace(advice, commands=(*commands, f"caviar panda train {self.name}"))
 
     def _day(self, day: DayRecord, verdict: Verdict, branch: int, before: Mapping[str, Any]) -> JournalDay:
         own = self._curve(day)
-        nudges = [nudge for nudge in self._life.nudges if nudge.day == day.number]
+        nudges = [nudge for nudge in self.life.nudges if nudge.day == day.number]
         return JournalDay(
             day=day.number, parent=day.parent, look=day.is_look, state=day.state, branch=branch, current=branch == 0,
             saved=day.saved, began=day.began_at, begins_at=day.begins_at, epoch=day.epoch,
@@ -165,7 +158,7 @@ class _Reading:
             why="; ".join(nudge.why for nudge in nudges if nudge.why) or None,
             nudges=tuple(_taken(day, nudge) for nudge in nudges),
             epochs=tuple(epoch.epoch for epoch in own),
-            curve=tuple(finite(epoch.value(self._study.metric)) for epoch in own),
+            curve=tuple(finite(epoch.value(self.study.metric)) for epoch in own),
             training_loss=tuple(finite(epoch.training_loss) for epoch in own),
             validation_loss=tuple(finite(epoch.validation_loss) for epoch in own),
             seconds=sum(epoch.seconds for epoch in own),
@@ -176,16 +169,16 @@ class _Reading:
     def _remarks(self, day: DayRecord) -> list[Remark]:
         return [
             Remark(EventKind(event.kind), event.at, **event.detail)
-            for event in self._events
+            for event in self.events
             if event.slot == day.number and event.kind in (EventKind.NOTE, EventKind.WENT_BACK)
         ]
 
     def _nudges(self, state: NudgeState) -> tuple[Nudge, ...]:
-        return tuple(Nudge(n.settings, n.why, n.by, n.at) for n in self._life.nudges if n.state == state)
+        return tuple(Nudge(n.settings, n.why, n.by, n.at) for n in self.life.nudges if n.state == state)
 
     def _best(self, days: Sequence[JournalDay]) -> BestEpoch | None:
         """Return the best epoch of all branches."""
-        sign = 1 if self._study.maximize else -1
+        sign = 1 if self.study.maximize else -1
         epochs = [
             BestEpoch(day.day, epoch, value)
             for day in days

@@ -1,16 +1,17 @@
-"""Plan the days of a panda that are to be trained next: one that goes on, or several candidates for it."""
+"""Plan the days of a panda that are to be trained next, and check that the model can be trained with their settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from caviar.storage.errors import UnknownDay
 from caviar.storage.pandas import DayRecord, Life, NewDay
 from caviar.studies.definition import Study
-from caviar.studies.panda.checks import check_settings
+from caviar.studies.errors import OptionError
 from caviar.studies.panda.lineage import nearest_saved
 from caviar.studies.panda.settings import change_settings, next_settings
 from caviar.studies.space.base import Value
+from caviar.studies.workers.trial.build import check_values
 
 
 def next_day(life: Life, name: str) -> list[NewDay]:
@@ -47,6 +48,25 @@ def candidate_days(
         check_settings(study, now.settings, candidate)
         planned.append(NewDay(head.number, head.epoch, dict(now.settings), now.decay_from, epochs, is_look=True))
     return planned
+
+
+def check_settings(study: Study, settings: Mapping[str, Value], changed: Iterable[str] = ()) -> None:
+    """Check that a model can be trained with settings, and that each is within its range in the study.
+
+    Args:
+        study: the definition, whose scales give the ranges.
+        settings: all of the model's hyperparameters, by name.
+        changed: the names that are given by hand, which must have an effect.
+
+    Raises:
+        OptionError: a value is out of its range.
+        DefinitionError: the model or its training refuses a value, or a changed setting has no effect.
+    """
+    scales = study.scales()
+    for name, value in settings.items():
+        if name in scales and not scales[name].accepts(value):
+            raise OptionError(f"{name} {value} is out of its range in this study: {scales[name]}")
+    check_values(study, settings, changed)
 
 
 def _head_to_build_on(life: Life, name: str) -> DayRecord:

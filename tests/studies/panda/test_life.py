@@ -31,10 +31,9 @@ from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.panda.advice import Advice
 from caviar.studies.panda.birth import begin, find_ancestor
 from caviar.studies.panda.candidates import best_first
-from caviar.studies.panda.checks import check_settings
 from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.length import DayLength
-from caviar.studies.panda.planning import candidate_days, next_day
+from caviar.studies.panda.planning import candidate_days, check_settings, next_day
 from caviar.studies.panda.train import train
 from caviar.studies.workers.local.signals import Stop
 from tests.helpers.pandas import SETTINGS, STUDY, born, context_of, days
