@@ -8,13 +8,14 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Text, cast, insert, select
 
 from caviar.storage.records import EventRecord
+from caviar.storage.states import EventKind
 from caviar.storage.tables import event, worker
 
 
 def log_event(
     connection: Connection,
     study_id: int,
-    kind: str,
+    kind: EventKind,
     *,
     slot: int | None = None,
     worker_id: UUID | None = None,
@@ -26,13 +27,13 @@ def log_event(
     )
 
 
-def record_event(engine: Engine, study_id: int, kind: str, **detail: Any) -> None:
+def record_event(engine: Engine, study_id: int, kind: EventKind, **detail: Any) -> None:
     """Append an event in a transaction of its own."""
     with engine.begin() as connection:
         log_event(connection, study_id, kind, **detail)
 
 
-def read_events(engine: Engine, study_id: int, *kinds: str) -> list[EventRecord]:
+def read_events(engine: Engine, study_id: int, *kinds: EventKind) -> list[EventRecord]:
     """Return a study's events of these kinds, or of all kinds if none is given, oldest first."""
     who = worker.c.host + ":" + cast(worker.c.pid, Text)
     joined = event.outerjoin(worker, worker.c.worker_id == event.c.worker_id)

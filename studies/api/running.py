@@ -16,7 +16,7 @@ from caviar.storage.errors import CheckpointUnreachable, DatabaseAway
 from caviar.storage.events import read_events
 from caviar.storage.outage import Outage
 from caviar.storage.records import EventRecord, StudyRecord
-from caviar.storage.states import Control
+from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress
 from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
 from caviar.studies.api.session import connect, data_folder, settings_of
@@ -270,5 +270,5 @@ def _result(
         winner=winner,
         seconds=time.monotonic() - started,
         was_asked_to_stop=stop.asked and not is_measured,
-        stopped=read_events(engine, record.study_id, "stopped")[-1] if is_stopped else None,
+        stopped=read_events(engine, record.study_id, EventKind.STOPPED)[-1] if is_stopped else None,
     )

@@ -13,6 +13,7 @@ from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, Slot, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.snapshot import Snapshot, read_snapshot
+from caviar.storage.states import EventKind
 from caviar.storage.status import Progress, read_progress
 from caviar.studies.definition import Study, change, from_body, to_body
 from caviar.studies.errors import DefinitionChanged, NotComparable
@@ -77,7 +78,7 @@ def open_study(
         record = load_study(engine, study.name)
     notes = {d.what: f"{d.there} there, {d.here} here" for d in others if d.weight == "note"}
     if notes:
-        record_event(engine, record.study_id, "other versions", **notes)
+        record_event(engine, record.study_id, EventKind.OTHER_VERSIONS, **notes)
     set_control(engine, record.study_id, "run")
     return record
 

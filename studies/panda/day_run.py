@@ -20,6 +20,7 @@ from caviar.storage.errors import CheckpointNotWritten, CheckpointUnreachable
 from caviar.storage.events import log_event
 from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
 from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
+from caviar.storage.states import EventKind
 from caviar.studies.panda.settings import EpochSettings, settings_after
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
@@ -211,6 +212,6 @@ class DayRun(TrialRun):
         def write() -> None:
             with context.engine.begin() as connection:
                 count = len(data.validation.y)
-                log_event(connection, self.lease.study_id, "born", slot=BIRTH, validation_examples=count)
+                log_event(connection, self.lease.study_id, EventKind.BORN, slot=BIRTH, validation_examples=count)
 
         context.outage.insist(write)

@@ -19,9 +19,9 @@ from sqlalchemy import Engine
 
 from caviar.storage.events import log_event, read_events
 from caviar.storage.history import is_feasible
+from caviar.storage.states import EventKind
 from caviar.studies.definition import Study
 
-_KIND = "trained again"
 _SURE = 0.95
 Trainings = dict[int, dict[int, float]]  # the metric after the last epoch, by trial and by the training's number
 
@@ -80,7 +80,7 @@ def runner_up(study: Study, trials: Sequence[FrozenTrial], winner: int) -> int |
 def read_trainings(engine: Engine, study_id: int) -> Trainings:
     """Return the results of a study's fresh trainings; where two machines made the same one, the first result."""
     found: Trainings = defaultdict(dict)
-    for event in read_events(engine, study_id, _KIND):
+    for event in read_events(engine, study_id, EventKind.TRAINED_AGAIN):
         if event.slot is not None:
             found[event.slot].setdefault(event.detail["training"], event.detail["value"])
     return dict(found)
@@ -97,7 +97,9 @@ def write_trainings(engine: Engine, study_id: int, values: Mapping[tuple[int, in
     """
     with engine.begin() as connection:
         for (trial, training), value in values.items():
-            log_event(connection, study_id, _KIND, slot=trial, training=training, value=value, **detail)
+            log_event(
+                connection, study_id, EventKind.TRAINED_AGAIN, slot=trial, training=training, value=value, **detail
+            )
 
 
 def read_confirmation(

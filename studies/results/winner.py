@@ -20,6 +20,7 @@ from caviar.storage.definitions import load_study
 from caviar.storage.events import record_event
 from caviar.storage.history import read_frozen_trials
 from caviar.storage.records import StudyRecord
+from caviar.storage.states import EventKind
 from caviar.storage.status import read_trial
 from caviar.storage.tables import slot
 from caviar.storage.test_results import read_test, tested_slot, write_test
@@ -217,7 +218,7 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     data = load(study.data, data_dir, device)
     training, refused = resume(study, best.slot.number, values, data, load_checkpoint(store, best.slot.number))
     if refused:
-        record_event(engine, record.study_id, "checkpoint refused", trial=best.slot.number, reason=refused)
+        record_event(engine, record.study_id, EventKind.CHECKPOINT_REFUSED, trial=best.slot.number, reason=refused)
     try:
         for _ in training.epochs(study.epochs, leave or never):  # none are left, unless its weights are lost
             pass

@@ -21,6 +21,7 @@ from caviar.storage.ledger import Ledger
 from caviar.storage.outage import Outage
 from caviar.storage.processes import machine_id
 from caviar.storage.records import Lease, StudyRecord, WorkerRecord
+from caviar.storage.states import EventKind
 from caviar.storage.trials import TrialLog
 from caviar.storage.unsent import UnsentStates
 from caviar.storage.workers import register_worker
@@ -73,7 +74,7 @@ class WorkerContext:
         """
         self.outage.insist(lambda: self.ledger.release(lease))
 
-    def record_event(self, kind: str, lease: Lease, **detail: Any) -> None:
+    def record_event(self, kind: EventKind, lease: Lease, **detail: Any) -> None:
         """Write an event about a trial, unless the same one is written already.
 
         Raises:

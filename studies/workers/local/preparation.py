@@ -13,6 +13,7 @@ from caviar.storage.definitions import find_study
 from caviar.storage.engine import clock_skew
 from caviar.storage.events import record_event
 from caviar.storage.records import StudyRecord
+from caviar.storage.states import EventKind
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.loader import importing_project, refuse_nested_run
 from caviar.studies.lifecycle.manager import definition_of, open_study, progress
@@ -98,7 +99,7 @@ def check_machine(
     on_event(MachineDiffers(tuple(differences)))
     refuse_fatal(differences)
     mismatched = refuse_mismatch(record.name, differences, allowed=allow_mismatch)
-    kind = "mismatch allowed" if mismatched else "other versions"
+    kind = EventKind.MISMATCH_ALLOWED if mismatched else EventKind.OTHER_VERSIONS
     record_event(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in differences})
     return here.code
 

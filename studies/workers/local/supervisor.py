@@ -21,6 +21,7 @@ from caviar.storage.files import CheckpointFiles
 from caviar.storage.outage import Outage
 from caviar.storage.processes import machine_id
 from caviar.storage.records import EventRecord, StudyRecord
+from caviar.storage.states import EventKind
 from caviar.storage.status import Progress
 from caviar.storage.workers import finished_by
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
@@ -179,7 +180,7 @@ class _Watch:
         self._cohort_events = len(events)
 
     def _read_cohort_events(self) -> list[EventRecord]:
-        return read_events(self._engine, self.record.study_id, "cohort size")
+        return read_events(self._engine, self.record.study_id, EventKind.COHORT_SIZE)
 
     def _wait_for_database(self, error: SQLAlchemyError) -> None:
         """Report once that the database is away; start the built-in server again if it is that one.
