@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -48,3 +49,8 @@ def to_json(value: object) -> Any:
     if is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     raise TypeError(f"{type(value).__name__} has no place in a JSON document")
+
+
+def without_password(text: str) -> str:
+    """Return a text with the user and the password of each address in it replaced by ***."""
+    return re.sub(r"://[^\s'\"]*@", "://***@", text)

@@ -1,8 +1,8 @@
-"""What is exported of a study: every trial with what it was trained with, and every epoch, as rows of plain values."""
+"""Rows of plain values for an export: every trial with all that it was trained with, or every epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,11 +12,12 @@ from sqlalchemy import Engine
 from caviar.epoch import Epoch
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.records import StudyRecord, TrialRecord
+from caviar.storage.states import TrialState
 from caviar.storage.status import read_trials
 from caviar.storage.test_results import read_tests
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.results.summaries import trial_summaries
+from caviar.studies.results.summaries import TrialSummary, trial_summaries
 
 # A trial's columns, before its hyperparameters: accuracies from 0 to 1, times in UTC, seconds of training.
 TRIAL: Mapping[str, type] = {
@@ -24,7 +25,8 @@ TRIAL: Mapping[str, type] = {
     "why_it_stopped": str, "worker": str, "host": str, "began": datetime, "ended": datetime, "seconds": float,
     "attempts": int, "test_accuracy": float, "test_loss": float,
 }  # fmt: skip
-# An epoch's: mean losses per example, accuracy of the validation set.
+RESULTS = ("value", "test_accuracy", "test_loss")  # the columns of a trial that are its results
+# An epoch's columns: mean losses per example, accuracy of the validation set.
 EPOCH: Mapping[str, type] = {
     "trial": int, "epoch": int, "training_loss": float, "validation_loss": float, "accuracy": float,
     "learning_rate": float, "seconds": float,
@@ -32,39 +34,37 @@ EPOCH: Mapping[str, type] = {
 
 
 @dataclass(frozen=True)
-class ExportedTrial:
-    """A trial.
+class ExportedTrial(TrialSummary):
+    """A trial with all columns of TRIAL; its hyperparameters include the fixed ones, once it has begun.
 
     Attributes:
-        facts: by the names of TRIAL.
-        hyperparameters: as they were trained, those that are fixed too; empty where it has not begun.
-        curve: its epochs, where they were asked for.
+        curve: its epochs; empty if they were not read.
     """
 
-    facts: Mapping[str, Any]
-    hyperparameters: Mapping[str, Any]
-    curve: list[Epoch]
+    host: str | None
+    began: datetime | None
+    ended: datetime | None
+    test_accuracy: float | None
+    test_loss: float | None
+    curve: tuple[Epoch, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows for a file.
-
-    Attributes:
-        columns: name and type of each.
-        rows: a value for each column, which is None where there is none.
-    """
+    """Rows for a file: the name and type of each column, and for each row a value or None by column."""
 
     columns: list[tuple[str, type]]
     rows: Iterator[list[Any]]
 
 
 def read_exported(engine: Engine, record: StudyRecord, *, epochs: bool) -> list[ExportedTrial]:
-    """Return all trials of a study by number, in four statements, however many there are.
+    """Return all trials of a study by number, in three statements, or four with `epochs`, however many there are.
 
-    What changes between them is left out: a trial is as it was in the first.
+    Changes between the statements are left out: each trial is as it was in the first.
 
     Args:
+        engine: the database.
+        record: the study.
         epochs: read the curves, too.
     """
     study = definition_of(record)
@@ -72,23 +72,25 @@ def read_exported(engine: Engine, record: StudyRecord, *, epochs: bool) -> list[
     times, tests = read_times(engine, record.study_id), read_tests(engine, record.study_id)
     curves = read_curves(engine, record.study_id) if epochs else {}
     return [
-        _exported(study, trial, facts, times.get(trial.slot.number), tests, curves.get(trial.slot.number, []))
-        for trial, facts in zip(trials, map(vars, trial_summaries(study, trials)), strict=True)
+        _exported(study, trial, summary, times.get(summary.trial), tests.get(summary.trial), curves)
+        for trial, summary in zip(trials, trial_summaries(study, trials), strict=True)
     ]
 
 
-def trial_table(study: Study, trials: list[ExportedTrial]) -> Table:
+def trial_table(study: Study, trials: Sequence[ExportedTrial]) -> Table:
     """Return a row for each trial."""
     named = _columns(study, trials, TRIAL)
-    rows = ([*t.facts.values(), *(t.hyperparameters.get(name) for name, _, _ in named)] for t in trials)
+    rows = (
+        [*(getattr(t, name) for name in TRIAL), *(t.hyperparameters.get(name) for name, _, _ in named)] for t in trials
+    )
     return Table([*TRIAL.items(), *((column, kind) for _, column, kind in named)], rows)
 
 
-def epoch_table(study: Study, trials: list[ExportedTrial]) -> Table:
+def epoch_table(study: Study, trials: Sequence[ExportedTrial]) -> Table:
     """Return a row for each epoch, with the hyperparameters of its trial."""
     named = _columns(study, trials, EPOCH)
     rows = (
-        [t.facts["trial"], *vars(epoch).values(), *(t.hyperparameters.get(name) for name, _, _ in named)]
+        [t.trial, *vars(epoch).values(), *(t.hyperparameters.get(name) for name, _, _ in named)]
         for t in trials
         for epoch in t.curve
     )
@@ -98,27 +100,28 @@ def epoch_table(study: Study, trials: list[ExportedTrial]) -> Table:
 def _exported(
     study: Study,
     trial: TrialRecord,
-    facts: Mapping[str, Any],
+    summary: TrialSummary,
     when: TrialTimes | None,
-    tests: Mapping[int, tuple[float, float]],
-    curve: list[Epoch],
+    test: tuple[float, float] | None,
+    curves: Mapping[int, Sequence[Epoch]],
 ) -> ExportedTrial:
-    loss, accuracy = tests.get(trial.slot.number, (None, None))
-    ended = when.ended if when and trial.state not in ("open", "running") else None
-    known = {
-        **facts, "host": trial.host, "began": when and when.began.astimezone(UTC),
-        "ended": ended and ended.astimezone(UTC), "test_accuracy": accuracy, "test_loss": loss,
-    }  # fmt: skip
-    values = facts["hyperparameters"]
+    loss, accuracy = test or (None, None)
+    ended = when.ended if when and trial.state not in (TrialState.OPEN, TrialState.RUNNING) else None
+    values = summary.hyperparameters
+    fields = {**vars(summary), "hyperparameters": {**values, **study.fixed} if values else {}}
     return ExportedTrial(
-        {name: known[name] for name in TRIAL},
-        {**values, **study.fixed} if values else {},
-        [epoch for epoch in curve if epoch.epoch <= trial.epoch],
+        **fields,
+        host=trial.host,
+        began=when.began.astimezone(UTC) if when else None,
+        ended=ended.astimezone(UTC) if ended else None,
+        test_accuracy=accuracy,
+        test_loss=loss,
+        curve=tuple(epoch for epoch in curves.get(summary.trial, ()) if epoch.epoch <= trial.epoch),
     )
 
 
-def _columns(study: Study, trials: list[ExportedTrial], others: Mapping[str, type]) -> list[tuple[str, str, type]]:
-    """Return name, column and type of each hyperparameter; where another column has its name, it says what it is."""
+def _columns(study: Study, trials: Sequence[ExportedTrial], others: Mapping[str, type]) -> list[tuple[str, str, type]]:
+    """Return name, column and type of each hyperparameter; a name that another column has gets a prefix."""
     found = []
     for name in [*study.scales(), *study.fixed]:
         kinds = {type(t.hyperparameters[name]) for t in trials if name in t.hyperparameters}

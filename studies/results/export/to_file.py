@@ -1,33 +1,40 @@
-"""A table as a file that other programs read: CSV, JSON or Parquet. It is there as a whole, or not at all."""
+"""Export to a file: CSV, JSON or Parquet. It is written as a whole, or not at all."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from caviar.studies.errors import ExtraMissing
 from caviar.studies.results.atomic_write import beside
-from caviar.studies.results.export.rows import Table
-
-SUFFIXES = (".csv", ".parquet", ".json")
+from caviar.studies.results.export.rows import Table, epoch_table, trial_table
+from caviar.studies.results.export.targets import Export, Target
+from caviar.studies.results.formatting import finite
 
 
 def write_table(table: Table, file: Path) -> None:
-    """Write a table in the format that the file's name ends with, one of SUFFIXES; a file that is there is replaced.
+    """Write a table in the format that the file's suffix names; a file that exists is replaced.
 
-    In CSV and JSON times are ISO 8601; what is not known is empty in CSV and null in JSON, which has no NaN either.
+    In CSV and JSON times are ISO 8601; a missing value is empty in CSV and null in JSON, which has no NaN either.
 
     Raises:
         ExtraMissing: Parquet needs pyarrow.
         OutputError: the file cannot be written.
     """
-    write = {".csv": _csv, ".parquet": _parquet, ".json": _json}[file.suffix.lower()]
     with beside(file, "--to") as unfinished:
-        write(table, unfinished)
+        _WRITERS[file.suffix.lower()](table, unfinished)
+
+
+def _export(export: Export, to: str) -> str:
+    name, epochs = export.record.name, sum(len(t.curve) for t in export.trials)
+    write_table((epoch_table if export.epochs else trial_table)(export.study, export.trials), Path(to))
+    if export.epochs:
+        return f"{epochs} epochs are in {to}; see them with: caviar report {name} --open"
+    more = f"caviar export {name} --to epochs.csv --epochs"
+    return f"{len(export.trials)} trials are in {to}; every epoch of them with: {more}"
 
 
 def _csv(table: Table, file: Path) -> None:
@@ -42,8 +49,9 @@ def _json(table: Table, file: Path) -> None:
     with file.open("w", encoding="utf-8") as out:
         out.write("[")
         for number, row in enumerate(table.rows):
-            known = {name: _finite(_plain(value)) for name, value in zip(names, row, strict=True)}
-            out.write((",\n " if number else "\n ") + json.dumps(known, ensure_ascii=False, allow_nan=False))
+            values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
+            values = {name: finite(v) if isinstance(v, float) else v for name, v in values.items()}
+            out.write((",\n " if number else "\n ") + json.dumps(values, ensure_ascii=False, allow_nan=False))
         out.write("\n]\n")
 
 
@@ -52,7 +60,7 @@ def _parquet(table: Table, file: Path) -> None:
         import pyarrow
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        raise ExtraMissing(f"Parquet needs {error.name}: pip install -e '.[parquet]'") from error
+        raise ExtraMissing(f"Parquet needs {error.name}: pip install 'caviar[parquet]'") from error
     kinds = {int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_(), str: pyarrow.string(),
              datetime: pyarrow.timestamp("us", tz="UTC")}  # fmt: skip
     by_column = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
@@ -68,5 +76,5 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+_WRITERS = {".csv": _csv, ".parquet": _parquet, ".json": _json}
+TARGETS = [Target(suffix, _export) for suffix in _WRITERS]

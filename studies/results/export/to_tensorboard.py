@@ -1,4 +1,4 @@
-"""A study for TensorBoard: a run for each trial, with its curve, its hyperparameters and what it came to."""
+"""Export to TensorBoard: a run for each trial, with its curve, its hyperparameters and its results."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from pathlib import Path
 
 from caviar.studies.errors import ExtraMissing, NothingToDo
 from caviar.studies.results.atomic_write import beside
-from caviar.studies.results.export.rows import ExportedTrial
+from caviar.studies.results.export.rows import RESULTS
+from caviar.studies.results.export.targets import Export, Target
 
 
-def write_tensorboard(trials: list[ExportedTrial], folder: Path) -> int:
-    """Write the trials that have begun into a new folder; return how many.
-
-    The curves stand over the time at which they were trained, too.
+def _export(export: Export, to: str) -> str:
+    """Write the trials that have begun into a new folder, with the times at which their epochs were trained.
 
     Raises:
         ExtraMissing: tensorboard is not installed.
-        NothingToDo: the folder is there already; TensorBoard would show both exports as one.
-        OutputError: it cannot be written.
+        NothingToDo: the folder exists; TensorBoard would show both exports as one.
+        OutputError: the folder cannot be written.
     """
+    folder = Path(to)
     try:
         from torch.utils.tensorboard.summary import hparams
         from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
     except ModuleNotFoundError as error:
-        raise ExtraMissing(f"this needs {error.name}: pip install -e '.[tensorboard]'") from error
+        raise ExtraMissing(f"this needs {error.name}: pip install 'caviar[tensorboard]'") from error
     if folder.exists():
         raise NothingToDo(f"'{folder}' is there already; name a new folder, or remove it")
-    begun = [t for t in trials if t.facts["began"] is not None]
+    begun = [(t, t.began) for t in export.trials if t.began is not None]
     with beside(folder, "--to") as unfinished:
         unfinished.mkdir()
-        for trial in begun:
-            began, facts = trial.facts["began"].timestamp(), trial.facts
-            results = {n: facts[n] for n in ("value", "test_accuracy", "test_loss") if facts[n] is not None}
-            with SummaryWriter(str(unfinished / f"trial-{facts['trial']:05d}")) as writer:
+        for trial, began in begun:
+            values = {name: getattr(trial, name) for name in RESULTS}
+            results = {name: value for name, value in values.items() if value is not None}
+            with SummaryWriter(str(unfinished / f"trial-{trial.trial:05d}")) as writer:
                 file: FileWriter = writer._get_file_writer()
                 # As add_hparams has it, which would put them into a run of their own, beside the curve.
                 for summary in hparams(dict(trial.hyperparameters), results):  # type: ignore[no-untyped-call]
                     file.add_summary(summary)
-                clock = accumulate((e.seconds for e in trial.curve), initial=began)
+                clock = accumulate((e.seconds for e in trial.curve), initial=began.timestamp())
                 next(clock)
                 for e, at in zip(trial.curve, clock, strict=True):
                     writer.add_scalar("loss/training", e.training_loss, e.epoch, at)
@@ -46,5 +46,8 @@ def write_tensorboard(trials: list[ExportedTrial], folder: Path) -> int:
                     writer.add_scalar("accuracy/validation", e.accuracy, e.epoch, at)
                     writer.add_scalar("learning_rate", e.learning_rate, e.epoch, at)
                 for name, value in results.items():
-                    writer.add_scalar(name, value, facts["epochs"], (facts["ended"] or facts["began"]).timestamp())
-    return len(begun)
+                    writer.add_scalar(name, value, trial.epochs, (trial.ended or began).timestamp())
+    return f"{len(begun)} trials are in {folder}; look at them with: tensorboard --logdir {folder}"
+
+
+TARGETS = [Target("tensorboard:FOLDER", _export)]

@@ -24,7 +24,7 @@ from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.export.rows import ExportedTrial, epoch_table, read_exported, trial_table
 from caviar.studies.results.export.to_file import write_table
-from caviar.studies.results.export.to_mlflow import without_password
+from caviar.studies.results.formatting import without_password
 from caviar.studies.results.winner import conclude
 from caviar.studies.space.scales import Choice, Log
 from tests.helpers.workers import register, worker
@@ -165,7 +165,7 @@ def test_what_comes_meanwhile_is_left_out(engine: Engine, finished: int, monkeyp
 
     monkeypatch.setattr(rows, "read_times", later)
     found = read_exported(engine, record, epochs=True)
-    assert [len(t.curve) for t in found] == [t.facts["epochs"] for t in found]
+    assert [len(t.curve) for t in found] == [t.epochs for t in found]
 
 
 STUDY = Study(
@@ -175,14 +175,14 @@ STUDY = Study(
 
 
 def mixed() -> list[ExportedTrial]:
-    facts = dict.fromkeys(("tier", "phase", "state", "value", "violated", "epochs", "why_it_stopped", "worker", "host",
-                           "began", "ended", "seconds", "attempts", "test_accuracy", "test_loss"))  # fmt: skip
+    def made(number: int, hyperparameters: dict[str, Any], value: float | None = None, why: str | None = None) -> Any:
+        return ExportedTrial(
+            number, 1, "all", "open", value, None, 0, 0.0, 0, None, why, hyperparameters, None, None, None, None, None
+        )
+
     first = {"rate": 0.1, "kind": "a", "decay": 0, "epochs": 3}
-    return [
-        ExportedTrial({"trial": 0, **facts, "value": math.nan, "why_it_stopped": 'a "line",\nand another'}, first, []),
-        ExportedTrial({"trial": 1, **facts, "value": math.inf}, {**first, "kind": 2, "decay": 0.5}, []),
-        ExportedTrial({"trial": 2, **facts}, {}, []),
-    ]
+    second = {**first, "kind": 2, "decay": 0.5}
+    return [made(0, first, math.nan, 'a "line",\nand another'), made(1, second, math.inf), made(2, {})]
 
 
 def test_columns_of_one_name_and_values_of_several_types_and_no_numbers(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_file_is_whole_or_as_it_was(finished: int, say: Say, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("caviar.studies.results.export.to_file._finite", fail)
+        patched.setattr("caviar.studies.results.export.to_file.finite", fail)
         say("export", "small", "--to", "trials.json", code=130)
     assert Path("trials.json").read_text() == "before"
     assert [path.name for path in Path().iterdir()] == ["trials.json"]
@@ -219,7 +219,7 @@ def test_a_file_is_whole_or_as_it_was(finished: int, say: Say, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("to", "told"),
     [
-        ("trials.txt", "give a file that ends in .csv, .parquet, .json, tensorboard:FOLDER or mlflow:URI"),
+        ("trials.txt", "give a file that ends in .csv, .parquet, .json, or mlflow:URI or tensorboard:FOLDER"),
         ("tensorboard:", "give a file"),
         ("missing/x.csv", "missing/x.csv cannot be written: No such file"),
         ("folder.csv", "folder.csv cannot be written: Is a directory"),
@@ -243,7 +243,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, EXTRAS[extra], None)
     remark = say("export", "small", "--to", TARGETS[extra], code=2)[1]
-    assert f"pip install -e '.[{extra}]'" in remark
+    assert f"pip install 'caviar[{extra}]'" in remark
     assert len(remark.splitlines()) == 1
     assert list(Path().iterdir()) == []
 

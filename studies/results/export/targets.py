@@ -1,0 +1,92 @@
+"""Find the target that `--to` names, and export a study to it.
+
+A target is a module `to_….py` of this folder with a list `TARGETS`. A new one costs that file: nothing names it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from sqlalchemy import Engine
+
+from caviar.storage.records import StudyRecord
+from caviar.studies.definition import Study
+from caviar.studies.errors import NothingToDo, OutputError
+from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.results.export.rows import ExportedTrial, read_exported
+from caviar.studies.results.formatting import without_password
+
+
+@dataclass(frozen=True)
+class Export:
+    """A study as a target gets it: its trials by number, with their curves where the target writes epochs."""
+
+    record: StudyRecord
+    study: Study
+    trials: Sequence[ExportedTrial]
+    epochs: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place that a study can be exported to.
+
+    Attributes:
+        form: what a user gives for it: the suffix of a file, such as `.csv`, or a scheme, such as `mlflow:URI`.
+        write: writes a study to a path or address, and returns in a sentence where it is.
+    """
+
+    form: str
+    write: Callable[[Export, str], str]
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a kind of file: those have a row for each trial or each epoch; a service has both."""
+        return self.form.startswith(".")
+
+
+def export_study(engine: Engine, record: StudyRecord, to: str, *, epochs: bool = False) -> str:
+    """Write a study's trials for other programs; return in a sentence where they are.
+
+    Args:
+        engine: the database.
+        record: the study.
+        to: a file with the suffix of a file format, or `SCHEME:PLACE` of a service.
+        epochs: write a row for each epoch instead of each trial; for files.
+
+    Raises:
+        OutputError: nothing can be written there, or `epochs` is given for a service, which has every epoch anyway.
+        NothingToDo: no trial has begun yet, which a service has a run for.
+        ExtraMissing: the package that writes it is not installed.
+    """
+    target, place = _find(to)
+    if epochs and not target.is_file:
+        scheme = target.form.partition(":")[0]
+        raise OutputError(f"--epochs is for files; {scheme} has every epoch anyway: leave it out")
+    trials = read_exported(engine, record, epochs=epochs or not target.is_file)
+    if not target.is_file and all(t.began is None for t in trials):
+        raise NothingToDo(f"no trial of '{record.name}' has begun yet; go on with: caviar run {record.name}")
+    return target.write(Export(record, definition_of(record), trials, epochs), place)
+
+
+def _find(to: str) -> tuple[Target, str]:
+    targets = _targets()
+    scheme, _, place = to.partition(":")
+    for target in targets:
+        if target.is_file and Path(to).suffix.lower() == target.form:
+            return target, to
+        if place and target.form.partition(":")[0] == scheme:
+            return target, place
+    files = ", ".join(target.form for target in targets if target.is_file)
+    services = " or ".join(target.form for target in targets if not target.is_file)
+    raise OutputError(f"--to {without_password(to)}: give a file that ends in {files}, or {services}")
+
+
+def _targets() -> list[Target]:
+    here = __package__
+    names = [module.name for module in iter_modules([str(Path(__file__).parent)]) if module.name.startswith("to_")]
+    return [target for name in names for target in import_module(f"{here}.{name}").TARGETS]
