@@ -28,6 +28,7 @@ from caviar.studies.api.database import schema_version as schema_version
 from caviar.studies.api.database import upgrade_database as upgrade_database
 from caviar.studies.api.documents import Retraining as Retraining
 from caviar.studies.api.documents import confirm as confirm
+from caviar.studies.api.documents import export as export
 from caviar.studies.api.documents import report as report
 from caviar.studies.api.documents import save as save
 from caviar.studies.api.machine import dashboard as dashboard

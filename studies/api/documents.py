@@ -18,6 +18,7 @@ from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.page import panda_page
 from caviar.studies.panda.records import Journal
 from caviar.studies.results.atomic_write import beside
+from caviar.studies.results.export.targets import export_study
 from caviar.studies.results.report.page import page
 from caviar.studies.results.report.reading import read_report
 from caviar.studies.results.report.records import Report
@@ -51,6 +52,28 @@ def report(study: str, *, file: str | Path | None = None, database: str | Engine
         with beside(Path(file), "-o") as unfinished:
             unfinished.write_text(text, encoding="utf-8")
     return found
+
+
+def export(study: str, to: str | Path, *, epochs: bool = False, database: str | Engine | None = None) -> str:
+    """Write a study's trials, or its epochs, for other programs.
+
+    Args:
+        to: a file that ends in .csv, .parquet or .json, `tensorboard:FOLDER`, or `mlflow:URI`.
+        epochs: write a row for each epoch to the file, instead of each trial.
+
+    Returns:
+        A sentence that says where it is, and how to look at it.
+
+    Raises:
+        OutputError: there is no such target, or it cannot be written.
+        NothingToDo: no trial has begun.
+        ExtraMissing: the package that the target needs is not installed.
+
+    Examples:
+        >>> caviar.export("digits", "trials.csv")
+    """
+    with opened(study, database) as (engine, record):
+        return export_study(engine, record, str(to), epochs=epochs)
 
 
 def save(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from caviar.storage.timing import GRACE, LEASE, MOST_PATIENCE, PATIENCE, RENEW
+from caviar.studies.cli.output import print_remark
 from caviar.studies.errors import OptionError
 
 Selector = Annotated[
@@ -34,8 +35,6 @@ DataDir = Annotated[
 
 
 def _warn_of_password(url: str | None) -> str | None:
-
-    from caviar.studies.cli.output import print_remark
 
     if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
         print_remark(

@@ -6,17 +6,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from rich.console import Console
 
-import caviar
 from caviar.errors import CaviarError
-from caviar.studies.cli.options import AsJson as AsJson  # noqa: PLC0414
-from caviar.studies.cli.options import Database
 from caviar.studies.results.formatting import number, to_json
 
 if TYPE_CHECKING:
@@ -124,12 +121,3 @@ def fail(error: Exception) -> int:
     else:
         err().print(f"caviar: {error}", style="red", markup=False, soft_wrap=True)
     return error.exit_code
-
-
-# Until each command calls the library:
-say, tell, working = print_remark, print_line, spinner
-DatabaseUrl = Database
-
-
-def database(url: str | None, *, hurry: Callable[[], bool] | None = None) -> Any:
-    return caviar.connect(url, hurry=hurry)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from caviar.studies.cli.options import StoredStudy
-from caviar.studies.cli.output import DatabaseUrl, database, tell, working
+import caviar
+from caviar.studies.cli.options import Database, StoredStudy
+from caviar.studies.cli.output import print_line, spinner
 
 
 def export(
@@ -19,7 +20,7 @@ def export(
         ),
     ],
     epochs: Annotated[bool, typer.Option("--epochs", help="A row for each epoch instead of each trial.")] = False,
-    database_url: DatabaseUrl = None,
+    database: Database = None,
 ) -> None:
     """Write a study's trials for other programs, with their hyperparameters as they were trained.
 
@@ -29,10 +30,9 @@ def export(
 
     Examples: caviar export digits --to trials.csv, caviar export digits --to curves.parquet --epochs,
     caviar export digits --to tensorboard:runs, caviar export digits --to mlflow:sqlite:///mlflow.db
-    """
-    from caviar.storage.definitions import load_study
-    from caviar.studies.results.export.targets import export_study
 
-    with database(database_url) as engine, working("writing the study"):
-        where = export_study(engine, load_study(engine, study), to, epochs=epochs)
-    tell(where, markup=False)
+    In Python: caviar.export("digits", "trials.csv")
+    """
+    with spinner("writing the study"):
+        where = caviar.export(study, to, epochs=epochs, database=database)
+    print_line(where, markup=False)
