@@ -185,7 +185,7 @@ def join(
         NotComparable: the study is a panda.
         MachineMismatch: this machine would train something else, and that is not allowed.
         OptionError: there is no such GPU.
-        Other errors are those of `run`.
+        CaviarError: as `run` does.
 
     Examples:
         >>> caviar.join("digits", gpus="0,2", workers_per_gpu=2, database="postgresql://me@host/database")
