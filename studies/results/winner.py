@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, text
 
 from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
@@ -22,7 +22,6 @@ from caviar.storage.history import read_frozen_trials
 from caviar.storage.records import StudyRecord
 from caviar.storage.states import EventKind
 from caviar.storage.status import read_trial
-from caviar.storage.tables import slot
 from caviar.storage.test_results import read_test, tested_slot, write_test
 from caviar.storage.waiting import patiently
 from caviar.studies.definition import Study
@@ -108,9 +107,7 @@ def standings(engine: Engine, record: StudyRecord) -> Standings:
     The trial that was measured on the test set when the study was done stays its winner: the test set is used once.
     """
     study = definition_of(record)
-    with engine.connect() as connection:
-        own = set(connection.scalars(select(slot.c.trial_id).where(slot.c.study_id == record.study_id)))
-    trials = [t for t in read_frozen_trials(engine, record.optuna_study_id) if t._trial_id in own]
+    trials = read_frozen_trials(engine, record.optuna_study_id)
     return Standings(study, trials, winner_of(study, trials, tested_slot(engine, record.study_id)))
 
 

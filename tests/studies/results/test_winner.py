@@ -55,7 +55,17 @@ def copy(program: optuna.Study, study: Study) -> None:
     optuna.copy_study(from_study_name="small", from_storage=storage, to_storage=storage, to_study_name="copied")
 
 
-INTERFERENCES = [add, add_without_values, enqueue, ask, ask_and_tell, copy]
+def number_again(program: optuna.Study, study: Study) -> None:
+    """Add a trial that gets the number of one of the study's own: Optuna counts the rows."""
+    program.add_trial(best_of_all(study))
+    storage: Any = program._storage
+    with storage._backend.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE public.trials SET number = 0 WHERE trial_id = (SELECT max(trial_id) FROM public.trials)")
+        )
+
+
+INTERFERENCES = [add, add_without_values, enqueue, ask, ask_and_tell, copy, number_again]
 
 
 @pytest.fixture
@@ -152,3 +162,13 @@ def test_a_study_that_is_extended_goes_on_though_its_next_number_is_taken(
     assert len(standings(engine, record).trials) == 6
     run(["doctor", "--fix", "--json"])
     assert best["trial"] in checkpoints(engine)
+
+
+def test_of_a_study_that_another_program_deletes_every_command_says_so(
+    address: str, finished: tuple[StudyRecord, Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    optuna.delete_study(study_name="small", storage=address)
+    for command in ("status", "trials", "curves", "best", "report", "importance", "join"):
+        assert run([command, "small"]) == 2
+        assert "caviar: " in capsys.readouterr().err
+    assert run(["doctor", "--fix"]) in (0, 1)

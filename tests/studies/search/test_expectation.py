@@ -40,6 +40,16 @@ def test_the_winner_is_expected_to_be_good_and_what_is_said_of_it_holds() -> Non
     assert abs(expected) < 0.005
 
 
+def test_only_one_of_the_three_best_values_wins() -> None:
+    study = small_study()
+    for seed in range(10):
+        trials, _ = noisy(study, seed)
+        found = winner_of(study, trials)
+        assert found is not None
+        best = sorted(trials, key=lambda t: -(t.value or 0.0))[:3]
+        assert found.trial in [t.number for t in best]
+
+
 def test_what_cannot_be_said_is_not_said() -> None:
     study = small_study()
     few, _ = noisy(study, 0, count=19)
