@@ -1,17 +1,15 @@
 """Pruners: when a trial with a bad learning curve is stopped early.
 
-A new pruner is a subclass of `Pruner` with its name in `PRUNERS`. Any of Optuna's own that judges a curve by itself or
-by those of complete trials can be named, too. Optuna is imported when a pruner is used, not before.
+A new pruner is a subclass of `Pruner` with its name in `PRUNERS`. Optuna is imported when a pruner is used, not before.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from caviar.studies.errors import DefinitionError
 from caviar.suggestions import did_you_mean
@@ -28,8 +26,10 @@ _WARM_UP = 3  # epochs that every trial gets
 _SLOWER = 2  # times as slow as the best trial
 _SURE = 2  # running trials that must be better, if the best is one of them
 _FIRST_TRIALS = 5  # complete before the median stops any
-# They keep notes on other trials in the storage, which a worker does not write for them; or wrap an object.
-_UNSUITED = ("BasePruner", "HyperbandPruner", "NopPruner", "SuccessiveHalvingPruner", "PatientPruner")
+# Those of Optuna's pruners that decide from the curves of the running trial and of the complete ones. The others keep
+# notes on all trials of a study, which workers do not write, or wrap another pruner.
+_OPTUNAS = ("MedianPruner", "PercentilePruner", "ThresholdPruner", "WilcoxonPruner")
+_ARGUMENT = r"(\w+)=([-.\de]+)"  # a number by name
 
 
 class Pruner(ABC):
@@ -55,12 +55,7 @@ class Pruner(ABC):
 class NoPruner(Pruner):
     """Stops no trial."""
 
-    def reason_to_stop(
-        self,
-        complete: Complete,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
-        beside: Sequence[FrozenTrial],  # noqa: ARG002
-    ) -> str | None:
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> None:  # noqa: ARG002
         return None
 
 
@@ -99,90 +94,71 @@ class PacePruner(Pruner):
         return f"at epoch {epoch} not yet where trial {best.number}, the best, was at epoch {early}"
 
 
-class MedianPruner(Pruner):
-    """Optuna's MedianPruner: stops a trial whose best value is worse than the median of the complete ones so far.
+class OptunaPruner(Pruner):
+    """One of Optuna's pruners, with its own rules for the first trials and epochs.
+
+    Args:
+        pruner: the pruner.
+        reason: the reason to stop, to which the epoch is added.
+    """
+
+    def __init__(self, pruner: optuna.pruners.BasePruner, reason: str) -> None:
+        self._pruner = pruner
+        self._reason = reason
+
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:  # noqa: ARG002
+        if not trial.intermediate_values or not self._pruner.prune(complete(_COMPARED), trial):
+            return None
+        return f"{self._reason} at epoch {_epoch(trial)}"
+
+
+class MedianPruner(OptunaPruner):
+    """Stops a trial whose best value is worse than the median of the complete ones at that epoch, as Optuna does.
 
     Nothing is stopped in the first three epochs, or before five trials are complete. It saves more epochs than
     `PacePruner`, and stops half of the good trials at the end of a search.
     """
 
-    def reason_to_stop(
-        self,
-        complete: Complete,
-        trial: FrozenTrial,
-        beside: Sequence[FrozenTrial],  # noqa: ARG002
-    ) -> str | None:
+    def __init__(self) -> None:
         from optuna.pruners import MedianPruner as Median
 
-        if _epoch(trial) <= _WARM_UP:
+        super().__init__(Median(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=_WARM_UP + 1), "worse than the median")
+
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:
+        # Optuna counts diverged trials among the first ones, too.
+        if _epoch(trial) <= _WARM_UP or len(_sound(complete(_COMPARED))) < _FIRST_TRIALS:
             return None
-        study = complete(_COMPARED)
-        if len(_sound(study)) < _FIRST_TRIALS:  # Optuna counts diverged trials, too
-            return None
-        if not Median(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=_WARM_UP + 1).prune(study, trial):
-            return None
-        return f"worse than the median at epoch {_epoch(trial)}"
+        return super().reason_to_stop(complete, trial, beside)
 
 
-class OptunaPruner(Pruner):
-    """One of Optuna's pruners, with its own rules for the first trials and epochs.
-
-    Args:
-        pruner: the pruner, which decides from the curves of the running trial and of the complete ones.
-        name: its name, for the reason.
-    """
-
-    def __init__(self, pruner: optuna.pruners.BasePruner, name: str) -> None:
-        self._pruner = pruner
-        self._name = name
-
-    def reason_to_stop(
-        self,
-        complete: Complete,
-        trial: FrozenTrial,
-        beside: Sequence[FrozenTrial],  # noqa: ARG002
-    ) -> str | None:
-        if not trial.intermediate_values or not self._pruner.prune(complete(_COMPARED), trial):
-            return None
-        return f"{self._name} at epoch {_epoch(trial)}"
-
-
-PRUNERS: dict[str, type[Pruner]] = {"pace": PacePruner, "median": MedianPruner, "none": NoPruner}
+PRUNERS: dict[str, Callable[[], Pruner]] = {"pace": PacePruner, "median": MedianPruner, "none": NoPruner}
 
 
 def make_pruner(name: str) -> Pruner:
     """Return the pruner of that name: one of `PRUNERS`, or of Optuna's by its class and keyword arguments.
 
     Example:
-        >>> type(make_pruner("pace")).__name__
-        'PacePruner'
         >>> type(make_pruner("PercentilePruner(percentile=25.0, n_warmup_steps=3)")).__name__
         'OptunaPruner'
 
     Raises:
-        DefinitionError: there is no such pruner, it takes no such arguments, or it cannot work here.
+        DefinitionError: there is no such pruner, or it takes no such arguments.
     """
     if name in PRUNERS:
         return PRUNERS[name]()
-    class_name, arguments = _parsed(name)
-    if not class_name.endswith("Pruner"):
-        raise _unknown(name)
-    import optuna.pruners
+    call = re.fullmatch(rf"(\w+)(?:\((?:{_ARGUMENT},?\s*)*\))?", name)
+    if call is None or call[1] not in _OPTUNAS:
+        raise DefinitionError(
+            f"no pruner '{name}'; {did_you_mean(call[1] if call else name, [*PRUNERS, *_OPTUNAS])}there are: "
+            f"{', '.join(PRUNERS)}, and Optuna's {', '.join(_OPTUNAS)}, with arguments such as percentile=25.0"
+        )
+    from optuna import pruners
 
-    suited = [known for known in optuna.pruners.__all__ if known not in _UNSUITED]
-    if class_name not in suited:
-        if class_name in _UNSUITED:
-            raise DefinitionError(
-                f"Optuna's {class_name} cannot be used here: it needs more than the curves of complete trials; "
-                f"pruners: {', '.join([*PRUNERS, *suited])}"
-            )
-        raise _unknown(class_name, suited)
-    chosen = getattr(optuna.pruners, class_name)
     try:
-        return OptunaPruner(chosen(**arguments), class_name)
+        arguments = {key: int(value) if value.isdigit() else float(value) for key, value in re.findall(_ARGUMENT, name)}
+        return OptunaPruner(getattr(pruners, call[1])(**arguments), call[1])
     except (TypeError, ValueError) as error:
-        takes = ", ".join(inspect.signature(chosen).parameters)
-        raise DefinitionError(f"pruner {name}: {error}; it takes {takes}") from None
+        raise DefinitionError(f"pruner {name}: {error}") from None
 
 
 def check_pruner(name: str) -> None:
@@ -193,31 +169,6 @@ def check_pruner(name: str) -> None:
     """
     if name not in PRUNERS:  # Optuna takes half a second to import
         make_pruner(name)
-
-
-def _unknown(name: str, others: Sequence[str] = ()) -> DefinitionError:
-    return DefinitionError(
-        f"no pruner '{name}'; {did_you_mean(name, [*PRUNERS, *others])}there are: {', '.join(PRUNERS)}, or one of "
-        f"Optuna's by the name of its class, such as PercentilePruner(percentile=25.0)"
-    )
-
-
-def _parsed(name: str) -> tuple[str, dict[str, Any]]:
-    """Return the class and the arguments of a call such as `ThresholdPruner(lower=0.1)`; nothing is evaluated.
-
-    Raises:
-        DefinitionError: it is no name, and no call with numbers by name.
-    """
-    try:
-        parsed = ast.parse(name, mode="eval").body
-        call = parsed if isinstance(parsed, ast.Call) else ast.Call(func=parsed, args=[], keywords=[])
-        if isinstance(call.func, ast.Name) and not call.args:
-            arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords if k.arg}
-            if len(arguments) == len(call.keywords) and all(isinstance(v, int | float) for v in arguments.values()):
-                return call.func.id, arguments
-    except (SyntaxError, ValueError):
-        pass
-    raise _unknown(name)
 
 
 def _epoch(trial: FrozenTrial) -> int:

@@ -135,12 +135,11 @@ def test_optunas_pruners_have_a_name_and_arguments() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pcae", r"no pruner 'pcae'; did you mean pace\? there are: pace, median, none, or one of Optuna's"),
+        ("pcae", r"no pruner 'pcae'; did you mean pace\? there are: pace, median, none, and Optuna's MedianPruner"),
         ("MedainPruner", r"no pruner 'MedainPruner'; did you mean MedianPruner"),
-        ("HyperbandPruner", "Optuna's HyperbandPruner cannot be used here"),
-        ("PatientPruner(patience=3)", "Optuna's PatientPruner cannot be used here"),
-        ("BasePruner", "Optuna's BasePruner cannot be used here"),
-        ("PercentilePruner", "missing 1 required positional argument: 'percentile'; it takes percentile, n_startup"),
+        ("HyperbandPruner", "no pruner 'HyperbandPruner'"),
+        ("PatientPruner(patience=3)", "no pruner"),
+        ("PercentilePruner", "missing 1 required positional argument: 'percentile'"),
         ("PercentilePruner(percentile=200.0)", "Percentile must be between 0 and 100"),
         ("PercentilePruner(25.0)", "no pruner"),
         ("PercentilePruner(percentile=print('hello'))", "no pruner"),
