@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from caviar.models.seeding import derive
@@ -84,24 +85,24 @@ class _OptunaSampler:
     whichever worker asks, and no two slots the same.
 
     Args:
-        sampler: makes the sampler from a seed.
-        view: prepares the trials for the sampler.
+        sampler: name of the class in `optuna.samplers`.
+        constraints: whether the sampler sees the constraints of trials.
+        options: arguments of the class besides the seed.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        sampler: Callable[[int], BaseSampler],
-        view: Callable[[optuna.Study], optuna.Study] = lambda program: program,
-    ) -> None:
+    def __init__(self, space: SearchSpace, *, sampler: str, constraints: bool = True, **options: Any) -> None:
         self._space = space
         self._sampler = sampler
-        self._view = view
+        self._constraints = constraints
+        self._options = options
 
     def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any]) -> Proposal:  # noqa: ARG002
+        from optuna import samplers
         from optuna.trial import TrialState, create_trial
 
-        sampler, program = self._sampler(derive(self._space.seed, "sampler", slot.number) % 2**32), self._view(program)
+        seed = derive(self._space.seed, "sampler", slot.number) % 2**32
+        sampler: BaseSampler = getattr(samplers, self._sampler)(seed=seed, **self._options)
+        program = program if self._constraints else _without_constraints(program)
         trial = create_trial(state=TrialState.RUNNING)
         trial.number = slot.number
         chosen = sampler.sample_relative(program, trial, sampler.infer_relative_search_space(program, trial))
@@ -110,26 +111,6 @@ class _OptunaSampler:
                 chosen[name] = sampler.sample_independent(program, trial, name, kind)
         # As it will be trained: a decay anywhere below its lowest is 0, and stored as such.
         return self._space.proposal(self._space.trained(chosen))
-
-
-def _random(space: SearchSpace) -> Strategy:
-    from optuna.samplers import RandomSampler
-
-    return _OptunaSampler(space, RandomSampler)
-
-
-def _tpe(space: SearchSpace) -> Strategy:
-    from optuna.samplers import TPESampler
-
-    return _OptunaSampler(space, lambda seed: TPESampler(seed=seed))
-
-
-def _gaussian_process(space: SearchSpace) -> Strategy:
-    from optuna.samplers import GPSampler
-
-    return _OptunaSampler(
-        space, lambda seed: GPSampler(seed=seed, warn_independent_sampling=False), _without_constraints
-    )
 
 
 def _without_constraints(program: optuna.Study) -> optuna.Study:
@@ -150,10 +131,10 @@ def _without_constraints(program: optuna.Study) -> optuna.Study:
 STRATEGIES: dict[str, Callable[[SearchSpace], Strategy]] = {
     "tiered": _tiers,
     "classic": _tiers,
-    "random": _random,
+    "random": partial(_OptunaSampler, sampler="RandomSampler"),
     "grid": _Grid,
-    "tpe": _tpe,
-    "gp": _gaussian_process,
+    "tpe": partial(_OptunaSampler, sampler="TPESampler"),
+    "gp": partial(_OptunaSampler, sampler="GPSampler", constraints=False, warn_independent_sampling=False),
 }
 
 

@@ -12,9 +12,8 @@ Source of ranges and formulas: Andrew Ng, Improving Deep Neural Networks, week 3
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt
 
@@ -450,19 +449,6 @@ class Choice(_Listed):
 
 
 Scale = Annotated[Log | LogOneMinus | Linear | PowersOfTwo | Grid | Choice, Field(discriminator="kind")]
-
-
-def read_scale(body: Mapping[str, Any]) -> Scale:
-    """Return the scale that a JSON object describes; keys that are no fields of a scale are left out.
-
-    Raises:
-        DefinitionError: it describes no scale.
-    """
-    for scale in get_args(get_args(Scale)[0]):
-        if scale.model_fields["kind"].default == body.get("kind"):
-            fields = {name: body[name] for name in scale.model_fields if name in body}
-            return scale.model_validate(fields)  # type: ignore[no-any-return]
-    raise DefinitionError(f"there is no scale of the kind {body.get('kind')!r}; scales: {', '.join(__all__)}")
 
 
 def _powers_around(number: int) -> str:

@@ -14,7 +14,7 @@ from scipy.stats import kstest
 
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import BaseScale
-from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale, read_scale
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo, Scale
 from tests.helpers.studies import ALL_SCALES
 
 UNITS = np.random.default_rng(0).random(20_000)
@@ -122,16 +122,6 @@ def test_momentum_is_stored_on_a_log_axis_of_its_complement() -> None:
 def test_a_scale_survives_json(scale: BaseScale) -> None:
     adapter: TypeAdapter[BaseScale] = TypeAdapter(Scale)
     assert adapter.validate_json(adapter.dump_json(scale)) == scale
-
-
-@pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
-def test_a_scale_is_read_back_from_json_with_other_keys(scale: Scale) -> None:
-    assert read_scale({"name": "learning_rate", "tier": 1, **scale.model_dump(mode="json")}) == scale
-
-
-def test_what_describes_no_scale_is_refused() -> None:
-    with pytest.raises(DefinitionError, match="no scale of the kind 'square'; scales: Choice, Grid, Linear, Log"):
-        read_scale({"kind": "square", "low": 1})
 
 
 @pytest.mark.parametrize("scale", ALL_SCALES, ids=str)
