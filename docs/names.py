@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+
+import caviar
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "python.md"
-_STUB = ROOT / "src" / "caviar" / "__init__.pyi"
 _HEAD = """\
 # Python
 
@@ -38,8 +38,8 @@ _SECTIONS = {
 def page() -> str:
     """Return the page as Markdown."""
     sections: dict[str, list[str]] = {title: [] for title in [*_SECTIONS.values(), _RECORDS, _ERRORS]}
-    for module, name in re.findall(r"^from caviar\.?(\S*) import (\w+) as", _STUB.read_text(), re.MULTILINE):
-        sections[_title(module, name)].append(name)
+    for name, module in caviar._MODULES.items():
+        sections[_title(module.removeprefix("caviar").removeprefix("."), name)].append(name)
     parts = [_HEAD]
     for title, names in sections.items():
         if names:

@@ -18,6 +18,9 @@ from typing import Any
 # __init__.pyi lists the names once, where type checkers and editors look for them too.
 _STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
 _MODULES = {name: module for module, name in re.findall(r"^from (\S+) import (\w+) as", _STUB, re.MULTILINE)}
+for _module in re.findall(r"^from (\S+) import \*", _STUB, re.MULTILINE):  # the names in its __all__: every scale
+    _source = Path(__file__).parents[1].joinpath(*_module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    _MODULES |= dict.fromkeys(re.findall(r'"(\w+)"', _source.split("__all__ = [")[1].split("]")[0]), _module)
 
 __all__ = list(_MODULES)
 

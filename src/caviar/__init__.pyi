@@ -74,11 +74,6 @@ from caviar.studies.results.summaries import StudyStatus as StudyStatus
 from caviar.studies.results.summaries import TrialSummary as TrialSummary
 from caviar.studies.results.winner import Winner as Winner
 from caviar.studies.search.sampler import TieredSampler as TieredSampler
-from caviar.studies.space.scales import Choice as Choice
-from caviar.studies.space.scales import Grid as Grid
-from caviar.studies.space.scales import Linear as Linear
-from caviar.studies.space.scales import Log as Log
-from caviar.studies.space.scales import LogOneMinus as LogOneMinus
-from caviar.studies.space.scales import PowersOfTwo as PowersOfTwo
+from caviar.studies.space.scales import *  # noqa: F403 - the names in its __all__
 from caviar.studies.workers.local import events as events
 from caviar.studies.workers.local.events import Progressed as Progressed
