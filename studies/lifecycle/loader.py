@@ -1,4 +1,4 @@
-"""Which study is meant: a name in the catalog, a path to a .py file with a `STUDY`, or `package.module:NAME`."""
+"""Load a study by a name in the catalog, a path to a .py file with a `STUDY`, or `package.module:NAME`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study's life outside its workers: begun, gone on with, changed, and freed of dead workers."""
+"""Begin a study, resume it, extend it, and free it of dead workers."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def open_study(
 
 
 def _has_nothing_to_compare(engine: Engine, record: StudyRecord) -> bool:
-    """Say whether no trial came to a result yet, so that any change is free; the code that made it fail was mended."""
+    """Return True if no trial has a result yet: then any change is free, such as a mended model."""
     now = progress(engine, record)
     return now.complete + now.pruned + now.leased + now.epochs_trained == 0
 
 
 def _was_before(engine: Engine, record: StudyRecord, study: Study) -> bool:
-    """Say whether a study is an earlier version of the definition: then the current one is meant."""
+    """Return True if a study is an earlier version of the definition: then the current one is meant."""
     versions = read_versions(engine, record.study_id) if record.version > 1 else []
     return any(not compare(from_body(version.body), study).changes for version in versions)
 

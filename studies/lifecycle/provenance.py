@@ -1,4 +1,4 @@
-"""What this machine computes with, beside what a study's trials were computed with before: are they comparable?"""
+"""Compare the code, data and versions of this machine with those that a study's trials were computed with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLOCK_SECONDS = 60.0  # of difference; nothing depends on a worker's clock, but
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is another there (with the study) than here.
+    """One difference between the study (there) and this machine (here).
 
     Attributes:
         weight: `fatal` is never allowed, `mismatch` only by hand, and `note` is worth a line.
@@ -31,12 +31,12 @@ class Difference:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of what a trial's values depend on, read without importing any of it."""
+    """Return the versions of the packages that a trial's values depend on, without importing them."""
     return {**{name: version(name) for name in _PACKAGES}, "python": platform.python_version()}
 
 
 def provenance_of(study: Study, data_dir: Path) -> Provenance:
-    """Return what this machine would compute the study's trials with.
+    """Return the versions, code and data that this machine would compute the study's trials with.
 
     Raises:
         UnknownModel: its model is not here.
@@ -48,7 +48,7 @@ def provenance_of(study: Study, data_dir: Path) -> Provenance:
 
 
 def compare(there: Provenance, here: Provenance, clock_skew: float = 0.0) -> list[Difference]:
-    """Return what differs between the machine that defined a study and this one.
+    """Return the differences between the machine that defined a study and this one.
 
     Args:
         clock_skew: seconds by which this machine's clock is ahead of the database's.

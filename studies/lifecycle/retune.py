@@ -1,4 +1,4 @@
-"""A study that is tuned again: what an earlier one knew is where it begins.
+"""Define a study that begins with what an earlier one found out.
 
 The earlier winner is its second trial, and the earlier trials are a prior of its model (studies/search/expectation.py).
 All else is as in any search: where nothing is alike any more, the default and the coarse trials show it.
@@ -24,7 +24,7 @@ _BEST, _OTHERS = 25, 25  # of the earlier trials: the model's cost grows with th
 def retuned(
     study: Study, trials: Sequence[FrozenTrial], *, tested: int | None = None, widen: Iterable[str] = (), **fields: Any
 ) -> Study:
-    """Return the study that begins with what the trials of `study` show.
+    """Return a study that begins with the results of the trials of `study`.
 
     Args:
         tested: the winner, if that is decided.

@@ -1,4 +1,4 @@
-"""What a changed definition means for the trials that there are: comparable still, or not.
+"""Decide whether the trials of a study stay comparable when its definition changes.
 
 Comparable are a larger budget, a wider range, a new choice, another pruner or order of tiers, and a new
 hyperparameter whose default is what all earlier trials were trained with. Anything else would mix trials of two
@@ -21,7 +21,7 @@ Stored = Mapping[str, tuple[float, str]]  # by name, the number in Optuna's tabl
 
 @dataclass
 class Revision:
-    """What differs between two definitions of a study, a sentence each."""
+    """The differences between two definitions of a study, a sentence each."""
 
     comparable: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -33,9 +33,9 @@ class Revision:
 
 
 def compare(before: Study, after: Study) -> Revision:
-    """Return what differs, and whether the trials of `before` are worth something under `after`.
+    """Return the differences, and whether the trials of `before` stay comparable with those of `after`.
 
-    Of another model no more is told: what its trials had that were not searched follows from it.
+    Under another model nothing more is compared: the values that were not searched depend on it.
 
     Raises:
         UnknownModel: the model is not here.
@@ -150,7 +150,7 @@ def _unsearched(study: Study, name: str) -> Any:
 
 
 def _same(scale: BaseScale, other: BaseScale | None) -> bool:
-    """Say whether two scales are the same; 1 and 1.0 are not, which are equal for Python."""
+    """Return True if two scales are the same; 1 and 1.0 are not, which are equal for Python."""
     return repr(scale) == repr(other)
 
 

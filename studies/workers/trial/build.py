@@ -1,4 +1,4 @@
-"""Where hyperparameters become a network and its training, and where a definition is checked against both."""
+"""Build a network and its training from hyperparameters, and check a study's definition against both."""
 
 from __future__ import annotations
 
