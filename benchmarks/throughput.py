@@ -12,7 +12,6 @@ median and spread.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe
+from machine import describe, write_document
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -183,11 +182,9 @@ def main() -> None:
             spread = f"{row['ratio']:7.2f} ({row['least']:.2f}, {row['most']:.2f})"
             print(f"{shape.data:<8} {shape.model:<6} {shape.batch:>5}  {row['way']:<14} "
                   f"{row['epochs_per_second']:9.2f}  {spread} {of:>16}", flush=True)  # fmt: skip
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
     document = {"machine": describe(), "options": {**vars(options), "data_dir": None}, "rows": rows}
     name = "throughput" if options.device == "cpu" else f"throughput-{options.device}"
-    (results / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    write_document(name, document)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write benchmarks/search/README.md, all tables of the search's benchmarks, from the results that are there.
+"""Write benchmarks/search/README.md, all tables of the benchmarks of the search, from their runs in benchmarks/runs.
 
 python benchmarks/search/write_up.py
 """
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-RESULTS = HERE.parent / "results"
+RUNS = HERE.parent / "runs"
 TEXT = (HERE / "write_up.md").read_text()
 
 
 def _read(name: str) -> dict[str, Any]:
-    return json.loads((RESULTS / f"{name}.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((RUNS / f"{name}.json").read_text())  # type: ignore[no-any-return]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

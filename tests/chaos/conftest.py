@@ -66,4 +66,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(line.format(*told))
     path = os.environ.get("CHAOS_REPORT")
     if path:
-        Path(path).write_text(json.dumps([vars(r) for r in rows], indent=2) + "\n")
+        lines = ",\n".join(f" {json.dumps(vars(row))}" for row in rows)
+        Path(path).write_text(f"[\n{lines}\n]\n")
