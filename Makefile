@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test chaos check docs format bench bench-search screenshots clean
+.PHONY: help run test test-fast wheel chaos check docs format bench bench-search screenshots clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,6 +12,12 @@ run: .venv/installed ## run the study `digits` with 2 workers, or go on with it
 
 test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the tests start themselves
 	$(BIN)/python -m pytest -n 2 --dist load --maxschedchunk 1
+
+test-fast: .venv/installed-dev ## the tests without a database and without whole trainings: a developer's loop
+	$(BIN)/python -m pytest -q -n 2 -m "not (database or slow or chaos)"
+
+wheel: .venv/installed-dev ## the wheel, into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 chaos: .venv/installed-dev ## every fault of docs/reliability.md (6 to 7 minutes)
 	CHAOS_REPORT=benchmarks/results/chaos.json $(BIN)/python -m pytest tests/chaos -m "(chaos or slow) and not short" -n 2 --dist load --maxschedchunk 1

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL
 
@@ -23,7 +24,18 @@ from caviar.storage.engine import make_engine
 for name in [n for n in os.environ if n.startswith(("CAVIAR_", "PG"))]:
     del os.environ[name]  # a developer's own database is not for tests
 
+# How long an example takes is the machine's business, which may be busy. A failure prints how to make it again.
+settings.register_profile("caviar", deadline=None, print_blob=True)
+settings.load_profile("caviar")
+
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a database, for `make test-fast` to leave out."""
+    for item in items:
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker("database")
 
 
 @pytest.fixture(scope="session")
