@@ -1,4 +1,4 @@
-"""The dashboard's door: who may come in, and what may be changed. A WSGI application around another one.
+"""Access control for the dashboard (WSGI middleware): which requests may come in, and what they may change.
 
 A rename in the dashboard makes another study of Optuna's and deletes the first, to which all of Caviar's rows belong,
 and a told trial would spend a slot that nobody leased: so nothing is changed unless that is allowed, and no study of

@@ -1,4 +1,4 @@
-"""What `caviar doctor` looks at in the database, and cannot mend. Each check returns its findings."""
+"""Check the database for `caviar doctor`: what it finds here it cannot mend. Each check returns its findings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.settings import Settings
 from caviar.storage.timing import MOST_PATIENCE, SILENT
-from caviar.studies.doctor.findings import Finding
+from caviar.studies.doctor.findings import Finding, Level
 from caviar.studies.lifecycle.provenance import compare, package_versions
 
 _OLDEST_TESTED = 15  # PostgreSQL
@@ -40,11 +40,11 @@ def database(engine: Engine, settings: Settings) -> list[Finding]:
     version = server.version.split(" ")[0]
     told = f"{place(settings, version)}, database '{server.database}', as '{server.role}'"
     if server.read_only:
-        return [Finding("error", "database", f"{told}: nothing can be written there", "give the primary's address")]
+        return [Finding(Level.ERROR, "database", f"{told}: nothing can be written there", "give the primary's address")]
     if server.number // 10_000 < _OLDEST_TESTED:
         step = f"update PostgreSQL: Caviar is tested on {_OLDEST_TESTED} and newer"
-        return [Finding("warning", "database", told, step)]
-    return [Finding("ok", "database", told)]
+        return [Finding(Level.WARNING, "database", told, step)]
+    return [Finding(Level.OK, "database", told)]
 
 
 def place(settings: Settings, version: str = "") -> str:
@@ -60,12 +60,12 @@ def rights(engine: Engine) -> list[Finding]:
     """Compare the role's rights with those of a worker."""
     missing = missing_rights(engine)
     if not missing:
-        return [Finding("ok", "rights", "all that a worker needs")]
+        return [Finding(Level.OK, "rights", "all that a worker needs")]
     role = read_server(engine).role
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     making = any(right.startswith("CREATE") for right in missing)
     step = "let the database's owner run: " + ("caviar db upgrade" if making else f"caviar db grant {role}")
-    return [Finding("error", "rights", f"'{role}' lacks {', '.join(missing[:3])}{more}", step)]
+    return [Finding(Level.ERROR, "rights", f"'{role}' lacks {', '.join(missing[:3])}{more}", step)]
 
 
 def schema(engine: Engine) -> list[Finding]:
@@ -73,13 +73,13 @@ def schema(engine: Engine) -> list[Finding]:
     with engine.connect() as connection:
         state, found = schema_state(connection), revision(connection)
     if state is SchemaState.EMPTY:
-        return [Finding("ok", "schema", "no tables yet: the first caviar run makes them")]
+        return [Finding(Level.OK, "schema", "no tables yet: the first caviar run makes them")]
     if state is SchemaState.CURRENT:
-        return [Finding("ok", "schema", f"{found}, which this program needs")]
+        return [Finding(Level.OK, "schema", f"{found}, which this program needs")]
     step = "stop all workers, then run: caviar db upgrade"
     if state is SchemaState.NEWER:
         step = "update this clone (git pull, then make run)"
-    return [Finding("error", "schema", f"{found} is {state.value} than this program's {newest_revision()}", step)]
+    return [Finding(Level.ERROR, "schema", f"{found} is {state.value} than this program's {newest_revision()}", step)]
 
 
 def clock(engine: Engine) -> list[Finding]:
@@ -88,8 +88,10 @@ def clock(engine: Engine) -> list[Finding]:
     told = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the database's, whose time zone is "
     told += read_server(engine).time_zone
     if compare(Provenance(), Provenance(), skew):
-        return [Finding("warning", "clock", told, "set this machine's clock (NTP): caviar join refuses it like that")]
-    return [Finding("ok", "clock", told)]
+        return [
+            Finding(Level.WARNING, "clock", told, "set this machine's clock (NTP): caviar join refuses it like that")
+        ]
+    return [Finding(Level.OK, "clock", told)]
 
 
 def connections(engine: Engine) -> list[Finding]:
@@ -102,8 +104,8 @@ def connections(engine: Engine) -> list[Finding]:
         f"{needed} of {server.room}: {_PER_PROCESS} for each of {len(fleet)} worker(s) and {commands} command(s), "
         f"{server.others} of others"
     )
-    level = "error" if needed > server.room else "warning" if needed > _CROWDED * server.room else "ok"
-    step = "" if level == "ok" else "start fewer workers, or raise max_connections (PostgreSQL must be restarted)"
+    level = Level.ERROR if needed > server.room else Level.WARNING if needed > _CROWDED * server.room else Level.OK
+    step = "" if level == Level.OK else "start fewer workers, or raise max_connections (PostgreSQL must be restarted)"
     return [Finding(level, "connections", told, step)]
 
 
@@ -119,8 +121,10 @@ def versions(engine: Engine) -> list[Finding]:
         step = "install that here, if every digit of its results counts"
         if fatal:
             step = f"install {fatal[0].what} {fatal[0].there.split('.')[0]} here: their rows do not mean the same"
-        found.append(Finding("error" if fatal else "ok", "versions", f"'{record.name}' was begun with {told}", step))
-    return found or [Finding("ok", "versions", "those that unfinished studies were begun with")]
+        found.append(
+            Finding(Level.ERROR if fatal else Level.OK, "versions", f"'{record.name}' was begun with {told}", step)
+        )
+    return found or [Finding(Level.OK, "versions", "those that unfinished studies were begun with")]
 
 
 def needed_data(engine: Engine) -> dict[str, list[str]]:

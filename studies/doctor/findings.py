@@ -1,23 +1,32 @@
-"""What a check of `caviar doctor` tells."""
+"""The findings of the checks of `caviar doctor`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """The severity of a finding."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"  # something cannot work
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report.
+    """One line of the doctor's report.
 
     Attributes:
-        level: `ok`, `warning`, or `error`: something cannot work.
         what: the check that found it.
-        step: what to do about it.
-        mend: does that, where it is safe, and says what it did.
+        told: the finding in words.
+        step: what to do about it; empty if nothing is to be done.
+        mend: does that and returns in words what it did; None where it would not be safe.
     """
 
-    level: str
+    level: Level
     what: str
     told: str
     step: str = ""

@@ -1,4 +1,4 @@
-"""What killed workers and ended trials left behind: found by `caviar doctor`, and mended where nobody can need it.
+"""Find what killed workers and ended trials left behind, and remove it where nobody can need it.
 
 A worker that reaches its files but not the database may come back, take its lease again and name a file that the
 database does not know yet: nothing of a study is removed while any worker of it may be alive.
@@ -25,7 +25,7 @@ from caviar.storage.records import StudyRecord
 from caviar.storage.settings import Settings
 from caviar.storage.unsent import UnsentFile, unsent_files
 from caviar.studies.doctor.database import is_gone
-from caviar.studies.doctor.findings import Finding, size_told
+from caviar.studies.doctor.findings import Finding, Level, size_told
 from caviar.studies.lifecycle.manager import free_dead_workers, free_lost
 from caviar.studies.results.winner import find_winner
 
@@ -41,8 +41,8 @@ def leases(engine: Engine) -> list[Finding]:
         lost = [lease for lease in of_study if lease.expired or _died_here(lease)]
         if lost:
             told = f"{len(lost)} trial(s) of '{name}' wait for workers that died, or lost the database"
-            found.append(Finding("warning", "leases", told, _MEND, partial(_take_back, engine, name)))
-    return found or [Finding("ok", "leases", f"{len(held)} held, none lost")]
+            found.append(Finding(Level.WARNING, "leases", told, _MEND, partial(_take_back, engine, name)))
+    return found or [Finding(Level.OK, "leases", f"{len(held)} held, none lost")]
 
 
 def _died_here(lease: health.HeldLease) -> bool:
@@ -60,14 +60,14 @@ def workers(engine: Engine) -> list[Finding]:
     there = health.open_workers(engine)
     gone = [worker for worker in there if is_gone(worker)]
     if not gone:
-        return [Finding("ok", "workers", f"{len(there)} at work, none lost")]
+        return [Finding(Level.OK, "workers", f"{len(there)} at work, none lost")]
 
     def mend() -> str:
         health.close_workers(engine, gone)
         return f"{len(gone)} worker(s) are written down as ended"
 
     hosts = ", ".join(f"{count} on {host}" for host, count in Counter(worker.host for worker in gone).items())
-    return [Finding("warning", "workers", f"{len(gone)} ended without a word: {hosts}", _MEND, mend)]
+    return [Finding(Level.WARNING, "workers", f"{len(gone)} ended without a word: {hosts}", _MEND, mend)]
 
 
 def trials(engine: Engine) -> list[Finding]:
@@ -79,11 +79,11 @@ def trials(engine: Engine) -> list[Finding]:
             numbers = ", ".join(map(str, study.abandoned))
             told = f"trial(s) {numbers} of '{study.name}' were given up: each lost {LIMIT} workers in a row"
             step = f"caviar history {study.name}; if it is memory, narrow its ranges or start fewer workers"
-            found.append(Finding("ok" if study.done else "warning", "trials", told, step))
+            found.append(Finding(Level.OK if study.done else Level.WARNING, "trials", told, step))
     for name in health.deleted_studies(engine):
         told = f"those of '{name}' were deleted by another Optuna program; its checkpoints are still here"
-        found.append(Finding("warning", "trials", told, f"caviar delete {name}"))
-    return found or [Finding("ok", "trials", "none that nobody will end, none given up")]
+        found.append(Finding(Level.WARNING, "trials", told, f"caviar delete {name}"))
+    return found or [Finding(Level.OK, "trials", "none that nobody will end, none given up")]
 
 
 def _study_and_mendable(zombie: health.Zombie) -> tuple[str, bool]:
@@ -95,14 +95,14 @@ def _zombies(engine: Engine, zombies: Sequence[health.Zombie]) -> Finding:
     which = f"{len(zombies)} trial(s) of '{name}' ({', '.join(str(zombie.number) for zombie in zombies)})"
     if not mendable:
         step = f"end them where they were made; a day after they began, {_MEND} does"
-        return Finding("warning", "trials", f"{which} were made with Optuna alone, and run", step)
+        return Finding(Level.WARNING, "trials", f"{which} were made with Optuna alone, and run", step)
 
     def mend() -> str:
         for zombie in zombies:
             health.end_zombie(engine, zombie)
         return f"{which} are ended, as failed"
 
-    return Finding("warning", "trials", f"{which} seem to run, and nobody trains them", _MEND, mend)
+    return Finding(Level.WARNING, "trials", f"{which} seem to run, and nobody trains them", _MEND, mend)
 
 
 def checkpoints(engine: Engine) -> list[Finding]:
@@ -119,9 +119,11 @@ def checkpoints(engine: Engine) -> list[Finding]:
         spent = health.spent_checkpoints(engine, record.study_id, winner)
         if spent:
             told = f"{spent} checkpoint(s) of '{record.name}', which is done, are not the winner's"
-            found.append(Finding("warning", "checkpoints", told, _MEND, partial(_keep_only, engine, record, winner)))
+            found.append(
+                Finding(Level.WARNING, "checkpoints", told, _MEND, partial(_keep_only, engine, record, winner))
+            )
     count, size = health.checkpoint_size(engine)
-    return found or [Finding("ok", "checkpoints", f"{count} in the database, {size_told(size)}")]
+    return found or [Finding(Level.OK, "checkpoints", f"{count} in the database, {size_told(size)}")]
 
 
 def _keep_only(engine: Engine, record: StudyRecord, winner: int) -> str:
@@ -141,7 +143,7 @@ def files(engine: Engine, settings: Settings) -> list[Finding]:
     if settings.checkpoints is None:
         count = len(health.checkpoint_addresses(engine))
         told = f"not looked for, without CAVIAR_CHECKPOINTS: {count} are named by the database"
-        return [Finding("ok", "files", told)]
+        return [Finding(Level.OK, "files", told)]
     there = list(CheckpointFiles(settings.checkpoints).list())
     records = _by_label(engine)
     in_use = _in_use(engine)
@@ -154,12 +156,12 @@ def files(engine: Engine, settings: Settings) -> list[Finding]:
         if label not in records:
             folder = of_label[0][0].rpartition("/")[0]
             step = f"if no other database has that study, remove the folder: {folder}"
-            found.append(Finding("warning", "files", f"{told} of '{label}', which is not in this database", step))
+            found.append(Finding(Level.WARNING, "files", f"{told} of '{label}', which is not in this database", step))
         elif records[label].study_id not in in_use:
             told += f" of '{records[label].name}' that the database does not name"
-            found.append(Finding("warning", "files", told, _MEND, partial(_remove, of_label, told)))
+            found.append(Finding(Level.WARNING, "files", told, _MEND, partial(_remove, of_label, told)))
     whole = f"{len(there)} at {settings.checkpoints}, {size_told(sum(size for _, size in there))}"
-    return found or [Finding("ok", "files", whole)]
+    return found or [Finding(Level.OK, "files", whole)]
 
 
 def _remove(addresses: Sequence[tuple[str, int]], told: str) -> str:
@@ -189,10 +191,10 @@ def unsent(engine: Engine, settings: Settings) -> list[Finding]:
         if label not in records:
             told = f"{len(kept)} state(s) of '{label}', which is not in this database"
             step = f"if no other database has that study, remove them: {kept[0].path.parent}/{label}-*"
-            found.append(Finding("warning", "unsent", told, step))
+            found.append(Finding(Level.WARNING, "unsent", told, step))
         else:
             found += _unsent_of(engine, records[label], kept)
-    return found or [Finding("ok", "unsent", "nothing that the database lacks")]
+    return found or [Finding(Level.OK, "unsent", "nothing that the database lacks")]
 
 
 def _unsent_of(engine: Engine, record: StudyRecord, kept: Sequence[UnsentFile]) -> list[Finding]:
@@ -203,7 +205,7 @@ def _unsent_of(engine: Engine, record: StudyRecord, kept: Sequence[UnsentFile]) 
     found = []
     if wanted:
         told = f"trial(s) {', '.join(map(str, wanted))} of '{record.name}' got further here than the database knows"
-        found.append(Finding("ok", "unsent", told, f"go on with: caviar join {record.name}"))
+        found.append(Finding(Level.OK, "unsent", told, f"go on with: caviar join {record.name}"))
     if spent:
         told = f"{len(spent)} state(s) of trials of '{record.name}' that have ended"
 
@@ -212,7 +214,7 @@ def _unsent_of(engine: Engine, record: StudyRecord, kept: Sequence[UnsentFile]) 
                 file.path.unlink(missing_ok=True)
             return f"{told} are removed"
 
-        found.append(Finding("warning", "unsent", told, _MEND, mend))
+        found.append(Finding(Level.WARNING, "unsent", told, _MEND, mend))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What `caviar doctor` looks at on this machine, and cannot mend. Each check returns its findings."""
+"""Check this machine for `caviar doctor`: what it finds here it cannot mend. Each check returns its findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from caviar.storage.settings import Settings
-from caviar.studies.doctor.findings import Finding, size_told
+from caviar.studies.doctor.findings import Finding, Level, size_told
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.workers.local.devices import cores, visible_gpus
 
@@ -30,9 +30,11 @@ def _room(name: str, folder: Path) -> Finding:
     free = shutil.disk_usage(there).free
     told = f"{size_told(free)} free for {name}, {folder}"
     if not os.access(there, os.W_OK | os.X_OK):
-        return Finding("error", "disk", f"{told}, but nobody may write in {there}", f"set {name} to a folder of yours")
-    level = "error" if free < _FULL else "warning" if free < _SCARCE else "ok"
-    return Finding(level, "disk", told, "" if level == "ok" else f"make room, or set {name} to another folder")
+        return Finding(
+            Level.ERROR, "disk", f"{told}, but nobody may write in {there}", f"set {name} to a folder of yours"
+        )
+    level = Level.ERROR if free < _FULL else Level.WARNING if free < _SCARCE else Level.OK
+    return Finding(level, "disk", told, "" if level == Level.OK else f"make room, or set {name} to another folder")
 
 
 def software() -> list[Finding]:
@@ -45,7 +47,7 @@ def software() -> list[Finding]:
         "sqlalchemy": sqlalchemy.__version__,
         "psycopg2": psycopg2.__version__.split(" ")[0],
     }
-    return [Finding("ok", "software", ", ".join(f"{name} {version}" for name, version in found.items()))]
+    return [Finding(Level.OK, "software", ", ".join(f"{name} {version}" for name, version in found.items()))]
 
 
 def gpus() -> list[Finding]:
@@ -56,15 +58,15 @@ def gpus() -> list[Finding]:
     count = visible_gpus()
     if count:
         names = sorted({torch.cuda.get_device_name(number) for number in range(count)})
-        return [Finding("ok", "gpus", f"{count}: {', '.join(names)}; {built}{_driver()}")]
+        return [Finding(Level.OK, "gpus", f"{count}: {', '.join(names)}; {built}{_driver()}")]
     there = len(list(_DEVICES.glob("nvidia[0-9]*")))
     if there:
         has_any = torch.version.cuda or torch.version.hip
         told = f"this machine has {there}{_driver()}; torch {torch.__version__} can use none, built for "
         told += built if has_any else "CPUs alone"
         step = "see nvidia-smi and CUDA_VISIBLE_DEVICES, and https://pytorch.org for a torch that fits the driver"
-        return [Finding("warning", "gpus", told, step)]
-    return [Finding("ok", "gpus", f"none: CPU only, {cores()} cores")]
+        return [Finding(Level.WARNING, "gpus", told, step)]
+    return [Finding(Level.OK, "gpus", f"none: CPU only, {cores()} cores")]
 
 
 def _driver() -> str:
@@ -91,10 +93,10 @@ def data(folder: Path, needed: Mapping[str, Sequence[str]]) -> list[Finding]:
             missing.append(name)
     wanted = [
         Finding(
-            "warning", "data", f"'{name}' is not in {folder}, and {', '.join(needed[name])} needs it",
+            Level.WARNING, "data", f"'{name}' is not in {folder}, and {', '.join(needed[name])} needs it",
             f"caviar data fetch {name} (caviar run and caviar join do that, too)",
         )
         for name in missing if name in needed
     ]  # fmt: skip
     absent = f"; not needed, not in {folder}: {', '.join(missing)}" if missing else ""
-    return wanted or [Finding("ok", "data", f"here: {', '.join(here)}{absent}")]
+    return wanted or [Finding(Level.OK, "data", f"here: {', '.join(here)}{absent}")]

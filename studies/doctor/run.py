@@ -1,4 +1,4 @@
-"""`caviar doctor`: looks at the database and at this machine, says what to do, and does what is safe."""
+"""Examine the database and this machine, say what to do about each finding, and mend what is safe to mend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from caviar.storage.settings import Settings
 from caviar.studies.doctor import database as server_checks
 from caviar.studies.doctor import leftovers as left_overs
 from caviar.studies.doctor import machine as machine_checks
-from caviar.studies.doctor.findings import Finding
+from caviar.studies.doctor.findings import Finding, Level
 
 _OF_DATABASE: Mapping[str, Callable[[Engine, Settings], list[Finding]]] = {
     "database": server_checks.database,
@@ -52,7 +52,7 @@ class Report:
     @property
     def failed(self) -> bool:
         """Whether something cannot work."""
-        return any(finding.level == "error" for finding in self.findings)
+        return any(finding.level == Level.ERROR for finding in self.findings)
 
     def look(self, what: str, check: Callable[..., list[Finding]], *arguments: object) -> bool:
         """Add what a check finds, once what can be mended of it was; return False where that is an error."""
@@ -61,13 +61,13 @@ class Report:
         failures = [failure for mend in mends if (failure := self._mend(what, mend)) is not None]
         found = [*failures, *_look(what, check, *arguments)] if mends else found
         self.findings += found
-        return all(finding.level != "error" for finding in found)
+        return all(finding.level != Level.ERROR for finding in found)
 
     def _mend(self, what: str, mend: Callable[[], str]) -> Finding | None:
         try:
             self.done.append(mend())
         except _FAILURES as error:
-            return Finding("error", what, f"cannot be mended: {_in_one_line(error)}")
+            return Finding(Level.ERROR, what, f"cannot be mended: {_in_one_line(error)}")
         return None
 
 
@@ -76,7 +76,7 @@ def _look(what: str, check: Callable[..., list[Finding]], *arguments: object) ->
     try:
         return check(*arguments)
     except _FAILURES as error:
-        return [Finding("error", what, f"cannot be checked: {_in_one_line(error)}")]
+        return [Finding(Level.ERROR, what, f"cannot be checked: {_in_one_line(error)}")]
 
 
 def examine(settings: Settings, data_dir: Path, notify: Callable[[str], None], *, fix: bool = False) -> Report:
@@ -119,19 +119,19 @@ def _look_at_database(report: Report, engine: Engine, settings: Settings) -> boo
 
 
 def _not_checked(names: Iterable[str]) -> Finding:
-    return Finding("warning", "not checked", ", ".join(names), "mend the error above first")
+    return Finding(Level.WARNING, "not checked", ", ".join(names), "mend the error above first")
 
 
 def _unreachable(settings: Settings, error: StorageError) -> Finding:
     """Tell why there is no database, without its password."""
     cause = error.__cause__
     if not isinstance(error, DatabaseAway) or not isinstance(cause, DBAPIError):
-        return Finding("error", "database", str(error))
+        return Finding(Level.ERROR, "database", str(error))
     step = "start it, correct CAVIAR_DATABASE_URL, or unset that for the built-in server"
     if is_busy(cause):
         step = "try again; if it has no connection left, start fewer workers, or raise max_connections"
     told = f"{server_checks.place(settings)} does not answer: {_in_one_line(cause)}"
-    return Finding("error", "database", told, step)
+    return Finding(Level.ERROR, "database", told, step)
 
 
 def _in_one_line(error: BaseException) -> str:

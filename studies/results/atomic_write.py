@@ -1,4 +1,4 @@
-"""Something new beside what is there: a file or a folder is written as a whole, or not at all."""
+"""Atomic writes: build a file or folder next to its target, then rename it into place."""
 
 from __future__ import annotations
 

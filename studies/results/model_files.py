@@ -1,4 +1,4 @@
-"""A study's winner as files that a program can use: its weights, what builds it, and an example that loads both."""
+"""Write a study's winner as files that a program can use: weights, configuration, and an example that loads both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains the winner and the runner-up again with fresh seeds, on this machine, as one program where that is possible.
+"""Train the winner and the runner-up again with fresh seeds, on this machine, as one program where that is possible.
 
 Their trials stay as they are. What is finished is kept at once; a training that was left begins anew the next time,
 with the same seed.
