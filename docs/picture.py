@@ -21,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import Engine
 
+import caviar
 from caviar.storage.definitions import find_study
 from caviar.storage.engine import open_database
 from caviar.storage.settings import read_settings
@@ -55,7 +56,7 @@ def main() -> None:
             console.print(_said(environ, "best", "digits").rstrip(), highlight=False)
             (HERE / "run.svg").write_text(console.export_svg(title="caviar"))
             report = Path(home) / "report.html"
-            _said(environ, "report", "digits", "-o", str(report))
+            caviar.report("digits", file=report, database=engine)
             _take(chromium, Path(home), report.as_uri(), HERE / "report.png", _REPORT)
             _take_dashboard(chromium, Path(home), environ)
     size = sum((HERE / name).stat().st_size for name in ("run.svg", "report.png", "dashboard.png"))
@@ -74,7 +75,7 @@ def _watch(engine: Engine, console: Console, run: subprocess.Popen[bytes]) -> No
     while True:
         ended = run.poll()  # before the look, which then sees all that it has done
         seen = look(engine, record)
-        now, told = seen.progress, rate.told(seen.progress)
+        now, told = seen.progress, rate.in_words(seen.progress)
         drawn = sum(map(len, seen.curves.values()))
         if caught is None or (2 * now.done >= now.budget and drawn > caught[0]):
             caught = drawn if 2 * now.done >= now.budget else 0, seen, told
