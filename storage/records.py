@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from caviar.epoch import Epoch
-from caviar.storage.states import Control, Phase, TrialState
+from caviar.storage.states import Control, Phase, TrialState, WorkerState
 
 
 @dataclass(frozen=True)
@@ -177,23 +177,41 @@ class RunningTrial:
 
 
 @dataclass(frozen=True)
-class WorkerStatus:
-    """A process that trains or trained.
+class WorkerTrial:
+    """A trial that a worker trains, and its last finished epoch."""
+
+    trial: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class WorkerSummary:
+    """A worker process on any machine.
 
     Attributes:
-        silent: seconds since its last sign of life, on the database's clock.
-        trials: the last epoch of each trial that it trains, by number.
+        study: the name of the study that it works on.
+        host: the machine's name.
+        pid: the process id there.
+        device: `cpu`, or such as `cuda:0`.
+        state: see `WorkerState`.
+        trials: the trials that it trains.
+        started: when it began.
+        silent_seconds: seconds since its last sign of life, on the database's clock.
     """
 
     study: str
     host: str
-    machine: str
     pid: int
     device: str
-    started_at: datetime
-    silent: float
-    ended: bool
-    trials: Mapping[int, int]
+    state: WorkerState
+    trials: tuple[WorkerTrial, ...]
+    started: datetime
+    silent_seconds: float
+
+    @property
+    def is_present(self) -> bool:
+        """Whether it is there to train: neither ended nor lost."""
+        return self.state in (WorkerState.IDLE, WorkerState.TRAINING)
 
 
 @dataclass(frozen=True)

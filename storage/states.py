@@ -76,6 +76,19 @@ class NudgeState(StrEnum):
     DROPPED = "dropped"  # before it took effect
 
 
+class WorkerState(StrEnum):
+    """The state of a worker process.
+
+    idle ⇄ training ──► ended
+      └──────┴────────► lost
+    """
+
+    IDLE = "idle"  # heard of lately, without a trial
+    TRAINING = "training"  # holds at least one lease
+    ENDED = "ended"  # said goodbye
+    LOST = "lost"  # silent for too long, and without a lease
+
+
 class EventKind(StrEnum):
     """What an event in a study's journal tells of."""
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import Engine, Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from caviar.storage.records import WorkerRecord, WorkerStatus
-from caviar.storage.states import SlotState
+from caviar.storage.records import WorkerRecord, WorkerSummary, WorkerTrial
+from caviar.storage.states import SlotState, WorkerState
 from caviar.storage.tables import slot, worker
+from caviar.storage.timing import SILENT
 
 _WORKERS = text("""
-    SELECT st.name, w.host, w.machine, w.pid, w.device, w.started_at,
+    SELECT st.name, w.host, w.pid, w.device, w.started_at,
            extract(epoch FROM now() - w.last_seen)::float AS silent, w.ended_at IS NOT NULL AS ended,
            coalesce(array_agg(s.number ORDER BY s.number) FILTER (WHERE s.number IS NOT NULL), '{}') AS trials,
            coalesce(array_agg(s.epoch ORDER BY s.number) FILTER (WHERE s.number IS NOT NULL), '{}') AS epochs
@@ -39,18 +41,25 @@ def end_worker(engine: Engine, worker_id: UUID) -> None:
         )
 
 
-def read_workers(engine: Engine, study_id: int | None = None) -> list[WorkerStatus]:
+def read_workers(engine: Engine, study_id: int | None = None) -> list[WorkerSummary]:
     """Return the workers of a study, or of all studies, those that have not ended first."""
     with engine.connect() as connection:
         rows = connection.execute(_WORKERS, {"study": study_id}).all()
     return [
-        WorkerStatus(
-            study=row.name, host=row.host, machine=row.machine, pid=row.pid, device=row.device,
-            started_at=row.started_at, silent=row.silent, ended=row.ended,
-            trials=dict(zip(row.trials, row.epochs, strict=True)),
+        WorkerSummary(
+            row.name, row.host, row.pid, row.device, _state(row), tuple(map(WorkerTrial, row.trials, row.epochs)),
+            row.started_at, round(row.silent, 1),
         )
         for row in rows
     ]  # fmt: skip
+
+
+def _state(row: Row[Any]) -> WorkerState:
+    if row.ended:
+        return WorkerState.ENDED
+    if row.trials:
+        return WorkerState.TRAINING
+    return WorkerState.IDLE if row.silent < SILENT else WorkerState.LOST
 
 
 def finished_by(engine: Engine, study_id: int, machine: str, pids: Collection[int]) -> int:

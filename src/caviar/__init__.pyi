@@ -8,6 +8,8 @@ from caviar.storage.errors import DatabaseError as DatabaseError
 from caviar.storage.errors import StorageError as StorageError
 from caviar.storage.errors import StudyInUse as StudyInUse
 from caviar.storage.errors import StudyNotFound as StudyNotFound
+from caviar.storage.records import WorkerSummary as WorkerSummary
+from caviar.storage.states import WorkerState as WorkerState
 from caviar.studies.api import panda as panda
 from caviar.studies.api.changing import ControlChange as ControlChange
 from caviar.studies.api.changing import delete as delete
@@ -47,8 +49,6 @@ from caviar.studies.api.reading import watch as watch
 from caviar.studies.api.reading import workers as workers
 from caviar.studies.api.records import History as History
 from caviar.studies.api.records import LearningCurve as LearningCurve
-from caviar.studies.api.records import WorkerState as WorkerState
-from caviar.studies.api.records import WorkerSummary as WorkerSummary
 from caviar.studies.api.running import RunResult as RunResult
 from caviar.studies.api.running import join as join
 from caviar.studies.api.running import run as run

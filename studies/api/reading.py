@@ -14,11 +14,11 @@ from caviar.storage import pandas
 from caviar.storage.curves import read_curves
 from caviar.storage.definitions import load_studies, load_study
 from caviar.storage.events import read_events
-from caviar.storage.records import StudyRecord
+from caviar.storage.records import StudyRecord, WorkerSummary
 from caviar.storage.revisions import read_versions
 from caviar.storage.status import read_trials
 from caviar.storage.workers import read_workers
-from caviar.studies.api.records import History, LearningCurve, WorkerSummary, worker_summary
+from caviar.studies.api.records import History, LearningCurve
 from caviar.studies.api.session import connect, opened
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import catalog_names, select_study
@@ -188,7 +188,7 @@ def workers(
         record = load_study(engine, study) if study else None
         for each in [record] if record else load_studies(engine):
             free_lost(engine, each)
-        found = [worker_summary(w) for w in read_workers(engine, record.study_id if record else None)]
+        found = read_workers(engine, record.study_id if record else None)
     return tuple(w for w in found if include_ended or w.is_present)
 
 

@@ -33,9 +33,7 @@ from caviar.studies.cli.commands import (
     trials,
     workers,
 )
-from caviar.studies.cli.commands import (
-    run as run_command,
-)
+from caviar.studies.cli.commands import run as run_command
 from caviar.studies.cli.output import fail, out, print_log, set_verbose
 
 app = typer.Typer(
@@ -88,10 +86,7 @@ def main(
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code.
-
-    Args:
-        arguments: the words after `caviar`; None for those of this process.
+    """Run the command line, with this process's arguments by default.
 
     Returns:
         0, or 1 for a run that failed, 2 for bad input, 75 for a database that was away for too long, 130 for Ctrl-C.

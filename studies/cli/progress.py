@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 class EventPrinter:
     """Prints events as they come, from `with` to its end; a spinner or a live display ends with it.
 
-    Args:
-        activity: shown while the study and this machine are checked, such as "checking the study".
-        is_joining: whether the study was begun elsewhere, and this machine joins it.
-
-    Attributes:
-        progress: the study's progress when it was last read; None before that.
-        has_worked: whether workers were started.
+    `progress` is the study's when it was last read; `has_worked` says whether workers were started.
     """
 
     def __init__(self, activity: str, *, is_joining: bool = False) -> None:

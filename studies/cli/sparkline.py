@@ -11,15 +11,9 @@ WIDTH = 40  # columns
 def sparkline(
     values: Sequence[float], low: float, high: float, blocks: str, *, width: int = WIDTH, planned: int = 0
 ) -> str:
-    """Return a curve as a line of blocks; of a long one every second, third, ... value, and the last.
+    """Return a curve as a line of blocks, the lowest first; of a long one every second, third, ... value, and the last.
 
-    Args:
-        values: the values, one for each epoch.
-        low: the value of the lowest block; lower values are drawn there too.
-        high: the value of the highest block; higher values are drawn there too.
-        blocks: the characters of the levels, the lowest first.
-        width: the most columns that it may take.
-        planned: the number of values in the end, so that epochs of unfinished curves stand below one another.
+    `planned` is the number of values in the end, so that epochs of unfinished curves stand below one another.
     """
     step = -(-(max(len(values), planned) - 1) // (width - 1)) or 1
     shown = [*values[:-1:step], *values[-1:]]

@@ -28,13 +28,7 @@ def fits(console: Console, renderable: RenderableType) -> bool:
 
 
 def with_settings(console: Console, heads: Sequence[str], rows: Sequence[tuple[Sequence[str], str]]) -> RenderableType:
-    """Return rows with their hyperparameters: in a last column if the console has room for it, else below each row.
-
-    Args:
-        console: the console that will show them.
-        heads: the heads of the cells.
-        rows: the cells of each row, and its hyperparameters in one line.
-    """
+    """Return rows with their hyperparameters: in a last column if the console has room for it, else below each row."""
     widths = [max(map(len, column)) for column in zip(heads, *(cells for cells, _ in rows), strict=True)]
     if console.width - sum(width + 2 for width in widths) >= _LEAST:
         wide = table(*heads, "hyperparameters")

@@ -57,14 +57,7 @@ class Screen:
 
 
 def view(study: Study, snapshot: Snapshot, rate: str, screen: Screen) -> RenderableType:
-    """Render a study: its progress, best value, running trials, workers and last events.
-
-    Args:
-        study: the definition at that moment.
-        snapshot: what the database held then.
-        rate: the pace and the remaining time, in words; may be empty.
-        screen: what the terminal can show.
-    """
+    """Render a study: its progress with the pace in words, best value, running trials, workers and last events."""
     now = snapshot.progress
     state = state_of(now)
     title = (

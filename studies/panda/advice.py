@@ -45,7 +45,6 @@ class Verdict:
     """The judgement of a day.
 
     Attributes:
-        word: the outcome.
         difference: of the metric between the ends of the day and of the day before; above 0 is better.
         noise: the root mean square of the metric's falls from epoch to epoch; of an accuracy, at least its standard
             error on the validation examples.
@@ -85,8 +84,7 @@ class Window:
 
     Attributes:
         before: the epochs that they build on, from the birth on.
-        own: the epochs that are judged.
-        settings: the settings of the last of them.
+        settings: the settings of the last of its own epochs.
         parent: the day to go back to.
         too_high: learning rates that were too high on any branch.
     """
@@ -109,14 +107,7 @@ class Window:
 
 
 def judge(window: Window, metric: str, *, maximize: bool, examples: int) -> Verdict:
-    """Compare a day with the one before.
-
-    Args:
-        window: the whole day.
-        metric: the study's metric.
-        maximize: whether a larger value is better.
-        examples: the size of the validation set.
-    """
+    """Compare a whole day with the one before; `examples` is the size of the validation set."""
     sign = 1 if maximize else -1
     values = [sign * epoch.value(metric) for epoch in (*window.before, *window.own)]
     difference = values[-1] - sign * window.before[-1].value(metric)
@@ -143,14 +134,7 @@ def why_rate_too_high(window: Window) -> str | None:
 
 
 def advise(window: Window, verdict: Verdict, scales: Mapping[str, BaseScale], lowest: int | None = None) -> Advice:
-    """Recommend what to do next.
-
-    Args:
-        window: the epochs to judge.
-        verdict: the judgement of the whole day.
-        scales: the study's scales, in whose ranges the advice stays.
-        lowest: the day with the lowest validation loss, if that is an earlier one.
-    """
+    """Recommend what to do next; `lowest` is the day with the lowest validation loss, if that is an earlier one."""
     scale, momentum = scales.get("learning_rate"), _momentum_at_default(window, scales)
     if verdict.word is Outcome.OUT_OF_MEMORY:
         return _smaller_batch(window, scales)

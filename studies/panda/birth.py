@@ -47,16 +47,6 @@ def begin(
 ) -> StudyRecord:
     """Register a panda. Its birth is open then, and trained like a day by the first process that comes.
 
-    Args:
-        engine: the database.
-        study: the definition that gives the model, the data, the defaults and the ranges.
-        name: the panda's name.
-        settings: values instead of the ancestor's or the defaults.
-        provenance: what this machine computes with.
-        day: the length of its days.
-        keep_all: whether the state of every day is kept.
-        ancestor: the trial whose weights it begins with; None begins anew.
-
     Raises:
         OptionError: the name is taken, or a setting is out of its range or cannot be changed.
         DefinitionError: the model has no such hyperparameter, or cannot be trained with the settings.

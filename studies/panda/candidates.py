@@ -39,8 +39,7 @@ def best_first(journal: Journal, numbers: Iterable[int]) -> list[JournalDay]:
 def within_noise(days: Sequence[JournalDay]) -> str | None:
     """Return a warning if the best candidate is not better, beyond the noise, than the one that changed nothing.
 
-    Args:
-        days: candidates, the best one first; the one that changed nothing has the lowest number.
+    The candidates come best first; the one that changed nothing has the lowest number.
     """
     best, unchanged = days[0], min(days, key=lambda day: day.day)
     first, second, noise = best.last("curve"), unchanged.last("curve"), best.verdict.noise

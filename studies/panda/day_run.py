@@ -36,13 +36,7 @@ OnEpoch = Callable[[DayRecord, Epoch], None]
 
 
 class DayRun(TrialRun):
-    """A day for as long as its lease is held.
-
-    Args:
-        panda: how long its days are, and where its random numbers come from.
-        day: the day that is leased.
-        on_epoch: called after each epoch.
-    """
+    """A day for as long as its lease is held; `panda` says how long, and where its random numbers come from."""
 
     def __init__(
         self,
@@ -64,13 +58,7 @@ class DayRun(TrialRun):
         self._seconds: dict[int, float] = {}  # of this day's epochs
 
     def resume(self, checkpoint: LoadedCheckpoint) -> tuple[Training, str | None]:
-        """Return the training as the day goes on from its own state, or else from the end of the day before.
-
-        Raises:
-            TrainingRaised: the model or its training did.
-            CheckpointUnreachable: the state of the day before is not there.
-            DatabaseAway: the patience is over.
-        """
+        """Return the training as the day goes on from its own state, or else from the end of the day before."""
         context, number = self.context, self._day.number
         own, refused = self._read(checkpoint)
         state = own if own is not None else self._first_state()
@@ -132,8 +120,6 @@ class DayRun(TrialRun):
         """Write how the day ended, and its state, which the next day begins with.
 
         Raises:
-            LeaseLost: another process has the day; nothing was written.
-            DatabaseAway: the patience is over.
             CheckpointUnreachable: the state cannot be kept where the next day looks for it; it stays on this machine.
         """
         context, training, curve = self.context, self.training, self.trial.intermediate_values

@@ -30,13 +30,6 @@ def candidate_days(
 ) -> list[NewDay]:
     """Plan a short day for each candidate, all from the end of the last day, with the nudges that wait.
 
-    Args:
-        life: the panda's days and nudges.
-        study: the panda's definition.
-        name: the panda's name.
-        candidates: the settings that each candidate changes.
-        epochs: the length of each of these days.
-
     Raises:
         UnknownDay: nothing can build on the last day.
         OptionError, DefinitionError: a candidate cannot be trained.
@@ -51,12 +44,7 @@ def candidate_days(
 
 
 def check_settings(study: Study, settings: Mapping[str, Value], changed: Iterable[str] = ()) -> None:
-    """Check that a model can be trained with settings, and that each is within its range in the study.
-
-    Args:
-        study: the definition, whose scales give the ranges.
-        settings: all of the model's hyperparameters, by name.
-        changed: the names that are given by hand, which must have an effect.
+    """Check that a model can be trained with settings, that each is within its range, and that the changed ones count.
 
     Raises:
         OptionError: a value is out of its range.

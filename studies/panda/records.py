@@ -40,12 +40,7 @@ class Nudge:
 
 @dataclass(frozen=True)
 class TakenNudge(Nudge):
-    """A nudge that took effect.
-
-    Attributes:
-        epoch: the epoch after which it did.
-        began_with_it: whether the day began with it; False if it came in the middle of the day.
-    """
+    """A nudge that took effect after an epoch; `began_with_it` if the day did, instead of its middle."""
 
     epoch: int
     began_with_it: bool

@@ -23,12 +23,7 @@ OF_THE_RATE = {"learning_rate", "decay"}
 
 @dataclass(frozen=True)
 class EpochSettings:
-    """The settings of one epoch.
-
-    Attributes:
-        settings: hyperparameters of the model and of its training, by name.
-        decay_from: the epoch from which the decay of the learning rate is counted.
-    """
+    """The settings of one epoch, and the epoch from which the decay of the learning rate is counted."""
 
     settings: Mapping[str, Any]
     decay_from: int
@@ -38,12 +33,7 @@ def settings_after(day: DayRecord, nudges: Sequence[NudgeRecord], epoch: int) ->
     """Return the settings of the epoch that follows `epoch` in a day.
 
     They depend on the database's rows alone, so that an epoch that is trained again after its process was killed has
-    the same settings.
-
-    Args:
-        day: the day; candidates ignore nudges.
-        nudges: of the panda, in the order in which they were given; those of other days are ignored.
-        epoch: the number of an epoch, from 0.
+    the same settings. Candidates ignore nudges, and a day ignores those of other days.
     """
     now = EpochSettings(day.settings, day.decay_from)
     for nudge in nudges:
@@ -103,10 +93,6 @@ def _value(text: str) -> Value:
 
 def check_names(settings: Mapping[str, Value], allowed: Collection[str] | None = None) -> dict[str, Value]:
     """Check the names and types of settings, and return them with numbers in the type that the training takes.
-
-    Args:
-        settings: values by name.
-        allowed: the names that may be given; None stands for all.
 
     Raises:
         OptionError: a name is not allowed, or a numeric setting has a value that is no finite number.

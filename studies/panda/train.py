@@ -33,12 +33,7 @@ from caviar.studies.workers.trial.assignment import running
 
 @contextmanager
 def panda_worker(engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop) -> Iterator[WorkerContext]:
-    """Be a panda's worker, on this machine's first GPU or else on one core, from `with` to its end.
-
-    Raises:
-        DataUnavailable: the data are not on this machine.
-        DatabaseAway: the patience is over.
-    """
+    """Be a panda's worker, on this machine's first GPU or else on one core, from `with` to its end."""
     context = begin_work(engine, record, options, "cuda:0" if visible_gpus() else "cpu", stop)
     try:
         yield context
@@ -48,14 +43,7 @@ def panda_worker(engine: Engine, record: StudyRecord, options: WorkerOptions, st
 
 
 def train_days(context: WorkerContext, count: int, on_epoch: OnEpoch | None = None) -> bool:
-    """Train a number of days one after the other; a day that was left unfinished comes first, and is one of them.
-
-    Returns:
-        True if all of them have ended; False if this process or the panda was asked to stop.
-
-    Raises:
-        As `train` does.
-    """
+    """Train some days, an unfinished one first; return False if this process or the panda was asked to stop."""
     left = count
     while left > 0:
         trained = train(context, partial(next_day, name=context.record.name), on_epoch)
@@ -72,16 +60,9 @@ def train(
     *,
     finish_first: bool = True,
 ) -> list[DayRecord]:
-    """Train the next days of a panda to their end, or until this process or the panda is asked to stop.
+    """Train the days that `plan` opens to their end, or until this process or the panda is asked to stop; return them.
 
-    Args:
-        context: the worker that trains.
-        plan: returns the days to open, given the panda's life; None opens none.
-        on_epoch: called after each epoch.
-        finish_first: whether unfinished days are trained instead of the planned ones; otherwise they are an error.
-
-    Returns:
-        The days that were to be trained, as they are now; an unfinished one is open for the next process.
+    With `finish_first` unfinished days are trained instead of the planned ones; otherwise they are an error.
 
     Raises:
         PandaBusy: another process trains it now.
@@ -135,12 +116,7 @@ class _DayAssignment:
         self._life = life
 
     def assign(self, lease: Lease, partner: FrozenTrial | None) -> FrozenTrial:  # noqa: ARG002
-        """Return the trial of a day, which is begun if it is not yet.
-
-        Raises:
-            LeaseLost: another process has the day.
-            DatabaseAway: the patience is over.
-        """
+        """Return the trial of a day, which is begun if it is not yet."""
         context, day = self._context, self._life.days[lease.slot.number]
         if lease.trial_id is not None:
             context.outage.insist(lambda: context.history.refresh(lease.trial_id))

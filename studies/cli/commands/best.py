@@ -63,15 +63,7 @@ def best(
 
 
 def _confirm(study: str, times: int, data_dir: Path | None, engine: Engine, *, quiet: bool) -> int | None:
-    """Confirm the winner with a progress bar; return an exit code if that was interrupted.
-
-    Args:
-        study: the study's name.
-        times: trainings of each of the two.
-        data_dir: the folder of the data sets.
-        engine: the database.
-        quiet: whether stdout is for JSON alone.
-    """
+    """Confirm the winner with a progress bar, `quiet` if stdout is for JSON alone; return a code if interrupted."""
     columns = (TextColumn("trained"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
     with Progress(*columns, console=err(), transient=True, disable=not err().is_terminal) as bar:
         task = bar.add_task("", total=None)

@@ -87,15 +87,7 @@ def extend(
 
 
 def _print_change(study: str, change: ControlChange, state: str, step: str, when: str = "") -> None:
-    """Print what a change of control led to.
-
-    Args:
-        study: the study's name.
-        change: the outcome.
-        state: the state of the study now.
-        step: how to go on.
-        when: at which moment workers give their trials back; empty if they do not.
-    """
+    """Print what a change of control led to, how to go on, and when workers give their trials back, if they do."""
     if change.done:
         print_line(f"'{study}' is done; nothing was changed; see: caviar best {study}")
         return

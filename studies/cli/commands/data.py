@@ -29,10 +29,7 @@ def ls(data_dir: DataDir = None) -> None:
 
 
 @app.command("fetch")
-def fetch(
-    name: Annotated[str, typer.Argument(help="A data set of: caviar data ls")],
-    data_dir: DataDir = None,
-) -> None:
+def fetch(name: Annotated[str, typer.Argument(help="A data set of: caviar data ls")], data_dir: DataDir = None) -> None:
     """Download a data set, with a progress bar.
 
     Example: caviar data fetch mnist

@@ -23,29 +23,23 @@ _STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 def doctor(
     fix: Annotated[
-        bool, typer.Option("--fix", help="Take back what dead workers hold, and remove what nobody can need.")
+        bool, typer.Option("--fix", help="Free the trials of dead workers, and remove what nothing needs any more.")
     ] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     database: Database = None,
 ) -> int:
-    """Check the database and this machine, and say what to do; exit with 1 if something cannot work.
+    """Check the database and this machine, with the next step for each problem; exit with 1 if there is an error.
 
-    Without --fix nothing is changed, and with it nothing that may be in use. Example: caviar doctor --fix
+    Without --fix nothing is changed; with it, nothing that is in use. Example: caviar doctor --fix
 
     In Python: caviar.doctor(fix=True)
     """
-    with spinner("examining the database and this machine"):
+    with spinner("checking the database and this machine"):
         report = caviar.doctor(fix=fix, data_dir=data_dir, database=database)
     if as_json:
-        print_json(
-            {
-                "findings": [
-                    {"level": f.level, "what": f.what, "told": f.told, "step": f.step} for f in report.findings
-                ],
-                "done": report.done,
-            }
-        )
+        findings = [{"level": f.level, "what": f.what, "told": f.told, "step": f.step} for f in report.findings]
+        print_json({"findings": findings, "done": report.done})
     else:
         _print(report)
     return 1 if report.failed else 0

@@ -1,4 +1,4 @@
-"""`caviar export`: a study's trials, or its epochs, for other programs."""
+"""`caviar export`: write a study's trials, or its epochs, for other programs."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            metavar="WHERE", help="trials.csv, trials.parquet, trials.json, tensorboard:FOLDER or mlflow:URI."
+            metavar="TARGET",
+            help="A file or a service: trials.csv, trials.parquet, trials.json, tensorboard:FOLDER or mlflow:URI.",
         ),
     ],
-    epochs: Annotated[bool, typer.Option("--epochs", help="A row for each epoch instead of each trial.")] = False,
+    epochs: Annotated[
+        bool, typer.Option("--epochs", help="Write a row for each epoch, instead of one for each trial.")
+    ] = False,
     database: Database = None,
 ) -> None:
     """Write a study's trials for other programs, with their hyperparameters as they were trained.
 
-    A file that is there is replaced. TensorBoard and MLflow get a run for each trial, with its epochs. Another export
-    to the same MLflow doubles nothing: it adds to each run what has come since. A password that MLflow asks for
-    belongs into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+    An existing file is replaced. TensorBoard and MLflow get a run for each trial, with its epochs. A second export to
+    the same MLflow adds to each run what is new since the first. If MLflow asks for a password, set
+    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 
     Examples: caviar export digits --to trials.csv, caviar export digits --to curves.parquet --epochs,
     caviar export digits --to tensorboard:runs, caviar export digits --to mlflow:sqlite:///mlflow.db
 
     In Python: caviar.export("digits", "trials.csv")
     """
-    with spinner("writing the study"):
+    with spinner("exporting the study"):
         where = caviar.export(study, to, epochs=epochs, database=database)
     print_line(where, markup=False)

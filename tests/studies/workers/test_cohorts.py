@@ -117,7 +117,7 @@ def test_slots_of_one_phase_are_shared_among_the_workers_that_are_alive(engine: 
     assert numbers(second.lease_more(other, 1)) == [9]
     assert first.lease_more(replace(head, token=uuid4()), 1) == []  # a lease that was lost
     (status,) = [w for w in read_workers(engine, record.study_id) if len(w.trials) == 2]
-    assert status.trials == {8: 0, 9: 0}
+    assert [(t.trial, t.epoch) for t in status.trials] == [(8, 0), (9, 0)]
 
 
 def test_the_default_is_trained_with_the_coarse_trials_of_its_tier(engine: Engine) -> None:

@@ -67,7 +67,7 @@ def test_workers_give_back_after_their_epoch_and_leave(engine: Engine, control: 
     trained = len(read_curve(engine, record.study_id, 0))
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT epoch FROM caviar.checkpoint")) == trained  # nothing is trained twice
-    assert [w.ended for w in read_workers(engine, record.study_id)] == [True]
+    assert [w.state for w in read_workers(engine, record.study_id)] == ["ended"]
 
 
 def test_at_once_leaves_an_epoch_in_its_middle(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
