@@ -157,7 +157,7 @@ def confirm(
     if times < 2:
         raise OptionError(f"{times} training(s) of each show no noise: give 2 or more")
     with Stop() as stop, connect(database) as engine, opened(study, engine) as (_, record):
-        if _confirm(engine, record, times, data_folder(data_dir), stop, on_progress):
+        if _confirm(engine, record, times, data_folder(data_dir), stop, on_progress or (lambda _: None)):
             return read_winner(engine, record)
     if stop.interrupted:
         raise KeyboardInterrupt
@@ -170,7 +170,7 @@ def _confirm(
     times: int,
     data_dir: Path,
     stop: Stop,
-    on_progress: Callable[[Retraining], None] | None,
+    on_progress: Callable[[Retraining], None],
 ) -> bool:
     """Do what `confirm` does; return False if this process was asked to stop."""
     refuse_panda(engine, record)
@@ -182,9 +182,7 @@ def _confirm(
     again = TrainingAgain(engine, record, (winner, runner_up), times, data_dir, lambda: stop.asked)
 
     def progressed(done: float) -> None:
-        if on_progress is not None:
-            of = (len(again.missing), definition.epochs, again.device)
-            on_progress(Retraining(winner, runner_up, done, *of))
+        on_progress(Retraining(winner, runner_up, done, len(again.missing), definition.epochs, again.device))
 
     if again.missing:
         progressed(0)

@@ -25,7 +25,6 @@ from caviar.studies.cli.commands import (
     history,
     importance,
     join,
-    ls,
     plan,
     report,
     retune,
@@ -44,7 +43,7 @@ app = typer.Typer(
     help="Tune deep networks by priority, coarse to fine, on a PostgreSQL that any number of machines share.",
     epilog="Begin with: caviar plan digits, then caviar run digits",
 )
-app.command("ls")(ls.ls)
+app.command("ls")(status.ls)
 app.command("plan")(plan.plan)
 app.command("run")(run_command.run)
 app.command("join")(join.join)

@@ -35,7 +35,6 @@ DataDir = Annotated[
 
 
 def _warn_of_password(url: str | None) -> str | None:
-
     if url and (":" in url.partition("://")[2].rpartition("@")[0] or "password=" in url):
         print_remark(
             "other users of this machine can see a password in --database-url; set CAVIAR_DATABASE_URL instead"
@@ -86,11 +85,7 @@ class TrainingOptions:
 def takes_training_options(command: Callable[..., int]) -> Callable[..., int]:
     """Replace a command's parameter `options` by one option for each field of `TrainingOptions`."""
     hints = get_type_hints(command, include_extras=True)
-    own = [
-        p.replace(annotation=hints[name])
-        for name, p in inspect.signature(command).parameters.items()
-        if name != "options"
-    ]
+    own = [p.replace(annotation=hints[n]) for n, p in inspect.signature(command).parameters.items() if n != "options"]
     hints = get_type_hints(TrainingOptions, include_extras=True)
     shared = [
         p.replace(annotation=hints[name], kind=p.KEYWORD_ONLY)

@@ -1,4 +1,4 @@
-"""`caviar status`: the progress of a study."""
+"""`caviar status` and `caviar ls`: the progress of one study, and a list of all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 import caviar
-from caviar.studies.cli.commands.ls import ls
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, print_line
+from caviar.studies.cli.tables import NARROW, table
+from caviar.studies.results.formatting import number
 
 
 def status(
@@ -58,3 +59,26 @@ def status(
     steps = {"done": f"caviar report {study} --open", "waiting": f"caviar join {study}",
              "running": f"caviar status {study} --watch"}  # fmt: skip
     print_line(f"\nnext: {steps.get(now.state, f'caviar resume {study}')}", style="dim", markup=False)
+
+
+def ls(as_json: AsJson = False, database: Database = None) -> None:
+    """List the studies of the catalog, and those in the database.
+
+    Example: caviar ls
+
+    In Python: caviar.list_studies(), caviar.catalog()
+    """
+    studies, catalog = caviar.list_studies(database=database), caviar.catalog()
+    if as_json:
+        print_json({"catalog": catalog, "studies": studies})
+        return
+    out().print(f"catalog: {', '.join(catalog)}")
+    if not studies:
+        out().print("the database has no studies yet; begin with: caviar run digits")
+        return
+    columns = slice(None) if out().width >= NARROW else slice(4)
+    rows = table(*("study", "state", "done", "best", "trial", "strategy")[columns])
+    for s in studies:
+        best = (number(s.best and s.best.value), number(s.best and s.best.trial))
+        rows.add_row(*(s.name, s.state, f"{s.done}/{s.budget}", *best, s.strategy)[columns])
+    out().print(rows)

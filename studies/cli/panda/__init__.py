@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from caviar.studies.cli.panda import back, log, note, nudge, start, train
+from caviar.studies.cli.panda import changes, log, start, train
 
 app = typer.Typer(
     help="Babysit one model for days: look at its curve, nudge a hyperparameter, go back when it got worse.",
@@ -13,8 +13,8 @@ app = typer.Typer(
 )
 app.command("start")(start.start)
 app.command("train")(train.train)
-app.command("nudge")(nudge.nudge)
-app.command("back")(back.back)
+app.command("nudge")(changes.nudge)
+app.command("back")(changes.back)
 app.command("log")(log.log)
 app.command("try")(train.try_)
-app.command("note")(note.note)
+app.command("note")(changes.note)
