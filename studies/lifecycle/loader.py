@@ -41,11 +41,7 @@ def importing_project() -> Iterator[None]:
 
 
 def refuse_nested_run() -> None:
-    """Refuse to run a study in the middle of the import of a study file or of the module of its model.
-
-    Raises:
-        DefinitionError: that is so; a worker would start workers, which would start workers.
-    """
+    """Refuse to run a study while a study's file or a model's module is imported: workers would start workers."""
     if _importing.get():
         raise DefinitionError(
             "this file runs a study when it is imported, as the workers and the command caviar do; "
@@ -60,10 +56,10 @@ def catalog_names() -> list[str]:
 
 
 def select_study(selector: str) -> Study:
-    """Return the study that is meant.
+    """Return the study of a name in the catalog, a path or a `module:NAME`.
 
     Raises:
-        UnknownStudy: nothing answers to it; the message offers the nearest names.
+        UnknownStudy: there is none; the message offers the nearest names.
         DefinitionError: the file or module is broken; the message names file and line.
     """
     if selector.endswith(".py"):
@@ -80,11 +76,7 @@ def select_study(selector: str) -> Study:
 
 
 def select_stored(engine: Engine, selector: str) -> Study:
-    """Return the study that is meant; one that only the database knows is taken from there.
-
-    Raises:
-        As `select_study` does.
-    """
+    """Return the study that `select_study` knows by this name, or else the one in the database."""
     from caviar.storage.definitions import find_study
 
     try:
@@ -103,7 +95,7 @@ def _load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UnknownStudy(f"{path} cannot be read as Python")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # its models beside it, as when Python runs the file
+    sys.path.insert(0, str(path.resolve().parent))  # for models in the same folder, as when Python runs the file
     sys.modules[spec.name] = module
     try:
         with importing_project(), redirect_stdout(sys.stderr), _without_bytecode(path):  # stdout is for results
@@ -116,7 +108,7 @@ def _load_file(path: Path) -> ModuleType:
 @contextmanager
 def _without_bytecode(path: Path) -> Iterator[None]:
     """Read a file itself: Python takes bytecode for current where a file was changed within a second to the same size,
-    such as from budget=40 to budget=60. What it imports is not kept as bytecode either."""
+    such as from budget=40 to budget=60. No bytecode is written of what it imports either."""
     with suppress(OSError):  # a folder that we may not write in has none of ours
         Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
@@ -142,22 +134,22 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _broken(error: Exception, where: str) -> DefinitionError:
-    """Say file, line and message of an error in a user's file, in one line."""
+    """Describe an error in a user's file by file, line and message, in one line."""
     if isinstance(error, SyntaxError):
         return DefinitionError(f"{error.filename}, line {error.lineno}: {error.msg}")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of(frame.filename, where)]
     place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else where
     if isinstance(error, ValidationError):
-        told = first_problem(error)
+        message = first_problem(error)
     elif isinstance(error, DefinitionError):
-        told = str(error)
+        message = str(error)
     else:
-        told = f"{type(error).__name__}: {error}{_nearest_scales(error)}".splitlines()[0]
-    return DefinitionError(f"{place}: {told}")
+        message = f"{type(error).__name__}: {error}{_nearest_scales(error)}".splitlines()[0]
+    return DefinitionError(f"{place}: {message}")
 
 
 def _is_of(filename: str, where: str) -> bool:
-    """Say whether a file is the one at that path, or of that module or of a package above it."""
+    """Return True if a file is the one at that path, or of that module or of a package above it."""
     packages = [Path(where), *Path(where).parents]
     modules = [str(p) + end for p in packages if p.name for end in (".py", "/__init__.py")]
     return filename.endswith((where, *modules)) and "importlib" not in filename
@@ -171,9 +163,9 @@ def _nearest_scales(error: Exception) -> str:
 
 
 def _take(module: ModuleType, name: str, selector: str) -> Study:
-    found = getattr(module, name, None)
-    if found is None:
+    study = getattr(module, name, None)
+    if study is None:
         raise DefinitionError(f"{selector} has no {name}; write {name} = Study(...) in it")
-    if not isinstance(found, Study):
-        raise DefinitionError(f"{name} of {selector} is a {type(found).__name__}, not a caviar.Study")
-    return found
+    if not isinstance(study, Study):
+        raise DefinitionError(f"{name} of {selector} is a {type(study).__name__}, not a caviar.Study")
+    return study

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import Engine
 
 from caviar.storage.control import set_control
@@ -10,15 +12,15 @@ from caviar.storage.events import record_event
 from caviar.storage.losses import leases_on, reap, release_dead
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
-from caviar.storage.records import Provenance, Slot, StudyRecord
+from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.snapshot import Snapshot, read_snapshot
 from caviar.storage.states import EventKind
 from caviar.storage.status import Progress, read_progress
 from caviar.studies.definition import Study, change, from_body, to_body
 from caviar.studies.errors import DefinitionChanged, NotComparable
+from caviar.studies.lifecycle.provenance import Difference, refuse_fatal
 from caviar.studies.lifecycle.provenance import compare as compare_provenance
-from caviar.studies.lifecycle.provenance import refuse_fatal
 from caviar.studies.lifecycle.revision import Revision, compare, rewrite, with_prior
 from caviar.studies.search.plan import plan
 
@@ -40,68 +42,77 @@ def open_study(
         MachineMismatch: this machine has another major version of Optuna.
         ForeignStudy: Optuna's tables hold a study of that name which Caviar did not make.
     """
-    record = find_study(engine, study.name)
-    if record is None:
-        slots = _slots(study)
-        record = register_study(
-            engine, study.name, maximize=study.maximize, body=to_body(study),
-            provenance=provenance or Provenance(), slots=slots,
-        )  # fmt: skip
+    record = find_study(engine, study.name) or _register(engine, study, provenance or Provenance())
     refuse_panda(engine, record)
-    current = definition_of(record)
-    inherits = bool(current.prior) and not study.prior  # a file does not have it
-    revision = compare(from_body({**to_body(current), "prior": []}) if inherits else current, study)
-    next_one = with_prior(study, current) if inherits and not revision.refused else study
-    if revision.changes and _was_before(engine, record, study):
-        revision, next_one = Revision(), current
-    others = compare_provenance(record.provenance, provenance) if provenance else []
-    refuse_fatal(others)
-    for found in others:
-        if found.weight == "mismatch":
-            told = revision.refused if found.what == "data" else revision.comparable
-            told.append(f"{found.what}: {found.there} before, {found.here} now")
-    if revision.refused:
-        raise NotComparable(
-            f"a study '{study.name}' is in the database, whose trials could not be compared with this one's "
-            f"({'; '.join(revision.changes)}); run this one under a new name: --name {study.name}-2"
-        )
+    revision, following = _next_version(engine, record, study)
+    differences = compare_provenance(record.provenance, provenance) if provenance else []
+    refuse_fatal(differences)
+    _add_mismatches(revision, differences)
+    _refuse_incomparable(record, revision)
     if revision.comparable:
-        if not accept and not _has_nothing_to_compare(engine, record):
-            raise DefinitionChanged(
-                f"a study '{study.name}' is in the database with another definition "
-                f"({'; '.join(revision.comparable)}); its trials stay comparable: make this its new version with "
-                f"--accept, go on with that one with caviar join {study.name}, or run this one under a new name: "
-                f"--name {study.name}-2"
-            )
-        if not _revise(engine, record, next_one, provenance, revision):
+        if not accept:
+            _refuse_unaccepted(engine, record, revision)
+        if not _revise(engine, record, following, provenance, revision):
             return open_study(engine, study, provenance)  # the same as somebody else's, or to be accepted anew
         record = load_study(engine, study.name)
-    notes = {d.what: f"{d.there} there, {d.here} here" for d in others if d.weight == "note"}
-    if notes:
-        record_event(engine, record.study_id, EventKind.OTHER_VERSIONS, **notes)
+    if others := {d.what: f"{d.there} there, {d.here} here" for d in differences if d.weight == "note"}:
+        record_event(engine, record.study_id, EventKind.OTHER_VERSIONS, **others)
     set_control(engine, record.study_id, "run")
     return record
 
 
-def _has_nothing_to_compare(engine: Engine, record: StudyRecord) -> bool:
-    """Return True if no trial has a result yet: then any change is free, such as a mended model."""
-    now = progress(engine, record)
-    return now.complete + now.pruned + now.leased + now.epochs_trained == 0
+def _register(engine: Engine, study: Study, provenance: Provenance) -> StudyRecord:
+    body = to_body(study)
+    return register_study(
+        engine, study.name, maximize=study.maximize, body=body, provenance=provenance, slots=plan(study)
+    )
 
 
-def _was_before(engine: Engine, record: StudyRecord, study: Study) -> bool:
+def _next_version(engine: Engine, record: StudyRecord, study: Study) -> tuple[Revision, Study]:
+    """Return what changes if `study` becomes the next version of a definition, and that version, with its prior."""
+    current = definition_of(record)
+    inherits = bool(current.prior) and not study.prior  # a study's file does not have it
+    revision = compare(from_body({**to_body(current), "prior": []}) if inherits else current, study)
+    if revision.changes and _is_earlier_version(engine, record, study):
+        return Revision(), current
+    return revision, with_prior(study, current) if inherits and not revision.refused else study
+
+
+def _add_mismatches(revision: Revision, differences: Iterable[Difference]) -> None:
+    """Count other code as a comparable change of the definition, and other data as one that is refused."""
+    for difference in differences:
+        if difference.weight == "mismatch":
+            changes = revision.refused if difference.what == "data" else revision.comparable
+            changes.append(f"{difference.what}: {difference.there} before, {difference.here} now")
+
+
+def _refuse_incomparable(record: StudyRecord, revision: Revision) -> None:
+    if revision.refused:
+        raise NotComparable(
+            f"a study '{record.name}' is in the database, whose trials could not be compared with this one's "
+            f"({'; '.join(revision.changes)}); run this one under a new name: --name {record.name}-2"
+        )
+
+
+def _refuse_unaccepted(engine: Engine, record: StudyRecord, revision: Revision) -> None:
+    """Refuse changes that nobody accepted, unless no trial has a result yet: then any is free, as of a mended model."""
+    now, name = progress(engine, record), record.name
+    if now.complete + now.pruned + now.leased + now.epochs_trained > 0:
+        raise DefinitionChanged(
+            f"a study '{name}' is in the database with another definition ({'; '.join(revision.comparable)}); its "
+            f"trials stay comparable: make this its new version with --accept, go on with that one with "
+            f"caviar join {name}, or run this one under a new name: --name {name}-2"
+        )
+
+
+def _is_earlier_version(engine: Engine, record: StudyRecord, study: Study) -> bool:
     """Return True if a study is an earlier version of the definition: then the current one is meant."""
     versions = read_versions(engine, record.study_id) if record.version > 1 else []
     return any(not compare(from_body(version.body), study).changes for version in versions)
 
 
 def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecord:
-    """Give a study a larger budget: a new version of its definition, and more slots.
-
-    Raises:
-        NotComparable: the budget is not larger.
-        StudyNotFound: it was deleted meanwhile.
-    """
+    """Give a study a larger budget: a new version of its definition, and more slots."""
     refuse_panda(engine, record)
     while True:
         before = definition_of(record)
@@ -122,21 +133,13 @@ def _revise(
 ) -> bool:
     before = definition_of(record)
     return revise_study(
-        engine, record, to_body(after), provenance or record.provenance, revision.comparable, _slots(after),
+        engine, record, to_body(after), provenance or record.provenance, revision.comparable, plan(after),
         (lambda stored: rewrite(before, after, stored)) if revision.rewrites else None,
     )  # fmt: skip
 
 
-def _slots(study: Study) -> list[Slot]:
-    return plan(study)
-
-
 def refuse_panda(engine: Engine, record: StudyRecord) -> None:
-    """Refuse to search with a study that is one model.
-
-    Raises:
-        NotComparable: it is.
-    """
+    """Refuse to search with a study that is one model."""
     if is_panda(engine, record.study_id):
         raise NotComparable(
             f"'{record.name}' is a panda, one model that is babysat; train it with: caviar panda train {record.name}"
@@ -151,8 +154,7 @@ def definition_of(record: StudyRecord) -> Study:
 def free_dead_workers(engine: Engine, record: StudyRecord) -> int:
     """Open the slots whose workers on this machine are dead, so that nobody waits for their leases; return how many."""
     machine = machine_id()
-    holders = leases_on(engine, record.study_id, machine)
-    dead = {pid for pid in holders if not is_alive(pid)}
+    dead = {pid for pid in leases_on(engine, record.study_id, machine) if not is_alive(pid)}
     return release_dead(engine, record.study_id, machine, dead) if dead else 0
 
 

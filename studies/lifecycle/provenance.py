@@ -18,16 +18,12 @@ _CLOCK_SECONDS = 60.0  # of difference; nothing depends on a worker's clock, but
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference between the study (there) and this machine (here).
-
-    Attributes:
-        weight: `fatal` is never allowed, `mismatch` only by hand, and `note` is worth a line.
-    """
+    """One difference between the study (there) and this machine (here)."""
 
     what: str
     there: str
     here: str
-    weight: str
+    weight: str  # `fatal` is never allowed, `mismatch` only by hand, and `note` is worth a line
 
 
 def package_versions() -> dict[str, str]:
@@ -36,48 +32,35 @@ def package_versions() -> dict[str, str]:
 
 
 def provenance_of(study: Study, data_dir: Path) -> Provenance:
-    """Return the versions, code and data that this machine would compute the study's trials with.
-
-    Raises:
-        UnknownModel: its model is not here.
-        DataUnavailable: its data are not here.
-    """
+    """Return the versions, code and data that this machine would compute the study's trials with."""
     from caviar.models.fingerprint import code_digest, data_digest
 
     return Provenance(package_versions(), code_digest(study.model), data_digest(study.data, data_dir))
 
 
 def compare(there: Provenance, here: Provenance, clock_skew: float = 0.0) -> list[Difference]:
-    """Return the differences between the machine that defined a study and this one.
-
-    Args:
-        clock_skew: seconds by which this machine's clock is ahead of the database's.
-    """
-    found = [*_versions(there.packages, here.packages)]
+    """Return what differs between a study and this machine, whose clock is so many seconds ahead of the database's."""
+    differences = [*_versions(there.packages, here.packages)]
     for what, before, now in (("code", there.code, here.code), ("data", there.data, here.data)):
         if before is not None and now is not None and before != now:
-            found.append(Difference(what, before[:12], now[:12], "mismatch"))
+            differences.append(Difference(what, before[:12], now[:12], "mismatch"))
     if abs(clock_skew) > _CLOCK_SECONDS:
-        found.append(Difference("clock", "the database's", f"{clock_skew:+.0f} s", "mismatch"))
-    return found
+        differences.append(Difference("clock", "the database's", f"{clock_skew:+.0f} s", "mismatch"))
+    return differences
 
 
 def _versions(there: Mapping[str, str], here: Mapping[str, str]) -> list[Difference]:
     """Optuna's major version changes what its tables hold; other versions change results in the last digits."""
-    found = []
+    differences = []
     for name in here:
         if name in there and there[name] != here[name]:
             major = name == "optuna" and there[name].split(".")[0] != here[name].split(".")[0]
-            found.append(Difference(name, there[name], here[name], "fatal" if major else "note"))
-    return found
+            differences.append(Difference(name, there[name], here[name], "fatal" if major else "note"))
+    return differences
 
 
 def refuse_fatal(differences: Iterable[Difference]) -> None:
-    """Refuse what no user may allow: rows of another major version of Optuna would be read wrongly by either.
-
-    Raises:
-        MachineMismatch: there is such a difference.
-    """
+    """Refuse what no user may allow: rows of another major version of Optuna would be read wrongly by either."""
     for difference in differences:
         if difference.weight == "fatal":
             name, there = difference.what, difference.there
@@ -88,14 +71,7 @@ def refuse_fatal(differences: Iterable[Difference]) -> None:
 
 
 def refuse_mismatch(study: str, differences: Iterable[Difference], *, allowed: bool) -> bool:
-    """Refuse a machine whose code, data or clock are not those of the study, unless that is allowed.
-
-    Returns:
-        Whether there is such a difference.
-
-    Raises:
-        MachineMismatch: there is, and it is not allowed.
-    """
+    """Return True if code, data or clock differ from the study's, which is refused unless it is allowed."""
     mismatches = [difference.what for difference in differences if difference.weight == "mismatch"]
     if mismatches and not allowed:
         raise MachineMismatch(
@@ -106,11 +82,7 @@ def refuse_mismatch(study: str, differences: Iterable[Difference], *, allowed: b
 
 
 def refuse_other(record: StudyRecord, here: Provenance) -> None:
-    """Refuse to train a study's trials again with other code or data than they were trained with.
-
-    Raises:
-        MachineMismatch: this machine has other code, data, or another major version of Optuna.
-    """
+    """Refuse to train a study's trials again with other code or data than they were trained with."""
     differences = compare(record.provenance, here)
     refuse_fatal(differences)
     others = [f"{d.what} ({d.there} there, {d.here} here)" for d in differences if d.weight == "mismatch"]

@@ -1,4 +1,4 @@
-"""Define a study that begins with what an earlier one found out.
+"""Define a study that begins with the results of an earlier one.
 
 The earlier winner is its second trial, and the earlier trials are a prior of its model (studies/search/expectation.py).
 All else is as in any search: where nothing is alike any more, the default and the coarse trials show it.
@@ -31,12 +31,9 @@ def retuned(
         widen: hyperparameters whose range is to become larger on both sides: a log axis by a decade, a linear one by
             half of its width, powers of two by two of them, a grid of integers by a step; what is above 0 stays so.
         fields: of the new study, as `Study` has them; those of None are as before.
-
-    Raises:
-        DefinitionError: no trial is complete, a name is not searched or has no range, or the result is not valid.
     """
-    won = winner_of(study, trials, tested)
-    if won is None:
+    winner = winner_of(study, trials, tested)
+    if winner is None:
         raise DefinitionError(f"no trial of '{study.name}' is complete: there is nothing to begin with")
     scales = study.scales()
     for name in (widen := list(widen)):
@@ -46,12 +43,12 @@ def retuned(
     observed.learn(trials)
     new = {name: _widened(name, scale) if name in widen else scale for name, scale in scales.items()}
     tiers = [{name: new[name].model_dump(mode="json") for name in tier} for tier in study.tiers]
-    prior = [known.model_dump(mode="json") for known in _known(observed, won.trial)]
+    prior = [trial.model_dump(mode="json") for trial in _prior(observed, winner.trial)]
     given = {name: value for name, value in fields.items() if value is not None}
     return from_body({**to_body(study), "strategy": "tiered", "tiers": tiers, "prior": prior, **given})
 
 
-def _known(observed: Observations, winner: int) -> list[PriorTrial]:
+def _prior(observed: Observations, winner: int) -> list[PriorTrial]:
     """Return the winner, the best trials, and others that are evenly spread over time."""
     order = np.argsort(observed.losses, kind="stable")
     others = np.sort(order[_BEST:])
@@ -61,11 +58,7 @@ def _known(observed: Observations, winner: int) -> list[PriorTrial]:
 
 
 def _widened(name: str, scale: BaseScale) -> BaseScale:
-    """Return a scale with a larger range.
-
-    Raises:
-        DefinitionError: it has none.
-    """
+    """Return a scale with a larger range; refuse one that has no range."""
     wider = scale.widened()
     if wider is None:
         raise DefinitionError(f"'{name}' is {scale}, which has no range to widen: name more values in a study's file")

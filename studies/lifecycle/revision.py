@@ -14,8 +14,6 @@ from typing import Any
 from caviar.studies.definition import Study, from_body, to_body
 from caviar.studies.space.base import BaseScale, Value
 
-_HARMLESS = ("pruner",)
-
 Stored = Mapping[str, tuple[float, str]]  # by name, the number in Optuna's tables, and the distribution as JSON
 
 
@@ -36,33 +34,30 @@ def compare(before: Study, after: Study) -> Revision:
     """Return the differences, and whether the trials of `before` stay comparable with those of `after`.
 
     Under another model nothing more is compared: the values that were not searched depend on it.
-
-    Raises:
-        UnknownModel: the model is not here.
     """
-    found = Revision()
+    revision = Revision()
     old, new = to_body(before), to_body(after)
     for name in new:
         if name in ("tiers", "fixed") or old[name] == new[name]:
             continue
-        told = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
+        change = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
         if name == "budget" and after.budget < before.budget:
-            found.refused.append(f"{told}; a budget can grow, but not shrink (caviar stop ends a study early)")
-        elif name == "budget" or name in _HARMLESS:
-            found.comparable.append(told)
+            revision.refused.append(f"{change}; a budget can grow, but not shrink (caviar stop ends a study early)")
+        elif name in ("budget", "pruner"):
+            revision.comparable.append(change)
         else:
-            found.refused.append(told)
+            revision.refused.append(change)
     if before.model == after.model:
-        _compare_fixed(before, after, found)
-        _compare_tiers(before, after, found)
-    return found
+        _compare_fixed(before, after, revision)
+        _compare_tiers(before, after, revision)
+    return revision
 
 
 def with_prior(study: Study, of: Study) -> Study:
     """Return a comparable version of `of` with its prior, whose trials have the default of what is new."""
     defaults = {name: scale.default for name, scale in study.scales().items()}
-    prior = [known.model_copy(update={"values": {**defaults, **known.values}}) for known in of.prior]
-    return from_body({**to_body(study), "prior": [known.model_dump(mode="json") for known in prior]})
+    prior = [trial.model_copy(update={"values": {**defaults, **trial.values}}) for trial in of.prior]
+    return from_body({**to_body(study), "prior": [trial.model_dump(mode="json") for trial in prior]})
 
 
 def _brief(value: Any) -> str:
@@ -70,14 +65,9 @@ def _brief(value: Any) -> str:
 
 
 def rewrite(before: Study, after: Study, stored: Stored) -> tuple[Stored, Mapping[str, Value]]:
-    """Return an earlier trial's parameters as the new definition has Optuna keep them.
+    """Return an earlier trial's parameters as the new definition stores them, and the values stored as something else.
 
-    Args:
-        stored: as Optuna's tables hold them under the old definition. Those of a trial that has not all of its
-            hyperparameters, which another program made, stay as they are.
-
-    Returns:
-        The parameters, and the values to be shown beside those that are stored as something else.
+    A trial that lacks one of its hyperparameters was made by another program, and stays as it is.
     """
     from optuna.distributions import distribution_to_json
 
@@ -85,58 +75,60 @@ def rewrite(before: Study, after: Study, stored: Stored) -> tuple[Stored, Mappin
     if not old.keys() <= stored.keys():
         return stored, {}
     values = before.values({name: number for name, (number, _) in stored.items()})
-    kept = {name: parameter for name, parameter in stored.items() if name not in old}
+    parameters = {name: parameter for name, parameter in stored.items() if name not in old}
     for name, scale in after.scales().items():
         if _same(scale, before.scales().get(name)):
-            kept[scale.stored_name(name)] = stored[scale.stored_name(name)]
+            parameters[scale.stored_name(name)] = stored[scale.stored_name(name)]
             continue
         kind = scale.distribution()
         values.setdefault(name, scale.default)
         number = kind.to_internal_repr(scale.to_stored(values[name]))
-        kept[scale.stored_name(name)] = number, distribution_to_json(kind)
-    return kept, {name: value for name, value in values.items() if name not in kept}
+        parameters[scale.stored_name(name)] = number, distribution_to_json(kind)
+    return parameters, {name: value for name, value in values.items() if name not in parameters}
 
 
-def _compare_fixed(before: Study, after: Study, found: Revision) -> None:
+def _compare_fixed(before: Study, after: Study, revision: Revision) -> None:
     for name in dict.fromkeys([*before.fixed, *after.fixed]):
         if name in after.scales() or name in before.scales():
-            continue  # searched now, or before: told of where the tiers are compared
+            continue  # searched now or before: _compare_tiers compares it
         old, new = _unsearched(before, name), _unsearched(after, name)
         if old != new:
-            found.refused.append(f"{name}: fixed to {old!r} before, {new!r} now")
+            revision.refused.append(f"{name}: fixed to {old!r} before, {new!r} now")
         elif (name in before.fixed) != (name in after.fixed):
-            found.comparable.append(f"{name}: {old!r} as before, by another line")
+            revision.comparable.append(f"{name}: {old!r} as before, by another line")
 
 
-def _compare_tiers(before: Study, after: Study, found: Revision) -> None:
+def _compare_tiers(before: Study, after: Study, revision: Revision) -> None:
     old, new = before.scales(), after.scales()
     tiers_before = {name: tier for name, tier, _ in before.hyperparameters()}
     tiers_after = {name: tier for name, tier, _ in after.hyperparameters()}
     for name in dict.fromkeys([*old, *new]):
         if name not in new:
-            found.refused.append(f"{name}: searched before ({old[name]}), and no more")
+            revision.refused.append(f"{name}: searched before ({old[name]}), and no more")
         elif name not in old:
-            _compare_new(before, name, new[name], found)
+            _compare_new(before, name, new[name], revision)
         else:
             if not _same(old[name], new[name]):
-                told = f"{name}: {_told(old[name])} before, {_told(new[name])} now"
+                change = f"{name}: {_with_default(old[name])} before, {_with_default(new[name])} now"
                 wider = new[name].contains(old[name])
-                (found.comparable if wider else found.refused).append(told + ("" if wider else "; not a wider range"))
-                found.rewrites = True
+                (revision.comparable if wider else revision.refused).append(
+                    change + ("" if wider else "; not a wider range")
+                )
+                revision.rewrites = True
             if tiers_before[name] != tiers_after[name]:
-                found.comparable.append(f"{name}: tier {tiers_before[name]} before, {tiers_after[name]} now")
-    if not found.changes and list(old) != list(new):
-        found.comparable.append("another order of the hyperparameters")
+                revision.comparable.append(f"{name}: tier {tiers_before[name]} before, {tiers_after[name]} now")
+    if not revision.changes and list(old) != list(new):
+        revision.comparable.append("another order of the hyperparameters")
 
 
-def _compare_new(before: Study, name: str, scale: BaseScale, found: Revision) -> None:
+def _compare_new(before: Study, name: str, scale: BaseScale, revision: Revision) -> None:
     had = _unsearched(before, name)
-    told = f"{name}: new ({_told(scale)}); {had!r} in all earlier trials"
+    change = f"{name}: new ({_with_default(scale)}); {had!r} in all earlier trials"
     if scale.default == had:
-        found.comparable.append(told)
+        revision.comparable.append(change)
     else:
-        found.refused.append(f"{told}, which its default must be")
-    found.rewrites = True
+        revision.refused.append(f"{change}, which its default must be")
+    revision.rewrites = True
 
 
 def _unsearched(study: Study, name: str) -> Any:
@@ -154,5 +146,5 @@ def _same(scale: BaseScale, other: BaseScale | None) -> bool:
     return repr(scale) == repr(other)
 
 
-def _told(scale: BaseScale) -> str:
+def _with_default(scale: BaseScale) -> str:
     return f"{scale}, default {scale.default}"

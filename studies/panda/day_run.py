@@ -28,9 +28,9 @@ from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.build import assemble
 from caviar.studies.workers.trial.decision import Next, Verdict
 from caviar.studies.workers.trial.ending import worst_value
+from caviar.studies.workers.trial.failures import training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint
 from caviar.studies.workers.trial.run import TrialRun
-from caviar.studies.workers.trial.training_errors import training_code
 
 OnEpoch = Callable[[DayRecord, Epoch], None]
 

@@ -27,8 +27,7 @@ from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import read_trainings, write_trainings
 from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.build import THREADS, assemble
-from caviar.studies.workers.trial.failures import describe
-from caviar.studies.workers.trial.training_errors import TrainingRaised, training_code
+from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
 
 Planned = tuple[int, int]  # a trial, and which of its fresh trainings
 

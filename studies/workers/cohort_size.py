@@ -9,7 +9,7 @@ import torch
 from caviar.models.cohort_kinds import why_alone
 from caviar.models.cohort_pace import measure
 from caviar.models.training import Training
-from caviar.storage.events import log_event
+from caviar.storage.events import record_event
 from caviar.storage.states import EventKind
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trial.build import assemble
@@ -21,11 +21,7 @@ _MOST = 128
 
 
 class CohortSize:
-    """The size of one worker's cohorts: the one in its options, or measured; less if memory does not suffice.
-
-    Attributes:
-        now: the number of trials that are trained together at most.
-    """
+    """The size of one worker's cohorts now: the one in its options, or measured; less if memory does not suffice."""
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
@@ -61,13 +57,6 @@ class CohortSize:
         return self.now
 
     def _record(self, **detail: Any) -> None:
-        context = self._context
-
-        def write() -> None:
-            with context.engine.begin() as connection:
-                log_event(
-                    connection, context.record.study_id, EventKind.COHORT_SIZE,
-                    worker_id=context.process.worker_id, size=self.now, **detail,
-                )  # fmt: skip
-
-        context.outage.insist(write)
+        context, study_id = self._context, self._context.record.study_id
+        detail |= {"worker_id": context.process.worker_id, "size": self.now}
+        context.outage.insist(lambda: record_event(context.engine, study_id, EventKind.COHORT_SIZE, **detail))

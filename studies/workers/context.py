@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from caviar.models.data import Data, load
 from caviar.storage.checkpoints import CheckpointStore
-from caviar.storage.events import log_event, read_events
+from caviar.storage.events import read_events, record_event
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.history import History
 from caviar.storage.ledger import Ledger
@@ -37,70 +37,47 @@ from caviar.studies.workers.trial.build import THREADS
 class WorkerContext:
     """The study, the data and the access to the database of one worker.
 
-    Attributes:
-        record: the study with the definition that this worker knows.
-        process: this process, which is registered already.
-        data: the data set, on the device that trains.
-        stop: the request to stop, which is read between batches and epochs.
-        outage: the state of the connection, shared by all that this worker does with the database.
-        ledger, log, history, checkpoints, unsent: what reads and writes the study's trials.
+    Whatever waits for the database raises `DatabaseAway` when the patience is over.
     """
 
     engine: Engine
-    record: StudyRecord
+    record: StudyRecord  # with the definition that this worker knows
     study: Study
-    process: WorkerRecord
-    data: Data
+    process: WorkerRecord  # registered already
+    data: Data  # on the device that trains
     stop: Stop
     options: WorkerOptions
 
     def __post_init__(self) -> None:
         record, options = self.record, self.options
         self.outage = Outage(options.patience, lambda: self.stop.overdue)
-        self.ledger = Ledger(
-            self.engine, record.study_id, record.version, self.process.worker_id, options.lease_seconds
-        )
-        self.log = TrialLog(self.engine, record.version, options.lease_seconds)
+        worker_id, lease_seconds = self.process.worker_id, options.lease_seconds
+        self.ledger = Ledger(self.engine, record.study_id, record.version, worker_id, lease_seconds)
+        self.log = TrialLog(self.engine, record.version, lease_seconds)
         self.history = History(self.engine, record.optuna_study_id, maximize=self.study.maximize)
         files = CheckpointFiles(options.settings.checkpoints) if options.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
         self.unsent = UnsentStates(options.settings.home, record)
 
     def release(self, lease: Lease) -> None:
-        """Give a slot back, as soon as the database answers.
-
-        Raises:
-            DatabaseAway: the patience is over.
-        """
+        """Give a slot back, as soon as the database answers."""
         self.outage.insist(lambda: self.ledger.release(lease))
 
     def record_event(self, kind: EventKind, lease: Lease, **detail: Any) -> None:
-        """Write an event about a trial, unless the same one is written already.
+        """Write an event about a trial, unless the same one is written already."""
 
-        Raises:
-            DatabaseAway: the patience is over.
-        """
+        study_id, worker_id, number = self.record.study_id, self.process.worker_id, lease.slot.number
 
         def write() -> None:
-            known = read_events(self.engine, self.record.study_id, kind)
-            if any(e.slot == lease.slot.number and e.detail == detail for e in known):
-                return
-            with self.engine.begin() as connection:
-                log_event(
-                    connection, self.record.study_id, kind,
-                    slot=lease.slot.number, worker_id=self.process.worker_id, **detail,
-                )  # fmt: skip
+            earlier = read_events(self.engine, study_id, kind)
+            if not any(e.slot == number and e.detail == detail for e in earlier):
+                record_event(self.engine, study_id, kind, slot=number, worker_id=worker_id, **detail)
 
         self.outage.insist(write)
 
 
 def begin_work(engine: Engine, record: StudyRecord, options: WorkerOptions, device: str, stop: Stop) -> WorkerContext:
-    """Make this process a worker of a study, on a device such as cpu or cuda:0.
-
-    Raises:
-        DataUnavailable: the data are not here.
-        DatabaseAway: the patience is over.
-    """
+    """Make this process a worker of a study, on a device such as cpu or cuda:0."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
     torch.set_num_threads(THREADS)
     if device.startswith("cuda"):

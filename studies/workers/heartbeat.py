@@ -21,9 +21,6 @@ class Heartbeat:
     """Renews leases again and again, in a thread, from `with` to its end.
 
     An error that ends the thread is handed to every lease, whose `check` raises it: it cannot die unseen.
-
-    Args:
-        seconds: between two renewals.
     """
 
     def __init__(self, ledger: Renewer, seconds: float) -> None:

@@ -13,20 +13,15 @@ class HeldLease:
     """A lease from the moment that a worker gets it until the worker ends its trial or gives it back.
 
     The heartbeat and the outbox, each in a thread of its own, write what the database answers; the thread that trains
-    reads it. Every write replaces one attribute, so no lock is needed.
-
-    Attributes:
-        lease: the right to the slot; replaced when its trial begins, and when the trial is opened again.
-        requested: what somebody asks of the worker, by the last answer of the database.
-        lost: whether another worker has the slot. That is final: what is written under this lease is refused.
-        error: what ended the heartbeat, which renews this lease no more; None while it beats.
+    reads it. Every write replaces one attribute, so no lock is needed. If both write at once the older request may
+    stay; the next answer, at most a renewal later, mends it.
     """
 
     def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-        self.requested = Asked()
-        self.lost = False
-        self.error: Exception | None = None
+        self.lease = lease  # replaced when its trial begins, and when the trial is opened again
+        self.requested = Asked()  # of the worker, by the last answer of the database
+        self.lost = False  # whether another worker has the slot: final, for what is written under this lease is refused
+        self.error: Exception | None = None  # what ended the heartbeat, which renews this lease no more
 
     @property
     def number(self) -> int:
@@ -34,12 +29,7 @@ class HeldLease:
         return self.lease.slot.number
 
     def check(self) -> None:
-        """Raise what makes it pointless to go on with the trial, if anything does.
-
-        Raises:
-            LeaseLost: another worker has the slot.
-            Exception: whatever ended the heartbeat.
-        """
+        """Raise `LeaseLost` if another worker has the slot, or whatever ended the heartbeat."""
         if self.error is not None:
             raise self.error
         if self.lost:
@@ -53,13 +43,10 @@ class Retaker(Protocol):
 
 
 def hear(ledger: Retaker, leases: Collection[HeldLease], answers: Mapping[int, Asked]) -> None:
-    """Take the database's answers to a renewal of leases, or to epochs that were written under them.
+    """Take the database's answers, by slot, to a renewal of leases or to epochs that were written under them.
 
     A lease without an answer may only have expired while nobody could renew it: then it is taken back. If it cannot be,
     another worker has the slot, or the trial has ended this very moment, after which nobody asks any more.
-
-    Args:
-        answers: what is asked of the worker, by slot.
     """
     for held in leases:
         if held.number in answers:

@@ -54,11 +54,7 @@ class Outbox:
         self._waiting = tuple(one for one in self._all() if one.held is not held)
 
     def try_to_send(self) -> bool:
-        """Write what waits, unless a try has just failed; return False if epochs still wait.
-
-        Raises:
-            DatabaseAway: the patience is over.
-        """
+        """Write what waits, unless a try has just failed; return False if epochs still wait."""
         if self._sending is None:
             if self._outage.pause > 0:
                 return False
@@ -109,6 +105,5 @@ class Outbox:
             # Those of a lease that was only taken back are not written: once more.
             self._waiting = tuple(one for one in self._waiting if one.held.number not in answers and not one.held.lost)
         if away and unwritten:
-            self._context.record_event(
-                EventKind.DATABASE_BACK, unwritten[0].held.lease, seconds=round(away), epochs=len(unwritten)
-            )
+            lease, epochs = unwritten[0].held.lease, len(unwritten)
+            self._context.record_event(EventKind.DATABASE_BACK, lease, seconds=round(away), epochs=epochs)

@@ -31,20 +31,15 @@ from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.assignment import Assigner, TrialAssigner
 from caviar.studies.workers.trial.checkpoints import save_on_this_machine
 from caviar.studies.workers.trial.decision import Next, Verdict
+from caviar.studies.workers.trial.failures import TrainingRaised, training_code
 from caviar.studies.workers.trial.run import TrialRun
-from caviar.studies.workers.trial.training_errors import TrainingRaised, training_code
 
 _LEASE_SECONDS = 5.0  # between two attempts to fill the cohort, where there were not enough slots
 _REFRESH_SECONDS = 0.25  # between two readings of other workers' trials
 
 
 class Trainer:
-    """Trains the slots that one worker leases.
-
-    Args:
-        assigner: assigns trials to slots; None for one that follows the study's strategy.
-        make_run: makes one attempt at a trial, of the arguments of `TrialRun`.
-    """
+    """Trains the slots that one worker leases, whose trials follow the study's strategy if no assigner is given."""
 
     def __init__(
         self,
@@ -167,11 +162,7 @@ class Trainer:
             self._attempt(run, partial(self._judge, run, result, beside))
 
     def _train(self, members: Sequence[TrialRun]) -> list[Epoch]:
-        """Train one epoch of trials that are one group; return nothing if that was not possible.
-
-        Raises:
-            caviar.models.training.Interrupted: the epoch was left in its middle.
-        """
+        """Train one epoch of trials that are one group; return nothing if that was not possible."""
         try:
             with training_code():
                 if len(members) == 1:

@@ -23,9 +23,6 @@ class Worker:
         """Work until nothing is left, the study is paused, stopped or changed, or this process is asked to stop.
 
         While other workers train what is left, it waits: they may lose it.
-
-        Raises:
-            DatabaseAway: the patience is over; what was not written is saved on this machine.
         """
         context, wait = self.context, _FIRST_WAIT
         while not context.stop.asked:

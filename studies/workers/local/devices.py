@@ -26,12 +26,7 @@ def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) 
 
     Args:
         gpus: `all`, `none`, or numbers such as `0,2`; None stands for `all` if `workers` is None, else for `none`.
-        per_gpu: the number of workers on each GPU.
         workers: the number of workers on the CPU; None stands for one on each core if no GPU is used, else for 0.
-        available: the number of GPUs of this machine.
-
-    Raises:
-        OptionError: there is no such GPU, or nothing to work on.
     """
     if gpus is None:
         gpus = "all" if workers is None else "none"

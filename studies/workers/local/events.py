@@ -63,19 +63,12 @@ class WorkersStarted:
 
 @dataclass(frozen=True)
 class WorkersEnded:
-    """The workers of this machine have ended.
+    """The workers of this machine have ended."""
 
-    Attributes:
-        workers: how many there were.
-        trials: trials that they finished.
-        restarts: workers that were killed and replaced.
-        seconds: from their start to their end.
-    """
-
-    workers: int
-    trials: int
-    restarts: int
-    seconds: float
+    workers: int  # how many there were
+    trials: int  # that they finished
+    restarts: int  # workers that were killed and replaced
+    seconds: float  # from their start to their end
 
 
 @dataclass(frozen=True)
@@ -102,17 +95,11 @@ class Progressed:
 
 @dataclass(frozen=True)
 class CohortSized:
-    """A worker has found how many trials it trains as one program.
+    """A worker has measured how many trials it trains as one program."""
 
-    Attributes:
-        size: trials; 1 for one by one.
-        times_as_fast: as training them one by one; None where that was not measured.
-        why: what keeps the size down; None where it was measured.
-    """
-
-    size: int
-    times_as_fast: float | None = None
-    why: str | None = None
+    size: int  # 1 for one by one
+    times_as_fast: float | None = None  # as training them one by one; None where that was not measured
+    why: str | None = None  # what keeps the size down; None where it was measured
 
 
 @dataclass(frozen=True)

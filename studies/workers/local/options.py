@@ -18,34 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How the worker processes of one command train one study.
+    """How the worker processes of one command train one study. A lease must outlive a renewal, else `OptionError`."""
 
-    Attributes:
-        settings: the database and the folders of this machine.
-        study: the name of the study in the database.
-        data_dir: the folder of data sets.
-        lease_seconds: how long a lease lasts without being renewed; then any other worker may take the slot over.
-        renew_seconds: between two renewals; at most half of `lease_seconds`.
-        grace: seconds that the epoch in progress may take after a signal to stop.
-        patience: seconds that a database which is away is waited for.
-        cohort: trials that each worker trains as one program; None for as many as make it faster.
-        code: digest of the training code when the command was started; None leaves the code unchecked.
-        allow_mismatch: whether to work although this machine's code is not that of the study.
-
-    Raises:
-        OptionError: a lease would end before it is renewed.
-    """
-
-    settings: Settings
-    study: str
-    data_dir: Path
-    lease_seconds: float = LEASE
-    renew_seconds: float = RENEW
-    grace: float = GRACE
-    patience: float = PATIENCE
-    cohort: int | None = 1
-    code: str | None = None
-    allow_mismatch: bool = False
+    settings: Settings  # the database and the folders of this machine
+    study: str  # its name in the database
+    data_dir: Path  # the folder of data sets
+    lease_seconds: float = LEASE  # that a lease lasts without a renewal; then any other worker may take the slot over
+    renew_seconds: float = RENEW  # between two renewals; at most half of `lease_seconds`
+    grace: float = GRACE  # seconds that the epoch in progress may take after a signal to stop
+    patience: float = PATIENCE  # seconds that a database which is away is waited for
+    cohort: int | None = 1  # trials that each worker trains as one program; None for as many as make it faster
+    code: str | None = None  # digest of the training code when the command was started; None leaves it unchecked
+    allow_mismatch: bool = False  # whether to work although this machine's code is not that of the study
 
     def __post_init__(self) -> None:
         if self.renew_seconds * 2 > self.lease_seconds:

@@ -38,6 +38,7 @@ _LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
 _LONGEST_MESSAGE = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
 _KILL_SECONDS = 10.0  # after its grace
 _BACK_OFF_SECONDS, _LONGEST_BACK_OFF = 1.0, 4.0  # doubled with every restart
+_one_start = threading.Lock()  # of a process at a time: all threads share sys.modules
 
 
 @dataclass
@@ -53,19 +54,14 @@ class _Place:
 
 
 class WorkerPool:
-    """Worker processes from `with` to its end: one for each of `devices`, such as cpu or cuda:0.
-
-    Attributes:
-        restarts: of workers that were killed, so far.
-        pids: process ids of all workers that were ever started.
-    """
+    """Worker processes from `with` to its end: one for each of `devices`, such as cpu or cuda:0."""
 
     def __init__(self, options: WorkerOptions, devices: Sequence[str]) -> None:
         self._options = options
         self.warm_up()
         self._context = multiprocessing.get_context("forkserver")
-        self.restarts = 0
-        self.pids: set[int] = set()
+        self.restarts = 0  # of workers that were killed, so far
+        self.pids: set[int] = set()  # of all workers that were ever started
         self._places = [_Place(device, *self._start_process(device)) for device in devices]
 
     @staticmethod
@@ -94,9 +90,8 @@ class WorkerPool:
     def replace_dead(self, *, wanted: bool) -> list[int]:
         """Replace workers that were killed, after a pause that grows with each; return their process ids.
 
-        Args:
-            wanted: whether to restart workers that ended normally too, because there is work again; they begin with
-                the code and the definition of that moment.
+        If `wanted`, there is work again for workers that ended normally too: they begin with the code and the
+        definition of that moment.
 
         Raises:
             WorkersFailed: a worker ended with an error, or died too often.
@@ -155,7 +150,7 @@ class WorkerPool:
     def _start_process(self, device: str) -> tuple[BaseProcess, Connection]:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(self._options, device, sender), name="caviar worker")
-        with _no_signals(), _no_main_module():
+        with _no_signals(), no_main_module():
             process.start()
         self.pids.add(process.pid or 0)
         sender.close()
@@ -185,18 +180,21 @@ def _no_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _no_main_module() -> Iterator[None]:
+def no_main_module() -> Iterator[None]:
     """Keep a process that is being made from running the user's script once more.
 
     `multiprocessing` imports the parent's main module in each child, for functions that stand in it; workers need none.
-    A script that calls `caviar.run` without an `if __name__ == "__main__"` would start workers in its workers.
+    A script that calls `caviar.run` without an `if __name__ == "__main__"` would start workers in its workers. The
+    stand-in has all that the module has but its file and name; other threads may use it, or start workers too.
     """
-    before = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = before
+    with _one_start:
+        before, stand_in = sys.modules["__main__"], ModuleType("__main__")
+        vars(stand_in).update({**vars(before), "__file__": None, "__spec__": None})
+        sys.modules["__main__"] = stand_in
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = before
 
 
 def _work(options: WorkerOptions, device: str, errors: Connection) -> None:
@@ -218,8 +216,7 @@ def _work(options: WorkerOptions, device: str, errors: Connection) -> None:
 def _follow_parent(stop: Stop) -> None:
     """Stop gracefully when the process that started this one has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
+    assert parent is not None
 
     def follow() -> None:
         wait([parent.sentinel])
@@ -243,11 +240,7 @@ def _run_worker(options: WorkerOptions, device: str, stop: Stop) -> None:
 
 
 def _check_code(options: WorkerOptions, record: StudyRecord) -> None:
-    """Refuse to train with other code than the study's: its files or its definition may have changed meanwhile.
-
-    Raises:
-        MachineMismatch: the code is another one, and that is not allowed.
-    """
+    """Refuse to train with other code than the study's: its files or its definition may have changed meanwhile."""
     from caviar.models.fingerprint import code_digest
     from caviar.studies.lifecycle.manager import definition_of
 

@@ -18,45 +18,22 @@ from caviar.studies.definition import Study
 from caviar.studies.lifecycle.loader import importing_project, refuse_nested_run
 from caviar.studies.lifecycle.manager import definition_of, open_study, progress
 from caviar.studies.lifecycle.provenance import compare, provenance_of, refuse_fatal, refuse_mismatch
-from caviar.studies.workers.local.events import (
-    CheckBegan,
-    CheckEnded,
-    DataFetched,
-    Listener,
-    MachineDiffers,
-    ignore,
-)
+from caviar.studies.workers.local.events import CheckBegan, CheckEnded, DataFetched, Listener, MachineDiffers, ignore
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pool import WorkerPool
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A study that is ready for workers of this machine.
-
-    Attributes:
-        record: with its current definition.
-        options: of the workers, with the digest of this machine's training code.
-        begun: whether the study was not there before.
-    """
+    """A study that is ready for workers of this machine."""
 
     record: StudyRecord
-    options: WorkerOptions
-    begun: bool
+    options: WorkerOptions  # with the digest of this machine's training code
+    begun: bool  # whether the study was not there before
 
 
 def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -> None:
-    """Check that a study can be trained, and download its data set where it is missing.
-
-    Args:
-        data_dir: the folder of data sets.
-        on_event: called with `CheckBegan`, `CheckEnded`, and `DataFetched` after a download.
-
-    Raises:
-        UnknownData, UnknownModel: there is no such data set or model.
-        DefinitionError: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
-        DataUnavailable: the data are not here, and could not be downloaded.
-    """
+    """Check that a study can be trained, and download its data set where it is missing."""
     refuse_nested_run()
     if os.getcwd() not in sys.path:
         sys.path.insert(1, os.getcwd())  # for the user's modules, after the script's folder; workers get this path
@@ -76,19 +53,9 @@ def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -
 def check_machine(
     engine: Engine, record: StudyRecord, data_dir: Path, *, allow_mismatch: bool = False, on_event: Listener = ignore
 ) -> str | None:
-    """Compare this machine with a study before anything of it is leased, and fetch its data.
+    """Fetch a study's data, compare this machine with the study, and return the digest of its training code.
 
-    Args:
-        allow_mismatch: whether other code, data or another clock are accepted; that they were is written to the
-            study's history.
-        on_event: called as by `check_and_fetch`, and with `MachineDiffers` where anything differs.
-
-    Returns:
-        The digest of this machine's training code.
-
-    Raises:
-        MachineMismatch: this machine would compute something else, and that is not accepted.
-        As `check_and_fetch` does.
+    Other code, data or another clock raise `MachineMismatch`, or are allowed and written to the study's history.
     """
     study = definition_of(record)
     check_and_fetch(study, data_dir, on_event)
@@ -110,13 +77,6 @@ def begin_or_resume(
     """Begin a study, or go on with the one of that name, ready for workers of this machine.
 
     A study that has spent its budget is opened as it is: neither its model nor its data need to be here.
-
-    Args:
-        options: of the workers to come.
-        accept: whether to make a changed definition the study's next version, where its trials stay comparable.
-
-    Raises:
-        As `check_and_fetch` and `open_study` do.
     """
     record = find_study(engine, study.name)
     if record is not None and not _has_work(engine, record, study.budget):

@@ -21,17 +21,11 @@ class Stop:
 
     A second SIGINT ends the process at once, with exit code 130; in an interactive session, whose process must live on,
     it raises KeyboardInterrupt. Python lets only the main thread handle signals: elsewhere only `ask` is heard.
-
-    Args:
-        grace: seconds after which the epoch in progress is abandoned.
-
-    Attributes:
-        interrupted: whether SIGINT was one of the requests.
     """
 
     def __init__(self, grace: float = GRACE) -> None:
-        self.interrupted = False
-        self._grace = grace
+        self.interrupted = False  # whether SIGINT was one of the requests
+        self._grace = grace  # seconds after which the epoch in progress is abandoned
         self._deadline: float | None = None
         self._before: dict[signal.Signals, Any] = {}
 

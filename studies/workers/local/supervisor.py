@@ -25,17 +25,7 @@ from caviar.storage.states import EventKind
 from caviar.storage.status import Progress
 from caviar.storage.workers import finished_by
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
-from caviar.studies.workers.local.events import (
-    CohortSized,
-    DatabaseBack,
-    DatabaseLost,
-    Listener,
-    Progressed,
-    ServerNotice,
-    Stopping,
-    TrialsFreed,
-    ignore,
-)
+from caviar.studies.workers.local import events
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.signals import Stop
@@ -45,21 +35,13 @@ _LOOK_SECONDS = 0.5  # between two snapshots of the study
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the workers of this machine did, and the study when they left it.
-
-    Attributes:
-        record: the study with its definition of that moment.
-        now: how far it was.
-        trials: that these workers finished.
-        restarts: of workers that were killed.
-        seconds: from the start of the workers to their end.
-    """
+    """What the workers of this machine did, and the study when they left it."""
 
     record: StudyRecord
     now: Progress
-    trials: int
-    restarts: int
-    seconds: float
+    trials: int  # that these workers finished
+    restarts: int  # of workers that were killed
+    seconds: float  # from the start of the workers to their end
 
 
 def supervise(
@@ -68,17 +50,13 @@ def supervise(
     options: WorkerOptions,
     devices: Sequence[str],
     stop: Stop,
-    on_event: Listener = ignore,
+    on_event: events.Listener = events.ignore,
 ) -> Outcome:
     """Run one worker process on each device until the study is done or stopped, or this process is asked to stop.
 
     While the study is paused its workers leave; they come back when it goes on. A worker that is killed is replaced.
 
-    Args:
-        options: of the workers; their `study` is the name of `record`.
-        devices: such as cpu or cuda:0, one for each worker.
-        stop: the request to stop; workers then finish their epoch within its grace.
-        on_event: called with each event, in this thread.
+    Events are passed to `on_event`, in this thread.
 
     Raises:
         WorkersFailed: a worker ended with an error, or was killed too often.
@@ -89,12 +67,12 @@ def supervise(
     if options.settings.checkpoints:
         CheckpointFiles(options.settings.checkpoints)  # refuses a bad address before anything is leased
     if freed := free_dead_workers(engine, record):
-        on_event(TrialsFreed(freed))
+        on_event(events.TrialsFreed(freed))
     watch = _Watch(engine, record, options, stop, on_event)
     with _freeing_dead(engine, record), WorkerPool(options, devices) as pool:
         watch.until_over(pool)
         if stop.asked:
-            on_event(Stopping(options.grace))
+            on_event(events.Stopping(options.grace))
     trials = watch.last_look(pool.pids)
     return Outcome(watch.record, watch.progress, trials, pool.restarts, time.monotonic() - started)
 
@@ -103,24 +81,21 @@ class _Watch:
     """Watches a study and the pool of workers on it."""
 
     def __init__(
-        self, engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, on_event: Listener
+        self, engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, on_event: events.Listener
     ) -> None:
         self.record = record
         self._engine = engine
         self._options = options
         self._stop = stop
         self._on_event = on_event
+        self._messages: tuple[EventRecord, ...] = ()  # the latest events of the last look
         self._outage = Outage(options.patience, lambda: stop.overdue)
         self._cohort_events = len(self._read_cohort_events())
         self._reasons: set[str] = set()  # of cohort sizes that were reported
         self.progress = look(engine, record).progress
 
     def until_over(self, pool: WorkerPool) -> None:
-        """Replace workers and report what happens, until no worker is needed any more or this process is to stop.
-
-        Raises:
-            WorkersFailed, DatabaseAway: as `supervise` does.
-        """
+        """Replace workers and report what happens, until no worker is needed any more or this process is to stop."""
         found_dead = False
         while not self._stop.asked:
             wanted = self.progress.control == "run" and self.progress.open > 0
@@ -138,11 +113,7 @@ class _Watch:
             pool.wait(max(_LOOK_SECONDS, self._outage.pause))
 
     def last_look(self, pids: set[int]) -> int:
-        """Report the study as the workers left it; return how many trials the processes of these ids finished.
-
-        Raises:
-            DatabaseAway: the patience is over, and this process was not asked to stop, which waits for nothing.
-        """
+        """Report the study as the workers left it; return how many trials the processes of these ids finished."""
         trials = 0
         try:
             self._outage.insist(self._look)
@@ -155,14 +126,16 @@ class _Watch:
 
     def _look(self) -> None:
         """Read the study, with its current definition, and report it."""
-        found = look(self._engine, self.record)
-        if found.progress.version != self.record.version:
+        snapshot = look(self._engine, self.record)
+        if snapshot.progress.version != self.record.version:
             self.record = load_study(self._engine, self.record.name)
-        self._report_cohorts()
+        if snapshot.messages != self._messages:  # else nothing new is in the study's history
+            self._report_cohorts()
+            self._messages = snapshot.messages
         if (away := self._outage.over()) >= 1:
-            self._on_event(DatabaseBack(away))
-        self.progress = found.progress
-        self._on_event(Progressed(definition_of(self.record), found))
+            self._on_event(events.DatabaseBack(away))
+        self.progress = snapshot.progress
+        self._on_event(events.Progressed(definition_of(self.record), snapshot))
 
     def _is_over(self, pool: WorkerPool) -> bool:
         """Return whether nothing is left, or the study is stopped and the last epochs have come to their end."""
@@ -171,29 +144,25 @@ class _Watch:
 
     def _report_cohorts(self) -> None:
         """Report new sizes of cohorts; workers that measured about the same are reported once."""
-        events = self._read_cohort_events()
-        for event in events[self._cohort_events :]:
+        sizes = self._read_cohort_events()
+        for event in sizes[self._cohort_events :]:
             reason = str(event.detail.get("why", "measured"))
             if reason not in self._reasons:
                 self._reasons.add(reason)
-                self._on_event(CohortSized(**event.detail))
-        self._cohort_events = len(events)
+                self._on_event(events.CohortSized(**event.detail))
+        self._cohort_events = len(sizes)
 
     def _read_cohort_events(self) -> list[EventRecord]:
         return read_events(self._engine, self.record.study_id, EventKind.COHORT_SIZE)
 
     def _wait_for_database(self, error: SQLAlchemyError) -> None:
-        """Report once that the database is away; start the built-in server again if it is that one.
-
-        Raises:
-            DatabaseAway: the patience is over.
-        """
+        """Report once that the database is away; start the built-in server again if it is that one."""
         first = self._outage.seconds == 0
         self._outage.failed(error)
         if self._options.settings.database_url is None:
-            revive(self._options.settings.home, lambda text: self._on_event(ServerNotice(text)))
+            revive(self._options.settings.home, lambda text: self._on_event(events.ServerNotice(text)))
         elif first:
-            self._on_event(DatabaseLost(self._options.patience))
+            self._on_event(events.DatabaseLost(self._options.patience))
 
 
 @contextmanager

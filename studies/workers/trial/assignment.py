@@ -33,13 +33,8 @@ class TrialAssigner:
     def assign(self, lease: Lease, partner: FrozenTrial | None) -> FrozenTrial:
         """Return the trial of a slot, which is begun if it is not yet; the worker may extend its curve.
 
-        Args:
-            partner: a trial that it will be trained together with. A new trial that a model proposes gets its values of
-                the hyperparameters that members of a cohort have in common.
-
-        Raises:
-            LeaseLost: another worker has the slot, or the study was changed meanwhile.
-            DatabaseAway: the patience is over.
+        A new trial that a model proposes gets the values that members of a cohort have in common from its partner.
+        `LeaseLost` is raised if another worker has the slot, or the study was changed meanwhile.
         """
         self._context.outage.insist(lambda: self._context.history.refresh(lease.trial_id))
         if lease.trial_id is not None:

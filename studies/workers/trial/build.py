@@ -30,13 +30,7 @@ _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "ad
 
 
 def check(study: Study) -> None:
-    """Check that the study's data, model and training exist and take every value that the search may try.
-
-    Raises:
-        UnknownData: there is no such data set.
-        UnknownModel: there is no such model.
-        DefinitionError: a hyperparameter is unknown, has no effect, or can have a value that cannot be trained.
-    """
+    """Check that the study's data, model and training exist and take every value that the search may try."""
     sample, classes = shape(study.data)
     with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
         _check_names(study)
@@ -49,11 +43,7 @@ def check(study: Study) -> None:
 
 
 def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[str]) -> None:
-    """Check that one model can be trained with these values, and that those of them that were changed have an effect.
-
-    Raises:
-        DefinitionError: a name is unknown, or has no effect, or a value cannot be trained.
-    """
+    """Check that a model can be trained with these values, and that those of them that were changed have an effect."""
     of_model = hyperparameters(study.model)
     optimizer = {**SETTINGS, **study.fixed, **values}["optimizer"]
     for name in changed:
@@ -99,8 +89,8 @@ def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], cla
         except Exception:  # noqa: BLE001 - a sound constructor may ask a tensor for its numbers: once more, with them
             build(sample, classes)
     except Exception as error:
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DefinitionError(f"study '{study.name}': {what} cannot be trained: {told}") from error
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DefinitionError(f"study '{study.name}': {what} cannot be trained: {message}") from error
 
 
 def _split(study: Study, values: Mapping[str, Value]) -> tuple[Callable[..., nn.Module], Settings]:
@@ -119,24 +109,13 @@ def held_in_cohort(study: Study) -> list[str]:
 
 
 def assemble(
-    study: Study,
-    number: int,
-    values: Mapping[str, Value],
-    data: Data,
-    state: Mapping[str, Any] | None = None,
-    *,
-    again: int | None = None,
-) -> Training:
-    """Return the training of a trial, which depends on the study's seed and the trial's number alone.
+    study: Study, number: int, values: Mapping[str, Value], data: Data, state: Mapping[str, Any] | None = None,
+    *, again: int | None = None,
+) -> Training:  # fmt: skip
+    """Return the training of a trial, which goes on from `state`, a checkpoint's.
 
-    Args:
-        number: of the trial.
-        values: of the hyperparameters that are searched.
-        state: a checkpoint to go on from.
-        again: which training of it with a fresh seed, one that no trial has; None for the trial's own.
-
-    Raises:
-        BadCheckpoint: `state` does not fit.
+    Its seed depends on the study's seed and the trial's number alone. `again` numbers trainings of the same trial with
+    fresh seeds, which no trial has.
     """
     build, settings = _split(study, values)
     seed = derive(study.seed, "trial", number) if again is None else derive(study.seed, "again", number, again)

@@ -32,8 +32,7 @@ def stage(context: WorkerContext, held: HeldLease, training: Training) -> Staged
 def save_on_this_machine(trials: Mapping[int, Callable[[], bool]]) -> list[str]:
     """Save on this machine what the database does not have of several trials; return sentences about it.
 
-    Args:
-        trials: by number, a function that saves one of them and returns False if there was nothing to save.
+    `trials` maps their numbers to functions that save one, and return False if there was nothing to save.
     """
     saved, sentences = [], []
     for number, save in trials.items():
@@ -49,12 +48,7 @@ def save_on_this_machine(trials: Mapping[int, Callable[[], bool]]) -> list[str]:
 
 
 class CheckpointKeeper:
-    """Saves the state of one trial now and then.
-
-    Args:
-        held: the trial's lease.
-        outbox: what waits in it of this trial is not in the database, and belongs to a state on this machine.
-    """
+    """Saves the state of one trial now and then; what waits in the outbox belongs to a state on this machine."""
 
     def __init__(self, context: WorkerContext, held: HeldLease, outbox: Outbox) -> None:
         self._context = context
@@ -95,11 +89,7 @@ class CheckpointKeeper:
             self._context.outage.failed(error)
 
     def give_back(self, training: Training) -> None:
-        """Give the trial back for the next worker, with its state.
-
-        Raises:
-            DatabaseAway: the patience is over.
-        """
+        """Give the trial back for the next worker, with its state."""
         staged = stage(self._context, self._held, training)
         if staged is None:
             self._context.release(self._held.lease)

@@ -39,13 +39,8 @@ def after_epoch(
 ) -> Verdict:
     """Decide what comes after an epoch. The end of a trial takes precedence over a request to its worker.
 
-    Args:
-        epoch: the number of the epoch that was trained; 1 is the first.
-        last: the number of the trial's last epoch.
-        losses: the training and validation loss of this epoch.
-        bad_curve: the reason for which the pruner would stop this trial; None if it would not.
-        asked: a request of somebody through the database.
-        stop_asked: whether this process was asked to stop.
+    `bad_curve` is the pruner's reason to stop the trial, `asked` a request of somebody through the database, and
+    `stop_asked` says whether this process is to stop.
     """
     if not all(map(math.isfinite, losses)):
         return Verdict(Next.DIVERGE, f"diverged at epoch {epoch}: the loss is not finite")

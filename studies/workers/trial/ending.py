@@ -20,12 +20,7 @@ from caviar.studies.workers.trial.failures import describe, stop_if_repeated
 
 
 class TrialEnd:
-    """Writes how one trial ended, and waits for the database as long as the patience allows.
-
-    Args:
-        held: the trial's lease.
-        trial: the trial with its curve.
-    """
+    """Writes how one trial, which has its curve, ended, and waits for the database as long as the patience allows."""
 
     def __init__(self, context: WorkerContext, held: HeldLease, trial: FrozenTrial) -> None:
         self._context = context
@@ -33,46 +28,35 @@ class TrialEnd:
         self._trial = trial
 
     def finish(self, verdict: Verdict, training: Training) -> None:
-        """End a trial as its last epoch decided.
-
-        Raises:
-            LeaseLost: another worker has the slot; nothing was written.
-            DatabaseAway: the patience is over.
-        """
+        """End a trial as its last epoch decided."""
         epoch = training.epoch
         if verdict.next is Next.DIVERGE:
             self._end("COMPLETE", worst_value(self._context), verdict.why, epoch, violated="diverged")
-        elif verdict.next is Next.PRUNE:
-            self._end("PRUNED", self._trial.intermediate_values[epoch], verdict.why, epoch)
+            return
+        value = self._trial.intermediate_values[epoch]
+        if verdict.next is Next.PRUNE:
+            self._end("PRUNED", value, verdict.why, epoch)
         else:
-            value = self._trial.intermediate_values[epoch]
             weights = stage(self._context, self._held, training) if self._may_win(value) else None
             self._end("COMPLETE", value, verdict.why, epoch, weights=weights)
             if weights and (fallen := self._context.history.fallen()):
                 self._context.outage.insist(lambda: self._context.checkpoints.drop(fallen))
 
     def fail(self, error: Exception) -> None:
-        """End a trial whose training code raised; one that ran out of memory gets one more try.
-
-        Raises:
-            LeaseLost: another worker has the slot; nothing was written.
-            DatabaseAway: the patience is over.
-        """
+        """End a trial whose training code raised; one that ran out of memory gets one more try."""
         failure = describe(error)
         message = failure["error"]
         epoch = max(self._trial.intermediate_values, default=0)
-        if isinstance(error, torch.OutOfMemoryError):
-            if not self._context.outage.insist(self._ran_out_before):
-                # Another worker, or another time, may have more memory.
-                self._context.record_event(EventKind.OUT_OF_MEMORY, self._held.lease, error=message)
-                self._context.ledger.avoided.add(self._held.number)
-                self._context.release(self._held.lease)
-            else:
-                self._end("COMPLETE", worst_value(self._context), message, epoch, violated="out_of_memory")
-            return
-        self._end("FAIL", None, message, epoch, failure=failure)
         context = self._context
-        context.outage.insist(lambda: stop_if_repeated(context.engine, context.record.study_id, failure))
+        if not isinstance(error, torch.OutOfMemoryError):
+            self._end("FAIL", None, message, epoch, failure=failure)
+            context.outage.insist(lambda: stop_if_repeated(context.engine, context.record.study_id, failure))
+        elif context.outage.insist(self._ran_out_before):
+            self._end("COMPLETE", worst_value(context), message, epoch, violated="out_of_memory")
+        else:  # another worker, or another time, may have more memory
+            context.record_event(EventKind.OUT_OF_MEMORY, self._held.lease, error=message)
+            context.ledger.avoided.add(self._held.number)
+            context.release(self._held.lease)
 
     def _end(self, state: str, value: float | None, why: str, epoch: int, **more: Any) -> None:
         attributes = {"epochs": epoch, "why it stopped": why}

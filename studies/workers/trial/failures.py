@@ -1,18 +1,50 @@
-"""Describe errors of training code, and stop a study whose trials fail one after the other with the same error."""
+"""Errors of training code, which may raise anything, apart from those of the database and of Caviar itself.
+
+A study whose trials fail one after the other with the same error is stopped.
+"""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
+from caviar.models.training import Interrupted
 from caviar.storage.control import set_control
 from caviar.storage.events import read_events
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import last_finished
 
 SAME_ERRORS = 3  # trials in a row
+
+
+class TrainingRaised(Exception):
+    """Training code raised `error`; the database or this worker did not."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def training_code() -> Iterator[None]:
+    """Run code of a model or its training; whatever it raises but `Interrupted` becomes `TrainingRaised`."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        _let_go(error)
+        raise TrainingRaised(error) from error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Clear the frames of a traceback, which hold the activations that filled a GPU; its lines stay."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def describe(error: Exception) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from caviar.models.checkpoint import from_bytes
 from caviar.models.data import Data
@@ -16,8 +16,7 @@ from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.build import assemble
 
 
-@dataclass(frozen=True)
-class LoadedCheckpoint:
+class LoadedCheckpoint(NamedTuple):
     """A checkpoint as it was read: its bytes, or why they are refused; neither if there is none."""
 
     state: bytes | None = None

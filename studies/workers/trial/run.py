@@ -27,23 +27,21 @@ from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.checkpoints import CheckpointKeeper
 from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
 from caviar.studies.workers.trial.ending import TrialEnd
+from caviar.studies.workers.trial.failures import training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint, load_checkpoint, resume
-from caviar.studies.workers.trial.training_errors import training_code
 
 _RETRY_SECONDS = 1.0  # between two tries to reach a checkpoint's file
 
 
 class TrialRun:
-    """An attempt at a trial, for as long as its lease is held.
+    """An attempt at a trial, for as long as its lease is held; `trial` is a copy, whose curve it extends.
+
+    What writes raises `LeaseLost` if another worker has the slot, and nothing is written then; what waits for the
+    database raises `DatabaseAway` when the patience is over.
 
     A kind of trial with rules of its own, such as a day of a panda, overrides `resume`, `is_over`, `reason_to_stop`,
     `take`, `record`, `next_training` and `end`, and nothing else; it may use `context`, `lease`, `trial` and
     `training`.
-
-    Args:
-        held: the lease of the trial's slot, which a heartbeat renews.
-        trial: a copy of the trial, whose curve this object extends.
-        outbox: the epochs of all trials of the worker that are not written yet.
     """
 
     def __init__(self, context: WorkerContext, held: HeldLease, trial: FrozenTrial, outbox: Outbox) -> None:
@@ -66,24 +64,21 @@ class TrialRun:
         return self._training
 
     def open(self, *, begun: bool) -> bool:
-        """Resume the trial where its last worker left it; return False if no epoch is left to be trained.
-
-        Args:
-            begun: whether the trial may have an epoch already.
+        """Resume the trial where its last worker left it, if it was begun; return False if no epoch is left to train.
 
         Raises:
             TrainingRaised: the model or its training did.
             Interrupted: this worker is to stop, and the trial's checkpoint cannot be read now.
             CheckpointUnreachable: the patience with its place is over.
-            DatabaseAway: the patience is over.
         """
         context, number = self.context, self.held.number
         unsent = context.unsent.find(number) if begun else None
         if unsent is not None and not follows(unsent, self.lease.epoch):
             unsent = None
-        checkpoint = (
-            LoadedCheckpoint(unsent.state) if unsent is not None else self._load() if begun else LoadedCheckpoint()
-        )
+        if unsent is not None:
+            checkpoint = LoadedCheckpoint(unsent.state)
+        else:
+            checkpoint = self._load() if begun else LoadedCheckpoint()
         training, refused = self.resume(checkpoint)
         if refused:
             context.record_event(EventKind.CHECKPOINT_REFUSED, self.lease, reason=refused)
@@ -96,14 +91,7 @@ class TrialRun:
         return not self.is_over(training.epoch)
 
     def resume(self, checkpoint: LoadedCheckpoint) -> tuple[Training, str | None]:
-        """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was.
-
-        Args:
-            checkpoint: the trial's own state; empty for a trial that begins.
-
-        Raises:
-            TrainingRaised: the model or its training did.
-        """
+        """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was."""
         context, values = self.context, self.context.study.trained(self.trial.params)
         with training_code():
             return resume(context.study, self.held.number, values, context.data, checkpoint)
@@ -113,11 +101,7 @@ class TrialRun:
         return epoch >= self.context.study.epochs
 
     def reopen(self) -> bool:
-        """Go back to the last checkpoint, or to the beginning, after an epoch was left in its middle.
-
-        Raises:
-            As `open` does.
-        """
+        """Go back to the last checkpoint, or to the beginning, after an epoch was left in its middle."""
         self.drop()
         self._outbox.forget(self.held)
         epoch = max([self.lease.epoch, *self.trial.intermediate_values])
@@ -129,12 +113,7 @@ class TrialRun:
         self._training = None
 
     def leave_epoch(self) -> None:
-        """Give the trial back in the middle of an epoch: the next worker goes on from the last checkpoint.
-
-        Raises:
-            LeaseLost: another worker has the slot.
-            DatabaseAway: the patience is over.
-        """
+        """Give the trial back in the middle of an epoch: the next worker goes on from the last checkpoint."""
         self.drop()
         self._outbox.send(self.held)
         self.context.release(self.lease)
@@ -152,14 +131,7 @@ class TrialRun:
         self._outbox.add(self.held, epoch, value)
 
     def judge(self, result: Epoch, beside: Sequence[FrozenTrial]) -> Verdict:
-        """Decide what comes after an epoch that was taken.
-
-        Args:
-            beside: the trials that the same worker trains at the moment, with their curves.
-
-        Raises:
-            LeaseLost: another worker has the slot.
-        """
+        """Decide what comes after an epoch that was taken; the same worker trains the trials `beside`."""
         self.held.check()
         # Trained once more after its worker died: that the trial goes on was decided the first time.
         repeated = result.epoch < self.lease.epoch
@@ -176,9 +148,8 @@ class TrialRun:
         """Return why the pruner would stop this trial now; None if it would not."""
         beside = [trial for trial in beside if trial is not self.trial]
         try:
-            return make_pruner(self.context.study.pruner).reason_to_stop(
-                self.context.history.complete, self.trial, beside
-            )
+            pruner, complete = make_pruner(self.context.study.pruner), self.context.history.complete
+            return pruner.reason_to_stop(complete, self.trial, beside)
         except SQLAlchemyError as error:  # the curves of others could not be read
             self.context.outage.failed(error)
             return None
@@ -193,12 +164,7 @@ class TrialRun:
         return training
 
     def finish(self, verdict: Verdict) -> None:
-        """End the trial, or leave it to the next worker, once everything of it is written.
-
-        Raises:
-            LeaseLost: another worker has the slot; nothing was written.
-            DatabaseAway: the patience is over.
-        """
+        """End the trial, or leave it to the next worker, once everything of it is written."""
         self._outbox.send(self.held)
         if verdict.next is Next.GIVE_BACK:
             self._keeper.give_back(self.training)
@@ -210,33 +176,19 @@ class TrialRun:
         self._end.finish(verdict, self.training)
 
     def fail(self, error: Exception) -> None:
-        """End a trial whose training code raised.
-
-        Raises:
-            LeaseLost: another worker has the slot; nothing was written.
-            DatabaseAway: the patience is over.
-        """
+        """End a trial whose training code raised."""
         self.drop()
         self._outbox.send(self.held)
         self._end.fail(error)
 
     def save_on_this_machine(self) -> bool:
-        """Save on this machine what the database does not have; return False if there is nothing to save.
-
-        Raises:
-            OSError: no file can be written.
-        """
+        """Save on this machine what the database does not have; return False if there is nothing to save."""
         if self._training is not None and self._training.epoch:
             self._keeper.snapshot(self._training, diverged=self._diverged)
         return self._keeper.save_on_this_machine()
 
     def _load(self) -> LoadedCheckpoint:
-        """Read the trial's checkpoint, and wait for a place of files that cannot be reached as for the database.
-
-        Raises:
-            CheckpointUnreachable: the patience is over.
-            Interrupted: this worker is to stop.
-        """
+        """Read the trial's checkpoint, and wait for a place of files that cannot be reached as for the database."""
         context = self.context
         until = time.monotonic() + context.options.patience
         while True:

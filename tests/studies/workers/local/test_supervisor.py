@@ -16,6 +16,7 @@ from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.loader import select_study
 from caviar.studies.workers.local.events import Progressed, RunEvent
 from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.pool import no_main_module
 from caviar.studies.workers.local.preparation import begin_or_resume
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.local.supervisor import Outcome, supervise
@@ -89,6 +90,28 @@ def test_workers_run_from_a_thread_and_their_progress_is_reported(engine: Engine
     assert isinstance(last, Progressed)
     assert last.snapshot.progress == outcome.now
     assert not begin_or_resume(engine, study, options).begun
+
+
+def test_two_threads_that_start_workers_leave_the_main_module_as_it_was() -> None:
+    main, inside, entered = sys.modules["__main__"], threading.Event(), threading.Event()
+
+    def first() -> None:
+        with no_main_module():
+            inside.set()
+            entered.wait(0.3)
+
+    def second() -> None:
+        inside.wait(10)
+        with no_main_module():
+            entered.set()
+            threads[0].join(10)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sys.modules["__main__"] is main
 
 
 def test_a_file_that_runs_a_study_when_it_is_imported_is_refused(tmp_path: Path) -> None:
