@@ -114,15 +114,13 @@ class _Watch:
 
     def last_look(self, pids: set[int]) -> int:
         """Report the study as the workers left it; return how many trials the processes of these ids finished."""
-        trials = 0
         try:
             self._outage.insist(self._look)
-            study_id, machine = self.record.study_id, machine_id()
-            trials = self._outage.insist(lambda: finished_by(self._engine, study_id, machine, pids))
+            return self._outage.insist(lambda: finished_by(self._engine, self.record.study_id, machine_id(), pids))
         except DatabaseAway:
-            if not self._stop.asked:
+            if not self._stop.asked:  # a process that stops waits for nothing
                 raise
-        return trials
+            return 0
 
     def _look(self) -> None:
         """Read the study, with its current definition, and report it."""

@@ -58,14 +58,10 @@ class TrialAssigner:
         proposal = self._proposer.propose(history.study(), slot, fixed)
         distributions = study.distributions()
         parameters = {n: (proposal.internal[n], distribution_to_json(kind)) for n, kind in distributions.items()}
-        attributes = {
-            "tier": slot.tier,
-            "phase": slot.phase,
-            "worker": f"{process.host}:{process.pid}",
-            # Momentum beside one_minus_momentum, which is what Optuna has.
-            **{n: v for n, v in proposal.values.items() if n not in proposal.stored},
-            **({"zoom": dict(proposal.zoom)} if proposal.zoom else {}),
-        }
+        attributes = {"tier": slot.tier, "phase": slot.phase, "worker": f"{process.host}:{process.pid}"}
+        # Momentum beside one_minus_momentum, which is what Optuna has.
+        attributes |= {n: v for n, v in proposal.values.items() if n not in proposal.stored}
+        attributes |= {"zoom": dict(proposal.zoom)} if proposal.zoom else {}
         trial_id = self._context.outage.insist(lambda: self._context.log.begin(lease, parameters, attributes))
         return running(slot.number, trial_id, proposal.stored, distributions)
 
