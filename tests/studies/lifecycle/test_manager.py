@@ -542,7 +542,7 @@ def test_a_begin_that_waits_for_the_change_to_end_writes_nothing(engine: Engine)
                 time.sleep(0.01)
             return manager.rewrite(BEFORE, AFTER, stored)
 
-        slots = manager._slots(AFTER)
+        slots = manager.plan(AFTER)
         assert revise_study(engine, record, to_body(AFTER), record.provenance, ["a test"], slots, in_the_middle)
         with pytest.raises(LeaseLost):
             begun[0].result(timeout=20)
