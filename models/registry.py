@@ -22,10 +22,7 @@ from caviar.suggestions import did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
-MODELS = {
-    "mlp": "caviar.models.mlp:MLP",
-    "cnn": "caviar.models.cnn:CNN",
-}
+MODELS = {"mlp": "caviar.models.mlp:MLP", "cnn": "caviar.models.cnn:CNN"}
 
 
 def model_class(name: str) -> Callable[..., nn.Module]:

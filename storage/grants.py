@@ -25,11 +25,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
         "INSERT",  # a panda's next day
         "UPDATE (state, attempts, losses, kill, trial_id, epoch, token, expires_at, worker_id)",
     ),
-    "caviar.epoch": (
-        "SELECT",
-        "INSERT",
-        "UPDATE (training_loss, validation_loss, accuracy, learning_rate, seconds)",
-    ),
+    "caviar.epoch": ("SELECT", "INSERT", "UPDATE (training_loss, validation_loss, accuracy, learning_rate, seconds)"),
     "caviar.checkpoint": ("SELECT", "INSERT", "UPDATE (epoch, digest, state, address, saved_at)", "DELETE"),
     "caviar.test_result": ("SELECT", "INSERT"),
     "caviar.event": ("SELECT", "INSERT"),
@@ -39,11 +35,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "public.trials": ("SELECT", "INSERT", "UPDATE (state, datetime_complete)"),
     "public.trial_params": ("SELECT", "INSERT"),
     "public.trial_values": ("SELECT", "INSERT", "UPDATE (value, value_type)"),
-    "public.trial_intermediate_values": (
-        "SELECT",
-        "INSERT",
-        "UPDATE (intermediate_value, intermediate_value_type)",
-    ),
+    "public.trial_intermediate_values": ("SELECT", "INSERT", "UPDATE (intermediate_value, intermediate_value_type)"),
     "public.trial_user_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_system_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_heartbeats": (),

@@ -107,12 +107,7 @@ class TrialLog:
         self._version = version
         self._lease_seconds = lease_seconds
 
-    def begin(
-        self,
-        lease: Lease,
-        parameters: Mapping[str, tuple[float, str]],
-        attributes: Mapping[str, Any],
-    ) -> int:
+    def begin(self, lease: Lease, parameters: Mapping[str, tuple[float, str]], attributes: Mapping[str, Any]) -> int:
         """Create the slot's trial in Optuna, running, with the slot's number. A second call returns the same trial.
 
         Args:

@@ -10,17 +10,12 @@ STUDY = Study(
     epochs=20,
     budget=40,
     tiers=(
-        {
-            "learning_rate": Log(1e-4, 1, default=0.1),
-        },
+        {"learning_rate": Log(1e-4, 1, default=0.1)},
         {
             "momentum": LogOneMinus(0.9, 0.999, default=0.9),
             "hidden_units": Linear(50, 100, default=64),
             "batch_size": PowersOfTwo(32, 512, default=64),
         },
-        {
-            "layers": Grid(2, 3, 4, default=2),
-            "decay": Log(1e-3, 1, default=0, or_zero=True),
-        },
+        {"layers": Grid(2, 3, 4, default=2), "decay": Log(1e-3, 1, default=0, or_zero=True)},
     ),
 )
