@@ -12,101 +12,87 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    DateTime,
-    Double,
-    Enum,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    func,
-    text,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-metadata = MetaData(schema="public")
+metadata = sa.MetaData(schema="public")
 
-UTC_NOW = func.timezone("UTC", func.now())  # Optuna stores UTC without a zone
+UTC_NOW = sa.func.timezone("UTC", sa.func.now())  # Optuna stores UTC without a zone
 TRIAL_STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
 
-studies = Table(
+studies = sa.Table(
     "studies",
     metadata,
-    Column("study_id", Integer, primary_key=True),
-    Column("study_name", String(512), nullable=False),
+    sa.Column("study_id", sa.Integer, primary_key=True),
+    sa.Column("study_name", sa.String(512), nullable=False),
 )
 
-study_directions = Table(
+study_directions = sa.Table(
     "study_directions",
     metadata,
-    Column("study_direction_id", Integer, primary_key=True),
-    Column("direction", Enum("NOT_SET", "MINIMIZE", "MAXIMIZE", name="studydirection"), nullable=False),
-    Column("study_id", Integer, nullable=False),
-    Column("objective", Integer, nullable=False),
+    sa.Column("study_direction_id", sa.Integer, primary_key=True),
+    sa.Column("direction", sa.Enum("NOT_SET", "MINIMIZE", "MAXIMIZE", name="studydirection"), nullable=False),
+    sa.Column("study_id", sa.Integer, nullable=False),
+    sa.Column("objective", sa.Integer, nullable=False),
 )
 
-study_user_attributes = Table("study_user_attributes", metadata, Column("study_id", Integer))
-study_system_attributes = Table("study_system_attributes", metadata, Column("study_id", Integer))
+study_user_attributes = sa.Table("study_user_attributes", metadata, sa.Column("study_id", sa.Integer))
+study_system_attributes = sa.Table("study_system_attributes", metadata, sa.Column("study_id", sa.Integer))
 
-trials = Table(
+trials = sa.Table(
     "trials",
     metadata,
-    Column("trial_id", Integer, primary_key=True),
-    Column("number", Integer),
-    Column("study_id", Integer),
-    Column("state", Enum(*TRIAL_STATES, name="trialstate"), nullable=False),
-    Column("datetime_start", DateTime),  # UTC, without a zone
-    Column("datetime_complete", DateTime),  # UTC, without a zone
+    sa.Column("trial_id", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer),
+    sa.Column("study_id", sa.Integer),
+    sa.Column("state", sa.Enum(*TRIAL_STATES, name="trialstate"), nullable=False),
+    sa.Column("datetime_start", sa.DateTime),  # UTC, without a zone
+    sa.Column("datetime_complete", sa.DateTime),  # UTC, without a zone
 )
 
-trial_params = Table(
+trial_params = sa.Table(
     "trial_params",
     metadata,
-    Column("param_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("param_name", String(512)),
-    Column("param_value", Double),
-    Column("distribution_json", Text),
+    sa.Column("param_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer),
+    sa.Column("param_name", sa.String(512)),
+    sa.Column("param_value", sa.Double),
+    sa.Column("distribution_json", sa.Text),
 )
 
-trial_values = Table(
+trial_values = sa.Table(
     "trial_values",
     metadata,
-    Column("trial_value_id", Integer, primary_key=True),
-    Column("trial_id", Integer, nullable=False),
-    Column("objective", Integer, nullable=False),
-    Column("value", Double),
-    Column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype"), nullable=False),
+    sa.Column("trial_value_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("objective", sa.Integer, nullable=False),
+    sa.Column("value", sa.Double),
+    sa.Column("value_type", sa.Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype"), nullable=False),
 )
 
-trial_intermediate_values = Table(
+trial_intermediate_values = sa.Table(
     "trial_intermediate_values",
     metadata,
-    Column("trial_intermediate_value_id", Integer, primary_key=True),
-    Column("trial_id", Integer, nullable=False),
-    Column("step", Integer, nullable=False),
-    Column("intermediate_value", Double),
-    Column(
+    sa.Column("trial_intermediate_value_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("intermediate_value", sa.Double),
+    sa.Column(
         "intermediate_value_type",
-        Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
+        sa.Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
         nullable=False,
     ),
 )
 
 
-def _attributes(name: str) -> Table:
-    columns = (Column("trial_id", Integer), Column("key", String(512)), Column("value_json", Text))
-    return Table(name, metadata, Column(f"{name.removesuffix('s')}_id", Integer, primary_key=True), *columns)
+def _attributes(name: str) -> sa.Table:
+    columns = (sa.Column("trial_id", sa.Integer), sa.Column("key", sa.String(512)), sa.Column("value_json", sa.Text))
+    return sa.Table(name, metadata, sa.Column(f"{name.removesuffix('s')}_id", sa.Integer, primary_key=True), *columns)
 
 
 trial_user_attributes = _attributes("trial_user_attributes")
 trial_system_attributes = _attributes("trial_system_attributes")
-trial_heartbeats = Table("trial_heartbeats", metadata, Column("trial_id", Integer))
+trial_heartbeats = sa.Table("trial_heartbeats", metadata, sa.Column("trial_id", sa.Integer))
 
 # In the order in which their rows may be deleted.
 OF_A_TRIAL = (
@@ -120,7 +106,7 @@ OF_A_TRIAL = (
 OF_A_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
 
-def end_trial(connection: Connection, trial_id: int, state: str, value: float | None = None) -> bool:
+def end_trial(connection: sa.Connection, trial_id: int, state: str, value: float | None = None) -> bool:
     """End a trial, even if another Optuna program has ended it already: the result of its slot is what counts.
 
     Args:
@@ -130,7 +116,7 @@ def end_trial(connection: Connection, trial_id: int, state: str, value: float | 
     Returns:
         False if the trial no longer exists; nothing was written.
     """
-    ended = update(trials).where(trials.c.trial_id == trial_id).values(state=state, datetime_complete=UTC_NOW)
+    ended = sa.update(trials).where(trials.c.trial_id == trial_id).values(state=state, datetime_complete=UTC_NOW)
     if not connection.execute(ended).rowcount:
         return False
     if value is not None:
@@ -140,7 +126,7 @@ def end_trial(connection: Connection, trial_id: int, state: str, value: float | 
         # Not DO UPDATE: a role that was granted its rights before version 0.2 may only insert.
         if not connection.execute(new.on_conflict_do_nothing(index_elements=["trial_id", "objective"])).rowcount:
             of_trial = (trial_values.c.trial_id == trial_id, trial_values.c.objective == 0)
-            connection.execute(update(trial_values).where(*of_trial).values(**row))
+            connection.execute(sa.update(trial_values).where(*of_trial).values(**row))
     return True
 
 
@@ -151,9 +137,9 @@ def stored_value(value: float) -> tuple[float | None, str]:
     return None, "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
 
 
-def set_attributes(connection: Connection, table: str, trial_id: int, attributes: Mapping[str, Any]) -> None:
+def set_attributes(connection: sa.Connection, table: str, trial_id: int, attributes: Mapping[str, Any]) -> None:
     """Write attributes of a trial to the table `trial_user_attributes` or `trial_system_attributes`."""
-    statement = text(f"""
+    statement = sa.text(f"""
         INSERT INTO public.{table} (trial_id, key, value_json)
         SELECT :trial, key, value_json
         FROM unnest(CAST(:keys AS text[]), CAST(:jsons AS text[])) AS a (key, value_json)

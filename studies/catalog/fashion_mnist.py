@@ -1,21 +1,6 @@
 """Fashion-MNIST, 60,000 pieces of clothing of 28 x 28 pixels: an MLP."""
 
-from caviar.studies.definition import Study
-from caviar.studies.space.scales import Grid, Linear, Log, LogOneMinus, PowersOfTwo
+from caviar.studies.catalog import image_study
+from caviar.studies.space.scales import PowersOfTwo
 
-STUDY = Study(
-    name="fashion_mnist",
-    model="mlp",
-    data="fashion_mnist",
-    epochs=15,
-    budget=40,
-    tiers=(
-        {"learning_rate": Log(1e-4, 1, default=0.1)},
-        {
-            "momentum": LogOneMinus(0.9, 0.999, default=0.9),
-            "hidden_units": Linear(50, 100, default=64),
-            "batch_size": PowersOfTwo(32, 512, default=64),
-        },
-        {"layers": Grid(2, 3, 4, default=2), "decay": Log(1e-3, 1, default=0, or_zero=True)},
-    ),
-)
+STUDY = image_study("fashion_mnist", "mlp", epochs=15, batch_size=PowersOfTwo(32, 512, default=64))

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import StudyDirection
 from pydantic import ConfigDict, InstanceOf
 
-from caviar.studies.space.base import BaseScale, Value, bin_of, on_log_axis, place_on_log_axis, within
+from caviar.studies.space.base import BaseScale, Value, bin_of, on_log, place_on_log, within
 from caviar.studies.space.search_space import SearchSpace
 
 
@@ -48,7 +48,7 @@ class OptunaScale(BaseScale):
             return within((round((float(value) - kind.low) / kind.step) + 0.5) / self.bins, 0.0, 1.0)
         low, high = _ends(kind)
         if kind.log:
-            return place_on_log_axis(within(float(value), low, high), low, high)
+            return place_on_log(within(float(value), low, high), low, high)
         return within((float(value) - low) / (high - low), 0.0, 1.0)
 
     def distribution(self) -> BaseDistribution:
@@ -98,7 +98,7 @@ def _value_at(kind: BaseDistribution, unit: float) -> Any:
         number = kind.low + bin_of(unit, values) * kind.step
     else:
         low, high = _ends(kind)
-        number = on_log_axis(unit, low, high) if kind.log else low + unit * (high - low)
+        number = on_log(unit, low, high) if kind.log else low + unit * (high - low)
     if isinstance(kind, IntDistribution):
         return int(within(round(number), kind.low, kind.high))
     return float(within(number, kind.low, kind.high))

@@ -27,14 +27,7 @@ def first_problem(error: ValidationError) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """How a plot draws the values of a hyperparameter.
-
-    Attributes:
-        title: title of the axis.
-        kind: type of the axis.
-        reversed: whether it runs from right to left.
-        categories: the order of the categories, for an axis of that type.
-    """
+    """How a plot draws the values of a hyperparameter; a reversed axis runs from right to left."""
 
     title: str
     kind: Literal["linear", "log", "category"] = "linear"
@@ -51,9 +44,6 @@ class BaseScale(BaseModel, ABC):
 
     Attributes:
         default: the value of the first trial, and of trials in which the hyperparameter is not searched yet.
-
-    Raises:
-        DefinitionError: the range is empty or not of this scale, or the default is outside of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -130,12 +120,8 @@ class BaseScale(BaseModel, ABC):
         return list(dict.fromkeys(self.value(i / (points - 1)) for i in range(points)))
 
     def end_near(self, value: Value, edge: float) -> Literal["lower", "upper"] | None:
-        """Return the end of the range that a value is at, if any.
-
-        Args:
-            value: a value of this scale; a discrete one is at an end if it is the first or the last.
-            edge: the share of the unit interval that counts as an end of a continuous scale.
-        """
+        """Return the end of the range that a value is at, if any; `edge` is the share of the unit interval that counts
+        as an end of a continuous scale."""
         if self.unordered:
             return None
         if self.bins:
@@ -155,10 +141,15 @@ class BaseScale(BaseModel, ABC):
 
 
 class RangedScale(BaseScale):
-    """A scale of numbers from `low` to `high`, both included.
+    """A scale of numbers in a range.
+
+    Args:
+        low: the smallest value.
+        high: the largest value.
+        default: the value that a search begins with.
 
     Raises:
-        DefinitionError: the range is empty, or the default is outside of it.
+        DefinitionError: the range is empty or not one of this scale, or the default is outside of it.
     """
 
     low: float
@@ -195,12 +186,12 @@ def bin_of(unit: float, bins: int) -> int:
     return min(max(int(unit * bins), 0), bins - 1)
 
 
-def on_log_axis(unit: float, low: float, high: float) -> float:
+def on_log(unit: float, low: float, high: float) -> float:
     """Return the number at `unit`, 0 to 1, of the log axis from `low` to `high`."""
     exponent = math.log10(low) + unit * (math.log10(high) - math.log10(low))
     return within(10**exponent, low, high)
 
 
-def place_on_log_axis(value: float, low: float, high: float) -> float:
+def place_on_log(value: float, low: float, high: float) -> float:
     """Return the place on [0, 1] of a number on the log axis from `low` to `high`."""
     return within((math.log10(value) - math.log10(low)) / (math.log10(high) - math.log10(low)), 0.0, 1.0)

@@ -18,16 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, StrictFloat, StrictInt
 
 from caviar.studies.errors import DefinitionError
-from caviar.studies.space.base import (
-    Axis,
-    BaseScale,
-    RangedScale,
-    Value,
-    bin_of,
-    on_log_axis,
-    place_on_log_axis,
-    within,
-)
+from caviar.studies.space.base import Axis, BaseScale, RangedScale, Value, bin_of, on_log, place_on_log, within
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -50,9 +41,6 @@ class Log(RangedScale):
         default: the value that a search begins with.
         or_zero: allow exactly 0, too, as for a learning-rate decay. 0 has no place on a log axis: it gets the decade
             below `low`, and is stored as low / 10.
-
-    Raises:
-        DefinitionError: the range is empty or does not start above 0, or the default is outside of it.
     """
 
     kind: Literal["log"] = "log"
@@ -78,10 +66,10 @@ class Log(RangedScale):
         return self.unit(self.low) if self.or_zero else 0.0
 
     def value(self, unit: float) -> float:
-        return self.from_stored(on_log_axis(unit, self._floor, self.high))
+        return self.from_stored(on_log(unit, self._floor, self.high))
 
     def unit(self, value: Value) -> float:
-        return place_on_log_axis(self.to_stored(value), self._floor, self.high)
+        return place_on_log(self.to_stored(value), self._floor, self.high)
 
     def stored_name(self, name: str) -> str:
         return f"{name}_or_floor" if self.or_zero else name
@@ -127,9 +115,6 @@ class LogOneMinus(RangedScale):
         low: the smallest value, 0 or more.
         high: the largest value, below 1.
         default: the value that a search begins with.
-
-    Raises:
-        DefinitionError: the range is empty or does not lie in 0 to below 1, or the default is outside of it.
     """
 
     kind: Literal["log_one_minus"] = "log_one_minus"
@@ -147,10 +132,10 @@ class LogOneMinus(RangedScale):
         return _complement(self.high), _complement(self.low)
 
     def value(self, unit: float) -> float:
-        return self.from_stored(on_log_axis(1 - unit, *self._stored_range))
+        return self.from_stored(on_log(1 - unit, *self._stored_range))
 
     def unit(self, value: Value) -> float:
-        return 1 - place_on_log_axis(self.to_stored(value), *self._stored_range)
+        return 1 - place_on_log(self.to_stored(value), *self._stored_range)
 
     def stored_name(self, name: str) -> str:
         return f"one_minus_{name}"
@@ -182,19 +167,11 @@ class LogOneMinus(RangedScale):
 
 
 class Linear(RangedScale):
-    """A number on a linear axis; an integer if both ends are integers. For hidden units.
+    """A number on a linear axis; an integer if both ends, and so the default, are integers. For hidden units.
 
     Example:
         >>> Linear(50, 100, default=64).value(0.0), Linear(0.0, 0.5, default=0.1).value(0.5)
         (50, 0.25)
-
-    Args:
-        low: the smallest value.
-        high: the largest value.
-        default: the value that a search begins with.
-
-    Raises:
-        DefinitionError: the range is empty, the default is outside of it, or it is no integer though both ends are.
     """
 
     kind: Literal["linear"] = "linear"
@@ -253,19 +230,11 @@ class Linear(RangedScale):
 
 
 class PowersOfTwo(RangedScale):
-    """A power of two, each as likely as the next. For the mini-batch size.
+    """A power of two, each as likely as the next; so are `low`, `high` and `default`. For the mini-batch size.
 
     Example:
         >>> PowersOfTwo(16, 128, default=64).grid(4)
         [16, 32, 64, 128]
-
-    Args:
-        low: the smallest value, a power of two.
-        high: the largest value, a power of two.
-        default: the value that a search begins with, a power of two.
-
-    Raises:
-        DefinitionError: one of them is no power of two, the range is empty, or the default is outside of it.
     """
 
     kind: Literal["powers_of_two"] = "powers_of_two"
@@ -279,7 +248,8 @@ class PowersOfTwo(RangedScale):
     def model_post_init(self, context: Any) -> None:
         for number in (self.low, self.high, self.default):
             if number < 1 or number & (number - 1):
-                raise DefinitionError(f"{number} is not a power of two; the nearest are {_powers_around(number)}")
+                below = 1 << max(number.bit_length() - 1, 0)
+                raise DefinitionError(f"{number} is not a power of two; the nearest are {below} and {below * 2}")
         super().model_post_init(context)
 
     @property
@@ -322,10 +292,17 @@ class PowersOfTwo(RangedScale):
 
 
 class _Listed(BaseScale):
-    """A short list of values, each as likely as the next."""
+    """A short list of values, each as likely as the next.
+
+    Args:
+        values: two or more, all different.
+        default: the one that a search begins with.
+
+    Raises:
+        DefinitionError: there are fewer than two different values, or the default is none of them.
+    """
 
     values: tuple[Value, ...]
-    default: Value
 
     def __init__(self, *values: Value, default: Value, **fields: Any) -> None:
         fields.setdefault("values", values)
@@ -357,9 +334,7 @@ class _Listed(BaseScale):
 
     def contains(self, other: BaseScale) -> bool:
         """Return whether another list of the same kind has no value that this one lacks; 1 is not 1.0."""
-        if type(other) is not type(self):
-            return False
-        return {(type(value), value) for value in other.values} <= {(type(value), value) for value in self.values}
+        return type(other) is type(self) and {*map(repr, other.values)} <= {*map(repr, self.values)}
 
     def grid(self, points: int) -> list[Value]:  # noqa: ARG002
         """Return all values, however many points are wanted."""
@@ -377,18 +352,11 @@ class Grid(_Listed):
     Example:
         >>> Grid(2, 3, 4, default=2).value(0.9)
         4
-
-    Args:
-        values: the numbers, two or more, in rising order.
-        default: the value that a search begins with.
-
-    Raises:
-        DefinitionError: the numbers are not in rising order, or the default is none of them.
     """
 
     kind: Literal["grid"] = "grid"
 
-    def __init__(self, *values: int | float, default: int | float, **fields: Any) -> None:
+    def __init__(self, *values: float, default: float, **fields: Any) -> None:
         super().__init__(*values, default=default, **fields)
 
     def model_post_init(self, context: Any) -> None:
@@ -429,13 +397,6 @@ class Choice(_Listed):
     Example:
         >>> Choice("relu", "gelu", "tanh", default="relu").grid(2)
         ['relu', 'gelu', 'tanh']
-
-    Args:
-        values: the names, two or more.
-        default: the one that a search begins with.
-
-    Raises:
-        DefinitionError: there are fewer than two different names, or the default is none of them.
     """
 
     kind: Literal["choice"] = "choice"
@@ -449,11 +410,6 @@ class Choice(_Listed):
 
 
 Scale = Annotated[Log | LogOneMinus | Linear | PowersOfTwo | Grid | Choice, Field(discriminator="kind")]
-
-
-def _powers_around(number: int) -> str:
-    below = 1 << max(number.bit_length() - 1, 0)
-    return f"{below} and {below * 2}"
 
 
 def _complement(value: float) -> float:

@@ -39,32 +39,16 @@ class PriorTrial(BaseModel):
 
 @dataclass(frozen=True)
 class Proposal:
-    """The hyperparameters of a trial that is about to begin, in each form that is needed, converted once.
+    """The hyperparameters of a trial that is about to begin, in each form that is needed, converted once."""
 
-    Attributes:
-        values: by hyperparameter, the value that a network is trained with.
-        stored: by stored name, the form that Optuna keeps.
-        internal: by stored name, the number in Optuna's tables.
-        zoom: by hyperparameter, the lowest and highest value of the part of its range that it was chosen from; empty
-            for those that were chosen in another way.
-    """
-
-    values: Mapping[str, Value]
-    stored: Mapping[str, Any]
-    internal: Mapping[str, float]
-    zoom: Mapping[str, tuple[Value, Value]] = field(default_factory=dict)
+    values: Mapping[str, Value]  # by hyperparameter: what a network is trained with
+    stored: Mapping[str, Any]  # by stored name: the form that Optuna keeps
+    internal: Mapping[str, float]  # by stored name: the number in Optuna's tables
+    zoom: Mapping[str, tuple[Value, Value]] = field(default_factory=dict)  # the ends of those that were zoomed
 
 
 class SearchSpace(BaseModel):
-    """What is searched, and how.
-
-    Args:
-        tiers: the scales of the hyperparameters by priority; four tiers at most.
-        direction: `maximize` if a higher value of a trial is better, `minimize` otherwise.
-        budget: number of trials; each tier needs one at least.
-        seed: seed of every random choice.
-        strategy: name of the strategy that chooses values.
-        prior: trials of an earlier study, its winner first.
+    """What is searched, and how; `Study` explains the fields.
 
     Raises:
         DefinitionError: a tier is empty, a hyperparameter stands in two, the budget is too small, or a prior trial
@@ -87,9 +71,8 @@ class SearchSpace(BaseModel):
 
     def _check_tiers(self) -> None:
         names = [name for tier in self.tiers for name in tier]
-        for name in names:
-            if names.count(name) > 1:
-                raise DefinitionError(f"'{name}' stands twice: in two tiers")
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise DefinitionError(f"'{twice}' stands twice: in two tiers")
         for number, tier in enumerate(self.tiers, start=1):
             if not tier:
                 raise DefinitionError(f"tier {number} is empty; leave it out or name a scale in it")
@@ -159,13 +142,7 @@ class SearchSpace(BaseModel):
         fixed: Mapping[str, Any] | None = None,
         zoom: Mapping[str, tuple[Value, Value]] | None = None,
     ) -> Proposal:
-        """Return a configuration in all of its forms.
-
-        Args:
-            values: the value of each hyperparameter.
-            fixed: by stored name, forms to store as they are, to the last bit; their values are among `values`.
-            zoom: by hyperparameter, the part of the range that it was chosen from.
-        """
+        """Return a configuration in all of its forms; those in `fixed`, by stored name, to the last bit."""
         stored = {self._stored_names[name]: scale.to_stored(values[name]) for name, scale in self._scales.items()}
         stored |= fixed or {}
         internal = {name: kind.to_internal_repr(stored[name]) for name, kind in self._distributions.items()}
