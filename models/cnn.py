@@ -10,17 +10,13 @@ from caviar.models.mlp import ACTIVATIONS, check_architecture
 class CNN(nn.Module):
     """`layers` blocks of 3 x 3 convolution, activation and 2 x 2 max-pooling, then one hidden layer.
 
+    There is no more pooling once a side would become 0. What is not named here is as in `mlp.MLP`.
+
     Args:
         sample: shape of one example as (channels, height, width).
-        classes: number of classes.
         hidden_units: number of units of the hidden layer behind the convolutions.
-        layers: L, the number of convolutions; at least 1. There is no more pooling once a side would become 0.
+        layers: L, the number of convolutions; at least 1.
         channels: output channels of the first convolution; each later one has twice as many.
-        activation: `relu`, `gelu` or `tanh`.
-        dropout: share of the hidden layer's outputs that is dropped while training, 0 to 1.
-
-    Raises:
-        ValueError: there is no such number of layers, or no such activation.
     """
 
     def __init__(

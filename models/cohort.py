@@ -27,14 +27,7 @@ _EVALUATION_BATCH = 1024  # examples; the activations of all members should stay
 
 
 class Cohort:
-    """Trains several trainings of one kind together.
-
-    Args:
-        members: the trainings, one at least, for all of which `cohort_kinds.kind` is the same.
-
-    Raises:
-        ValueError: they are of several kinds.
-    """
+    """Trains several trainings together, one at least, for all of which `cohort_kinds.kind` is the same."""
 
     def __init__(self, members: Sequence[Training]) -> None:
         if len({kind(member) for member in members}) != 1:
@@ -47,11 +40,7 @@ class Cohort:
     def epoch(self, leave: Callable[[], bool] = never) -> list[Epoch]:
         """Train one epoch, and return the result of each member; its seconds are its share of the time.
 
-        Args:
-            leave: called before each batch; the epoch is left unfinished once it returns True.
-
-        Raises:
-            Interrupted: the epoch was left unfinished; no member is of further use.
+        `leave` is as for `Training.epochs`; after Interrupted no member is of further use.
         """
         started = time.perf_counter()
         rates = [member.learning_rate() for member in self.members]

@@ -78,14 +78,8 @@ def _config(training: Training) -> Hashable:
     build = training.build
     if not isinstance(build, partial) or build.args:
         return None
-    sample = tuple(training.data.sample)
-    return (
-        build.func,
-        tuple(sorted(build.keywords.items())),
-        sample,
-        training.data.classes,
-        training.data.training.x.device,
-    )
+    data, arguments = training.data, tuple(sorted(build.keywords.items()))
+    return build.func, arguments, data.sample, data.classes, data.training.x.device
 
 
 @contextmanager
@@ -123,11 +117,8 @@ def _try(training: Training) -> str | None:
         model.eval()
         with torch.no_grad():
             logits = model(x)
-        pairs = [
-            (logits, together[number]),
-            *((g, c[number]) for g, c in zip(gradients, caught.gradients, strict=True)),
-        ]
-        if any(one is None or not torch.allclose(one, other, rtol=1e-3, atol=1e-5) for one, other in pairs):
+        pairs = zip([logits, *gradients], [together, *caught.gradients], strict=True)
+        if any(one is None or not torch.allclose(one, of_all[number], rtol=1e-3, atol=1e-5) for one, of_all in pairs):
             return "together with others it gives other results"
     return None
 

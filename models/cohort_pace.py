@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable
 
 import torch
@@ -22,15 +22,12 @@ _TURNS = 3  # repetitions of a measurement, of which the fastest counts
 def measure(make: Callable[[int], Training], limit: int) -> tuple[int, float]:
     """Return the size of a cohort that pays, and how many times as fast each of its members trains as alone.
 
-    A size that needs more memory than there is does not count.
+    A size that needs more memory than there is does not count. If no cohort pays, as with wide layers, large batches,
+    or convolutions on a CPU, the size is 1, and the speed-up is that of the smallest cohort.
 
     Args:
         make: makes a training of the kind, by its number.
         limit: the largest size to try.
-
-    Returns:
-        The size and the speed-up. If no cohort pays, as with wide layers, large batches, or convolutions on a CPU, the
-        size is 1, and the speed-up is that of the smallest cohort.
     """
     first = make(0)
     whole, size = first.data, first.settings.batch_size
@@ -58,15 +55,9 @@ def _seconds(trainings: list[Training], data: Data) -> float:
     """Return the seconds that an epoch takes, evaluation included."""
     for training in trainings:
         training.data = data
-    cohort, taken = Cohort(trainings) if len(trainings) > 1 else None, []
-    for _ in range(_TURNS):
-        started = time.perf_counter()
-        if cohort is not None:
-            cohort.epoch()
-        else:
-            next(trainings[0].epochs(trainings[0].epoch + 1))
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+    one = trainings[0]
+    epoch = Cohort(trainings).epoch if len(trainings) > 1 else lambda: next(one.epochs(one.epoch + 1))
+    return min(timeit.repeat(epoch, number=1, repeat=_TURNS))
 
 
 def _part_of(data: Data, examples: int) -> Data:

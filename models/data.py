@@ -1,6 +1,7 @@
 """Data sets as whole tensors on the device, normalised once, in a fixed split.
 
-A function of its own loads the test part, so that a search cannot touch it by accident.
+A function of its own loads the test part, so that a search cannot touch it by accident. Every function that takes a
+name raises UnknownData where no data set has it, and one that needs the files DataUnavailable where they are not there.
 """
 
 from __future__ import annotations
@@ -32,50 +33,27 @@ class Data:
 
 
 def load(name: str, data_dir: Path, device: torch.device) -> Data:
-    """Load the training and validation parts onto a device.
-
-    Raises:
-        UnknownData: there is no data set of that name.
-        DataUnavailable: it is not in `data_dir`.
-    """
+    """Load the training and validation parts onto a device."""
     parts = _read(name, data_dir)
     mean, deviation = _moments(parts.training.x)
-    return Data(
-        _normalised(parts.training, mean, deviation, device),
-        _normalised(parts.validation, mean, deviation, device),
-        int(parts.training.y.max()) + 1,
-    )
+    training, validation = (_normalised(part, mean, deviation, device) for part in (parts.training, parts.validation))
+    return Data(training, validation, int(parts.training.y.max()) + 1)
 
 
 def load_test(name: str, data_dir: Path, device: torch.device) -> Part:
-    """Load the test part, normalised as the training part is. It is for the winner, once.
-
-    Raises:
-        UnknownData: there is no data set of that name.
-        DataUnavailable: it is not in `data_dir`.
-    """
+    """Load the test part, normalised as the training part is. It is for the winner, once."""
     parts = _read(name, data_dir)
     return _normalised(parts.test(), *_moments(parts.training.x), device)
 
 
 def moments(name: str, data_dir: Path) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of the training part, by which all parts are normalised: per channel, shaped
-    to broadcast over (n, channels, height, width).
-
-    Raises:
-        UnknownData: there is no data set of that name.
-        DataUnavailable: it is not in `data_dir`.
-    """
+    to broadcast over (n, channels, height, width)."""
     return _moments(_read(name, data_dir).training.x)
 
 
 def check_available(name: str, data_dir: Path) -> None:
-    """Raise the error that `load` would raise, without loading anything.
-
-    Raises:
-        UnknownData: there is no data set of that name.
-        DataUnavailable: it is not in `data_dir`.
-    """
+    """Raise the error that `load` would raise, without loading anything."""
     if not data_set(name).is_in(data_dir):
         raise DataUnavailable(
             f"the data set '{name}' is not in {data_dir}; fetch it with: caviar data fetch {name} "
@@ -87,7 +65,6 @@ def fetch(name: str, data_dir: Path) -> bool:
     """Download a data set into `data_dir`, with a progress bar on stderr; return False if it is there already.
 
     Raises:
-        UnknownData: there is no data set of that name.
         DataUnavailable: it could not be downloaded.
     """
     chosen = data_set(name)
@@ -98,22 +75,13 @@ def fetch(name: str, data_dir: Path) -> bool:
 
 
 def files(name: str, data_dir: Path) -> list[Path]:
-    """Return the files of a data set on this machine.
-
-    Raises:
-        UnknownData: there is no data set of that name.
-        DataUnavailable: it is not in `data_dir`.
-    """
+    """Return the files of a data set on this machine."""
     check_available(name, data_dir)
     return data_set(name).paths(data_dir)
 
 
 def shape(name: str) -> tuple[tuple[int, ...], int]:
-    """Return the shape of one example and the number of classes, without loading anything.
-
-    Raises:
-        UnknownData: there is no data set of that name.
-    """
+    """Return the shape of one example and the number of classes, without loading anything."""
     chosen = data_set(name)
     return chosen.sample, chosen.classes
 

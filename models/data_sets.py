@@ -40,18 +40,20 @@ class RawData:
     test: Callable[[], Part]
 
 
+def _shuffled(part: Part, *cuts: int) -> list[Part]:
+    """Return the examples in the order of the split, cut into parts."""
+    import torch
+
+    order = torch.randperm(len(part.y), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    return [Part(part.x[rows], part.y[rows]) for rows in order.tensor_split(list(cuts))]
+
+
 class DataSet(ABC):
-    """A labelled data set in a fixed split of training, validation and test examples.
+    """A labelled data set in a fixed split of training, validation and test examples."""
 
-    Attributes:
-        sample: shape of one example as (channels, height, width).
-        classes: number of classes.
-        validation: number of validation examples.
-    """
-
-    sample: tuple[int, ...]
+    sample: tuple[int, ...]  # shape of one example as (channels, height, width)
     classes: int
-    validation: int
+    validation: int  # examples
 
     @abstractmethod
     def paths(self, data_dir: Path) -> list[Path]:
@@ -59,22 +61,14 @@ class DataSet(ABC):
 
     @abstractmethod
     def read(self, data_dir: Path) -> RawData:
-        """Read it, in the same split each time.
-
-        Raises:
-            DataUnavailable: it cannot be read.
-        """
+        """Read it, in the same split each time. DataUnavailable says that it cannot be read."""
 
     def is_in(self, data_dir: Path) -> bool:
         """Return whether all of its files exist."""
         return all(path.is_file() for path in self.paths(data_dir))
 
     def download(self, name: str, data_dir: Path) -> None:
-        """Download it into a folder, completely or not at all.
-
-        Raises:
-            DataUnavailable: it cannot be downloaded.
-        """
+        """Download it into a folder, completely or not at all. DataUnavailable says that it cannot be."""
         raise DataUnavailable(f"the data set '{name}' cannot be downloaded; copy its files to {data_dir}")
 
 
@@ -101,29 +95,17 @@ class Digits(DataSet):
         pixels, classes = load_digits(return_X_y=True)
         x = torch.from_numpy(pixels.astype(np.float32)).reshape(-1, 1, 8, 8)
         y = torch.from_numpy(classes.astype(np.int64))
-        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(_SPLIT_SEED))
-        training, validation, test = order.tensor_split([len(y) * 6 // 10, len(y) * 8 // 10])
-        return RawData(
-            Part(x[training], y[training]), Part(x[validation], y[validation]), lambda: Part(x[test], y[test])
-        )
+        training, validation, test = _shuffled(Part(x, y), len(y) * 6 // 10, len(y) * 8 // 10)
+        return RawData(training, validation, lambda: test)
 
 
 @dataclass(frozen=True)
 class Torchvision(DataSet):
-    """A data set that torchvision reads and downloads; `validation` of its training examples are held out.
+    """A data set that torchvision reads and downloads; `validation` of its training examples are held out."""
 
-    Args:
-        dataset: name of the class in `torchvision.datasets`.
-        folder: folder of its files below the data folder, as torchvision lays it out.
-        files: names of its files in that folder.
-        sample: shape of one example as (channels, height, width).
-        validation: number of validation examples.
-        classes: number of classes.
-    """
-
-    dataset: str
-    folder: str
-    files: tuple[str, ...]
+    dataset: str  # name of the class in `torchvision.datasets`
+    folder: str  # below the data folder, as torchvision lays it out
+    files: tuple[str, ...]  # in that folder
     sample: tuple[int, ...]
     validation: int = 10_000
     classes: int = 10
@@ -145,17 +127,9 @@ class Torchvision(DataSet):
             shutil.rmtree(staging, ignore_errors=True)
 
     def read(self, data_dir: Path) -> RawData:
-        import torch
-
         everything = self._part(data_dir, train=True)
-        cut = len(everything.y) - self.validation
-        order = torch.randperm(len(everything.y), generator=torch.Generator().manual_seed(_SPLIT_SEED))
-        training, validation = order[:cut], order[cut:]
-        return RawData(
-            Part(everything.x[training], everything.y[training]),
-            Part(everything.x[validation], everything.y[validation]),
-            lambda: self._part(data_dir, train=False),
-        )
+        training, validation = _shuffled(everything, len(everything.y) - self.validation)
+        return RawData(training, validation, lambda: self._part(data_dir, train=False))
 
     def _part(self, data_dir: Path, *, train: bool) -> Part:
         import torch
@@ -190,14 +164,7 @@ DATA_SETS: dict[str, DataSet] = {
 
 
 def data_set(name: str) -> DataSet:
-    """Return the data set of that name.
-
-    Raises:
-        UnknownData: there is none; the message suggests the nearest names.
-    """
-    try:
-        return DATA_SETS[name]
-    except KeyError:
-        raise UnknownData(
-            f"no data set '{name}'; {did_you_mean(name, DATA_SETS)}there are: {', '.join(DATA_SETS)}"
-        ) from None
+    """Return the data set of that name; UnknownData suggests the nearest names."""
+    if name not in DATA_SETS:
+        raise UnknownData(f"no data set '{name}'; {did_you_mean(name, DATA_SETS)}there are: {', '.join(DATA_SETS)}")
+    return DATA_SETS[name]

@@ -22,20 +22,12 @@ def code_digest(model: str) -> str:
 
     The code of a model is its file and the files in the same folder that it imports; of a model in a package, all files
     of the package.
-
-    Raises:
-        UnknownModel: there is no such model.
     """
     return _digest([*_python_files(_OURS), *_of_model(model)])
 
 
 def data_digest(name: str, data_dir: Path) -> str:
-    """Return a digest of a data set's files.
-
-    Raises:
-        UnknownData: there is no data set of that name.
-        DataUnavailable: it is not in `data_dir`.
-    """
+    """Return a digest of a data set's files, as `data.files` finds them."""
     return _digest(files(name, data_dir))
 
 

@@ -11,11 +11,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "ta
 
 
 def check_architecture(layers: int, activation: str) -> None:
-    """Check the number of layers and the activation; torch itself checks widths and dropout.
-
-    Raises:
-        ValueError: there is no such number of layers, or no such activation.
-    """
+    """Check the number of layers and the activation; torch itself checks widths and dropout."""
     if layers < 1:
         raise ValueError(f"layers must be 1 or more; given {layers}")
     if activation not in ACTIVATIONS:

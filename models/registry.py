@@ -50,10 +50,6 @@ def model_class(name: str) -> Callable[..., nn.Module]:
 
 
 def hyperparameters(name: str) -> Mapping[str, Any]:
-    """Return a model's hyperparameters with their defaults, read from its constructor.
-
-    Raises:
-        UnknownModel: there is no such model.
-    """
+    """Return a model's hyperparameters with their defaults, read from its constructor; as `model_class` otherwise."""
     parameters = inspect.signature(model_class(name)).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}

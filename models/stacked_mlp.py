@@ -26,11 +26,8 @@ _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[
 
 
 class StackedMLP:
-    """K perceptrons of the same depth and activation, whose parameters become views of this object's tensors.
-
-    Attributes:
-        parameters: the weights (K, out, in) and the biases (K, 1, out) of each layer, from the input to the logits.
-    """
+    """K perceptrons of the same depth and activation, whose parameters become views of this object's tensors: weights
+    (K, out, in) and biases (K, 1, out) of each layer, from the input to the logits."""
 
     def __init__(self, members: Sequence[MLP]) -> None:
         self._sizes = [[tuple(p.shape) for p in model.parameters()] for model in members]
@@ -39,9 +36,8 @@ class StackedMLP:
         self._dropout = [next((m.p for m in model.network if isinstance(m, nn.Dropout)), 0.0) for model in members]
         self.parameters: list[Tensor] = []
         for of_all in zip(*(model.parameters() for model in members), strict=True):
-            shape = [
-                max(sizes) for sizes in zip(*(p.shape if p.ndim > 1 else (1, *p.shape) for p in of_all), strict=True)
-            ]
+            sizes = (p.shape if p.ndim > 1 else (1, *p.shape) for p in of_all)
+            shape = map(max, zip(*sizes, strict=True))
             self.parameters.append(of_all[0].new_zeros(len(members), *shape).detach())
         for number, model in enumerate(members):
             for parameter, place in zip(model.parameters(), self.views(self.parameters, number), strict=True):
@@ -50,20 +46,12 @@ class StackedMLP:
 
     def views(self, stacked: Sequence[Tensor], member: int) -> list[Tensor]:
         """Return a member's views of tensors that are stacked as the parameters are, in the shapes of its own."""
-        views = []
-        for tensor, size in zip(stacked, self._sizes[member], strict=True):
-            views.append(tensor[member, : size[0], : size[1]] if len(size) > 1 else tensor[member, 0, : size[0]])
-        return views
+        sizes = zip(stacked, self._sizes[member], strict=True)
+        return [t[member, : s[0], : s[1]] if len(s) > 1 else t[member, 0, : s[0]] for t, s in sizes]
 
     def step(self, x: Tensor, y: Tensor, update: Update, generators: Sequence[torch.Generator]) -> Tensor:
-        """Make a step on a mini-batch of each member, and return their mean losses (K,).
-
-        Args:
-            x: examples, (K, B, ...).
-            y: their classes, (K, B).
-            update: moves the weights by their gradients.
-            generators: the random generators of the members' dropout.
-        """
+        """Make a step on a mini-batch of each member, x (K, B, ...) and y (K, B), and return their mean losses (K,);
+        `generators` are those of the members' dropout."""
         layers = len(self.parameters) // 2
         inputs, given, values = [x.flatten(2)], list[Tensor](), list[Tensor]()  # of each layer
         masks = list[Tensor | None]()

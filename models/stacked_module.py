@@ -16,11 +16,7 @@ from caviar.models.stacked_optim import Update
 
 
 class StackedModule:
-    """K networks of the same structure, whose parameters and buffers become views of this object's tensors.
-
-    Attributes:
-        parameters: the stacked parameters, (K, ...) each, in the order of the members' own.
-    """
+    """K networks of the same structure, whose parameters and buffers become views of this object's: (K, ...) each."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         self._network = members[0]  # its structure; the parameters and buffers are handed to it

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from caviar.models.optim import Settings
 
-Views = Callable[[Sequence[Tensor], int], list[Tensor]]  # of stacked tensors for one member, shaped as its parameters
-
 
 class Update(Protocol):
     """Moves the weights of a stack by their gradients."""
@@ -41,19 +39,12 @@ class Update(Protocol):
 
 @dataclass(frozen=True)
 class Members:
-    """The members of a stack, as far as an update needs them.
+    """The members of a stack, as far as an update needs them."""
 
-    Args:
-        settings: the settings of each member, all with the same optimizer.
-        optimizers: the optimizer of each member.
-        parameters: the stacked parameters, (K, ...) each.
-        views: returns the views of stacked tensors that belong to one member.
-    """
-
-    settings: Sequence[Settings]
+    settings: Sequence[Settings]  # all with the same optimizer
     optimizers: Sequence[torch.optim.Optimizer]
-    parameters: Sequence[Tensor]
-    views: Views
+    parameters: Sequence[Tensor]  # stacked, (K, ...) each
+    views: Callable[[Sequence[Tensor], int], list[Tensor]]  # of stacked tensors for one member, shaped as its own
 
     def update(self) -> Update:
         """Return the update of the stack, which continues from the state of the members' own optimizers."""

@@ -37,7 +37,6 @@ class Training:
 
     Args:
         build: makes the network, from the shape of a sample and the number of classes.
-        settings: the hyperparameters of the training.
         data: the data; the network is put onto their device.
         seed: seed of initial weights, shuffles and dropout.
         state: the `state()` of an earlier run of the same network, data and seed. Its settings may have been
@@ -59,10 +58,7 @@ class Training:
         seed: int,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        self.build = build
-        self.settings = settings
-        self.data = data
-        self.seed = seed
+        self.build, self.settings, self.data, self.seed = build, settings, data, seed
         torch.manual_seed(derive(seed, "weights"))
         self.model = build(data.sample, data.classes).to(data.training.x.device)
         for module in self.model.modules():
@@ -76,12 +72,7 @@ class Training:
     def epochs(self, last: int, leave: Callable[[], bool] = never) -> Iterator[Epoch]:
         """Train up to and including epoch `last`, and yield the result of each epoch; 1 is the first.
 
-        Args:
-            last: number of the last epoch.
-            leave: called before each batch; the epoch is left unfinished once it returns True.
-
-        Raises:
-            Interrupted: the epoch was left unfinished.
+        `leave` is called before each batch. Once it returns True, the epoch is left unfinished: Interrupted says so.
         """
         self._leave_cohort()
         self._lay_out()
@@ -117,10 +108,8 @@ class Training:
 
     def _leave_cohort(self) -> None:
         """Copy the tensors that are views of a cohort's: fused optimizers need tensors of their own."""
-        for buffer in self.model.buffers():
-            buffer.data = _whole(buffer.data)
-        for parameter in self.model.parameters():
-            parameter.data = _whole(parameter.data)
+        for tensor in (*self.model.buffers(), *self.model.parameters()):
+            tensor.data = _whole(tensor.data)
 
     def _lay_out(self) -> None:
         """Give the optimizer's averages the memory layout of their parameters, which fused optimizers assume."""

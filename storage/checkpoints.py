@@ -37,17 +37,11 @@ class Staged:
 
 
 class CheckpointStore:
-    """The checkpoints of one study: at most one for each trial.
-
-    Args:
-        files: where states are written; None stores them in the database.
-    """
+    """The checkpoints of one study: at most one for each trial, in the database or in `files`."""
 
     def __init__(self, engine: Engine, record: StudyRecord, files: CheckpointFiles | None = None) -> None:
-        self._engine = engine
-        self._study_id = record.study_id
-        self._label = record.label
-        self._files = files
+        self._engine, self._files = engine, files
+        self._study_id, self._label = record.study_id, record.label
         self._addresses: dict[int, str] = {}  # by slot: the file that this process wrote or read last
 
     def stage(self, lease: Lease, epoch: int, state: bytes) -> Staged:
@@ -69,11 +63,7 @@ class CheckpointStore:
         return Staged(epoch, digest, state=state)
 
     def save(self, lease: Lease, staged: Staged, *, release: bool = False) -> None:
-        """Replace the trial's checkpoint.
-
-        Args:
-            staged: the state, from `stage`.
-            release: also open the slot for another worker, in the same transaction.
+        """Replace the trial's checkpoint, and open the slot for another worker if it is to be released.
 
         Raises:
             LeaseLost: this worker lost the lease; nothing was written.
@@ -93,9 +83,7 @@ class CheckpointStore:
             DamagedCheckpoint: the bytes do not match the digest, or the file is gone.
             CheckpointUnreachable: this machine cannot read the file now, though it may exist.
         """
-        query = select(checkpoint.c.state, checkpoint.c.address, checkpoint.c.digest).where(
-            checkpoint.c.study_id == self._study_id, checkpoint.c.slot == slot_number
-        )
+        query = select(checkpoint).where(*of_trial(self._study_id, slot_number))
         with self._engine.connect() as connection:
             connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large state on a slow line
             row = connection.execute(query).one_or_none()
@@ -110,9 +98,7 @@ class CheckpointStore:
 
     def has(self, slot_number: int) -> bool:
         """Return True if the trial has a checkpoint."""
-        query = select(checkpoint.c.epoch).where(
-            checkpoint.c.study_id == self._study_id, checkpoint.c.slot == slot_number
-        )
+        query = select(checkpoint.c.epoch).where(*of_trial(self._study_id, slot_number))
         with self._engine.connect() as connection:
             return connection.scalar(query) is not None
 
@@ -134,14 +120,15 @@ class CheckpointStore:
 
     def _drop(self, which: ColumnElement[bool]) -> None:
         done = select(slot.c.number).where(slot.c.study_id == self._study_id, slot.c.state.in_(SPENT), which)
-        statement = (
-            delete(checkpoint)
-            .where(checkpoint.c.study_id == self._study_id, checkpoint.c.slot.in_(done))
-            .returning(checkpoint.c.address)
-        )
+        dropped = delete(checkpoint).where(checkpoint.c.study_id == self._study_id, checkpoint.c.slot.in_(done))
         with self._engine.begin() as connection:
-            addresses = connection.scalars(statement).all()
+            addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
         remove_files(addresses)
+
+
+def of_trial(study_id: int, slot_number: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the condition of a trial's checkpoint."""
+    return checkpoint.c.study_id == study_id, checkpoint.c.slot == slot_number
 
 
 def remove_files(addresses: Iterable[str | None]) -> None:
@@ -170,6 +157,4 @@ def put_checkpoint(connection: Connection, lease: Lease, staged: Staged) -> None
 
 def drop_checkpoint(connection: Connection, lease: Lease) -> None:
     """Remove the trial's checkpoint, in a transaction that is fenced by the lease."""
-    connection.execute(
-        delete(checkpoint).where(checkpoint.c.study_id == lease.study_id, checkpoint.c.slot == lease.slot.number)
-    )
+    connection.execute(delete(checkpoint).where(*of_trial(lease.study_id, lease.slot.number)))

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, select, update
 
 from caviar.storage import optuna_tables as optuna
-from caviar.storage.checkpoints import remove_files
+from caviar.storage.checkpoints import of_trial, remove_files
 from caviar.storage.errors import TrialNotFound, TrialNotRunning
 from caviar.storage.events import log_event
 from caviar.storage.losses import reap
@@ -19,15 +19,11 @@ _EVENTS = {Control.RUN: EventKind.RESUMED, Control.PAUSE: EventKind.PAUSED, Cont
 
 
 def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = False, **why: Any) -> bool:
-    """Set what the workers of a study shall do, and record an event if that is a change.
+    """Set what the workers of a study shall do, and record an event if that is a change; return False if it is none.
 
     Args:
-        control: `run`, `pause` or `stop`.
         at_once: interrupt the current epoch instead of finishing it.
         why: details for the event, such as who asked.
-
-    Returns:
-        False if the study was so already.
     """
     changed = update(study).where(
         study.c.study_id == study_id, (study.c.control != control) | (study.c.at_once != at_once)
@@ -40,13 +36,7 @@ def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = 
 
 
 def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> bool:
-    """End a trial early. Its slot is spent.
-
-    Args:
-        why: details for the event, such as who asked.
-
-    Returns:
-        True if the trial is ended; False if a worker trains it and will end it after its epoch.
+    """End a trial early, and spend its slot; return False if a worker trains it, which will end it after its epoch.
 
     Raises:
         TrialNotFound: the study has no such trial.
@@ -68,7 +58,7 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
             return False
         connection.execute(update(slot).where(*of_slot).values(state=SlotState.DONE))
         _end(connection, row.trial_id, row.epoch)
-        dropped = delete(checkpoint).where(checkpoint.c.study_id == record.study_id, checkpoint.c.slot == number)
+        dropped = delete(checkpoint).where(*of_trial(record.study_id, number))
         addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
     remove_files(addresses)
     return True

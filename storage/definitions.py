@@ -25,11 +25,6 @@ def find_study(engine: Engine, name: str) -> StudyRecord | None:
     Raises:
         StudyDeleted: another Optuna program deleted its trials.
     """
-    with engine.connect() as connection:
-        return _find(connection, name)
-
-
-def _find(connection: Connection, name: str) -> StudyRecord | None:
     query = (
         select(study, definition, optuna.studies.c.study_id.is_(None).label("deleted"))
         .join(definition, definition.c.study_id == study.c.study_id)
@@ -38,7 +33,8 @@ def _find(connection: Connection, name: str) -> StudyRecord | None:
         .order_by(definition.c.version.desc())
         .limit(1)
     )
-    row = connection.execute(query).one_or_none()
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
     if row is None:
         return None
     if row.deleted:
@@ -92,13 +88,8 @@ def register_study(
 ) -> StudyRecord:
     """Create a study, its Optuna study and all its slots in one transaction, or return the study if it exists.
 
-    Any number of processes may call this at once: one creates the study, the others get it.
-
-    Args:
-        maximize: whether the objective is maximized.
-        body: the definition, as JSON values.
-        slots: the units of its budget.
-        also: called with the connection and the new study's id, to write more in the same transaction.
+    Any number of processes may call this at once: one creates the study, the others get it. `also` is called with the
+    connection and the new study's id, to write more in the same transaction.
 
     Raises:
         ForeignStudy: Optuna's tables hold a study of that name that Caviar did not create.

@@ -47,7 +47,7 @@ log_timezone = 'UTC'
 
 @contextmanager
 def serve(home: Path, notify: Callable[[str], None]) -> Iterator[URL]:
-    """Run the built-in server under `home` while the context lasts, and yield its address.
+    """Run the built-in server while the context lasts, and yield its address.
 
     Args:
         home: the data, which only their owner can read, and the server's log are in `home/postgres`.
@@ -75,11 +75,7 @@ def serve(home: Path, notify: Callable[[str], None]) -> Iterator[URL]:
 
 
 def revive(home: Path, notify: Callable[[str], None]) -> None:
-    """Start the server again if it died while it was in use.
-
-    Raises:
-        EmbeddedServerError: the server cannot be started; the message says what to do.
-    """
+    """Start the server again if it died while it was in use; errors as in `serve`."""
     root = home / "postgres"
     with _open_lock(root / "gate.lock") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)

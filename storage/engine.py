@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -54,11 +54,7 @@ def make_engine(url: URL) -> Engine:
 
 
 def _connect_through_a_pooler(
-    engine: Engine,
-    dialect: Dialect,
-    record: ConnectionPoolEntry,  # noqa: ARG001
-    arguments: list[Any],
-    parameters: dict[str, Any],
+    engine: Engine, dialect: Dialect, _record: ConnectionPoolEntry, arguments: list[Any], parameters: dict[str, Any]
 ) -> DBAPIConnection:
     """Connect. PgBouncer shares connections and takes no options: there, each transaction sets the limits."""
     try:
@@ -102,14 +98,12 @@ def open_database(
         EmbeddedServerError: the built-in server could not be installed or started.
         SchemaMismatch: the database's schema is older or newer than this program.
     """
-    notify = notify or _say_nothing
+    notify = notify or (lambda _: None)
     limit_waits(hurry)
-    if settings.database_url is None:
-        with serve(settings.home, notify) as url, _opened(url, notify, create, outage, hurry) as engine:
-            yield engine
-    else:
-        with _opened(settings.database_url, notify, create, outage, hurry) as engine:
-            yield engine
+    here = settings.database_url
+    server = nullcontext(here) if here is not None else serve(settings.home, notify)
+    with server as url, _opened(url, notify, create, outage, hurry) as engine:
+        yield engine
 
 
 @contextmanager
@@ -124,10 +118,9 @@ def _opened(
         else:
             _connect_when_free(engine, notify, hurry)
         reached = True
-        if create and outage is not None:
-            outage.insist(lambda: migrate.ensure_schema(engine))
-        elif create:
-            migrate.ensure_schema(engine)
+        if create:
+            insist = outage.insist if outage is not None else lambda operation: operation()
+            insist(lambda: migrate.ensure_schema(engine))
         yield engine
     except OperationalError as error:
         raise DatabaseUnreachable(_lost(url, error) if reached else _unreachable(url, error)) from error
@@ -153,10 +146,6 @@ def _connect_when_free(engine: Engine, notify: Callable[[str], None], hurry: Cal
             raise
         notify(f"{_cause(engine.url, 'is busy', error)}; waiting for it, up to {PATIENCE / 60:.0f} min")
         Outage(PATIENCE, hurry or (lambda: False)).insist(lambda: _connect(engine))
-
-
-def _say_nothing(line: str) -> None:
-    pass
 
 
 def _unreachable(url: URL, error: DBAPIError) -> str:

@@ -79,11 +79,7 @@ class ForeignStudy(StudyNotFound):
 
 
 class StudyDeleted(StudyNotFound):
-    """Another Optuna program deleted the study's trials; Caviar still has its slots, curves and checkpoints.
-
-    Args:
-        name: the study's.
-    """
+    """Another Optuna program deleted the study's trials; Caviar still has its slots, curves and checkpoints."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -105,12 +101,7 @@ class TrialNotRunning(StorageError):
 
 
 class LeaseLost(StorageError):
-    """This worker's lease on a slot is gone, so nothing was written.
-
-    Args:
-        slot: its number; None for all slots of a study.
-        why: how it was lost.
-    """
+    """This worker's lease on a slot is gone, or on every slot of a study, so nothing was written."""
 
     def __init__(self, slot: int | None, why: str = "another worker has it") -> None:
         super().__init__(f"{'every slot' if slot is None else f'slot {slot}'} is lost: {why}")

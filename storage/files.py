@@ -30,10 +30,7 @@ _NEXT_STEP = "write file:///FOLDER, a folder that all machines share, or s3://BU
 
 
 class CheckpointFiles:
-    """The checkpoint files under one address.
-
-    Args:
-        root: such as file:///shared/folder or s3://bucket/prefix.
+    """The checkpoint files under one address, such as file:///shared/folder or s3://bucket/prefix.
 
     Raises:
         BadCheckpointsAddress: the address cannot be used; the message shows no key and no password.
@@ -49,11 +46,7 @@ class CheckpointFiles:
             self._root = f"file://{os.path.normpath('/' + path.strip('/')).rstrip('/')}"
 
     def write(self, key: str, data: bytes) -> str:
-        """Write or replace a file atomically, and return its address.
-
-        Args:
-            key: its path below the root, without `SUFFIX`.
-            data: the whole content.
+        """Write or replace a file atomically, and return its address; `key` is its path below the root, without SUFFIX.
 
         Raises:
             CheckpointNotWritten: the file could not be written; no part of it remains.

@@ -97,11 +97,8 @@ class History(_View):
         self._compared: dict[int, optuna.Study] = {}  # by the number of others; cleared when a trial completes
 
     def refresh(self, anew: int | None = None) -> None:
-        """Read the trials that began or ended since the last call.
-
-        Args:
-            anew: Optuna's id of a trial whose curve to read again, since this worker continues it.
-        """
+        """Read the trials that began or ended since the last call, and again the curve of the trial with the Optuna id
+        `anew`, which this worker continues."""
         running = sorted(self._running)
         parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": running, "anew": anew}
         with self._engine.connect() as connection:
@@ -114,10 +111,7 @@ class History(_View):
             trial = _frozen(row)
             self._put(row.trial_id, trial)
             self._seen = max(self._seen, row.trial_id)
-            if trial.state.is_finished():
-                self._running.discard(row.trial_id)
-            else:
-                self._running.add(row.trial_id)
+            (self._running.discard if trial.state.is_finished() else self._running.add)(row.trial_id)
             if trial.state == TrialState.COMPLETE and row.trial_id not in self._complete:
                 self._complete[row.trial_id] = None
                 self._rank(trial)
@@ -133,11 +127,7 @@ class History(_View):
         return self._best
 
     def complete(self, others: int) -> optuna.Study:
-        """Return a study of the best complete trial and some others, spread evenly over time, with their curves.
-
-        Args:
-            others: the largest number of other trials.
-        """
+        """Return a study of the best complete trial and at most that many others, spread over time, with curves."""
         if others in self._compared:
             return self._compared[others]
         chosen = set(list(self._complete)[:: -(-len(self._complete) // others) or 1]) if others else set()

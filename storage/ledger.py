@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, TextClause, Updat
 from caviar.storage.errors import LeaseLost
 from caviar.storage.events import log_event
 from caviar.storage.losses import SUSPECT, reap
-from caviar.storage.records import Asked, Lease, Slot, Standing
-from caviar.storage.states import Control, EventKind, Phase, SlotState
+from caviar.storage.records import Asked, Lease, Standing, slot_of
+from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import slot
 from caviar.storage.timing import SILENT
 
@@ -141,19 +141,15 @@ GIVEN_BACK = {"state": SlotState.OPEN, "token": None, "expires_at": None, "worke
 
 
 class Ledger:
-    """The slots of one study, for one worker to lease, renew and release.
+    """The slots of one study, for one registered worker to lease, renew and release.
 
     Args:
         version: the version of the definition that the worker knows; it cannot lease slots of another.
-        worker_id: the worker, which is registered.
         lease_seconds: how long a lease lasts without being renewed.
     """
 
     def __init__(self, engine: Engine, study_id: int, version: int, worker_id: UUID, lease_seconds: float) -> None:
-        self._engine = engine
-        self._study_id = study_id
-        self._version = version
-        self._worker_id = worker_id
+        self._engine, self._study_id, self._version, self._worker_id = engine, study_id, version, worker_id
         self._token: UUID | None = None  # of a lease whose request was sent and not yet answered
         self.lease_seconds = lease_seconds
         self.avoided: set[int] = set()  # slots that this worker leases last, since another one may have more memory
@@ -171,17 +167,13 @@ class Ledger:
         This leases at most the worker's fair share of the open slots. It leaves out slots that were lost twice without
         a new epoch: they may be what killed their workers, and are trained alone.
         """
-        parameters = {
-            "held": lease.token, "slot": lease.slot.number, "count": count, "suspect": SUSPECT, "alive": SILENT,
-        }  # fmt: skip
-        return sorted(self._lease(_LEASE_MORE, parameters), key=lambda new: new.slot.number)
+        held = {"held": lease.token, "slot": lease.slot.number}
+        limits = {"count": count, "suspect": SUSPECT, "alive": SILENT}
+        return sorted(self._lease(_LEASE_MORE, {**held, **limits}), key=lambda new: new.slot.number)
 
     def renew(self, leases: Sequence[Lease]) -> dict[int, Asked]:
-        """Extend leases, and record that this worker is alive.
-
-        Returns:
-            What is asked of the worker, by slot number. A slot that is missing was lost.
-        """
+        """Extend leases, record that this worker is alive, and return what is asked of it, by slot number; a slot that
+        is missing was lost."""
         held = {"slots": [lease.slot.number for lease in leases], "tokens": [lease.token for lease in leases]}
         with self._engine.begin() as connection:
             rows = connection.execute(_RENEW, {**self._who(), **held}).all()
@@ -207,11 +199,9 @@ class Ledger:
         """Return what is left to do in the study, and record that this worker is alive."""
         with self._engine.begin() as connection:
             row = connection.execute(_STANDING, self._who()).one_or_none()
-        return (
-            Standing(Control(row.control), row.version, row.open, row.leased)
-            if row is not None
-            else Standing(Control.STOP, self._version, 0, 0)
-        )  # deleted meanwhile
+        if row is None:  # deleted meanwhile
+            return Standing(Control.STOP, self._version, 0, 0)
+        return Standing(Control(row.control), row.version, row.open, row.leased)
 
     def _who(self) -> dict[str, object]:
         return {"study": self._study_id, "worker": self._worker_id, "seconds": self.lease_seconds}
@@ -231,21 +221,11 @@ class Ledger:
 
     def _leased(self, rows: Iterable[Row[Any]], token: UUID) -> list[Lease]:
         self._token = None
-        return [
-            Lease(
-                self._study_id, Slot(row.number, row.tier, Phase(row.phase), tuple(row.free)), token, row.attempts,
-                row.trial_id, row.epoch,
-            )
-            for row in rows
-        ]  # fmt: skip
+        return [Lease(self._study_id, slot_of(row), token, row.attempts, row.trial_id, row.epoch) for row in rows]
 
 
 def fence(connection: Connection, lease: Lease, *also: ColumnElement[bool], **values: object) -> None:
-    """Change the leased slot if the lease is still held.
-
-    Args:
-        also: further conditions on the slot.
-        values: the columns to set.
+    """Set columns of the leased slot if the lease is still held and the slot meets the further conditions.
 
     Raises:
         LeaseLost: the lease was lost; the caller must roll its transaction back.

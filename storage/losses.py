@@ -52,15 +52,11 @@ def _take_back(connection: Connection, study_id: int, condition: ColumnElement[b
         .cte("lost")
     )
     losses = slot.c.losses + 1
+    state = case((losses >= LIMIT, SlotState.ABANDONED), else_=SlotState.OPEN)
     statement = (
         update(slot)
         .where(slot.c.study_id == bindparam("study"), slot.c.number == lost.c.number)
-        .values(
-            state=case((losses >= LIMIT, SlotState.ABANDONED), else_=SlotState.OPEN),
-            losses=losses,
-            token=None,
-            expires_at=None,
-        )
+        .values(state=state, losses=losses, token=None, expires_at=None)
         .returning(slot.c.number, slot.c.state, slot.c.epoch, slot.c.losses, slot.c.trial_id, slot.c.worker_id)
     )
     rows = connection.execute(statement, {"study": study_id}).all()
@@ -75,10 +71,8 @@ def _abandon(connection: Connection, study_id: int, row: Any) -> None:
     why = f"lost {row.losses} times after epoch {row.epoch} without getting further"
     log_event(connection, study_id, EventKind.ABANDONED, slot=row.number, why=why)
     # A file is removed when the study ends, since this transaction may yet fail.
-    of_trial = (checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number)
-    connection.execute(delete(checkpoint).where(*of_trial, checkpoint.c.address.is_(None)))
-    if row.trial_id is None:
-        return
-    if optuna.end_trial(connection, row.trial_id, "FAIL"):
+    of_slot = (checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number)
+    connection.execute(delete(checkpoint).where(*of_slot, checkpoint.c.address.is_(None)))
+    if row.trial_id is not None and optuna.end_trial(connection, row.trial_id, "FAIL"):
         attributes = {"epochs": row.epoch, "why it stopped": why}
         optuna.set_attributes(connection, "trial_user_attributes", row.trial_id, attributes)

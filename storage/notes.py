@@ -25,13 +25,8 @@ _WRITE = text("""
 
 
 def write_note(engine: Engine, optuna_study_id: int, note: str) -> bool:
-    """Replace Caviar's own note on a study, or write the first one; return False where a person has written it.
-
-    Args:
-        engine: the database.
-        optuna_study_id: Optuna's id of the study.
-        note: Markdown, of at most `LIMIT` characters.
-    """
+    """Replace Caviar's own note on a study, or write the first one, in Markdown of at most `LIMIT` characters; return
+    False where a person has written it."""
     keys = {"study": optuna_study_id, "version_key": _VERSION, "text_key": _TEXT}
     with engine.begin() as connection:
         stored = {row.key: json.loads(row.value_json) for row in connection.execute(_READ, keys)}

@@ -16,21 +16,16 @@ from caviar.storage.tables import nudge
 
 @dataclass(frozen=True)
 class NudgeRecord:
-    """A change of a panda's settings.
-
-    Attributes:
-        by: the person who gave it, as `user@host`.
-        day, epoch: the day in which, and the epoch after which, it took effect; None before.
-    """
+    """A change of a panda's settings."""
 
     nudge_id: int
     at: datetime
     settings: Mapping[str, Any]
     why: str | None
-    by: str
+    by: str  # user@host
     state: NudgeState
-    day: int | None
-    epoch: int | None
+    day: int | None  # in which it took effect; None before
+    epoch: int | None  # after which it took effect; None before
 
 
 # Fenced by the lease: a worker that lost it takes nothing.

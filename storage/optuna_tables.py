@@ -109,12 +109,7 @@ OF_A_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 def end_trial(connection: sa.Connection, trial_id: int, state: str, value: float | None = None) -> bool:
     """End a trial, even if another Optuna program has ended it already: the result of its slot is what counts.
 
-    Args:
-        state: `COMPLETE`, `PRUNED` or `FAIL`.
-        value: the objective's value, which may be infinite; None writes none.
-
-    Returns:
-        False if the trial no longer exists; nothing was written.
+    A value, the objective's, may be infinite. Return False if the trial no longer exists; nothing was written then.
     """
     ended = sa.update(trials).where(trials.c.trial_id == trial_id).values(state=state, datetime_complete=UTC_NOW)
     if not connection.execute(ended).rowcount:

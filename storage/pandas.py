@@ -38,64 +38,41 @@ class Origin:
 
 @dataclass(frozen=True)
 class PandaRecord:
-    """How a panda is trained.
+    """How a panda is trained."""
 
-    Attributes:
-        head: the number of the day that the next one builds on.
-        day_epochs, day_seconds: the length of a day; one of them is None.
-        seed_number: the number that its random numbers are derived from, as a trial's are from the trial's number.
-    """
-
-    head: int
-    day_epochs: int | None
+    head: int  # the number of the day that the next one builds on
+    day_epochs: int | None  # the length of a day, or
     day_seconds: float | None
     keeps_all: bool
-    seed_number: int
+    seed_number: int  # its random numbers are derived from it, as a trial's are from the trial's number
     origin: Origin | None
 
 
 @dataclass(frozen=True)
 class NewDay:
-    """A day that is to be trained.
+    """A day that is to be trained."""
 
-    Attributes:
-        parent: the number of the day that it builds on; None for the birth.
-        begins_at: the epoch that it builds on.
-        decay_from: the epoch from which the decay of the learning rate is counted.
-        epochs: its length, if it is not that of the panda's days.
-        is_look: whether it is a candidate for the next day, trained for a short look at its curve.
-    """
-
-    parent: int | None
-    begins_at: int
+    parent: int | None  # the number of the day that it builds on; None for the birth
+    begins_at: int  # the epoch that it builds on
     settings: Mapping[str, Any]
-    decay_from: int
-    epochs: int | None = None
-    is_look: bool = False
+    decay_from: int  # the epoch from which the decay of the learning rate is counted
+    epochs: int | None = None  # its length, if it is not that of the panda's days
+    is_look: bool = False  # a candidate for the next day, trained for a short look at its curve
 
 
 @dataclass(frozen=True)
 class DayRecord(NewDay):
-    """A day as it is.
+    """A day as it is."""
 
-    Attributes:
-        number: its number, which is that of its slot and its trial.
-        epoch: the last epoch that is written.
-        ended: the trial's state in lower case, once the day has ended.
-        violated: `diverged` or `out_of_memory`; None for a sound day.
-        saved: whether the state at its end is kept.
-        holder: the process that trains it, as `host:pid (device)`.
-    """
-
-    number: int = BIRTH
+    number: int = BIRTH  # that of its slot and its trial, too
     state: SlotState = SlotState.OPEN
-    epoch: int = 0
+    epoch: int = 0  # the last that is written
     trial_id: int | None = None
     value: float | None = None
-    ended: str | None = None
-    violated: str | None = None
-    saved: bool = False
-    holder: str | None = None
+    ended: str | None = None  # the trial's state in lower case, once the day has ended
+    violated: str | None = None  # `diverged` or `out_of_memory`
+    saved: bool = False  # whether the state at its end is kept
+    holder: str | None = None  # the process that trains it, as `host:pid (device)`
     began_at: datetime | None = None
 
 
@@ -159,11 +136,9 @@ def _read(connection: Connection, record: StudyRecord) -> Life:
     fields = {name: value for name, value in row._mapping.items() if name != "study_id"}
     if row.origin:
         fields["origin"] = Origin(**row.origin)
-    days = [
-        DayRecord(**{**each._mapping, "state": SlotState(each.state)})
-        for each in connection.execute(_DAYS, {"study": record.study_id})
-    ]
-    return Life(PandaRecord(**fields), tuple(days), tuple(nudges_of(connection, record.study_id)))
+    rows = connection.execute(_DAYS, {"study": record.study_id})
+    days = tuple(DayRecord(**{**each._mapping, "state": SlotState(each.state)}) for each in rows)
+    return Life(PandaRecord(**fields), days, tuple(nudges_of(connection, record.study_id)))
 
 
 def open_days(
@@ -215,15 +190,13 @@ def _open(connection: Connection, study_id: int, number: int, new: NewDay) -> No
 
 
 def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool = False) -> list[NudgeRecord]:
-    """Let the next day build on the end of day `to`. An unfinished day is abandoned.
+    """Let the next day build on the end of day `to`, and return the nudges that are dropped. An unfinished day is
+    abandoned.
 
     Args:
         by: who goes back, as `user@host`.
         pick: whether `to` is a candidate that is chosen: it has begun with the nudges that waited then, which are
             taken; those that came later go on waiting. Otherwise all waiting nudges are dropped.
-
-    Returns:
-        The nudges that are dropped.
 
     Raises:
         PandaBusy: a process trains it now.
@@ -249,11 +222,7 @@ def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool
 
 
 def _locked(connection: Connection, record: StudyRecord) -> Life:
-    """Lock a panda that no process trains, and return its life.
-
-    Raises:
-        PandaBusy: a process trains it.
-    """
+    """Lock a panda that no process trains, and return its life; PandaBusy otherwise."""
     connection.execute(select(study.c.study_id).where(study.c.study_id == record.study_id).with_for_update())
     reap(connection, record.study_id)
     life = _read(connection, record)
@@ -262,11 +231,7 @@ def _locked(connection: Connection, record: StudyRecord) -> Life:
 
 
 def refuse_busy(record: StudyRecord, life: Life) -> None:
-    """Refuse to touch a panda that is being trained.
-
-    Raises:
-        PandaBusy: a process trains it; the message names the process.
-    """
+    """Refuse to touch a panda that is being trained: PandaBusy names the process."""
     for each in life.days:
         if each.state == SlotState.LEASED:
             raise PandaBusy(
@@ -279,11 +244,7 @@ def refuse_busy(record: StudyRecord, life: Life) -> None:
 def _abandon_unfinished(connection: Connection, study_id: int) -> None:
     """Abandon a day that was begun and not finished; its epochs stay in the journal."""
     of_study = (slot.c.study_id == study_id, slot.c.state == SlotState.OPEN)
-    begun = connection.scalars(
-        update(slot).where(*of_study).values(state=SlotState.ABANDONED).returning(slot.c.trial_id)
-    )
-    connection.execute(
-        update(optuna.trials)
-        .where(optuna.trials.c.trial_id.in_([trial for trial in begun if trial is not None]))
-        .values(state="FAIL", datetime_complete=optuna.UTC_NOW)
-    )
+    abandoned = update(slot).where(*of_study).values(state=SlotState.ABANDONED).returning(slot.c.trial_id)
+    begun = [trial for trial in connection.scalars(abandoned) if trial is not None]
+    failed = update(optuna.trials).where(optuna.trials.c.trial_id.in_(begun))
+    connection.execute(failed.values(state="FAIL", datetime_complete=optuna.UTC_NOW))

@@ -42,19 +42,17 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class Slot:
-    """One unit of a study's budget, as planned.
+    """One unit of a study's budget, as planned."""
 
-    Attributes:
-        number: from 0.
-        tier: the highest tier that is searched; 1 is the first.
-        phase: how its trial's values are chosen.
-        free: the hyperparameters that may differ from the best configuration so far.
-    """
-
-    number: int
-    tier: int
+    number: int  # from 0
+    tier: int  # the highest that is searched; 1 is the first
     phase: Phase
-    free: tuple[str, ...]
+    free: tuple[str, ...]  # the hyperparameters that may differ from the best configuration so far
+
+
+def slot_of(row: Any) -> Slot:
+    """Return the slot of a row with the columns `number`, `tier`, `phase` and `free`."""
+    return Slot(row.number, row.tier, Phase(row.phase), tuple(row.free))
 
 
 @dataclass(frozen=True)
@@ -82,20 +80,14 @@ class DefinitionRecord:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to train one slot until it expires. Every write checks `token`.
-
-    Attributes:
-        attempts: how often the slot was leased, this time included.
-        trial_id: Optuna's id of its trial; None until the trial's values are chosen.
-        epoch: the last epoch that was written.
-    """
+    """The right to train one slot until it expires. Every write checks `token`."""
 
     study_id: int
     slot: Slot
     token: UUID
-    attempts: int
-    trial_id: int | None
-    epoch: int
+    attempts: int  # leases of the slot, this one included
+    trial_id: int | None  # Optuna's; None until the trial's values are chosen
+    epoch: int  # the last that was written
 
 
 @dataclass(frozen=True)
@@ -128,28 +120,18 @@ class Report:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A slot with its trial; the trial's fields are None or empty until it begins.
-
-    Attributes:
-        parameters: the values as Optuna stores them, by stored name.
-        epoch: the last epoch that was written.
-        attempts: how often the slot was leased.
-        violated: the constraint that the trial violates, `diverged` or `out_of_memory`.
-        attributes: Optuna's user attributes.
-        seconds: the time of all its epochs.
-        host: the host of its last worker.
-    """
+    """A slot with its trial; the trial's fields are None or empty until it begins."""
 
     slot: Slot
     state: TrialState
     value: float | None
-    parameters: Mapping[str, float]
-    epoch: int
-    attempts: int
-    violated: str | None
-    attributes: Mapping[str, Any]
-    seconds: float
-    host: str | None
+    parameters: Mapping[str, float]  # as Optuna stores them, by stored name
+    epoch: int  # the last that was written
+    attempts: int  # leases of the slot
+    violated: str | None  # the constraint that it violates, `diverged` or `out_of_memory`
+    attributes: Mapping[str, Any]  # Optuna's user attributes
+    seconds: float  # of all its epochs
+    host: str | None  # of its last worker
 
 
 @dataclass(frozen=True)
@@ -216,16 +198,10 @@ class WorkerSummary:
 
 @dataclass(frozen=True)
 class EventRecord:
-    """Something that happened in a study.
-
-    Attributes:
-        kind: an `EventKind`, or a kind that an older Caviar recorded.
-        slot: the number of the slot that it concerns.
-        worker: the process that did it, or that lost its lease, as host:pid.
-    """
+    """Something that happened in a study."""
 
     at: datetime
-    kind: str
+    kind: str  # an `EventKind`, or a kind that an older Caviar recorded
     slot: int | None
     detail: Mapping[str, Any] = field(default_factory=dict)
-    worker: str | None = None
+    worker: str | None = None  # the process that did it, or that lost its lease, as host:pid

@@ -65,18 +65,15 @@ def revise_study(
         # A worker that begins a trial takes the same lock, so it is either done before this goes on, or waits.
         only = select(study.c.study_id).where(study.c.study_id == record.study_id)
         connection.execute(only.with_for_update(key_share=True))
-        newest = connection.scalar(
-            select(func.max(definition.c.version)).where(definition.c.study_id == record.study_id)
-        )
-        if newest != record.version:
+        versions = select(func.max(definition.c.version)).where(definition.c.study_id == record.study_id)
+        if connection.scalar(versions) != record.version:
             return False
-        add_version(connection, record.study_id, record.version + 1, body, provenance, changes)
+        next_ = record.version + 1
+        add_version(connection, record.study_id, next_, body, provenance, changes)
         _plan_again(connection, record.study_id, slots)
         if rewrite is not None:
             _rewrite(connection, record.study_id, rewrite)
-        log_event(
-            connection, record.study_id, EventKind.DEFINITION_CHANGED, version=record.version + 1, changes=list(changes)
-        )
+        log_event(connection, record.study_id, EventKind.DEFINITION_CHANGED, version=next_, changes=list(changes))
     return True
 
 

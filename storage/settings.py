@@ -18,17 +18,11 @@ _NEXT_STEP = "give postgresql://USER@HOST:PORT/DATABASE, or unset CAVIAR_DATABAS
 
 @dataclass(frozen=True)
 class Settings:
-    """The address of the database, and the places of files.
+    """The address of the database, and the places of files."""
 
-    Attributes:
-        database_url: None means the built-in server under `home`.
-        home: the folder of the built-in server's data, and of states that workers save during an outage.
-        checkpoints: where checkpoints are written, as file:///folder or s3://bucket/prefix; None for the database.
-    """
-
-    database_url: URL | None
-    home: Path
-    checkpoints: str | None = None
+    database_url: URL | None  # None means the built-in server under `home`
+    home: Path  # the folder of the built-in server's data, and of states that workers save during an outage
+    checkpoints: str | None = None  # where they are written, as file:///folder or s3://bucket/prefix; None: database
 
 
 def read_settings(database_url: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -59,24 +59,15 @@ _SNAPSHOT = """
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study at one moment, for display while it runs.
-
-    Attributes:
-        trail: the best value so far, over the finished trials in order of their ends; at most 40, evenly spread.
-        curves: the values by epoch of running trials, by number; the 12 with the lowest numbers at most.
-        hosts: how many workers each host has that gave a sign of life within a minute or hold a lease.
-        lost: how many leases were lost so far, by expiry or because their worker died.
-        taken_over: how many of these slots another worker has continued.
-        messages: the last three events, oldest first, without releases and continuations.
-    """
+    """A study at one moment, for display while it runs."""
 
     progress: Progress
-    trail: tuple[float, ...] = ()
-    curves: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
-    hosts: Mapping[str, int] = field(default_factory=dict)
-    lost: int = 0
-    taken_over: int = 0
-    messages: tuple[EventRecord, ...] = ()
+    trail: tuple[float, ...] = ()  # best values so far, over the finished trials in order of their ends, evenly spread
+    curves: Mapping[int, tuple[float, ...]] = field(default_factory=dict)  # of running trials, by number, the lowest
+    hosts: Mapping[str, int] = field(default_factory=dict)  # workers of each that live or hold a lease
+    lost: int = 0  # leases, by expiry or because their worker died
+    taken_over: int = 0  # of these slots, by another worker
+    messages: tuple[EventRecord, ...] = ()  # the last events, oldest first, without releases and continuations
 
 
 def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Snapshot:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, select, text
 
 from caviar.storage.errors import StudyDeleted, StudyNotFound, TrialNotFound
 from caviar.storage.optuna_tables import trials
-from caviar.storage.records import PhaseCount, RunningTrial, Slot, StudyRecord, TrialRecord
+from caviar.storage.records import PhaseCount, RunningTrial, StudyRecord, TrialRecord, slot_of
 from caviar.storage.states import Control, Phase, SlotState, TrialState
 from caviar.storage.tables import slot
 
@@ -133,10 +133,7 @@ def one_moment(engine: Engine) -> Connection:
 
 
 def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, maximize: bool) -> Progress:
-    """Return the progress of a study, in three further statements.
-
-    Args:
-        study_row: the study's `STUDY_COLUMNS`; None if the study is gone.
+    """Return the progress of a study, in three further statements; `study_row` has its STUDY_COLUMNS.
 
     Raises:
         StudyNotFound: the study was deleted.
@@ -148,6 +145,7 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
     parameters = {"study": record.study_id}
     phases = connection.execute(_PHASES, parameters).all()
     running = connection.execute(_RUNNING, parameters).all()
+    best_of = "highest" if maximize else "lowest"
     best = connection.execute(text(_BEST.format(direction="DESC" if maximize else "ASC")), parameters).one_or_none()
     return Progress(
         **{name: sum(getattr(phase, name) for phase in phases) for name in _COUNTS},
@@ -155,9 +153,7 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
         version=study_row.version,
         workers=len({(r.host, r.pid) for r in running}),
         phases=tuple(
-            PhaseCount(
-                p.tier, Phase(p.phase), p.budget, p.budget - p.open - p.leased, p.highest if maximize else p.lowest
-            )
+            PhaseCount(p.tier, Phase(p.phase), p.budget, p.budget - p.open - p.leased, getattr(p, best_of))
             for p in phases
         ),
         running=tuple(RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.host, r.pid) for r in running),
@@ -182,13 +178,11 @@ def read_trial(engine: Engine, study_id: int, slot_number: int) -> TrialRecord:
         query = text(_TRIALS + " AND s.number = :number")
         row = connection.execute(query, {"study": study_id, "number": slot_number}).one_or_none()
         if row is None:
-            raise TrialNotFound(_no_trial(connection, study_id, slot_number))
+            name, last = connection.execute(_NUMBERS, {"study": study_id}).one()
+            raise TrialNotFound(
+                f"'{name}' has no trial {slot_number}; its trials are 0 to {last}: caviar trials {name}"
+            )
         return _trial(row)
-
-
-def _no_trial(connection: Connection, study_id: int, number: int) -> str:
-    row = connection.execute(_NUMBERS, {"study": study_id}).one()
-    return f"'{row.name}' has no trial {number}; its trials are 0 to {row.last}: caviar trials {row.name}"
 
 
 def last_finished(engine: Engine, study_id: int, count: int) -> list[int]:
@@ -206,7 +200,7 @@ def last_finished(engine: Engine, study_id: int, count: int) -> list[int]:
 
 def _trial(row: Any) -> TrialRecord:
     return TrialRecord(
-        slot=Slot(row.number, row.tier, Phase(row.phase), tuple(row.free)),
+        slot=slot_of(row),
         state=TrialState(row.state),
         value=row.value,
         parameters=row.parameters or {},

@@ -95,27 +95,18 @@ _DELETED = "its study was deleted by another Optuna program"
 
 
 class TrialLog:
-    """The writer of one study's trials.
-
-    Args:
-        version: the version of the definition by which their values are chosen.
-        lease_seconds: how long each epoch extends the lease.
-    """
+    """The writer of one study's trials, by a version of its definition; each epoch extends the lease."""
 
     def __init__(self, engine: Engine, version: int, lease_seconds: float) -> None:
-        self._engine = engine
-        self._version = version
-        self._lease_seconds = lease_seconds
+        self._engine, self._version, self._lease_seconds = engine, version, lease_seconds
 
     def begin(self, lease: Lease, parameters: Mapping[str, tuple[float, str]], attributes: Mapping[str, Any]) -> int:
-        """Create the slot's trial in Optuna, running, with the slot's number. A second call returns the same trial.
+        """Create the slot's trial in Optuna, running, with the slot's number, and return Optuna's id of it. A second
+        call returns the same trial.
 
         Args:
             parameters: by name, the value in Optuna's internal form and the distribution as Optuna's JSON.
             attributes: user attributes, shown beside the parameters.
-
-        Returns:
-            Optuna's id of the trial.
 
         Raises:
             LeaseLost: the lease was lost, or the definition was changed; nothing was written.
@@ -147,12 +138,13 @@ class TrialLog:
     def record(self, reports: Sequence[Report]) -> dict[int, Asked]:
         """Write epochs of one study's trials, with their values for Optuna, and renew the leases.
 
-        An epoch that was written before is replaced.
-
-        Returns:
-            What is asked of the worker, by slot number. A slot that is missing was lost: nothing was written for it.
+        An epoch that was written before is replaced. Return what is asked of the worker, by slot number; a slot that is
+        missing was lost: nothing was written for it.
         """
-        rows = [{**vars(report.epoch), **_value(report), **_key(report.lease)} for report in reports]
+        rows = []
+        for report in reports:
+            value, kind = optuna.stored_value(report.value)
+            rows.append({**vars(report.epoch), "value": value, "kind": kind, **_key(report.lease)})
         columns = {name: [row[name] for row in rows] for name in rows[0]}
         parameters = {"study": reports[0].lease.study_id, "lease": self._lease_seconds, **columns}
         try:
@@ -212,12 +204,6 @@ def _study_there() -> Iterator[None]:
         if not isinstance(error.orig, ForeignKeyViolation):
             raise
         raise LeaseLost(None, _DELETED) from error
-
-
-def _value(report: Report) -> dict[str, Any]:
-    """Return an epoch's value as Optuna's tables store it."""
-    value, kind = optuna.stored_value(report.value)
-    return {"value": value, "kind": kind}
 
 
 def _key(lease: Lease) -> dict[str, Any]:

@@ -29,11 +29,7 @@ class Unsent:
 
 
 class UnsentStates:
-    """The states of one study's trials that this machine saved during an outage.
-
-    Args:
-        home: the folder of Caviar's files on this machine.
-    """
+    """The states of one study's trials that this machine saved, below its folder `home`, during an outage."""
 
     def __init__(self, home: Path, study: StudyRecord) -> None:
         self._folder = home / "unsent"

@@ -27,11 +27,10 @@ _patient: ContextVar[bool] = ContextVar("patient", default=False)
 def limit_waits(hurry: Callable[[], bool] | None = None) -> None:
     """Limit how long every connection of this process waits, existing ones included.
 
-    Args:
-        hurry: returns True if waits shall be cut short; None leaves the function that was set before.
+    Waits are cut short while `hurry` returns True; None leaves the function that was set before.
     """
     if hurry is not None or extensions.get_wait_callback() is None:
-        extensions.set_wait_callback(partial(_wait, hurry or _never))
+        extensions.set_wait_callback(partial(_wait, hurry or (lambda: False)))
 
 
 @contextmanager
@@ -42,10 +41,6 @@ def patiently() -> Iterator[None]:
         yield
     finally:
         _patient.reset(token)
-
-
-def _never() -> bool:
-    return False
 
 
 def _wait(hurry: Callable[[], bool], connection: Any) -> None:

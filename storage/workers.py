@@ -68,12 +68,8 @@ def finished_by(engine: Engine, study_id: int, machine: str, pids: Collection[in
         select(func.count())
         .select_from(slot)
         .join(worker, worker.c.worker_id == slot.c.worker_id)
-        .where(
-            slot.c.study_id == study_id,
-            slot.c.state == SlotState.DONE,
-            worker.c.machine == machine,
-            worker.c.pid.in_(pids),
-        )
+        .where(slot.c.study_id == study_id, slot.c.state == SlotState.DONE)
+        .where(worker.c.machine == machine, worker.c.pid.in_(pids))
     )
     with engine.connect() as connection:
         return connection.scalar(query) or 0

@@ -92,11 +92,7 @@ class Study(SearchSpace):
 
 
 def change(study: Study, **fields: Any) -> Study:
-    """Return a copy of a study with other fields, validated; a field of None is left as it is.
-
-    Raises:
-        DefinitionError: the result is not valid.
-    """
+    """Return a copy of a study with other fields, validated as in `from_body`; a field of None is left as it is."""
     return from_body({**to_body(study), **{name: value for name, value in fields.items() if value is not None}})
 
 

@@ -30,16 +30,11 @@ _REDRAWN = 0.15  # probability that what moves is drawn anew from its whole rang
 class Cube:
     """The unit cube of a search, with an axis for each hyperparameter; each attribute is an array (hyperparameters,).
 
-    Attributes:
-        moves: the probability that a hyperparameter moves.
-        lengths: the distance at which the model expects another loss.
-        bins: the number of values; 0 for a continuous scale.
-        gap: the unit below which everything is the lowest value: the decade that stands for a decay of 0.
-        unordered: whether the values are names without an order.
+    `bins`, `gap` and `unordered` are those of the scales.
     """
 
-    moves: Array
-    lengths: Array
+    moves: Array  # the probability that a hyperparameter moves
+    lengths: Array  # the distance at which the model expects another loss
     bins: NDArray[np.int_]
     gap: Array
     unordered: NDArray[np.bool_]
@@ -54,25 +49,15 @@ class Cube:
 def cube(space: SearchSpace) -> Cube:
     """Return the unit cube of a search space."""
     tiers = [tier - 1 for _, tier, _ in space.hyperparameters()]
-    scales = space.scales().values()
-    return Cube(
-        np.array(_MOVES)[tiers],
-        np.array(_LENGTHS)[tiers],
-        np.array([scale.bins for scale in scales]),
-        np.array([scale.gap for scale in scales]),
-        np.array([scale.unordered for scale in scales]),
-    )
+    bins, gap, unordered = zip(*((s.bins, s.gap, s.unordered) for s in space.scales().values()), strict=True)
+    return Cube(np.array(_MOVES)[tiers], np.array(_LENGTHS)[tiers], *map(np.array, (bins, gap, unordered)))
 
 
 def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.random.Generator) -> Array:
     """Return points that differ from the starts only in the free hyperparameters: (600, hyperparameters).
 
-    Args:
-        cube: the unit cube of the search.
-        starts: points to start from, (starts, hyperparameters), the best first; alike in what is not free. Those after
-            the third are left out.
-        free: which hyperparameters may move, (hyperparameters,); one at least.
-        rng: the source of random numbers.
+    The starts, (starts, hyperparameters), have the best first and are alike in what is not free; those after the third
+    are left out. One hyperparameter at least is free.
     """
     starts = starts[: len(_STARTS)]
     often = np.array(_STARTS[: len(starts)]) / sum(_STARTS[: len(starts)])
@@ -98,13 +83,8 @@ def unseen(points: Array, taken: Array) -> Array:
 
 
 def repeats(best: Array, taken: Array) -> Array:
-    """Return those of the three best configurations that were trained fewer than four times: more trainings tell
-    near-ties apart.
-
-    Args:
-        best: points of configurations that were trained, the best first.
-        taken: points of all trainings so far, running ones included.
-    """
+    """Return those of the three best configurations that were trained fewer than four times, running trainings counted:
+    more trainings tell near-ties apart."""
     keys, counts = np.unique(_as_keys(taken), return_counts=True)
     trainings = dict(zip(keys.tolist(), counts.tolist(), strict=True))
     _, first = np.unique(_as_keys(best), return_index=True)

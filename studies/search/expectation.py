@@ -36,16 +36,10 @@ class Expectation:
 
     It learns from the trials of an earlier study, too, if there are any. They stand at a distance that is fitted with
     all else: where this study's own trials contradict them, they come to mean nothing. The losses of each study have a
-    scale of their own.
-
-    Args:
-        space: what is searched, with its prior.
-        cube: the unit cube of the search space.
-        observed: the finished trials, one at least.
-        noise: the prior median of the standard deviation of a single training's loss.
+    scale of their own. `noise` is the prior median of the standard deviation of a single training's loss.
 
     Attributes:
-        rows: the rows of `observed` that the model learned from, (trials,).
+        rows: the rows of the observations that the model learned from, (trials,).
         points: their configurations on the unit cube, (trials, hyperparameters).
     """
 
@@ -93,14 +87,8 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Expected:
-    """The expected metric of a complete trial's configuration: the mean of many trainings of it.
-
-    Attributes:
-        trial: number of the trial.
-        value: the expected metric; None if there are too few trials to tell luck.
-        low: the lower end of an interval that holds the true mean in 90 % of searches; None as for `value`.
-        high: the upper end of that interval.
-    """
+    """The expected metric of a complete trial's configuration: the mean of many trainings of it, and an interval that
+    holds the true mean in 90 % of searches; None if there are too few trials to tell luck."""
 
     trial: int
     value: float | None = None
@@ -115,12 +103,7 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     Among trainings of one configuration the one with the best value wins, among equal ones the first. With fewer than
     20 finished trials the best value wins. On the development tables of benchmarks/search its regret after
     100 trials is 0.063; that of the trial which the model expects most of among all is 0.070, that of the best value
-    0.075.
-
-    Args:
-        space: what was searched.
-        trials: the study's own trials, whatever their states.
-        tested: number of the winner, if that is decided.
+    0.075. `tested` is the number of the winner, if that is decided.
     """
     complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     sound = {key_of(t) for t in complete if is_feasible(t)}

@@ -20,27 +20,18 @@ class Observations:
     without any value, and one that violates a constraint has the worst loss of all. Trials are told apart by Optuna's
     ids: another program can give two trials of a study the same number.
 
-    Args:
-        space: what is searched. Trials that lack one of its hyperparameters were made by another program, and are left
-            out.
-
-    Attributes:
-        values: the configuration of each trial.
-        keys: the number of each trial, and Optuna's id.
-        numbers: the numbers of the trials, (trials,).
-        points: the configurations on the unit cube, (trials, hyperparameters).
-        losses: lower is better, (trials,).
+    Trials that lack one of the space's hyperparameters were made by another program, and are left out.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._stored = set(space.stored_names().values())
         self._known: set[tuple[int, int]] = set()
-        self.values: list[Mapping[str, Value]] = []
-        self.keys: list[tuple[int, int]] = []
+        self.values: list[Mapping[str, Value]] = []  # the configuration of each trial
+        self.keys: list[tuple[int, int]] = []  # as `key_of` gives them
         self.numbers = np.empty(0, dtype=int)
-        self.points = np.empty((0, len(self._stored)))
-        self.losses = np.empty(0)
+        self.points = np.empty((0, len(self._stored)))  # of the unit cube, (trials, hyperparameters)
+        self.losses = np.empty(0)  # lower is better
         self._failed = np.empty(0, dtype=bool)
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
@@ -14,11 +14,7 @@ from caviar.studies.space.search_space import SearchSpace
 
 
 class OptunaScale(BaseScale):
-    """One of Optuna's distributions as a scale; its default is its middle, or the first of its choices.
-
-    Args:
-        of: the distribution.
-    """
+    """One of Optuna's distributions as a scale; its default is its middle, or the first of its choices."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -63,17 +59,12 @@ def search_space(
     direction: StudyDirection,
 ) -> SearchSpace:
     """Return the search space of distributions, by tier; parameters that no tier names are in the last one."""
-    named = [{name: OptunaScale(of=space[name]) for name in tier if name in space} for tier in tiers]
-    others = {name: OptunaScale(of=kind) for name, kind in space.items() if not any(name in tier for tier in tiers)}
-    if len(tiers) == 4 and others:
-        named[-1] |= others
-    else:
-        named.append(others)
-    used = tuple(tier for tier in named if tier)
-    return SearchSpace(
-        direction="maximize" if direction == StudyDirection.MAXIMIZE else "minimize",
-        budget=max(budget, len(used)), seed=seed, tiers=used,
-    )  # fmt: skip
+    others = [name for name in space if not any(name in tier for tier in tiers)]
+    names = [*tiers[:3], [*tiers[3], *others]] if len(tiers) == 4 else [*tiers, others]
+    scales = [{name: OptunaScale(of=space[name]) for name in tier if name in space} for tier in names]
+    used = tuple(tier for tier in scales if tier)
+    way: Literal["maximize", "minimize"] = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
+    return SearchSpace(direction=way, budget=max(budget, len(used)), seed=seed, tiers=used)
 
 
 def _count(kind: BaseDistribution) -> int:

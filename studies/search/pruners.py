@@ -9,6 +9,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from caviar.studies.errors import DefinitionError
@@ -95,16 +96,10 @@ class PacePruner(Pruner):
 
 
 class OptunaPruner(Pruner):
-    """One of Optuna's pruners, with its own rules for the first trials and epochs.
-
-    Args:
-        pruner: the pruner.
-        reason: the reason to stop, to which the epoch is added.
-    """
+    """One of Optuna's pruners, with its own rules for the first trials and epochs."""
 
     def __init__(self, pruner: optuna.pruners.BasePruner, reason: str) -> None:
-        self._pruner = pruner
-        self._reason = reason
+        self._pruner, self._reason = pruner, reason
 
     def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:  # noqa: ARG002
         if not trial.intermediate_values or not self._pruner.prune(complete(_COMPARED), trial):
@@ -134,6 +129,7 @@ class MedianPruner(OptunaPruner):
 PRUNERS: dict[str, Callable[[], Pruner]] = {"pace": PacePruner, "median": MedianPruner, "none": NoPruner}
 
 
+@cache
 def make_pruner(name: str) -> Pruner:
     """Return the pruner of that name: one of `PRUNERS`, or of Optuna's by its class and keyword arguments.
 
@@ -162,11 +158,7 @@ def make_pruner(name: str) -> Pruner:
 
 
 def check_pruner(name: str) -> None:
-    """Check that there is a pruner of that name.
-
-    Raises:
-        DefinitionError: as `make_pruner` does.
-    """
+    """Check that there is a pruner of that name, as `make_pruner` does."""
     if name not in PRUNERS:  # Optuna takes half a second to import
         make_pruner(name)
 

@@ -80,11 +80,7 @@ class TieredSampler(BaseSampler):
         # What is searched, and its search: one value, so that threads see both or neither.
         self._search: tuple[object, _Search] | None = (None, _Search(study)) if study else None
 
-    def infer_relative_search_space(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,  # noqa: ARG002
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         self._raise_error_if_multi_objective(study)
         if self._definition is not None:
             return self._definition.distributions()
@@ -136,9 +132,7 @@ class _Search:
     """A search space with its plan."""
 
     def __init__(self, space: SearchSpace) -> None:
-        self.tiers = Tiers(space)
-        self._space = space
-        self._slots = plan(space)
+        self._space, self.tiers, self._slots = space, Tiers(space), plan(space)
 
     def slot(self, number: int) -> Slot:
         """Return the slot of a trial; beyond the budget the last phase goes on."""

@@ -41,11 +41,7 @@ class Strategy(Protocol):
 
 
 class Proposer:
-    """Chooses values for the slots of one study, by its strategy.
-
-    Args:
-        space: what is searched; its strategy is a name in `STRATEGIES`.
-    """
+    """Chooses values for the slots of one study, by its strategy."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -82,19 +78,10 @@ class _Grid:
 
 class _OptunaSampler:
     """One of Optuna's samplers, made anew for each slot and seeded by study and slot: a slot gets the same values
-    whichever worker asks, and no two slots the same.
-
-    Args:
-        sampler: name of the class in `optuna.samplers`.
-        constraints: whether the sampler sees the constraints of trials.
-        options: arguments of the class besides the seed.
-    """
+    whichever worker asks, and no two slots the same. `constraints` is whether it sees those of trials."""
 
     def __init__(self, space: SearchSpace, *, sampler: str, constraints: bool = True, **options: Any) -> None:
-        self._space = space
-        self._sampler = sampler
-        self._constraints = constraints
-        self._options = options
+        self._space, self._sampler, self._constraints, self._options = space, sampler, constraints, options
 
     def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any]) -> Proposal:  # noqa: ARG002
         from optuna import samplers
@@ -139,11 +126,7 @@ STRATEGIES: dict[str, Callable[[SearchSpace], Strategy]] = {
 
 
 def check_strategy(name: str) -> None:
-    """Check that there is a strategy of that name.
-
-    Raises:
-        DefinitionError: there is none; the message suggests the nearest names.
-    """
+    """Check that there is a strategy of that name; the DefinitionError suggests the nearest names."""
     if name not in STRATEGIES:
         raise DefinitionError(
             f"no strategy '{name}'; {did_you_mean(name, STRATEGIES)}there are: {', '.join(STRATEGIES)}"

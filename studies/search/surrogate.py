@@ -106,14 +106,8 @@ def fit(x: Array, z: Array, unordered: NDArray[np.bool_], lengths: Array, noise:
     """Return the process with its most probable parameters.
 
     Of more than 100 observations the parameters are fitted to 50 to 100, evenly spread over their order: the parameters
-    are few, and the fit is most of what a proposal costs.
-
-    Args:
-        x: as for `Surrogate`.
-        z: as for `Surrogate`.
-        unordered: as for `Surrogate`.
-        lengths: the prior medians of the length-scales, (hyperparameters,).
-        noise: the prior median of the noise of a single training, as a standard deviation.
+    are few, and the fit is most of what a proposal costs. `lengths` (hyperparameters,) and `noise` are prior medians:
+    of the length-scales, and of a single training's noise as a standard deviation. The rest is as for `Surrogate`.
     """
     from scipy.optimize import minimize
 
@@ -135,12 +129,8 @@ def fit(x: Array, z: Array, unordered: NDArray[np.bool_], lengths: Array, noise:
 def negative_log_posterior(theta: Array, between: Array, z: Array, mode: Array, widths: Array) -> tuple[float, Array]:
     """Return the negative logarithm of marginal likelihood times priors, up to a constant, and its gradient by theta.
 
-    Args:
-        theta: as for `Surrogate`.
-        between: squared distances of the observations from one another, as `squares` returns them.
-        z: as for `Surrogate`.
-        mode: means of the normal prior of theta.
-        widths: standard deviations of the normal prior of theta.
+    `between` are the `squares` of the observations, `mode` and `widths` the means and standard deviations of theta's
+    normal prior.
     """
     from scipy.linalg import cho_factor, cho_solve
 
@@ -190,13 +180,7 @@ def log_augmented_expected_improvement(mean: Array, deviation: Array, best: floa
     A configuration that was trained before has little left to show, a new one nearly all: so the figure also says when
     another training of a good configuration is worth more than a new one. Source: D. Huang et al., Global optimization
     of stochastic black-box systems via sequential kriging meta-models, https://doi.org/10.1007/s10898-005-2454-3,
-    equation 13.
-
-    Args:
-        mean: expected losses, (points,).
-        deviation: their standard deviations, (points,).
-        best: the loss to improve on.
-        noise: the standard deviation of one training's loss.
+    equation 13. `noise` is the standard deviation of one training's loss.
     """
     return log_expected_improvement(mean, deviation, best) + np.log1p(-noise / np.hypot(noise, deviation))
 

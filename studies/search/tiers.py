@@ -30,11 +30,7 @@ Box = dict[str, tuple[float, float]]  # by hyperparameter, a part of the unit in
 
 
 class Tiers:
-    """Chooses the values of slots by the plan of the strategies `tiered` and `classic`.
-
-    Args:
-        space: what is searched.
-    """
+    """Chooses the values of slots by the plan of the strategies `tiered` and `classic`."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -55,15 +51,8 @@ class Tiers:
         return Tiers, (self._space,)
 
     def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any], own: int | None = None) -> Proposal:
-        """Return the hyperparameters of a slot's trial.
-
-        Args:
-            program: the trials so far, as Optuna reads them.
-            slot: the slot, whose plan says which hyperparameters are free.
-            fixed: by stored name, forms of this space's scales that the proposal must have; the others are chosen to
-                go with them.
-            own: Optuna's id of the trial, if it is among those of `program` already.
-        """
+        """Return the hyperparameters of a slot's trial, as `Strategy.propose`; `own` is Optuna's id of the trial, if it
+        is among those of `program` already."""
         with self._lock:
             return self._propose(program, slot, fixed, own)
 
