@@ -34,7 +34,7 @@ from sqlalchemy.engine import URL
 from caviar.storage.definitions import load_study
 from caviar.storage.embedded import serve
 from caviar.storage.engine import make_engine
-from caviar.studies.dashboard.access import Door
+from caviar.studies.dashboard.access import AccessControl
 from caviar.studies.dashboard.server import application
 from caviar.studies.lifecycle.manager import look
 from caviar.studies.results.report.page import page
@@ -130,9 +130,9 @@ def main() -> None:
                 engine = make_engine(url)
                 record = load_study(engine, NAME)
                 plain = RDBStorage(url.render_as_string(hide_password=False), skip_table_creation=True)
-                door = Door(application(engine), None, changes=False, is_ours=lambda _: True)
+                access = AccessControl(application(engine), None, changes=False, is_ours=lambda _: True)
                 took, text = seconds(lambda record=record, engine=engine: page(read_report(engine, record)))
-                for name, shown in (("caviar", door), ("optuna", wsgi(plain))):
+                for name, shown in (("caviar", access), ("optuna", wsgi(plain))):
                     cost = polls(shown, record.optuna_study_id, size)
                     report = f"{took:>7.1f} s {len(text) / 2**20:>7.1f} MB" if name == "caviar" else ""
                     print(f"{size:>7,}  {name:<10} {cost['first']:>8.2f} s {cost['poll']:>7.3f} s "

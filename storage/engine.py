@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from caviar.storage import migrate
 from caviar.storage.embedded import serve
 from caviar.storage.errors import DatabaseRefused, DatabaseUnreachable
-from caviar.storage.outage import Outage, is_busy
+from caviar.storage.outage import Outage, is_busy, reason
 from caviar.storage.settings import Settings
 from caviar.storage.timing import PATIENCE
 from caviar.storage.waiting import limit_waits
@@ -171,8 +171,7 @@ def _refused(url: URL, error: DBAPIError) -> str:
 
 def _cause(url: URL, what: str, error: DBAPIError) -> str:
     host = url.host or url.query.get("host") or "localhost"
-    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-    return f"PostgreSQL at {host}:{url.port or 5432} {what}: {lines[0].split('failed: ')[-1]}"
+    return f"PostgreSQL at {host}:{url.port or 5432} {what}: {reason(error)}"
 
 
 def clock_skew(engine: Engine) -> float:

@@ -83,7 +83,7 @@ class Outage:
             self._since = now
         if now - self._since >= self._patience or self._hurry():
             raise DatabaseAway(
-                f"the database was away for {now - self._since:.0f} s ({_reason(error)}); "
+                f"the database was away for {now - self._since:.0f} s ({reason(error)}); "
                 f"when it answers again, run the same command"
             ) from error
         self._next = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._tries)
@@ -116,6 +116,8 @@ class Outage:
             time.sleep(min(0.2, self.pause))
 
 
-def _reason(error: Exception) -> str:
-    lines = str(getattr(error, "orig", error)).strip().splitlines()
+def reason(error: BaseException) -> str:
+    """Return the first line of an error, the driver's own where there is one."""
+    error = getattr(error, "orig", None) or error
+    lines = str(error).strip().splitlines()
     return lines[0].split("failed: ")[-1] if lines else type(error).__name__

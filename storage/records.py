@@ -77,6 +77,11 @@ class DefinitionRecord:
     changes: tuple[str, ...]
     created_at: datetime
 
+    @property
+    def since(self) -> str:
+        """The time from which it holds, as ISO 8601."""
+        return self.created_at.isoformat(timespec="seconds")
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -147,15 +152,14 @@ class PhaseCount:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A slot that is leased now, with the last epoch and value of its trial, and its worker."""
+    """A trial that a worker trains now: its last epoch, the value after that, and the worker as host:pid."""
 
-    number: int
+    trial: int
     tier: int
     phase: Phase
     epoch: int
     value: float | None
-    host: str
-    pid: int
+    worker: str
 
 
 @dataclass(frozen=True)

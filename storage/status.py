@@ -16,11 +16,12 @@ from caviar.storage.tables import slot
 
 
 @dataclass(frozen=True)
-class Progress:
-    """The slots of a study, counted at one moment. Expired leases count as open; `version` is the definition's."""
+class SlotCounts:
+    """The slots of a study, counted at one moment. Expired leases count as open, abandoned slots as spent.
 
-    control: Control
-    version: int
+    A new count is a field here and a line in `_COUNTS`: every summary of a study, and its JSON document, has it then.
+    """
+
     budget: int
     open: int
     leased: int
@@ -29,16 +30,24 @@ class Progress:
     failed: int
     abandoned: int
     diverged: int
+
+    @property
+    def done(self) -> int:
+        """The number of spent slots."""
+        return self.complete + self.pruned + self.failed + self.abandoned
+
+
+@dataclass(frozen=True)
+class Progress(SlotCounts):
+    """The progress of a study at one moment; `version` is its definition's."""
+
+    control: Control
+    version: int
     epochs_trained: int
     workers: int
     phases: tuple[PhaseCount, ...]
     running: tuple[RunningTrial, ...]
     best: TrialRecord | None
-
-    @property
-    def done(self) -> int:
-        """The number of spent slots; abandoned ones are spent too."""
-        return self.complete + self.pruned + self.failed + self.abandoned
 
 
 _TRIALS = """
@@ -61,7 +70,7 @@ _TRIALS = """
     WHERE s.study_id = :study
 """
 
-# Each count of `Progress`, over the slots of one phase. A new one is a line here, and a field of `Progress`.
+# Each field of `SlotCounts`, and the epochs, over the slots of one phase.
 _COUNTS = {
     "budget": "count(*)",
     "open": "count(*) FILTER (WHERE s.state = 'open' OR s.state = 'leased' AND s.expires_at < now())",
@@ -93,7 +102,7 @@ STUDY_COLUMNS = """
 _STUDY = text(f"SELECT {STUDY_COLUMNS} FROM caviar.study s WHERE s.study_id = :study")
 
 _RUNNING = text("""
-    SELECT s.number, s.tier, s.phase, s.epoch, w.host, w.pid,
+    SELECT s.number, s.tier, s.phase, s.epoch, w.host || ':' || w.pid AS worker,
            (SELECT i.intermediate_value FROM public.trial_intermediate_values i
              WHERE i.trial_id = s.trial_id AND i.step = s.epoch) AS value
     FROM caviar.slot s JOIN caviar.worker w ON w.worker_id = s.worker_id
@@ -151,12 +160,12 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
         **{name: sum(getattr(phase, name) for phase in phases) for name in _COUNTS},
         control=Control(study_row.control),
         version=study_row.version,
-        workers=len({(r.host, r.pid) for r in running}),
+        workers=len({r.worker for r in running}),
         phases=tuple(
             PhaseCount(p.tier, Phase(p.phase), p.budget, p.budget - p.open - p.leased, getattr(p, best_of))
             for p in phases
         ),
-        running=tuple(RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.host, r.pid) for r in running),
+        running=tuple(RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.worker) for r in running),
         best=None if best is None else _trial(best),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -24,6 +25,11 @@ class Epoch:
     accuracy: float
     learning_rate: float
     seconds: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether both losses are; else the training diverged."""
+        return math.isfinite(self.training_loss) and math.isfinite(self.validation_loss)
 
     def value(self, metric: str) -> float:
         """Return a study's metric, `accuracy` or `loss`, of the validation set after this epoch."""

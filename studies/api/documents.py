@@ -17,7 +17,7 @@ from caviar.studies.lifecycle.provenance import provenance_of, refuse_other
 from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.page import panda_page
 from caviar.studies.panda.records import Journal
-from caviar.studies.results.atomic_write import beside
+from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.export.targets import export_study
 from caviar.studies.results.report.page import page
 from caviar.studies.results.report.reading import read_report
@@ -49,7 +49,7 @@ def report(study: str, *, file: str | Path | None = None, database: str | Engine
             text = panda_page(found) if isinstance(found, Journal) else page(found)
         except ModuleNotFoundError as error:
             raise ExtraMissing(f"the page needs {error.name}: pip install 'caviar[report]'") from error
-        with beside(Path(file), "-o") as unfinished:
+        with atomic_write(Path(file), "-o") as unfinished:
             unfinished.write_text(text, encoding="utf-8")
     return found
 
@@ -177,17 +177,18 @@ def _confirm(
     definition, (winner, runner_up) = definition_of(record), finalists(engine, record)
     check_and_fetch(definition, data_dir)
     refuse_other(record, provenance_of(definition, data_dir))
-    from caviar.studies.results.retraining import TrainingAgain  # which loads PyTorch
+    from caviar.studies.results.retraining import FreshTrainings  # which loads PyTorch
 
-    again = TrainingAgain(engine, record, (winner, runner_up), times, data_dir, lambda: stop.asked)
+    trainings = FreshTrainings(engine, record, (winner, runner_up), times, data_dir, lambda: stop.asked)
 
     def progressed(done: float) -> None:
-        on_progress(Retraining(winner, runner_up, done, len(again.missing), definition.epochs, again.device))
+        of = (len(trainings.missing), definition.epochs, trainings.device)
+        on_progress(Retraining(winner, runner_up, done, *of))
 
-    if again.missing:
+    if trainings.missing:
         progressed(0)
-    if not again.run(progressed):
+    if not trainings.run(progressed):
         return False
     if state_of(progress(engine, record)) != StudyState.DONE:
         return True
-    return again.outage.insist(lambda: conclude(engine, record, data_dir, lambda: stop.asked))
+    return trainings.outage.insist(lambda: conclude(engine, record, data_dir, lambda: stop.asked))

@@ -30,7 +30,7 @@ def doctor(*, fix: bool = False, data_dir: str | Path | None = None, database: s
         BadDatabaseUrl: the address cannot be read.
 
     Examples:
-        >>> [finding.told for finding in caviar.doctor().findings if finding.level == "error"]
+        >>> [finding.message for finding in caviar.doctor().findings if finding.level == "error"]
     """
     return examine(settings_of(database), data_folder(data_dir), LOGGER.info, fix=fix)
 
@@ -67,7 +67,7 @@ def dashboard(
         from caviar.studies.dashboard.server import DashboardServer, application
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"the dashboard needs {error.name}: pip install 'caviar[dashboard]'") from error
-    from caviar.studies.dashboard.access import Door
+    from caviar.studies.dashboard.access import AccessControl
 
     password = os.environ.get(_PASSWORD) or None
     with Stop() as stop, DashboardServer(host, port) as server:
@@ -78,11 +78,12 @@ def dashboard(
             )
         with connect(database) as engine:
             page = f"/dashboard/studies/{load_study(engine, study).optuna_study_id}" if study else ""
-            shown = application(engine)
+            access = AccessControl(
+                application(engine), password, host=host, changes=allow_changes, is_ours=lambda i: _is_ours(engine, i)
+            )
             if started is not None:
                 started(server.url + page)
-            door = Door(shown, password, host=host, changes=allow_changes, is_ours=lambda i: _is_ours(engine, i))
-            server.serve(door, stop)
+            server.serve(access, stop)
     if stop.interrupted:
         raise KeyboardInterrupt
 

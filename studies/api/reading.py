@@ -67,7 +67,7 @@ def plan(study: Study | str, *, budget: int | None = None, strategy: str | None 
 
     Examples:
         >>> for slot in caviar.plan("digits", budget=12).slots:
-        ...     print(slot.slot, slot.tier, slot.phase, slot.free)
+        ...     print(slot.number, slot.tier, slot.phase, slot.free)
     """
     definition = change(study if isinstance(study, Study) else select_study(study), budget=budget, strategy=strategy)
     check(definition)

@@ -153,7 +153,7 @@ def _running(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[Rende
     shown = running[: max(2, min(CURVES, room))]
     curves = [curve for curve in snapshot.curves.values() if curve]
     low, high = ends(curves, maximize=study.maximize) if curves else (0.0, 1.0)
-    yield _grid([_trial(study, r, snapshot.curves.get(r.number, ()), low, high, screen) for r in shown])
+    yield _grid([_trial(study, r, snapshot.curves.get(r.trial, ()), low, high, screen) for r in shown])
     if len(running) > len(shown):
         yield Text(f"and {len(running) - len(shown)} more trials", style="dim")
 
@@ -164,11 +164,11 @@ def _trial(
     width = min(study.epochs, _CURVE if screen.width >= _NARROW else _CURVE // 2)
     line = sparkline(curve, low, high, screen.blocks, width=max(width, 2), planned=study.epochs) if curve else ""
     colour = _TIERS[(r.tier - 1) % len(_TIERS)]
-    row: list[RenderableType] = [Text(f"trial {r.number}", colour), Text(line.ljust(width), colour)]
+    row: list[RenderableType] = [Text(f"trial {r.trial}", colour), Text(line.ljust(width), colour)]
     if screen.width < _NARROW:
         return [*row, f"{r.epoch}/{study.epochs}", number(r.value)]
     row += [f"epoch {r.epoch}/{study.epochs}", number(r.value), f"tier {r.tier} {r.phase}"]
-    return [*row, Text(screen.text(f"{r.host}:{r.pid}"), style="dim")] if screen.width >= _WIDE else row
+    return [*row, Text(screen.text(r.worker), style="dim")] if screen.width >= _WIDE else row
 
 
 def _workers(snapshot: Snapshot, screen: Screen) -> Iterator[RenderableType]:

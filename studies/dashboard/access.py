@@ -1,8 +1,8 @@
-"""Access control for the dashboard (WSGI middleware): which requests may come in, and what they may change.
+"""Control access to the dashboard as WSGI middleware: which requests are answered, and which may change anything.
 
-A rename in the dashboard makes another study of Optuna's and deletes the first, to which all of Caviar's rows belong,
-and a told trial would spend a slot that nobody leased: so nothing is changed unless that is allowed, and no study of
-Caviar's is ever renamed.
+Optuna's dashboard renames a study by copying it and deleting the original, to which all of Caviar's rows belong; a
+trial that is added by hand would take a slot that nobody leased. So changes must be allowed, and no study of Caviar's
+is ever renamed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_LOOKS = ("GET", "HEAD")
+_READING = ("GET", "HEAD")
 _RENAME = re.compile(r"/api/studies/(\d+)/rename")
-_DELAY_SECONDS = 1.0  # after a wrong password, in which nobody at that address is answered
+_DELAY_SECONDS = 1.0  # after a wrong password, in which that address gets no other try
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _ADDRESSES = 1000  # that are remembered
 _HEADERS = [
@@ -33,96 +33,89 @@ _HEADERS = [
 ]
 
 
-class Door:
-    """Lets requests through to a dashboard, or refuses them.
+class AccessControl:
+    """Passes requests on to a dashboard, or refuses them.
 
     Args:
-        password: what HTTP's basic authentication has to give, under any name; None asks for none, and answers only
-            those who came by a name of this machine: another site's page, whose name was made to mean this machine,
-            could otherwise read along.
-        host: that the dashboard was asked to listen at: one of the names of this machine.
+        application: the dashboard.
+        password: the password for HTTP's basic authentication, under any name. With None only requests for a name of
+            this machine are answered: a page of another site whose name points at this machine (DNS rebinding) could
+            otherwise read the answers.
+        host: the address that the dashboard listens at, which is one of the names of this machine.
         changes: whether anything may be changed.
-        is_ours: says of Optuna's id of a study whether it is Caviar's.
+        is_ours: returns whether the study with this Optuna id is Caviar's.
     """
 
     def __init__(
-        self,
-        shown: WSGIApplication,
-        password: str | None,
-        *,
-        changes: bool,
-        is_ours: Callable[[int], bool],
+        self, application: WSGIApplication, password: str | None, *, changes: bool, is_ours: Callable[[int], bool],
         host: str = "127.0.0.1",
-    ) -> None:
-        self._shown = shown
-        self._password = password
-        self._changes = changes
-        self._is_ours = is_ours
+    ) -> None:  # fmt: skip
+        self._application, self._password, self._changes, self._is_ours = application, password, changes, is_ours
         self._names = {*_LOCAL, host.lower()}
-        self._failed: dict[str, float] = {}  # when, by address
+        self._failed: dict[str, float] = {}  # the time of the last wrong password, by address
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *exception: object) -> object:
             return start_response(status, [*headers, *_HEADERS], *exception)  # type: ignore[arg-type]
 
-        refused = self._refused(environ)
+        refused = self._refusal(environ)
         if refused is None:
-            return self._shown(environ, start)  # type: ignore[arg-type]
+            return self._application(environ, start)  # type: ignore[arg-type]
         status, why = refused
-        body = json.dumps({"reason": why}).encode()  # as the dashboard shows it to its user
+        body = json.dumps({"reason": why}).encode()  # the form that the dashboard's page shows
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         if status.startswith("401"):
             headers.append(("WWW-Authenticate", 'Basic realm="caviar", charset="UTF-8"'))
         start(status, headers)
         return [body]
 
-    def _refused(self, environ: WSGIEnvironment) -> tuple[str, str] | None:
-        """Return the status and the reason of a refusal; None where a request may come in."""
+    def _refusal(self, environ: WSGIEnvironment) -> tuple[str, str] | None:
+        """Return status and reason if a request is refused, else None."""
         if self._password is None:
             if _host(f"//{environ.get('HTTP_HOST', '')}")[0] not in self._names:
                 return "403 Forbidden", "this dashboard answers at this machine's own name only"
-        elif (refused := self._without_password(environ)) is not None:
+        elif (refused := self._password_refusal(environ)) is not None:
             return refused
-        if environ["REQUEST_METHOD"] in _LOOKS:
+        if environ["REQUEST_METHOD"] in _READING:
             return None
         if not self._changes:
             return "403 Forbidden", "this dashboard is to look at; start it with --allow-changes"
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and _host(origin)[1] != environ.get("HTTP_HOST"):
             return "403 Forbidden", "a page of another site may change nothing here"
-        # As the application reads a path: without what is no UTF-8, and without slashes at its end.
+        # As the application reads a path: invalid UTF-8 and slashes at its end are dropped.
         path = environ.get("PATH_INFO", "").encode("latin1", "ignore").decode("utf8", "ignore").rstrip("/")
         renamed = _RENAME.fullmatch(path)
         if renamed and self._is_ours(int(renamed[1])):
             return "403 Forbidden", "a rename would take the study from Caviar; run it under another name instead"
         return None
 
-    def _without_password(self, environ: WSGIEnvironment) -> tuple[str, str] | None:
-        """Return how a request without the right password is refused; None where it has it."""
+    def _password_refusal(self, environ: WSGIEnvironment) -> tuple[str, str] | None:
+        """Return status and reason if a request lacks the password, else None."""
         address, now = environ.get("REMOTE_ADDR", ""), time.monotonic()
         if now - self._failed.get(address, -_DELAY_SECONDS) < _DELAY_SECONDS:
             return "429 Too Many Requests", "wait a second after a wrong password"
         given = environ.get("HTTP_AUTHORIZATION")
-        if given is not None and self._knows(given):
+        if given is not None and self._is_right(given):
             return None
-        if given is not None:  # a browser asks without one first
+        if given is not None:  # a browser's first request has none
             if len(self._failed) >= _ADDRESSES:
                 self._failed.clear()
             self._failed[address] = now
         return "401 Unauthorized", "the password is that of CAVIAR_DASHBOARD_PASSWORD, under any name"
 
-    def _knows(self, given: str) -> bool:
+    def _is_right(self, given: str) -> bool:
         assert self._password is not None
         kind, _, encoded = given.partition(" ")
         try:
             _, _, password = base64.b64decode(encoded, validate=True).partition(b":")
-        except ValueError:  # not of its alphabet, or not even ASCII
+        except ValueError:  # not base64
             return False
         return kind.lower() == "basic" and hmac.compare_digest(password, self._password.encode())
 
 
 def _host(url: str) -> tuple[str | None, str | None]:
-    """Return the name of the host of an address, and that with its port; None where it is no address."""
+    """Return an address' host without and with its port; None for what is no address."""
     try:
         parts = urlsplit(url)
         return parts.hostname, parts.netloc

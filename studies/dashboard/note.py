@@ -17,14 +17,9 @@ from caviar.studies.results.winner import Winner
 
 
 def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None) -> None:
-    """Write the note, once when a study begins and once when it ends; a person's own note is left as it is.
+    """Write the note of a study that begins, or ends with a winner; a person's own note is left as it is.
 
-    It is a courtesy and never a reason for an error: a worker's role may lack the right to write it.
-
-    Args:
-        engine: the database.
-        record: the study.
-        winner: of a study that is done.
+    Nothing is raised if that fails: a worker's role may lack the right to write it.
     """
     with suppress(SQLAlchemyError, CaviarError, ValueError):
         write_note(engine, record.optuna_study_id, note_text(definition_of(record), winner)[:LIMIT])

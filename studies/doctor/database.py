@@ -1,4 +1,4 @@
-"""Check the database for `caviar doctor`: what it finds here it cannot mend. Each check returns its findings."""
+"""Check the database for `caviar doctor`. Each check returns its findings, none of which it can mend."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ _LOST_SECONDS = MOST_PATIENCE + 3600.0  # no worker comes back after that: its p
 
 
 def is_gone(worker: OpenWorker) -> bool:
-    """Say whether a worker must have ended, which did not say so."""
+    """Return whether a worker must have ended without recording it."""
     died_here = worker.machine == machine_id() and not is_alive(worker.pid)
     return died_here or worker.silent > _LOST_SECONDS
 
 
 def unfinished(engine: Engine) -> list[StudyRecord]:
     """Return the studies that have trials left to train."""
-    found = [find_study(engine, study.name) for study in read_studies(engine) if not study.done]
-    return [record for record in found if record is not None]  # one may be deleted meanwhile
+    records = [find_study(engine, study.name) for study in read_studies(engine) if not study.done]
+    return [record for record in records if record is not None]  # one may be deleted meanwhile
 
 
 def database(engine: Engine, settings: Settings) -> list[Finding]:
-    """Say which database it is, and whether it is one to write to."""
+    """Describe the database, and check that it can be written to and is recent enough."""
     server = read_server(engine)
     version = server.version.split(" ")[0]
-    told = f"{place(settings, version)}, database '{server.database}', as '{server.role}'"
+    message = f"{place(settings, version)}, database '{server.database}', as '{server.role}'"
     if server.read_only:
-        return [Finding(Level.ERROR, "database", f"{told}: nothing can be written there", "give the primary's address")]
+        message += ": nothing can be written there"
+        return [Finding(Level.ERROR, "database", message, "give the primary's address")]
     if server.number // 10_000 < _OLDEST_TESTED:
         step = f"update PostgreSQL: Caviar is tested on {_OLDEST_TESTED} and newer"
-        return [Finding(Level.WARNING, "database", told, step)]
-    return [Finding(Level.OK, "database", told)]
+        return [Finding(Level.WARNING, "database", message, step)]
+    return [Finding(Level.OK, "database", message)]
 
 
 def place(settings: Settings, version: str = "") -> str:
-    """Return which PostgreSQL is used, without its password."""
+    """Return the server in words, without its password."""
     name = f"PostgreSQL {version}".strip()
     url = settings.database_url
     if url is None:
@@ -71,60 +72,58 @@ def rights(engine: Engine) -> list[Finding]:
 def schema(engine: Engine) -> list[Finding]:
     """Compare the tables with those that this program needs."""
     with engine.connect() as connection:
-        state, found = schema_state(connection), revision(connection)
+        state, there = schema_state(connection), revision(connection)
     if state is SchemaState.EMPTY:
         return [Finding(Level.OK, "schema", "no tables yet: the first caviar run makes them")]
     if state is SchemaState.CURRENT:
-        return [Finding(Level.OK, "schema", f"{found}, which this program needs")]
+        return [Finding(Level.OK, "schema", f"{there}, which this program needs")]
     step = "stop all workers, then run: caviar db upgrade"
     if state is SchemaState.NEWER:
         step = "update this clone (git pull, then make run)"
-    return [Finding(Level.ERROR, "schema", f"{found} is {state.value} than this program's {newest_revision()}", step)]
+    return [Finding(Level.ERROR, "schema", f"{there} is {state.value} than this program's {newest_revision()}", step)]
 
 
 def clock(engine: Engine) -> list[Finding]:
     """Compare this machine's clock with the database's, by which leases run; time zones change nothing."""
     skew = clock_skew(engine)
-    told = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the database's, whose time zone is "
-    told += read_server(engine).time_zone
+    message = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the database's, whose time zone is "
+    message += read_server(engine).time_zone
     if compare(Provenance(), Provenance(), skew):
-        return [
-            Finding(Level.WARNING, "clock", told, "set this machine's clock (NTP): caviar join refuses it like that")
-        ]
-    return [Finding(Level.OK, "clock", told)]
+        step = "set this machine's clock (NTP): caviar join refuses it like that"
+        return [Finding(Level.WARNING, "clock", message, step)]
+    return [Finding(Level.OK, "clock", message)]
 
 
 def connections(engine: Engine) -> list[Finding]:
-    """Compare what the whole fleet may open with what the server has."""
+    """Compare the connections that all workers and commands may open with those that the server has."""
     server = read_server(engine)
-    fleet = [w for w in open_workers(engine) if w.silent < SILENT and not is_gone(w)]
-    commands = len({(w.machine, w.study_id) for w in fleet}) + 1  # this one
-    needed = _PER_PROCESS * (len(fleet) + commands) + server.others
-    told = (
-        f"{needed} of {server.room}: {_PER_PROCESS} for each of {len(fleet)} worker(s) and {commands} command(s), "
+    active = [w for w in open_workers(engine) if w.silent < SILENT and not is_gone(w)]
+    commands = len({(w.machine, w.study_id) for w in active}) + 1  # this one
+    needed = _PER_PROCESS * (len(active) + commands) + server.others
+    message = (
+        f"{needed} of {server.room}: {_PER_PROCESS} for each of {len(active)} worker(s) and {commands} command(s), "
         f"{server.others} of others"
     )
     level = Level.ERROR if needed > server.room else Level.WARNING if needed > _CROWDED * server.room else Level.OK
     step = "" if level == Level.OK else "start fewer workers, or raise max_connections (PostgreSQL must be restarted)"
-    return [Finding(level, "connections", told, step)]
+    return [Finding(level, "connections", message, step)]
 
 
 def versions(engine: Engine) -> list[Finding]:
     """Compare this machine's packages with those that each unfinished study was begun with."""
-    here, found = package_versions(), []
+    here, findings = package_versions(), []
     for record in unfinished(engine):
         others = compare(record.provenance, Provenance(here))
         fatal = [d for d in others if d.weight == "fatal"]
         if not others:
             continue
-        told = ", ".join(f"{d.what} {d.there} (here {d.here})" for d in fatal or others)
+        differences = ", ".join(f"{d.what} {d.there} (here {d.here})" for d in fatal or others)
         step = "install that here, if every digit of its results counts"
         if fatal:
             step = f"install {fatal[0].what} {fatal[0].there.split('.')[0]} here: their rows do not mean the same"
-        found.append(
-            Finding(Level.ERROR if fatal else Level.OK, "versions", f"'{record.name}' was begun with {told}", step)
-        )
-    return found or [Finding(Level.OK, "versions", "those that unfinished studies were begun with")]
+        message = f"'{record.name}' was begun with {differences}"
+        findings.append(Finding(Level.ERROR if fatal else Level.OK, "versions", message, step))
+    return findings or [Finding(Level.OK, "versions", "those that unfinished studies were begun with")]
 
 
 def needed_data(engine: Engine) -> dict[str, list[str]]:

@@ -20,20 +20,24 @@ class Finding:
     """One line of the doctor's report.
 
     Attributes:
-        what: the check that found it.
-        told: the finding in words.
+        what: the name of the check.
+        message: the result in words.
         step: what to do about it; empty if nothing is to be done.
         mend: does that and returns in words what it did; None where it would not be safe.
     """
 
     level: Level
     what: str
-    told: str
+    message: str
     step: str = ""
     mend: Callable[[], str] | None = field(default=None, compare=False)
 
+    def json_fields(self) -> dict[str, str]:
+        """Return the fields of its JSON document."""
+        return {"level": self.level, "what": self.what, "told": self.message, "step": self.step}
 
-def size_told(size: float) -> str:
+
+def format_size(size: float) -> str:
     """Return a number of bytes as a person would write it."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:

@@ -1,4 +1,4 @@
-"""Check this machine for `caviar doctor`: what it finds here it cannot mend. Each check returns its findings."""
+"""Check this machine for `caviar doctor`. Each check returns its findings, none of which it can mend."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from caviar.storage.settings import Settings
-from caviar.studies.doctor.findings import Finding, Level, size_told
+from caviar.studies.doctor.findings import Finding, Level, format_size
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.workers.local.devices import cores, visible_gpus
 
@@ -18,7 +18,7 @@ _DEVICES, _DRIVER = Path("/dev"), Path("/proc/driver/nvidia/version")
 
 
 def disk(settings: Settings) -> list[Finding]:
-    """Look for room, and for the right to write, where files go."""
+    """Check that the folders for files have room and can be written to."""
     folders = {"CAVIAR_HOME": settings.home}
     if settings.checkpoints and settings.checkpoints.startswith("file://"):
         folders["CAVIAR_CHECKPOINTS"] = Path(settings.checkpoints.removeprefix("file://"))
@@ -28,30 +28,26 @@ def disk(settings: Settings) -> list[Finding]:
 def _room(name: str, folder: Path) -> Finding:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
-    told = f"{size_told(free)} free for {name}, {folder}"
+    message = f"{format_size(free)} free for {name}, {folder}"
     if not os.access(there, os.W_OK | os.X_OK):
-        return Finding(
-            Level.ERROR, "disk", f"{told}, but nobody may write in {there}", f"set {name} to a folder of yours"
-        )
+        message += f", but nobody may write in {there}"
+        return Finding(Level.ERROR, "disk", message, f"set {name} to a folder of yours")
     level = Level.ERROR if free < _FULL else Level.WARNING if free < _SCARCE else Level.OK
-    return Finding(level, "disk", told, "" if level == Level.OK else f"make room, or set {name} to another folder")
+    return Finding(level, "disk", message, "" if level == Level.OK else f"make room, or set {name} to another folder")
 
 
 def software() -> list[Finding]:
-    """Say what this machine computes with."""
+    """Return the versions of the packages that results depend on."""
     import psycopg2
     import sqlalchemy
 
-    found = {
-        **package_versions(),
-        "sqlalchemy": sqlalchemy.__version__,
-        "psycopg2": psycopg2.__version__.split(" ")[0],
-    }
-    return [Finding(Level.OK, "software", ", ".join(f"{name} {version}" for name, version in found.items()))]
+    drivers = {"sqlalchemy": sqlalchemy.__version__, "psycopg2": psycopg2.__version__.split(" ")[0]}
+    versions = ", ".join(f"{name} {version}" for name, version in (package_versions() | drivers).items())
+    return [Finding(Level.OK, "software", versions)]
 
 
 def gpus() -> list[Finding]:
-    """Ask torch for GPUs, and the system for those that torch does not see."""
+    """Count the GPUs that PyTorch can use, or else those that the system has."""
     import torch
 
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
@@ -62,25 +58,21 @@ def gpus() -> list[Finding]:
     there = len(list(_DEVICES.glob("nvidia[0-9]*")))
     if there:
         has_any = torch.version.cuda or torch.version.hip
-        told = f"this machine has {there}{_driver()}; torch {torch.__version__} can use none, built for "
-        told += built if has_any else "CPUs alone"
+        message = f"this machine has {there}{_driver()}; torch {torch.__version__} can use none, built for "
+        message += built if has_any else "CPUs alone"
         step = "see nvidia-smi and CUDA_VISIBLE_DEVICES, and https://pytorch.org for a torch that fits the driver"
-        return [Finding(Level.WARNING, "gpus", told, step)]
+        return [Finding(Level.WARNING, "gpus", message, step)]
     return [Finding(Level.OK, "gpus", f"none: CPU only, {cores()} cores")]
 
 
 def _driver() -> str:
     """Return the version of NVIDIA's driver, where there is one."""
-    found = re.search(r"Kernel Module.*?\s(\d[\d.]+)\s", _DRIVER.read_text()) if _DRIVER.exists() else None
-    return f", driver {found[1]}" if found else ""
+    version = re.search(r"Kernel Module.*?\s(\d[\d.]+)\s", _DRIVER.read_text()) if _DRIVER.exists() else None
+    return f", driver {version[1]}" if version else ""
 
 
 def data(folder: Path, needed: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Look for the data sets.
-
-    Args:
-        needed: by data set, the unfinished studies that train on it.
-    """
+    """Check that the data sets are here; `needed` names, by data set, the unfinished studies that train on it."""
     from caviar.models.data import check_available, data_names
     from caviar.models.errors import DataUnavailable
 

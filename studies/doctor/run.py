@@ -13,29 +13,28 @@ from caviar.errors import CaviarError
 from caviar.storage.engine import open_database
 from caviar.storage.errors import DatabaseAway, StorageError
 from caviar.storage.migrate import SchemaState, schema_state
-from caviar.storage.outage import Outage, is_busy
+from caviar.storage.outage import Outage, is_busy, reason
 from caviar.storage.settings import Settings
-from caviar.studies.doctor import database as server_checks
-from caviar.studies.doctor import leftovers as left_overs
-from caviar.studies.doctor import machine as machine_checks
+from caviar.studies.doctor import database as checks
+from caviar.studies.doctor import leftovers, machine
 from caviar.studies.doctor.findings import Finding, Level
 
 _OF_DATABASE: Mapping[str, Callable[[Engine, Settings], list[Finding]]] = {
-    "database": server_checks.database,
-    "rights": lambda engine, _: server_checks.rights(engine),
-    "schema": lambda engine, _: server_checks.schema(engine),
+    "database": checks.database,
+    "rights": lambda engine, _: checks.rights(engine),
+    "schema": lambda engine, _: checks.schema(engine),
 }
 # In this order: what holds a trial is let go before what it leaves behind is looked for.
 _OF_TABLES: Mapping[str, Callable[[Engine, Settings], list[Finding]]] = {
-    "clock": lambda engine, _: server_checks.clock(engine),
-    "connections": lambda engine, _: server_checks.connections(engine),
-    "versions": lambda engine, _: server_checks.versions(engine),
-    "leases": lambda engine, _: left_overs.leases(engine),
-    "workers": lambda engine, _: left_overs.workers(engine),
-    "trials": lambda engine, _: left_overs.trials(engine),
-    "checkpoints": lambda engine, _: left_overs.checkpoints(engine),
-    "files": left_overs.files,
-    "unsent": left_overs.unsent,
+    "clock": lambda engine, _: checks.clock(engine),
+    "connections": lambda engine, _: checks.connections(engine),
+    "versions": lambda engine, _: checks.versions(engine),
+    "leases": lambda engine, _: leftovers.leases(engine),
+    "workers": lambda engine, _: leftovers.workers(engine),
+    "trials": lambda engine, _: leftovers.trials(engine),
+    "checkpoints": lambda engine, _: leftovers.checkpoints(engine),
+    "files": leftovers.files,
+    "unsent": leftovers.unsent,
 }
 
 _FAILURES = (DBAPIError, OSError, CaviarError)
@@ -43,7 +42,7 @@ _FAILURES = (DBAPIError, OSError, CaviarError)
 
 @dataclass
 class Report:
-    """What was found, in the order of the checks; and with `fix` what was done about it, a line each."""
+    """The findings in the order of the checks; and with `fix` what was done about them, a line each."""
 
     fix: bool = False
     findings: list[Finding] = field(default_factory=list)
@@ -54,67 +53,62 @@ class Report:
         """Whether something cannot work."""
         return any(finding.level == Level.ERROR for finding in self.findings)
 
-    def look(self, what: str, check: Callable[..., list[Finding]], *arguments: object) -> bool:
-        """Add what a check finds, once what can be mended of it was; return False where that is an error."""
-        found = _look(what, check, *arguments)
-        mends = [finding.mend for finding in found if finding.mend is not None] if self.fix else []
-        failures = [failure for mend in mends if (failure := self._mend(what, mend)) is not None]
-        found = [*failures, *_look(what, check, *arguments)] if mends else found
-        self.findings += found
-        return all(finding.level != Level.ERROR for finding in found)
-
-    def _mend(self, what: str, mend: Callable[[], str]) -> Finding | None:
-        try:
-            self.done.append(mend())
-        except _FAILURES as error:
-            return Finding(Level.ERROR, what, f"cannot be mended: {_in_one_line(error)}")
-        return None
+    def run(self, what: str, check: Callable[..., list[Finding]], *arguments: object) -> bool:
+        """Run a check and, with `fix`, its mends, then the check again; return whether it found no error."""
+        findings, failures, is_mended = _checked(what, check, *arguments), [], False
+        for mend in [finding.mend for finding in findings if self.fix and finding.mend is not None]:
+            is_mended = True
+            try:
+                self.done.append(mend())
+            except _FAILURES as error:
+                failures.append(Finding(Level.ERROR, what, f"cannot be mended: {reason(error)}"))
+        findings = [*failures, *_checked(what, check, *arguments)] if is_mended else findings
+        self.findings += findings
+        return all(finding.level != Level.ERROR for finding in findings)
 
 
-def _look(what: str, check: Callable[..., list[Finding]], *arguments: object) -> list[Finding]:
-    """Make a check; that it cannot be made is a finding, too."""
+def _checked(what: str, check: Callable[..., list[Finding]], *arguments: object) -> list[Finding]:
+    """Return the findings of a check; if it fails, that is the finding."""
     try:
         return check(*arguments)
     except _FAILURES as error:
-        return [Finding(Level.ERROR, what, f"cannot be checked: {_in_one_line(error)}")]
+        return [Finding(Level.ERROR, what, f"cannot be checked: {reason(error)}")]
 
 
 def examine(settings: Settings, data_dir: Path, notify: Callable[[str], None], *, fix: bool = False) -> Report:
-    """Look at everything; a database that does not answer is a finding like others.
+    """Run all checks; a database that does not answer is a finding like others.
 
     Args:
-        data_dir: where the data sets are.
-        notify: told, a line each, what a person would want to know about the server.
-        fix: mend what is safe to mend.
+        notify: called with a line for a person, such as that the built-in server is being started.
     """
     report = Report(fix)
     needed: Mapping[str, list[str]] = {}
     try:
         # At once or not at all: that no connection is free is worth knowing, not waiting for.
         with open_database(settings, notify, create=False, outage=Outage(patience=0)) as engine:
-            if _look_at_database(report, engine, settings):
-                needed = server_checks.needed_data(engine)
+            if _examine_database(report, engine, settings):
+                needed = checks.needed_data(engine)
     except StorageError as error:
         report.findings.append(_unreachable(settings, error))
         report.findings.append(_not_checked([*list(_OF_DATABASE)[1:], *_OF_TABLES]))
-    report.look("disk", machine_checks.disk, settings)
-    report.look("software", machine_checks.software)
-    report.look("gpus", machine_checks.gpus)
-    report.look("data", machine_checks.data, data_dir, needed)
+    report.run("disk", machine.disk, settings)
+    report.run("software", machine.software)
+    report.run("gpus", machine.gpus)
+    report.run("data", machine.data, data_dir, needed)
     return report
 
 
-def _look_at_database(report: Report, engine: Engine, settings: Settings) -> bool:
-    """Make the checks of a database that answers; return whether it has the tables to go on with."""
+def _examine_database(report: Report, engine: Engine, settings: Settings) -> bool:
+    """Check a database that answers; return whether it has the tables to go on with."""
     for number, (what, check) in enumerate(_OF_DATABASE.items(), start=1):
-        if not report.look(what, check, engine, settings):
+        if not report.run(what, check, engine, settings):
             report.findings.append(_not_checked([*list(_OF_DATABASE)[number:], *_OF_TABLES]))
             return False
     with engine.connect() as connection:
         if schema_state(connection) is SchemaState.EMPTY:
             return False
     for what, check in _OF_TABLES.items():
-        report.look(what, check, engine, settings)
+        report.run(what, check, engine, settings)
     return True
 
 
@@ -123,17 +117,12 @@ def _not_checked(names: Iterable[str]) -> Finding:
 
 
 def _unreachable(settings: Settings, error: StorageError) -> Finding:
-    """Tell why there is no database, without its password."""
+    """Return why there is no database, without its password."""
     cause = error.__cause__
     if not isinstance(error, DatabaseAway) or not isinstance(cause, DBAPIError):
         return Finding(Level.ERROR, "database", str(error))
     step = "start it, correct CAVIAR_DATABASE_URL, or unset that for the built-in server"
     if is_busy(cause):
         step = "try again; if it has no connection left, start fewer workers, or raise max_connections"
-    told = f"{server_checks.place(settings)} does not answer: {_in_one_line(cause)}"
-    return Finding(Level.ERROR, "database", told, step)
-
-
-def _in_one_line(error: BaseException) -> str:
-    lines = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()
-    return lines[0].split("failed: ")[-1] if lines else type(error).__name__
+    message = f"{checks.place(settings)} does not answer: {reason(cause)}"
+    return Finding(Level.ERROR, "database", message, step)

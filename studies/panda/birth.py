@@ -19,7 +19,7 @@ from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.planning import check_settings
 from caviar.studies.panda.settings import NUDGEABLE, OF_THE_RATE, check_names
-from caviar.studies.results.winner import find_winner
+from caviar.studies.results.winner import standings
 from caviar.studies.space.base import Value
 
 _WITHOUT_END = 1_000_000  # epochs: a panda has no last one
@@ -101,7 +101,7 @@ def find_ancestor(engine: Engine, origin: str) -> Ancestor:
     if is_panda(engine, record.study_id):
         raise OptionError(f"--from {origin}: '{name}' is a panda; go back in it: caviar panda back {name} --to {which}")
     study = definition_of(record)
-    winner = find_winner(engine, record)
+    winner = standings(engine, record).winner
     number = int(which) if which != "best" else winner.trial if winner else None
     if number is None or not CheckpointStore(engine, record).has(number):
         kept = f" (those of trial {winner.trial} of '{name}' may be)" if winner else ""

@@ -11,12 +11,11 @@ from caviar.studies.errors import OutputError
 
 
 @contextmanager
-def beside(target: Path, option: str) -> Iterator[Path]:
-    """Give a path beside `target` for what is written, a file or a folder, and rename that at the end; nothing is left
-    of it where anything is raised.
+def atomic_write(target: Path, option: str) -> Iterator[Path]:
+    """Give a path for a new file or folder next to `target`, and rename it at the end; it is removed on an error.
 
     Args:
-        option: by which a person names another target.
+        option: the option of a command that names another target.
 
     Raises:
         OutputError: it cannot be written.
@@ -25,14 +24,14 @@ def beside(target: Path, option: str) -> Iterator[Path]:
         raise OutputError(f"{target} cannot be written: it is a folder; name another place: {option}")
     unfinished = target.with_name(f".{target.name}.tmp")
     try:
-        _remove(unfinished)  # of one that was killed
+        _remove(unfinished)  # left by a process that was killed
         yield unfinished
         unfinished.replace(target)
     except OSError as error:
         why = error.strerror or error
         raise OutputError(f"{target} cannot be written: {why}; name another place: {option}") from error
     finally:
-        with suppress(OSError):  # which is told already
+        with suppress(OSError):  # the error that matters is being raised already
             _remove(unfinished)
 
 

@@ -1,7 +1,6 @@
 """Compare the winner with the runner-up by fresh trainings of both: is it better, or was it luckier?
 
-The trainings themselves are made by retraining.py. Each that is finished is an event of its study, so that an
-interruption loses only the trainings that are under way.
+Each finished training (retraining.py) is an event of its study, so that an interruption loses only those under way.
 """
 
 from __future__ import annotations
@@ -39,13 +38,10 @@ class Confirmation:
     """A comparison of the winner with the runner-up by fresh trainings of both.
 
     Attributes:
-        study: the study's name.
         runner_up: the number of the best trial of another configuration.
         winner_values, runner_up_values: the metric after the last epoch of each training, two at least.
-        winner_mean, runner_up_mean: their means.
         better_by: how much better the winner is on average; negative where it is worse.
         low, high: the 95 % confidence interval of that; None where no training differs from another of its trial.
-        verdict: what follows from the interval.
     """
 
     study: str
@@ -63,12 +59,7 @@ class Confirmation:
 def runner_up(study: Study, trials: Sequence[FrozenTrial], winner: int) -> int | None:
     """Return the number of the best complete, sound trial of another configuration than the winner's.
 
-    Of equal values the first trial is taken; None where there is no such trial.
-
-    Args:
-        study: the study's definition.
-        trials: the trials of the study's own slots.
-        winner: the number of the trial that won.
+    Of equal values the first trial is taken; None where there is no such trial. `trials` are the study's own.
     """
     values = {t.number: study.trained(t.params) for t in trials if _is_sound(t)}
     sign = -1 if study.maximize else 1
@@ -79,41 +70,25 @@ def runner_up(study: Study, trials: Sequence[FrozenTrial], winner: int) -> int |
 
 def read_trainings(engine: Engine, study_id: int) -> Trainings:
     """Return the results of a study's fresh trainings; where two machines made the same one, the first result."""
-    found: Trainings = defaultdict(dict)
+    trainings: Trainings = defaultdict(dict)
     for event in read_events(engine, study_id, EventKind.TRAINED_AGAIN):
         if event.slot is not None:
-            found[event.slot].setdefault(event.detail["training"], event.detail["value"])
-    return dict(found)
+            trainings[event.slot].setdefault(event.detail["training"], event.detail["value"])
+    return dict(trainings)
 
 
 def write_trainings(engine: Engine, study_id: int, values: Mapping[tuple[int, int], float], **detail: Any) -> None:
-    """Write the results of trainings down as events, all or none of them.
-
-    Args:
-        engine: the database.
-        study_id: the study's id.
-        values: the metric after the last epoch, by trial and the training's number.
-        detail: more facts, which each of the events gets.
-    """
+    """Record the results of trainings, by trial and training, as events with more `detail`: all of them or none."""
+    kind = EventKind.TRAINED_AGAIN
     with engine.begin() as connection:
         for (trial, training), value in values.items():
-            log_event(
-                connection, study_id, EventKind.TRAINED_AGAIN, slot=trial, training=training, value=value, **detail
-            )
+            log_event(connection, study_id, kind, slot=trial, training=training, value=value, **detail)
 
 
 def read_confirmation(
     engine: Engine, study_id: int, study: Study, winner: int, other: int | None
 ) -> Confirmation | None:
-    """Compare the winner with the runner-up; None before two fresh trainings of each are there.
-
-    Args:
-        engine: the database.
-        study_id: the study's id.
-        study: the study's definition.
-        winner: the number of the trial that won.
-        other: the number of the runner-up; None where there is none.
-    """
+    """Compare the winner with the runner-up `other`; None before two fresh trainings of each are there."""
     trained = read_trainings(engine, study_id)
     if other is None or min(len(trained.get(number, ())) for number in (winner, other)) < 2:
         return None
@@ -145,10 +120,6 @@ def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float
 
     Source: B. L. Welch, The generalization of "Student's" problem when several different population variances are
     involved, Biometrika 34 (1947), https://doi.org/10.1093/biomet/34.1-2.28.
-
-    Args:
-        first: independent values, two or more.
-        second: likewise.
     """
     from scipy.special import stdtrit
 
@@ -162,29 +133,29 @@ def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float
     return difference, difference - half, difference + half
 
 
-def in_words(found: Confirmation) -> str:
+def in_words(confirmation: Confirmation) -> str:
     """Describe a confirmation in words, with the next step where the winner did not turn out to be better."""
-    number, other = len(found.winner_values), len(found.runner_up_values)
+    number, other = len(confirmation.winner_values), len(confirmation.runner_up_values)
     times = f"{number} times each" if number == other else f"{number} and {other} times"
-    more = f"caviar best {found.study} --confirm {2 * max(number, other)}"
+    more = f"caviar best {confirmation.study} --confirm {2 * max(number, other)}"
     means = (
-        f"trained again {times} with fresh seeds, the winner comes to {found.winner_mean:.4f} on average, trial "
-        f"{found.runner_up} to {found.runner_up_mean:.4f}; {_difference(found)}"
+        f"trained again {times} with fresh seeds, the winner comes to {confirmation.winner_mean:.4f} on average, trial "
+        f"{confirmation.runner_up} to {confirmation.runner_up_mean:.4f}; {_difference(confirmation)}"
     )
-    if found.low is None:
+    if confirmation.low is None:
         return f"{means}; all trainings of each came to the same value, which hides their noise: repeat more ({more})"
     verdicts = {
         Comparison.BETTER: "more than the noise of a training",
         Comparison.WORSE: f"the runner-up is the better one, by more than the noise of a training; take its "
-        f"hyperparameters (caviar trials {found.study})",
+        f"hyperparameters (caviar trials {confirmation.study})",
         Comparison.OPEN: f"no more than the noise of a training; more trainings may tell ({more})",
     }
-    return f"{means}: {verdicts[found.verdict]}"
+    return f"{means}: {verdicts[confirmation.verdict]}"
 
 
-def _difference(found: Confirmation) -> str:
-    """Say by how much the winner is better, or worse, with the interval of that."""
-    by, low, high = found.better_by, found.low, found.high
+def _difference(confirmation: Confirmation) -> str:
+    """Return in words by how much the winner is better, or worse, with the interval of that."""
+    by, low, high = confirmation.better_by, confirmation.low, confirmation.high
     word = "worse" if by < 0 else "better"
     if low is None or high is None:
         return f"it is {word} by {abs(by):.4f}"

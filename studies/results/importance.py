@@ -39,10 +39,7 @@ class Importance:
     """A hyperparameter's share of the variation, 0 to 1, with its 90 % bootstrap interval.
 
     Attributes:
-        name: the hyperparameter.
-        tier: the tier that it belongs to.
-        share: the share of the variation that it explains alone.
-        low, high: the ends of the interval.
+        share: the share of the variation that it explains alone; `low` and `high` are the ends of its interval.
         varied: whether it had more than one value; else nothing is known of it.
     """
 
@@ -67,9 +64,6 @@ class TierOrder:
     """The comparison of a tier with the one after it.
 
     Attributes:
-        tier: the earlier tier.
-        after: the later one.
-        verdict: which of them mattered more.
         sure: the share of the bootstrap's draws, 0 to 1, in which the earlier tier's most important hyperparameter
             mattered more than the later one's.
     """
@@ -82,12 +76,9 @@ class TierOrder:
 
 @dataclass(frozen=True)
 class Importances:
-    """The importance of a study's hyperparameters.
+    """The importance of a study's hyperparameters, the most important one first, estimated from so many trials.
 
-    Attributes:
-        trials: the number of trials that they were estimated from.
-        hyperparameters: the most important one first.
-        orders: the comparison of each tier with the next.
+    `orders` compares each tier with the next.
     """
 
     trials: int
@@ -100,12 +91,7 @@ class Importances:
 
 
 def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | None:
-    """Return what mattered; None with fewer than ten finished trials, or if all have the same value.
-
-    Args:
-        study: the study's definition.
-        trials: the trials of the study's own slots.
-    """
+    """Return what mattered, from a study's own trials; None with fewer than ten, or if all have the same value."""
     observed = Observations(study)
     observed.learn(trials)
     x, losses = observed.points[-_MOST:], observed.losses[-_MOST:]
@@ -122,18 +108,18 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
             if np.ptp(losses[drawn]) > 0:
                 draws.append(_shares(study, x[drawn], losses[drawn], rng))
     low, high = np.percentile(draws, _INTERVAL, axis=0)
-    found = [
+    ranked = [
         # Trials that are drawn twice make the process surer than it is: the interval is widened to the share itself.
         Importance(name, tier, float(whole[i]), float(min(low[i], whole[i])), float(max(high[i], whole[i])), varied[i])
         for i, (name, tier) in enumerate(zip(study.scales(), tiers, strict=True))
     ]
-    found.sort(key=lambda importance: -importance.share)
-    return Importances(len(x), tuple(found), _orders(np.array(draws)[:, varied], np.array(tiers)[varied], tiers))
+    ranked.sort(key=lambda importance: -importance.share)
+    return Importances(len(x), tuple(ranked), _orders(np.array(draws)[:, varied], np.array(tiers)[varied], tiers))
 
 
-def order_in_words(found: Importances) -> list[str]:
-    """Say in words whether the documented order of the tiers held."""
-    if not found.orders:
+def order_in_words(importances: Importances) -> list[str]:
+    """Return in words whether the documented order of the tiers held."""
+    if not importances.orders:
         return ["the study has one tier: there is no order to compare with"]
     words = {
         "held": "tier {0} mattered more than tier {1}: the documented order held",
@@ -142,7 +128,7 @@ def order_in_words(found: Importances) -> list[str]:
     }
     return [
         f"{words[order.verdict].format(order.tier, order.after)} ({order.sure:.0%} sure of tier {order.tier})"
-        for order in found.orders
+        for order in importances.orders
     ]
 
 
@@ -170,23 +156,14 @@ def _along(process: Surrogate, axes: Cube, others: Array, axis: int) -> Array:
 
 
 def _orders(draws: Array, of: NDArray[np.int_], tiers: Sequence[int]) -> tuple[TierOrder, ...]:
-    """Compare each tier with the next.
-
-    Args:
-        draws: the shares of the varied hyperparameters in each draw, (draws, varied).
-        of: the tiers of the varied hyperparameters, (varied,).
-        tiers: the tiers of all hyperparameters.
-    """
+    """Compare each tier with the next, by the shares of the varied hyperparameters, (draws, varied), of tiers `of`."""
     best = {tier: draws[:, of == tier].max(axis=1) for tier in set(of.tolist())}
-    found = []
+    orders = []
     for tier, after in pairwise(sorted(set(tiers))):
-        if tier not in best or after not in best:
-            found.append(TierOrder(tier, after, OrderVerdict.OPEN, 0.5))
-            continue
-        sure = float(np.mean(best[tier] > best[after]) + np.mean(best[tier] == best[after]) / 2)
-        found.append(TierOrder(tier, after, _verdict(sure), sure))
-    return tuple(found)
-
-
-def _verdict(sure: float) -> OrderVerdict:
-    return OrderVerdict.HELD if sure >= _SURE else OrderVerdict.REVERSED if sure <= 1 - _SURE else OrderVerdict.OPEN
+        sure = 0.5  # nothing is known
+        if tier in best and after in best:
+            sure = float(np.mean(best[tier] > best[after]) + np.mean(best[tier] == best[after]) / 2)
+        held, reversed_ = sure >= _SURE, sure <= 1 - _SURE
+        verdict = OrderVerdict.HELD if held else OrderVerdict.REVERSED if reversed_ else OrderVerdict.OPEN
+        orders.append(TierOrder(tier, after, verdict, sure))
+    return tuple(orders)

@@ -16,7 +16,7 @@ from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.records import StudyRecord
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.results.atomic_write import beside
+from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.formatting import to_json
 from caviar.studies.results.winner import Winner
 from caviar.studies.workers.trial.resumption import load_checkpoint
@@ -76,7 +76,7 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
         "trial": number, "validation": to_json(winner.validation), "test": to_json(winner.test),
     }  # fmt: skip
-    with beside(folder, "--save") as unfinished:
+    with atomic_write(folder, "--save") as unfinished:
         unfinished.mkdir(parents=True)
         torch.save(state["model"], unfinished / "model.pt")
         (unfinished / "config.json").write_text(json.dumps(config, indent=2) + "\n")

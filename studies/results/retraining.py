@@ -1,13 +1,13 @@
 """Train the winner and the runner-up again with fresh seeds, on this machine, as one program where that is possible.
 
-Their trials stay as they are. What is finished is kept at once; a training that was left begins anew the next time,
-with the same seed.
+Their trials stay as they are. Each finished training is written to the database at once; an interrupted one begins
+anew the next time, with the same seed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -25,82 +25,74 @@ from caviar.storage.timing import PATIENCE
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import read_trainings, write_trainings
-from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.build import THREADS, assemble
 from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
 
-Planned = tuple[int, int]  # a trial, and which of its fresh trainings
+Planned = tuple[int, int]  # a trial, and the number of its fresh training
 
 
-class TrainingAgain:
+class FreshTrainings:
     """Fresh trainings of some trials of a study.
 
     Args:
-        trials: their numbers.
-        count: of trainings of each, those counted that are kept already.
-        data_dir: folder of data sets.
-        leave: asked between batches whether to stop.
+        trials: the numbers of the trials.
+        count: trainings of each trial, those included that are in the database already.
+        leave: called between batches; returns whether to stop.
 
     Attributes:
-        missing: trainings that are still to be done.
-        device: `cpu` or `cuda`, where they are.
-        outage: by which all that is to be written waits for the database.
+        missing: the trainings that are still to be done.
+        device: `cpu` or `cuda`.
+        outage: the patience with which results are written to the database.
 
     Raises:
         DataUnavailable: the data are not here.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        record: StudyRecord,
-        trials: Sequence[int],
-        count: int,
-        data_dir: Path,
+        self, engine: Engine, record: StudyRecord, trials: Sequence[int], count: int, data_dir: Path,
         leave: Callable[[], bool],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._engine, self._record, self._study = engine, record, definition_of(record)
         self._leave, self.outage = leave, Outage(PATIENCE, leave)
-        known = read_trainings(engine, record.study_id)
-        self.missing = [(t, n) for n in range(count) for t in trials if n not in known.get(t, {})]
+        finished = read_trainings(engine, record.study_id)
+        self.missing = [(t, n) for n in range(count) for t in trials if n not in finished.get(t, {})]
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._values: dict[int, Mapping[str, Value]] = {
-            t: self._study.values(read_trial(engine, record.study_id, t).parameters) for t in trials
-        }
+        self._values = {t: self._study.values(read_trial(engine, record.study_id, t).parameters) for t in trials}
         torch.set_num_threads(THREADS)
         self._data = load(self._study.data, data_dir, torch.device(self.device))
         self._done = 0.0
 
-    def run(self, told: Callable[[float], None]) -> bool:
-        """Do all that are missing; return False where that was left.
+    def run(self, progressed: Callable[[float], None]) -> bool:
+        """Do all trainings that are missing; return False if `leave` ended that.
 
         Args:
-            told: how many of them are done, after each epoch.
+            progressed: called after each epoch with the number of trainings done, in fractions.
 
         Raises:
-            WorkersFailed: the training code raised; what was finished before is kept.
-            DatabaseAway: it was away for too long; what was finished before is kept.
+            WorkersFailed: the training code raised; the trainings finished before are in the database.
+            DatabaseAway: it was away for too long; likewise.
         """
         try:
-            for together in self._programs():
-                self._train(together, told)
+            for cohort in self._cohorts():
+                self._train(cohort, progressed)
         except Interrupted:
             return False
         return True
 
-    def _programs(self) -> list[list[Planned]]:
-        """Divide what is missing into what is trained as one program."""
-        of_each = [[one for one in self.missing if one[0] == trial] for trial in self._values]
-        of_each = [ones for ones in of_each if ones]
+    def _cohorts(self) -> list[list[Planned]]:
+        """Divide the missing trainings into cohorts, each trained as one program."""
+        by_trial = [[one for one in self.missing if one[0] == trial] for trial in self._values]
+        by_trial = [ones for ones in by_trial if ones]
         try:
             with training_code():
-                firsts = [self._make(ones[0]) for ones in of_each]
-                alike = [self.missing] if len(groups(firsts)) == 1 else of_each
-                return [part for group in alike for part in self._in_sizes_that_pay(group)]
-        except TrainingRaised:  # whatever it is, one by one tells of which
+                is_one_kind = len(groups([self._make(ones[0]) for ones in by_trial])) == 1
+                alike = [self.missing] if is_one_kind else by_trial
+                return [cohort for group in alike for cohort in self._sized(group)]
+        except TrainingRaised:  # trained one by one, the error names its trial
             return [[one] for one in self.missing]
 
-    def _in_sizes_that_pay(self, group: Sequence[Planned]) -> list[list[Planned]]:
+    def _sized(self, group: Sequence[Planned]) -> list[list[Planned]]:
+        """Divide trainings of one kind into cohorts of the size that trains fastest."""
         size = 1
         if len(group) > 1 and why_alone(self._make(group[0])) is None:
             size, _ = measure(lambda number: self._make(group[number]), len(group))
@@ -110,35 +102,32 @@ class TrainingAgain:
         trial, number = planned
         return assemble(self._study, trial, self._values[trial], self._data, again=number)
 
-    def _train(self, together: Sequence[Planned], told: Callable[[float], None]) -> None:
-        """Train some to their ends, and keep what they came to."""
+    def _train(self, cohort: Sequence[Planned], progressed: Callable[[float], None]) -> None:
+        """Train a cohort to its end and write its results; if its code raises, train each half of it."""
         try:
             with training_code():
-                values = self._last_values([self._make(planned) for planned in together], told)
+                values = self._last_values([self._make(planned) for planned in cohort], progressed)
         except TrainingRaised as raised:
-            if len(together) == 1:
-                raise WorkersFailed(
-                    f"trial {together[0][0]} could not be trained again: {describe(raised.error)['error']}"
-                ) from raised.error
+            if len(cohort) == 1:
+                reason = describe(raised.error)["error"]
+                raise WorkersFailed(f"trial {cohort[0][0]} could not be trained again: {reason}") from raised.error
             torch.cuda.empty_cache()  # of the larger cohort
-            for part in (together[: len(together) // 2], together[len(together) // 2 :]):
-                self._train(part, told)
+            for half in (cohort[: len(cohort) // 2], cohort[len(cohort) // 2 :]):
+                self._train(half, progressed)
             return
-        found = dict(zip(together, values, strict=True))
+        results = dict(zip(cohort, values, strict=True))
         detail = {"epochs": self._study.epochs, "device": self.device}
-        self.outage.insist(lambda: write_trainings(self._engine, self._record.study_id, found, **detail))
-        self._done += len(together)
+        self.outage.insist(lambda: write_trainings(self._engine, self._record.study_id, results, **detail))
+        self._done += len(cohort)
 
-    def _last_values(self, trainings: Sequence[Training], told: Callable[[float], None]) -> list[float]:
-        """Return the metric of each training after its last epoch; that of guessing where its loss was not finite."""
+    def _last_values(self, trainings: Sequence[Training], progressed: Callable[[float], None]) -> list[float]:
+        """Return the metric of each training after its last epoch; that of guessing if it diverged."""
         cohort = Cohort(trainings) if len(trainings) > 1 else None
-        sound = [True] * len(trainings)
+        finite = [True] * len(trainings)
         for epoch in range(1, self._study.epochs + 1):
             results = cohort.epoch(self._leave) if cohort else [next(trainings[0].epochs(epoch, self._leave))]
-            for at, result in enumerate(results):
-                sound[at] &= math.isfinite(result.training_loss) and math.isfinite(result.validation_loss)
-            told(self._done + len(trainings) * epoch / self._study.epochs)
-        classes = self._data.classes
-        guess = 1 / classes if self._study.maximize else math.log(classes)
+            finite = [is_finite and result.is_finite for is_finite, result in zip(finite, results, strict=True)]
+            progressed(self._done + len(trainings) * epoch / self._study.epochs)
+        guess = 1 / self._data.classes if self._study.maximize else math.log(self._data.classes)
         last = [result.value(self._study.metric) for result in results]
-        return [value if fine else guess for value, fine in zip(last, sound, strict=True)]
+        return [value if is_finite else guess for value, is_finite in zip(last, finite, strict=True)]

@@ -6,12 +6,12 @@ The names of their fields are the keys of the `--json` documents. Nothing here r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from caviar.storage.records import PhaseCount, StudyRecord, TrialRecord
-from caviar.storage.status import Progress
+from caviar.storage.records import PhaseCount, RunningTrial, Slot, StudyRecord, TrialRecord
+from caviar.storage.status import Progress, SlotCounts
 from caviar.studies.definition import Study
 from caviar.studies.search.plan import plan
 from caviar.studies.space.base import BaseScale, Value
@@ -50,35 +50,13 @@ class EpochCount:
 
 
 @dataclass(frozen=True)
-class RunningTrial:
-    """A trial that a worker trains now: its last epoch, the value after that, and the worker as host:pid."""
-
-    trial: int
-    tier: int
-    phase: str
-    epoch: int
-    value: float | None
-    worker: str
-
-
-@dataclass(frozen=True)
-class StudyStatus:
-    """The progress of a study at one moment.
+class StudyStatus(SlotCounts):
+    """The progress of a study at one moment: its slots by state, and its trials.
 
     Attributes:
-        name: the study's name.
-        state: what it is at; see `StudyState`.
-        strategy: the search strategy.
-        seed: the seed of the search and of every training.
-        budget: the number of its slots, each for one trial.
-        open: slots that wait for a worker; those whose lease expired too.
-        leased: slots that a worker holds.
-        complete, pruned, failed, abandoned: slots that are spent, by how they ended.
-        diverged: trials of them whose loss was not finite.
-        best: the best complete trial; None before there is one.
+        diverged: trials whose loss was not finite; each is counted by its end, too.
         tiers: the progress of each phase of each tier, in the order in which they begin.
-        epochs: how many were trained, of how many.
-        workers: processes that hold a slot.
+        workers: how many processes train.
         running: the trials that they train, by number.
     """
 
@@ -86,24 +64,16 @@ class StudyStatus:
     state: StudyState
     strategy: str
     seed: int
-    budget: int
-    open: int
-    leased: int
-    complete: int
-    pruned: int
-    failed: int
-    abandoned: int
-    diverged: int
     best: BestTrial | None
     tiers: tuple[PhaseCount, ...]
     epochs: EpochCount
     workers: int
     running: tuple[RunningTrial, ...]
 
-    @property
-    def done(self) -> int:
-        """The number of slots that are spent."""
-        return self.complete + self.pruned + self.failed + self.abandoned
+    def json_fields(self) -> dict[str, Any]:
+        """Return the fields of its JSON document, the study's own before the counts."""
+        first = {"name": self.name, "state": self.state, "strategy": self.strategy, "seed": self.seed}
+        return {**first, **vars(self)}
 
 
 @dataclass(frozen=True)
@@ -113,16 +83,13 @@ class TrialSummary:
     Attributes:
         trial: its number, which is its slot's.
         tier: the newest tier that was searched, from 1.
-        phase: the phase of the plan that it belongs to.
         state: `open`, `running`, `complete`, `pruned`, `fail` or `abandoned`.
         value: the study's metric after the last epoch; None before there is one.
         violated: the constraint that it violates, `diverged` or `out_of_memory`; else None.
-        epochs: how many it trained.
-        seconds: the time that they took.
+        epochs: how many it trained, in `seconds`.
         attempts: how often a worker took it up.
         worker: the process that began it, as host:pid.
-        why_it_stopped: the reason in words, once it has ended.
-        hyperparameters: what it was trained with; empty before it begins.
+        hyperparameters: empty before it begins.
     """
 
     trial: int
@@ -140,7 +107,7 @@ class TrialSummary:
 
 
 @dataclass(frozen=True)
-class PlannedHyperparameter:
+class SearchedHyperparameter:
     """A hyperparameter that a study searches, the tier that it belongs to, and its scale."""
 
     name: str
@@ -154,23 +121,8 @@ class PlannedHyperparameter:
 
 
 @dataclass(frozen=True)
-class PlannedSlot:
-    """A slot of a study's budget: its number, tier and phase, and the hyperparameters that are searched in it."""
-
-    slot: int
-    tier: int
-    phase: str
-    free: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class StudyPlan:
-    """A study before anything runs: its definition, and its table of slots.
-
-    Attributes:
-        hyperparameters: by priority, those of the first tier first.
-        slots: by number.
-    """
+    """A study before anything runs: its definition, its hyperparameters by priority, and its slots by number."""
 
     name: str
     strategy: str
@@ -181,8 +133,13 @@ class StudyPlan:
     fixed: Mapping[str, Value]
     budget: int
     epochs: int
-    hyperparameters: tuple[PlannedHyperparameter, ...]
-    slots: tuple[PlannedSlot, ...]
+    hyperparameters: tuple[SearchedHyperparameter, ...]
+    slots: tuple[Slot, ...]
+
+    def json_fields(self) -> dict[str, Any]:
+        """Return the fields of its JSON document, in which a slot's number is `slot`."""
+        slots = [{"slot": s.number, "tier": s.tier, "phase": s.phase, "free": s.free} for s in self.slots]
+        return {**vars(self), "slots": slots}
 
 
 def state_of(progress: Progress) -> StudyState:
@@ -198,61 +155,29 @@ def study_status(record: StudyRecord, study: Study, progress: Progress) -> Study
     """Summarise the progress of a study."""
     best = progress.best
     return StudyStatus(
-        name=record.name,
-        state=state_of(progress),
-        strategy=study.strategy,
-        seed=study.seed,
-        budget=progress.budget,
-        open=progress.open,
-        leased=progress.leased,
-        complete=progress.complete,
-        pruned=progress.pruned,
-        failed=progress.failed,
-        abandoned=progress.abandoned,
-        diverged=progress.diverged,
+        **{count.name: getattr(progress, count.name) for count in fields(SlotCounts)},
+        name=record.name, state=state_of(progress), strategy=study.strategy, seed=study.seed,
         best=None if best is None else BestTrial(best.value, best.slot.number, study.values(best.parameters)),
-        tiers=progress.phases,
-        epochs=EpochCount(progress.epochs_trained, progress.budget * study.epochs),
-        workers=progress.workers,
-        running=tuple(
-            RunningTrial(r.number, r.tier, r.phase, r.epoch, r.value, f"{r.host}:{r.pid}") for r in progress.running
-        ),
-    )
+        tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, progress.budget * study.epochs),
+        workers=progress.workers, running=progress.running,
+    )  # fmt: skip
 
 
 def trial_summaries(study: Study, trials: Sequence[TrialRecord]) -> list[TrialSummary]:
     """Summarise the trial of each slot, in the order given."""
     return [
         TrialSummary(
-            trial=t.slot.number,
-            tier=t.slot.tier,
-            phase=t.slot.phase,
-            state=t.state,
-            value=t.value,
-            violated=t.violated,
-            epochs=t.epoch,
-            seconds=round(t.seconds, 3),
-            attempts=t.attempts,
-            worker=t.attributes.get("worker"),
-            why_it_stopped=t.attributes.get("why it stopped"),
-            hyperparameters=study.values(t.parameters),
+            t.slot.number, t.slot.tier, t.slot.phase, t.state, t.value, t.violated, t.epoch, round(t.seconds, 3),
+            t.attempts, t.attributes.get("worker"), t.attributes.get("why it stopped"), study.values(t.parameters),
         )
         for t in trials
-    ]
+    ]  # fmt: skip
 
 
 def study_plan(study: Study) -> StudyPlan:
     """Return what a study would do."""
     return StudyPlan(
-        name=study.name,
-        strategy=study.strategy,
-        model=study.model,
-        data=study.data,
-        metric=study.metric,
-        direction=study.direction,
-        fixed=dict(study.fixed),
-        budget=study.budget,
-        epochs=study.epochs,
-        hyperparameters=tuple(PlannedHyperparameter(*of_one) for of_one in study.hyperparameters()),
-        slots=tuple(PlannedSlot(s.number, s.tier, s.phase, s.free) for s in plan(study)),
-    )
+        study.name, study.strategy, study.model, study.data, study.metric, study.direction, dict(study.fixed),
+        study.budget, study.epochs, tuple(SearchedHyperparameter(*each) for each in study.hyperparameters()),
+        tuple(plan(study)),
+    )  # fmt: skip

@@ -1,7 +1,6 @@
-"""Who won a study, asked in this one place: by commands, the report, `caviar doctor`, and pandas born from a trial.
+"""Find the winner of a study, and measure its model on the test set, once.
 
-Only the trials of the study's own slots are looked at. Others that Optuna's clients added to it have no curve, no
-checkpoint and no test, and can't win. The winner's model is measured on the test set once, here too.
+Only trials of the study's own slots can win: others that Optuna's clients added have no curve, checkpoint or test.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from caviar.studies.space.base import Value
 
 @dataclass(frozen=True)
 class Interval:
-    """An expected value, and the interval that it is in with 90 %."""
+    """An expected value, and the ends of its 90 % interval."""
 
     value: float
     low: float
@@ -54,17 +53,12 @@ class Winner:
     """The trial that won a study so far.
 
     Attributes:
-        study: the study's name.
-        trial: the trial's number.
-        tier, phase: the slot that it belongs to.
         value: the study's metric after the last epoch.
         expected: the metric that other trainings of its configuration would have on average; None with few trials.
         hyperparameters: all that it was trained with, the fixed ones too.
-        validation: the metrics after its last epoch on the validation set.
-        test: those on the test set; None before the study is done.
+        validation: the metrics after its last epoch.
+        test: the metrics on the test set; None before the study is done.
         confirmation: the comparison with the runner-up; None before both were trained again.
-        epochs: the number of epochs that it trained.
-        curve: its epochs, in their order.
     """
 
     study: str
@@ -83,13 +77,7 @@ class Winner:
 
 @dataclass(frozen=True)
 class Standings:
-    """A study's own trials, and which of them won.
-
-    Attributes:
-        study: the study's definition.
-        trials: the trials of its slots as Optuna has them, by number.
-        winner: the one that won so far; None before one is complete and sound.
-    """
+    """The trials of a study's own slots, by number, and the winner so far; None before one is complete and sound."""
 
     study: Study
     trials: Sequence[FrozenTrial]
@@ -102,7 +90,7 @@ class Standings:
 
 
 def standings(engine: Engine, record: StudyRecord) -> Standings:
-    """Return the trials of a study's own slots, and which of them won so far.
+    """Read the trials of a study's own slots, and find the winner so far.
 
     The trial that was measured on the test set when the study was done stays its winner: the test set is used once.
     """
@@ -111,45 +99,27 @@ def standings(engine: Engine, record: StudyRecord) -> Standings:
     return Standings(study, trials, winner_of(study, trials, tested_slot(engine, record.study_id)))
 
 
-def find_winner(engine: Engine, record: StudyRecord) -> Expected | None:
-    """Return the trial that won a study so far, and what is expected of it; None before one is complete and sound."""
-    return standings(engine, record).winner
-
-
-def read_winner(engine: Engine, record: StudyRecord, found: Standings | None = None) -> Winner | None:
-    """Return all there is to say about the winner; None before a trial is complete and sound.
+def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = None) -> Winner | None:
+    """Return the winner with its curve and tests; None before a trial is complete and sound.
 
     Args:
-        engine: the database.
-        record: the study.
-        found: who won, where that has been read already.
+        known: the study's standings, where they have been read already.
     """
-    found = found or standings(engine, record)
-    if found.winner is None:
+    known = known or standings(engine, record)
+    if known.winner is None:
         return None
-    study, number = found.study, found.winner.trial
+    study, number, expected = known.study, known.winner.trial, known.winner
     trial, curve = read_trial(engine, record.study_id, number), read_curve(engine, record.study_id, number)
     test = read_test(engine, record.study_id, number)
+    value, low, high = expected.value, expected.low, expected.high
     return Winner(
-        study=study.name,
-        trial=number,
-        tier=trial.slot.tier,
-        phase=trial.slot.phase,
-        value=trial.value,
-        expected=_interval(found.winner),
+        study.name, number, trial.slot.tier, trial.slot.phase, trial.value,
+        expected=None if value is None or low is None or high is None else Interval(value, low, high),
         hyperparameters={**study.fixed, **study.values(trial.parameters)},
-        validation=Metrics(curve[-1].accuracy, curve[-1].validation_loss),
-        test=test and Metrics(test[1], test[0]),
-        confirmation=read_confirmation(engine, record.study_id, study, number, found.runner_up),
-        epochs=trial.epoch,
-        curve=tuple(curve),
-    )
-
-
-def _interval(expected: Expected) -> Interval | None:
-    if expected.value is None or expected.low is None or expected.high is None:
-        return None
-    return Interval(expected.value, expected.low, expected.high)
+        validation=Metrics(curve[-1].accuracy, curve[-1].validation_loss), test=test and Metrics(test[1], test[0]),
+        confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
+        epochs=trial.epoch, curve=tuple(curve),
+    )  # fmt: skip
 
 
 def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
@@ -158,8 +128,8 @@ def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
     Raises:
         NothingToDo: the study has no two such trials.
     """
-    found = standings(engine, record)
-    winner, other = found.winner, found.runner_up
+    current = standings(engine, record)
+    winner, other = current.winner, current.runner_up
     if winner is None or other is None:
         raise NothingToDo(
             f"'{record.name}' has no two complete trials of different values to compare; see: caviar trials "
@@ -177,7 +147,7 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
 
     Args:
         record: the study; its definition is read anew, which may have been changed meanwhile.
-        leave: asked again and again whether to leave it undone, where the winner must be trained again.
+        leave: returns whether to leave it undone; called between batches where the winner must be trained again.
 
     Returns:
         False where it was left undone.
@@ -196,7 +166,7 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
 
 def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None) -> bool:
     study = definition_of(record)
-    winner = find_winner(engine, record)
+    winner = standings(engine, record).winner
     store = CheckpointStore(engine, record)
     if winner is None or read_test(engine, record.study_id, winner.trial) is not None:
         store.keep_only(winner.trial if winner else None)

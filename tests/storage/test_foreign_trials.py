@@ -26,7 +26,7 @@ from caviar.storage.status import read_progress, read_trial, read_trials
 from caviar.studies.cli import run
 from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import extend_study
-from caviar.studies.results.winner import find_winner
+from caviar.studies.results.winner import standings
 from tests.helpers.leases import PARAMETERS, lease_of
 from tests.helpers.studies import small_study
 from tests.helpers.workers import ledger, log, register, worker
@@ -84,7 +84,7 @@ def facts(engine: Engine, record: StudyRecord) -> dict[str, object]:
     return {
         "snapshot": snapshot,
         "trials": read_trials(engine, record.study_id),
-        "winner": find_winner(engine, record),
+        "winner": standings(engine, record).winner,
         "frozen": [(t.number, t.value, t.params) for t in read_frozen_trials(engine, record.optuna_study_id)],
         "checkpoints": checkpoints,
     }
@@ -126,7 +126,7 @@ def test_a_worker_trains_exactly_the_budget_as_if_alone(
     best = sorted((t for t in ours if t.state == "complete"), key=lambda t: (-(t.value or 0.0), t.slot.number))[:3]
     store = CheckpointStore(engine, record)
     assert all(store.load(t.slot.number) for t in best)
-    winner = find_winner(engine, record)
+    winner = standings(engine, record).winner
     assert winner is not None
     assert read_trial(engine, record.study_id, winner.trial).state == "complete"
 

@@ -169,7 +169,7 @@ def looks_and_controls(engine: Engine, weak: Engine) -> None:
     ):  # fmt: skip
         assert run([*command, "--database-url", weak.url.render_as_string(hide_password=False)]) == 0, command
     found = examine(Settings(weak.url, Path("nowhere")), Path("nowhere"), print, fix=True)
-    assert not any("permission denied" in finding.told for finding in found.findings)
+    assert not any("permission denied" in finding.message for finding in found.findings)
     assert [e.kind for e in read_events(weak, record.study_id)][-5:] == [
         "kill asked", "kill asked", "paused", "resumed", "stopped",
     ]  # fmt: skip

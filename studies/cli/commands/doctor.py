@@ -38,8 +38,7 @@ def doctor(
     with spinner("checking the database and this machine"):
         report = caviar.doctor(fix=fix, data_dir=data_dir, database=database)
     if as_json:
-        findings = [{"level": f.level, "what": f.what, "told": f.told, "step": f.step} for f in report.findings]
-        print_json({"findings": findings, "done": report.done})
+        print_json({"findings": report.findings, "done": report.done})
     else:
         _print(report)
     return 1 if report.failed else 0
@@ -52,12 +51,12 @@ def _print(report: Report) -> None:
         out().print("done: there was nothing to do", markup=False)
     if out().width < NARROW:
         for f in report.findings:
-            out().print(Text.assemble((f.level, _STYLES[f.level]), f" {f.what}: {f.told}"))
+            out().print(Text.assemble((f.level, _STYLES[f.level]), f" {f.what}: {f.message}"))
             if f.step:
                 out().print(Padding(Text(f.step), (0, 0, 0, 2)))
         return
     findings = table("", "check", "found", "what to do")
     for f in report.findings:
-        findings.add_row(Text(f.level, style=_STYLES[f.level]), f.what, Text(f.told), Text(f.step))
+        findings.add_row(Text(f.level, style=_STYLES[f.level]), f.what, Text(f.message), Text(f.step))
     console = out() if out().is_terminal else console_of(sys.stdout, width=_LONG_LINE)
     console.print(findings)

@@ -17,7 +17,7 @@ from caviar.studies.results.formatting import number
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from caviar.studies.results.summaries import PlannedSlot
+    from caviar.storage.records import Slot
 
 
 def plan(
@@ -54,12 +54,12 @@ def plan(
     out().print(f"\nrun it with: caviar run {' '.join(words)}", style="dim")
 
 
-def _slots(planned: Sequence[PlannedSlot], first: int) -> Table:
+def _slots(planned: Sequence[Slot], first: int) -> Table:
     """Return a row for each run of slots of the same tier and phase."""
     rows = table(*("trials", "slots", "tier", "phase", "free")[first:])
     for (tier, phase), run in groupby(planned, key=lambda s: (s.tier, s.phase)):
         slots = list(run)
-        begin, last = slots[0].slot, slots[-1].slot
+        begin, last = slots[0].number, slots[-1].number
         numbers = f"{begin}-{last}" if last > begin else str(begin)
         free = ", ".join(slots[-1].free) or ("none: the earlier winner" if phase == "prior" else "none: every default")
         rows.add_row(*(str(len(slots)), numbers, str(tier), phase, free)[first:])

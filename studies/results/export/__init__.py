@@ -1,1 +1,1 @@
-"""What a study found, for other programs."""
+"""Exports of a study for other programs."""

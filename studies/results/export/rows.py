@@ -25,7 +25,6 @@ TRIAL: Mapping[str, type] = {
     "why_it_stopped": str, "worker": str, "host": str, "began": datetime, "ended": datetime, "seconds": float,
     "attempts": int, "test_accuracy": float, "test_loss": float,
 }  # fmt: skip
-RESULTS = ("value", "test_accuracy", "test_loss")  # the columns of a trial that are its results
 # An epoch's columns: mean losses per example, accuracy of the validation set.
 EPOCH: Mapping[str, type] = {
     "trial": int, "epoch": int, "training_loss": float, "validation_loss": float, "accuracy": float,
@@ -37,8 +36,7 @@ EPOCH: Mapping[str, type] = {
 class ExportedTrial(TrialSummary):
     """A trial with all columns of TRIAL; its hyperparameters include the fixed ones, once it has begun.
 
-    Attributes:
-        curve: its epochs; empty if they were not read.
+    `curve` is empty if the epochs were not read.
     """
 
     host: str | None
@@ -47,6 +45,19 @@ class ExportedTrial(TrialSummary):
     test_accuracy: float | None
     test_loss: float | None
     curve: tuple[Epoch, ...] = ()
+
+    @property
+    def results(self) -> dict[str, float]:
+        """Its results by the names of their columns, those that it has."""
+        values = {name: getattr(self, name) for name in ("value", "test_accuracy", "test_loss")}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def timed_epochs(self) -> Iterator[tuple[Epoch, float]]:
+        """Yield each epoch with the time of its end in seconds since 1970, as the epochs' durations add up."""
+        at = self.began.timestamp() if self.began else 0.0
+        for epoch in self.curve:
+            at += epoch.seconds
+            yield epoch, at
 
 
 @dataclass(frozen=True)
@@ -58,14 +69,9 @@ class Table:
 
 
 def read_exported(engine: Engine, record: StudyRecord, *, epochs: bool) -> list[ExportedTrial]:
-    """Return all trials of a study by number, in three statements, or four with `epochs`, however many there are.
+    """Return all trials of a study by number, in three statements, or four with `epochs`, their curves.
 
     Changes between the statements are left out: each trial is as it was in the first.
-
-    Args:
-        engine: the database.
-        record: the study.
-        epochs: read the curves, too.
     """
     study = definition_of(record)
     trials = read_trials(engine, record.study_id)
@@ -79,52 +85,42 @@ def read_exported(engine: Engine, record: StudyRecord, *, epochs: bool) -> list[
 
 def trial_table(study: Study, trials: Sequence[ExportedTrial]) -> Table:
     """Return a row for each trial."""
-    named = _columns(study, trials, TRIAL)
-    rows = (
-        [*(getattr(t, name) for name in TRIAL), *(t.hyperparameters.get(name) for name, _, _ in named)] for t in trials
-    )
-    return Table([*TRIAL.items(), *((column, kind) for _, column, kind in named)], rows)
+    return _table(study, trials, TRIAL, (([getattr(t, name) for name in TRIAL], t) for t in trials))
 
 
 def epoch_table(study: Study, trials: Sequence[ExportedTrial]) -> Table:
     """Return a row for each epoch, with the hyperparameters of its trial."""
-    named = _columns(study, trials, EPOCH)
-    rows = (
-        [t.trial, *vars(epoch).values(), *(t.hyperparameters.get(name) for name, _, _ in named)]
-        for t in trials
-        for epoch in t.curve
-    )
-    return Table([*EPOCH.items(), *((column, kind) for _, column, kind in named)], rows)
+    rows = (([t.trial, *vars(epoch).values()], t) for t in trials for epoch in t.curve)
+    return _table(study, trials, EPOCH, rows)
 
 
 def _exported(
-    study: Study,
-    trial: TrialRecord,
-    summary: TrialSummary,
-    when: TrialTimes | None,
-    test: tuple[float, float] | None,
+    study: Study, trial: TrialRecord, summary: TrialSummary, when: TrialTimes | None, test: tuple[float, float] | None,
     curves: Mapping[int, Sequence[Epoch]],
-) -> ExportedTrial:
+) -> ExportedTrial:  # fmt: skip
     loss, accuracy = test or (None, None)
     ended = when.ended if when and trial.state not in (TrialState.OPEN, TrialState.RUNNING) else None
     values = summary.hyperparameters
     fields = {**vars(summary), "hyperparameters": {**values, **study.fixed} if values else {}}
     return ExportedTrial(
-        **fields,
-        host=trial.host,
-        began=when.began.astimezone(UTC) if when else None,
-        ended=ended.astimezone(UTC) if ended else None,
-        test_accuracy=accuracy,
-        test_loss=loss,
+        **fields, host=trial.host, test_accuracy=accuracy, test_loss=loss,
+        began=when.began.astimezone(UTC) if when else None, ended=ended.astimezone(UTC) if ended else None,
         curve=tuple(epoch for epoch in curves.get(summary.trial, ()) if epoch.epoch <= trial.epoch),
-    )
+    )  # fmt: skip
 
 
-def _columns(study: Study, trials: Sequence[ExportedTrial], others: Mapping[str, type]) -> list[tuple[str, str, type]]:
-    """Return name, column and type of each hyperparameter; a name that another column has gets a prefix."""
-    found = []
-    for name in [*study.scales(), *study.fixed]:
+def _table(
+    study: Study, trials: Sequence[ExportedTrial], first: Mapping[str, type],
+    rows: Iterator[tuple[list[Any], ExportedTrial]],
+) -> Table:  # fmt: skip
+    """Return the table of the first columns, followed by the hyperparameters of each row's trial.
+
+    A hyperparameter whose name another column has gets a prefix.
+    """
+    columns = list(first.items())
+    names = [*study.scales(), *study.fixed]
+    for name in names:
         kinds = {type(t.hyperparameters[name]) for t in trials if name in t.hyperparameters}
         kind = kinds.pop() if len(kinds) == 1 else float if kinds <= {int, float} else str
-        found.append((name, f"hyperparameter_{name}" if name in others else name, kind))
-    return found
+        columns.append((f"hyperparameter_{name}" if name in first else name, kind))
+    return Table(columns, ([*row, *(t.hyperparameters.get(name) for name in names)] for row, t in rows))

@@ -33,11 +33,9 @@ class Export:
 
 @dataclass(frozen=True)
 class Target:
-    """A place that a study can be exported to.
+    """A place that a study can be exported to, and a function that does that and returns in a sentence where it is.
 
-    Attributes:
-        form: what a user gives for it: the suffix of a file, such as `.csv`, or a scheme, such as `mlflow:URI`.
-        write: writes a study to a path or address, and returns in a sentence where it is.
+    `form` is the suffix of a file, such as `.csv`, or a scheme, such as `mlflow:URI`.
     """
 
     form: str
@@ -53,8 +51,6 @@ def export_study(engine: Engine, record: StudyRecord, to: str, *, epochs: bool =
     """Write a study's trials for other programs; return in a sentence where they are.
 
     Args:
-        engine: the database.
-        record: the study.
         to: a file with the suffix of a file format, or `SCHEME:PLACE` of a service.
         epochs: write a row for each epoch instead of each trial; for files.
 

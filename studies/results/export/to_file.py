@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from caviar.studies.errors import ExtraMissing
-from caviar.studies.results.atomic_write import beside
+from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.export.rows import Table, epoch_table, trial_table
 from caviar.studies.results.export.targets import Export, Target
 from caviar.studies.results.formatting import finite
@@ -24,7 +24,7 @@ def write_table(table: Table, file: Path) -> None:
         ExtraMissing: Parquet needs pyarrow.
         OutputError: the file cannot be written.
     """
-    with beside(file, "--to") as unfinished:
+    with atomic_write(file, "--to") as unfinished:
         _WRITERS[file.suffix.lower()](table, unfinished)
 
 

@@ -10,13 +10,12 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import accumulate
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.studies.errors import ExtraMissing, OutputError
-from caviar.studies.results.export.rows import RESULTS, ExportedTrial
+from caviar.studies.results.export.rows import ExportedTrial
 from caviar.studies.results.export.targets import Export, Target
 from caviar.studies.results.formatting import without_password
 
@@ -55,8 +54,8 @@ def _export(export: Export, uri: str) -> str:
         reason = without_password(str(error).strip().splitlines()[0])
         raise OutputError(f"MLflow refused it: {reason}; repeat it, or give another --to") from error
     shown = without_password(uri)
-    look = "" if uri.startswith("http") else f"; look at them with: mlflow ui --backend-store-uri {shown}"
-    return f"{len(begun)} trials are in the experiment '{record.name}' at {shown}{look}"
+    viewing = "" if uri.startswith("http") else f"; look at them with: mlflow ui --backend-store-uri {shown}"
+    return f"{len(begun)} trials are in the experiment '{record.name}' at {shown}{viewing}"
 
 
 def _experiment(client: Any, name: str) -> str:
@@ -84,11 +83,8 @@ def _write(client: Any, experiment: str, label: str, trial: ExportedTrial, began
         identity = {"caviar.study": label, "caviar.trial": str(trial.trial)}
         run = client.create_run(experiment, start_time=start, tags=identity, run_name=f"trial {trial.trial}")
     run_id, written = run.info.run_id, int(run.data.tags.get("caviar.epochs", 0))
-    clock = accumulate((e.seconds for e in trial.curve), initial=began.timestamp())
-    next(clock)
-    new = [(e, round(1000 * at)) for e, at in zip(trial.curve, clock, strict=True) if e.epoch > written]
-    values = {name: getattr(trial, name) for name in RESULTS}
-    results = {n: value for n, value in values.items() if value is not None and run.data.metrics.get(n) != value}
+    new = [(e, round(1000 * at)) for e, at in trial.timed_epochs() if e.epoch > written]
+    results = {name: value for name, value in trial.results.items() if run.data.metrics.get(name) != value}
     tagged = {name: value for name in _TAGS if (value := getattr(trial, name)) is not None}
     for first in range(0, max(len(new), 1), _BATCH):
         part = new[first : first + _BATCH]

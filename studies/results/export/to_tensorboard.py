@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from pathlib import Path
 
 from caviar.studies.errors import ExtraMissing, NothingToDo
-from caviar.studies.results.atomic_write import beside
-from caviar.studies.results.export.rows import RESULTS
+from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.export.targets import Export, Target
 
 
@@ -28,24 +26,20 @@ def _export(export: Export, to: str) -> str:
     if folder.exists():
         raise NothingToDo(f"'{folder}' is there already; name a new folder, or remove it")
     begun = [(t, t.began) for t in export.trials if t.began is not None]
-    with beside(folder, "--to") as unfinished:
+    with atomic_write(folder, "--to") as unfinished:
         unfinished.mkdir()
         for trial, began in begun:
-            values = {name: getattr(trial, name) for name in RESULTS}
-            results = {name: value for name, value in values.items() if value is not None}
             with SummaryWriter(str(unfinished / f"trial-{trial.trial:05d}")) as writer:
                 file: FileWriter = writer._get_file_writer()
                 # As add_hparams has it, which would put them into a run of their own, beside the curve.
-                for summary in hparams(dict(trial.hyperparameters), results):  # type: ignore[no-untyped-call]
+                for summary in hparams(dict(trial.hyperparameters), trial.results):  # type: ignore[no-untyped-call]
                     file.add_summary(summary)
-                clock = accumulate((e.seconds for e in trial.curve), initial=began.timestamp())
-                next(clock)
-                for e, at in zip(trial.curve, clock, strict=True):
+                for e, at in trial.timed_epochs():
                     writer.add_scalar("loss/training", e.training_loss, e.epoch, at)
                     writer.add_scalar("loss/validation", e.validation_loss, e.epoch, at)
                     writer.add_scalar("accuracy/validation", e.accuracy, e.epoch, at)
                     writer.add_scalar("learning_rate", e.learning_rate, e.epoch, at)
-                for name, value in results.items():
+                for name, value in trial.results.items():
                     writer.add_scalar(name, value, trial.epochs, (trial.ended or began).timestamp())
     return f"{len(begun)} trials are in {folder}; look at them with: tensorboard --logdir {folder}"
 

@@ -31,11 +31,7 @@ class BoxKind(StrEnum):
     PROPOSALS = "the middle four fifths of what a model proposed"
 
 
-_LOOK = {
-    BoxKind.RANGE: (0.25, "solid"),
-    BoxKind.ZOOM: (0.6, "solid"),
-    BoxKind.PROPOSALS: (0.45, "dot"),
-}  # opacity, line
+_STYLES = {BoxKind.RANGE: (0.25, "solid"), BoxKind.ZOOM: (0.6, "solid"), BoxKind.PROPOSALS: (0.45, "dot")}
 
 
 @dataclass(frozen=True)
@@ -61,17 +57,17 @@ class Box:
 def boxes(report: Report, h: ReportedHyperparameter) -> list[Box]:
     """Return the ranges that each tier and phase proposed a hyperparameter from."""
     searched = (t for t in report.trials if h.tier <= t.tier and h.name in t.hyperparameters)
-    found = []
+    moved = []
     for (tier, phase), of_phase in groupby(searched, key=lambda t: (t.tier, t.phase)):
         trials = list(of_phase)
         zoomed = any(h.name in (t.zoom or {}) for t in trials)
         if phase in _WITHOUT:
             continue
         if zoomed or phase in _ANYWHERE:
-            found.append(Box(tier, phase, BoxKind.ZOOM if zoomed else BoxKind.RANGE, tuple(_moved(h, trials))))
+            moved.append(Box(tier, phase, BoxKind.ZOOM if zoomed else BoxKind.RANGE, tuple(_moved(h, trials))))
         else:
-            found.append(Box(tier, phase, BoxKind.PROPOSALS, tuple(_spans(h, trials))))
-    return found
+            moved.append(Box(tier, phase, BoxKind.PROPOSALS, tuple(_spans(h, trials))))
+    return moved
 
 
 def _moved(h: ReportedHyperparameter, trials: Sequence[ReportedTrial]) -> Iterator[Step]:
@@ -95,15 +91,8 @@ def _spans(h: ReportedHyperparameter, trials: Sequence[ReportedTrial]) -> Iterat
 
 
 def outline(box: Box, coordinate: Callable[[Value], Value], x: str, y: str) -> dict[str, Any]:
-    """Return a box as it moved as one filled trace: values across, trials upwards.
-
-    Args:
-        box: the box.
-        coordinate: gives a value's place on the axis.
-        x: the axis of the values.
-        y: the axis of the trials.
-    """
-    opacity, dash = _LOOK[box.kind]
+    """Return a box as it moved as one filled trace: values across, at their `coordinate`, trials upwards."""
+    opacity, dash = _STYLES[box.kind]
     sides: tuple[list[Any], list[Any]] = ([], [])
     for step in box.steps:
         for side, value in zip(sides, (step.low, step.high), strict=True):

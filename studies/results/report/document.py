@@ -1,4 +1,4 @@
-"""What a report's pages have in common: one HTML document with its figures and a table, which asks no network."""
+"""Write a page of a report as one HTML document with its figures and a table, which loads nothing from a network."""
 
 from __future__ import annotations
 
@@ -13,31 +13,26 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-s
 
 
 def document(
-    title: str,
-    body: str,
-    figures: Mapping[str, Any],
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    title: str, body: str, figures: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Sequence[str]],
     after: str = "",
-) -> str:
-    """Return a page.
+) -> str:  # fmt: skip
+    """Return a page: its body, and a table that shows a few rows at a time.
 
     Args:
         body: HTML, with an element of class `figure` for each of the figures.
-        figures: by the id of their element, as plotly's JSON.
-        columns, rows: of the table, which follows the body, a few rows at a time.
+        figures: plotly's JSON by the id of the element.
         after: HTML behind the table.
     """
     from plotly.offline import get_plotlyjs
 
-    beside = files(__package__)
+    folder = files(__package__)
     heads = "".join(f"<th>{escape(column)}</th>" for column in columns)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <title>{escape(title)}</title>
-<style>{(beside / "page.css").read_text()}</style></head><body>
+<style>{(folder / "page.css").read_text()}</style></head><body>
 {body}
 <nav><button id="back">back</button><button id="on">on</button><span id="page" class="dim"></span></nav>
 <div class="scroll"><table id="trials"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>
@@ -45,7 +40,7 @@ def document(
 <script type="application/json" id="figures">{_embedded(figures)}</script>
 <script type="application/json" id="rows">{_embedded(rows)}</script>
 <script>{get_plotlyjs()}</script>
-<script>{(beside / "page.js").read_text()}</script></body></html>
+<script>{(folder / "page.js").read_text()}</script></body></html>
 """
 
 

@@ -55,13 +55,9 @@ def _joined(trials: Iterable[ReportedTrial]) -> dict[str, list[Any]]:
     y: list[Any] = []
     text: list[str] = []
     for t in trials:
-        for epoch, value in t.curve:
-            x.append(epoch)
-            y.append(value)
-            text.append(f"trial {t.trial}")
-        x.append(None)
-        y.append(None)
-        text.append("")
+        x += [*(epoch for epoch, _ in t.curve), None]
+        y += [*(value for _, value in t.curve), None]
+        text += [f"trial {t.trial}"] * len(t.curve) + [""]
     return {"x": x, "y": y, "text": text}
 
 
@@ -137,8 +133,7 @@ def _best_so_far(report: Report) -> Figure:
 def _stretches(steps: Sequence[tuple[float, int]]) -> Iterator[tuple[int, float, float]]:
     """Yield tier, begin and end of each stretch of an axis in which only trials of one tier ended.
 
-    Args:
-        steps: where on the axis each trial ended, rising, and its tier.
+    A step is the place on the axis where a trial ended, and its tier.
     """
     begin = 0.0
     for tier, of_tier in groupby(steps, key=lambda step: step[1]):

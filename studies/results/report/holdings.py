@@ -16,13 +16,9 @@ _LEFT = (*LOST, EventKind.GIVEN_BACK)
 
 @dataclass(frozen=True)
 class Holding:
-    """A time in which one worker held one trial.
+    """A time, in seconds since the study's first trial began, in which one worker held one trial.
 
-    Attributes:
-        trial: the trial's number.
-        worker: host:pid of the worker; None where nobody knows.
-        began, ended: in seconds since the study's first trial began.
-        end: the trial's state where it ended the holding, else `lost` or `given back`.
+    `end` is the trial's state if the trial ended then, else `lost` or `given back`.
     """
 
     trial: int
@@ -33,13 +29,7 @@ class Holding:
 
 
 def holdings(trials: Sequence[ReportedTrial], events: Sequence[ReportedEvent], now: float) -> list[Holding]:
-    """Return the times in which workers held trials, by trial and time. No worker holds a trial that waits.
-
-    Args:
-        trials: the study's trials.
-        events: the study's events, the oldest first.
-        now: the end of those holdings that have not ended.
-    """
+    """Return the times in which workers held trials, by trial and time; those that have not ended end `now`."""
     of_trial: dict[int, list[ReportedEvent]] = defaultdict(list)
     for event in events:
         if event.trial is not None and event.kind in (*_LEFT, *TAKEN):

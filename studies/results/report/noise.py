@@ -31,18 +31,12 @@ class Noise:
 
 
 def noise_of(report: Report, winner: Winner, best: Sequence[ReportedTrial]) -> Noise | None:
-    """Return the noise of a study's values; None where nothing shows it.
-
-    Args:
-        report: the study's report, without its answers.
-        winner: the study's winner.
-        best: the complete, sound trials, the best one first.
-    """
+    """Return the noise of a study's values; None where nothing shows it. `best` are its sound trials, best first."""
     confirmed = winner.confirmation
-    if confirmed and (found := _pooled([confirmed.winner_values, confirmed.runner_up_values])):
-        return Noise(found, "as fresh trainings of the best two show")
-    if found := _pooled(_repeated(best)):
-        return Noise(found, "as configurations that were trained more than once show")
+    if confirmed and (deviation := _pooled([confirmed.winner_values, confirmed.runner_up_values])):
+        return Noise(deviation, "as fresh trainings of the best two show")
+    if deviation := _pooled(_repeated(best)):
+        return Noise(deviation, "as configurations that were trained more than once show")
     at_least = {
         "as the last epochs of the best trials show": _of_epochs(best[:_TOP]),
         f"as {_validation(report) or 0:,} validation examples alone make it": _of_sample(report, best),

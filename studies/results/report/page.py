@@ -108,8 +108,8 @@ def _row(report: Report, t: ReportedTrial) -> list[str]:
 def _provenance(report: Report) -> str:
     rows = []
     for v in report.provenance:
-        packages = ", ".join(f"{name} {version}" for name, version in v.packages.items())
-        digests = f"code {(v.code or '?')[:12]}, data {(v.data or '?')[:12]}"
+        packages = ", ".join(f"{name} {version}" for name, version in v.provenance.packages.items())
+        digests = f"code {(v.provenance.code or '?')[:12]}, data {(v.provenance.data or '?')[:12]}"
         changes = "; ".join(v.changes) or "begun"
         cells = (str(v.version), v.since, changes, packages, digests)
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")

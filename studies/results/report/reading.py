@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from caviar.epoch import Epoch
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.events import read_events
-from caviar.storage.records import EventRecord, StudyRecord, TrialRecord
+from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.revisions import read_versions
-from caviar.storage.status import Progress, read_progress, read_trials
+from caviar.storage.status import read_progress, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import finite
@@ -26,28 +26,32 @@ from caviar.studies.results.report.records import (
     ReportedHyperparameter,
     ReportedStudy,
     ReportedTrial,
-    ReportedVersion,
 )
-from caviar.studies.results.summaries import state_of, trial_summaries
+from caviar.studies.results.summaries import TrialSummary, state_of, trial_summaries
 from caviar.studies.results.winner import read_winner, standings
 
 
 def read_report(engine: Engine, record: StudyRecord) -> Report:
     """Return everything that a report says of a study."""
     # First: the curves of the trials that are finished here are in what is read later.
-    found = standings(engine, record)
-    study, study_id = found.study, record.study_id
+    current = standings(engine, record)
+    study, study_id = current.study, record.study_id
     records, curves = read_trials(engine, study_id), read_curves(engine, study_id)
     times, events = read_times(engine, study_id), read_events(engine, study_id)
     progress = read_progress(engine, record, maximize=study.maximize)
     start = min((t.began for t in times.values()), default=record.created_at)
-    trials = _trials(study, records, curves, times, start)
+    trials = tuple(
+        _trial(study, summary, trial, curves.get(summary.trial, ()), times.get(summary.trial), start)
+        for summary, trial in zip(trial_summaries(study, records), records, strict=True)
+    )
     workers = read_workers(engine, study_id)
     report = Report(
-        study=_study(study, progress),
-        hyperparameters=tuple(ReportedHyperparameter(*of_one) for of_one in study.hyperparameters()),
-        winner=read_winner(engine, record, found),
-        runner_up=found.runner_up,
+        study=ReportedStudy(
+            study.name, study.model, study.data, study.metric, study.direction, study.epochs, progress.budget,
+            study.seed, study.strategy, study.pruner, state_of(progress), len(study.prior),
+        ),
+        hyperparameters=tuple(ReportedHyperparameter(*each) for each in study.hyperparameters()),
+        winner=read_winner(engine, record, current), runner_up=current.runner_up,
         cost=Cost(
             progress.done, progress.complete, progress.pruned, progress.failed, progress.diverged, progress.abandoned,
             epochs=progress.epochs_trained, epochs_planned=progress.budget * study.epochs,
@@ -55,55 +59,29 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
             wall_seconds=max((t.ended or 0.0 for t in trials), default=0.0),
             workers=len(workers), hosts=len({w.host for w in workers}),
         ),
-        trials=trials,
-        importance=importances(study, found.trials),
-        events=tuple(_event(event, start) for event in events),
-        provenance=tuple(
-            ReportedVersion(
-                v.version, v.created_at.isoformat(timespec="seconds"), tuple(v.changes),
-                v.provenance.packages, v.provenance.code, v.provenance.data,
-            )
-            for v in read_versions(engine, study_id)
-        ),
+        trials=trials, importance=importances(study, current.trials),
+        events=tuple(ReportedEvent(_since(start, e.at), e.kind, e.slot, e.worker, e.detail) for e in events),
+        provenance=tuple(read_versions(engine, study_id)),
         machines=tuple(sorted({f"{w.host} ({w.device})" for w in workers})),
-        began=start.isoformat(timespec="seconds"),
-        now=_since(start, datetime.now(UTC)),
+        began=start.isoformat(timespec="seconds"), now=_since(start, datetime.now(UTC)),
     )  # fmt: skip
     return replace(report, answers=tuple(answers(report)))
 
 
-def _study(study: Study, progress: Progress) -> ReportedStudy:
-    return ReportedStudy(
-        study.name, study.model, study.data, study.metric, study.direction, study.epochs, progress.budget, study.seed,
-        study.strategy, study.pruner, state_of(progress), len(study.prior),
-    )  # fmt: skip
-
-
-def _trials(
-    study: Study,
-    records: Sequence[TrialRecord],
-    curves: Mapping[int, Sequence[Epoch]],
-    times: Mapping[int, TrialTimes],
+def _trial(
+    study: Study, summary: TrialSummary, record: TrialRecord, curve: Sequence[Epoch], times: TrialTimes | None,
     start: datetime,
-) -> tuple[ReportedTrial, ...]:
-    scales, found = study.scales(), []
-    for summary, record in zip(trial_summaries(study, records), records, strict=True):
-        when, curve = times.get(summary.trial), curves.get(summary.trial, ())
-        trial = ReportedTrial(
-            **vars(summary),
-            began=_since(start, when.began) if when else None,
-            ended=_since(start, when.ended) if when and when.ended else None,
-            curve=tuple((e.epoch, _rounded(e.value(study.metric))) for e in curve),
-            losses=tuple((_rounded(e.training_loss), _rounded(e.validation_loss)) for e in curve),
-            zoom=record.attributes.get("zoom"),
-            units={name: round(scales[name].unit(value), 4) for name, value in summary.hyperparameters.items()},
-        )
-        found.append(trial)
-    return tuple(found)
-
-
-def _event(event: EventRecord, start: datetime) -> ReportedEvent:
-    return ReportedEvent(_since(start, event.at), event.kind, event.slot, event.worker, event.detail)
+) -> ReportedTrial:  # fmt: skip
+    scales = study.scales()
+    return ReportedTrial(
+        **vars(summary),
+        began=_since(start, times.began) if times else None,
+        ended=_since(start, times.ended) if times and times.ended else None,
+        curve=tuple((e.epoch, _rounded(e.value(study.metric))) for e in curve),
+        losses=tuple((_rounded(e.training_loss), _rounded(e.validation_loss)) for e in curve),
+        zoom=record.attributes.get("zoom"),
+        units={name: round(scales[name].unit(value), 4) for name, value in summary.hyperparameters.items()},
+    )
 
 
 def _rounded(value: float) -> float | None:

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caviar.storage.records import DefinitionRecord
 from caviar.studies.results.importance import Importances
-from caviar.studies.results.summaries import StudyState, TrialSummary
+from caviar.studies.results.summaries import SearchedHyperparameter, StudyState, TrialSummary
 from caviar.studies.results.winner import Winner
-from caviar.studies.space.base import BaseScale, Value
+from caviar.studies.space.base import Value
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,8 @@ class ReportedStudy:
 
 
 @dataclass(frozen=True)
-class ReportedHyperparameter:
-    """A hyperparameter that was searched, its tier and its scale."""
-
-    name: str
-    tier: int
-    scale: BaseScale
+class ReportedHyperparameter(SearchedHyperparameter):
+    """A hyperparameter that was searched."""
 
     @property
     def room(self) -> tuple[bool, bool]:
@@ -57,8 +54,7 @@ class ReportedHyperparameter:
     def json_fields(self) -> dict[str, Any]:
         """Return the scale in words, its ends, and its fields beside them."""
         ends = {"first": self.scale.value(0.0), "last": self.scale.value(1.0), "discrete": self.scale.bins > 0}
-        named = {"name": self.name, "tier": self.tier, "scale": str(self.scale), **ends, "room": self.room}
-        return named | self.scale.model_dump(mode="json")
+        return {**ends, "room": self.room, **super().json_fields()}
 
 
 @dataclass(frozen=True)
@@ -66,11 +62,10 @@ class ReportedTrial(TrialSummary):
     """A trial with its curves.
 
     Attributes:
-        began, ended: when; None before it did.
         curve: epoch and value of each epoch; None for a value that isn't finite.
         losses: training and validation loss of each epoch.
         zoom: the lowest and highest value of each hyperparameter that the search was zoomed into; None without a zoom.
-        units: the place of each of its hyperparameters on [0, 1] of the hyperparameter's scale.
+        units: the place of each of its hyperparameters on the hyperparameter's scale, 0 to 1.
     """
 
     began: float | None
@@ -116,18 +111,6 @@ class ReportedEvent:
 
 
 @dataclass(frozen=True)
-class ReportedVersion:
-    """A version of a study's definition: since when, what changed, and what its trials were computed with."""
-
-    version: int
-    since: str
-    changes: tuple[str, ...]
-    packages: Mapping[str, str]
-    code: str | None
-    data: str | None
-
-
-@dataclass(frozen=True)
 class Answer:
     """An answer to a question that every report answers, and the command that follows from it, if one does."""
 
@@ -141,17 +124,12 @@ class Report:
     """All that a report says of a study.
 
     Attributes:
-        hyperparameters: by priority.
-        winner: None before a trial is complete and sound.
         runner_up: the number of the best trial of another configuration; None where there is none.
         trials: one for each slot, by number.
-        importance: None with too few trials.
-        events: the oldest first.
         provenance: the versions of the definition, the oldest first.
         machines: the hosts of its workers, with the devices that they trained on.
         began: when the first trial began, as ISO 8601.
         now: when the report was made, in seconds since then.
-        answers: the questions that every report answers.
     """
 
     study: ReportedStudy
@@ -162,11 +140,19 @@ class Report:
     trials: tuple[ReportedTrial, ...]
     importance: Importances | None
     events: tuple[ReportedEvent, ...]
-    provenance: tuple[ReportedVersion, ...]
+    provenance: tuple[DefinitionRecord, ...]
     machines: tuple[str, ...]
     began: str
     now: float
     answers: tuple[Answer, ...] = ()
+
+    def json_fields(self) -> dict[str, Any]:
+        """Return the fields of its JSON document, with what the trials of each version were computed with."""
+        versions = [
+            {"version": v.version, "since": v.since, "changes": v.changes, **vars(v.provenance)}
+            for v in self.provenance
+        ]
+        return {**vars(self), "provenance": versions}
 
     def best_first(self) -> list[ReportedTrial]:
         """Return the complete, sound trials, the best one first; of equal values the first trial."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from caviar.studies.results.importance import Importance
 from caviar.studies.results.report.boxes import boxes, outline
 from caviar.studies.results.report.records import Report, ReportedHyperparameter, ReportedTrial
 from caviar.studies.results.report.style import FADED, colour, good_range
@@ -45,13 +44,7 @@ def hyperparameters(report: Report) -> Figure:
 
 
 def _layout(report: Report, columns: int, above: int) -> Figure:
-    """Return the layout of all panels.
-
-    Args:
-        report: the report.
-        columns: the number of panels beside each other.
-        above: the pixels for the legend.
-    """
+    """Return the layout of all panels, in so many columns, with so many pixels above them for the legend."""
     count = len(report.hyperparameters)
     rows = -(-count // columns)
     layout: Figure = {"height": _ROW * rows + above, "margin": {"t": above, "r": 20, "b": 20},
@@ -89,12 +82,12 @@ def importance(report: Report) -> Figure | None:
     """Draw each hyperparameter's share of the result with its interval."""
     if report.importance is None:
         return None
-    found: list[Importance] = [h for h in report.importance.hyperparameters if h.varied][::-1]
+    ranked = [h for h in report.importance.hyperparameters if h.varied][::-1]
     data = [{
-        "type": "bar", "orientation": "h", "y": [f"{h.name} (tier {h.tier})" for h in found],
-        "x": [h.share for h in found], "marker": {"color": [colour(h.tier) for h in found]},
-        "error_x": {"type": "data", "symmetric": False, "array": [h.high - h.share for h in found],
-                    "arrayminus": [h.share - h.low for h in found]},
+        "type": "bar", "orientation": "h", "y": [f"{h.name} (tier {h.tier})" for h in ranked],
+        "x": [h.share for h in ranked], "marker": {"color": [colour(h.tier) for h in ranked]},
+        "error_x": {"type": "data", "symmetric": False, "array": [h.high - h.share for h in ranked],
+                    "arrayminus": [h.share - h.low for h in ranked]},
     }]  # fmt: skip
     axis = {"tickformat": ".0%", "title": {"text": "share of the result, 90 % interval"}, "range": [0, 1]}
     return {"data": data, "layout": {"xaxis": axis, "yaxis": {"automargin": True}}}

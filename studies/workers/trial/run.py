@@ -120,7 +120,7 @@ class TrialRun:
 
     def take(self, result: Epoch) -> None:
         """Take an epoch that was trained, to be written."""
-        self._diverged = not (math.isfinite(result.training_loss) and math.isfinite(result.validation_loss))
+        self._diverged = not result.is_finite
         self.record(result)
 
     def record(self, epoch: Epoch) -> None:

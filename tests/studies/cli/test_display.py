@@ -27,7 +27,7 @@ NOW = Progress(
     control="run", version=1, budget=8, open=1, leased=2, complete=4, pruned=1, failed=0, abandoned=0, diverged=0,
     epochs_trained=11, workers=2,
     phases=(PhaseCount(1, "default", 1, 1, 0.9), PhaseCount(2, "coarse", 7, 4, 0.97)),
-    running=(RunningTrial(5, 2, "coarse", 1, 0.81, "host", 11), RunningTrial(6, 2, "coarse", 0, None, "host", 12)),
+    running=(RunningTrial(5, 2, "coarse", 1, 0.81, "host:11"), RunningTrial(6, 2, "coarse", 0, None, "host:12")),
     best=BEST,
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_it_fits_its_terminal(width: int, unicode: bool) -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_without_unicode_there_is_nothing_but_ascii(width: int) -> None:
-    odd = replace(NOW, running=(replace(NOW.running[0], host="höst"),))
+    odd = replace(NOW, running=(replace(NOW.running[0], worker="höst:11"),))
     message = EventRecord(AT, "trial failed", 5, {"error": "naïve"})
     look = replace(SNAPSHOT, progress=odd, hosts={"höst": 1}, messages=(message,))
     assert shown(width, look, unicode=False).isascii()
@@ -94,7 +94,7 @@ def test_without_unicode_there_is_nothing_but_ascii(width: int) -> None:
 
 
 def test_many_running_trials_leave_room_for_the_rest() -> None:
-    many = tuple(replace(NOW.running[0], number=5 + i) for i in range(30))
+    many = tuple(replace(NOW.running[0], trial=5 + i) for i in range(30))
     console = Console(width=80, file=StringIO())
     console.print(view(small_study(), replace(SNAPSHOT, progress=replace(NOW, running=many)), "", Screen(80, 24)))
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from caviar.storage.definitions import load_study
 from caviar.studies.cli import run
 from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import definition_of, open_study
-from caviar.studies.results.winner import find_winner
+from caviar.studies.results.winner import standings
 from caviar.studies.space.scales import Choice
 from tests.helpers.studies import small_study
 from tests.helpers.workers import ledger, register, worker
@@ -34,7 +34,7 @@ def say(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_a_study_is_tuned_again_from_its_winner(engine: Engine, say: Say) -> None:
     record, study = register(engine, budget=8)
     worker(engine, record, study).run()
-    winner = find_winner(engine, record)
+    winner = standings(engine, record).winner
     assert winner is not None
     told, _ = say("retune", "small", "--name", "again", "--widen", "learning_rate", "--budget", "20")
     assert "again tries the winner of 'small' second, and learns from 8 of its trials" in told

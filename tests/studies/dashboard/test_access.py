@@ -1,4 +1,4 @@
-"""Who comes in at the dashboard's door, and what may be changed there."""
+"""Who comes in at the dashboard's access, and what may be changed there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from caviar.studies.dashboard import access as module
-from caviar.studies.dashboard.access import Door
+from caviar.studies.dashboard.access import AccessControl
 
 Headers = dict[str, str]
 
@@ -20,12 +20,12 @@ def shown(environ: Any, start_response: Any) -> list[bytes]:
     return [b"inside"]
 
 
-def ask(door: Door, method: str = "GET", path: str = "/", **more: str) -> tuple[str, Headers, bytes]:
+def ask(access: AccessControl, method: str = "GET", path: str = "/", **more: str) -> tuple[str, Headers, bytes]:
     environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": "127.0.0.1:8080", **more}
     setup_testing_defaults(environ)
     environ["wsgi.input"] = io.BytesIO()
     answered: list[Any] = []
-    body = b"".join(door(environ, lambda status, headers, *_: answered.append((status, dict(headers)))))  # type: ignore[arg-type, return-value]
+    body = b"".join(access(environ, lambda status, headers, *_: answered.append((status, dict(headers)))))  # type: ignore[arg-type, return-value]
     status, headers = answered[0]
     return status[:3], headers, body
 
@@ -34,8 +34,8 @@ def with_password(password: str, name: str = "me") -> Headers:
     return {"HTTP_AUTHORIZATION": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
-def local(*, changes: bool = False, ours: int = -1, host: str = "127.0.0.1") -> Door:
-    return Door(shown, None, host=host, changes=changes, is_ours=lambda id_: id_ == ours)
+def local(*, changes: bool = False, ours: int = -1, host: str = "127.0.0.1") -> AccessControl:
+    return AccessControl(shown, None, host=host, changes=changes, is_ours=lambda id_: id_ == ours)
 
 
 def test_this_machine_may_look_and_every_answer_has_the_headers() -> None:
@@ -61,35 +61,35 @@ def test_to_look_at_means_that_nothing_is_changed(method: str) -> None:
 
 
 def test_what_is_allowed_is_allowed_but_a_rename_of_a_study_of_ours() -> None:
-    door = local(changes=True, ours=3)
-    assert ask(door, "DELETE", "/api/studies/3")[0] == "200"
-    assert ask(door, "POST", "/api/studies/4/rename")[0] == "200"
+    access = local(changes=True, ours=3)
+    assert ask(access, "DELETE", "/api/studies/3")[0] == "200"
+    assert ask(access, "POST", "/api/studies/4/rename")[0] == "200"
     for path in ("/api/studies/3/rename", "/api/studies/3/rename/", "/api/studies/3/ren\xffame//"):
-        assert ask(door, "POST", path)[0] == "403"
+        assert ask(access, "POST", path)[0] == "403"
 
 
 def test_another_sites_page_changes_nothing() -> None:
-    door = local(changes=True)
-    assert ask(door, "POST", "/api/studies", HTTP_ORIGIN="http://evil.example")[0] == "403"
-    assert ask(door, "POST", "/api/studies", HTTP_ORIGIN="http://[")[0] == "403"
-    assert ask(door, "POST", "/api/studies", HTTP_ORIGIN="http://127.0.0.1:8080")[0] == "200"
+    access = local(changes=True)
+    assert ask(access, "POST", "/api/studies", HTTP_ORIGIN="http://evil.example")[0] == "403"
+    assert ask(access, "POST", "/api/studies", HTTP_ORIGIN="http://[")[0] == "403"
+    assert ask(access, "POST", "/api/studies", HTTP_ORIGIN="http://127.0.0.1:8080")[0] == "200"
 
 
 def test_a_password_is_asked_for_and_a_wrong_one_makes_its_address_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    door = Door(shown, "s{e}c:rät", changes=False, is_ours=lambda _: False)
-    status, headers, _ = ask(door, HTTP_HOST="caviar.example")
+    access = AccessControl(shown, "s{e}c:rät", changes=False, is_ours=lambda _: False)
+    status, headers, _ = ask(access, HTTP_HOST="caviar.example")
     assert status == "401"
     assert headers["WWW-Authenticate"].startswith("Basic ")
-    assert ask(door, HTTP_HOST="caviar.example", **with_password("s{e}c:rät"))[0] == "200"  # at once
+    assert ask(access, HTTP_HOST="caviar.example", **with_password("s{e}c:rät"))[0] == "200"  # at once
     wrong = [with_password(password) for password in ("", "s{e}c", "s{e}c:rät ", "S{E}C:RÄT")]
     for garbage in ("Basic", "Basic ???", "Bearer s{e}c:rät", "Basic " + base64.b64encode(b"\xff\xfe").decode()):
         wrong.append({"HTTP_AUTHORIZATION": garbage})
     for given in wrong:
         clock[0] += 2
-        assert ask(door, **given)[0] == "401"
-        assert ask(door, **with_password("s{e}c:rät"))[0] == "429"  # so that nobody can guess faster than that
-        assert ask(door, REMOTE_ADDR="10.0.0.9", **with_password("s{e}c:rät"))[0] == "200"
+        assert ask(access, **given)[0] == "401"
+        assert ask(access, **with_password("s{e}c:rät"))[0] == "429"  # so that nobody can guess faster than that
+        assert ask(access, REMOTE_ADDR="10.0.0.9", **with_password("s{e}c:rät"))[0] == "200"
     clock[0] += 2
-    assert ask(door, **with_password("s{e}c:rät"))[0] == "200"
+    assert ask(access, **with_password("s{e}c:rät"))[0] == "200"

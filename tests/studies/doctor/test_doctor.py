@@ -39,7 +39,7 @@ from caviar.studies.cli import doctor as command
 from caviar.studies.cli import run
 from caviar.studies.definition import to_body
 from caviar.studies.doctor import database as server_checks
-from caviar.studies.doctor import leftovers as left_overs
+from caviar.studies.doctor import leftovers
 from caviar.studies.doctor import machine as machine_checks
 from caviar.studies.doctor.findings import Finding
 from caviar.studies.doctor.run import Report, examine
@@ -628,7 +628,7 @@ def test_gpus_that_torch_does_not_see(with_driver: None, monkeypatch: pytest.Mon
     monkeypatch.setattr(machine_checks, "visible_gpus", lambda: 0)
     found = machine_checks.gpus()[0]
     assert found.level == "warning"
-    assert found.told.startswith(f"this machine has 2, driver 550.54.15; torch {torch.__version__} can use none")
+    assert found.message.startswith(f"this machine has 2, driver 550.54.15; torch {torch.__version__} can use none")
     assert "https://pytorch.org" in found.step
 
 
@@ -637,14 +637,14 @@ def test_gpus_that_torch_sees(with_driver: None, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "H100")
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     found = machine_checks.gpus()[0]
-    assert (found.level, found.told) == ("ok", "2: H100; CUDA 12.8, driver 550.54.15")
+    assert (found.level, found.message) == ("ok", "2: H100; CUDA 12.8, driver 550.54.15")
 
 
 def test_a_machine_without_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_checks, "visible_gpus", lambda: 0)
     monkeypatch.setattr(machine_checks, "_DEVICES", tmp_path)
     found = machine_checks.gpus()[0]
-    assert (found.level, found.told) == ("ok", f"none: CPU only, {cores()} cores")
+    assert (found.level, found.message) == ("ok", f"none: CPU only, {cores()} cores")
 
 
 def test_the_room_for_checkpoints_counts_too(doctor: Doctor, shared: Path) -> None:
@@ -678,7 +678,7 @@ def test_what_cannot_be_mended_is_an_error_and_hinders_nothing_else(
             raise CheckpointNotRemoved(f"cannot remove the checkpoint {address}: somebody holds it")
         remove_file(address)
 
-    monkeypatch.setattr(left_overs, "remove_file", refuse)
+    monkeypatch.setattr(leftovers, "remove_file", refuse)
     found = [f for f in doctor("--fix", code=1, everything=True) if f["what"] == "files"]
     assert [f["level"] for f in found] == ["error", "warning"]
     assert found[0]["told"].startswith("cannot be mended: cannot remove the checkpoint")
