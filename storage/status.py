@@ -157,7 +157,7 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
     best_of = "highest" if maximize else "lowest"
     best = connection.execute(text(_BEST.format(direction="DESC" if maximize else "ASC")), parameters).one_or_none()
     return Progress(
-        **{name: sum(getattr(phase, name) for phase in phases) for name in _COUNTS},
+        **{name: int(sum(getattr(phase, name) for phase in phases)) for name in _COUNTS},  # a sum may be a Decimal
         control=Control(study_row.control),
         version=study_row.version,
         workers=len({r.worker for r in running}),

@@ -44,11 +44,11 @@ class Study(SearchSpace):
         epochs: number of epochs of a trial that is not stopped early; 1 or more.
         budget: number of trials, pruned and failed ones included; each tier needs one at least.
         seed: seed of the search, and of the training of each trial; 0 or more.
-        strategy: `tiered`, its variant without a model `classic`, or one to compare with: `random`, `grid`, `tpe`
-            or `gp`.
-        pruner: which trials are stopped early: `pace` those that learn at less than half the pace of the best one,
-            `median` those that are worse than the median, `none` none; or a pruner of Optuna by the name of its class,
-            with arguments if need be, such as `PercentilePruner(percentile=25.0)`.
+        strategy: `tiered`, its variant without a model `classic`, or one to compare with, such as `random`; all are in
+            `caviar.studies.search.strategies.STRATEGIES`.
+        pruner: which trials are stopped early, by a name in `caviar.studies.search.pruners.PRUNERS`: `pace` stops those
+            that learn at less than half the pace of the best one, `none` none; or by the class of one of Optuna's
+            pruners, with arguments if need be, such as `PercentilePruner(percentile=25.0)`.
         tiers: the scales of the hyperparameters by priority; one to four tiers.
         fixed: values of hyperparameters that are not searched, where they differ from the model's defaults.
         prior: trials of an earlier study, its winner first. That configuration is tried again; the model of the search

@@ -58,7 +58,8 @@ def export(study: str, to: str | Path, *, epochs: bool = False, database: str | 
     """Write a study's trials, or its epochs, for other programs.
 
     Args:
-        to: a file that ends in .csv, .parquet or .json, `tensorboard:FOLDER`, or `mlflow:URI`.
+        to: a file whose suffix names the format, such as `trials.csv`, or a service, such as `mlflow:URI`; the help of
+            `caviar export` has all.
         epochs: write a row for each epoch to the file, instead of each trial.
 
     Returns:

@@ -9,16 +9,14 @@ import typer
 import caviar
 from caviar.studies.cli.options import Database, StoredStudy
 from caviar.studies.cli.output import print_line, spinner
+from caviar.studies.results.export.targets import forms
 
 
 def export(
     study: StoredStudy,
     to: Annotated[
         str,
-        typer.Option(
-            metavar="TARGET",
-            help="A file or a service: trials.csv, trials.parquet, trials.json, tensorboard:FOLDER or mlflow:URI.",
-        ),
+        typer.Option(metavar="TARGET", help=f"A file or a service: {forms()}."),
     ],
     epochs: Annotated[
         bool, typer.Option("--epochs", help="Write a row for each epoch, instead of one for each trial.")

@@ -1,6 +1,7 @@
 """Find the target that `--to` names, and export a study to it.
 
 A target is a module `to_….py` of this folder with a list `TARGETS`. A new one costs that file: nothing names it here.
+Such a module imports the database's packages in its functions: the help of `caviar export` asks each for its forms.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
-
-from caviar.storage.records import StudyRecord
-from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo, OutputError
-from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.results.export.rows import ExportedTrial, read_exported
 from caviar.studies.results.formatting import without_password
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from caviar.storage.records import StudyRecord
+    from caviar.studies.definition import Study
+    from caviar.studies.results.export.rows import ExportedTrial
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ def export_study(engine: Engine, record: StudyRecord, to: str, *, epochs: bool =
         NothingToDo: no trial has begun yet, which a service has a run for.
         ExtraMissing: the package that writes it is not installed.
     """
+    from caviar.studies.lifecycle.manager import definition_of
+    from caviar.studies.results.export.rows import read_exported
+
     target, place = _find(to)
     if epochs and not target.is_file:
         scheme = target.form.partition(":")[0]
@@ -77,9 +83,15 @@ def _find(to: str) -> tuple[Target, str]:
             return target, to
         if place and target.form.partition(":")[0] == scheme:
             return target, place
+    raise OutputError(f"--to {without_password(to)}: give {forms()}")
+
+
+def forms() -> str:
+    """Return in words what a study can be exported to."""
+    targets = _targets()
     files = ", ".join(target.form for target in targets if target.is_file)
     services = " or ".join(target.form for target in targets if not target.is_file)
-    raise OutputError(f"--to {without_password(to)}: give a file that ends in {files}, or {services}")
+    return f"a file that ends in {files}, or {services}"
 
 
 def _targets() -> list[Target]:

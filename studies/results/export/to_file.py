@@ -6,13 +6,15 @@ import csv
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caviar.studies.errors import ExtraMissing
 from caviar.studies.results.atomic_write import atomic_write
-from caviar.studies.results.export.rows import Table, epoch_table, trial_table
 from caviar.studies.results.export.targets import Export, Target
 from caviar.studies.results.formatting import finite
+
+if TYPE_CHECKING:
+    from caviar.studies.results.export.rows import Table
 
 
 def write_table(table: Table, file: Path) -> None:
@@ -29,6 +31,8 @@ def write_table(table: Table, file: Path) -> None:
 
 
 def _export(export: Export, to: str) -> str:
+    from caviar.studies.results.export.rows import epoch_table, trial_table
+
     name, epochs = export.record.name, sum(len(t.curve) for t in export.trials)
     write_table((epoch_table if export.epochs else trial_table)(export.study, export.trials), Path(to))
     if export.epochs:

@@ -10,14 +10,14 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import TYPE_CHECKING, Any
 
 from caviar.studies.errors import ExtraMissing, OutputError
-from caviar.studies.results.export.rows import ExportedTrial
 from caviar.studies.results.export.targets import Export, Target
 from caviar.studies.results.formatting import without_password
+
+if TYPE_CHECKING:
+    from caviar.studies.results.export.rows import ExportedTrial
 
 _BATCH = 200  # epochs of four metrics each; a batch may hold 1,000
 _TAG = 5000  # characters
@@ -33,6 +33,8 @@ def _export(export: Export, uri: str) -> str:
         ExtraMissing: mlflow is not installed.
         OutputError: MLflow refused it; the runs that were written before stay, and are not written again.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # whose studies are whose is nobody's business
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # else an address without a server takes minutes
     try:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from caviar.storage.definitions import load_study
 from caviar.storage.events import read_events
 from caviar.storage.records import Provenance
+from caviar.storage.timing import RENEW
 from caviar.studies.cli import run
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import package_versions, provenance_of
@@ -117,7 +118,7 @@ def test_a_stopped_study_is_left_alone(engine: Engine, said: Said) -> None:
     [
         (("join", "nothing"), "no study 'nothing' in the database"),
         (("join", "small", "--gpus", "7"), "torch sees no GPU 7 here"),
-        (("join", "small", "--lease", "10"), "a lease of 10 s cannot be renewed every 15 s"),
+        (("join", "small", "--lease", "10"), f"a lease of 10 s cannot be renewed every {RENEW:g} s"),
         (("join", "small", "--workers", "0"), "there is nothing to work on"),
         (("pause", "nothing"), "no study 'nothing'"),
         (("kill", "small", "3"), "trial 3 of 'small' has not begun"),
