@@ -33,6 +33,7 @@ from caviar.studies.workers.local.signals import GRACEFUL, Stop
 
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
 _PRELOAD = ["caviar.studies.workers.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
+_LOST = 255  # what multiprocessing makes of the exit code when the fork server, which knew it, has died
 _RESTARTS = 5  # of one place among the workers, before the run gives up
 _LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
 _LONGEST_MESSAGE = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
@@ -108,6 +109,11 @@ class WorkerPool:
             elif place.process.exitcode is not None and place.process.exitcode < 0:  # ended by a signal
                 dead.append(place.process.pid or 0)
                 self._plan_restart(place)
+            elif place.process.exitcode == _LOST and not place.errors.poll():
+                with suppress(ProcessLookupError):  # it may live, without anybody who waits for it
+                    os.kill(place.process.pid or 0, signal.SIGTERM)
+                dead.append(place.process.pid or 0)
+                self._plan_restart(place)
             elif place.process.exitcode:
                 message = _message_of(place)
                 if place.process.exitcode == os.EX_TEMPFAIL:
@@ -138,9 +144,10 @@ class WorkerPool:
         if time.monotonic() - place.started > _LONG_LIFE_SECONDS:
             place.restarts = 0
         if place.restarts >= _RESTARTS:
-            number = -(place.process.exitcode or 0)
+            code = place.process.exitcode or 0
+            how = f"by signal {-code}" if code < 0 else "with the process that starts workers"
             raise WorkersFailed(
-                f"a worker was killed {place.restarts + 1} times, last by signal {number}; "
+                f"a worker was killed {place.restarts + 1} times, last {how}; "
                 f"is there enough memory? Fewer workers need less: --workers 1"
             )
         place.restart_at = time.monotonic() + min(_LONGEST_BACK_OFF, _BACK_OFF_SECONDS * 2**place.restarts)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,25 @@ def test_two_threads_that_start_workers_leave_the_main_module_as_it_was() -> Non
     for thread in threads:
         thread.join(20)
     assert sys.modules["__main__"] is main
+
+
+@pytest.mark.slow
+def test_when_the_process_that_starts_workers_is_killed_the_run_goes_on(engine: Engine) -> None:
+    study = small_study(budget=3, epochs=60, strategy="random", pruner="none")
+    options = WorkerOptions(read_settings(engine.url.render_as_string(hide_password=False)), "small", Path("nowhere"))
+    killed: list[int] = []
+
+    def kill_once(event: object) -> None:
+        if isinstance(event, Progressed) and event.snapshot.progress.epochs_trained and not killed:
+            killed.append(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+            os.kill(killed[0], signal.SIGKILL)
+
+    with Stop() as stop:
+        opened = begin_or_resume(engine, study, options)
+        outcome = supervise(engine, opened.record, opened.options, ["cpu"], stop, kill_once)
+    assert len(killed) == 1
+    assert outcome.restarts == 1
+    assert (outcome.now.complete, outcome.now.failed) == (3, 0)
 
 
 def test_a_file_that_runs_a_study_when_it_is_imported_is_refused(tmp_path: Path) -> None:
