@@ -21,17 +21,22 @@ from caviar.studies.results.formatting import to_json
 from caviar.studies.results.winner import Winner
 from caviar.studies.workers.trial.resumption import load_checkpoint
 
-_EXAMPLE = '''"""Load the model and look at one example. Caviar must be there, and a model of your own on PYTHONPATH."""
+_EXAMPLE = '''"""Load the model and look at one example. For a model of your own, give this in the folder with its code."""
 
 import json
+import os
+import sys
+from pathlib import Path
 
 import torch
 
 from caviar.models.registry import model_class
 
-config = json.load(open("config.json"))
+sys.path.insert(1, os.getcwd())  # for a model of your own
+here = Path(__file__).parent
+config = json.loads((here / "config.json").read_text())
 model = model_class(config["model"])(tuple(config["sample"]), config["classes"], **config["hyperparameters"])
-model.load_state_dict(torch.load("model.pt", weights_only=True))
+model.load_state_dict(torch.load(here / "model.pt", weights_only=True))
 model.eval()
 x = torch.rand(1, *config["sample"])  # an example's values, from 0 to 1
 x = (x - torch.tensor(config["mean"])) / torch.tensor(config["deviation"])
