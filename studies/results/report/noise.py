@@ -19,6 +19,7 @@ from caviar.studies.results.winner import Winner
 
 _TOP = 5  # of the best trials, whose curves are examined
 _LAST = 4  # epochs of them
+_LONG = 2 * _LAST  # epochs: the last ones of a shorter curve show how fast it rises, not how much it varies
 _FREEDOM = 4  # degrees, for a standard deviation that means something: of two trainings it may be anything
 
 
@@ -62,7 +63,7 @@ def _repeated(trials: Iterable[ReportedTrial]) -> Iterable[list[float]]:
 
 
 def _of_epochs(trials: Iterable[ReportedTrial]) -> float:
-    ends = [[value for _, value in t.curve[-_LAST:] if value is not None] for t in trials]
+    ends = [[value for _, value in t.curve[-_LAST:] if value is not None] for t in trials if len(t.curve) >= _LONG]
     spreads = [statistics.stdev(end) for end in ends if len(end) >= 3]
     return statistics.median(spreads) if spreads else 0.0
 

@@ -67,6 +67,14 @@ def test_the_last_of_a_few_values_is_an_edge_where_there_may_be_more() -> None:
     assert found.command == "caviar retune small --name small-wider --widen batch_size"
 
 
+def test_the_rise_of_short_curves_is_no_noise() -> None:
+    rising = [trial(i, 0.88 - i / 10, curve=curve(0.27, 0.48, 0.85, 0.88 - i / 10)) for i in range(6)]
+    found = noise(report(rising, study={"epochs": 4}))
+    assert found is not None
+    assert "validation examples" in found.source
+    assert said(report(rising, study={"epochs": 4}), "enough points").answer.startswith("Perhaps not: only 1 of 6")
+
+
 def test_where_few_are_as_good_as_the_best_more_trials_are_offered() -> None:
     lonely = said(report([trial(i, 0.99 if i == 0 else 0.7) for i in range(12)]), "enough points")
     assert lonely.command == "caviar extend small --budget 24"
