@@ -80,9 +80,8 @@ def view(study: Study, snapshot: Snapshot, rate: str, screen: Screen) -> Rendera
 
 
 def saved(study: Study, now: Progress) -> str:
-    """Return in words how many epochs were trained of those planned for the finished and running trials."""
-    planned = (now.done + now.leased) * study.epochs
-    return f"{now.epochs_trained} of {planned} epochs trained"
+    """Return in words how many epochs were trained, of those of the whole budget."""
+    return f"{now.epochs_trained} of {now.budget * study.epochs} epochs trained"
 
 
 def phase_now(now: Progress) -> str:
