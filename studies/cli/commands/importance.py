@@ -17,14 +17,17 @@ def importance(study: StoredStudy, as_json: AsJson = False, database: Database =
 
     In Python: caviar.importance("digits")
     """
-    found = caviar.importance(study, database=database)
+    with caviar.connect(database) as engine:
+        found, now = caviar.importance(study, database=engine), caviar.status(study, database=engine)
     from caviar.studies.results.importance import ENOUGH, order_in_words
 
     if as_json:
         print_json({"study": study, "importances": found})
         return
     if found is None:
-        print_line(f"{study}: {ENOUGH} finished trials of different values are needed; look again later")
+        more = f"caviar extend {study} --budget {max(2 * now.budget, ENOUGH)}"
+        step = f"get more with: {more}" if now.state == "done" else "look again later"
+        print_line(f"{study}: {ENOUGH} finished trials of different values are needed; {step}", markup=False)
         return
     print_line(f"how much of {study}'s result each hyperparameter decides alone, by {found.trials} trials\n")
     room = min(_BAR, out().width - _BESIDE)  # a narrow terminal gets no bars

@@ -56,9 +56,14 @@ def status(
         else:
             first = next(snapshots)
             out().print(view(first.study, first.snapshot, "", screen()))
-    steps = {"done": f"caviar report {study} --open", "waiting": f"caviar join {study}",
-             "running": f"caviar status {study} --watch"}  # fmt: skip
-    print_line(f"\nnext: {steps.get(now.state, f'caviar resume {study}')}", style="dim", markup=False)
+    print_line(f"\nnext: {next_step(now)}", style="dim", markup=False)
+
+
+def next_step(now: caviar.StudyStatus) -> str:
+    """Return the command to give next for a study in that state."""
+    steps = {"done": f"caviar report {now.name} --open", "waiting": f"caviar join {now.name}",
+             "running": f"caviar status {now.name} --watch"}  # fmt: skip
+    return steps.get(now.state, f"caviar resume {now.name}")
 
 
 def ls(as_json: AsJson = False, database: Database = None) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import caviar
+from caviar.studies.cli.commands.status import next_step
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json
 from caviar.studies.cli.tables import NARROW, table
@@ -26,14 +27,23 @@ def workers(
 
     In Python: caviar.workers("digits")
     """
-    found = caviar.workers(study, include_ended=True, database=database)
+    with caviar.connect(database) as engine:
+        found = caviar.workers(study, include_ended=True, database=engine)
+        if study is None or caviar.is_panda(study, database=engine):
+            now = None
+        else:
+            now = caviar.status(study, database=engine)
     listed = [w for w in found if include_ended or w.is_present]
     if as_json:
         print_json(listed)
         return
     if not listed:
         hidden = f" ({len(found)} have ended: --all shows them)" if found else ""
-        out().print(f"no worker is at work{hidden}; start some with: caviar join {study or 'STUDY'}")
+        if now is None or now.state == "waiting":
+            step = f"start some with: caviar join {study or 'STUDY'}"
+        else:
+            step = f"'{study}' is {now.state}; next: {next_step(now)}"
+        out().print(f"no worker is at work{hidden}; {step}", markup=False)
         return
     heads = ("host", "pid", "device", "study", "doing", "heard of")
     shown = [head for head in heads if out().width >= NARROW or head in _NARROW_HEADS]

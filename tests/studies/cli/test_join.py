@@ -136,9 +136,11 @@ def test_workers_are_shown(engine: Engine, said: Said) -> None:
     record, study = register(engine)
     assert "start some with: caviar join" in said("workers")[0]
     worker(engine, record, study).run()
-    assert "(1 have ended: --all shows them)" in said("workers", "small")[0]
-    (told,) = json.loads(said("workers", "--all", "--json")[0])
-    assert (told["study"], told["host"], told["device"], told["state"]) == ("small", "test", "cpu", "ended")
+    told = said("workers", "small")[0]
+    assert "(1 have ended: --all shows them)" in told
+    assert "'small' is done; next: caviar report small --open" in told  # not: caviar join, where nothing is left to do
+    (one,) = json.loads(said("workers", "--all", "--json")[0])
+    assert (one["study"], one["host"], one["device"], one["state"]) == ("small", "test", "cpu", "ended")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import csv
 import json
 import logging.handlers
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -209,6 +210,10 @@ def test_importance_says_what_mattered_and_whether_the_order_held(
     assert table.count("sure of tier") == 2
     register(engine, name="new")
     assert "10 finished trials of different values are needed" in said("importance", "new")
+    assert "look again later" in said("importance", "new")
+    record, study = register(engine, name="short", budget=4, epochs=1)
+    worker(engine, record, study).run()
+    assert "get more with: caviar extend short --budget 10" in said("importance", "short")  # none comes by itself
     assert json.loads(said("importance", "new", "--json")) == {"study": "new", "importances": None}
 
 
@@ -233,6 +238,11 @@ def test_the_winner_is_saved_with_an_example_that_works(
     told = subprocess.run([sys.executable, "load.py"], cwd=folder, capture_output=True, text=True, check=True)
     assert re.fullmatch(r"class \d\n", told.stdout)
     config = json.loads((folder / "config.json").read_text())
+    own = shutil.copytree(folder, tmp_path / "own")  # a model of one's own, from the folder of its code
+    (tmp_path / "net.py").write_text("from caviar.models.mlp import MLP as Net\n")
+    (own / "config.json").write_text(json.dumps({**config, "model": "net:Net"}))
+    words = [sys.executable, "own/load.py"]
+    assert subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.startswith("class ")
     model = model_class(config["model"])(tuple(config["sample"]), config["classes"], **config["hyperparameters"])
     model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
     _, accuracy = evaluate(model, load_test(config["data"], Path("nowhere"), torch.device("cpu")))
