@@ -41,7 +41,9 @@ def model_class(name: str) -> Callable[..., nn.Module]:
     try:
         chosen = getattr(import_module(module), attribute)
     except Exception as error:
-        raise UnknownModel(f"no model at '{path}': {type(error).__name__}: {error}") from error
+        missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        place = f"; give the command in the folder that has {module.split('.')[0]}" if missing else ""
+        raise UnknownModel(f"no model at '{path}': {type(error).__name__}: {error}{place}") from error
     from torch import nn
 
     if not (isinstance(chosen, type) and issubclass(chosen, nn.Module)):

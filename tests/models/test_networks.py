@@ -41,7 +41,7 @@ def test_hyperparameters_come_from_the_constructor() -> None:
         (":Net", "no model at ':Net'"),
         (".relative:Net", "no model at '.relative:Net'"),
         ("builtins:dict", "is no class of torch.nn.Module"),
-        ("nowhere.at_all:Net", "no model at 'nowhere.at_all:Net'"),
+        ("nowhere.at_all:Net", "no model at 'nowhere.at_all:Net'.*; give the command in the folder that has nowhere"),
         ("caviar.models.mlp:ACTIVATIONS", "is no class of torch.nn.Module"),
     ],
 )
