@@ -44,7 +44,7 @@ def refuse_nested_run() -> None:
     """Refuse to run a study while a study's file or a model's module is imported: workers would start workers."""
     if _importing.get():
         raise DefinitionError(
-            "this file runs a study when it is imported, as the workers and the command caviar do; "
+            "this file runs a study while it is read for its STUDY or its model; "
             'put that line under: if __name__ == "__main__":'
         )
 
