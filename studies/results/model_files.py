@@ -21,7 +21,7 @@ from caviar.studies.results.formatting import to_json
 from caviar.studies.results.winner import Winner
 from caviar.studies.workers.trial.resumption import load_checkpoint
 
-_EXAMPLE = '''"""Load the model and look at one example. For a model of your own, give this in the folder with its code."""
+_EXAMPLE = '''"""Load the model and look at one example. For a model of your own, start this in its folder."""
 
 import json
 import os
