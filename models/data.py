@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from caviar.models.data_sets import DATA_SETS, Part, RawData, data_set
+from caviar.models.data_sets import Part, RawData, data_set
 from caviar.models.errors import DataUnavailable
 
-__all__ = ["Data", "Part", "check_available", "data_names", "fetch", "files", "load", "load_test", "moments", "shape"]
+__all__ = ["Data", "Part", "check_available", "fetch", "files", "load", "load_test", "moments", "shape"]
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,6 @@ def shape(name: str) -> tuple[tuple[int, ...], int]:
     """Return the shape of one example and the number of classes, without loading anything."""
     chosen = data_set(name)
     return chosen.sample, chosen.classes
-
-
-def data_names() -> list[str]:
-    """Return the names of all data sets."""
-    return list(DATA_SETS)
 
 
 def _read(name: str, data_dir: Path) -> RawData:

@@ -27,10 +27,7 @@ from caviar.studies.lifecycle.manager import (
     refuse_panda,
 )
 from caviar.studies.lifecycle.provenance import provenance_of
-from caviar.studies.lifecycle.retune import retuned
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
-from caviar.studies.results.winner import standings
-from caviar.studies.workers.local.preparation import check_and_fetch
 
 _DELETE_PATIENCE = 10.0  # seconds; a worker may hold a row for a moment
 
@@ -161,6 +158,10 @@ def retune(
         >>> caviar.retune("digits", "digits-wider", widen=["learning_rate"])
         >>> caviar.run("digits-wider")
     """
+    from caviar.studies.lifecycle.retune import retuned  # these load Optuna
+    from caviar.studies.results.winner import standings
+    from caviar.studies.workers.local.preparation import check_and_fetch
+
     folder = data_folder(data_dir)
     with opened(study, database) as (engine, record):
         refuse_panda(engine, record)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from caviar.models.data import check_available, data_names, fetch
-from caviar.models.errors import DataUnavailable
+from caviar.models.data_sets import DATA_SETS
 from caviar.studies.api.session import data_folder
 
 
@@ -25,7 +24,7 @@ def data_sets(*, data_dir: str | Path | None = None) -> tuple[DataSet, ...]:
         >>> [data.name for data in caviar.data_sets() if data.is_here]
     """
     folder = data_folder(data_dir)
-    return tuple(DataSet(name, _is_here(name, folder)) for name in data_names())
+    return tuple(DataSet(name, data.is_in(folder)) for name, data in DATA_SETS.items())
 
 
 def fetch_data(name: str, *, data_dir: str | Path | None = None) -> bool:
@@ -43,12 +42,6 @@ def fetch_data(name: str, *, data_dir: str | Path | None = None) -> bool:
     Examples:
         >>> caviar.fetch_data("mnist")
     """
+    from caviar.models.data import fetch  # which loads PyTorch
+
     return fetch(name, data_folder(data_dir))
-
-
-def _is_here(name: str, folder: Path) -> bool:
-    try:
-        check_available(name, folder)
-    except DataUnavailable:
-        return False
-    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -19,13 +20,13 @@ from caviar.studies.panda.page import panda_page
 from caviar.studies.panda.records import Journal
 from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.export.targets import export_study
-from caviar.studies.results.report.page import page
-from caviar.studies.results.report.reading import read_report
-from caviar.studies.results.report.records import Report
 from caviar.studies.results.summaries import StudyState, state_of
-from caviar.studies.results.winner import Winner, conclude, finalists, read_winner
 from caviar.studies.workers.local.preparation import check_and_fetch
 from caviar.studies.workers.local.signals import Stop
+
+if TYPE_CHECKING:
+    from caviar.studies.results.report.records import Report
+    from caviar.studies.results.winner import Winner
 
 
 def report(study: str, *, file: str | Path | None = None, database: str | Engine | None = None) -> Report | Journal:
@@ -41,6 +42,9 @@ def report(study: str, *, file: str | Path | None = None, database: str | Engine
     Examples:
         >>> caviar.report("digits", file="digits.html").answers
     """
+    from caviar.studies.results.report.page import page
+    from caviar.studies.results.report.reading import read_report
+
     with opened(study, database) as (engine, record):
         panda = is_panda(engine, record.study_id)
         found = read_journal(engine, record) if panda else read_report(engine, record)
@@ -97,6 +101,7 @@ def save(
         >>> caviar.save("digits", "digits-model")
     """
     from caviar.studies.results.model_files import save_winner  # which loads PyTorch
+    from caviar.studies.results.winner import read_winner
 
     with opened(study, database) as (engine, record):
         winner = read_winner(engine, record)
@@ -155,6 +160,8 @@ def confirm(
     Examples:
         >>> caviar.confirm("digits", times=5).confirmation.verdict
     """
+    from caviar.studies.results.winner import read_winner
+
     if times < 2:
         raise OptionError(f"{times} training(s) of each show no noise: give 2 or more")
     with Stop() as stop, connect(database) as engine, opened(study, engine) as (_, record):
@@ -174,11 +181,13 @@ def _confirm(
     on_progress: Callable[[Retraining], None],
 ) -> bool:
     """Do what `confirm` does; return False if this process was asked to stop."""
+    from caviar.studies.results.retraining import FreshTrainings  # which loads PyTorch
+    from caviar.studies.results.winner import conclude, finalists
+
     refuse_panda(engine, record)
     definition, (winner, runner_up) = definition_of(record), finalists(engine, record)
     check_and_fetch(definition, data_dir)
     refuse_other(record, provenance_of(definition, data_dir))
-    from caviar.studies.results.retraining import FreshTrainings  # which loads PyTorch
 
     trainings = FreshTrainings(engine, record, (winner, runner_up), times, data_dir, lambda: stop.asked)
 

@@ -1,12 +1,14 @@
 """Read what is in the database, or what a study would do. Nothing here trains, or changes a study.
 
-Leases that have expired are given up first, as a worker would do: what is shown as running is running.
+Leases that have expired are given up first, as a worker would do: what is shown as running is running. Most of these
+functions load neither PyTorch nor Optuna, and so answer at once; the others import them themselves.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -23,7 +25,6 @@ from caviar.studies.api.session import connect, opened
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import catalog_names, select_study
 from caviar.studies.lifecycle.manager import definition_of, free_lost, look, progress
-from caviar.studies.results.importance import Importances, importances
 from caviar.studies.results.summaries import (
     StudyPlan,
     StudyState,
@@ -34,9 +35,11 @@ from caviar.studies.results.summaries import (
     study_status,
     trial_summaries,
 )
-from caviar.studies.results.winner import Winner, read_winner, standings
 from caviar.studies.workers.local.events import Progressed
-from caviar.studies.workers.trial.build import check
+
+if TYPE_CHECKING:
+    from caviar.studies.results.importance import Importances
+    from caviar.studies.results.winner import Winner
 
 _WATCH_SECONDS = 1.0  # between two snapshots
 
@@ -69,6 +72,8 @@ def plan(study: Study | str, *, budget: int | None = None, strategy: str | None 
         >>> for slot in caviar.plan("digits", budget=12).slots:
         ...     print(slot.number, slot.tier, slot.phase, slot.free)
     """
+    from caviar.studies.workers.trial.build import check
+
     definition = change(study if isinstance(study, Study) else select_study(study), budget=budget, strategy=strategy)
     check(definition)
     return study_plan(definition)
@@ -132,6 +137,8 @@ def best(study: str, *, database: str | Engine | None = None) -> Winner | None:
         >>> winner = caviar.best("digits")
         >>> winner.hyperparameters, winner.validation.accuracy
     """
+    from caviar.studies.results.winner import read_winner
+
     with opened(study, database) as (engine, record):
         return read_winner(engine, record)
 
@@ -167,6 +174,9 @@ def importance(study: str, *, database: str | Engine | None = None) -> Importanc
         >>> for one in caviar.importance("digits").hyperparameters:
         ...     print(f"{one.name}: {one.share:.0%}, {one.low:.0%} to {one.high:.0%}")
     """
+    from caviar.studies.results.importance import importances
+    from caviar.studies.results.winner import standings
+
     with opened(study, database) as (engine, record):
         found = standings(engine, record)
     return importances(found.study, found.trials)

@@ -1,4 +1,8 @@
-"""Train a study on this machine: begin it or go on with it, or join one that another machine has begun."""
+"""Train a study on this machine: begin it or go on with it, or join one that another machine has begun.
+
+Loading this module loads neither PyTorch nor Optuna: the fork server of the workers starts first, and loads them at the
+same time as this process does.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from caviar.models.data import check_available
 from caviar.models.errors import DataUnavailable
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointUnreachable, DatabaseAway
@@ -26,7 +30,6 @@ from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
 from caviar.studies.lifecycle.revision import compare
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
-from caviar.studies.results.winner import Winner, conclude, read_winner
 from caviar.studies.workers.local.devices import places, spread, visible_gpus
 from caviar.studies.workers.local.events import (
     EarlierVersion,
@@ -41,6 +44,9 @@ from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.preparation import begin_or_resume, check_machine
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.local.supervisor import supervise
+
+if TYPE_CHECKING:
+    from caviar.studies.results.winner import Winner
 
 
 @dataclass(frozen=True)
@@ -225,6 +231,7 @@ def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, 
         CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
         DataUnavailable: the data are not here.
     """
+    from caviar.studies.results.winner import conclude
 
     def asked() -> bool:
         return stop.asked
@@ -242,6 +249,8 @@ def _measure_here_or_elsewhere(
     engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, on_event: Listener
 ) -> bool:
     """Do what `measure_winner` does, unless this machine lacks the data or the weights, as a machine that joins may."""
+    from caviar.models.data import check_available
+
     try:
         check_available(definition_of(record).data, options.data_dir)
         return measure_winner(engine, record, options, stop)
@@ -260,6 +269,8 @@ def _result(
     """
     if stop.interrupted and not is_measured:
         raise KeyboardInterrupt
+    from caviar.studies.results.winner import read_winner
+
     winner = read_winner(engine, record) if is_measured else None
     if winner is not None:
         leave_note(engine, record, winner)

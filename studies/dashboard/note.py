@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,7 +14,9 @@ from caviar.storage.records import StudyRecord
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.formatting import number
-from caviar.studies.results.winner import Winner
+
+if TYPE_CHECKING:
+    from caviar.studies.results.winner import Winner
 
 
 def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from caviar.models.data_sets import DATA_SETS
 from caviar.storage.settings import Settings
 from caviar.studies.doctor.findings import Finding, Level, format_size
 from caviar.studies.lifecycle.provenance import package_versions
@@ -73,16 +74,8 @@ def _driver() -> str:
 
 def data(folder: Path, needed: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Check that the data sets are here; `needed` names, by data set, the unfinished studies that train on it."""
-    from caviar.models.data import check_available, data_names
-    from caviar.models.errors import DataUnavailable
-
-    here, missing = [], []
-    for name in data_names():
-        try:
-            check_available(name, folder)
-            here.append(name)
-        except DataUnavailable:
-            missing.append(name)
+    here = [name for name, known in DATA_SETS.items() if known.is_in(folder)]
+    missing = [name for name in DATA_SETS if name not in here]
     wanted = [
         Finding(
             Level.WARNING, "data", f"'{name}' is not in {folder}, and {', '.join(needed[name])} needs it",

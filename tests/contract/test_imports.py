@@ -42,6 +42,17 @@ def test_import_caviar_loads_no_heavy_package_and_no_command_line(root: Path) ->
     assert not loaded & {*HEAVY, "pydantic", "typer", "rich"}
 
 
+def test_steering_and_reading_a_study_load_neither_torch_nor_optuna(root: Path) -> None:
+    rooms = ("reading", "changing", "documents", "data", "database", "panda", "records", "session")
+    loaded = modules_after(f"import {', '.join(f'caviar.studies.api.{room}' for room in rooms)}", root)
+    assert not loaded & {*HEAVY, "plotly"} - {"sqlalchemy", "psycopg2"}
+
+
+def test_training_starts_the_workers_fork_server_before_it_loads_torch(root: Path) -> None:
+    loaded = modules_after("import caviar.studies.api.running, caviar.studies.cli.commands.run", root)
+    assert not loaded & {"torch", "optuna", "numpy"}
+
+
 def test_storage_loads_no_torch_and_its_status_no_optuna(root: Path) -> None:
     assert "torch" not in modules_after(
         "import caviar.storage.history, caviar.storage.trials, caviar.storage.ledger", root
