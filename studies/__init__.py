@@ -1,1 +1,1 @@
-"""What is searched, and how a search is run: the only place where models and storage meet."""
+"""Hyperparameter searches, their workers and their results: the only part where models and storage meet."""

@@ -1,4 +1,4 @@
-"""What becomes of a finished study: its report, its winner's weights, and whether the winner was better or luckier."""
+"""Use the results of a study: write its report, export it, save the winner's weights, and train the winner again."""
 
 from __future__ import annotations
 

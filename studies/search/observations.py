@@ -1,4 +1,4 @@
-"""What a search learns from its trials: a loss for each finished one, on a scale that a model can use."""
+"""Observations: the loss of each finished trial, on a scale that a model of the search can use."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a study found, for people who look before they read: facts, the answers they give, figures, and one page."""
+"""Reports on a study, for people: its facts, answers to the usual questions, figures, and one HTML page."""

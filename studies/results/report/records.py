@@ -83,7 +83,7 @@ class ReportedTrial(TrialSummary):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a study took so far: trials, epochs, and seconds of training and of waiting; `done` trials have ended."""
+    """The cost of a study so far: trials, epochs, and seconds of training and of waiting; `done` trials have ended."""
 
     done: int
     complete: int
