@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from caviar.storage.states import EventKind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,13 +25,13 @@ def cohort_sentence(detail: Mapping[str, Any]) -> str:
 def sentence(event: EventRecord) -> str:
     """Return an event in one sentence."""
     detail = event.detail
-    if event.kind == "cohort size":
+    if event.kind == EventKind.COHORT_SIZE:
         return cohort_sentence(detail)
-    if event.kind == "created":
+    if event.kind == EventKind.CREATED:
         return f"the study begins, with a budget of {detail['budget']} trials"
-    if event.kind == "lease expired":
+    if event.kind == EventKind.LEASE_EXPIRED:
         return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker was not heard of"
-    if event.kind == "worker died":
+    if event.kind == EventKind.WORKER_DIED:
         return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker died"
     about = detail_line(detail)
     subject = "" if event.slot is None else f"trial {event.slot}: "

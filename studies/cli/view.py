@@ -15,6 +15,7 @@ from rich.text import Text
 
 from caviar.storage.records import EventRecord, PhaseCount, RunningTrial
 from caviar.storage.snapshot import CURVES, Snapshot
+from caviar.storage.states import EventKind
 from caviar.storage.status import Progress
 from caviar.studies.cli.output import settings_line
 from caviar.studies.cli.sentences import sentence
@@ -188,4 +189,4 @@ def _messages(snapshot: Snapshot, screen: Screen) -> Iterator[RenderableType]:
 
 def _subject(event: EventRecord) -> object:
     """Return a key by which neighbouring events are one: workers that measure the same cohort size."""
-    return "measured" if event.kind == "cohort size" and "why" not in event.detail else event
+    return "measured" if event.kind == EventKind.COHORT_SIZE and "why" not in event.detail else event

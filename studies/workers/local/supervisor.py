@@ -21,7 +21,7 @@ from caviar.storage.files import CheckpointFiles
 from caviar.storage.outage import Outage
 from caviar.storage.processes import machine_id
 from caviar.storage.records import EventRecord, StudyRecord
-from caviar.storage.states import EventKind
+from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress
 from caviar.storage.workers import finished_by
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
@@ -98,7 +98,7 @@ class _Watch:
         """Replace workers and report what happens, until no worker is needed any more or this process is to stop."""
         found_dead = False
         while not self._stop.asked:
-            wanted = self.progress.control == "run" and self.progress.open > 0
+            wanted = self.progress.control == Control.RUN and self.progress.open > 0
             found_dead = bool(pool.replace_dead(wanted=wanted)) or found_dead
             try:
                 if found_dead:
@@ -138,7 +138,7 @@ class _Watch:
     def _is_over(self, pool: WorkerPool) -> bool:
         """Return whether nothing is left, or the study is stopped and the last epochs have come to their end."""
         nothing_left = self.progress.open + self.progress.leased == 0
-        return nothing_left or (self.progress.control == "stop" and not pool.running())
+        return nothing_left or (self.progress.control == Control.STOP and not pool.running())
 
     def _report_cohorts(self) -> None:
         """Report new sizes of cohorts; workers that measured about the same are reported once."""
