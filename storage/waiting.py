@@ -30,7 +30,7 @@ def limit_waits(hurry: Callable[[], bool] | None = None) -> None:
     Waits are cut short while `hurry` returns True; None leaves the function that was set before.
     """
     if hurry is not None or extensions.get_wait_callback() is None:
-        extensions.set_wait_callback(partial(_wait, hurry or (lambda: False)))
+        extensions.set_wait_callback(partial(_wait, hurry or _never))
 
 
 @contextmanager
@@ -41,6 +41,10 @@ def patiently() -> Iterator[None]:
         yield
     finally:
         _patient.reset(token)
+
+
+def _never() -> bool:
+    return False
 
 
 def _wait(hurry: Callable[[], bool], connection: Any) -> None:
