@@ -157,7 +157,10 @@ def test_an_accepted_change_is_the_study_s_next_version(finished: File, engine: 
     ("fields", "told"),
     [
         ({"model": "cnn"}, "model: mlp before, cnn now"),
-        ({"metric": "loss", "direction": "minimize"}, "metric: accuracy before, loss now; direction: maximize before"),
+        (
+            {"metric": "loss", "direction": "minimize"},
+            "direction: maximize before, minimize now; metric: accuracy before, loss now",
+        ),
         ({"epochs": 3}, "epochs: 2 before, 3 now"),
         ({"budget": 3}, "budget: 4 before, 3 now; a budget can grow, but not shrink"),
         ({"rate": "Log(1e-2, 1, default=0.1)"}, "0.01 … 1, log, default 0.1 now; not a wider range"),
