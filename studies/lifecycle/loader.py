@@ -167,5 +167,5 @@ def _take(module: ModuleType, name: str, selector: str) -> Study:
     if study is None:
         raise DefinitionError(f"{selector} has no {name}; write {name} = Study(...) in it")
     if not isinstance(study, Study):
-        raise DefinitionError(f"{name} of {selector} is a {type(study).__name__}, not a caviar.Study")
+        raise DefinitionError(f"{name} of {selector} is of type {type(study).__name__}, not caviar.Study")
     return study

@@ -115,7 +115,7 @@ def test_a_study_file_without_a_study(url: str, refused: Callable[..., str], tmp
     (tmp_path / "empty.py").write_text("")
     assert "has no STUDY" in refused("run", str(tmp_path / "empty.py"))
     (tmp_path / "wrong.py").write_text("STUDY = 3")
-    assert "is a int, not a caviar.Study" in refused("run", str(tmp_path / "wrong.py"))
+    assert "is of type int, not caviar.Study" in refused("run", str(tmp_path / "wrong.py"))
     (tmp_path / "raises.py").write_text("import json\n\njson.loads('{')\n")
     assert f"{tmp_path / 'raises.py'}, line 3: JSONDecodeError" in refused("run", str(tmp_path / "raises.py"))
 
