@@ -30,6 +30,7 @@ from typing import IO
 from sqlalchemy.engine import URL
 
 from caviar.storage.errors import EmbeddedServerError
+from caviar.storage.libpq_variables import environment_without, hide_from
 from caviar.storage.processes import machine_id
 
 _START_SECONDS = 60
@@ -62,6 +63,7 @@ def serve(home: Path, notify: Callable[[str], None]) -> Iterator[URL]:
         try:
             server = _Server(root, notify)
             server.ensure_running()
+            hide_from(server.url)
             fcntl.flock(users, fcntl.LOCK_SH)
         finally:
             fcntl.flock(gate, fcntl.LOCK_UN)
@@ -102,7 +104,11 @@ def _is_free(lock: IO[str]) -> bool:
 
 
 class _Server:
-    """`initdb` and `pg_ctl` for one data folder. The caller must hold the gate."""
+    """`initdb` and `pg_ctl` for one data folder. The caller must hold the gate.
+
+    The programs work in `root` and are given the names below it: `pg_ctl` puts names into a command of the shell, where
+    a quote or a $ in them would have a meaning.
+    """
 
     def __init__(self, root: Path, notify: Callable[[str], None]) -> None:
         self._root = root
@@ -111,7 +117,8 @@ class _Server:
         self._machine = root / "machine"  # names the machine on which the server was started
         self._account = self._choose_account()  # that the server runs as; None: the caller's own
         self._socket_dir = root / "socket"
-        if len(os.fsencode(self._socket_dir / _SOCKET)) > _SOCKET_PATH_LIMIT:
+        # For libpq a comma separates hosts.
+        if len(os.fsencode(self._socket_dir / _SOCKET)) > _SOCKET_PATH_LIMIT or "," in str(root):
             digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
             self._socket_dir = Path(f"/tmp/caviar-{os.geteuid()}-{digest}")
         self.url = URL.create(
@@ -133,7 +140,7 @@ class _Server:
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(
                         f"the built-in PostgreSQL does not answer at {self._socket_dir}, although some of its "
-                        f"processes live; see {self._data}/server.log, and end them (pkill -f {self._data})"
+                        f"processes live; see {self._data}/server.log, and end them (pkill -f {self._socket_dir})"
                     )
                 time.sleep(0.1)
             self._start(lock)
@@ -141,7 +148,7 @@ class _Server:
     def stop(self) -> None:
         """Stop the server if this machine started it: here, another container's process id means another process."""
         if self._machine.exists() and self._machine.read_text() == machine_id():
-            self._run("pg_ctl", "stop", "-D", str(self._data), "-w", "-m", "fast", check=False)
+            self._run("pg_ctl", "stop", "-D", self._data.name, "-w", "-m", "fast", check=False)
 
     def _start(self, lock: IO[str]) -> None:
         self._make_folder(self._socket_dir)
@@ -149,8 +156,8 @@ class _Server:
             left.unlink(missing_ok=True)  # left by a killed server: server.lock proves that it is gone
         self._machine.write_text(machine_id())
         options = f"-c unix_socket_directories={shlex.quote(str(self._socket_dir))}"
-        log = str(self._data / "server.log")
-        self._run("pg_ctl", "start", "-D", str(self._data), "-w", "-t", str(_START_SECONDS), "-l", log, "-o", options,
+        log = f"{self._data.name}/server.log"
+        self._run("pg_ctl", "start", "-D", self._data.name, "-w", "-t", str(_START_SECONDS), "-l", log, "-o", options,
                   inherit=lock)  # fmt: skip
 
     def _initialise(self) -> None:
@@ -159,7 +166,7 @@ class _Server:
             shutil.rmtree(left)  # left by an initdb that was killed
         staging = self._root / f"data.{os.getpid()}"
         self._make_folder(staging)
-        self._run("initdb", "-D", str(staging), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C",
+        self._run("initdb", "-D", staging.name, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C",
                   "--no-instructions")  # fmt: skip
         with (staging / "postgresql.conf").open("a") as configuration:
             configuration.write(_CONFIGURATION)
@@ -202,7 +209,6 @@ class _Server:
 
     def _run(self, program: str, *arguments: str, check: bool = True, inherit: IO[str] | None = None) -> int:
         account = self._account
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         with tempfile.TemporaryFile("w+") as output:  # the server would keep a pipe open for ever
             try:
                 result = subprocess.run(
@@ -210,8 +216,8 @@ class _Server:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    cwd="/",
-                    env=environ,
+                    cwd=self._root,
+                    env=environment_without(),
                     check=False,
                     start_new_session=True,  # so that Ctrl-C reaches Caviar alone
                     pass_fds=[inherit.fileno()] if inherit else [],

@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from caviar.storage import migrate
 from caviar.storage.embedded import serve
 from caviar.storage.errors import DatabaseRefused, DatabaseUnreachable
+from caviar.storage.libpq_variables import is_built_in
 from caviar.storage.outage import Outage, is_busy, reason
 from caviar.storage.settings import Settings
 from caviar.storage.timing import PATIENCE
@@ -149,10 +150,10 @@ def _connect_when_free(engine: Engine, notify: Callable[[str], None], hurry: Cal
 
 
 def _unreachable(url: URL, error: DBAPIError) -> str:
-    return (
-        f"{_cause(url, 'does not answer', error)}; start it, correct the address, "
-        f"or unset CAVIAR_DATABASE_URL for the built-in server"
-    )
+    cause = _cause(url, "does not answer", error)
+    if is_built_in(url):
+        return f"the built-in {cause}; run the same command again, or set CAVIAR_DATABASE_URL to a server of your own"
+    return f"{cause}; start it, correct the address, or unset CAVIAR_DATABASE_URL for the built-in server"
 
 
 def _lost(url: URL, error: DBAPIError) -> str:

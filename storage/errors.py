@@ -1,6 +1,7 @@
 """The errors of storage, as a tree.
 
 StorageError
+├── BadSetting                      a variable or an option names no usable folder or place
 ├── DatabaseError
 │   ├── BadDatabaseUrl              the address is not one of a PostgreSQL database
 │   ├── DatabaseUnreachable         no connection could be made
@@ -34,6 +35,10 @@ from caviar.errors import CaviarError
 
 class StorageError(CaviarError):
     """Base class of the errors of storage."""
+
+
+class BadSetting(StorageError):
+    """A variable of the environment or an option names no folder or place that can be used."""
 
 
 class DatabaseError(StorageError):

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL
 
+from caviar.storage import libpq_variables
 from caviar.storage.embedded import serve
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import EmbeddedServerError
+from caviar.storage.migrate import ensure_schema
 
 _USER = """
 import sys, time
@@ -139,12 +143,56 @@ def test_a_half_made_data_folder_is_made_anew(home: Path) -> None:
     assert answers(home)
 
 
+MEANT_FOR_ANOTHER_SERVER = {
+    "PGHOST": "db.example",
+    "PGHOSTADDR": "127.0.0.1",
+    "PGPORT": "6000",
+    "PGUSER": "somebody",
+    "PGREQUIREAUTH": "scram-sha-256",
+    "PGCHANNELBINDING": "require",
+    "PGSERVICE": "production",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGREQUIREPEER": "somebody",
+    "PGGSSENCMODE": "require",
+    "PGSSLMODE": "verify-full",
+    "PGSSLNEGOTIATION": "direct",
+    "PGMAXPROTOCOLVERSION": "nonsense",
+    "PGOPTIONS": "-c no_such_setting=1",
+    "PGTZ": "Nowhere/At_all",
+    "PGDATESTYLE": "nonsense",
+    "PGCLIENTENCODING": "nonsense",
+}
+
+
 def test_the_callers_own_settings_of_libpq_do_not_matter(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGPORT", "6000")
     with serve(home, print) as url:
-        engine = make_engine(url)
-        engine.connect().close()
-        engine.dispose()
+        for name, value in MEANT_FOR_ANOTHER_SERVER.items():
+            monkeypatch.setenv(name, value)
+            engine = make_engine(url)
+            engine.connect().close()
+            engine.dispose()
+        ensure_schema(engine)  # Optuna makes its tables on connections of its own
+        dashboard = create_engine(url)
+        dashboard.connect().close()
+        dashboard.dispose()
+        assert {name: os.environ[name] for name in MEANT_FOR_ANOTHER_SERVER} == MEANT_FOR_ANOTHER_SERVER
+
+
+def test_the_callers_settings_of_libpq_hold_for_every_other_server(
+    database_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libpq_variables, "_sockets", set())  # the tests' server is a built-in one as well
+    monkeypatch.setenv("PGAPPNAME", "mine")
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW application_name")) == "mine"
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["""a,b "c" $HOME `d` 'e' %41 :f\\g""", """"c" $(touch made) `touch made` 'e'"""])
+def test_the_folder_may_have_any_printable_name(tmp_path: Path, name: str) -> None:
+    assert answers(tmp_path / name)
+    assert not list(tmp_path.rglob("made"))
 
 
 def test_nobody_else_can_connect_and_nothing_listens_on_the_network(home: Path) -> None:
