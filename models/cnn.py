@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from caviar.models.mlp import ACTIVATIONS, check_architecture
+from caviar.limits import UNITS
+from caviar.models.mlp import ACTIVATIONS, check_architecture, check_count
 
 
 class CNN(nn.Module):
@@ -30,7 +31,9 @@ class CNN(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
     ) -> None:
-        check_architecture(layers, activation)
+        check_architecture(layers, hidden_units, activation)
+        check_count("channels", channels, UNITS)
+        check_count("the channels of the last layer", channels * 2 ** (layers - 1), UNITS)
         super().__init__()
         depth, height, width = sample
         modules: list[nn.Module] = []

@@ -6,6 +6,7 @@ torchvision before a data set is read, so that a report can ask for sizes in no 
 
 from __future__ import annotations
 
+import os.path
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -65,7 +66,7 @@ class DataSet(ABC):
 
     def is_in(self, data_dir: Path) -> bool:
         """Return whether all of its files exist."""
-        return all(path.is_file() for path in self.paths(data_dir))
+        return all(map(os.path.isfile, self.paths(data_dir)))  # which is False too for what no path can be
 
     def download(self, name: str, data_dir: Path) -> None:
         """Download it into a folder, completely or not at all. DataUnavailable says that it cannot be."""
@@ -115,6 +116,15 @@ class Torchvision(DataSet):
 
     def download(self, name: str, data_dir: Path) -> None:
         """Download next to the final place, then move there: a broken download is never taken for the data."""
+        try:
+            self._download(name, data_dir)
+        except OSError as error:
+            raise DataUnavailable(
+                f"the data set '{name}' cannot be put into {data_dir}: {error.strerror or error}; name another folder: "
+                f"--data-dir, CAVIAR_DATA_DIR"
+            ) from error
+
+    def _download(self, name: str, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=data_dir))  # containers have the same process ids
         try:

@@ -7,13 +7,21 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from caviar.limits import LAYERS, UNITS
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
 
-def check_architecture(layers: int, activation: str) -> None:
-    """Check the number of layers and the activation; torch itself checks widths and dropout."""
-    if layers < 1:
-        raise ValueError(f"layers must be 1 or more; given {layers}")
+def check_count(name: str, value: int, most: int) -> None:
+    """Check a number of layers, units or channels."""
+    if not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f"{name} must be an integer from 1 to {most:,}; given {value!r}")
+
+
+def check_architecture(layers: int, hidden_units: int, activation: str) -> None:
+    """Check the numbers of layers and units, and the activation; torch itself checks the dropout."""
+    check_count("layers", layers, LAYERS)
+    check_count("hidden_units", hidden_units, UNITS)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; given '{activation}'")
 
@@ -35,13 +43,13 @@ class MLP(nn.Module):
     Args:
         sample: shape of one example, such as (1, 28, 28); it is flattened.
         classes: number of classes.
-        hidden_units: n[l], the number of units in every hidden layer.
-        layers: L, the number of hidden layers; at least 1.
+        hidden_units: n[l], the number of units in every hidden layer; 1 to 1,000,000.
+        layers: L, the number of hidden layers; 1 to 1,000.
         activation: `relu`, `gelu` or `tanh`.
         dropout: share of each hidden layer's outputs that is dropped while training, 0 to 1.
 
     Raises:
-        ValueError: there is no such number of layers, or no such activation.
+        ValueError: there is no such number of layers or units, or no such activation.
     """
 
     def __init__(
@@ -54,7 +62,7 @@ class MLP(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
     ) -> None:
-        check_architecture(layers, activation)
+        check_architecture(layers, hidden_units, activation)
         super().__init__()
         modules: list[nn.Module] = [nn.Flatten()]
         width = prod(sample)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from caviar.foreign_code import no_exit, reason_of
 from caviar.models.errors import UnknownModel
 from caviar.suggestions import did_you_mean
 
@@ -39,11 +40,12 @@ def model_class(name: str) -> Callable[..., nn.Module]:
             f"there are: {', '.join(MODELS)}, or give package.module:Class"
         )
     try:
-        chosen = getattr(import_module(module), attribute)
+        with no_exit():
+            chosen = getattr(import_module(module), attribute)
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         place = f"; give the command in the folder that has {module.split('.')[0]}" if missing else ""
-        raise UnknownModel(f"no model at '{path}': {type(error).__name__}: {error}{place}") from error
+        raise UnknownModel(f"no model at '{path}': {reason_of(error)}{place}") from error
     from torch import nn
 
     if not (isinstance(chosen, type) and issubclass(chosen, nn.Module)):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from caviar.limits import CHECKPOINT
 from caviar.storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, CheckpointNotWritten, DamagedCheckpoint
 from caviar.storage.files import CheckpointFiles, read_file, remove_file
 from caviar.storage.ledger import fence, give_back
@@ -22,7 +23,6 @@ from caviar.storage.records import Lease, StudyRecord
 from caviar.storage.states import SPENT
 from caviar.storage.tables import checkpoint, slot
 
-LIMIT = 64 * 2**20  # bytes of one state in the database
 _LARGE = 2**20  # bytes; a larger state may take longer to send than the statement timeout
 
 
@@ -55,10 +55,11 @@ class CheckpointStore:
             # The token makes the name unique: a worker that lost its lease must not replace its successor's file.
             key = f"{self._label}/{lease.slot.number}-{epoch}-{lease.token.hex[:12]}"
             return Staged(epoch, digest, address=self._files.write(key, state))
-        if len(state) > LIMIT:
+        if len(state) > CHECKPOINT:
             raise CheckpointNotWritten(
                 f"a checkpoint of {len(state) / 2**20:.0f} MB is too large for the database (at most "
-                f"{LIMIT // 2**20} MB); set CAVIAR_CHECKPOINTS=file:///shared/folder, a folder that all machines reach"
+                f"{CHECKPOINT // 2**20} MB); set CAVIAR_CHECKPOINTS=file:///shared/folder, a folder that all machines "
+                f"reach"
             )
         return Staged(epoch, digest, state=state)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text
 
+from caviar.limits import STUDY_NAME
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import remove_files
 from caviar.storage.errors import ForeignStudy, StudyDeleted, StudyInUse, StudyNotFound
@@ -17,6 +19,7 @@ from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, definition, slot, study
 from caviar.storage.waiting import patiently
 from caviar.suggestions import did_you_mean
+from caviar.text import shown
 
 
 def find_study(engine: Engine, name: str) -> StudyRecord | None:
@@ -25,6 +28,8 @@ def find_study(engine: Engine, name: str) -> StudyRecord | None:
     Raises:
         StudyDeleted: another Optuna program deleted its trials.
     """
+    if not re.fullmatch(STUDY_NAME, name):  # such as a NUL, which PostgreSQL takes in no text
+        return None
     query = (
         select(study, definition, optuna.studies.c.study_id.is_(None).label("deleted"))
         .join(definition, definition.c.study_id == study.c.study_id)
@@ -72,7 +77,7 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
     if record is None:
         names = study_names(engine)
         there = f"there are: {', '.join(names)}" if names else "there are none yet; begin one with: caviar run STUDY"
-        raise StudyNotFound(f"no study '{name}' in the database; {did_you_mean(name, names)}{there}")
+        raise StudyNotFound(f"no study '{shown(name)}' in the database; {did_you_mean(name, names)}{there}")
     return record
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from sqlalchemy import Connection, Engine, text
 
 from caviar.storage.errors import CannotGrant
+from caviar.text import flaw, shown
 
 # Every table is listed, Optuna's unused ones too: a test compares the list with the database. UPDATE names columns.
 # Locking a row needs UPDATE of any column; ON CONFLICT DO UPDATE needs UPDATE of the columns that it sets.
@@ -141,8 +142,9 @@ def _do(connection: Connection, statement: str) -> None:
 
 def _check(connection: Connection, role: str) -> tuple[int, str]:
     """Return the role's id and quoted name, after checking that granting makes sense and is allowed."""
-    row = connection.execute(_ROLE, {"role": role}).one_or_none()
+    row = None if flaw(role) else connection.execute(_ROLE, {"role": role}).one_or_none()
     if row is None:
+        role = shown(role)
         raise CannotGrant(
             f"this PostgreSQL has no role '{role}'; name one that exists, or create it first with: "
             f"CREATE ROLE \"{role}\" LOGIN PASSWORD '...'"

@@ -11,7 +11,8 @@ import platformdirs
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from caviar.storage.errors import BadDatabaseUrl
+from caviar.storage.errors import BadDatabaseUrl, BadSetting
+from caviar.text import flaw, shown
 
 _NEXT_STEP = "give postgresql://USER@HOST:PORT/DATABASE, or unset CAVIAR_DATABASE_URL for the built-in server"
 
@@ -30,22 +31,38 @@ def read_settings(database_url: str | None = None, environ: Mapping[str, str] | 
 
     Raises:
         BadDatabaseUrl: the address cannot be read, or is not one of PostgreSQL.
+        BadSetting: a folder or place cannot be one.
     """
     environ = os.environ if environ is None else environ
     address = database_url or environ.get("CAVIAR_DATABASE_URL") or _from_file(environ.get("CAVIAR_DATABASE_URL_FILE"))
     home = environ.get("CAVIAR_HOME") or platformdirs.user_data_dir("caviar", appauthor=False)
-    return Settings(
-        parse_url(address) if address else None,
-        Path(home).expanduser().absolute(),
-        environ.get("CAVIAR_CHECKPOINTS") or None,
-    )
+    checkpoints = environ.get("CAVIAR_CHECKPOINTS") or None
+    if checkpoints and (why := flaw(checkpoints)):
+        raise BadSetting(f"CAVIAR_CHECKPOINTS {why}: {shown(checkpoints)}; give a place that any machine can name")
+    return Settings(parse_url(address) if address else None, read_folder("CAVIAR_HOME", home), checkpoints)
+
+
+def read_folder(setting: str, given: str | Path) -> Path:
+    """Return the absolute path of a folder or file that a setting names, which need not exist; ~ is a home folder.
+
+    Raises:
+        BadSetting: it is not UTF-8, has a control character, or is in a home folder that nobody has.
+    """
+    if why := flaw(str(given)):
+        raise BadSetting(f"{setting} {why}: {shown(str(given))}; give a path without it")
+    try:
+        return Path(given).expanduser().absolute()
+    except RuntimeError:
+        raise BadSetting(
+            f"{setting}: there is no home folder for {Path(given).parts[0]}; give {given} as a path from / on"
+        ) from None
 
 
 def _from_file(path: str | None) -> str | None:
     if not path:
         return None
     try:
-        address = Path(path).expanduser().read_text().strip()
+        address = read_folder("CAVIAR_DATABASE_URL_FILE", path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadDatabaseUrl(f"CAVIAR_DATABASE_URL_FILE: {path} cannot be read ({error}); {_NEXT_STEP}") from None
     if not address:
@@ -66,6 +83,9 @@ def parse_url(address: str) -> URL:
         url = make_url(address)
     except (ArgumentError, ValueError):
         raise BadDatabaseUrl(f"the database address cannot be read; {_NEXT_STEP}") from None
+    parts = (address, url.username, url.password, url.host, url.database, *url.query, *url.query.values())
+    if why := next((why for part in parts if part and (why := flaw(str(part)))), None):  # as %00, too
+        raise BadDatabaseUrl(f"the database address {why}; {_NEXT_STEP}")
     if "@" in (url.host or ""):  # a part of the password, which no message may show
         raise BadDatabaseUrl("the database address has more than one @: write an @ in the password as %40")
     if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):

@@ -4,9 +4,12 @@ A worker renews its lease four times before the lease can expire, so three renew
 the fourth is taken for dead: any other worker may then take the slot over.
 """
 
+from caviar.limits import SECONDS
+
 LEASE = 60.0  # how long a lease lasts without being renewed
 RENEW = LEASE / 4  # between two renewals
+LEAST_LEASE, LEAST_RENEW = 0.5, 0.1  # below, a busy machine loses every lease
 SILENT = LEASE  # without a sign of life, after which a worker that holds no lease is taken for dead
 GRACE = 20.0  # that the epoch in progress may take after a signal to stop
 PATIENCE = 900.0  # that a database which is away is waited for, by default
-MOST_PATIENCE = 86_400.0  # and at most: after that, `caviar doctor --fix` may remove what a worker has kept
+MOST_PATIENCE = SECONDS  # and at most: after that, `caviar doctor --fix` may remove what a worker has kept

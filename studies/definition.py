@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from pydantic import Field, StrictInt, ValidationError
 
+from caviar.limits import EPOCHS, STUDY_NAME
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.pruners import check_pruner
-from caviar.studies.search.strategies import check_strategy
-from caviar.studies.space.base import Value, first_problem
+from caviar.studies.search.strategies import check_grid, check_strategy
+from caviar.studies.space.base import Value, check_value, first_problem
 from caviar.studies.space.scales import Scale
 from caviar.studies.space.search_space import PriorTrial, SearchSpace
 
@@ -41,9 +42,9 @@ class Study(SearchSpace):
         metric: `accuracy` or `loss` on the validation examples after each epoch; the value of a trial is that of its
             last epoch.
         direction: `maximize` for accuracy, `minimize` for loss.
-        epochs: number of epochs of a trial that is not stopped early; 1 or more.
-        budget: number of trials, pruned and failed ones included; each tier needs one at least.
-        seed: seed of the search, and of the training of each trial; 0 or more.
+        epochs: number of epochs of a trial that is not stopped early; 1 to 1,000,000.
+        budget: number of trials, pruned and failed ones included; each tier needs one at least, and 100,000 are most.
+        seed: seed of the search, and of the training of each trial; 0 to 2**63 - 1.
         strategy: `tiered`, its variant without a model `classic`, or one to compare with, such as `random`; all are in
             `caviar.studies.search.strategies.STRATEGIES`.
         pruner: which trials are stopped early, by a name in `caviar.studies.search.pruners.PRUNERS`: `pace` stops those
@@ -59,11 +60,11 @@ class Study(SearchSpace):
         DefinitionError: the fields contradict one another, or there is no such strategy or pruner.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    name: str = Field(pattern=STUDY_NAME)
     model: str
     data: str
     metric: Literal["accuracy", "loss"] = "accuracy"
-    epochs: StrictInt = Field(ge=1)
+    epochs: StrictInt = Field(ge=1, le=EPOCHS)
     pruner: str = "pace"
     tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
     fixed: Mapping[str, Value] = Field(default_factory=dict)
@@ -74,6 +75,7 @@ class Study(SearchSpace):
             check_pruner(self.pruner)
             self._check_fields()
             super().model_post_init(context)
+            check_grid(self)
         except DefinitionError as error:
             raise DefinitionError(f"study '{self.name}': {error}") from None
 
@@ -81,7 +83,8 @@ class Study(SearchSpace):
         if (self.metric == "accuracy") != (self.direction == "maximize"):
             right = "maximize" if self.metric == "accuracy" else "minimize"
             raise DefinitionError(f"{self.metric} is something to {right}, not to {self.direction}")
-        for name in self.fixed:
+        for name, value in self.fixed.items():
+            check_value(value)
             if any(name in tier for tier in self.tiers):
                 raise DefinitionError(f"'{name}' stands twice: in a tier and in fixed")
 

@@ -6,8 +6,13 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does: the models and data of the project that one stands in
+    try:
+        here = os.getcwd()
+    except OSError as error:
+        print(f"caviar: the working directory cannot be used: {error.strerror}; change to another", file=sys.stderr)
+        sys.exit(2)
+    if here not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does: the models and data of the project that one stands in
     from caviar.studies.cli import run
 
     sys.exit(run())

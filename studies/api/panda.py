@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from sqlalchemy import Engine
 
 from caviar.epoch import Epoch
+from caviar.limits import EPOCHS, TEXT, TRIALS
 from caviar.storage.definitions import load_study
 from caviar.storage.events import record_event
 from caviar.storage.nudges import NudgeRecord, add_nudge
@@ -41,6 +42,7 @@ from caviar.studies.workers.local.events import Listener as RunListener
 from caviar.studies.workers.local.events import RunEvent, ignore
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
+from caviar.text import flaw
 
 if TYPE_CHECKING:
     from caviar.studies.workers.context import WorkerContext
@@ -184,6 +186,7 @@ def train(
     """
     from caviar.studies.panda.train import train_days
 
+    _check_count("days", days, TRIALS)
     with _worker(name, study, allow_mismatch, on_event, **options) as context:
         return _trained(context, is_done=train_days(context, days, _on_epoch(on_event)))
 
@@ -216,6 +219,7 @@ def try_(
     from caviar.studies.panda.planning import candidate_days
     from caviar.studies.panda.train import train
 
+    _check_count("epochs", epochs, EPOCHS)
     changes = [{}, *(check_names(candidate, NUDGEABLE) for candidate in candidates)]
     with _worker(name, study, allow_mismatch, on_event, cohort=len(changes), **options) as context:
         engine, record = context.engine, context.record
@@ -263,6 +267,7 @@ def nudge(
     """
     from caviar.studies.panda.planning import check_settings
 
+    _check_text("--why", why or "")
     _import_model(study)
     with opened(name, database) as (engine, record):
         now = next_settings(read_life(engine, record))
@@ -301,6 +306,7 @@ def note(name: str, text: str, *, database: str | Engine | None = None) -> Journ
     Examples:
         >>> caviar.panda.note("baby", "dropout next, if it still overfits")
     """
+    _check_text("the remark", text)
     with opened(name, database) as (engine, record):
         head = read_life(engine, record).panda.head
         record_event(engine, record.study_id, EventKind.NOTE, slot=head, text=text, by=current_user())
@@ -320,6 +326,16 @@ def log(name: str, *, database: str | Engine | None = None) -> Journal:
     """
     with opened(name, database) as (engine, record):
         return read_journal(engine, record)
+
+
+def _check_text(what: str, text: str) -> None:
+    if why := flaw(text, TEXT, allowed="\n\t"):
+        raise OptionError(f"{what} {why}; give up to {TEXT:,} characters of plain text")
+
+
+def _check_count(what: str, count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise OptionError(f"{count} {what}: give 1 to {most:,}")
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
 from caviar.studies.lifecycle.revision import compare
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
-from caviar.studies.workers.local.devices import places, spread, visible_gpus
+from caviar.studies.workers.local.devices import check_workers, places, spread, visible_gpus
 from caviar.studies.workers.local.events import (
     EarlierVersion,
     Listener,
@@ -137,6 +137,7 @@ def run(
         >>> caviar.run(study, on_event=show)
     """
     started = time.monotonic()
+    check_workers(workers)
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
         given = study if isinstance(study, Study) else select_stored(engine, str(study))
         definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from caviar.storage.definitions import load_study
 from caviar.storage.engine import open_database
 from caviar.storage.records import StudyRecord
-from caviar.storage.settings import Settings, read_settings
+from caviar.storage.settings import Settings, read_folder, read_settings
 
 # A person may want to hear of the built-in server's start or of a download; the command prints what is logged here.
 LOGGER = logging.getLogger("caviar")
@@ -89,7 +89,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
     """
     named = data_dir or os.environ.get("CAVIAR_DATA_DIR")
     if named:
-        return Path(named).expanduser().absolute()
+        return read_folder("the folder of the data sets", named)
     return Path(platformdirs.user_cache_dir("caviar", appauthor=False)) / "data"
 
 

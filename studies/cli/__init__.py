@@ -7,6 +7,7 @@ nor SQLAlchemy.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -34,6 +35,8 @@ from caviar.studies.cli.commands import (
 )
 from caviar.studies.cli.commands import run as run_command
 from caviar.studies.cli.output import fail, out, print_log, set_verbose
+from caviar.studies.errors import OptionError
+from caviar.text import flaw, shown
 
 app = typer.Typer(
     name="caviar",
@@ -91,8 +94,17 @@ def run(arguments: list[str] | None = None) -> int:
         0, or 1 for a run that failed, 2 for bad input, 75 for a database that was away for too long, 130 for Ctrl-C.
     """
     print_log()
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False)
+        _check_words(words)
+        code = app(args=words or ["--help"], standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - sorted by fail(), which raises what it does not expect
         return fail(error)
     return code if isinstance(code, int) else 0
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse arguments that no message and no table could hold: bytes that are not UTF-8, and control characters."""
+    for word in words:
+        if why := flaw(word, allowed="\n\t"):
+            raise OptionError(f"the argument '{shown(word)}' {why}; give it without")

@@ -11,9 +11,11 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from caviar.storage.timing import GRACE, LEASE, MOST_PATIENCE, PATIENCE, RENEW
+from caviar.limits import COHORT, SECONDS
+from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, PATIENCE, RENEW
 from caviar.studies.cli.output import print_remark
 from caviar.studies.errors import OptionError
+from caviar.text import shown, whole_number
 
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
@@ -56,17 +58,24 @@ Database = Annotated[
 
 
 Lease = Annotated[
-    float, typer.Option(min=0.5, metavar="SECONDS", help="Silence after which a worker loses its trials.")
+    float,
+    typer.Option(
+        min=LEAST_LEASE, max=SECONDS, metavar="SECONDS", help="Silence after which a worker loses its trials."
+    ),
 ]
-Renew = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time between two signs of life of a worker.")]
+Renew = Annotated[
+    float,
+    typer.Option(min=LEAST_RENEW, max=SECONDS, metavar="SECONDS", help="Time between two signs of life of a worker."),
+]
 Grace = Annotated[
-    float, typer.Option(min=0, metavar="SECONDS", help="Time that the current epoch may take after a signal to stop.")
+    float,
+    typer.Option(
+        min=0, max=SECONDS, metavar="SECONDS", help="Time that the current epoch may take after a signal to stop."
+    ),
 ]
 Patience = Annotated[
     float,
-    typer.Option(
-        min=0, max=MOST_PATIENCE, metavar="SECONDS", help="Time to wait for a database that is away; then exit 75."
-    ),
+    typer.Option(min=0, max=SECONDS, metavar="SECONDS", help="Time to wait for a database that is away; then exit 75."),
 ]
 
 
@@ -105,12 +114,14 @@ def cohort_size(given: str) -> int | None:
     """Read the option `--cohort`; None stands for auto.
 
     Raises:
-        OptionError: it is neither auto nor a number from 1.
+        OptionError: it is neither auto nor a number in its range.
     """
     if given == "auto":
         return None
-    if given.isdecimal() and int(given) > 0:
-        return int(given)
+    size = whole_number(given)
+    if size is not None and 1 <= size <= COHORT:
+        return size
     raise OptionError(
-        f"--cohort {given}: give auto, or how many trials each worker trains as one program; 1 for one by one"
+        f"--cohort {shown(given)}: give auto, or how many trials each worker trains as one program, 1 to {COHORT:,}; "
+        f"1 for one by one"
     )

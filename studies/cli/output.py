@@ -15,6 +15,7 @@ from rich.console import Console
 
 from caviar.errors import CaviarError
 from caviar.studies.results.formatting import number, to_json
+from caviar.text import one_line
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -111,13 +112,16 @@ def fail(error: Exception) -> int:
         err().print("caviar: stopped", markup=False)
         return 130
     if isinstance(error, typer.TyperException):  # a wrong word on the command line
-        message = " ".join(error.format_message().split())
-        err().print(f"caviar: {message} (see: caviar --help)", style="red", markup=False, soft_wrap=True)
+        _print_error(f"{error.format_message()} (see: caviar --help)")
         return 2
     if not isinstance(error, CaviarError):
         raise error
     if _verbose:
         err().print_exception()
     else:
-        err().print(f"caviar: {error}", style="red", markup=False, soft_wrap=True)
+        _print_error(str(error))
     return error.exit_code
+
+
+def _print_error(message: str) -> None:
+    err().print(f"caviar: {one_line(message)}", style="red", markup=False, soft_wrap=True)

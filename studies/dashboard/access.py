@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -111,7 +112,7 @@ class AccessControl:
             _, _, password = base64.b64decode(encoded, validate=True).partition(b":")
         except ValueError:  # not base64
             return False
-        return kind.lower() == "basic" and hmac.compare_digest(password, self._password.encode())
+        return kind.lower() == "basic" and hmac.compare_digest(password, os.fsencode(self._password))
 
 
 def _host(url: str) -> tuple[str | None, str | None]:

@@ -27,7 +27,7 @@ def disk(settings: Settings) -> list[Finding]:
 
 
 def _room(name: str, folder: Path) -> Finding:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     free = shutil.disk_usage(there).free
     message = f"{format_size(free)} free for {name}, {folder}"
     if not os.access(there, os.W_OK | os.X_OK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os.path
 import re
 import sys
 import traceback
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from caviar.foreign_code import no_exit, reason_of
 from caviar.studies import catalog
 from caviar.studies.definition import Study, from_body
 from caviar.studies.errors import DefinitionError, UnknownStudy
 from caviar.studies.space.base import first_problem
 from caviar.studies.space.scales import __all__ as SCALE_NAMES
 from caviar.suggestions import did_you_mean
+from caviar.text import shown
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -70,7 +73,7 @@ def select_study(selector: str) -> Study:
     if selector in catalog_names():
         return _take(_load_module(f"caviar.studies.catalog.{selector}"), "STUDY", selector)
     raise UnknownStudy(
-        f"no study '{selector}'; {did_you_mean(selector, catalog_names())}"
+        f"no study '{shown(selector)}'; {did_you_mean(selector, catalog_names())}"
         f"in the catalog: {', '.join(catalog_names())}; a path to a .py file or package.module:NAME works too"
     )
 
@@ -89,8 +92,8 @@ def select_stored(engine: Engine, selector: str) -> Study:
 
 
 def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UnknownStudy(f"no file {path}")
+    if not os.path.isfile(path):  # Path.is_file() raises an error for some names that no file can have
+        raise UnknownStudy(f"no file {shown(str(path))}")
     spec = importlib.util.spec_from_file_location(f"caviar_study_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UnknownStudy(f"{path} cannot be read as Python")
@@ -98,11 +101,18 @@ def _load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))  # for models in the same folder, as when Python runs the file
     sys.modules[spec.name] = module
     try:
-        with importing_project(), redirect_stdout(sys.stderr), _without_bytecode(path):  # stdout is for results
+        with _importing_user_code(), _without_bytecode(path):
             spec.loader.exec_module(module)
     except Exception as error:
         raise _broken(error, str(path)) from error
     return module
+
+
+@contextmanager
+def _importing_user_code() -> Iterator[None]:
+    """Keep what is printed away from stdout, which is for results, and `sys.exit` from ending this process."""
+    with importing_project(), redirect_stdout(sys.stderr), no_exit():
+        yield
 
 
 @contextmanager
@@ -120,7 +130,7 @@ def _without_bytecode(path: Path) -> Iterator[None]:
 
 def _load_module(name: str) -> ModuleType:
     try:
-        with importing_project(), redirect_stdout(sys.stderr):
+        with _importing_user_code():
             if importlib.util.find_spec(name) is None:
                 raise UnknownStudy(f"no module '{name}'")
             return importlib.import_module(name)
@@ -129,13 +139,13 @@ def _load_module(name: str) -> ModuleType:
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}.")
         if missing or not name or name.startswith("."):
-            raise UnknownStudy(f"no module '{name}': {error}") from error
+            raise UnknownStudy(f"no module '{shown(name)}': {error}") from error
         raise _broken(error, name.replace(".", "/")) from error
 
 
 def _broken(error: Exception, where: str) -> DefinitionError:
     """Describe an error in a user's file by file, line and message, in one line."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename:
         return DefinitionError(f"{error.filename}, line {error.lineno}: {error.msg}")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of(frame.filename, where)]
     place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else where
@@ -144,7 +154,7 @@ def _broken(error: Exception, where: str) -> DefinitionError:
     elif isinstance(error, DefinitionError):
         message = str(error)
     else:
-        message = f"{type(error).__name__}: {error}{_nearest_scales(error)}".splitlines()[0]
+        message = f"{reason_of(error)}{_nearest_scales(error)}"
     return DefinitionError(f"{place}: {message}")
 
 
@@ -157,13 +167,17 @@ def _is_of(filename: str, where: str) -> bool:
 
 def _nearest_scales(error: Exception) -> str:
     """Offer scales with a name like the one that Python did not find."""
-    quoted = re.search(r"name '(\w+)'", str(error)) if isinstance(error, NameError | ImportError) else None
-    near = did_you_mean(quoted[1], SCALE_NAMES, limit=2, cutoff=0.5) if quoted else ""
+    unknown = re.search(r"name '(\w+)'", reason_of(error)) if isinstance(error, NameError | ImportError) else None
+    near = did_you_mean(unknown[1], SCALE_NAMES, limit=2, cutoff=0.5) if unknown else ""
     return f"; {near}scales: {', '.join(SCALE_NAMES)}" if near else ""
 
 
 def _take(module: ModuleType, name: str, selector: str) -> Study:
-    study = getattr(module, name, None)
+    try:
+        with _importing_user_code():  # a module may have a __getattr__
+            study = getattr(module, name, None)
+    except Exception as error:
+        raise _broken(error, vars(module).get("__file__") or selector) from error
     if study is None:
         raise DefinitionError(f"{selector} has no {name}; write {name} = Study(...) in it")
     if not isinstance(study, Study):

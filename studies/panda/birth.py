@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
+from caviar.limits import EPOCHS
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.definitions import find_study, load_study, register_study
 from caviar.storage.pandas import BIRTH, TIER, NewDay, Origin, PandaRecord, add_panda, is_panda
@@ -21,8 +22,7 @@ from caviar.studies.panda.planning import check_settings
 from caviar.studies.panda.settings import NUDGEABLE, OF_THE_RATE, check_names
 from caviar.studies.results.winner import standings
 from caviar.studies.space.base import Value
-
-_WITHOUT_END = 1_000_000  # epochs: a panda has no last one
+from caviar.text import whole_number
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def begin(
 
 def panda_definition(study: Study, name: str) -> Study:
     """Return a panda's definition: the study's model, data and scales, without a last epoch and without pruning."""
-    return change(study, name=name, epochs=_WITHOUT_END, pruner="none")
+    return change(study, name=name, epochs=EPOCHS, pruner="none")
 
 
 def find_ancestor(engine: Engine, origin: str) -> Ancestor:
@@ -95,14 +95,15 @@ def find_ancestor(engine: Engine, origin: str) -> Ancestor:
         StudyNotFound: the database has no such study.
     """
     name, colon, which = origin.rpartition(":")
-    if not colon or not (which == "best" or which.isdecimal()):
+    given = whole_number(which)
+    if not colon or (given is None and which != "best"):
         raise OptionError(f"--from {origin}: give STUDY:TRIAL, such as mnist:12, or STUDY:best")
     record = load_study(engine, name)
     if is_panda(engine, record.study_id):
         raise OptionError(f"--from {origin}: '{name}' is a panda; go back in it: caviar panda back {name} --to {which}")
     study = definition_of(record)
     winner = standings(engine, record).winner
-    number = int(which) if which != "best" else winner.trial if winner else None
+    number = given if given is not None else winner.trial if winner else None
     if number is None or not CheckpointStore(engine, record).has(number):
         kept = f" (those of trial {winner.trial} of '{name}' may be)" if winner else ""
         raise OptionError(

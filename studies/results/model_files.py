@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
         OutputError: the folder cannot be made.
         DataUnavailable: the data are not here, by whose mean and deviation its inputs are normalised.
     """
-    if folder.exists():
+    if os.path.lexists(folder):  # Path.exists() raises an error for some names that no folder can have
         raise NothingToDo(f"'{folder}' is there already; name a new folder, or remove it")
     if winner is None:
         raise NothingToDo(f"no trial of '{record.name}' is complete yet; go on with: caviar run {record.name}")

@@ -142,7 +142,7 @@ def make_pruner(name: str) -> Pruner:
     """
     if name in PRUNERS:
         return PRUNERS[name]()
-    call = re.fullmatch(rf"(\w+)(?:\((?:{_ARGUMENT},?\s*)*\))?", name)
+    call = re.fullmatch(rf"(\w+)(?:\((?:{_ARGUMENT}(?:,\s*{_ARGUMENT})*,?\s*)?\))?", name)
     if call is None or call[1] not in _OPTUNAS:
         raise DefinitionError(
             f"no pruner '{name}'; {did_you_mean(call[1] if call else name, [*PRUNERS, *_OPTUNAS])}there are: "

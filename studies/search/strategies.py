@@ -10,8 +10,10 @@ import itertools
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
+from caviar.limits import POINTS
 from caviar.models.seeding import derive
 from caviar.storage.records import Slot
 from caviar.storage.states import Phase
@@ -123,6 +125,13 @@ STRATEGIES: dict[str, Callable[[SearchSpace], Strategy]] = {
     "tpe": partial(_OptunaSampler, sampler="TPESampler"),
     "gp": partial(_OptunaSampler, sampler="GPSampler", constraints=False, warn_independent_sampling=False),
 }
+
+
+def check_grid(space: SearchSpace) -> None:
+    """Check that the grid of a space with the strategy `grid` is small enough to be laid out."""
+    points = prod(len(scale.grid(_GRID_POINTS)) for scale in space.scales().values())
+    if space.strategy == "grid" and points > POINTS:
+        raise DefinitionError(f"its grid has {points:,} points, more than {POINTS:,}; take another strategy")
 
 
 def check_strategy(name: str) -> None:

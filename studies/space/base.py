@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, StrictStr, ValidationError, model_validator
 
+from caviar.limits import NUMBER, TEXT, VALUES, WHOLE
 from caviar.studies.errors import DefinitionError
+from caviar.text import flaw, quoted, shown
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -17,12 +20,29 @@ if TYPE_CHECKING:
 Value = StrictInt | StrictFloat | StrictStr
 
 
+_WITHOUT_INPUT = ("missing", "unexpected_keyword_argument")  # kinds of pydantic's errors
+
+
 def first_problem(error: ValidationError) -> str:
     """Return the first problem that pydantic reports, in one line: the field, the rule, and the input."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(map(str, problem["loc"])) or "value"
-    given = f"; given {problem['input']!r}" if problem["type"] not in ("missing", "unexpected_keyword_argument") else ""
+    given = f"; given {quoted(problem['input'])}" if problem["type"] not in _WITHOUT_INPUT else ""
     return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}{given}"
+
+
+def check_value(value: object) -> None:
+    """Check that the value of a hyperparameter is within the limits of `caviar.limits`.
+
+    Raises:
+        DefinitionError: it is a number that is too large or too small, or a name that cannot be stored.
+    """
+    if isinstance(value, str) and (why := flaw(value, TEXT)):
+        raise DefinitionError(f"the value '{shown(value)}' {why}")
+    if isinstance(value, int) and abs(value) > WHOLE:
+        raise DefinitionError(f"{quoted(value)} is too large; give an integer of at most {WHOLE:,}")
+    if isinstance(value, float) and math.isfinite(value) and value and not 1 / NUMBER <= abs(value) <= NUMBER:
+        raise DefinitionError(f"{value:g} is beyond what can be searched; give 0, or {1 / NUMBER:g} to {NUMBER:g}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +69,18 @@ class BaseScale(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     default: Value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_limits(cls, fields: Any) -> Any:
+        """Check every value before the ranges are compared, whose arithmetic overflows."""
+        for given in fields.values() if isinstance(fields, Mapping) else ():
+            values = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+            if len(values) > VALUES:
+                raise DefinitionError(f"a list of {len(values):,} values is too long; give at most {VALUES:,}")
+            for value in values:
+                check_value(value)
+        return fields
 
     def __init__(self, **fields: Any) -> None:
         try:

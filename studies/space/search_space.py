@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictInt
 
+from caviar.limits import HYPERPARAMETERS, NAME, SEED, TRIALS
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import BaseScale, Value
+from caviar.text import flaw, shown
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -58,8 +60,8 @@ class SearchSpace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     direction: Literal["maximize", "minimize"] = "maximize"
-    budget: StrictInt = Field(ge=1)
-    seed: StrictInt = Field(default=0, ge=0)
+    budget: StrictInt = Field(ge=1, le=TRIALS)
+    seed: StrictInt = Field(default=0, ge=0, le=SEED)
     strategy: str = "tiered"
     tiers: tuple[Mapping[str, InstanceOf[BaseScale]], ...] = Field(min_length=1, max_length=4)
     prior: tuple[PriorTrial, ...] = ()
@@ -71,6 +73,10 @@ class SearchSpace(BaseModel):
 
     def _check_tiers(self) -> None:
         names = [name for tier in self.tiers for name in tier]
+        if len(names) > HYPERPARAMETERS:
+            raise DefinitionError(f"{len(names):,} hyperparameters are too many to search; {HYPERPARAMETERS} are most")
+        if why := next((f"'{shown(name)}' {why}" for name in names if (why := flaw(name, NAME))), None):
+            raise DefinitionError(f"the name of a hyperparameter {why}")
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise DefinitionError(f"'{twice}' stands twice: in two tiers")
         for number, tier in enumerate(self.tiers, start=1):

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 import caviar
+from caviar import limits
 from caviar.errors import CaviarError
 from caviar.studies.cli import run
 from docs import names
@@ -81,6 +82,14 @@ def test_every_variable_time_limit_exit_code_and_extra_is_in_the_settings(root: 
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for extra in set(extras) - {"dev", "docs", "bench", "smac"}:  # these are for developers
         assert f"`{extra}`" in text
+
+
+def test_every_limit_is_in_the_settings(root: Path) -> None:
+    text = (root / "docs" / "reference" / "settings.md").read_text()
+    written = {
+        name: float(most.replace(",", "")) for name, most in re.findall(r"^\| `([A-Z]+)` \| ([\d,e+]+) \|", text, re.M)
+    }
+    assert written == {n: float(v) for n, v in vars(limits).items() if n.isupper() and not isinstance(v, str)}
 
 
 def _below(error: type[CaviarError]) -> list[type[CaviarError]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import caviar
+from caviar.limits import WORKERS
 from caviar.studies.cli.options import Cohort, StoredStudy, TrainingOptions, cohort_size, takes_training_options
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
@@ -19,11 +20,14 @@ def join(
     gpus: Annotated[
         str | None, typer.Option(metavar="WHICH", help="all, none, or numbers such as 0,2; without it, all there are.")
     ] = None,
-    workers_per_gpu: Annotated[int, typer.Option(min=1, metavar="N", help="Processes on each GPU.")] = 1,
+    workers_per_gpu: Annotated[int, typer.Option(min=1, max=WORKERS, metavar="N", help="Processes on each GPU.")] = 1,
     workers: Annotated[
         int | None,
         typer.Option(
-            min=0, max=256, metavar="N", help="Processes on the CPU, one core each; without a GPU, one for each core."
+            min=0,
+            max=WORKERS,
+            metavar="N",
+            help="Processes on the CPU, one core each; without a GPU, one for each core.",
         ),
     ] = None,
     allow_mismatch: Annotated[

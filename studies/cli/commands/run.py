@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import caviar
+from caviar.limits import WORKERS
 from caviar.studies.cli.options import Cohort, Selector, TrainingOptions, cohort_size, takes_training_options
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
@@ -17,7 +18,7 @@ from caviar.studies.cli.winner import print_winner
 def run(
     study: Selector,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Processes that train, on this machine.")
+        int, typer.Option(min=1, max=WORKERS, metavar="N", help="Processes that train, on this machine.")
     ] = 1,
     budget: Annotated[int | None, typer.Option(metavar="N", help="Trials, instead of the study's own number.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Keep the study under another name.")] = None,

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 import caviar
+from caviar.limits import EPOCHS, TRIALS
 from caviar.studies.cli.options import TrainingOptions, takes_training_options
 from caviar.studies.cli.output import out, print_line, settings_line, unicode
 from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings, print_standing
@@ -31,7 +32,7 @@ AllowMismatch = Annotated[
 @takes_training_options
 def train(
     name: Name,
-    days: Annotated[int, typer.Option(min=1, metavar="N", help="Days, one after the other.")] = 1,
+    days: Annotated[int, typer.Option(min=1, max=TRIALS, metavar="N", help="Days, one after the other.")] = 1,
     study: ModelStudy = None,
     allow_mismatch: AllowMismatch = False,
     *,
@@ -61,7 +62,7 @@ def train(
 def try_(
     name: Name,
     settings: Settings,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Epochs of each candidate.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, max=EPOCHS, metavar="N", help="Epochs of each candidate.")] = 2,
     pick: Annotated[bool, typer.Option("--pick", help="Go on with the best one.")] = False,
     study: ModelStudy = None,
     allow_mismatch: AllowMismatch = False,

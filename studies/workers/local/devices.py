@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
+from caviar.limits import WORKERS
 from caviar.studies.errors import OptionError
+from caviar.text import whole_number
 
 
 def cores() -> int:
@@ -19,6 +21,12 @@ def visible_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def check_workers(workers: int, least: int = 1) -> None:
+    """Check the number of workers that one command is to start."""
+    if not least <= workers <= WORKERS:
+        raise OptionError(f"{workers} workers: give {least} to {WORKERS}")
+
+
 def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) -> list[str]:
     """Return a device for each worker, GPUs first.
 
@@ -31,10 +39,13 @@ def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) 
     if gpus is None:
         gpus = "all" if workers is None else "none"
     chosen = _chosen(gpus, available)
+    for given in (per_gpu, workers or 1):
+        check_workers(given)
     on_cpu = workers if workers is not None else (0 if chosen else cores())
     devices = [f"cuda:{number}" for number in chosen for _ in range(per_gpu)] + ["cpu"] * on_cpu
     if not devices:
         raise OptionError("there is nothing to work on: give --workers 1 or more, or --gpus all")
+    check_workers(len(devices))
     return devices
 
 
@@ -47,7 +58,7 @@ def _chosen(gpus: str, available: int) -> list[int]:
     if gpus in ("all", "none"):
         return list(range(available)) if gpus == "all" else []
     words = gpus.split(",")
-    numbers = [int(word) for word in words if word.strip().isdecimal()]
+    numbers = [number for word in words if (number := whole_number(word.strip())) is not None]
     if len(numbers) < len(words) or len(set(numbers)) < len(numbers):
         raise OptionError(f"--gpus {gpus}: give all, none, or numbers such as 0,2")
     missing = [number for number in numbers if number >= available]

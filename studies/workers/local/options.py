@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
+from caviar.limits import COHORT, SECONDS
+from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, PATIENCE, RENEW
 from caviar.studies.errors import OptionError
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How the worker processes of one command train one study. A lease must outlive a renewal, else `OptionError`."""
+    """How the worker processes of one command train one study.
+
+    Raises:
+        OptionError: a time or the size of a cohort is out of its range, or a lease would not outlive a renewal.
+    """
 
     settings: Settings  # the database and the folders of this machine
     study: str  # its name in the database
@@ -32,6 +37,16 @@ class WorkerOptions:
     allow_mismatch: bool = False  # whether to work although this machine's code is not that of the study
 
     def __post_init__(self) -> None:
+        for option, seconds, least in (
+            ("lease", self.lease_seconds, LEAST_LEASE),
+            ("renew", self.renew_seconds, LEAST_RENEW),
+            ("grace", self.grace, 0.0),
+            ("patience", self.patience, 0.0),
+        ):
+            if not least <= seconds <= SECONDS:
+                raise OptionError(f"--{option} {seconds:g}: give {least:g} to {SECONDS:,.0f} seconds")
+        if self.cohort is not None and not 1 <= self.cohort <= COHORT:
+            raise OptionError(f"--cohort {self.cohort}: give auto, or 1 to {COHORT:,} trials")
         if self.renew_seconds * 2 > self.lease_seconds:
             raise OptionError(
                 f"a lease of {self.lease_seconds:g} s cannot be renewed every {self.renew_seconds:g} s: "

@@ -8,6 +8,8 @@ from contextlib import redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from caviar.foreign_code import no_exit, reason_of
+from caviar.limits import PARAMETERS
 from caviar.models.data import shape
 from caviar.models.optim import SETTINGS, Settings
 from caviar.models.registry import hyperparameters, model_class
@@ -83,14 +85,30 @@ def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], cla
 
     try:
         build, _ = _split(study, values)
-        try:
-            with torch.device("meta"):
-                build(sample, classes)
-        except Exception:  # noqa: BLE001 - a sound constructor may ask a tensor for its numbers: once more, with them
-            build(sample, classes)
+        with no_exit():
+            try:
+                with torch.device("meta"):
+                    model = build(sample, classes)
+            except Exception:  # noqa: BLE001 - a sound constructor may ask a tensor for its numbers: again, with them
+                model = build(sample, classes)
+            _check_model(model)
     except Exception as error:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DefinitionError(f"study '{study.name}': {what} cannot be trained: {message}") from error
+        raise DefinitionError(f"study '{study.name}': {what} cannot be trained: {reason_of(error)}") from error
+
+
+def _check_model(model: object) -> None:
+    """Check that what a constructor made is a network with something to train, and not too much of it."""
+    from torch import nn
+    from torch.nn.parameter import is_lazy
+
+    if not isinstance(model, nn.Module):  # the class may make anything in its __new__
+        raise TypeError(f"its class makes a value of type {type(model).__name__}, no torch.nn.Module")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    size = sum(parameter.numel() for parameter in parameters if not is_lazy(parameter))
+    if not size and not any(map(is_lazy, parameters)):
+        raise ValueError("it has no parameters to train")
+    if size > PARAMETERS:
+        raise ValueError(f"it has {size:,} parameters, more than {PARAMETERS:,}")
 
 
 def _split(study: Study, values: Mapping[str, Value]) -> tuple[Callable[..., nn.Module], Settings]:

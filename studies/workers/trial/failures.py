@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
+from caviar.foreign_code import reason_of
 from caviar.models.training import Interrupted
 from caviar.storage.control import set_control
 from caviar.storage.events import read_events
@@ -51,7 +52,7 @@ def describe(error: Exception) -> dict[str, str]:
     """Return the message of an error, the file and line that raised it, and its whole traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     failure = {
-        "error": f"{type(error).__name__}: {error}".splitlines()[0],
+        "error": reason_of(error),
         "place": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "",
         "traceback": "".join(traceback.format_exception(error)),
     }

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from math import inf, nan
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
+import caviar
 from caviar.storage.definitions import study_names
 from caviar.storage.engine import make_engine
 from caviar.studies.cli import run
+from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.manager import open_study
 from tests.helpers.studies import small_study
 
@@ -233,6 +238,198 @@ def test_a_newer_schema(url: str, refused: Callable[..., str]) -> None:
 )
 def test_wrong_words(refused: Callable[..., str], arguments: list[str]) -> None:
     assert "caviar --help" in refused(*arguments)
+
+
+NOT_UTF8, FIVE_THOUSAND = "caf\udce9", "9" * 5000  # as Python reads the byte E9 of an argument or a variable
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", NOT_UTF8],
+        ["db", "grant", NOT_UTF8],
+        ["panda", "nudge", "small", "learning_rate=0.1", "--why", NOT_UTF8],
+        ["panda", "note", "small", NOT_UTF8],
+        ["report", "small", "-o", NOT_UTF8],
+        ["status", "small\x1b[2J"],
+    ],
+)
+def test_arguments_that_no_table_and_no_terminal_can_hold(
+    url: str, refused: Callable[..., str], arguments: list[str]
+) -> None:
+    assert "give it without" in refused(*arguments)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "x" * 101, "ä", "", "a/../b", "a\0b"])
+def test_a_name_that_no_study_can_have(url: str, refused: Callable[..., str], name: str) -> None:
+    assert len(refused("status", name)) < 500
+    assert "name: string should match pattern" in refused("run", "digits", "--name", name) or "\0" in name
+
+
+def test_a_remark_has_a_limit(url: str, refused: Callable[..., str]) -> None:
+    assert "the remark has 2,001 characters, more than 2,000" in refused("panda", "note", "small", "x" * 2001)
+    assert "--why has 2,001" in refused("panda", "nudge", "small", "learning_rate=1", "--why", "x" * 2001)
+    with pytest.raises(OptionError, match="is not UTF-8"):
+        caviar.panda.note("small", NOT_UTF8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lease", "inf"], "--lease"),
+        (["--lease", "1e15"], "--lease"),
+        (["--lease", "nan"], "--lease"),
+        (["--renew", "inf"], "--renew"),
+        (["--grace", "inf"], "--grace"),
+        (["--grace", "nan"], "--grace"),
+        (["--cohort", FIVE_THOUSAND], "--cohort 999"),
+        (["--cohort", "1025"], "1 to 1,024"),
+        (["--budget", "50000000"], "budget: input should be less than or equal to 100000; given 50000000"),
+        (["--budget", FIVE_THOUSAND], "--budget"),
+        (["--seed", str(2**63)], "seed: input should be less than or equal to 9223372036854775807"),
+    ],
+)
+def test_options_beyond_their_limits(url: str, refused: Callable[..., str], options: list[str], message: str) -> None:
+    assert message in refused("run", "digits", *options)
+
+
+def test_the_library_has_the_same_limits(url: str) -> None:
+    for options in ({"lease": inf}, {"renew": nan}, {"grace": -1}, {"patience": 1e9}, {"cohort": 0}, {"workers": 0}):
+        with pytest.raises(OptionError):
+            caviar.run(small_study(name="mine"), **options)  # type: ignore[arg-type]
+
+
+def test_extending_beyond_the_limit(url: str, refused: Callable[..., str]) -> None:
+    engine = make_engine(_url(url))
+    open_study(engine, small_study())
+    before = _rows(engine)
+    assert "less than or equal to 100000; given 999999999" in refused("extend", "small", "--budget", "999999999")
+    assert _rows(engine) == before
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("epochs=2", "epochs=10**30", "epochs: input should be less than or equal to 1000000"),
+        ("epochs=2", "epochs=10**5000", "given a value of type int that cannot be shown"),
+        ("budget=8", "budget=8, fixed={'hidden_units': 0}", "hidden_units must be an integer from 1 to 1,000,000"),
+        (
+            "budget=8",
+            "budget=8, fixed={'layers': 10**9}",
+            "layers must be an integer from 1 to 1,000; given 1000000000",
+        ),
+        ("budget=8", "budget=8, fixed={'layers': 10**30}", "give an integer of at most 9,007,199,254,740,992"),
+        ("budget=8", "budget=8, fixed={'activation': '\\0'}", "has the control character"),
+        ("budget=8", "budget=8, fixed={'layers': 900, 'hidden_units': 10**6}", "parameters, more than 10,000,000,000"),
+        ("Log(1e-4, 1, default=0.1)", "Log(5e-324, 1, default=0.1, or_zero=True)", "is beyond what can be searched"),
+        ("Log(1e-4, 1, default=0.1)", "Grid(*range(2000), default=1)", "a list of 2,000 values is too long"),
+        ('"learning_rate"', '"l" * 101', "has 101 characters, more than 100"),
+        ('"learning_rate"', "'l\\n'", "has the control character"),
+        ("STUDY =", "import sys\nsys.exit()\nSTUDY =", "line 6: it calls sys.exit(), which would end Caviar"),
+        ("STUDY =", "import sys\nsys.exit('bye')\nSTUDY =", "line 6: it calls sys.exit('bye')"),
+        ("STUDY =", "raise BaseException\nSTUDY =", "line 5: it raises BaseException, which is no Exception"),
+        ("STUDY =", "raise ValueError('a\\nb')\nSTUDY =", "line 5: ValueError: a"),
+        ("STUDY =", "class E(Exception):\n    __str__ = None\nraise E\nSTUDY =", "E: its message cannot be read"),
+        (
+            "tiers=({{",
+            "strategy='grid', tiers=({{str(n): Linear(0, 1, default=0) for n in range(20)}}, {{",
+            "3,145,728 points, more",
+        ),
+    ],
+)
+def test_what_a_study_file_cannot_mean(
+    url: str, refused: Callable[..., str], tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    file, template = (
+        tmp_path / "mine.py",
+        STUDY_FILE.format(model="mlp", data="digits", parameter="learning_rate", scale="Log(1e-4, 1, default=0.1)"),
+    )
+    before, after = before.replace("{{", "{").replace("}}", "}"), after.replace("{{", "{").replace("}}", "}")
+    assert before in template
+    file.write_text(template.replace(before, after))
+    for command in ("plan", "run"):
+        assert message in refused(command, str(file))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def __new__(cls, *_, **__): return 3", "its class makes a value of type int, no torch.nn.Module"),
+        ("def __init__(self, *_, learning_rate=1): super().__init__()", "it has no parameters to train"),
+        ("def __init__(self, *_): pass", "cannot be trained: AttributeError"),
+        ("def __init__(self, *_): sys.exit(0)", "it calls sys.exit(0), which would end Caviar"),
+        ("def __init__(self, *_): raise BaseException", "it raises BaseException"),
+        ("sys.exit(3)", "it calls sys.exit(3), which would end Caviar"),
+    ],
+)
+def test_a_model_that_cannot_be_trained(
+    url: str,
+    refused: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    message: str,
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bad_net", raising=False)
+    (tmp_path / "bad_net.py").write_text(f"import sys\nfrom torch import nn\nclass Net(nn.Module):\n    {body}\n")
+    assert message in refused("run", write(tmp_path, model="bad_net:Net"))
+
+
+def test_a_program_that_ends_itself_has_the_exit_code_of_bad_input(caviar: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import sys\nsys.exit()\n")
+    done = subprocess.run([*caviar, "plan", "mine.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "mine.py, line 2: it calls sys.exit()" in done.stderr
+
+
+@pytest.mark.parametrize("address", ["postgresql://h/a%00b", "postgresql://h/caf\udce9", "postgresql://a%0Ab@h/d"])
+def test_an_address_that_libpq_cannot_take(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", address)
+    assert "the database address " in refused("ls")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("CAVIAR_HOME", "~nouser", "there is no home folder for ~nouser"),
+        ("CAVIAR_HOME", "/tmp/two\nlines", "CAVIAR_HOME has the control character"),
+        ("CAVIAR_HOME", f"/tmp/{NOT_UTF8}", "CAVIAR_HOME is not UTF-8"),
+        ("CAVIAR_DATABASE_URL_FILE", "~nouser/address", "there is no home folder for ~nouser"),
+        ("CAVIAR_DATABASE_URL_FILE", NOT_UTF8, "CAVIAR_DATABASE_URL_FILE is not UTF-8"),
+        ("CAVIAR_CHECKPOINTS", f"file:///{NOT_UTF8}", "CAVIAR_CHECKPOINTS is not UTF-8"),
+    ],
+)
+def test_a_variable_that_names_no_place(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert message in refused("ls")
+
+
+@pytest.mark.parametrize("folder", ["~nouser", NOT_UTF8, "file", "file/below", "x" * 300])
+def test_a_folder_of_data_sets_that_cannot_be_one(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAVIAR_DATA_DIR", folder)
+    refused("data", "fetch", "mnist")
+
+
+def test_a_study_file_of_an_impossible_name(refused: Callable[..., str]) -> None:
+    assert "no file xxx" in refused("plan", "x" * 300 + ".py")
+
+
+def test_a_working_directory_that_is_gone(caviar: list[str], tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"cd {tmp_path}/gone && rmdir {tmp_path}/gone && {caviar[0]} ls"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("caviar: the working directory cannot be used")
 
 
 def test_the_traceback_comes_with_v(url: str, capsys: pytest.CaptureFixture[str]) -> None:
