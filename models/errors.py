@@ -1,11 +1,4 @@
-"""The errors of models.
-
-ModelError
-├── UnknownModel
-├── UnknownData
-├── DataUnavailable
-└── BadCheckpoint
-"""
+"""The errors of models."""
 
 from caviar.errors import CaviarError
 

@@ -1,32 +1,4 @@
-"""The errors of storage, as a tree.
-
-StorageError
-├── BadSetting                      a variable or an option names no usable folder or place
-├── DatabaseError
-│   ├── BadDatabaseUrl              the address is not one of a PostgreSQL database
-│   ├── DatabaseUnreachable         no connection could be made
-│   ├── DatabaseAway                it was away for longer than the patience (exit code 75)
-│   ├── DatabaseRefused             it answers, but refuses what it is asked for
-│   ├── EmbeddedServerError         the built-in PostgreSQL could not be started
-│   ├── SchemaMismatch              the tables are older or newer than this program
-│   └── CannotGrant                 a role cannot get a worker's rights
-├── StudyNotFound
-│   ├── ForeignStudy                Optuna has a study of that name that Caviar did not create
-│   └── StudyDeleted                another Optuna program deleted its trials
-├── StudyInUse                      workers are training its trials
-├── TrialNotFound                   the study has no trial of that number
-├── TrialNotRunning                 the trial has not begun, or has ended
-├── LeaseLost                       another worker may have the slot; nothing was written
-├── CheckpointError
-│   ├── DamagedCheckpoint
-│   ├── CheckpointNotWritten
-│   ├── CheckpointUnreachable
-│   ├── CheckpointNotRemoved
-│   └── BadCheckpointsAddress
-└── PandaError
-    ├── PandaBusy                   a worker trains the panda now
-    └── UnknownDay                  the panda has no such day to continue from
-"""
+"""The errors of storage."""
 
 import os
 

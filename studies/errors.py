@@ -1,20 +1,4 @@
-"""The errors of studies.
-
-StudyError
-├── DefinitionError         the definition of a study is not valid
-├── UnknownStudy            no study of that name, file or module
-├── DefinitionChanged       the study exists with another definition
-├── NotComparable           the change would make earlier trials incomparable
-├── OptionError             options contradict each other, or this machine cannot do what they ask
-├── MachineMismatch         this machine's code, data or versions differ from those of the study
-├── WorkersFailed           the workers of a run cannot go on (exit code 1)
-├── NothingToDo             there is no trial, winner or model to work on
-├── OutputError             a file or an export target cannot be written
-├── ExtraMissing            an optional package is not installed
-└── ServerError             the dashboard cannot be served
-    ├── AddressUnavailable
-    └── PasswordMissing
-"""
+"""The errors of studies."""
 
 from caviar.errors import CaviarError
 

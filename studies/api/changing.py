@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from caviar.storage.control import kill_trial, set_control
 from caviar.storage.definitions import delete_remains, delete_study, find_study, load_study
-from caviar.storage.errors import StudyDeleted, StudyInUse
+from caviar.storage.errors import StudyDeleted
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
 from caviar.storage.states import Control
@@ -196,9 +196,6 @@ def delete(study: str, *, database: str | Engine | None = None) -> None:
             return
         free_dead_workers(engine, record)
         free_lost(engine, record)
-        leased = progress(engine, record).leased
-        if leased:
-            raise StudyInUse(f"{leased} trial(s) of '{study}' are being trained; stop the workers (Ctrl-C) first")
         Outage(_DELETE_PATIENCE).insist(lambda: delete_study(engine, record))
 
 

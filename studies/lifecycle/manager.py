@@ -72,7 +72,7 @@ def _next_version(engine: Engine, record: StudyRecord, study: Study) -> tuple[Re
     """Return what changes if `study` becomes the next version of a definition, and that version, with its prior."""
     current = definition_of(record)
     inherits = bool(current.prior) and not study.prior  # a study's file does not have it
-    revision = compare(from_body({**to_body(current), "prior": []}) if inherits else current, study)
+    revision = compare(change(current, prior=[]) if inherits else current, study)
     if revision.changes and _is_earlier_version(engine, record, study):
         return Revision(), current
     return revision, with_prior(study, current) if inherits and not revision.refused else study

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from caviar.studies.definition import PriorTrial, Study, from_body, to_body
+from caviar.studies.definition import PriorTrial, Study, change
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.expectation import winner_of
 from caviar.studies.search.observations import Observations
@@ -42,10 +42,8 @@ def retuned(
     observed = Observations(study)
     observed.learn(trials)
     new = {name: _widened(name, scale) if name in widen else scale for name, scale in scales.items()}
-    tiers = [{name: new[name].model_dump(mode="json") for name in tier} for tier in study.tiers]
-    prior = [trial.model_dump(mode="json") for trial in _prior(observed, winner.trial)]
-    given = {name: value for name, value in fields.items() if value is not None}
-    return from_body({**to_body(study), "strategy": "tiered", "tiers": tiers, "prior": prior, **given})
+    tiers = [{name: new[name] for name in tier} for tier in study.tiers]
+    return change(study, strategy="tiered", tiers=tiers, prior=_prior(observed, winner.trial), **fields)
 
 
 def _prior(observed: Observations, winner: int) -> list[PriorTrial]:

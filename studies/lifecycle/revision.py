@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from caviar.studies.definition import Study, from_body, to_body
+from caviar.studies.definition import Study, change, to_body
 from caviar.studies.space.base import BaseScale, Value
 
 Stored = Mapping[str, tuple[float, str]]  # by name, the number in Optuna's tables, and the distribution as JSON
@@ -40,13 +40,13 @@ def compare(before: Study, after: Study) -> Revision:
     for name in new:
         if name in ("tiers", "fixed") or old[name] == new[name]:
             continue
-        change = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
+        sentence = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
         if name == "budget" and after.budget < before.budget:
-            revision.refused.append(f"{change}; a budget can grow, but not shrink (caviar stop ends a study early)")
+            revision.refused.append(f"{sentence}; a budget can grow, but not shrink (caviar stop ends a study early)")
         elif name in ("budget", "pruner"):
-            revision.comparable.append(change)
+            revision.comparable.append(sentence)
         else:
-            revision.refused.append(change)
+            revision.refused.append(sentence)
     if before.model == after.model:
         _compare_fixed(before, after, revision)
         _compare_tiers(before, after, revision)
@@ -56,8 +56,7 @@ def compare(before: Study, after: Study) -> Revision:
 def with_prior(study: Study, of: Study) -> Study:
     """Return a comparable version of `of` with its prior, whose trials have the default of what is new."""
     defaults = {name: scale.default for name, scale in study.scales().items()}
-    prior = [trial.model_copy(update={"values": {**defaults, **trial.values}}) for trial in of.prior]
-    return from_body({**to_body(study), "prior": [trial.model_dump(mode="json") for trial in prior]})
+    return change(study, prior=[{"values": {**defaults, **t.values}, "loss": t.loss} for t in of.prior])
 
 
 def _brief(value: Any) -> str:
@@ -109,10 +108,10 @@ def _compare_tiers(before: Study, after: Study, revision: Revision) -> None:
             _compare_new(before, name, new[name], revision)
         else:
             if not _same(old[name], new[name]):
-                change = f"{name}: {_with_default(old[name])} before, {_with_default(new[name])} now"
+                sentence = f"{name}: {_with_default(old[name])} before, {_with_default(new[name])} now"
                 wider = new[name].contains(old[name])
                 (revision.comparable if wider else revision.refused).append(
-                    change + ("" if wider else "; not a wider range")
+                    sentence + ("" if wider else "; not a wider range")
                 )
                 revision.rewrites = True
             if tiers_before[name] != tiers_after[name]:
@@ -123,11 +122,11 @@ def _compare_tiers(before: Study, after: Study, revision: Revision) -> None:
 
 def _compare_new(before: Study, name: str, scale: BaseScale, revision: Revision) -> None:
     had = _unsearched(before, name)
-    change = f"{name}: new ({_with_default(scale)}); {had!r} in all earlier trials"
+    sentence = f"{name}: new ({_with_default(scale)}); {had!r} in all earlier trials"
     if scale.default == had:
-        revision.comparable.append(change)
+        revision.comparable.append(sentence)
     else:
-        revision.refused.append(f"{change}, which its default must be")
+        revision.refused.append(f"{sentence}, which its default must be")
     revision.rewrites = True
 
 

@@ -42,16 +42,10 @@ def settings_after(day: DayRecord, nudges: Sequence[NudgeRecord], epoch: int) ->
     return now
 
 
-def settings_at_end(life: Life, number: int) -> EpochSettings:
-    """Return the settings after the last epoch of a day."""
-    day = life.days[number]
-    return settings_after(day, life.nudges, day.epoch)
-
-
 def next_settings(life: Life) -> EpochSettings:
     """Return the settings of a panda's next day: those of the end of the last one, with the nudges that wait."""
     head = life.days[life.panda.head]
-    now = settings_at_end(life, head.number)
+    now = settings_after(head, life.nudges, head.epoch)
     for nudge in life.nudges:
         if nudge.state == NudgeState.WAITING:
             now = change_settings(now, nudge.settings, head.epoch)

@@ -172,42 +172,6 @@ class BaseScale(BaseModel, ABC):
         return value
 
 
-class RangedScale(BaseScale):
-    """A scale of numbers in a range.
-
-    Args:
-        low: the smallest value.
-        high: the largest value.
-        default: the value that a search begins with.
-
-    Raises:
-        DefinitionError: the range is empty or not one of this scale, or the default is outside of it.
-    """
-
-    low: float
-    high: float
-    default: float
-
-    def __init__(self, low: float, high: float, *, default: float, **fields: Any) -> None:
-        super().__init__(low=low, high=high, default=default, **fields)
-
-    def model_post_init(self, context: Any) -> None:  # noqa: ARG002
-        if self.low >= self.high:
-            raise DefinitionError(f"the range {self.low:g} to {self.high:g} is empty: low must be below high")
-        if not self._accepts_default():
-            raise DefinitionError(f"the default {self.default:g} is outside its range {self.low:g} to {self.high:g}")
-
-    def _accepts_default(self) -> bool:
-        """Return whether the default is one of the values."""
-        return self.low <= self.default <= self.high
-
-    def contains(self, other: BaseScale) -> bool:
-        return type(other) is type(self) and self.low <= other.low and other.high <= self.high
-
-    def _with_range(self, low: float, high: float) -> Self:
-        return type(self).model_validate({**self.model_dump(), "low": low, "high": high})
-
-
 def within(value: float, low: float, high: float) -> float:
     """Return the number in a range that is nearest to `value`."""
     return min(max(value, low), high)
