@@ -175,13 +175,7 @@ class WorkerSummary:
     """A worker process on any machine.
 
     Attributes:
-        study: the name of the study that it works on.
-        host: the machine's name.
-        pid: the process id there.
         device: `cpu`, or such as `cuda:0`.
-        state: see `WorkerState`.
-        trials: the trials that it trains.
-        started: when it began.
         silent_seconds: seconds since its last sign of life, on the database's clock.
     """
 

@@ -115,10 +115,9 @@ class Retraining:
     """The progress of `confirm`.
 
     Attributes:
-        winner, runner_up: the trials that are trained again.
-        done: trainings that are finished, with the share of those that run.
-        total: trainings that this call makes.
-        epochs: the length of each.
+        winner, runner_up: the numbers of the trials that are trained again.
+        done: trainings that are finished, of `total`, with the share of those that run.
+        epochs: the length of each training.
         device: `cpu` or `cuda`.
     """
 

@@ -4,6 +4,9 @@
     >>> caviar.panda.train("baby", days=3).journal.advice
     >>> caviar.panda.nudge("baby", {"learning_rate": 0.01}, why="the loss is noisy")
 
+Every function but `start` raises StudyNotFound where the database has no such panda, and UnknownDay where the name is a
+study's. `study` is the file or module of a model of your own, if it cannot be imported from the working directory.
+
 What loads PyTorch is imported by the functions that train or check a model.
 """
 
@@ -168,14 +171,12 @@ def train(
     A day that was left unfinished goes on first. One process at a time trains a panda.
 
     Args:
-        study: the file or module of a model of your own, if it cannot be imported from the working directory.
         allow_mismatch: train with other code, data or clock than the panda was begun with; its history records that.
         on_event: called with each event, such as `DayEpoch`.
 
     Raises:
-        StudyNotFound: the database has no such panda.
         PandaBusy: another process trains it now.
-        UnknownDay: it is no panda, or nothing can build on its last day.
+        UnknownDay: nothing can build on its last day.
         MachineMismatch: this machine would train something else, and that is not allowed.
         WorkersFailed: the model or its training raised.
         DatabaseAway: the database was away for longer than the patience; the epochs are kept on this machine.
@@ -251,14 +252,11 @@ def nudge(
         settings: new values of learning_rate, momentum, batch_size, decay, dropout, weight_decay, beta1, beta2 or
             epsilon; other settings would need another network or optimizer.
         why: the reason, for the journal.
-        study: the file or module of a model of your own, if it cannot be imported from the working directory.
 
     Returns:
         The journal; its `trains` names the process that trains the panda now, if any does.
 
     Raises:
-        StudyNotFound: the database has no such panda.
-        UnknownDay: it is a study, not a panda.
         OptionError: a setting cannot be changed while a model is trained, or is out of its range.
         DefinitionError: the model refuses a value, or a setting has no effect.
 
@@ -284,9 +282,8 @@ def back(name: str, to: int | None = None, *, database: str | Engine | None = No
         to: the number of a day whose state is kept; None for the day before the last one.
 
     Raises:
-        StudyNotFound: the database has no such panda.
         PandaBusy: a process trains it now.
-        UnknownDay: it is no panda, there is no such day, or its state is not kept.
+        UnknownDay: there is no such day, or its state is not kept.
 
     Examples:
         >>> caviar.panda.back("baby", to=2).journal.head
@@ -301,7 +298,7 @@ def back(name: str, to: int | None = None, *, database: str | Engine | None = No
 
 
 def note(name: str, text: str, *, database: str | Engine | None = None) -> Journal:
-    """Add a remark to the last day of a panda's journal, and return the journal. Errors are those of `log`.
+    """Add a remark to the last day of a panda's journal, and return the journal.
 
     Examples:
         >>> caviar.panda.note("baby", "dropout next, if it still overfits")
@@ -315,10 +312,6 @@ def note(name: str, text: str, *, database: str | Engine | None = None) -> Journ
 
 def log(name: str, *, database: str | Engine | None = None) -> Journal:
     """Return a panda's journal: its days with their curves, what was changed and why, and what to do next.
-
-    Raises:
-        StudyNotFound: the database has no such panda.
-        UnknownDay: it is a study, not a panda.
 
     Examples:
         >>> journal = caviar.panda.log("baby")

@@ -11,16 +11,10 @@ from caviar.studies.results.summaries import TrialSummary
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The learning curve of a trial that has ended.
-
-    Attributes:
-        trial: the trial.
-        metric: `accuracy` or `loss`, of the validation set.
-        values: the metric after each epoch.
-    """
+    """The learning curve of a trial that has ended: the metric on the validation set after each epoch."""
 
     trial: TrialSummary
-    metric: str
+    metric: str  # `accuracy` or `loss`
     values: tuple[float, ...]
 
     def json_fields(self) -> dict[str, Any]:

@@ -54,9 +54,8 @@ class RunResult:
     """The outcome of `run` or `join`.
 
     Attributes:
-        study: the definition of the study when this machine's workers left it.
-        status: its progress at that moment.
-        winner: the trial that won; None before the study is done, or if no trial came to a result.
+        study, status: its definition and progress when this machine's workers left it.
+        winner: None before the study is done, or if no trial came to a result.
         seconds: how long the call took.
         was_asked_to_stop: whether SIGTERM or SIGUSR1 ended it.
         stopped: the event that stopped the study for all machines; None if none did.

@@ -79,7 +79,6 @@ class JournalDay:
         changed: the settings that it began with and the day before did not end with.
         curve: the study's metric on the validation set, by epoch; None where it is not finite.
         training_loss, validation_loss: the mean cross-entropy, in nats, likewise.
-        seconds: the time that its epochs took.
     """
 
     day: int
@@ -140,7 +139,6 @@ class Journal:
     """The life of a panda.
 
     Attributes:
-        day: the length of a day.
         origin: the trial that its weights come from; None if it began anew.
         head: the day that the next one builds on.
         branch: the days of the current branch, from the birth on.

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from caviar.storage.records import PhaseCount, RunningTrial, Slot, StudyRecord, TrialRecord
+from caviar.storage.states import Control
 from caviar.storage.status import Progress, SlotCounts
 from caviar.studies.definition import Study
 from caviar.studies.search.plan import plan
@@ -56,8 +57,7 @@ class StudyStatus(SlotCounts):
     Attributes:
         diverged: trials whose loss was not finite; each is counted by its end, too.
         tiers: the progress of each phase of each tier, in the order in which they begin.
-        workers: how many processes train.
-        running: the trials that they train, by number.
+        workers: how many processes train the trials of `running`.
     """
 
     name: str
@@ -86,7 +86,6 @@ class TrialSummary:
         state: `open`, `running`, `complete`, `pruned`, `fail` or `abandoned`.
         value: the study's metric after the last epoch; None before there is one.
         violated: the constraint that it violates, `diverged` or `out_of_memory`; else None.
-        epochs: how many it trained, in `seconds`.
         attempts: how often a worker took it up.
         worker: the process that began it, as host:pid.
         hyperparameters: empty before it begins.
@@ -146,8 +145,8 @@ def state_of(progress: Progress) -> StudyState:
     """Return the state of a study."""
     if progress.open + progress.leased == 0:
         return StudyState.DONE
-    if progress.control != "run":
-        return StudyState.PAUSED if progress.control == "pause" else StudyState.STOPPED
+    if progress.control != Control.RUN:
+        return StudyState.PAUSED if progress.control == Control.PAUSE else StudyState.STOPPED
     return StudyState.RUNNING if progress.leased else StudyState.WAITING
 
 

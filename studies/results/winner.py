@@ -53,11 +53,10 @@ class Winner:
     """The trial that won a study so far.
 
     Attributes:
-        value: the study's metric after the last epoch.
+        value, validation: the study's metric, and both metrics, after the last epoch.
         expected: the metric that other trainings of its configuration would have on average; None with few trials.
         hyperparameters: all that it was trained with, the fixed ones too.
-        validation: the metrics after its last epoch.
-        test: the metrics on the test set; None before the study is done.
+        test: None before the study is done.
         confirmation: the comparison with the runner-up; None before both were trained again.
     """
 
