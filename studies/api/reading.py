@@ -18,6 +18,7 @@ from caviar.storage.definitions import load_studies, load_study
 from caviar.storage.events import read_events
 from caviar.storage.records import StudyRecord, WorkerSummary
 from caviar.storage.revisions import read_versions
+from caviar.storage.states import TrialState
 from caviar.storage.status import read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.api.records import History, LearningCurve
@@ -159,7 +160,7 @@ def curves(study: str, *, top: int | None = None, database: str | Engine | None 
         epochs = read_curves(engine, record.study_id)
     sign = -1 if definition.maximize else 1
     sound = [t for t in summaries if t.value is not None and not t.violated and t.trial in epochs]
-    sound.sort(key=lambda t: (t.state != "complete", sign * (t.value or 0.0), t.trial))
+    sound.sort(key=lambda t: (t.state != TrialState.COMPLETE, sign * (t.value or 0.0), t.trial))
     metric = definition.metric
     return tuple(LearningCurve(t, metric, tuple(e.value(metric) for e in epochs[t.trial])) for t in sound[:top])
 

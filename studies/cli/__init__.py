@@ -7,7 +7,7 @@ nor SQLAlchemy.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -46,28 +46,13 @@ app = typer.Typer(
     help="Tune deep networks by priority, coarse to fine, on a PostgreSQL that any number of machines share.",
     epilog="Begin with: caviar plan digits, then caviar run digits",
 )
-app.command("ls")(status.ls)
-app.command("plan")(plan.plan)
-app.command("run")(run_command.run)
-app.command("join")(join.join)
-app.command("status")(status.status)
-app.command("best")(best.best)
-app.command("trials")(trials.trials)
-app.command("importance")(importance.importance)
-app.command("curves")(curves.curves)
-app.command("report")(report.report)
-app.command("export")(export.export)
-app.command("workers")(workers.workers)
-app.command("history")(history.history)
-app.command("doctor")(doctor.doctor)
-app.command("pause")(control.pause)
-app.command("resume")(control.resume)
-app.command("stop")(control.stop)
-app.command("kill")(control.kill)
-app.command("extend")(control.extend)
-app.command("retune")(retune.retune)
-app.command("delete")(delete.delete)
-app.command("dashboard")(dashboard.dashboard)
+_COMMANDS: tuple[Callable[..., object], ...] = (
+    status.ls, plan.plan, run_command.run, join.join, status.status, best.best, trials.trials, importance.importance,
+    curves.curves, report.report, export.export, workers.workers, history.history, doctor.doctor, control.pause,
+    control.resume, control.stop, control.kill, control.extend, retune.retune, delete.delete, dashboard.dashboard,
+)  # fmt: skip
+for _command in _COMMANDS:  # each by its function's name
+    app.command()(_command)
 app.add_typer(panda.app, name="panda")
 app.add_typer(database.app, name="db")
 app.add_typer(data.app, name="data")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -38,9 +37,7 @@ class EventPrinter:
     def __enter__(self) -> EventPrinter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._shown.close()
 
     def __call__(self, event: events.RunEvent) -> None:

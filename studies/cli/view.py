@@ -30,7 +30,9 @@ _CURVE = 16  # columns of a running trial's curve
 _MESSAGE = 160  # characters of an event, at most
 _ELSE, _WRAPPED = 16, 6  # lines besides the running trials, and further ones on a narrow screen
 _TIERS = ("blue", "yellow", "green", "magenta")
-_STATES = {"running": "cyan", "done": "bold green", "paused": "yellow", "stopped": "red"}
+_STATES = {
+    StudyState.RUNNING: "cyan", StudyState.DONE: "bold green", StudyState.PAUSED: "yellow", StudyState.STOPPED: "red",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.snapshot import Snapshot, read_snapshot
-from caviar.storage.states import EventKind
+from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress, read_progress
 from caviar.studies.definition import Study, change, from_body, to_body
 from caviar.studies.errors import DefinitionChanged, NotComparable
@@ -57,7 +57,7 @@ def open_study(
         record = load_study(engine, study.name)
     if others := {d.what: f"{d.there} there, {d.here} here" for d in differences if d.weight == "note"}:
         record_event(engine, record.study_id, EventKind.OTHER_VERSIONS, **others)
-    set_control(engine, record.study_id, "run")
+    set_control(engine, record.study_id, Control.RUN)
     return record
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.studies.definition import Study
@@ -23,7 +24,7 @@ class Difference:
     what: str
     there: str
     here: str
-    weight: str  # `fatal` is never allowed, `mismatch` only by hand, and `note` is worth a line
+    weight: Literal["fatal", "mismatch", "note"]  # never allowed, allowed by hand only, worth a line
 
 
 def package_versions() -> dict[str, str]:

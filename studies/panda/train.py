@@ -15,7 +15,7 @@ from caviar.storage.errors import DatabaseAway, PandaBusy
 from caviar.storage.events import read_events
 from caviar.storage.pandas import DayRecord, Life, NewDay, open_days, read_life
 from caviar.storage.records import Lease, StudyRecord
-from caviar.storage.states import EventKind, SlotState
+from caviar.storage.states import EventKind, SlotState, TrialState
 from caviar.storage.workers import end_worker
 from caviar.studies.definition import Study
 from caviar.studies.errors import WorkersFailed
@@ -93,7 +93,7 @@ def _raise_failures(context: WorkerContext, days: Sequence[DayRecord]) -> None:
     for day in days:
         if day.holder is not None:
             raise PandaBusy(f"'{name}': {day.holder} was quicker, and trains day {day.number}")
-        if day.ended == "fail":
+        if day.ended == TrialState.FAIL:
             events = read_events(context.engine, context.record.study_id, EventKind.TRIAL_FAILED)
             failure = next((event.detail for event in reversed(events) if event.slot == day.number), {})
             back = f"caviar panda back {name} --to {day.parent}" if day.parent is not None else f"caviar delete {name}"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from caviar.storage.records import PhaseCount, RunningTrial, Slot, StudyRecord, TrialRecord
-from caviar.storage.states import Control
+from caviar.storage.states import Control, Phase, TrialState
 from caviar.storage.status import Progress, SlotCounts
 from caviar.studies.definition import Study
 from caviar.studies.search.plan import plan
@@ -83,7 +83,6 @@ class TrialSummary:
     Attributes:
         trial: its number, which is its slot's.
         tier: the newest tier that was searched, from 1.
-        state: `open`, `running`, `complete`, `pruned`, `fail` or `abandoned`.
         value: the study's metric after the last epoch; None before there is one.
         violated: the constraint that it violates, `diverged` or `out_of_memory`; else None.
         attempts: how often a worker took it up.
@@ -93,8 +92,8 @@ class TrialSummary:
 
     trial: int
     tier: int
-    phase: str
-    state: str
+    phase: Phase
+    state: TrialState
     value: float | None
     violated: str | None
     epochs: int

@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from caviar.storage.states import TrialState
 from caviar.studies.results.confirmation import Comparison, in_words
 from caviar.studies.results.importance import order_in_words
 from caviar.studies.results.report.noise import Noise, noise_of
@@ -101,7 +102,7 @@ def _diverged(report: Report) -> Answer:
     bad = [t for t in report.trials if t.violated == "diverged"]
     if not bad:
         return Answer(question, f"None of {done}.")
-    fine = [t for t in report.trials if t.state in ("complete", "pruned") and not t.violated]
+    fine = [t for t in report.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and not t.violated]
     shifts = {}
     for h in report.hyperparameters:
         there, elsewhere = ([t.units[h.name] for t in group if h.name in t.units] for group in (bad, fine))

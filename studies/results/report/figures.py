@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from caviar.storage.states import TrialState
 from caviar.studies.results.report.holdings import LOST, TAKEN, holdings
 from caviar.studies.results.report.records import Report, ReportedTrial
 from caviar.studies.results.report.space import Figure, hyperparameters, importance, parallel_coordinates
@@ -16,8 +17,8 @@ _CURVES, _BEST_CURVES = 300, 150  # that can be told apart in one figure; of mor
 _TOP = 5
 _NARROW_ROW = 260  # pixels of each of several panels below one another
 _ENDS = {  # of a bar of the timeline: how opaque, which pattern
-    "complete": (1.0, ""), "pruned": (0.4, ""), "fail": (0.4, ""), "running": (0.7, ""), "given back": (0.4, "."),
-    "lost": (0.4, "/"),
+    TrialState.COMPLETE: (1.0, ""), TrialState.PRUNED: (0.4, ""), TrialState.FAIL: (0.4, ""),
+    TrialState.RUNNING: (0.7, ""), "given back": (0.4, "."), "lost": (0.4, "/"),
 }  # fmt: skip
 
 
@@ -74,7 +75,8 @@ def _curves(report: Report) -> Figure:
         for state in sorted({_ending(t) for t in of_tier}):
             data.append({
                 "type": "scatter", "mode": "lines", "name": f"tier {tier}, {state}",
-                "line": {"color": colour(tier), "width": _LINE}, "opacity": 1.0 if state == "complete" else FADED,
+                "opacity": 1.0 if state == TrialState.COMPLETE else FADED,
+                "line": {"color": colour(tier), "width": _LINE},
                 "hovertemplate": "%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
                 **_joined([t for t in of_tier if _ending(t) == state]),
             })  # fmt: skip
@@ -109,7 +111,7 @@ def _best_so_far(report: Report) -> Figure:
     steps: list[tuple[Any, ...]] = []
     for count, t in enumerate(ended, start=1):
         epochs += t.epochs
-        if t.state == "complete" and not t.violated and t.value is not None:
+        if t.state == TrialState.COMPLETE and not t.violated and t.value is not None:
             best = t.value if best is None else better(best, t.value)
         steps.append((count, epochs, t.ended, best, t.tier))
     layout: Figure = {"grid": {"columns": 3, "rows": 1, "pattern": "independent"}, "showlegend": False, "shapes": []}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caviar.storage.records import DefinitionRecord
+from caviar.storage.states import TrialState
 from caviar.studies.results.importance import Importances
 from caviar.studies.results.summaries import SearchedHyperparameter, StudyState, TrialSummary
 from caviar.studies.results.winner import Winner
@@ -157,5 +158,5 @@ class Report:
     def best_first(self) -> list[ReportedTrial]:
         """Return the complete, sound trials, the best one first; of equal values the first trial."""
         sign = -1 if self.study.maximize else 1
-        complete = [t for t in self.trials if t.state == "complete" and t.is_sound]
+        complete = [t for t in self.trials if t.state == TrialState.COMPLETE and t.is_sound]
         return sorted(complete, key=lambda t: (sign * (t.value or 0.0), t.trial))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from caviar.storage.states import TrialState
 from caviar.studies.results.report.boxes import boxes, outline
 from caviar.studies.results.report.records import Report, ReportedHyperparameter, ReportedTrial
 from caviar.studies.results.report.style import FADED, colour, good_range
@@ -32,7 +33,7 @@ def hyperparameters(report: Report) -> Figure:
             "customdata": [t.trial for t in there],
             "hovertemplate": "trial %{customdata}: %{x}<br>%{y:.4f}<extra></extra>",
             "marker": {"size": 6, "color": [colour(t.tier) for t in there],
-                       "opacity": [FADED if t.state == "pruned" else 0.9 for t in there]},
+                       "opacity": [FADED if t.state == TrialState.PRUNED else 0.9 for t in there]},
         })  # fmt: skip
         outlines += [outline(box, on_axis, x, strip) for box in boxes(report, h)]
     named: set[str] = set()
