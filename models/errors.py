@@ -1,4 +1,11 @@
-"""The errors of models."""
+"""The errors of models.
+
+ModelError
+├── UnknownModel
+├── UnknownData
+├── DataUnavailable
+└── BadCheckpoint
+"""
 
 from caviar.errors import CaviarError
 

@@ -167,10 +167,11 @@ def retune(
         refuse_panda(engine, record)
         if find_study(engine, name) is not None:
             raise DefinitionError(f"there is a study '{name}' already; give another name, or: caviar delete {name}")
-        found = standings(engine, record)
+        earlier = standings(engine, record)
         after = retuned(
-            found.study, found.trials, tested=found.winner.trial if found.winner else None, widen=widen, name=name,
-            data=data, epochs=epochs, budget=budget, seed=found.study.seed + 1 if seed is None else seed,
+            earlier.study, earlier.trials, tested=earlier.winner.trial if earlier.winner else None, widen=widen,
+            name=name, data=data, epochs=epochs, budget=budget,
+            seed=earlier.study.seed + 1 if seed is None else seed,
         )  # fmt: skip
         check_and_fetch(after, folder)
         open_study(engine, after, provenance_of(after, folder))

@@ -47,15 +47,15 @@ def report(study: str, *, file: str | Path | None = None, database: str | Engine
 
     with opened(study, database) as (engine, record):
         panda = is_panda(engine, record.study_id)
-        found = read_journal(engine, record) if panda else read_report(engine, record)
+        contents = read_journal(engine, record) if panda else read_report(engine, record)
     if file is not None:
         try:
-            text = panda_page(found) if isinstance(found, Journal) else page(found)
+            text = panda_page(contents) if isinstance(contents, Journal) else page(contents)
         except ModuleNotFoundError as error:
             raise ExtraMissing(f"the page needs {error.name}: pip install 'caviar[report]'") from error
         with atomic_write(Path(file), "-o") as unfinished:
             unfinished.write_text(text, encoding="utf-8")
-    return found
+    return contents
 
 
 def export(study: str, to: str | Path, *, epochs: bool = False, database: str | Engine | None = None) -> str:

@@ -179,8 +179,8 @@ def importance(study: str, *, database: str | Engine | None = None) -> Importanc
     from caviar.studies.results.winner import standings
 
     with opened(study, database) as (engine, record):
-        found = standings(engine, record)
-    return importances(found.study, found.trials)
+        current = standings(engine, record)
+    return importances(current.study, current.trials)
 
 
 def workers(
@@ -199,8 +199,8 @@ def workers(
         record = load_study(engine, study) if study else None
         for each in [record] if record else load_studies(engine):
             free_lost(engine, each)
-        found = read_workers(engine, record.study_id if record else None)
-    return tuple(w for w in found if include_ended or w.is_present)
+        everyone = read_workers(engine, record.study_id if record else None)
+    return tuple(w for w in everyone if include_ended or w.is_present)
 
 
 def history(study: str, *, database: str | Engine | None = None) -> History:

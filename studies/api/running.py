@@ -233,9 +233,12 @@ def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, 
     """
     from caviar.studies.results.winner import conclude
 
+    def asked() -> bool:
+        return stop.asked
+
     try:
-        outage = Outage(options.patience, lambda: stop.asked)
-        return not stop.asked and outage.insist(lambda: conclude(engine, record, options.data_dir, lambda: stop.asked))
+        outage = Outage(options.patience, asked)
+        return not stop.asked and outage.insist(lambda: conclude(engine, record, options.data_dir, asked))
     except DatabaseAway:
         if not stop.asked:  # a process that stops does not wait for it
             raise

@@ -105,9 +105,9 @@ def find_ancestor(engine: Engine, origin: str) -> Ancestor:
     winner = standings(engine, record).winner
     number = given if given is not None else winner.trial if winner else None
     if number is None or not CheckpointStore(engine, record).has(number):
-        kept = f" (those of trial {winner.trial} of '{name}' may be)" if winner else ""
+        other = f" (those of trial {winner.trial} of '{name}' may be)" if winner else ""
         raise OptionError(
-            f"--from {origin}: the weights of that trial are not kept{kept}; "
+            f"--from {origin}: the weights of that trial are not kept{other}; "
             f"begin with its hyperparameters alone: --study {name} --set learning_rate=..."
         )
     trial = read_trial(engine, record.study_id, number)

@@ -15,7 +15,7 @@ from caviar.storage.events import read_events
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import BIRTH, DayRecord, Life, read_life
 from caviar.storage.records import EventRecord, StudyRecord
-from caviar.storage.states import EventKind, NudgeState, SlotState, TrialState
+from caviar.storage.states import EventKind, NudgeState, SlotState
 from caviar.studies.definition import Study, from_body
 from caviar.studies.panda.advice import Advice, Outcome, Verdict, Window, advise, judge, why_rate_too_high
 from caviar.studies.panda.length import DayLength
@@ -84,14 +84,14 @@ class _Reading:
 
     def _verdict(self, day: DayRecord) -> Verdict:
         if day.number == BIRTH:
-            born, over = day.ended == TrialState.COMPLETE, day.state == SlotState.DONE
+            born, over = day.ended == "complete", day.state == SlotState.DONE
             return Verdict(Outcome.BORN if born else Outcome.FAILED if over else Outcome.UNFINISHED)
         if day.violated:
             return Verdict(Outcome(day.violated.replace("_", " ")))
         if day.state != SlotState.DONE:
             return Verdict(Outcome.ABANDONED if day.state == SlotState.ABANDONED else Outcome.UNFINISHED)
         own, before = self._curve(day), self._before(day)
-        if day.ended != TrialState.COMPLETE or not own or not before:
+        if day.ended != "complete" or not own or not before:
             return Verdict(Outcome.FAILED)
         whole = Window(before, own, day.settings, day.parent or BIRTH)
         birth = next((event.detail for event in self.events if event.kind == EventKind.BORN), {})

@@ -80,8 +80,8 @@ def train(
         Trainer(context, _DayAssignment(context, life), partial(_day_run, life, on_epoch)).work_on(lease)
     life = context.outage.insist(lambda: read_life(context.engine, context.record))
     if not life.panda.keeps_all:
-        kept = kept_days(life, maximize=context.study.maximize)
-        context.checkpoints.drop([day.number for day in life.days if day.number not in kept])
+        wanted = kept_days(life, maximize=context.study.maximize)
+        context.checkpoints.drop([day.number for day in life.days if day.number not in wanted])
     days = [life.days[number] for number in numbers]
     _raise_failures(context, days)
     return days

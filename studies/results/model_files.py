@@ -61,13 +61,13 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
     if winner is None:
         raise NothingToDo(f"no trial of '{record.name}' is complete yet; go on with: caviar run {record.name}")
     study, number = definition_of(record), winner.trial
-    kept = load_checkpoint(CheckpointStore(engine, record), number)
+    checkpoint = load_checkpoint(CheckpointStore(engine, record), number)
     try:
-        state = from_bytes(kept.state, torch.device("cpu")) if kept.state is not None else None
+        state = from_bytes(checkpoint.state, torch.device("cpu")) if checkpoint.state is not None else None
     except BadCheckpoint as error:
         raise NothingToDo(f"the weights of trial {number} cannot be read: {error}") from error
     if state is None or state["epoch"] < study.epochs:
-        why = kept.refused or "they are removed, or were too large for the database"
+        why = checkpoint.refused or "they are removed, or were too large for the database"
         raise NothingToDo(
             f"the weights of trial {number} are not kept ({why}); a new study keeps large ones in the place that "
             f"CAVIAR_CHECKPOINTS names"

@@ -83,8 +83,10 @@ class TrialSummary:
     Attributes:
         trial: its number, which is its slot's.
         tier: the newest tier that was searched, from 1.
+        state: `open`, `running`, `complete`, `pruned`, `fail` or `abandoned`.
         value: the study's metric after the last epoch; None before there is one.
         violated: the constraint that it violates, `diverged` or `out_of_memory`; else None.
+        epochs: how many it trained, in `seconds`.
         attempts: how often a worker took it up.
         worker: the process that began it, as host:pid.
         hyperparameters: empty before it begins.

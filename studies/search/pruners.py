@@ -41,7 +41,7 @@ class Pruner(ABC):
     """
 
     @abstractmethod
-    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, running: Sequence[FrozenTrial]) -> str | None:
         """Return why a trial should stop after the last epoch of its curve, or None if it should go on.
 
         Args:
@@ -49,14 +49,14 @@ class Pruner(ABC):
                 evenly spread over time, all with their curves. A call may read from the database: a pruner that can
                 decide without does not call it.
             trial: the running trial; its intermediate values are the curve so far, 1 is the first epoch.
-            beside: other trials that are running on the same worker, with their curves so far.
+            running: other trials on the same worker, with their curves so far.
         """
 
 
 class NoPruner(Pruner):
     """Stops no trial."""
 
-    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> None:  # noqa: ARG002
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, running: Sequence[FrozenTrial]) -> None:  # noqa: ARG002
         return None
 
 
@@ -70,7 +70,7 @@ class PacePruner(Pruner):
     be two of them.
     """
 
-    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, running: Sequence[FrozenTrial]) -> str | None:
         epoch = _epoch(trial)
         if epoch <= _WARM_UP:
             return None
@@ -84,7 +84,7 @@ class PacePruner(Pruner):
             return best_until(other.intermediate_values, math.inf) if other.value is None else sign * other.value
 
         early = math.ceil(epoch / _SLOWER)
-        others = [other for other in (*_sound(study), *beside) if other.intermediate_values]
+        others = [other for other in (*_sound(study), *running) if other.intermediate_values]
         best = max(others, key=standing, default=None)
         own = best_until(trial.intermediate_values, epoch)
         # A curve that is worse again sets no pace by what it was.
@@ -101,7 +101,7 @@ class OptunaPruner(Pruner):
     def __init__(self, pruner: optuna.pruners.BasePruner, reason: str) -> None:
         self._pruner, self._reason = pruner, reason
 
-    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:  # noqa: ARG002
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, running: Sequence[FrozenTrial]) -> str | None:  # noqa: ARG002
         if not trial.intermediate_values or not self._pruner.prune(complete(_COMPARED), trial):
             return None
         return f"{self._reason} at epoch {_epoch(trial)}"
@@ -119,11 +119,11 @@ class MedianPruner(OptunaPruner):
 
         super().__init__(Median(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=_WARM_UP + 1), "worse than the median")
 
-    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, beside: Sequence[FrozenTrial]) -> str | None:
+    def reason_to_stop(self, complete: Complete, trial: FrozenTrial, running: Sequence[FrozenTrial]) -> str | None:
         # Optuna counts diverged trials among the first ones, too.
         if _epoch(trial) <= _WARM_UP or len(_sound(complete(_COMPARED))) < _FIRST_TRIALS:
             return None
-        return super().reason_to_stop(complete, trial, beside)
+        return super().reason_to_stop(complete, trial, running)
 
 
 PRUNERS: dict[str, Callable[[], Pruner]] = {"pace": PacePruner, "median": MedianPruner, "none": NoPruner}

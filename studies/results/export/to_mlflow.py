@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from caviar.storage.states import TrialState
 from caviar.studies.errors import ExtraMissing, OutputError
 from caviar.studies.results.export.targets import Export, Target
 from caviar.studies.results.formatting import without_password
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
 
 _BATCH = 200  # epochs of four metrics each; a batch may hold 1,000
 _TAG = 5000  # characters
-_ENDS = {
-    TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED",
-    TrialState.ABANDONED: "FAILED",
-}  # fmt: skip
+_ENDS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED", "abandoned": "FAILED"}
 _OF_AN_EPOCH = ("training_loss", "validation_loss", "accuracy", "learning_rate")
 _TAGS = ("tier", "phase", "state", "violated", "why_it_stopped", "worker", "host", "attempts")
 

@@ -208,12 +208,12 @@ def _ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
 
 
 def _order(report: Report) -> Answer:
-    question, found = "Which hyperparameters mattered, and did the documented order hold?", report.importance
-    if found is None:
+    question, importance = "Which hyperparameters mattered, and did the documented order hold?", report.importance
+    if importance is None:
         return Answer(question, "Ten finished trials of different values are needed to say.")
-    first = found.hyperparameters[0]
+    first = importance.hyperparameters[0]
     most = f"{first.name} decided most ({first.share:.0%}, {first.low:.0%} to {first.high:.0%})"
-    return Answer(question, f"{most}; {'; '.join(order_in_words(found))}.")
+    return Answer(question, f"{most}; {'; '.join(order_in_words(importance))}.")
 
 
 def _values(trials: Sequence[ReportedTrial]) -> list[float]:

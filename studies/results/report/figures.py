@@ -26,7 +26,7 @@ def figures(report: Report) -> dict[str, Figure]:
     """Return the figures of a study by name, those for which there is something to show."""
     if not any(t.curve for t in report.trials):
         return {}
-    found = {
+    drawn = {
         "curves": _curves(report),
         "train against validation": _losses(report),
         "hyperparameters": hyperparameters(report),
@@ -35,7 +35,7 @@ def figures(report: Report) -> dict[str, Figure]:
         "parallel coordinates": parallel_coordinates(report),
         "timeline": _timeline(report),
     }
-    return {name: figure for name, figure in found.items() if figure is not None}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def thinned(report: Report) -> list[ReportedTrial]:
@@ -46,8 +46,8 @@ def thinned(report: Report) -> list[ReportedTrial]:
     best = {t.trial for t in report.best_first()[:_BEST_CURVES]}
     others = [t for t in drawn if t.trial not in best]
     step = -(-len(others) // (_CURVES - len(best)))
-    kept = best | {t.trial for t in others[::step]}
-    return [t for t in drawn if t.trial in kept]
+    chosen = best | {t.trial for t in others[::step]}
+    return [t for t in drawn if t.trial in chosen]
 
 
 def _joined(trials: Iterable[ReportedTrial]) -> dict[str, list[Any]]:
@@ -147,10 +147,10 @@ def _stretches(steps: Sequence[tuple[float, int]]) -> Iterator[tuple[int, float,
 def _timeline(report: Report) -> Figure:
     """Draw a bar for each time that a worker held a trial, and marks where trials were lost and taken over."""
     data: list[Figure] = []
-    found = holdings(report.trials, report.events, report.now)
+    held = holdings(report.trials, report.events, report.now)
     tiers = {t.trial: t.tier for t in report.trials}
     for end, (opacity, pattern) in _ENDS.items():
-        there = [holding for holding in found if holding.end == end]
+        there = [holding for holding in held if holding.end == end]
         if there:
             data.append({
                 "type": "bar", "orientation": "h", "name": end, "base": [holding.began for holding in there],
