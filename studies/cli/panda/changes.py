@@ -9,7 +9,7 @@ import typer
 import caviar
 from caviar.studies.cli.options import Database
 from caviar.studies.cli.output import print_line, settings_line
-from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings, print_standing
+from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings, again, print_standing
 
 
 def nudge(
@@ -34,7 +34,8 @@ def nudge(
 
     given = parse_settings(settings)
     trains = caviar.panda.nudge(name, given, why=why, study=study, database=database).trains
-    when = f"after the epoch that {trains} trains" if trains else f"when it goes on: caviar panda train {name}"
+    go_on = again(f"caviar panda train {name}", study)
+    when = f"after the epoch that {trains} trains" if trains else f"when it goes on: {go_on}"
     print_line(f"{settings_line(given)}, {when}", markup=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +21,13 @@ ModelStudy = Annotated[
 ]
 
 
-def print_standing(journal: Journal, first_line: str) -> None:
-    """Print where a panda stands, what its curve shows, and what comes next."""
+def again(command: str, study: str | None) -> str:
+    """Return a command with the option `--study` of the present one: a model that it found by that is found again."""
+    return f"{command} --study {shlex.quote(study)}" if study else command
+
+
+def print_standing(journal: Journal, first_line: str, study: str | None = None) -> None:
+    """Print where a panda stands, what its curve shows, and what comes next; `study` is the option `--study`."""
     head, advice = journal.last_day, journal.advice
     value = f"{journal.metric} {number(head.last('curve'))} after epoch {head.epoch}" if head.curve else ""
     for line in (first_line, f"day {head.day}: {value}; {head.verdict}", settings_line(head.settings)):
@@ -29,5 +35,6 @@ def print_standing(journal: Journal, first_line: str) -> None:
     if advice:
         print_line(f"advice: {advice.why}", markup=False)
     commands = advice.commands if advice else (f"caviar panda train {journal.name}",)
-    steps = [*commands, f"caviar panda log {journal.name}  (its whole life)"]
+    steps = [command if "panda back" in command else again(command, study) for command in commands]
+    steps.append(f"caviar panda log {journal.name}  (its whole life)")
     print_line("\nnext: " + "\n      ".join(steps), style="dim", markup=False)

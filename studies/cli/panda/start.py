@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 import caviar
 from caviar.studies.cli.options import TrainingOptions, takes_training_options
 from caviar.studies.cli.output import print_line
-from caviar.studies.cli.panda.standing import print_standing
+from caviar.studies.cli.panda.standing import again, print_standing
 from caviar.studies.cli.progress import EventPrinter
 
 
@@ -49,17 +50,18 @@ def start(
     """
     from caviar.studies.panda.settings import parse_settings
 
-    left = f"left before it was measured; go on with: caviar panda train {name}"
+    file = study if study and Path(study).parent != Path() else None  # a model beside it isn't found from here
+    left = f"left before it was measured; go on with: {again(f'caviar panda train {name}', file)}"
     try:
         result = caviar.panda.start(
             name, study=study, origin=from_, settings=parse_settings(set_ or []), day=day, keep=keep,
             on_event=EventPrinter("checking the panda"), **vars(options),
         )  # fmt: skip
     except KeyboardInterrupt:
-        print_line(left)
+        print_line(left, markup=False)
         return 130
     if result.is_done:
-        print_standing(result.journal, f"{name} is born; a day is {result.journal.day}")
+        print_standing(result.journal, f"{name} is born; a day is {result.journal.day}", file)
     else:
-        print_line(left)
+        print_line(left, markup=False)
     return 0

@@ -11,7 +11,7 @@ import caviar
 from caviar.limits import EPOCHS, TRIALS
 from caviar.studies.cli.options import TrainingOptions, takes_training_options
 from caviar.studies.cli.output import out, print_line, settings_line, unicode
-from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings, print_standing
+from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings, again, print_standing
 from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from caviar.studies.results.formatting import number
@@ -46,15 +46,16 @@ def train(
 
     In Python: caviar.panda.train("baby", days=3)
     """
+    go_on = again(f"caviar panda train {name}", study)
     try:
         result = caviar.panda.train(
             name, days, study=study, allow_mismatch=allow_mismatch, on_event=_printer(), **vars(options)
         )
     except KeyboardInterrupt:
-        return _print_left(name, 130)
+        return _print_left(go_on, 130)
     if not result.is_done:
-        return _print_left(name, 0, by_another=not result.was_asked_to_stop)
-    print_standing(result.journal, "")
+        return _print_left(go_on, 0, by_another=not result.was_asked_to_stop)
+    print_standing(result.journal, "", study)
     return 0
 
 
@@ -81,27 +82,28 @@ def try_(
     """
     from caviar.studies.panda.candidates import parse_candidates
 
+    go_on = again(f"caviar panda train {name}", study)
     try:
         result = caviar.panda.try_(
             name, parse_candidates(settings), epochs=epochs, pick=pick, study=study, allow_mismatch=allow_mismatch,
             on_event=_printer(), **vars(options),
         )  # fmt: skip
     except KeyboardInterrupt:
-        return _print_left(name, 130)
+        return _print_left(go_on, 130)
     if not result.is_done:
-        return _print_left(name, 0, by_another=not result.was_asked_to_stop)
-    _print_candidates(result)
+        return _print_left(go_on, 0, by_another=not result.was_asked_to_stop)
+    _print_candidates(result, go_on)
     return 0
 
 
-def _print_left(name: str, code: int, *, by_another: bool = False) -> int:
+def _print_left(go_on: str, code: int, *, by_another: bool = False) -> int:
     why = "somebody let it rest" if by_another else "left"
-    print_line(f"{why}; nothing is lost; go on with: caviar panda train {name}")
+    print_line(f"{why}; nothing is lost; go on with: {go_on}", markup=False)
     return code
 
 
-def _print_candidates(tried: Tried) -> None:
-    """Print candidates side by side, the best one first, and what comes next."""
+def _print_candidates(tried: Tried, go_on: str) -> None:
+    """Print candidates side by side, the best one first, and what comes next; `go_on` is the command that trains."""
     best, name = tried.candidates[0], tried.journal.name
     values = [value for day in tried.candidates for value in day.finite_curve]
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -117,12 +119,12 @@ def _print_candidates(tried: Tried) -> None:
     if tried.warning:
         print_line(tried.warning)
     if tried.picked is not None:
-        print_line(f"the next day builds on day {tried.picked}; go on with: caviar panda train {name}")
+        print_line(f"the next day builds on day {tried.picked}; go on with: {go_on}", markup=False)
     elif not best.saved:
         print_line("nothing can build on any of them")
     else:
         print_line(f"\nnext: caviar panda back {name} --to {best.day}  (go on with the best)\n"
-                   f"      caviar panda train {name}  (go on as it was)", style="dim", markup=False)  # fmt: skip
+                   f"      {go_on}  (go on as it was)", style="dim", markup=False)  # fmt: skip
 
 
 def _printer() -> Listener:

@@ -78,11 +78,12 @@ def test_a_model_of_ones_own_is_found_from_its_folder_and_by_its_studys_path(
     (project / "tune.py").write_text(TUNE)
     here, there = Caviar(caviar, engine.url, project), Caviar(caviar, engine.url, elsewhere)
     study = ("--study", str(project / "tune.py"))
-    there.run("panda", "start", "baby", *study)
+    again = f"caviar panda train baby --study {project / 'tune.py'}"
+    assert again in there.run("panda", "start", "baby", *study)
     assert "no model at 'models.net:Net'" in there.run("panda", "train", "baby", code=2)
-    there.run("panda", "train", "baby", *study)
-    there.run("panda", "nudge", "baby", "learning_rate=0.05", *study)
-    there.run("panda", "try", "baby", "learning_rate=0.2", "--epochs", "1", *study)
+    assert again in there.run("panda", "train", "baby", *study)
+    assert again in there.run("panda", "nudge", "baby", "learning_rate=0.05", *study)
+    assert again in there.run("panda", "try", "baby", "learning_rate=0.2", "--epochs", "1", *study)
     said = here.run("panda", "train", "baby")
     assert "learning rate 0.05" in said
     assert "width 8" in said
