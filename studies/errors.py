@@ -58,4 +58,7 @@ class PasswordMissing(ServerError):
 
 
 class ExtraMissing(StudyError):
-    """An optional package is not installed."""
+    """An optional package is not installed; the message says how to install the extra that has it."""
+
+    def __init__(self, what: str, error: ModuleNotFoundError, extra: str) -> None:
+        super().__init__(f"{what} needs {error.name}; in Caviar's folder, run: pip install '.[{extra}]'")

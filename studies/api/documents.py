@@ -52,7 +52,7 @@ def report(study: str, *, file: str | Path | None = None, database: str | Engine
         try:
             text = panda_page(contents) if isinstance(contents, Journal) else page(contents)
         except ModuleNotFoundError as error:
-            raise ExtraMissing(f"the page needs {error.name}: pip install 'caviar[report]'") from error
+            raise ExtraMissing("the page", error, "report") from error
         with atomic_write(Path(file), "-o") as unfinished:
             unfinished.write_text(text, encoding="utf-8")
     return contents

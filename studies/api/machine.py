@@ -66,7 +66,7 @@ def dashboard(
     try:
         from caviar.studies.dashboard.server import DashboardServer, application
     except ModuleNotFoundError as error:
-        raise ExtraMissing(f"the dashboard needs {error.name}: pip install 'caviar[dashboard]'") from error
+        raise ExtraMissing("the dashboard", error, "dashboard") from error
     from caviar.studies.dashboard.access import AccessControl
 
     password = os.environ.get(_PASSWORD) or None

@@ -145,22 +145,22 @@ def in_words(confirmation: Confirmation) -> str:
     if confirmation.low is None:
         return f"{means}; all trainings of each came to the same value, which hides their noise: repeat more ({more})"
     verdicts = {
-        Comparison.BETTER: "more than the noise of a training",
-        Comparison.WORSE: f"the runner-up is the better one, by more than the noise of a training; take its "
+        Comparison.BETTER: ": more than the noise of a training",
+        Comparison.WORSE: f": the runner-up is the better one, by more than the noise of a training; take its "
         f"hyperparameters (caviar trials {confirmation.study})",
-        Comparison.OPEN: f"no more than the noise of a training; more trainings may tell ({more})",
+        Comparison.OPEN: f", which the noise of a training may explain; more trainings may tell ({more})",
     }
-    return f"{means}: {verdicts[confirmation.verdict]}"
+    return f"{means}{verdicts[confirmation.verdict]}"
 
 
 def _difference(confirmation: Confirmation) -> str:
-    """Return in words by how much the winner is better, or worse, with the interval of that."""
+    """Return in words by how much the winner was better, or worse, with the interval of that."""
     by, low, high = confirmation.better_by, confirmation.low, confirmation.high
     word = "worse" if by < 0 else "better"
     if low is None or high is None:
-        return f"it is {word} by {abs(by):.4f}"
+        return f"it was {word} by {abs(by):.4f}"
     ends = sorted((low, high) if by >= 0 else (-low, -high))
-    return f"it is {word} by {abs(by):.4f}, {ends[0]:.4f} to {ends[1]:.4f} (95 %, Welch's t)"
+    return f"it was {word} by {abs(by):.4f}, {ends[0]:.4f} to {ends[1]:.4f} (95 %, Welch's t)"
 
 
 def _is_sound(trial: FrozenTrial) -> bool:

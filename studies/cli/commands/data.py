@@ -37,4 +37,4 @@ def fetch(name: Annotated[str, typer.Argument(help="A data set of: caviar data l
     In Python: caviar.fetch_data("mnist")
     """
     fetched = caviar.fetch_data(name, data_dir=data_dir)
-    print_line(f"{name} {'is now' if fetched else 'was already'} in {caviar.data_folder(data_dir)}")
+    print_line(f"{name} is now in {caviar.data_folder(data_dir)}" if fetched else f"{name} was here already")

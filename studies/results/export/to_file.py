@@ -64,7 +64,7 @@ def _parquet(table: Table, file: Path) -> None:
         import pyarrow
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        raise ExtraMissing(f"Parquet needs {error.name}: pip install 'caviar[parquet]'") from error
+        raise ExtraMissing("Parquet", error, "parquet") from error
     kinds = {int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_(), str: pyarrow.string(),
              datetime: pyarrow.timestamp("us", tz="UTC")}  # fmt: skip
     by_column = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)

@@ -41,7 +41,7 @@ def _export(export: Export, uri: str) -> str:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
     except ModuleNotFoundError as error:
-        raise ExtraMissing(f"this needs {error.name}: pip install 'caviar[mlflow]'") from error
+        raise ExtraMissing("this", error, "mlflow") from error
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     begun = [(t, t.began) for t in export.trials if t.began is not None]

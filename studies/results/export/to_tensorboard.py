@@ -22,7 +22,7 @@ def _export(export: Export, to: str) -> str:
         from torch.utils.tensorboard.summary import hparams
         from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
     except ModuleNotFoundError as error:
-        raise ExtraMissing(f"this needs {error.name}: pip install 'caviar[tensorboard]'") from error
+        raise ExtraMissing("this", error, "tensorboard") from error
     if folder.exists():
         raise NothingToDo(f"'{folder}' is there already; name a new folder, or remove it")
     begun = [(t, t.began) for t in export.trials if t.began is not None]

@@ -243,7 +243,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, EXTRAS[extra], None)
     remark = say("export", "small", "--to", TARGETS[extra], code=2)[1]
-    assert f"pip install 'caviar[{extra}]'" in remark
+    assert f"in Caviar's folder, run: pip install '.[{extra}]'" in remark
     assert len(remark.splitlines()) == 1
     assert list(Path().iterdir()) == []
 

@@ -95,13 +95,14 @@ def test_the_words_name_both_and_the_verdict() -> None:
     assert "5 and 3 times" in in_words(found)
     assert "trial 7 to 0.8000" in in_words(found)
     assert in_words(found).endswith(": more than the noise of a training")
-    assert "it is better by 0.1000, 0.0500 to 0.1500 (95 %" in in_words(found)
+    assert "it was better by 0.1000, 0.0500 to 0.1500 (95 %" in in_words(found)
     worse = in_words(replace(found, better_by=-0.0011, low=-0.003, high=0.0008, verdict=Comparison.OPEN))
-    assert "it is worse by 0.0011, -0.0008 to 0.0030 (95 %" in worse
+    assert "it was worse by 0.0011, -0.0008 to 0.0030 (95 %" in worse
+    assert ", which the noise of a training may explain; more" in worse
     assert worse.endswith("more trainings may tell (caviar best small --confirm 10)")
     worse = in_words(replace(found, better_by=-0.1, low=-0.15, high=-0.05, verdict=Comparison.WORSE))
     assert "the runner-up is the better one" in worse
     assert worse.endswith("take its hyperparameters (caviar trials small)")
     same = in_words(replace(found, low=None, high=None, verdict=Comparison.OPEN))
-    assert "it is better by 0.1000; all trainings of each came to the same" in same
+    assert "it was better by 0.1000; all trainings of each came to the same" in same
     assert same.endswith("repeat more (caviar best small --confirm 10)")
