@@ -217,7 +217,8 @@ def go_back(engine: Engine, record: StudyRecord, to: int, by: str, *, pick: bool
         else:
             settle(connection, record.study_id, state=NudgeState.DROPPED)
         _abandon_unfinished(connection, record.study_id)
-        log_event(connection, record.study_id, EventKind.WENT_BACK, slot=to, came_from=life.panda.head, by=by)
+        kind = EventKind.PICKED if pick else EventKind.WENT_BACK
+        log_event(connection, record.study_id, kind, slot=to, came_from=life.panda.head, by=by)
     return [] if pick else [n for n in life.nudges if n.state == NudgeState.WAITING]
 
 

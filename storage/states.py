@@ -123,4 +123,5 @@ class EventKind(StrEnum):
     COHORT_SIZE = "cohort size"  # how many trials a worker trains together
     BORN = "born"  # a panda's first day has its data
     WENT_BACK = "went back"  # a panda's next day builds on an earlier one
+    PICKED = "picked"  # a panda's next day builds on the best of several candidates
     NOTE = "note"  # a person's remark on a panda

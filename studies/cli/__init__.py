@@ -82,7 +82,7 @@ def run(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         _check_words(words)
-        code = app(args=words or ["--help"], standalone_mode=False)
+        code = app(args=words or ["--help"], prog_name="caviar", standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - sorted by fail(), which raises what it does not expect
         return fail(error)
     return code if isinstance(code, int) else 0

@@ -112,7 +112,9 @@ def fail(error: Exception) -> int:
         err().print("caviar: stopped", markup=False)
         return 130
     if isinstance(error, typer.TyperException):  # a wrong word on the command line
-        _print_error(f"{error.format_message()} (see: caviar --help)")
+        context = getattr(error, "ctx", None)  # that of the command whose words they are
+        page = f"{context.command_path if context else 'caviar'} --help"
+        _print_error(f"{error.format_message()} (see: {page})")
         return 2
     if not isinstance(error, CaviarError):
         raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from caviar.storage.states import EventKind
+from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,5 +41,6 @@ def sentence(event: EventRecord) -> str:
 
 def detail_line(detail: Any) -> str:
     """Return an event's detail in one line, without its traceback, which --json shows."""
-    parts = {key: "; ".join(map(str, value)) if isinstance(value, list) else value for key, value in detail.items()}
-    return ", ".join(f"{key} {value}" for key, value in parts.items() if key != "traceback" and value is not False)
+    parts = {key: "; ".join(map(number, value)) if isinstance(value, list) else number(value)
+             for key, value in detail.items() if value is not False}  # fmt: skip
+    return ", ".join(f"{key} {value}" for key, value in parts.items() if key != "traceback")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from caviar.storage.states import Phase
 from caviar.studies.cli.output import out, print_line
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from caviar.studies.results.winner import Winner
 
+_OF_A_PANDA = (Phase.DAY, Phase.LOOK)
+
 
 def print_winner(winner: Winner) -> None:
     """Print a winner: its accuracy first, then its hyperparameters."""
     out().print(f"[bold]winner: trial {winner.trial}[/] of {winner.study} (tier {winner.tier}, {winner.phase})")
-    test = f"{winner.test.accuracy:.4f}  (measured once)" if winner.test else "measured when the study is done"
+    later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"
+    test = f"{winner.test.accuracy:.4f}  (measured once)" if winner.test else later
     validation = winner.validation
     out().print(f"  validation accuracy  [green]{validation.accuracy:.4f}[/]  (loss {validation.loss:.4g})")
     if expected := winner.expected:

@@ -74,7 +74,8 @@ def select_study(selector: str) -> Study:
         return _take(_load_module(f"caviar.studies.catalog.{selector}"), "STUDY", selector)
     raise UnknownStudy(
         f"no study '{shown(selector)}'; {did_you_mean(selector, catalog_names())}"
-        f"in the catalog: {', '.join(catalog_names())}; a path to a .py file or package.module:NAME works too"
+        f"in the catalog: {', '.join(catalog_names())}; a path to a .py file or package.module:NAME works too; "
+        f"those in the database: caviar ls"
     )
 
 

@@ -26,6 +26,7 @@ from caviar.studies.results.formatting import finite
 
 _MOVES_WEIGHTS = {"learning_rate", "momentum", "batch_size", "decay"}
 _SPOILED = 0.5  # share of the loss at birth: above it, a day of too high a rate is not worth going back to
+_REMARKS = (EventKind.NOTE, EventKind.WENT_BACK, EventKind.PICKED)
 _FEW_EXAMPLES = 1000  # assumed where the size of the validation set was not written
 
 
@@ -37,7 +38,7 @@ def read_journal(engine: Engine, record: StudyRecord) -> Journal:
     """
     life, study = read_life(engine, record), from_body(record.body)
     curves = read_curves(engine, record.study_id)
-    events = read_events(engine, record.study_id, EventKind.NOTE, EventKind.WENT_BACK, EventKind.BORN)
+    events = read_events(engine, record.study_id, *_REMARKS, EventKind.BORN)
     return _Reading(record.name, study, life, curves, events).journal()
 
 
@@ -170,7 +171,7 @@ class _Reading:
         return [
             Remark(EventKind(event.kind), event.at, **event.detail)
             for event in self.events
-            if event.slot == day.number and event.kind in (EventKind.NOTE, EventKind.WENT_BACK)
+            if event.slot == day.number and event.kind in _REMARKS
         ]
 
     def _nudges(self, state: NudgeState) -> tuple[Nudge, ...]:

@@ -48,7 +48,7 @@ class TakenNudge(Nudge):
 
 @dataclass(frozen=True)
 class Remark:
-    """A person's note on a day, or the fact that somebody went back to its end from day `came_from`."""
+    """A person's note on a day; or the fact that somebody went back to its end from day `came_from`, or picked it."""
 
     kind: EventKind
     at: datetime
@@ -58,6 +58,8 @@ class Remark:
 
     def __str__(self) -> str:
         """Return the remark in words."""
+        if self.kind == EventKind.PICKED:
+            return "picked: the next day builds on it"
         return self.text if self.text is not None else f"went back here from day {self.came_from}"
 
     def json_fields(self) -> dict[str, object]:

@@ -70,6 +70,11 @@ class StudyStatus(SlotCounts):
     workers: int
     running: tuple[RunningTrial, ...]
 
+    @property
+    def is_panda(self) -> bool:
+        """Whether it is no search: one model that is babysat, whose slots are days."""
+        return any(phase.phase == Phase.DAY for phase in self.tiers)
+
     def json_fields(self) -> dict[str, Any]:
         """Return the fields of its JSON document, the study's own before the counts."""
         first = {"name": self.name, "state": self.state, "strategy": self.strategy, "seed": self.seed}

@@ -72,6 +72,7 @@ def write(folder: Path, **fields: str) -> str:
 def test_unknown_study(url: str, refused: Callable[..., str]) -> None:
     assert "did you mean digits?" in refused("run", "digit")
     assert "in the catalog: cifar10, digits, fashion_mnist, mnist" in refused("plan", "zzz")
+    assert "those in the database: caviar ls" in refused("plan", "zzz")
     assert "there are none yet; begin one with: caviar run" in refused("status", "digits")
     assert "no module 'nowhere'" in refused("run", "nowhere:STUDY")
     assert "no file nowhere.py" in refused("run", "nowhere.py")
@@ -234,10 +235,18 @@ def test_a_newer_schema(url: str, refused: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run"], ["run", "digits", "--budget", "x"], ["fly"], ["run", "digits", "--up"], ["db"]]
+    ("arguments", "page"),
+    [
+        ("run", "caviar run --help"),
+        ("run digits --workers 0", "caviar run --help"),
+        ("run digits --up", "caviar run --help"),
+        ("fly", "caviar --help"),
+        ("db", "caviar db --help"),
+        ("panda tri", "caviar panda --help"),
+    ],
 )
-def test_wrong_words(refused: Callable[..., str], arguments: list[str]) -> None:
-    assert "caviar --help" in refused(*arguments)
+def test_wrong_words_point_to_the_help_of_their_command(refused: Callable[..., str], arguments: str, page: str) -> None:
+    assert refused(*arguments.split()).endswith(f"(see: {page})\n")
 
 
 NOT_UTF8, FIVE_THOUSAND = "caf\udce9", "9" * 5000  # as Python reads the byte E9 of an argument or a variable

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import optuna
 import pytest
@@ -23,11 +24,14 @@ from caviar.models.data import load_test
 from caviar.models.mlp import ACTIVATIONS
 from caviar.models.registry import model_class
 from caviar.models.training import evaluate
+from caviar.storage.events import record_event
+from caviar.storage.states import EventKind
 from caviar.studies.api.session import data_folder
 from caviar.studies.cli import run
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from caviar.studies.results.winner import conclude
 from caviar.studies.space.scales import Choice, Log
+from tests.helpers.pandas import born, days
 from tests.helpers.studies import write_study
 from tests.helpers.workers import register, worker
 
@@ -132,6 +136,18 @@ def test_ls_names_catalog_and_studies(finished: None, said: Callable[..., str]) 
     assert listed["catalog"] == ["cifar10", "digits", "fashion_mnist", "mnist"]
     assert [s["name"] for s in listed["studies"]] == ["small"]
     assert "12/12" in said("ls")
+
+
+def test_a_panda_is_no_search_that_is_done(engine: Engine, said: Callable[..., str]) -> None:
+    days(engine, born(engine))
+    assert said("ls").splitlines()[-1].split() == ["baby", "resting", "1", "days", ANY, "1", "panda"]
+    assert "test accuracy        not measured for a panda" in said("best", "baby")
+
+
+def test_history_has_numbers_as_people_write_them(engine: Engine, said: Callable[..., str]) -> None:
+    record, _ = register(engine)
+    record_event(engine, record.study_id, EventKind.TRAINED_AGAIN, slot=3, training=0, value=0.9722222222222222)
+    assert said("history", "small").splitlines()[-1].endswith("training 0, value 0.9722")
 
 
 def test_ls_of_an_empty_database_says_how_to_begin(said: Callable[..., str]) -> None:

@@ -45,6 +45,7 @@ def test_a_life_from_python(engine: Engine) -> None:
     tried = caviar.panda.try_("baby", [{"momentum": 0.95}], epochs=1, pick=True, database=engine)
     assert sorted(day.day for day in tried.candidates) == [3, 4]
     assert tried.picked == tried.candidates[0].day == tried.journal.head
+    assert [str(remark) for remark in tried.journal.last_day.notes] == ["picked: the next day builds on it"]
     back = caviar.panda.back("baby", to=1, database=engine)
     assert (back.day, back.journal.head, back.dropped) == (1, 1, ())
     noted = caviar.panda.note("baby", "enough", database=engine)
