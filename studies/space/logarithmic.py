@@ -21,6 +21,9 @@ _DECADE = 10
 class _LogScale(RangedScale):
     """A range of numbers whose stored form is drawn and searched on a log axis."""
 
+    def __init__(self, low: float, high: float, *, default: float, **fields: Any) -> None:
+        super().__init__(low, high, default=default, **fields)
+
     @property
     @abstractmethod
     def _stored_range(self) -> tuple[float, float]:

@@ -85,9 +85,9 @@ def ls(as_json: AsJson = False, database: Database = None) -> None:
     rows = table(*("study", "state", "done", "best", "trial", "strategy")[columns])
     for s in studies:
         best = (number(s.best and s.best.value), number(s.best and s.best.trial))
-        standing, strategy = (s.state, f"{s.done}/{s.budget}"), s.strategy
+        standing, strategy = (str(s.state), f"{s.done}/{s.budget}"), s.strategy
         if s.is_panda:  # it is never done
             days = max(sum(p.done for p in s.tiers if p.phase == "day") - 1, 0)  # without the birth
-            standing, strategy = ("resting" if s.state == "done" else s.state, f"{days} days"), "panda"
+            standing, strategy = ("resting" if s.state == "done" else str(s.state), f"{days} days"), "panda"
         rows.add_row(*(s.name, *standing, *best, strategy)[columns])
     out().print(rows)
