@@ -76,6 +76,11 @@ def serve(home: Path, notify: Callable[[str], None]) -> Iterator[URL]:
                 server.stop()
 
 
+def is_installed(home: Path) -> bool:
+    """Return whether the built-in server has its data under `home` already, where studies may be."""
+    return (home / "postgres" / "data" / "PG_VERSION").exists()
+
+
 def revive(home: Path, notify: Callable[[str], None]) -> None:
     """Start the server again if it died while it was in use; errors as in `serve`."""
     root = home / "postgres"

@@ -1,5 +1,6 @@
 """The command `caviar`, also as `python -m caviar`."""
 
+import gc
 import os
 import sys
 
@@ -15,7 +16,9 @@ def main() -> None:
         sys.path.insert(0, here)  # as `python -m` does: the models and data of the project that one stands in
     from caviar.studies.cli import run
 
-    sys.exit(run())
+    code = run()
+    gc.freeze()  # what is loaded needs no collection any more; that of torch takes Python some seconds at its end
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from caviar.models.errors import DataUnavailable
 from caviar.storage.definitions import load_study
+from caviar.storage.embedded import is_installed
 from caviar.storage.errors import CheckpointUnreachable, DatabaseAway
 from caviar.storage.events import read_events
 from caviar.storage.outage import Outage
@@ -137,12 +138,13 @@ def run(
     """
     started = time.monotonic()
     check_workers(workers)
+    settings = settings_of(database)
+    if settings.database_url is None and not is_installed(settings.home):
+        WorkerPool.warm_up()  # whatever the study is, it is new: the workers' imports, while the server is installed
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
         given = study if isinstance(study, Study) else select_stored(engine, str(study))
         definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)
-        options = WorkerOptions(
-            settings_of(database), definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort
-        )
+        options = WorkerOptions(settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort)
         opened = begin_or_resume(engine, definition, options, accept=accept, on_event=on_event)
         record, options = opened.record, opened.options
         if opened.begun:

@@ -5,7 +5,6 @@ Processes come from Python's fork server, which has imported torch and Optuna on
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -32,7 +31,11 @@ from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import GRACEFUL, Stop
 
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
-_PRELOAD = ["caviar.studies.workers.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
+# The last one freezes what is there, for a fork server that ends in a moment and workers that collect no such garbage.
+_PRELOAD = [
+    "caviar.studies.workers.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets",
+    "caviar.studies.workers.local.freeze",
+]  # fmt: skip
 _LOST = 255  # what multiprocessing makes of the exit code when the fork server, which knew it, has died
 _RESTARTS = 5  # of one place among the workers, before the run gives up
 _LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
@@ -238,7 +241,6 @@ def _run_worker(options: WorkerOptions, device: str, stop: Stop) -> None:
     from caviar.studies.workers.context import begin_work
     from caviar.studies.workers.worker import Worker
 
-    gc.freeze()  # what is imported lives as long as this process: no collection needs to look at all of torch again
     outage = Outage(options.patience, lambda: stop.overdue)
     with open_database(options.settings, outage=outage, hurry=lambda: stop.overdue) as engine:
         record = outage.insist(lambda: load_study(engine, options.study))
