@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-fast wheel chaos check docs format bench bench-search screenshots clean
+.PHONY: help run test test-fast wheel chaos optuna check docs format bench bench-search screenshots clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,13 +14,16 @@ test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the test
 	$(BIN)/python -m pytest -n 2 --dist load --maxschedchunk 1
 
 test-fast: .venv/installed-dev ## the tests without a database and without whole trainings: a developer's loop
-	$(BIN)/python -m pytest -q -n 2 -m "not (database or slow or chaos)"
+	$(BIN)/python -m pytest -q -n 2 -m "not (database or slow or chaos or optuna)"
 
 wheel: .venv/installed-dev ## the wheel, into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
-chaos: .venv/installed-dev ## every fault of docs/reliability.md (6 to 7 minutes)
+chaos: .venv/installed-dev ## every fault of docs/reliability.md; CHAOS_ROUNDS=5: 1,000 more, CHAOS_SEED=7: others
 	CHAOS_REPORT=benchmarks/results/chaos.json $(BIN)/python -m pytest tests/chaos -m "(chaos or slow) and not short" -n 2 --dist load --maxschedchunk 1
+
+optuna: .venv/installed-dev ## Optuna's own tests of storages and samplers, on a database that Caviar has its tables in
+	$(BIN)/python -m pytest -q -n 2 -m optuna tests/contract tests/studies/search/test_sampler_in_optuna.py
 
 check: .venv/installed-dev ## formatting, lint, types, import contracts, docker-compose.yml and the documentation
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import pickle
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import optuna
@@ -24,10 +25,25 @@ from caviar.studies.search.sampler import TieredSampler
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "bare": {},
+    "seeded": {"seed": 0},
+    "four tiers": {"tiers": [["x0"], ["x1"], ["a"], ["b"]], "seed": 2},
+    "a budget of 1": {"budget": 1},
+    "a budget of 10": {"budget": 10},
+    "a budget of 100,000": {"budget": 100_000},
+}
+
+
 class TestAsOptunaTestsSamplers(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
-    @pytest.fixture
-    def sampler(self) -> Callable[[], BaseSampler]:
-        return lambda: TieredSampler(tiers=[["x"], ["y"]], seed=0)
+    @pytest.fixture(
+        params=[
+            pytest.param({"tiers": [["x"], ["y"]], "seed": 0}, id="two tiers"),
+            *(pytest.param(options, id=name, marks=pytest.mark.optuna) for name, options in VARIANTS.items()),
+        ]
+    )
+    def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
+        return partial(TieredSampler, **request.param)
 
 
 def bowl(trial: Trial) -> float:
