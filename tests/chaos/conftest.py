@@ -46,6 +46,15 @@ def report(record_property: Callable[[str, Any], None]) -> Callable[[Row], None]
     return lambda row: record_property("fault", vars(row))
 
 
+def _together(rows: list[Row]) -> Row:
+    """Return one row for a fault that several tests have seen."""
+    counts = {
+        name: sum(getattr(row, name) for row in rows)
+        for name in ("injected", "lost", "doubled", "overshoot", "interrupted")
+    }
+    return Row(fault=rows[0].fault, slowest=max(row.slowest for row in rows), **counts)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     rows = [
         Row(**row)
@@ -55,7 +64,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if not rows:
         return
-    rows.sort(key=lambda row: row.fault)
+    rows = [_together([row for row in rows if row.fault == fault]) for fault in sorted({row.fault for row in rows})]
     terminalreporter.section("faults")
     line = "{:<58} {:>8} {:>5} {:>8} {:>10} {:>12} {:>18}"
     terminalreporter.write_line(

@@ -62,9 +62,43 @@ class Host:
     def mend(self) -> None:
         _ip("link", "set", self._cable, "up")
 
+    def lose(self, percent: int) -> None:
+        """Lose so many of a hundred packets, both ways."""
+        for way in ("input", "output"):
+            self._filter(way, f"numgen random mod 100 < {percent} drop")
+
+    def deafen(self) -> None:
+        """Let what this host sends arrive, and nothing come back: a connection that is open on one side only."""
+        self._filter("input", "drop")
+
+    def reset(self) -> None:
+        """Answer whatever this host sends with the end of its connection, as a firewall that forgot it does."""
+        self._filter("output", "meta l4proto tcp reject with tcp reset")
+
+    def slow_down(self) -> None:
+        """Let two kilobytes through in a second."""
+        rate = ("tbf", "rate", "16kbit", "burst", "2kb", "latency", "3s")
+        _run("tc", "-n", self.name, "qdisc", "add", "dev", "eth0", "root", *rate)
+
+    def clear(self) -> None:
+        """Let everything through again."""
+        _run(*self.prefix, "nft", "flush", "ruleset")
+        _run("tc", "-n", self.name, "qdisc", "del", "dev", "eth0", "root", check=False)
+        self.mend()
+
+    def _filter(self, way: str, rule: str) -> None:
+        nft = (*self.prefix, "nft")
+        _run(*nft, "add", "table", "inet", "chaos")
+        _run(*nft, f"add chain inet chaos {way} {{ type filter hook {way} priority 0; }}")
+        _run(*nft, f"add rule inet chaos {way} {'iifname' if way == 'input' else 'oifname'} eth0 {rule}")
+
     def remove(self) -> None:
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], capture_output=True, check=True)
+    _run("ip", *words)
+
+
+def _run(*words: str, check: bool = True) -> None:
+    subprocess.run(words, capture_output=True, check=check)

@@ -103,9 +103,13 @@ class Scene:
 
     def start(self, workers: int, *arguments: str, url: URL | None = None, prefix: tuple[str, ...] = ()) -> Any:
         """Start a machine."""
-        command = [*prefix, *_CAVIAR, *(arguments or ("join", "chaos", "--gpus", "none"))]
-        command += ["--workers", str(workers), "--lease", str(self.lease), "--renew", str(self.lease / 4)]
-        command += ["--patience", str(self.patience), "--grace", "5", "--cohort", str(self.cohort)]
+        words = arguments or ("join", "chaos", "--gpus", "none")
+        return self.launch(*words, "--workers", str(workers), "--cohort", str(self.cohort), url=url, prefix=prefix)
+
+    def launch(self, *arguments: str, url: URL | None = None, prefix: tuple[str, ...] = ()) -> Any:
+        """Start a command that trains, with this scene's lease and patience."""
+        command = [*prefix, *_CAVIAR, *arguments, "--lease", str(self.lease), "--renew", str(self.lease / 4)]
+        command += ["--patience", str(self.patience), "--grace", "5"]
         address = (url or self.url).render_as_string(hide_password=False).replace("+psycopg2", "")
         number = len(self._logs)
         log = self.folder / f"machine-{number}.log"

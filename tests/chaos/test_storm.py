@@ -1,0 +1,103 @@
+"""Faults of every kind, one upon another, in an order that a seed gives; `CHAOS_SEED=7` has that of a failure again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from tests.chaos.faults import Fault, Mend, Place, possible
+from tests.chaos.network import Host, why_not
+from tests.chaos.scene import Row, Scene
+from tests.chaos.server import Server, faketime
+from tests.helpers.pooler import Pooler, program
+
+_SEED = int(os.environ.get("CHAOS_SEED", "0"))
+_ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "0"))  # of 200 faults each, instead of one of 40
+_PAUSE = 0.3  # seconds from one fault to the next
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[Host]]:
+    """Two hosts with a cable each; none on a machine that lets none be made."""
+    made = [] if why_not() else [Host(f"cv{os.getpid() % 100000}{letter}", 20 + n) for n, letter in enumerate("st")]
+    try:
+        yield [host.make() for host in made]
+    finally:
+        for host in made:
+            host.remove()
+
+
+def weather(place: Place, faults: tuple[Fault, ...], start: Callable[[], object], most: int) -> Counter[str]:
+    """Let faults come until the study is done, or until so many came; return how often each one met somebody."""
+    met: Counter[str] = Counter()
+    lasting: list[tuple[float, Mend]] = []
+    weights = [fault.weight for fault in faults]
+    try:
+        while place.scene.left() and met.total() < most:
+            start()
+            for entry in [entry for entry in lasting if entry[0] <= time.monotonic()]:
+                lasting.remove(entry)
+                entry[1]()
+            (fault,) = place.random.choices(faults, weights)
+            place.scene.note_hit()
+            mend = fault.strike(place)
+            if mend is not None:
+                met[fault.name] += 1
+                if fault.alone:
+                    time.sleep(fault.seconds)
+                    mend()
+                    place.scene.recovered()
+                else:
+                    lasting.append((time.monotonic() + fault.seconds, mend))
+            time.sleep(_PAUSE)
+    finally:
+        for _, mend in lasting:
+            mend()
+    return met
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(_SEED, _SEED + max(1, _ROUNDS)))
+def test_faults_one_upon_another(
+    seed: int, hosts: list[Host], new_server: Callable[..., Server], new_scene: Callable[..., Scene],
+    report: Callable[[Row], None],
+) -> None:  # fmt: skip
+    print(f"CHAOS_SEED={seed}")
+    budget, most = (40, 200) if _ROUNDS else (16, 40)
+    clock = faketime() is not None
+    server = new_server(listen="*", connections=200, movable_clock=clock)
+    scene = new_scene(server.url(), lease=3.0)
+    scene.begin(budget, epochs=30)
+    pooler = Pooler(server.url(), connections=8) if program() else None
+    place = Place(scene, server, Random(seed), hosts, pooler, clock)
+    ways = [
+        {"url": server.url()},
+        {"url": pooler.url if pooler else server.url()},
+        *({"url": server.url(host.database), "prefix": host.prefix} for host in hosts),
+    ]
+    machines = [scene.start(2, **way) for way in ways]
+
+    def start() -> None:
+        for number, way in enumerate(ways):
+            if machines[number].poll() is not None and scene.left():
+                machines[number] = scene.start(2, **way)
+
+    try:
+        scene.wait_until(lambda: len(scene.at_work()) >= len(ways))
+        met = weather(place, possible(place), start, most)
+        scene.wait_until(lambda: start() or not scene.left(), 400)
+        scene.finish()
+    finally:
+        if pooler:
+            pooler.remove()
+    assert met.total() >= most // 2
+    row = scene.audit("", 0)
+    for name, times in met.items():
+        report(replace(row, fault=f"{name}, among others", injected=times))
