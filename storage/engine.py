@@ -13,14 +13,21 @@ from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+    TimeoutError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from caviar.storage import migrate
 from caviar.storage.embedded import serve
-from caviar.storage.errors import DatabaseRefused, DatabaseUnreachable
+from caviar.storage.errors import DatabaseAway, DatabaseReadOnly, DatabaseRefused, DatabaseUnreachable
 from caviar.storage.libpq_variables import is_built_in
-from caviar.storage.outage import Outage, is_busy, reason
+from caviar.storage.outage import Outage, is_busy, is_read_only, reason
 from caviar.storage.settings import Settings
 from caviar.storage.timing import PATIENCE
 from caviar.storage.waiting import limit_waits
@@ -93,9 +100,11 @@ def open_database(
         hurry: returns True if waits for the server shall be cut short.
 
     Raises:
-        DatabaseUnreachable: no connection could be made, or it was lost within the context.
-        DatabaseAway: the outage lasted longer than the patience.
-        DatabaseRefused: the address has an unknown option, or the role lacks a right.
+        DatabaseUnreachable: no connection could be made.
+        DatabaseAway: the connection was lost within the context, or the outage lasted longer than the patience.
+        DatabaseReadOnly: the database takes no writes, and one was tried within the context.
+        DatabaseRefused: the server refuses the password, the role or the database, the address has an unknown option,
+            or the role lacks a right.
         EmbeddedServerError: the built-in server could not be installed or started.
         SchemaMismatch: the database's schema is older or newer than this program.
     """
@@ -123,8 +132,16 @@ def _opened(
             insist = outage.insist if outage is not None else lambda operation: operation()
             insist(lambda: migrate.ensure_schema(engine))
         yield engine
-    except OperationalError as error:
-        raise DatabaseUnreachable(_lost(url, error) if reached else _unreachable(url, error)) from error
+    except (OperationalError, InterfaceError, TimeoutError) as error:
+        if reached:
+            raise DatabaseAway(_lost(url, error)) from error
+        if "FATAL:" in reason(error) and not is_busy(error):  # said by the server, which is there
+            raise DatabaseRefused(_cause(url, "refuses", error)) from error
+        raise DatabaseUnreachable(_unreachable(url, error)) from error
+    except InternalError as error:
+        if not is_read_only(error):
+            raise
+        raise DatabaseReadOnly(_read_only(url)) from error
     except ProgrammingError as error:
         # An option that libpq does not know, or a right that the role lacks; anything else is a mistake in Caviar.
         if reached and not isinstance(error.orig, InsufficientPrivilege):
@@ -149,18 +166,36 @@ def _connect_when_free(engine: Engine, notify: Callable[[str], None], hurry: Cal
         Outage(PATIENCE, hurry or (lambda: False)).insist(lambda: _connect(engine))
 
 
-def _unreachable(url: URL, error: DBAPIError) -> str:
+def require_writable(engine: Engine) -> None:
+    """Check that the database takes writes, before work begins that would wait for one that does not.
+
+    Raises:
+        DatabaseReadOnly: it does not.
+    """
+    with engine.connect() as connection:
+        if connection.scalar(text("SHOW transaction_read_only")) == "on":
+            raise DatabaseReadOnly(_read_only(engine.url))
+
+
+def _unreachable(url: URL, error: SQLAlchemyError) -> str:
     cause = _cause(url, "does not answer", error)
     if is_built_in(url):
         return f"the built-in {cause}; run the same command again, or set CAVIAR_DATABASE_URL to a server of your own"
     return f"{cause}; start it, correct the address, or unset CAVIAR_DATABASE_URL for the built-in server"
 
 
-def _lost(url: URL, error: DBAPIError) -> str:
+def _lost(url: URL, error: SQLAlchemyError) -> str:
     return f"{_cause(url, 'no longer answers', error)}; when it is back, run the same command again"
 
 
-def _refused(url: URL, error: DBAPIError) -> str:
+def _read_only(url: URL) -> str:
+    return (
+        f"PostgreSQL at {_place(url)} takes no writes now, as a standby does; give the address of the primary server, "
+        f"or try again when this one is promoted"
+    )
+
+
+def _refused(url: URL, error: ProgrammingError) -> str:
     refusal = _cause(url, "refuses", error)
     if not isinstance(error.orig, InsufficientPrivilege):
         return refusal
@@ -170,9 +205,12 @@ def _refused(url: URL, error: DBAPIError) -> str:
     )
 
 
-def _cause(url: URL, what: str, error: DBAPIError) -> str:
-    host = url.host or url.query.get("host") or "localhost"
-    return f"PostgreSQL at {host}:{url.port or 5432} {what}: {reason(error)}"
+def _cause(url: URL, what: str, error: SQLAlchemyError) -> str:
+    return f"PostgreSQL at {_place(url)} {what}: {reason(error)}"
+
+
+def _place(url: URL) -> str:
+    return f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}"
 
 
 def clock_skew(engine: Engine) -> float:

@@ -22,11 +22,19 @@ class BadDatabaseUrl(DatabaseError):
 
 
 class DatabaseUnreachable(DatabaseError):
-    """No connection could be made. The message names host and port, but no password."""
+    """No connection could be made: nothing answers. The message names host and port, but no password."""
+
+    exit_code = os.EX_TEMPFAIL
 
 
 class DatabaseAway(DatabaseError):
-    """The database was away for longer than the patience."""
+    """The database stopped answering, or was away for longer than the patience of who waits for it."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
+class DatabaseReadOnly(DatabaseError):
+    """The database answers, but takes no writes, as a standby does until it is promoted."""
 
     exit_code = os.EX_TEMPFAIL
 

@@ -17,8 +17,6 @@ from caviar.storage.errors import DatabaseAway
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
-# A standby that is not promoted yet answers, but refuses to write.
-_ALSO_AWAY = (errors.ReadOnlySqlTransaction,)
 _BUSY = (
     "too many clients",
     "remaining connection slots",
@@ -34,14 +32,17 @@ def is_away(error: BaseException) -> bool:
     """Return True if an error means that the database cannot be reached now."""
     if isinstance(error, TimeoutError):  # every connection of this process waits for a server that does not answer
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    return isinstance(error, OperationalError | InterfaceError) or isinstance(error.orig, _ALSO_AWAY)
+    return isinstance(error, OperationalError | InterfaceError) or is_read_only(error)
 
 
-def is_busy(error: DBAPIError) -> bool:
+def is_read_only(error: BaseException) -> bool:
+    """Return True if the server refused to write: a standby that is not promoted yet, or a server set to only read."""
+    return isinstance(error, DBAPIError) and isinstance(error.orig, errors.ReadOnlySqlTransaction)
+
+
+def is_busy(error: SQLAlchemyError) -> bool:
     """Return True if the server refused a connection that it may soon accept. Only the message's words say so."""
-    return any(words in str(error.orig) for words in _BUSY)
+    return any(words in str(getattr(error, "orig", error)) for words in _BUSY)
 
 
 class Outage:
@@ -50,11 +51,21 @@ class Outage:
     Args:
         patience: the longest outage to tolerate, in seconds.
         hurry: returns True if there shall be no further attempt; called at each failure.
+        on_failure: called after each failure that is borne; with True for the first one of an outage.
+        on_end: called with the length of an outage, in seconds, once it is over.
     """
 
-    def __init__(self, patience: float, hurry: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        patience: float,
+        hurry: Callable[[], bool] = lambda: False,
+        on_failure: Callable[[bool], None] = lambda first: None,  # noqa: ARG005
+        on_end: Callable[[float], None] = lambda seconds: None,  # noqa: ARG005
+    ) -> None:
         self._patience = patience
         self._hurry = hurry
+        self._on_failure = on_failure
+        self._on_end = on_end
         self._since: float | None = None
         self._tries = 0
         self._next = 0.0
@@ -78,7 +89,7 @@ class Outage:
         """
         if not is_away(error):
             raise error
-        now = time.monotonic()
+        now, first = time.monotonic(), self._since is None
         if self._since is None:
             self._since = now
         if now - self._since >= self._patience or self._hurry():
@@ -88,10 +99,14 @@ class Outage:
             ) from error
         self._next = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._tries)
         self._tries += 1
+        self._on_failure(first)
 
     def over(self) -> float:
         """End the outage after an operation that succeeded, and return its length in seconds, or 0."""
+        if self._since is None:
+            return 0.0
         seconds, self._since, self._tries = self.seconds, None, 0
+        self._on_end(seconds)
         return seconds
 
     def insist(self, operation: Callable[[], T]) -> T:

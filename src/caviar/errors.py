@@ -17,7 +17,7 @@ class CaviarError(Exception):
 
     Attributes:
         exit_code: what the command line exits with: 2 for bad input, 1 for a run that failed, 75 for a database that
-            was away for too long.
+            does not answer or takes no writes, so that the same command may succeed later.
     """
 
     exit_code: ClassVar[int] = 2

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from caviar.storage.control import kill_trial, set_control
 from caviar.storage.definitions import delete_remains, delete_study, find_study, load_study
+from caviar.storage.engine import require_writable
 from caviar.storage.errors import StudyDeleted
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
@@ -190,6 +191,7 @@ def delete(study: str, *, database: str | Engine | None = None) -> None:
         >>> caviar.delete("digits-random")
     """
     with connect(database) as engine:
+        require_writable(engine)
         try:
             record = load_study(engine, study)
         except StudyDeleted:

@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 from caviar.epoch import Epoch
 from caviar.limits import EPOCHS, TEXT, TRIALS
 from caviar.storage.definitions import load_study
+from caviar.storage.engine import require_writable
 from caviar.storage.events import record_event
 from caviar.storage.nudges import NudgeRecord, add_nudge
 from caviar.storage.pandas import DayRecord, go_back, read_life, refuse_busy
@@ -44,6 +45,7 @@ from caviar.studies.space.base import Value
 from caviar.studies.workers.local.events import Listener as RunListener
 from caviar.studies.workers.local.events import RunEvent, ignore
 from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.patience import reported_outage
 from caviar.studies.workers.local.signals import Stop
 from caviar.text import flaw
 
@@ -232,8 +234,9 @@ def try_(
         ranked = tuple(best_first(left.journal, [day.number for day in days]))
         picked = ranked[0].day if pick and ranked[0].saved else None
         if picked is not None:
-            go_back(engine, record, picked, current_user(), pick=True)
-        return Tried(read_journal(engine, record), True, False, ranked, picked, within_noise(ranked))
+            context.outage.insist(lambda: go_back(engine, record, picked, current_user(), pick=True))
+        journal = context.outage.insist(lambda: read_journal(engine, record))
+        return Tried(journal, True, False, ranked, picked, within_noise(ranked))
 
 
 def nudge(
@@ -345,6 +348,7 @@ def _machine(
 ) -> Iterator[tuple[Engine, WorkerOptions, Stop]]:
     """Open the database for a training that signals stop."""
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
+        require_writable(engine)
         settings, folder = settings_of(database), data_folder(data_dir)
         yield engine, WorkerOptions(settings, name, folder, lease, renew, grace, patience, cohort), stop
 
@@ -359,10 +363,13 @@ def _worker(
 
     with _machine(name, cohort=cohort, **options) as (engine, worker, stop):
         _import_model(study)
-        record = load_study(engine, name)
-        free_dead_workers(engine, record)
-        refuse_busy(record, read_life(engine, record))
-        check_machine(engine, record, worker.data_dir, allow_mismatch=allow_mismatch, on_event=on_event)
+        outage = reported_outage(worker.settings, worker.patience, lambda: stop.asked, on_event)
+        record = outage.insist(lambda: load_study(engine, name))
+        outage.insist(lambda: free_dead_workers(engine, record))
+        refuse_busy(record, outage.insist(lambda: read_life(engine, record)))
+        outage.insist(
+            lambda: check_machine(engine, record, worker.data_dir, allow_mismatch=allow_mismatch, on_event=on_event)
+        )
         with panda_worker(engine, record, worker, stop) as context:
             yield context
 
@@ -388,4 +395,5 @@ def _trained(context: WorkerContext, *, is_done: bool) -> Trained:
     """
     if context.stop.interrupted and not is_done:
         raise KeyboardInterrupt
-    return Trained(read_journal(context.engine, context.record), is_done, context.stop.asked and not is_done)
+    journal = context.outage.insist(lambda: read_journal(context.engine, context.record))
+    return Trained(journal, is_done, context.stop.asked and not is_done)

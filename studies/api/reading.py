@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -18,11 +19,12 @@ from caviar.storage.definitions import load_studies, load_study
 from caviar.storage.events import read_events
 from caviar.storage.records import StudyRecord, WorkerSummary
 from caviar.storage.revisions import read_versions
+from caviar.storage.snapshot import Snapshot
 from caviar.storage.states import TrialState
 from caviar.storage.status import read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.api.records import History, LearningCurve
-from caviar.studies.api.session import connect, opened
+from caviar.studies.api.session import connect, opened, watching
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import catalog_names, select_study
 from caviar.studies.lifecycle.manager import definition_of, free_lost, look, progress
@@ -104,20 +106,30 @@ def status(study: str, *, database: str | Engine | None = None) -> StudyStatus:
 def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Progressed]:
     """Yield a study as it is now, and again every second until every trial is finished.
 
+    A database that goes away meanwhile is waited for, for up to 15 minutes.
+
+    Raises:
+        DatabaseAway: it was away for longer.
+
     Examples:
         >>> for now in caviar.watch("digits"):
         ...     print(now.snapshot.progress.done)
     """
     with opened(study, database) as (engine, record):
+        outage = watching()
         while True:
-            free_lost(engine, record)
-            now = look(engine, record)
-            if now.progress.version != record.version:
-                record = load_study(engine, study)
+            record, now = outage.insist(partial(_current, engine, record))
             yield Progressed(definition_of(record), now)
             if state_of(now.progress) == StudyState.DONE:
                 return
             time.sleep(_WATCH_SECONDS)
+
+
+def _current(engine: Engine, record: StudyRecord) -> tuple[StudyRecord, Snapshot]:
+    """Return a study with its current definition, and how far it is."""
+    free_lost(engine, record)
+    now = look(engine, record)
+    return (record if now.progress.version == record.version else load_study(engine, record.name)), now
 
 
 def trials(study: str, *, database: str | Engine | None = None) -> tuple[TrialSummary, ...]:

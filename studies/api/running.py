@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from caviar.models.errors import DataUnavailable
 from caviar.storage.definitions import load_study
 from caviar.storage.embedded import is_installed
+from caviar.storage.engine import require_writable
 from caviar.storage.errors import CheckpointUnreachable, DatabaseAway
 from caviar.storage.events import read_events
 from caviar.storage.outage import Outage
@@ -41,6 +42,7 @@ from caviar.studies.workers.local.events import (
     ignore,
 )
 from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.patience import reported_outage
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.preparation import begin_or_resume, check_machine
 from caviar.studies.workers.local.signals import Stop
@@ -142,20 +144,22 @@ def run(
     if settings.database_url is None and not is_installed(settings.home):
         WorkerPool.warm_up()  # whatever the study is, it is new: the workers' imports, while the server is installed
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
-        given = study if isinstance(study, Study) else select_stored(engine, str(study))
+        require_writable(engine)
+        outage = reported_outage(settings, patience, lambda: stop.asked, on_event)
+        given = study if isinstance(study, Study) else outage.insist(lambda: select_stored(engine, str(study)))
         definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)
         options = WorkerOptions(settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort)
-        opened = begin_or_resume(engine, definition, options, accept=accept, on_event=on_event)
+        opened = outage.insist(lambda: begin_or_resume(engine, definition, options, accept=accept, on_event=on_event))
         record, options = opened.record, opened.options
         if opened.begun:
             leave_note(engine, record)
         if compare(definition, definition_of(record)).changes:
             on_event(EarlierVersion(record.name, record.version))
-        now = progress(engine, record)
+        now = outage.insist(lambda: progress(engine, record))
         if now.done < now.budget:
             record, now = _work(engine, record, options, spread(workers, visible_gpus()), stop, on_event)
-        is_measured = now.done == now.budget and measure_winner(engine, record, options, stop)
-        return _result(engine, record, now, stop, started, is_measured=is_measured)
+        is_measured = now.done == now.budget and measure_winner(engine, record, options, stop, outage)
+        return _result(engine, record, now, stop, outage, started, is_measured=is_measured)
 
 
 def join(
@@ -200,19 +204,25 @@ def join(
     """
     started = time.monotonic()
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
-        record = load_study(engine, study)
-        refuse_panda(engine, record)
-        folder = data_folder(data_dir)
-        options = WorkerOptions(settings_of(database), study, folder, lease, renew, grace, patience, cohort)
-        now = progress(engine, record)
+        require_writable(engine)
+        settings, folder = settings_of(database), data_folder(data_dir)
+        outage = reported_outage(settings, patience, lambda: stop.asked, on_event)
+        record = outage.insist(lambda: load_study(engine, study))
+        outage.insist(lambda: refuse_panda(engine, record))
+        options = WorkerOptions(settings, study, folder, lease, renew, grace, patience, cohort)
+        now = outage.insist(lambda: progress(engine, record))
         if state_of(now) not in (StudyState.STOPPED, StudyState.DONE):
             WorkerPool.warm_up()  # the workers' imports, while this process has its own
-            code = check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
+            code = outage.insist(
+                lambda: check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
+            )
             options = replace(options, code=code, allow_mismatch=allow_mismatch)
             devices = places(gpus, workers_per_gpu, workers, visible_gpus())
             record, now = _work(engine, record, options, devices, stop, on_event)
-        is_measured = now.done == now.budget and _measure_here_or_elsewhere(engine, record, options, stop, on_event)
-        return _result(engine, record, now, stop, started, is_measured=is_measured)
+        is_measured = now.done == now.budget and _measure_here_or_elsewhere(
+            engine, record, options, stop, outage, on_event
+        )
+        return _result(engine, record, now, stop, outage, started, is_measured=is_measured)
 
 
 def _work(
@@ -225,7 +235,7 @@ def _work(
     return outcome.record, outcome.now
 
 
-def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop) -> bool:
+def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, outage: Outage) -> bool:
     """Measure the winner of a study that is done on the test set; return False if this process was asked to stop.
 
     Raises:
@@ -239,7 +249,6 @@ def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, 
         return stop.asked
 
     try:
-        outage = Outage(options.patience, asked)
         return not stop.asked and outage.insist(lambda: conclude(engine, record, options.data_dir, asked))
     except DatabaseAway:
         if not stop.asked:  # a process that stops does not wait for it
@@ -248,21 +257,28 @@ def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, 
 
 
 def _measure_here_or_elsewhere(
-    engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, on_event: Listener
+    engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, outage: Outage, on_event: Listener
 ) -> bool:
     """Do what `measure_winner` does, unless this machine lacks the data or the weights, as a machine that joins may."""
     from caviar.models.data import check_available
 
     try:
         check_available(definition_of(record).data, options.data_dir)
-        return measure_winner(engine, record, options, stop)
+        return measure_winner(engine, record, options, stop, outage)
     except (DataUnavailable, CheckpointUnreachable) as error:
         on_event(TestedElsewhere(str(error)))
         return True
 
 
 def _result(
-    engine: Engine, record: StudyRecord, now: Progress, stop: Stop, started: float, *, is_measured: bool
+    engine: Engine,
+    record: StudyRecord,
+    now: Progress,
+    stop: Stop,
+    outage: Outage,
+    started: float,
+    *,
+    is_measured: bool,
 ) -> RunResult:
     """Return how a study stands when this machine leaves it.
 
@@ -273,15 +289,16 @@ def _result(
         raise KeyboardInterrupt
     from caviar.studies.results.winner import read_winner
 
-    winner = read_winner(engine, record) if is_measured else None
+    winner = outage.insist(lambda: read_winner(engine, record)) if is_measured else None
     if winner is not None:
         leave_note(engine, record, winner)
     is_stopped = now.control == Control.STOP and not is_measured and not stop.asked
+    stops = outage.insist(lambda: read_events(engine, record.study_id, EventKind.STOPPED)) if is_stopped else []
     return RunResult(
         study=definition_of(record),
         status=study_status(record, definition_of(record), now),
         winner=winner,
         seconds=time.monotonic() - started,
         was_asked_to_stop=stop.asked and not is_measured,
-        stopped=read_events(engine, record.study_id, EventKind.STOPPED)[-1] if is_stopped else None,
+        stopped=stops[-1] if stops else None,
     )

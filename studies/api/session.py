@@ -16,8 +16,10 @@ from sqlalchemy import Engine
 
 from caviar.storage.definitions import load_study
 from caviar.storage.engine import open_database
+from caviar.storage.outage import Outage
 from caviar.storage.records import StudyRecord
 from caviar.storage.settings import Settings, read_folder, read_settings
+from caviar.storage.timing import PATIENCE
 
 # A person may want to hear of the built-in server's start or of a download; the command prints what is logged here.
 LOGGER = logging.getLogger("caviar")
@@ -50,8 +52,11 @@ def connect(
         An engine of SQLAlchemy, which every function of `caviar` takes as its `database`.
 
     Raises:
-        DatabaseUnreachable: the server does not answer, or the connection was lost.
-        DatabaseRefused: the address has an unknown option, or the role lacks a right.
+        DatabaseUnreachable: the server does not answer.
+        DatabaseAway: the connection was lost.
+        DatabaseReadOnly: the server takes no writes, as a standby, and one was tried.
+        DatabaseRefused: the server refuses the password or the database, the address has an unknown option, or the
+            role lacks a right.
         SchemaMismatch: the tables are older or newer than this program.
 
     Examples:
@@ -64,6 +69,16 @@ def connect(
         return
     with open_database(read_settings(database), LOGGER.info, create=create, hurry=hurry) as engine:
         yield engine
+
+
+def watching(hurry: Callable[[], bool] = lambda: False) -> Outage:
+    """Return the clock of the outages that somebody who watches a study sees: each is logged once, and borne."""
+
+    def say(first: bool) -> None:
+        if first:
+            LOGGER.info("the database is away; waiting for it, for up to %.0f min", PATIENCE / 60)
+
+    return Outage(PATIENCE, hurry, say)
 
 
 @contextmanager

@@ -76,7 +76,8 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line, with this process's arguments by default.
 
     Returns:
-        0, or 1 for a run that failed, 2 for bad input, 75 for a database that was away for too long, 130 for Ctrl-C.
+        0, or the `exit_code` of the error's class: 1 for a run that failed, 2 for bad input, 75 for a database that is
+        away or takes no writes; 130 for Ctrl-C.
     """
     print_log()
     words = sys.argv[1:] if arguments is None else arguments

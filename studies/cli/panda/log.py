@@ -57,6 +57,7 @@ def show_log(name: str, *, watch: bool, as_json: bool, database: str | Engine | 
 def _watch(name: str, database: str | Engine | None) -> None:
     from rich.live import Live
 
+    from caviar.studies.api.session import watching
     from caviar.studies.workers.local.signals import Stop
 
     with caviar.connect(database) as engine:
@@ -65,9 +66,10 @@ def _watch(name: str, database: str | Engine | None) -> None:
             return _last_screen(caviar.panda.log(name, database=engine))
 
         with Stop() as stop, Live(newest(), console=out(), auto_refresh=False) as live:
+            outage = watching(lambda: stop.asked)
             while not stop.asked:
                 time.sleep(_REFRESH_SECONDS)
-                live.update(newest(), refresh=True)
+                live.update(outage.insist(newest), refresh=True)
 
 
 def _last_screen(journal: Journal) -> Group:

@@ -14,7 +14,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.storage.definitions import load_study
-from caviar.storage.embedded import revive
 from caviar.storage.errors import DatabaseAway
 from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
@@ -27,6 +26,7 @@ from caviar.storage.workers import finished_by
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
 from caviar.studies.workers.local import events
 from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.patience import reported_outage
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.signals import Stop
 
@@ -66,9 +66,10 @@ def supervise(
     started = time.monotonic()
     if options.settings.checkpoints:
         CheckpointFiles(options.settings.checkpoints)  # refuses a bad address before anything is leased
-    if freed := free_dead_workers(engine, record):
+    outage = reported_outage(options.settings, options.patience, lambda: stop.overdue, on_event)
+    if freed := outage.insist(lambda: free_dead_workers(engine, record)):
         on_event(events.TrialsFreed(freed))
-    watch = _Watch(engine, record, options, stop, on_event)
+    watch = _Watch(engine, record, outage, stop, on_event)
     with _freeing_dead(engine, record), WorkerPool(options, devices) as pool:
         watch.until_over(pool)
         if stop.asked:
@@ -81,18 +82,17 @@ class _Watch:
     """Watches a study and the pool of workers on it."""
 
     def __init__(
-        self, engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, on_event: events.Listener
+        self, engine: Engine, record: StudyRecord, outage: Outage, stop: Stop, on_event: events.Listener
     ) -> None:
         self.record = record
         self._engine = engine
-        self._options = options
+        self._outage = outage
         self._stop = stop
         self._on_event = on_event
         self._messages: tuple[EventRecord, ...] = ()  # the latest events of the last look
-        self._outage = Outage(options.patience, lambda: stop.overdue)
-        self._cohort_events = len(self._read_cohort_events())
+        self._cohort_events = len(outage.insist(self._read_cohort_events))
         self._reasons: set[str] = set()  # of cohort sizes that were reported
-        self.progress = look(engine, record).progress
+        self.progress = outage.insist(lambda: look(engine, record)).progress
 
     def until_over(self, pool: WorkerPool) -> None:
         """Replace workers and report what happens, until no worker is needed any more or this process is to stop."""
@@ -106,7 +106,7 @@ class _Watch:
                     found_dead = False
                 self._look()
             except SQLAlchemyError as error:
-                self._wait_for_database(error)
+                self._outage.failed(error)
             else:
                 if self._is_over(pool):
                     return
@@ -130,8 +130,7 @@ class _Watch:
         if snapshot.messages != self._messages:  # else nothing new is in the study's history
             self._report_cohorts()
             self._messages = snapshot.messages
-        if (away := self._outage.over()) >= 1:
-            self._on_event(events.DatabaseBack(away))
+        self._outage.over()
         self.progress = snapshot.progress
         self._on_event(events.Progressed(definition_of(self.record), snapshot))
 
@@ -152,15 +151,6 @@ class _Watch:
 
     def _read_cohort_events(self) -> list[EventRecord]:
         return read_events(self._engine, self.record.study_id, EventKind.COHORT_SIZE)
-
-    def _wait_for_database(self, error: SQLAlchemyError) -> None:
-        """Report once that the database is away; start the built-in server again if it is that one."""
-        first = self._outage.seconds == 0
-        self._outage.failed(error)
-        if self._options.settings.database_url is None:
-            revive(self._options.settings.home, lambda text: self._on_event(events.ServerNotice(text)))
-        elif first:
-            self._on_event(events.DatabaseLost(self._options.patience))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -44,8 +45,8 @@ def url(database_url: URL, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def refuse(*arguments: str) -> str:
-        assert run(list(arguments)) == 2
+    def refuse(*arguments: str, code: int = 2) -> str:
+        assert run(list(arguments)) == code
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.startswith("caviar: ")
@@ -204,7 +205,7 @@ def test_an_unreachable_database_names_host_and_port_but_no_password(
     refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv("CAVIAR_DATABASE_URL", address)
-    said = refused("status", "digits")
+    said = refused("status", "digits", code=os.EX_TEMPFAIL)
     assert "secret" not in said
     assert re.search(r"PostgreSQL at (127\.0\.0\.1:9|no-such-host\.invalid:5432) does not answer", said)
 

@@ -23,6 +23,7 @@ from caviar.storage.errors import StorageError
 from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.losses import LIMIT
+from caviar.storage.outage import Outage
 from caviar.storage.records import Report, StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_trials
@@ -293,14 +294,14 @@ def test_who_is_asked_to_leave_does_not_wait_until_the_winner_is_tested_elsewher
         other.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), {"study": record.study_id})
         threading.Timer(0.5, stop.ask).start()
         started = time.monotonic()
-        assert not measure_winner(engine, record, order, stop)
+        assert not measure_winner(engine, record, order, stop, Outage(60, lambda: stop.asked))
         assert time.monotonic() - started < 30
     own.dispose()
     limit_waits(lambda: False)
     with Stop() as stop:
-        assert measure_winner(engine, record, order, stop)
+        assert measure_winner(engine, record, order, stop, Outage(60))
         stop.ask()
-        assert not measure_winner(engine, record, order, stop)
+        assert not measure_winner(engine, record, order, stop, Outage(60))
 
 
 def test_a_worker_leaves_to_others_what_was_too_large_for_it(engine: Engine) -> None:

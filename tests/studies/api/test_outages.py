@@ -1,0 +1,102 @@
+"""A database that goes away or only reads, between the steps of a run and under somebody who watches it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+from sqlalchemy import Engine
+
+import caviar
+from caviar.studies.cli import run as run_command
+from caviar.studies.workers.local.events import (
+    CheckEnded,
+    DatabaseLost,
+    RunEvent,
+    WorkersEnded,
+    WorkersStarted,
+)
+from tests.helpers.outages import Away, ReadOnly
+from tests.helpers.studies import small_study
+from tests.helpers.workers import register
+
+STEPS = (CheckEnded, WorkersStarted, WorkersEnded)  # after each of which this process asks the database next
+
+
+@pytest.mark.slow
+def test_a_run_bears_an_outage_between_any_two_of_its_steps(engine: Engine) -> None:
+    away, heard = Away(engine.url), list[type[RunEvent]]()
+
+    def cut(event: RunEvent) -> None:
+        heard.append(type(event))
+        if isinstance(event, STEPS):
+            away.begin()
+        if isinstance(event, DatabaseLost):
+            away.end()
+
+    try:
+        address = engine.url.render_as_string(hide_password=False)
+        result = caviar.run(small_study(budget=1, epochs=1), cohort=1, on_event=cut, patience=60, database=address)
+    finally:
+        away.end()
+    assert result.is_done
+    assert result.winner is not None
+    told = [kind for kind in heard if kind in (*STEPS, DatabaseLost)]
+    assert told == [step for kind in STEPS for step in (kind, DatabaseLost)]
+
+
+def test_who_watches_a_study_bears_an_outage(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    register(engine)
+    away = Away(engine.url)
+    views = caviar.watch("small", database=engine)
+    next(views)
+    away.begin()
+
+    class Mend(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            away.end()
+
+    handler, logger = Mend(), logging.getLogger("caviar")
+    logger.addHandler(handler)
+    try:
+        with caplog.at_level(logging.INFO, "caviar"):
+            assert next(views).snapshot.progress.open == 8
+    finally:
+        logger.removeHandler(handler)
+        away.end()
+    assert caplog.messages == ["the database is away; waiting for it, for up to 15 min"]
+
+
+@pytest.fixture
+def standby(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> ReadOnly:
+    register(engine)
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    return ReadOnly(engine.url)
+
+
+@pytest.mark.parametrize("command", ["ls", "status small", "workers", "history small", "trials small"])
+def test_what_only_reads_works_on_a_standby(
+    standby: ReadOnly, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with standby:
+        assert run_command(command.split()) == 0
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run digits", "join small", "pause small", "stop small", "resume small", "kill small 0", "delete small --yes",
+        "extend small --budget 9", "panda start baby --study digits", "panda train small",
+    ],
+)  # fmt: skip
+def test_what_writes_says_in_one_line_that_a_standby_does_not(
+    standby: ReadOnly, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with standby:
+        assert run_command(command.split()) == os.EX_TEMPFAIL
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "takes no writes now, as a standby does; give the address of the primary" in said.err
+    assert len(said.err.splitlines()) == 1
