@@ -52,9 +52,9 @@ def _wait(hurry: Callable[[], bool], connection: Any) -> None:
     limit = CONNECT_SECONDS if connecting else ANSWER_SECONDS
     while (state := connection.poll()) != extensions.POLL_OK:
         # Polled before its socket is ready, libpq would take a slow handshake for a failed one.
-        began, file = time.monotonic(), [connection.fileno()]
-        reading, writing = (file, []) if state == extensions.POLL_READ else ([], file)
-        while not any(select.select(reading, writing, [], _STEP)):
+        began, ready = time.monotonic(), select.poll()  # select.select takes no file from the 1024th on
+        ready.register(connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT)
+        while not ready.poll(_STEP * 1000):
             waited = time.monotonic() - began
             if waited >= (_HURRIED_SECONDS if hurry() else limit) and (connecting or hurry() or not _patient.get()):
                 raise psycopg2.OperationalError(f"the server has not answered for {waited:.0f} s")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import threading
 
 from psycopg2 import extensions
+from sqlalchemy import Engine
 
 from caviar.storage.waiting import _never, _wait
 
@@ -50,3 +53,19 @@ def test_a_connection_is_polled_only_once_its_socket_is_ready() -> None:
     _wait(_never, connection)
     assert timer.finished.is_set()  # it was not taken for ready before
     assert connection.polls == 2
+
+
+def test_a_process_with_a_thousand_open_files_connects(engine: Engine) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    files = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while files[-1] < 1100:
+            files.append(os.dup(files[0]))
+        with engine.connect() as connection:
+            assert connection.connection.driver_connection is not None
+            assert connection.connection.driver_connection.fileno() > 1024
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
