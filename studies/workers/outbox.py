@@ -53,6 +53,11 @@ class Outbox:
         self._finish_sending()
         self._waiting = tuple(one for one in self._all() if one.held is not held)
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether the database has not answered yet to what was sent last."""
+        return self._sending is not None and not self._sending.done()
+
     def try_to_send(self) -> bool:
         """Write what waits, unless a try has just failed; return False if epochs still wait."""
         if self._sending is None:

@@ -94,12 +94,17 @@ class Trainer:
         return save_on_this_machine({run.held.number: run.save_on_this_machine for run in self._runs})
 
     def _lease_more(self) -> list[Lease]:
-        """Lease slots for the places that are free."""
+        """Lease slots for the places that are free; none while the database is away, for the trials here go on."""
         context, free = self._context, self._size.now - len(self._runs)
         if free <= 0 or time.monotonic() < self._lease_at or context.stop.asked:
             return []
-        first = self._runs[0].lease
-        leases = context.outage.insist(lambda: context.ledger.lease_more(first, free))
+        if context.outage.seconds or self._outbox.is_sending:
+            return []
+        try:
+            leases = context.ledger.lease_more(self._runs[0].lease, free)
+        except SQLAlchemyError as error:
+            context.outage.failed(error)
+            return []
         self._lease_at = time.monotonic() + _LEASE_SECONDS  # or when a run leaves
         return leases
 

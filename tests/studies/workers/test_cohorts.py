@@ -28,6 +28,7 @@ from caviar.studies.lifecycle.manager import progress
 from caviar.studies.space.scales import Grid, Linear, Log, PowersOfTwo
 from tests.helpers.faulty_net import StopAfter
 from tests.helpers.leases import expire, lease_of
+from tests.helpers.outages import Away
 from tests.helpers.workers import ledger, register, register_process, worker
 
 LOSS, IMAGES = 1e-2, 3  # as in tests/models/test_cohort.py
@@ -498,3 +499,29 @@ def test_a_size_that_cannot_be_measured_is_one(engine: Engine, monkeypatch: pyte
     assert worker(engine, record, study, cohort=None)._trainer._size.now == 1
     (told,) = read_events(engine, record.study_id, "cohort size")
     assert told.detail == {"size": 1, "why": "RuntimeError: not enough memory:\\0 you tried to allocate 9 TB"}
+
+
+def test_a_cohort_with_a_free_place_trains_on_while_the_database_is_away(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = alone(engine, 5, epochs=6)
+    record, study = register(engine, budget=5, **{**FIXED, "epochs": 6})
+    away, real, trained = Away(engine.url), Cohort.epoch, list[int]()
+
+    def epoch(cohort: Cohort, *arguments: Any) -> Any:
+        trained.append(len(cohort.members))
+        if len(trained) == 2:
+            away.begin()
+        if len(trained) == 5:
+            away.end()
+        return real(cohort, *arguments)
+
+    monkeypatch.setattr(Cohort, "epoch", epoch)
+    monkeypatch.setattr("caviar.studies.workers.trainer._LEASE_SECONDS", 0.0)
+    try:
+        worker(engine, record, study, cohort=8, patience=20).run()
+    finally:
+        away.end()
+    assert trained == [4] * 6
+    for number in range(5):
+        assert_same(curve(engine, record, number), expected[number])
