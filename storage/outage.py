@@ -53,6 +53,8 @@ class Outage:
         hurry: returns True if there shall be no further attempt; called at each failure.
         on_failure: called after each failure that is borne; with True for the first one of an outage.
         on_end: called with the length of an outage, in seconds, once it is over.
+        recover: called with an error that is no outage; returns True if it has mended the cause, and the operation is
+            to be tried again.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Outage:
         hurry: Callable[[], bool] = lambda: False,
         on_failure: Callable[[bool], None] = lambda first: None,  # noqa: ARG005
         on_end: Callable[[float], None] = lambda seconds: None,  # noqa: ARG005
+        recover: Callable[[Exception], bool] = lambda error: False,  # noqa: ARG005
     ) -> None:
         self._patience = patience
         self._hurry = hurry
         self._on_failure = on_failure
         self._on_end = on_end
+        self._recover = recover
         self._since: float | None = None
         self._tries = 0
         self._next = 0.0
@@ -88,6 +92,8 @@ class Outage:
             Exception: the error itself, if it does not mean that the database is away.
         """
         if not is_away(error):
+            if self._recover(error):
+                return
             raise error
         now, first = time.monotonic(), self._since is None
         if self._since is None:

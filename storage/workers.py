@@ -6,8 +6,10 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+from psycopg2.errors import ForeignKeyViolation
 from sqlalchemy import Engine, Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 
 from caviar.storage.records import WorkerRecord, WorkerSummary, WorkerTrial
 from caviar.storage.states import SlotState, WorkerState
@@ -27,10 +29,20 @@ _WORKERS = text("""
 """)
 
 
-def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None:
-    """Record a process that begins to work on a study. Further calls change nothing."""
+def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> bool:
+    """Record a process that begins to work on a study; return False if it is recorded already."""
     with engine.begin() as connection:
-        connection.execute(insert(worker).values(study_id=study_id, **vars(record)).on_conflict_do_nothing())
+        added = connection.execute(insert(worker).values(study_id=study_id, **vars(record)).on_conflict_do_nothing())
+    return bool(added.rowcount)
+
+
+def is_unregistered(error: BaseException) -> bool:
+    """Return True if a write was refused because the worker that it names has no row.
+
+    A database that went on from an older copy of itself, as after a failover, knows no worker that is younger.
+    """
+    cause = error.orig if isinstance(error, IntegrityError) else None
+    return isinstance(cause, ForeignKeyViolation) and "worker_id" in str(cause.diag.constraint_name)
 
 
 def end_worker(engine: Engine, worker_id: UUID) -> None:

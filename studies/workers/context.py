@@ -24,7 +24,7 @@ from caviar.storage.records import Lease, StudyRecord, WorkerRecord
 from caviar.storage.states import EventKind
 from caviar.storage.trials import TrialLog
 from caviar.storage.unsent import UnsentStates
-from caviar.storage.workers import register_worker
+from caviar.storage.workers import is_unregistered, register_worker
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions
@@ -50,7 +50,7 @@ class WorkerContext:
 
     def __post_init__(self) -> None:
         record, options = self.record, self.options
-        self.outage = Outage(options.patience, lambda: self.stop.overdue)
+        self.outage = Outage(options.patience, lambda: self.stop.overdue, recover=self._register_anew)
         worker_id, lease_seconds = self.process.worker_id, options.lease_seconds
         self.ledger = Ledger(self.engine, record.study_id, record.version, worker_id, lease_seconds)
         self.log = TrialLog(self.engine, record.version, lease_seconds)
@@ -58,6 +58,10 @@ class WorkerContext:
         files = CheckpointFiles(options.settings.checkpoints) if options.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
         self.unsent = UnsentStates(options.settings.home, record)
+
+    def _register_anew(self, error: Exception) -> bool:
+        """Register this worker once more if the database has lost its row; return whether it had."""
+        return is_unregistered(error) and register_worker(self.engine, self.record.study_id, self.process)
 
     def release(self, lease: Lease) -> None:
         """Give a slot back, as soon as the database answers."""

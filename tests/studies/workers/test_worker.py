@@ -337,3 +337,20 @@ def test_a_place_of_files_that_is_out_of_reach_is_waited_for(engine: Engine, mon
     with pytest.raises(CheckpointUnreachable):
         worker(engine, record, study, patience=0).run()
     assert progress(engine, record).leased == 0
+
+
+def test_a_worker_that_the_database_has_forgotten_registers_anew(engine: Engine) -> None:
+    """As after a failover to an older copy, in which younger workers have no row."""
+    record, study = register(engine, budget=3, epochs=1)
+    who = worker(engine, record, study)
+    real, forgotten = who.context.log.finish, list[int]()
+
+    def finish(*arguments: Any, **more: Any) -> None:
+        real(*arguments, **more)
+        with engine.begin() as connection:
+            forgotten.append(connection.execute(text("DELETE FROM caviar.worker")).rowcount)
+
+    who.context.log.finish = finish  # type: ignore[method-assign]
+    who.run()
+    assert forgotten == [1, 1, 1]
+    assert [t.state for t in read_trials(engine, record.study_id)] == ["complete"] * 3
