@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Engine, delete, select, update
 
-from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import of_trial, remove_files
 from caviar.storage.errors import TrialNotFound, TrialNotRunning
 from caviar.storage.events import log_event
-from caviar.storage.losses import reap
+from caviar.storage.losses import end_killed, reap
 from caviar.storage.records import StudyRecord
 from caviar.storage.states import SPENT, Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, slot, study
@@ -57,18 +56,8 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
             connection.execute(update(slot).where(*of_slot).values(kill=True))
             return False
         connection.execute(update(slot).where(*of_slot).values(state=SlotState.DONE))
-        _end(connection, row.trial_id, row.epoch)
+        end_killed(connection, row.trial_id, row.epoch)
         dropped = delete(checkpoint).where(*of_trial(record.study_id, number))
         addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
     remove_files(addresses)
     return True
-
-
-def _end(connection: Connection, trial_id: int, epoch: int) -> None:
-    """End a trial that nobody trains, as pruned with its last value, or as failed if it has none."""
-    curve = optuna.trial_intermediate_values
-    last = connection.execute(select(curve).where(curve.c.trial_id == trial_id, curve.c.step == epoch)).one_or_none()
-    value = None if last is None else last.intermediate_value
-    if optuna.end_trial(connection, trial_id, "FAIL" if value is None else "PRUNED", value):
-        attributes = {"epochs": epoch, "why it stopped": f"killed by hand after epoch {epoch}"}
-        optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)

@@ -1,22 +1,27 @@
 """Lost leases of killed workers, dead hosts and cut networks: their slots are opened again, with their trials.
 
 A slot that is lost `LIMIT` times in a row without a new epoch is abandoned. It may be what kills its workers, such as a
-configuration that needs more memory than any machine has, and would otherwise occupy them for ever.
+configuration that needs more memory than any machine has, and would otherwise occupy them for ever. A day of a panda is
+not abandoned: a person trains it, who may well kill the process five times.
+
+A trial that somebody has asked to end is ended: nobody needs to train it for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, case, delete, func, literal, select, update
 
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.events import log_event
-from caviar.storage.states import EventKind, SlotState
+from caviar.storage.records import WorkerDeath
+from caviar.storage.states import EventKind, Phase, SlotState
 from caviar.storage.tables import checkpoint, slot, worker
 
 LIMIT = 5  # losses in a row without a new epoch
+_OF_A_PANDA = (Phase.DAY, Phase.LOOK)
 SUSPECT = 2  # losses in a row after which a slot is trained alone, so that no other trial is lost with it
 
 
@@ -36,14 +41,24 @@ def leases_on(engine: Engine, study_id: int, machine: str) -> set[int]:
         return set(connection.scalars(query))
 
 
-def release_dead(engine: Engine, study_id: int, machine: str, pids: Collection[int]) -> int:
-    """Open the slots of processes of a machine that are known to be dead, and return their number."""
-    dead = select(worker.c.worker_id).where(worker.c.machine == machine, worker.c.pid.in_(pids))
+def release_dead(engine: Engine, study_id: int, machine: str, deaths: Mapping[int, WorkerDeath]) -> int:
+    """Open the slots of processes of a machine that are known to be dead, by process id; return how many there were."""
     with engine.begin() as connection:
-        return _take_back(connection, study_id, slot.c.worker_id.in_(dead), EventKind.WORKER_DIED)
+        return sum(_release(connection, study_id, machine, pid, death) for pid, death in deaths.items())
 
 
-def _take_back(connection: Connection, study_id: int, condition: ColumnElement[bool], kind: EventKind) -> int:
+def _release(connection: Connection, study_id: int, machine: str, pid: int, death: WorkerDeath) -> int:
+    dead = select(worker.c.worker_id).where(worker.c.machine == machine, worker.c.pid == pid)
+    return _take_back(connection, study_id, slot.c.worker_id.in_(dead), EventKind.WORKER_DIED, death)
+
+
+def _take_back(
+    connection: Connection,
+    study_id: int,
+    condition: ColumnElement[bool],
+    kind: EventKind,
+    death: WorkerDeath = WorkerDeath(),  # noqa: B008 - frozen
+) -> int:
     # SKIP LOCKED passes over a lease that another worker is renewing or taking back at this moment.
     lost = (
         select(slot.c.number)
@@ -51,28 +66,47 @@ def _take_back(connection: Connection, study_id: int, condition: ColumnElement[b
         .with_for_update(skip_locked=True)
         .cte("lost")
     )
-    losses = slot.c.losses + 1
-    state = case((losses >= LIMIT, SlotState.ABANDONED), else_=SlotState.OPEN)
+    losses = slot.c.losses + int(death.is_loss)
+    abandoned = and_(literal(death.is_loss), losses >= LIMIT, slot.c.phase.not_in(_OF_A_PANDA))
+    state = case((slot.c.kill, SlotState.DONE), (abandoned, SlotState.ABANDONED), else_=SlotState.OPEN)
     statement = (
         update(slot)
         .where(slot.c.study_id == bindparam("study"), slot.c.number == lost.c.number)
         .values(state=state, losses=losses, token=None, expires_at=None)
         .returning(slot.c.number, slot.c.state, slot.c.epoch, slot.c.losses, slot.c.trial_id, slot.c.worker_id)
     )
+    detail = {name: value for name, value in {"why": death.why, "traceback": death.traceback}.items() if value}
     rows = connection.execute(statement, {"study": study_id}).all()
     for row in rows:
-        log_event(connection, study_id, kind, slot=row.number, worker_id=row.worker_id, epoch=row.epoch)
+        log_event(connection, study_id, kind, slot=row.number, worker_id=row.worker_id, epoch=row.epoch, **detail)
         if row.state == SlotState.ABANDONED:
-            _abandon(connection, study_id, row)
+            _abandon(connection, study_id, row, death.why)
+        elif row.state == SlotState.DONE:
+            end_killed(connection, row.trial_id, row.epoch)
+            _drop_checkpoint(connection, study_id, row.number)
     return len(rows)
 
 
-def _abandon(connection: Connection, study_id: int, row: Any) -> None:
-    why = f"lost {row.losses} times after epoch {row.epoch} without getting further"
+def end_killed(connection: Connection, trial_id: int, epoch: int) -> None:
+    """End a killed trial that nobody trains, as pruned with its last value, or as failed if it has none."""
+    curve = optuna.trial_intermediate_values
+    last = connection.execute(select(curve).where(curve.c.trial_id == trial_id, curve.c.step == epoch)).one_or_none()
+    value = None if last is None else last.intermediate_value
+    if optuna.end_trial(connection, trial_id, "FAIL" if value is None else "PRUNED", value):
+        attributes = {"epochs": epoch, "why it stopped": f"killed by hand after epoch {epoch}"}
+        optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
+
+
+def _abandon(connection: Connection, study_id: int, row: Any, last: str) -> None:
+    why = f"lost {row.losses} times after epoch {row.epoch} without getting further" + (f"; last: {last}" * bool(last))
     log_event(connection, study_id, EventKind.ABANDONED, slot=row.number, why=why)
-    # A file is removed when the study ends, since this transaction may yet fail.
-    of_slot = (checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number)
-    connection.execute(delete(checkpoint).where(*of_slot, checkpoint.c.address.is_(None)))
+    _drop_checkpoint(connection, study_id, row.number)
     if row.trial_id is not None and optuna.end_trial(connection, row.trial_id, "FAIL"):
         attributes = {"epochs": row.epoch, "why it stopped": why}
         optuna.set_attributes(connection, "trial_user_attributes", row.trial_id, attributes)
+
+
+def _drop_checkpoint(connection: Connection, study_id: int, number: int) -> None:
+    """Remove a checkpoint from the database. A file goes when the study ends, since this transaction may yet fail."""
+    of_slot = (checkpoint.c.study_id == study_id, checkpoint.c.slot == number)
+    connection.execute(delete(checkpoint).where(*of_slot, checkpoint.c.address.is_(None)))

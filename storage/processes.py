@@ -24,12 +24,20 @@ def is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return not _is_zombie(pid)
+    return _state(pid) != "Z"
 
 
-def _is_zombie(pid: int) -> bool:
-    """Return True if a process has ended but its parent has not reaped it, as happens in some containers."""
+def is_stopped(pid: int) -> bool:
+    """Return True if a process is stopped, by SIGSTOP or a debugger; False where that cannot be known."""
+    return _state(pid) in ("T", "t")
+
+
+def _state(pid: int) -> str:
+    """Return the letter of a process's state as in proc(5); empty if it is not known.
+
+    `Z` is one that has ended but was not reaped by its parent, as happens in some containers.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:  # no such process, or no Linux
-        return False
+        return ""

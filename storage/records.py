@@ -68,6 +68,15 @@ class WorkerRecord:
 
 
 @dataclass(frozen=True)
+class WorkerDeath:
+    """The end of a worker process that gave nothing back."""
+
+    why: str = ""  # in one line
+    traceback: str = ""  # of all its threads, if it hung or crashed
+    is_loss: bool = True  # whether its trials may be to blame: not if it was ended because somebody asked for that
+
+
+@dataclass(frozen=True)
 class DefinitionRecord:
     """One version of a study's definition, and how it differs from the previous one, a sentence each."""
 
@@ -152,7 +161,10 @@ class PhaseCount:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial that a worker trains now: its last epoch, the value after that, and the worker as host:pid."""
+    """A trial that a worker trains now: its last epoch, the value after that, and the worker as host:pid.
+
+    `is_killed` says whether somebody asked to end it.
+    """
 
     trial: int
     tier: int
@@ -160,6 +172,7 @@ class RunningTrial:
     epoch: int
     value: float | None
     worker: str
+    is_killed: bool = False
 
 
 @dataclass(frozen=True)

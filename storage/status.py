@@ -48,6 +48,7 @@ class Progress(SlotCounts):
     phases: tuple[PhaseCount, ...]
     running: tuple[RunningTrial, ...]
     best: TrialRecord | None
+    at_once: bool = False  # whether workers shall leave in the middle of an epoch, too
 
 
 _TRIALS = """
@@ -96,13 +97,13 @@ _PHASES = text(f"""
 """)
 
 STUDY_COLUMNS = """
-    s.control, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version,
+    s.control, s.at_once, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version,
     NOT EXISTS (SELECT FROM public.studies o WHERE o.study_id = s.optuna_study_id) AS deleted
 """
 _STUDY = text(f"SELECT {STUDY_COLUMNS} FROM caviar.study s WHERE s.study_id = :study")
 
 _RUNNING = text("""
-    SELECT s.number, s.tier, s.phase, s.epoch, w.host || ':' || w.pid AS worker,
+    SELECT s.number, s.tier, s.phase, s.epoch, s.kill, w.host || ':' || w.pid AS worker,
            (SELECT i.intermediate_value FROM public.trial_intermediate_values i
              WHERE i.trial_id = s.trial_id AND i.step = s.epoch) AS value
     FROM caviar.slot s JOIN caviar.worker w ON w.worker_id = s.worker_id
@@ -159,13 +160,16 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
     return Progress(
         **{name: int(sum(getattr(phase, name) for phase in phases)) for name in _COUNTS},  # a sum may be a Decimal
         control=Control(study_row.control),
+        at_once=study_row.at_once,
         version=study_row.version,
         workers=len({r.worker for r in running}),
         phases=tuple(
             PhaseCount(p.tier, Phase(p.phase), p.budget, p.budget - p.open - p.leased, getattr(p, best_of))
             for p in phases
         ),
-        running=tuple(RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.worker) for r in running),
+        running=tuple(
+            RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.worker, r.kill) for r in running
+        ),
         best=None if best is None else _trial(best),
     )
 

@@ -87,6 +87,7 @@ def run(
     seed: int | None = None,
     accept: bool = False,
     cohort: int | None = None,
+    epoch_timeout: float | None = None,
     on_event: Listener = ignore,
     lease: float = LEASE,
     renew: float = RENEW,
@@ -111,6 +112,8 @@ def run(
         seed: the seed of the search and of every trial, instead of the study's own.
         accept: make a changed definition the study's next version, if its trials stay comparable.
         cohort: trials that a worker trains as one program; 1 for one by one, None for as many as make it faster.
+        epoch_timeout: seconds in an epoch without a batch after which a training hangs, and its worker is replaced;
+            None for ten times the longest epoch so far, but at least 5 minutes, and an hour before the first epoch.
         on_event: called, in this thread, with each record of `caviar.studies.workers.local.events`, such as
             `Progressed`.
         lease: seconds of silence after which a worker loses its trials.
@@ -148,7 +151,10 @@ def run(
         outage = reported_outage(settings, patience, lambda: stop.asked, on_event)
         given = study if isinstance(study, Study) else outage.insist(lambda: select_stored(engine, str(study)))
         definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)
-        options = WorkerOptions(settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort)
+        options = WorkerOptions(
+            settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort,
+            epoch_timeout=epoch_timeout,
+        )  # fmt: skip
         opened = outage.insist(lambda: begin_or_resume(engine, definition, options, accept=accept, on_event=on_event))
         record, options = opened.record, opened.options
         if opened.begun:
@@ -170,6 +176,7 @@ def join(
     workers: int | None = None,
     allow_mismatch: bool = False,
     cohort: int | None = None,
+    epoch_timeout: float | None = None,
     on_event: Listener = ignore,
     lease: float = LEASE,
     renew: float = RENEW,
@@ -188,7 +195,7 @@ def join(
         workers_per_gpu: processes on each GPU.
         workers: processes on the CPU, one core each; None for one on each core of a machine without a GPU.
         allow_mismatch: train with other code, data or clock than the study's; its history records that.
-        cohort, on_event, lease, renew, grace, patience: as for `run`.
+        cohort, epoch_timeout, on_event, lease, renew, grace, patience: as for `run`.
 
     Returns:
         The outcome; a study that was stopped or done before is left as it is.
@@ -209,7 +216,9 @@ def join(
         outage = reported_outage(settings, patience, lambda: stop.asked, on_event)
         record = outage.insist(lambda: load_study(engine, study))
         outage.insist(lambda: refuse_panda(engine, record))
-        options = WorkerOptions(settings, study, folder, lease, renew, grace, patience, cohort)
+        options = WorkerOptions(
+            settings, study, folder, lease, renew, grace, patience, cohort, epoch_timeout=epoch_timeout
+        )
         now = outage.insist(lambda: progress(engine, record))
         if state_of(now) not in (StudyState.STOPPED, StudyState.DONE):
             WorkerPool.warm_up()  # the workers' imports, while this process has its own

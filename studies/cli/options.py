@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from caviar.limits import COHORT, SECONDS
-from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, PATIENCE, RENEW
+from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, LEAST_TIMEOUT, PATIENCE, RENEW
 from caviar.studies.cli.output import print_remark
 from caviar.studies.errors import OptionError
 from caviar.text import shown, whole_number
@@ -24,6 +24,17 @@ StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Cohort = Annotated[
     str, typer.Option(metavar="N", help="Trials that a worker trains as one program; auto: as many as make it faster.")
+]
+EpochTimeout = Annotated[
+    float | None,
+    typer.Option(
+        min=LEAST_TIMEOUT,
+        max=SECONDS,
+        metavar="SECONDS",
+        show_default=False,
+        help="Time in an epoch without a batch after which a training hangs, and its worker is replaced; without it, "
+        "ten times the longest epoch so far, but at least 5 minutes, and an hour before the first epoch.",
+    ),
 ]
 DataDir = Annotated[
     Path | None,

@@ -93,6 +93,8 @@ def _remark(event: events.RunEvent) -> str:
             return f"this is an earlier version of '{event.study}', which goes on with version {event.version}"
         case events.TrialsFreed():
             return f"{event.count} unfinished trial(s) of workers that died on this machine go on"
+        case events.WorkerDied():
+            return f"a worker is replaced: {event.why}"
         case events.CohortSized():
             return cohort_sentence(vars(event))
         case events.DatabaseLost():

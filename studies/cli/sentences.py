@@ -33,7 +33,8 @@ def sentence(event: EventRecord) -> str:
     if event.kind == EventKind.LEASE_EXPIRED:
         return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker was not heard of"
     if event.kind == EventKind.WORKER_DIED:
-        return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker died"
+        why = f" ({detail['why']})" if "why" in detail else ""
+        return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker died{why}"
     about = detail_line(detail)
     subject = "" if event.slot is None else f"trial {event.slot}: "
     return f"{subject}{event.kind}" + (f", {about}" if about else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import InternalError
@@ -14,7 +14,7 @@ from caviar.storage.losses import leases_on, reap, release_dead
 from caviar.storage.outage import is_read_only
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
-from caviar.storage.records import Provenance, StudyRecord
+from caviar.storage.records import Provenance, StudyRecord, WorkerDeath
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.snapshot import Snapshot, read_snapshot
 from caviar.storage.states import Control, EventKind
@@ -153,11 +153,16 @@ def definition_of(record: StudyRecord) -> Study:
     return from_body(record.body)
 
 
-def free_dead_workers(engine: Engine, record: StudyRecord) -> int:
-    """Open the slots whose workers on this machine are dead, so that nobody waits for their leases; return how many."""
-    machine = machine_id()
+def free_dead_workers(engine: Engine, record: StudyRecord, deaths: Mapping[int, WorkerDeath] | None = None) -> int:
+    """Open the slots whose workers on this machine are dead, so that nobody waits for their leases; return how many.
+
+    Args:
+        deaths: what is known of how workers ended, by process id.
+    """
+    machine, known = machine_id(), deaths or {}
     dead = {pid for pid in leases_on(engine, record.study_id, machine) if not is_alive(pid)}
-    return release_dead(engine, record.study_id, machine, dead) if dead else 0
+    ends = {pid: known.get(pid, WorkerDeath()) for pid in sorted(dead)}
+    return release_dead(engine, record.study_id, machine, ends) if ends else 0
 
 
 def free_lost(engine: Engine, record: StudyRecord) -> int:

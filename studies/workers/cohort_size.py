@@ -13,7 +13,7 @@ from caviar.storage.events import record_event
 from caviar.storage.states import EventKind
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trial.build import assemble
-from caviar.studies.workers.trial.failures import describe, storable
+from caviar.studies.workers.trial.failures import TrainingRaised, describe, storable, training_code
 
 # A cohort is at most this share of the budget, so that most trials learn from others.
 _SHARE_OF_BUDGET = 8
@@ -41,15 +41,17 @@ class CohortSize:
         values = {name: scale.default for name, scale in study.scales().items()}
 
         def make(number: int) -> Training:
+            self._context.pulse.beat()
             return assemble(study, number, values, data)
 
         self.now = 1
         try:
-            why = why_alone(make(0))
-            if why is None:
-                self.now, times = measure(make, limit)
-        except Exception as error:  # noqa: BLE001 - a trial that raises it too fails with it
-            why = describe(error)["error"]
+            with training_code(self._context.pulse):
+                why = why_alone(make(0))
+                if why is None:
+                    self.now, times = measure(make, limit)
+        except TrainingRaised as raised:  # a trial that raises it too fails with it
+            why = describe(raised.error)["error"]
         if why is not None:
             self._record(why=storable(why))
         else:

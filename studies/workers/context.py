@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +29,7 @@ from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trial.build import THREADS
 
@@ -47,6 +48,7 @@ class WorkerContext:
     data: Data  # on the device that trains
     stop: Stop
     options: WorkerOptions
+    pulse: Pulse = field(default_factory=Pulse)
 
     def __post_init__(self) -> None:
         record, options = self.record, self.options
@@ -80,15 +82,23 @@ class WorkerContext:
         self.outage.insist(write)
 
 
-def begin_work(engine: Engine, record: StudyRecord, options: WorkerOptions, device: str, stop: Stop) -> WorkerContext:
-    """Make this process a worker of a study, on a device such as cpu or cuda:0."""
+def begin_work(
+    engine: Engine, record: StudyRecord, options: WorkerOptions, device: str, stop: Stop, pulse: Pulse | None = None
+) -> WorkerContext:
+    """Make this process a worker of a study, on a device such as cpu or cuda:0.
+
+    Args:
+        pulse: its signs of life, where another process supervises it.
+    """
+    pulse = pulse or Pulse()
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
     torch.set_num_threads(THREADS)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
     study = definition_of(record)
-    data = load(study.data, options.data_dir, torch.device(device))
+    with pulse.training():
+        data = load(study.data, options.data_dir, torch.device(device))
     process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
-    context = WorkerContext(engine, record, study, process, data, stop, options)
+    context = WorkerContext(engine, record, study, process, data, stop, options, pulse)
     context.outage.insist(lambda: register_worker(engine, record.study_id, process))
     return context

@@ -53,6 +53,7 @@ class Trainer:
         self._make_run = make_run
         self._outbox = Outbox(context)
         self._runs: list[TrialRun] = []
+        self._ended: dict[TrialRun, Verdict] = {}  # those whose end is not written yet, among all runs
         self._cohorts: dict[tuple[int, ...], Cohort] = {}  # by the slots of their members
         self._lease_at = 0.0  # when to lease slots for the places that are free
         self._partner: FrozenTrial | None = None  # whose values of what a cohort has in common later trials get
@@ -88,6 +89,7 @@ class Trainer:
             raise
         finally:
             self._runs.clear()
+            self._ended.clear()
             self._cohorts.clear()
 
     def _save_on_this_machine(self) -> list[str]:
@@ -165,11 +167,18 @@ class Trainer:
         beside = [run.trial for run in self._runs]  # those that are stopped now, too
         for run, result in results:
             self._attempt(run, partial(self._judge, run, result, beside))
+        self._end_trials()
+
+    def _end_trials(self) -> None:
+        """Write how trials ended; while the database is away only once no other trial goes on."""
+        if self._outbox.is_empty or len(self._ended) == len(self._runs):
+            for run, verdict in list(self._ended.items()):
+                self._attempt(run, partial(self._finish, run, verdict))
 
     def _train(self, members: Sequence[TrialRun]) -> list[Epoch]:
         """Train one epoch of trials that are one group; return nothing if that was not possible."""
         try:
-            with training_code():
+            with training_code(self._context.pulse), self._context.pulse.epoch():
                 if len(members) == 1:
                     return [next(members[0].training.epochs(self._context.study.epochs, self._leave_epoch))]
                 return self._cohort(members).epoch(self._leave_epoch)
@@ -189,8 +198,8 @@ class Trainer:
 
     def _groups(self) -> list[list[TrialRun]]:
         """Divide the trials into those that are trained as one program."""
-        by_training = {id(run.training): run for run in self._runs}
-        alike = [[by_training[id(t)] for t in group] for group in groups([run.training for run in self._runs])]
+        by_training = {id(run.training): run for run in self._runs if run not in self._ended}
+        alike = [[by_training[id(t)] for t in group] for group in groups([r.training for r in by_training.values()])]
         largest = self._size.now
         return [group[at : at + largest] for group in alike for at in range(0, len(group), largest)]
 
@@ -204,8 +213,9 @@ class Trainer:
         verdict = run.judge(result, beside)
         if verdict.next is Next.GO_ON:
             run.go_on()
-            return True
-        return self._finish(run, verdict)
+        else:
+            self._ended[run] = verdict
+        return True
 
     def _fail(self, run: TrialRun, error: Exception) -> bool:
         run.fail(error)
@@ -214,7 +224,7 @@ class Trainer:
     def _leave(self, run: TrialRun, in_epoch: bool) -> bool:
         """Give a trial back; if its epoch was left in its middle, as it was before that epoch."""
         if not in_epoch:
-            return self._finish(run, Verdict(Next.GIVE_BACK, "given back"))
+            return self._finish(run, self._ended.get(run, Verdict(Next.GIVE_BACK, "given back")))
         run.leave_epoch()
         return False
 
@@ -232,6 +242,7 @@ class Trainer:
             self._context.release(run.lease)
         if not goes_on:
             self._runs.remove(run)
+            self._ended.pop(run, None)
             self._heartbeat.remove(run.held)
             self._outbox.forget(run.held)
             self._cohorts.clear()
@@ -239,6 +250,7 @@ class Trainer:
 
     def _leave_epoch(self) -> bool:
         """Return True, between two batches, if the epoch is to be left where it is."""
+        self._context.pulse.beat()
         held = [run.held for run in self._runs]
         at_once = any(h.requested.at_once and h.requested.control != Control.RUN for h in held)
         return self._context.stop.overdue or at_once or all_lost(held)

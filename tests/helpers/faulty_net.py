@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ class Net(nn.Module):
                 raise ValueError("a \0 and a \udc80")
             if self.fault == "nan":
                 return self.out(x.flatten(1)) * float("nan")
+            if self.fault == "exit":
+                sys.exit(0)
             if self.fault == "memory":
                 raise torch.OutOfMemoryError("CUDA out of memory")
         return self.out(x.flatten(1))  # type: ignore[no-any-return]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -11,12 +12,12 @@ from sqlalchemy import Engine, text
 
 from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
-from caviar.storage.control import set_control
+from caviar.storage.control import kill_trial, set_control
 from caviar.storage.curves import read_curve
 from caviar.storage.errors import DamagedCheckpoint, LeaseLost
 from caviar.storage.events import read_events
-from caviar.storage.losses import leases_on, release_dead
-from caviar.storage.records import Report
+from caviar.storage.losses import LIMIT, leases_on, release_dead
+from caviar.storage.records import Report, WorkerDeath
 from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import definition_of
 from tests.helpers import workers
@@ -160,7 +161,7 @@ def test_only_the_dead_of_this_machine_lose_their_leases(engine: Engine) -> None
     for who in (dead, alive, elsewhere):
         who.lease()
     assert leases_on(engine, record.study_id, "here") == {11, 12}
-    assert release_dead(engine, record.study_id, "here", {11}) == 1
+    assert release_dead(engine, record.study_id, "here", {11: WorkerDeath()}) == 1
     assert lease_of(alive.lease()).slot.number == 0
     assert [e.kind for e in read_events(engine, record.study_id)] == ["created", "worker died"]
 
@@ -200,3 +201,34 @@ def test_a_definition_comes_back_as_it_was_with_its_hyperparameters_in_order(eng
     record, study = register(engine)
     assert list(definition_of(record).scales()) == list(study.scales())
     assert definition_of(record) == study
+
+
+def test_a_trial_that_somebody_asked_to_end_ends_with_its_worker(engine: Engine) -> None:
+    record, _ = register(engine)
+    held = lease_of(ledger(engine, record, pid=11, machine="here").lease())
+    log = workers.log(engine, record)
+    trial_id = log.begin(held, PARAMETERS, {})
+    log.record([Report(replace(held, trial_id=trial_id), EPOCH, 0.7)])
+    assert not kill_trial(engine, record, 0)
+    assert release_dead(engine, record.study_id, "here", {11: WorkerDeath("it hung", "a stack")}) == 1
+    trial = read_trials(engine, record.study_id)[0]
+    assert (trial.state, trial.value) == ("pruned", 0.7)
+    (died,) = read_events(engine, record.study_id, "worker died")
+    assert died.detail == {"epoch": 1, "why": "it hung", "traceback": "a stack"}
+
+
+@pytest.mark.parametrize(("phase", "is_loss", "state"), [
+    ("random", True, "abandoned"), ("random", False, "open"), ("day", True, "open"), ("look", True, "open"),
+])  # fmt: skip
+def test_a_slot_is_abandoned_after_losses_that_may_be_its_fault(
+    engine: Engine, phase: str, is_loss: bool, state: str
+) -> None:
+    record, _ = register(engine, budget=3, strategy="random")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.slot SET phase = :phase"), {"phase": phase})
+    for _ in range(LIMIT):
+        lease_of(ledger(engine, record, pid=11, machine="here").lease())
+        release_dead(engine, record.study_id, "here", {11: WorkerDeath("it hung", is_loss=is_loss)})
+    assert read_trials(engine, record.study_id)[0].state == state
+    told = [event.detail["why"] for event in read_events(engine, record.study_id, "abandoned")]
+    assert told == ["lost 5 times after epoch 0 without getting further; last: it hung"] * (state == "abandoned")

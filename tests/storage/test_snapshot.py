@@ -12,7 +12,7 @@ from caviar.epoch import Epoch
 from caviar.storage.errors import StudyNotFound
 from caviar.storage.losses import release_dead
 from caviar.storage.processes import machine_id
-from caviar.storage.records import Report
+from caviar.storage.records import Report, WorkerDeath
 from caviar.storage.snapshot import PARTS, read_snapshot
 from caviar.storage.status import read_progress, read_trials
 from caviar.studies.lifecycle.manager import free_lost
@@ -75,7 +75,7 @@ def test_a_worker_that_is_known_to_be_dead_is_not_at_work_any_more(engine: Engin
     record, study = register(engine)
     for pid in (1, 2):
         assert ledger(engine, record, pid=pid).lease() is not None
-    assert release_dead(engine, record.study_id, machine_id(), {1}) == 1
+    assert release_dead(engine, record.study_id, machine_id(), {1: WorkerDeath()}) == 1
     assert read_snapshot(engine, record, maximize=study.maximize).hosts == {"test": 1}
 
 

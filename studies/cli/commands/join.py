@@ -8,7 +8,14 @@ import typer
 
 import caviar
 from caviar.limits import WORKERS
-from caviar.studies.cli.options import Cohort, StoredStudy, TrainingOptions, cohort_size, takes_training_options
+from caviar.studies.cli.options import (
+    Cohort,
+    EpochTimeout,
+    StoredStudy,
+    TrainingOptions,
+    cohort_size,
+    takes_training_options,
+)
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.winner import print_winner
@@ -34,6 +41,7 @@ def join(
         bool, typer.Option("--allow-mismatch", help="Join with other code, data or clock than the study's; recorded.")
     ] = False,
     cohort: Cohort = "auto",
+    epoch_timeout: EpochTimeout = None,
     *,
     options: TrainingOptions,
 ) -> int:
@@ -52,7 +60,7 @@ def join(
         try:
             result = caviar.join(
                 study, gpus=gpus, workers_per_gpu=workers_per_gpu, workers=workers, allow_mismatch=allow_mismatch,
-                cohort=size, on_event=printer, **vars(options),
+                cohort=size, epoch_timeout=epoch_timeout, on_event=printer, **vars(options),
             )  # fmt: skip
         except KeyboardInterrupt:
             done = f"{printer.progress.done} of {printer.progress.budget} trials are done; " if printer.progress else ""

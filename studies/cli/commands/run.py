@@ -8,7 +8,14 @@ import typer
 
 import caviar
 from caviar.limits import WORKERS
-from caviar.studies.cli.options import Cohort, Selector, TrainingOptions, cohort_size, takes_training_options
+from caviar.studies.cli.options import (
+    Cohort,
+    EpochTimeout,
+    Selector,
+    TrainingOptions,
+    cohort_size,
+    takes_training_options,
+)
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.winner import print_winner
@@ -33,6 +40,7 @@ def run(
         bool, typer.Option("--accept", help="Make a changed definition the study's next version, if that is possible.")
     ] = False,
     cohort: Cohort = "auto",
+    epoch_timeout: EpochTimeout = None,
     *,
     options: TrainingOptions,
 ) -> int:
@@ -55,7 +63,7 @@ def run(
         try:
             result = caviar.run(
                 study, workers=workers, budget=budget, name=name, strategy=strategy, seed=seed, accept=accept,
-                cohort=size, on_event=printer, **vars(options),
+                cohort=size, epoch_timeout=epoch_timeout, on_event=printer, **vars(options),
             )  # fmt: skip
         except KeyboardInterrupt:
             done = f"{printer.progress.done} of {printer.progress.budget} trials" if printer.progress else "once"

@@ -67,7 +67,7 @@ class WorkersEnded:
 
     workers: int  # how many there were
     trials: int  # that they finished
-    restarts: int  # workers that were killed and replaced
+    restarts: int  # workers that died and were replaced
     seconds: float  # from their start to their end
 
 
@@ -83,6 +83,13 @@ class TrialsFreed:
     """Unfinished trials of workers that died on this machine are open again."""
 
     count: int
+
+
+@dataclass(frozen=True)
+class WorkerDied:
+    """A worker of this machine died, or was ended since its training hung; another one takes its place."""
+
+    why: str
 
 
 @dataclass(frozen=True)
@@ -131,8 +138,8 @@ class Stopping:
 
 
 RunEvent: TypeAlias = (
-    CheckBegan | CheckEnded | DataFetched | MachineDiffers | EarlierVersion | WorkersStarted | TrialsFreed | Progressed
-    | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping | WorkersEnded | TestedElsewhere
+    CheckBegan | CheckEnded | DataFetched | MachineDiffers | EarlierVersion | WorkersStarted | TrialsFreed | WorkerDied
+    | Progressed | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping | WorkersEnded | TestedElsewhere
 )  # fmt: skip
 Listener: TypeAlias = Callable[[RunEvent], None]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caviar.limits import COHORT, SECONDS
-from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, PATIENCE, RENEW
+from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, LEAST_TIMEOUT, PATIENCE, RENEW
 from caviar.studies.errors import OptionError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class WorkerOptions:
     cohort: int | None = 1  # trials that each worker trains as one program; None for as many as make it faster
     code: str | None = None  # digest of the training code when the command was started; None leaves it unchecked
     allow_mismatch: bool = False  # whether to work although this machine's code is not that of the study
+    epoch_timeout: float | None = None  # seconds without a batch after which a training hangs; None as `watchdog` says
 
     def __post_init__(self) -> None:
         for option, seconds, least in (
@@ -45,6 +46,10 @@ class WorkerOptions:
         ):
             if not least <= seconds <= SECONDS:
                 raise OptionError(f"--{option} {seconds:g}: give {least:g} to {SECONDS:,.0f} seconds")
+        if self.epoch_timeout is not None and not LEAST_TIMEOUT <= self.epoch_timeout <= SECONDS:
+            raise OptionError(
+                f"--epoch-timeout {self.epoch_timeout:g}: give {LEAST_TIMEOUT:g} to {SECONDS:,.0f} seconds"
+            )
         if self.cohort is not None and not 1 <= self.cohort <= COHORT:
             raise OptionError(f"--cohort {self.cohort}: give auto, or 1 to {COHORT:,} trials")
         if self.renew_seconds * 2 > self.lease_seconds:

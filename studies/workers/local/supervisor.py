@@ -5,6 +5,7 @@ Nothing here prints or draws; what happens is passed to a callback as the record
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.outage import Outage
 from caviar.storage.processes import machine_id
-from caviar.storage.records import EventRecord, StudyRecord
+from caviar.storage.records import EventRecord, StudyRecord, WorkerDeath
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress
 from caviar.storage.workers import finished_by
@@ -40,7 +41,7 @@ class Outcome:
     record: StudyRecord
     now: Progress
     trials: int  # that these workers finished
-    restarts: int  # of workers that were killed
+    restarts: int  # of workers that died
     seconds: float  # from the start of the workers to their end
 
 
@@ -54,7 +55,8 @@ def supervise(
 ) -> Outcome:
     """Run one worker process on each device until the study is done or stopped, or this process is asked to stop.
 
-    While the study is paused its workers leave; they come back when it goes on. A worker that is killed is replaced.
+    While the study is paused its workers leave; they come back when it goes on. A worker that is killed, or leaves by
+    itself, is replaced, as is one whose training hangs.
 
     Events are passed to `on_event`, in this thread.
 
@@ -96,14 +98,17 @@ class _Watch:
 
     def until_over(self, pool: WorkerPool) -> None:
         """Replace workers and report what happens, until no worker is needed any more or this process is to stop."""
-        found_dead = False
+        deaths: dict[int, WorkerDeath] = {}  # that the database does not know of
         while not self._stop.asked:
             wanted = self.progress.control == Control.RUN and self.progress.open > 0
-            found_dead = bool(pool.replace_dead(wanted=wanted)) or found_dead
+            new = pool.replace_dead(wanted=wanted, asked=asked_to_leave(self.progress))
+            for death in new.values():
+                self._on_event(events.WorkerDied(death.why))
+            deaths |= new
             try:
-                if found_dead:
-                    free_dead_workers(self._engine, self.record)
-                    found_dead = False
+                if deaths:
+                    free_dead_workers(self._engine, self.record, deaths)
+                    deaths.clear()
                 self._look()
             except SQLAlchemyError as error:
                 self._outage.failed(error)
@@ -151,6 +156,16 @@ class _Watch:
 
     def _read_cohort_events(self) -> list[EventRecord]:
         return read_events(self._engine, self.record.study_id, EventKind.COHORT_SIZE)
+
+
+def asked_to_leave(now: Progress) -> set[int]:
+    """Return the ids of this host's processes whose training somebody has asked to leave in the middle of an epoch.
+
+    Whoever asks to end a trial would wait for the epoch's end, but a training that hangs has none.
+    """
+    all_of_them = now.at_once and now.control != Control.RUN
+    asked = [trial.worker.rpartition(":") for trial in now.running if all_of_them or trial.is_killed]
+    return {int(pid) for host, _, pid in asked if host == socket.gethostname()}
 
 
 @contextmanager

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import Engine
 
-from caviar.foreign_code import reason_of
+from caviar.foreign_code import no_exit, reason_of
 from caviar.models.training import Interrupted
 from caviar.storage.control import set_control
 from caviar.storage.events import read_events
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import last_finished
+from caviar.studies.workers.local.pulse import Pulse
 
 SAME_ERRORS = 3  # trials in a row
 
@@ -30,10 +31,17 @@ class TrainingRaised(Exception):
 
 
 @contextmanager
-def training_code() -> Iterator[None]:
-    """Run code of a model or its training; whatever it raises but `Interrupted` becomes `TrainingRaised`."""
+def training_code(pulse: Pulse | None = None) -> Iterator[None]:
+    """Run code of a model or its training; whatever it raises but `Interrupted` becomes `TrainingRaised`.
+
+    So does `sys.exit()`, which would end the worker without a word.
+
+    Args:
+        pulse: the worker's, whose silence means from here to the end that the code hangs.
+    """
     try:
-        yield
+        with pulse.training() if pulse else nullcontext(), no_exit():
+            yield
     except Interrupted:
         raise
     except Exception as error:

@@ -93,7 +93,7 @@ class TrialRun:
     def resume(self, checkpoint: LoadedCheckpoint) -> tuple[Training, str | None]:
         """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was."""
         context, values = self.context, self.context.study.trained(self.trial.params)
-        with training_code():
+        with training_code(context.pulse):
             return resume(context.study, self.held.number, values, context.data, checkpoint)
 
     def is_over(self, epoch: int) -> bool:

@@ -29,21 +29,21 @@ def test_a_run_bears_an_outage_between_any_two_of_its_steps(engine: Engine) -> N
     away, heard = Away(engine.url), list[type[RunEvent]]()
 
     def cut(event: RunEvent) -> None:
-        heard.append(type(event))
-        if isinstance(event, STEPS):
+        if isinstance(event, STEPS) and type(event) not in heard:  # a step may be done again
+            heard.append(type(event))
             away.begin()
         if isinstance(event, DatabaseLost):
+            heard.append(DatabaseLost)
             away.end()
 
     try:
         address = engine.url.render_as_string(hide_password=False)
-        result = caviar.run(small_study(budget=1, epochs=1), cohort=1, on_event=cut, patience=60, database=address)
+        result = caviar.run(small_study(budget=3, epochs=1), cohort=1, on_event=cut, patience=60, database=address)
     finally:
         away.end()
     assert result.is_done
     assert result.winner is not None
-    told = [kind for kind in heard if kind in (*STEPS, DatabaseLost)]
-    assert told == [step for kind in STEPS for step in (kind, DatabaseLost)]
+    assert heard == [step for kind in STEPS for step in (kind, DatabaseLost)]
 
 
 def test_who_watches_a_study_bears_an_outage(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,6 +22,7 @@ from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointUnreachable, PandaBusy, UnknownDay
 from caviar.storage.events import read_events
+from caviar.storage.losses import LIMIT
 from caviar.storage.nudges import add_nudge, take_nudges
 from caviar.storage.pandas import DayRecord, go_back, open_days, read_life
 from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
@@ -36,6 +37,7 @@ from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.planning import candidate_days, check_settings, next_day
 from caviar.studies.panda.train import train
 from caviar.studies.workers.local.signals import Stop
+from tests.helpers.leases import expire, lease_of
 from tests.helpers.pandas import SETTINGS, STUDY, born, context_of, days
 from tests.helpers.studies import small_study
 from tests.helpers.workers import register, register_process, worker
@@ -416,6 +418,15 @@ def test_a_day_that_was_left_is_abandoned_by_going_back(engine: Engine) -> None:
         assert connection.scalar(text("SELECT count(*) FROM caviar.checkpoint WHERE slot = 2")) == 0
     assert [d.state for d in life.days] == ["done", "done", "abandoned", "done"]
     assert curve(engine, record, 3) == curve(engine, record, 1)
+
+
+def test_a_day_whose_process_was_killed_five_times_begins_again(engine: Engine) -> None:
+    record = born(engine)
+    open_days(engine, record, partial(next_day, name=record.name))
+    for _ in range(LIMIT):
+        expire(engine, lease_of(context_of(engine, record).ledger.lease()))
+    days(engine, record)
+    assert [day.state for day in read_life(engine, record).days] == ["done", "done"]
 
 
 def test_states_of_the_branch_and_the_best_of_others_are_kept(engine: Engine) -> None:

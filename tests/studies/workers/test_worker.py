@@ -354,3 +354,12 @@ def test_a_worker_that_the_database_has_forgotten_registers_anew(engine: Engine)
     who.run()
     assert forgotten == [1, 1, 1]
     assert [t.state for t in read_trials(engine, record.study_id)] == ["complete"] * 3
+
+
+def test_a_training_that_calls_exit_fails_and_the_worker_goes_on(engine: Engine) -> None:
+    record, study = with_fault(engine, "exit", 1, budget=3, strategy="random", pruner="none")
+    worker(engine, record, study).run()
+    assert [t.state for t in read_trials(engine, record.study_id)] == ["complete", "fail", "complete"]
+    (failed,) = read_events(engine, record.study_id, "trial failed")
+    assert failed.detail["error"].startswith("it calls sys.exit(0), which would end Caviar")
+    assert "faulty_net.py" in failed.detail["place"]

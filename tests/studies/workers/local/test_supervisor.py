@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from caviar.storage.events import read_events
+from caviar.storage.processes import is_alive
 from caviar.storage.settings import read_settings
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.loader import select_study
 from caviar.studies.workers.local.events import Progressed, RunEvent
 from caviar.studies.workers.local.options import WorkerOptions
-from caviar.studies.workers.local.pool import no_main_module
 from caviar.studies.workers.local.preparation import begin_or_resume
+from caviar.studies.workers.local.process import no_main_module
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.local.supervisor import Outcome, supervise
 from tests.helpers.studies import small_study
@@ -117,7 +119,8 @@ def test_two_threads_that_start_workers_leave_the_main_module_as_it_was() -> Non
 
 
 @pytest.mark.slow
-def test_when_the_process_that_starts_workers_is_killed_the_run_goes_on(engine: Engine) -> None:
+@pytest.mark.parametrize("with_worker", [False, True])
+def test_when_the_process_that_starts_workers_is_killed_the_run_goes_on(engine: Engine, with_worker: bool) -> None:
     study = small_study(budget=3, epochs=60, strategy="random", pruner="none")
     options = WorkerOptions(read_settings(engine.url.render_as_string(hide_password=False)), "small", Path("nowhere"))
     killed: list[int] = []
@@ -125,13 +128,18 @@ def test_when_the_process_that_starts_workers_is_killed_the_run_goes_on(engine: 
     def kill_once(event: object) -> None:
         if isinstance(event, Progressed) and event.snapshot.progress.epochs_trained and not killed:
             killed.append(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
-            os.kill(killed[0], signal.SIGKILL)
+            if with_worker:
+                killed.append(int(event.snapshot.progress.running[0].worker.rpartition(":")[2]))
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
 
     with Stop() as stop:
         opened = begin_or_resume(engine, study, options)
         outcome = supervise(engine, opened.record, opened.options, ["cpu"], stop, kill_once)
-    assert len(killed) == 1
+    assert len(killed) == 1 + with_worker
+    assert not any(is_alive(pid) for pid in killed)
     assert outcome.restarts == 1
+    assert len(read_events(engine, opened.record.study_id, "worker died")) == with_worker  # or given back
     assert (outcome.now.complete, outcome.now.failed) == (3, 0)
 
 

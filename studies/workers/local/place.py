@@ -1,0 +1,164 @@
+"""The place of one worker in the pool: the process that has it now, and how that one ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from multiprocessing.context import ForkServerContext
+
+from caviar.storage.records import WorkerDeath
+from caviar.studies.errors import WorkersFailed
+from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.process import SHOW_STACK, Lines, no_main_module, no_signals, work
+from caviar.studies.workers.local.pulse import SIZE, Pulse
+from caviar.studies.workers.local.watchdog import Watchdog, silence_limit
+
+LOST = 255  # what multiprocessing makes of the exit code when the fork server, which knew it, has died
+_RESTARTS = 5  # of one place among the workers, before the run gives up
+_LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
+_BACK_OFF_SECONDS, _LONGEST_BACK_OFF = 1.0, 4.0  # doubled with every restart
+_STACK_SECONDS, _END_SECONDS = 2.0, 5.0  # that a process may take to show its stack, and to end after SIGKILL
+_LONGEST_STACK = 16_000  # characters; the last ones are those of the main thread, which trains
+
+
+class Place:
+    """The place of one worker, and its process."""
+
+    def __init__(self, context: ForkServerContext, options: WorkerOptions, device: str) -> None:
+        self.restarts = 0  # since one that lived long
+        self._restart_at: float | None = None  # where the process has ended, and another one is to begin
+        self._context, self._options, self._device = context, options, device
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended: negative for a signal, None while it runs."""
+        return self.process.exitcode
+
+    @property
+    def is_vacant(self) -> bool:
+        """Whether the process has ended, and the pool knows."""
+        return self._restart_at is not None
+
+    @property
+    def longest_epoch(self) -> float:
+        """Seconds of the longest epoch of this process; 0 before the first."""
+        return self._pulse.longest_epoch
+
+    def _start(self) -> None:
+        self._goodbyes, goodbye = self._context.Pipe(duplex=False)
+        self._stacks, stacks = self._context.Pipe(duplex=False)
+        shared = self._context.RawArray("d", SIZE)
+        self._pulse = Pulse(shared)
+        self._pulse.starting()
+        arguments = (self._options, self._device, Lines(goodbye, stacks, shared))
+        self.process = self._context.Process(target=work, args=arguments, name="caviar worker")
+        with no_signals(), no_main_module():
+            self.process.start()
+        for line in (goodbye, stacks):
+            line.close()
+        self._watchdog = Watchdog(self._pulse, self.pid)
+        self._stack = b""
+        self._goodbye: str | None = None
+        self._started, self._restart_at = time.monotonic(), None
+
+    def restart_if_due(self) -> bool:
+        """Start another process, if its time has come; return whether it has."""
+        if self._restart_at is None or time.monotonic() < self._restart_at:
+            return False
+        self._start()
+        return True
+
+    def goodbye(self) -> str | None:
+        """Return what the worker said before it left: empty, or why it failed; None if it left without a word."""
+        if self._goodbye is None:
+            with suppress(EOFError):
+                if self._goodbyes.poll():
+                    self._goodbye = str(self._goodbyes.recv())
+        return self._goodbye
+
+    def look(self, longest_epoch: float, *, asked: bool) -> WorkerDeath | None:
+        """End the process if its training hangs, and return why; None while it does not.
+
+        Args:
+            longest_epoch: seconds of the longest epoch so far, of any worker.
+            asked: whether somebody asked for the end of this worker's training in the middle of an epoch.
+        """
+        self._read_stack(0.0)  # what a crash writes must not fill the line
+        watchdog = self._watchdog
+        watchdog.look(asked=asked)
+        limit = silence_limit(self._pulse, longest_epoch, self._options.epoch_timeout)
+        if watchdog.silence < limit and (not asked or watchdog.silence_since_asked < self._options.grace):
+            return None
+        hangs = watchdog.silence >= limit
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, SHOW_STACK)
+        stack = self._read_stack(_STACK_SECONDS)
+        self.process.kill()
+        self.process.join(_END_SECONDS)
+        where = place_in(stack)
+        why = f"its training hung{where}: no batch for {watchdog.silence:.0f} s"
+        if not hangs:
+            why = f"its training did not leave{where}, {self._options.grace:g} s after it was asked to"
+        return WorkerDeath(why, stack, is_loss=hangs)
+
+    def death(self) -> WorkerDeath:
+        """Return how a process ended that has said nothing."""
+        code = self.exit_code or 0
+        if code == LOST:
+            return WorkerDeath("it was lost with the process that starts workers")
+        if code >= 0:
+            return WorkerDeath(f"its training left the process with exit code {code}")
+        stack = self._read_stack(0.0)
+        return WorkerDeath(f"it was killed by signal {-code}{place_in(stack)}", stack)
+
+    def vacate(self, death: WorkerDeath | None = None) -> None:
+        """Plan the start of another process, after a pause that grows with each that died.
+
+        Raises:
+            WorkersFailed: too many died.
+        """
+        pause = _BACK_OFF_SECONDS
+        if death is not None and death.is_loss:
+            if time.monotonic() - self._started > _LONG_LIFE_SECONDS:
+                self.restarts = 0
+            if self.restarts >= _RESTARTS:
+                raise WorkersFailed(
+                    f"a worker died {self.restarts + 1} times; the last time {death.why}; "
+                    f"is there enough memory? Fewer workers need less: --workers 1"
+                )
+            pause = min(_LONGEST_BACK_OFF, _BACK_OFF_SECONDS * 2**self.restarts)
+            self.restarts += 1
+        self._restart_at = time.monotonic() + pause
+
+    def leave_vacant(self) -> None:
+        """Start no other process."""
+        self._restart_at = None
+
+    def _read_stack(self, seconds: float) -> str:
+        """Return what the process has written of its stacks, once it has paused or after so many seconds."""
+        deadline = time.monotonic() + seconds
+        with suppress(EOFError, OSError):
+            while self._stacks.poll(max(0.0, deadline - time.monotonic())):
+                read = os.read(self._stacks.fileno(), 65_536)
+                if not read:
+                    break
+                self._stack += read
+                deadline = min(deadline, time.monotonic() + seconds / 10)
+        return self._stack.decode("utf-8", "replace")[-_LONGEST_STACK:]
+
+
+def place_in(stack: str) -> str:
+    """Return where the main thread is, by the stacks of all threads, as words that follow another; empty if unknown.
+
+    `faulthandler` writes the main thread last, and of each thread the innermost call first.
+    """
+    main = stack.rpartition("hread 0x")[2]
+    match = re.search(r'File "(.+?)", line (\d+) in (.+)', main)
+    return f" in {match[3]} ({match[1]}:{match[2]})" if match else ""

@@ -1,0 +1,74 @@
+"""The pulse of a worker: how its training gets on, in memory that it shares with the process that supervises it.
+
+A lease is no proof of life: a thread renews it, even while the training hangs. Batches are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, MutableSequence
+from contextlib import contextmanager
+
+_BEATS, _PHASE, _LONGEST, SIZE = range(4)  # places in the shared memory, and how many there are
+_ELSEWHERE, _PREPARING, _IN_EPOCH = range(3)  # the phases
+
+
+class Pulse:
+    """Signs of life of one worker, which writes them; its supervisor reads.
+
+    Args:
+        shared: memory of `SIZE` numbers, such as a `RawArray`; None where nobody supervises.
+    """
+
+    def __init__(self, shared: MutableSequence[float] | None = None) -> None:
+        self._shared = [0.0] * SIZE if shared is None else shared
+
+    @property
+    def beats(self) -> float:
+        """The number of signs of life so far."""
+        return self._shared[_BEATS]
+
+    @property
+    def is_training(self) -> bool:
+        """Whether code runs whose silence means that it hangs; all other code limits its waits itself."""
+        return self._shared[_PHASE] != _ELSEWHERE
+
+    @property
+    def is_in_epoch(self) -> bool:
+        """Whether an epoch is being trained: else a model is built, say, or data are loaded."""
+        return self._shared[_PHASE] == _IN_EPOCH
+
+    @property
+    def longest_epoch(self) -> float:
+        """Seconds of the longest epoch so far; 0 before the first."""
+        return self._shared[_LONGEST]
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        self._shared[_BEATS] += 1
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Run code of a model, of its data or of its training."""
+        self.beat()
+        self._shared[_PHASE] = _PREPARING
+        try:
+            yield
+        finally:
+            self._shared[_PHASE] = _ELSEWHERE
+
+    @contextmanager
+    def epoch(self) -> Iterator[None]:
+        """Train an epoch, and measure it if it comes to its end; within `training`."""
+        began = time.monotonic()
+        self._shared[_PHASE] = _IN_EPOCH
+        yield
+        self._shared[_LONGEST] = max(self.longest_epoch, time.monotonic() - began)
+
+    def starting(self) -> None:
+        """Say that a process is being started: until it has, its silence counts."""
+        self._shared[_PHASE] = _PREPARING
+
+    def started(self) -> None:
+        """Say that the process has started."""
+        self._shared[_PHASE] = _ELSEWHERE
