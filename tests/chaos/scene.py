@@ -95,9 +95,10 @@ class Scene:
         self.hit: set[int] = set()  # trials that a fault met
         self._logs: list[Path] = []
 
-    def begin(self, budget: int, epochs: int = 20) -> StudyRecord:
+    def begin(self, budget: int, epochs: int = 20, model: str = "SlowNet") -> StudyRecord:
         ensure_schema(self.engine)
-        self.study = chaos_study(budget, epochs, one_kind=self.cohort > 1)
+        study = chaos_study(budget, epochs, one_kind=self.cohort > 1)
+        self.study = study.model_copy(update={"model": f"tests.chaos.slow_net:{model}"})
         self.record = open_study(self.engine, self.study)
         return self.record
 

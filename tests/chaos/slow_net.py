@@ -1,8 +1,12 @@
-"""A network whose training waits more than it computes, so that many workers share two cores as if they were many."""
+"""Networks whose training waits more than it computes, so that many workers share two cores as if they were many."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from pathlib import Path
+from random import Random
 
 from torch import Tensor
 
@@ -16,3 +20,27 @@ class SlowNet(MLP):
         if self.training:
             time.sleep(_SECONDS)
         return super().forward(x)
+
+
+class FickleNet(SlowNet):
+    """Hangs, leaves or crashes in one batch of so many, and notes each time in the file that CHAOS_NOTES names."""
+
+    one_in = 80
+    _random: tuple[int, Random] | None = None  # by process: a fork must not have its parent's
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            if FickleNet._random is None or FickleNet._random[0] != os.getpid():
+                FickleNet._random = os.getpid(), Random(f"{os.environ.get('CHAOS_SEED', '0')} {os.getpid()}")
+            if FickleNet._random[1].randrange(self.one_in) == 0:
+                self._fail(FickleNet._random[1].choice(("hang", "leave", "leave with an error", "crash")))
+        return super().forward(x)
+
+    def _fail(self, how: str) -> None:
+        with Path(os.environ["CHAOS_NOTES"]).open("a") as notes:
+            notes.write(f"{how}\n")
+        if how == "hang":
+            time.sleep(3600)
+        elif how == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        os._exit(0 if how == "leave" else 3)

@@ -55,6 +55,7 @@ print(json.dumps([curve(list(training.epochs(10))), [p.double().sum().item() for
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "optimizer"), CASES)
 def test_resumed_in_a_new_process_it_gives_the_same_curve_bit_for_bit(
     digits: Data, model: str, optimizer: str, tmp_path: Path, root: Path

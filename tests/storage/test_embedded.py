@@ -20,6 +20,8 @@ from caviar.storage.engine import make_engine
 from caviar.storage.errors import EmbeddedServerError
 from caviar.storage.migrate import ensure_schema
 
+pytestmark = pytest.mark.database  # the built-in one
+
 _USER = """
 import sys, time
 from pathlib import Path

@@ -120,6 +120,7 @@ def test_it_survives_a_restart_of_the_database(engine: Engine, start: Callable[.
     assert shows_small(port)
 
 
+@pytest.mark.database
 def test_the_built_in_server_too_which_sigterm_stops(start: Callable[..., subprocess.Popen[str]], home: Path) -> None:
     process = start(None)
     _, port = address_of(process)
