@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def modules_after(code: str, cwd: Path) -> set[str]:
     said = subprocess.run(
@@ -64,6 +66,7 @@ def test_storage_loads_no_torch_and_its_status_no_optuna(root: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_models_load_no_search_and_no_database(root: Path) -> None:
     loaded = modules_after("import caviar.models.training, caviar.models.data, caviar.models.checkpoint", root)
     assert not loaded & {"optuna", "sqlalchemy", "psycopg2"}

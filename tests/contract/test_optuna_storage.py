@@ -12,14 +12,11 @@ from sqlalchemy.engine import URL
 pytestmark = pytest.mark.optuna
 
 
-@pytest.fixture(params=["plain", "cached"])
-def storage(request: pytest.FixtureRequest, database_url: URL) -> Iterator[BaseStorage]:
-    """A storage on a database of its own with Caviar's tables, as `RDBStorage` and as every `load_study` wraps it."""
-    own = RDBStorage(database_url.render_as_string(hide_password=False))
-    yield _CachedStorage(own) if request.param == "cached" else own
-    own.remove_session()
-    own.engine.dispose()
-
-
 class TestStorageBesideCaviar(StorageTestCase):
-    storage = staticmethod(storage)
+    @pytest.fixture(params=["plain", "cached"])
+    def storage(self, request: pytest.FixtureRequest, database_url: URL) -> Iterator[BaseStorage]:
+        """A storage in a database with Caviar's tables, as `RDBStorage` and as every `load_study` wraps it."""
+        own = RDBStorage(database_url.render_as_string(hide_password=False))
+        yield _CachedStorage(own) if request.param == "cached" else own
+        own.remove_session()
+        own.engine.dispose()

@@ -74,6 +74,7 @@ ADAM = [
 WIDTHS = [{"hidden_units": 64}, {"hidden_units": 50}, {"hidden_units": 70}, {"hidden_units": 64}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "of_model"),
     [

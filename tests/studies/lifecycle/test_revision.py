@@ -232,7 +232,8 @@ def integers(draw: Callable[..., Any]) -> tuple[BaseScale, BaseScale]:
 
 @st.composite
 def reals(draw: Callable[..., Any]) -> tuple[BaseScale, BaseScale]:
-    a, b, c, d = sorted(draw(st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=4)))
+    values = st.floats(-1e3, 1e3).filter(lambda value: value == 0 or abs(value) >= 1e-100)
+    a, b, c, d = sorted(draw(st.lists(values, min_size=4, max_size=4)))
     assume(b < c)
     return Linear(b, c, default=b), Linear(a, d, default=c)
 

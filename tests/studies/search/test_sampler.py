@@ -380,7 +380,9 @@ def test_halton_points_do_not_depend_on_who_asks() -> None:
     assert halton(6, 1, 7) != list(points[7])
 
 
-@pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "grid", "tpe", "gp"])
+@pytest.mark.parametrize(
+    "strategy", ["tiered", "classic", "random", "grid", "tpe", pytest.param("gp", marks=pytest.mark.slow)]
+)
 def test_every_strategy_proposes_all_hyperparameters_and_repeats_itself(strategy: str) -> None:
     study = small_study(strategy=strategy, budget=20)
     program = optuna.create_study(direction="maximize", storage=optuna.storages.InMemoryStorage())

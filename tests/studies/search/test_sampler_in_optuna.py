@@ -103,6 +103,7 @@ def test_threads_share_a_search() -> None:
     assert study.best_value < 0.5
 
 
+@pytest.mark.slow
 def test_programs_share_a_search_through_a_storage(tmp_path: Any) -> None:
     address = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(study_name="shared", storage=address)

@@ -6,6 +6,8 @@ import gc
 import multiprocessing
 from multiprocessing.connection import Connection
 
+import pytest
+
 from caviar.studies.workers.local.pool import WorkerPool
 
 
@@ -13,6 +15,7 @@ def _send_frozen(sender: Connection) -> None:
     sender.send(gc.get_freeze_count())
 
 
+@pytest.mark.slow
 def test_workers_collect_no_garbage_among_what_they_were_born_with() -> None:
     """Else their end, and the fork server's, takes some seconds: torch alone has some 200,000 objects."""
     WorkerPool.warm_up()
