@@ -16,10 +16,17 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, 
 from sqlalchemy.dialects.postgresql import insert
 
 from caviar.limits import CHECKPOINT
-from caviar.storage.errors import BadCheckpointsAddress, CheckpointNotRemoved, CheckpointNotWritten, DamagedCheckpoint
-from caviar.storage.files import CheckpointFiles, read_file, remove_file
+from caviar.storage.errors import (
+    BadCheckpointsAddress,
+    CheckpointNotRemoved,
+    CheckpointNotWritten,
+    CheckpointUnreachable,
+    DamagedCheckpoint,
+)
+from caviar.storage.files import CheckpointFiles, checkpoint_key
 from caviar.storage.ledger import fence, give_back
 from caviar.storage.records import Lease, StudyRecord
+from caviar.storage.settings import checkpoints_address
 from caviar.storage.states import SPENT
 from caviar.storage.tables import checkpoint, slot
 
@@ -37,7 +44,11 @@ class Staged:
 
 
 class CheckpointStore:
-    """The checkpoints of one study: at most one for each trial, in the database or in `files`."""
+    """The checkpoints of one study: at most one for each trial, in the database or in `files`.
+
+    Args:
+        files: where to write states; None writes them to the database, and reads files where CAVIAR_CHECKPOINTS says.
+    """
 
     def __init__(self, engine: Engine, record: StudyRecord, files: CheckpointFiles | None = None) -> None:
         self._engine, self._files = engine, files
@@ -83,6 +94,7 @@ class CheckpointStore:
         Raises:
             DamagedCheckpoint: the bytes do not match the digest, or the file is gone.
             CheckpointUnreachable: this machine cannot read the file now, though it may exist.
+            BadCheckpointsAddress: CAVIAR_CHECKPOINTS cannot be used.
         """
         query = select(checkpoint).where(*of_trial(self._study_id, slot_number))
         with self._engine.connect() as connection:
@@ -92,10 +104,19 @@ class CheckpointStore:
             return None
         if row.address is not None:
             self._addresses[slot_number] = row.address
-        state = bytes(row.state) if row.address is None else read_file(row.address)
+        state = bytes(row.state) if row.address is None else self._read(row.address)
         if hashlib.sha256(state).hexdigest() != row.digest:
             raise DamagedCheckpoint(f"the checkpoint of trial {slot_number} does not match its digest")
         return state
+
+    def _read(self, address: str) -> bytes:
+        files = self._files or files_here()
+        if files is None or checkpoint_key(address)[0] != self._label:
+            raise CheckpointUnreachable(
+                f"the checkpoint {address} is a file; set CAVIAR_CHECKPOINTS on this machine to the address that the "
+                f"study's other machines have"
+            )
+        return files.read(address)
 
     def has(self, slot_number: int) -> bool:
         """Return True if the trial has a checkpoint."""
@@ -109,7 +130,7 @@ class CheckpointStore:
         if kept is not None and kept.address is not None:
             self._addresses[slot_number] = kept.address
         if before is not None and (kept is None or before != kept.address):
-            remove_files([before])
+            remove_files(self._label, [before], self._files)
 
     def keep_only(self, slot_number: int | None) -> None:
         """Remove the checkpoints of all finished trials except one; None: of all."""
@@ -124,7 +145,7 @@ class CheckpointStore:
         dropped = delete(checkpoint).where(checkpoint.c.study_id == self._study_id, checkpoint.c.slot.in_(done))
         with self._engine.begin() as connection:
             addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
-        remove_files(addresses)
+        remove_files(self._label, addresses, self._files)
 
 
 def of_trial(study_id: int, slot_number: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -132,12 +153,27 @@ def of_trial(study_id: int, slot_number: int) -> tuple[ColumnElement[bool], Colu
     return checkpoint.c.study_id == study_id, checkpoint.c.slot == slot_number
 
 
-def remove_files(addresses: Iterable[str | None]) -> None:
-    """Remove files that the database no longer names. `caviar doctor` finds one that cannot be removed now."""
-    for address in addresses:
-        if address is not None:
-            with suppress(CheckpointNotRemoved, BadCheckpointsAddress):
-                remove_file(address)
+def files_here() -> CheckpointFiles | None:
+    """Return the checkpoint files of this machine, the only ones that it reads or removes; None if it has none.
+
+    Raises:
+        BadCheckpointsAddress: CAVIAR_CHECKPOINTS cannot be used.
+    """
+    address = checkpoints_address()
+    return CheckpointFiles(address) if address else None
+
+
+def remove_files(label: str, addresses: Iterable[str | None], files: CheckpointFiles | None = None) -> None:
+    """Remove files of the study `label` that the database no longer names, among this machine's checkpoint files.
+
+    `caviar doctor` finds one that cannot be removed now.
+    """
+    ours = [address for address in addresses if address is not None and checkpoint_key(address)[0] == label]
+    with suppress(BadCheckpointsAddress):
+        files = files or files_here()
+        for address in ours if files is not None else ():
+            with suppress(CheckpointNotRemoved):
+                files.remove(address)
 
 
 def take_time_for(connection: Connection, staged: Staged | None) -> None:

@@ -59,5 +59,5 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
         end_killed(connection, row.trial_id, row.epoch)
         dropped = delete(checkpoint).where(*of_trial(record.study_id, number))
         addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
-    remove_files(addresses)
+    remove_files(record.label, addresses)
     return True

@@ -14,7 +14,7 @@ from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import remove_files
 from caviar.storage.errors import ForeignStudy, StudyDeleted, StudyInUse, StudyNotFound
 from caviar.storage.events import log_event
-from caviar.storage.records import Provenance, Slot, StudyRecord
+from caviar.storage.records import Provenance, Slot, StudyRecord, label_of
 from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, definition, slot, study
 from caviar.storage.waiting import patiently
@@ -154,7 +154,7 @@ def delete_study(engine: Engine, record: StudyRecord) -> None:
     Raises:
         StudyInUse: workers hold leases of its slots; nothing was deleted.
     """
-    _delete(engine, record.name, record.study_id, record.optuna_study_id)
+    _delete(engine, record.name, record.label, record.study_id, record.optuna_study_id)
 
 
 def delete_remains(engine: Engine, name: str) -> None:
@@ -168,10 +168,18 @@ def delete_remains(engine: Engine, name: str) -> None:
         row = connection.execute(select(study).where(study.c.name == name)).one_or_none()
     if row is None:
         raise StudyNotFound(f"no study '{name}' in the database")
-    _delete(engine, name, row.study_id, row.optuna_study_id)
+    _delete(engine, name, label_of(name, row.created_at), row.study_id, row.optuna_study_id)
 
 
-def _delete(engine: Engine, name: str, study_id: int, optuna_study_id: int) -> None:
+def is_caviars(engine: Engine, optuna_study_id: int | None, trial_id: int | None) -> bool:
+    """Return True if a study of Optuna's, or the study of a trial, has these ids and is Caviar's."""
+    of_trial = select(optuna.trials.c.study_id).where(optuna.trials.c.trial_id == trial_id)
+    ours = (study.c.optuna_study_id == optuna_study_id) | study.c.optuna_study_id.in_(of_trial)
+    with engine.connect() as connection:
+        return connection.scalar(select(func.count()).where(ours)) > 0
+
+
+def _delete(engine: Engine, name: str, label: str, study_id: int, optuna_study_id: int) -> None:
     trial_ids = select(optuna.trials.c.trial_id).where(optuna.trials.c.study_id == optuna_study_id)
     busy = select(func.count()).where(
         slot.c.study_id == study_id, slot.c.state == SlotState.LEASED, slot.c.expires_at >= func.now()
@@ -190,4 +198,4 @@ def _delete(engine: Engine, name: str, study_id: int, optuna_study_id: int) -> N
             connection.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
         for table in (optuna.trials, *optuna.OF_A_STUDY, optuna.studies):
             connection.execute(delete(table).where(table.c.study_id == optuna_study_id))
-    remove_files(files)
+    remove_files(label, files)

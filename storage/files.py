@@ -1,16 +1,18 @@
 """Checkpoint files at an address that all machines reach, a shared folder or an S3 bucket.
 
 An address is used literally: in `file:///folder`, no %20 is decoded.
+
+The database names the files, and a worker's role may write such names. So a file is read or removed only if it lies
+under the address that this machine was given, and has Caviar's suffix. What else a name may point at is not even looked
+for, so no message tells whether it exists.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
-import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from caviar.storage.errors import (
@@ -20,12 +22,13 @@ from caviar.storage.errors import (
     CheckpointUnreachable,
     DamagedCheckpoint,
 )
+from caviar.storage.local_files import LIMIT, TOO_LARGE, list_local, read_local, remove_local, write_local
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 SUFFIX = ".checkpoint"  # of every file that Caviar writes; all other files in the folder are left alone
-_OURS = re.compile(re.escape(SUFFIX) + r"(\.[0-9a-f]{16}\.tmp)?$")
+_OURS = re.compile(r"[^/]+" + re.escape(SUFFIX) + r"(\.[0-9a-f]{16}\.tmp)?")
 _NEXT_STEP = "write file:///FOLDER, a folder that all machines share, or s3://BUCKET/PREFIX"
 
 
@@ -40,10 +43,11 @@ class CheckpointFiles:
         protocol, path = _split(root)
         if protocol == "s3":
             _s3()
-            self._root = f"s3://{path.rstrip('/')}"
+            self._folder = path.rstrip("/")
         else:
             # Normalized, so that `list` returns the same addresses as `write` on every machine.
-            self._root = f"file://{os.path.normpath('/' + path.strip('/')).rstrip('/')}"
+            self._folder = os.path.normpath("/" + path.strip("/"))
+        self._protocol, self._root = protocol, f"{protocol}://{self._folder.rstrip('/')}"
 
     def write(self, key: str, data: bytes) -> str:
         """Write or replace a file atomically, and return its address; `key` is its path below the root, without SUFFIX.
@@ -51,13 +55,12 @@ class CheckpointFiles:
         Raises:
             CheckpointNotWritten: the file could not be written; no part of it remains.
         """
-        address = f"{self._root}/{key}{SUFFIX}"
-        protocol, path = _split(address)
+        address, path = f"{self._root}/{key}{SUFFIX}", f"{self._folder}/{key}{SUFFIX}"
         try:
-            if protocol == "s3":
+            if self._protocol == "s3":
                 _s3().pipe_file(path, data)  # one request, or parts that become visible together
             else:
-                _write_local(path, data)
+                write_local(path, data)
         except Exception as error:
             raise CheckpointNotWritten(
                 f"cannot write the checkpoint {address}: {_reason(error)}; every machine needs free space there, "
@@ -65,50 +68,85 @@ class CheckpointFiles:
             ) from error
         return address
 
+    def read(self, address: str) -> bytes:
+        """Return the content of a checkpoint file.
+
+        Raises:
+            DamagedCheckpoint: the file does not exist.
+            CheckpointUnreachable: it is not one of this machine's checkpoint files, or cannot be read now; the message
+                says why.
+        """
+        parts = self._parts_of(address)
+        if parts is None:
+            raise CheckpointUnreachable(
+                f"the checkpoint {address} is not at {self._root}, which CAVIAR_CHECKPOINTS names on this machine: set "
+                f"it to the address that the study's other machines have"
+            )
+        try:
+            return self._read_s3(parts) if self._protocol == "s3" else read_local(self._folder, parts)
+        except FileNotFoundError:  # of which s3fs gives no reason
+            if self._protocol == "file" and not os.path.isdir(os.path.join(self._folder, *parts[:-1])):
+                raise CheckpointUnreachable(
+                    f"the folder of the checkpoint {address} is not there; check that it is mounted on this machine"
+                ) from None
+            raise DamagedCheckpoint(f"the checkpoint {address} is not there") from None
+        except Exception as error:
+            raise CheckpointUnreachable(
+                f"cannot read the checkpoint {address}: {_reason(error)}; check that this machine reaches it"
+            ) from error
+
+    def remove(self, address: str) -> None:
+        """Remove a checkpoint file, if it exists.
+
+        Raises:
+            CheckpointNotRemoved: it is not one of this machine's checkpoint files, or cannot be removed, which does no
+                harm but costs space.
+        """
+        parts = self._parts_of(address)
+        if parts is None:
+            raise CheckpointNotRemoved(f"the checkpoint {address} is not at {self._root}, where this machine has them")
+        try:
+            if self._protocol == "s3":
+                _s3().rm_file("/".join([self._folder, *parts]))
+            else:
+                remove_local(self._folder, parts)
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise CheckpointNotRemoved(
+                f"cannot remove the checkpoint {address}: {_reason(error)}; it is no longer needed; remove it by hand"
+            ) from error
+
+    def _read_s3(self, parts: Sequence[str]) -> bytes:
+        path = "/".join([self._folder, *parts])
+        if _s3().size(path) > LIMIT:
+            raise OSError(errno.EFBIG, TOO_LARGE)
+        data: bytes = _s3().cat_file(path)
+        return data
+
+    def _parts_of(self, address: str) -> Sequence[str] | None:
+        """Return the names that lead from the root to a file; None if it is not one of Caviar's under the root."""
+        folder = f"{self._root}/"
+        parts = address.removeprefix(folder).split("/")
+        if not address.startswith(folder) or {"", ".", ".."} & set(parts) or not _OURS.fullmatch(parts[-1]):
+            return None
+        return parts
+
     def list(self) -> Iterator[tuple[str, int]]:
         """Yield the address and the size in bytes of each checkpoint file, unfinished ones of killed writers included.
 
         Raises:
             BadCheckpointsAddress: the files cannot be listed.
         """
-        protocol, path = _split(self._root)
         try:
-            for name, size in _list_s3(path) if protocol == "s3" else _list_local(path or "/"):
-                if _OURS.search(name):
-                    yield f"{protocol}://{name}", size
+            for name, size in _list_s3(self._folder) if self._protocol == "s3" else list_local(self._folder):
+                if _OURS.fullmatch(name.rpartition("/")[2]):
+                    yield f"{self._protocol}://{name}", size
         except Exception as error:
             raise BadCheckpointsAddress(
                 f"cannot list the checkpoints at {self._root}: {_reason(error)}; check that this machine reaches "
                 f"it, and may read there"
             ) from error
-
-
-def read_file(address: str) -> bytes:
-    """Return the content of a checkpoint file.
-
-    Raises:
-        DamagedCheckpoint: the file does not exist.
-        CheckpointUnreachable: this machine cannot read it now; the message says why.
-        BadCheckpointsAddress: this machine lacks the package for such addresses.
-    """
-    protocol, path = _split(address)
-    s3 = _s3() if protocol == "s3" else None
-    try:
-        if s3 is not None:
-            data: bytes = s3.cat_file(path)
-            return data
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:  # of which s3fs gives no reason
-        if s3 is None and not os.path.isdir(os.path.dirname(path)):
-            raise CheckpointUnreachable(
-                f"the folder of the checkpoint {address} is not there; check that it is mounted on this machine"
-            ) from None
-        raise DamagedCheckpoint(f"the checkpoint {address} is not there") from None
-    except Exception as error:
-        raise CheckpointUnreachable(
-            f"cannot read the checkpoint {address}: {_reason(error)}; check that this machine reaches it"
-        ) from error
 
 
 def checkpoint_key(address: str) -> tuple[str, str]:
@@ -118,28 +156,6 @@ def checkpoint_key(address: str) -> tuple[str, str]:
     """
     folder, _, name = address.rpartition("/")
     return folder.rpartition("/")[2], name
-
-
-def remove_file(address: str) -> None:
-    """Remove a checkpoint file, if it exists.
-
-    Raises:
-        CheckpointNotRemoved: the file remains, which does no harm but costs space.
-        BadCheckpointsAddress: this machine lacks the package for such addresses.
-    """
-    protocol, path = _split(address)
-    s3 = _s3() if protocol == "s3" else None
-    try:
-        if s3 is not None:
-            s3.rm_file(path)
-        else:
-            os.unlink(path)
-    except FileNotFoundError:
-        return
-    except Exception as error:
-        raise CheckpointNotRemoved(
-            f"cannot remove the checkpoint {address}: {_reason(error)}; it is no longer needed; remove it by hand"
-        ) from error
 
 
 def _split(address: str) -> tuple[str, str]:
@@ -176,46 +192,6 @@ def _s3() -> AbstractFileSystem:
         raise BadCheckpointsAddress(
             "checkpoints at s3:// addresses need s3fs; in Caviar's folder, run: pip install --editable '.[s3]'"
         ) from None
-
-
-def _write_local(path: str, data: bytes) -> None:
-    folder = os.path.dirname(path)
-    unfinished = f"{path}.{secrets.token_hex(8)}.tmp"
-    os.makedirs(folder, exist_ok=True)
-    try:
-        with open(unfinished, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # a network file system may only now report that it is full
-        os.replace(unfinished, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(unfinished)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the new name durable too, before the database refers to it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that cannot sync folders
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _list_local(folder: str) -> Iterator[tuple[str, int]]:
-    def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # nothing was ever written
-            raise error
-
-    for parent, _, names in os.walk(folder, onerror=fail):
-        for name in names:
-            path = os.path.join(parent, name)
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                yield path, os.stat(path).st_size
 
 
 def _list_s3(path: str) -> Iterator[tuple[str, int]]:

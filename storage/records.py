@@ -37,7 +37,12 @@ class StudyRecord:
     @property
     def label(self) -> str:
         """Return a name for the study's files; its time of creation tells it from other studies of that name."""
-        return f"{self.name}-{self.created_at.astimezone(UTC):%Y%m%d%H%M%S%f}"
+        return label_of(self.name, self.created_at)
+
+
+def label_of(name: str, created_at: datetime) -> str:
+    """Return the name for the files of a study."""
+    return f"{name}-{created_at.astimezone(UTC):%Y%m%d%H%M%S%f}"
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,8 @@ def read_settings(database_url: str | None = None, environ: Mapping[str, str] | 
     environ = os.environ if environ is None else environ
     address = database_url or environ.get("CAVIAR_DATABASE_URL") or _from_file(environ.get("CAVIAR_DATABASE_URL_FILE"))
     home = environ.get("CAVIAR_HOME") or platformdirs.user_data_dir("caviar", appauthor=False)
-    checkpoints = environ.get("CAVIAR_CHECKPOINTS") or None
-    if checkpoints and (why := flaw(checkpoints)):
-        raise BadSetting(f"CAVIAR_CHECKPOINTS {why}: {shown(checkpoints)}; give a place that any machine can name")
-    return Settings(parse_url(address) if address else None, read_folder("CAVIAR_HOME", home), checkpoints)
+    database = parse_url(address) if address else None
+    return Settings(database, read_folder("CAVIAR_HOME", home), checkpoints_address(environ))
 
 
 def read_folder(setting: str, given: str | Path) -> Path:
@@ -56,6 +54,18 @@ def read_folder(setting: str, given: str | Path) -> Path:
         raise BadSetting(
             f"{setting}: there is no home folder for {Path(given).parts[0]}; give {given} as a path from / on"
         ) from None
+
+
+def checkpoints_address(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the address at which this machine has checkpoint files; None if it has none.
+
+    Raises:
+        BadSetting: it is not UTF-8, or has a control character.
+    """
+    address = (os.environ if environ is None else environ).get("CAVIAR_CHECKPOINTS") or None
+    if address and (why := flaw(address)):
+        raise BadSetting(f"CAVIAR_CHECKPOINTS {why}: {shown(address)}; give a place that any machine can name")
+    return address
 
 
 def _from_file(path: str | None) -> str | None:

@@ -17,7 +17,7 @@ from caviar.storage import health
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.definitions import find_study, load_studies
 from caviar.storage.errors import CheckpointNotRemoved
-from caviar.storage.files import CheckpointFiles, checkpoint_key, remove_file
+from caviar.storage.files import CheckpointFiles, checkpoint_key
 from caviar.storage.losses import LIMIT
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
@@ -142,7 +142,8 @@ def files(engine: Engine, settings: Settings) -> list[Finding]:
         count = len(health.checkpoint_addresses(engine))
         message = f"not looked for, without CAVIAR_CHECKPOINTS: {count} are named by the database"
         return [Finding(Level.OK, "files", message)]
-    there = list(CheckpointFiles(settings.checkpoints).list())
+    place = CheckpointFiles(settings.checkpoints)
+    there = list(place.list())
     records = _by_label(engine)
     # Studies that somebody works on, or may come back to: workers that are gone were written down so.
     in_use = {study.study_id for study in health.read_studies(engine) if study.leased}
@@ -159,16 +160,18 @@ def files(engine: Engine, settings: Settings) -> list[Finding]:
             findings.append(Finding(Level.WARNING, "files", message, step))
         elif records[label].study_id not in in_use:
             message += f" of '{records[label].name}' that the database does not name"
-            findings.append(Finding(Level.WARNING, "files", message, _MEND, partial(_remove, addresses, message)))
+            findings.append(
+                Finding(Level.WARNING, "files", message, _MEND, partial(_remove, place, addresses, message))
+            )
     total = f"{len(there)} at {settings.checkpoints}, {format_size(sum(size for _, size in there))}"
     return findings or [Finding(Level.OK, "files", total)]
 
 
-def _remove(addresses: Sequence[str], message: str) -> str:
+def _remove(place: CheckpointFiles, addresses: Sequence[str], message: str) -> str:
     failure = None
     for address in addresses:
         try:
-            remove_file(address)
+            place.remove(address)
         except CheckpointNotRemoved as error:
             failure = error  # the others are removed nevertheless
     if failure is not None:

@@ -18,6 +18,8 @@ import pytest
 from fsspec import AbstractFileSystem
 from fsspec.registry import _registry as registry
 
+from caviar.storage import files as files_module
+from caviar.storage import local_files
 from caviar.storage.errors import (
     BadCheckpointsAddress,
     CheckpointNotRemoved,
@@ -25,7 +27,7 @@ from caviar.storage.errors import (
     CheckpointUnreachable,
     DamagedCheckpoint,
 )
-from caviar.storage.files import CheckpointFiles, read_file, remove_file
+from caviar.storage.files import CheckpointFiles
 
 
 class FakeS3(AbstractFileSystem):
@@ -50,6 +52,9 @@ class FakeS3(AbstractFileSystem):
         if self._key(path) not in self.objects:
             raise FileNotFoundError(path)
         return self.objects[path]
+
+    def size(self, path: str) -> int:
+        return len(self.cat_file(path))
 
     def rm_file(self, path: str) -> None:
         self.objects.pop(self._key(path), None)
@@ -89,9 +94,9 @@ def test_a_file_is_found_by_its_address_alone_and_replaced(root: str) -> None:
     assert list(files.list()) == []
     address = files.write("3/17-4", b"first")
     assert address == f"{root}/3/17-4.checkpoint"
-    assert read_file(address) == b"first"
+    assert files.read(address) == b"first"
     assert files.write("3/17-4", b"second") == address
-    assert read_file(address) == b"second"
+    assert files.read(address) == b"second"
     other = files.write("4/0-1", b"")
     assert sorted(files.list()) == sorted([(address, 6), (other, 0)])
 
@@ -99,11 +104,11 @@ def test_a_file_is_found_by_its_address_alone_and_replaced(root: str) -> None:
 def test_a_removed_file_is_gone_and_may_be_removed_again(root: str) -> None:
     files = CheckpointFiles(root)
     address, other = files.write("a", b"1"), files.write("b", b"22")
-    remove_file(address)
-    remove_file(address)
+    files.remove(address)
+    files.remove(address)
     assert list(files.list()) == [(other, 2)]
     with pytest.raises(DamagedCheckpoint, match=r"a\.checkpoint is not there"):
-        read_file(address)
+        files.read(address)
 
 
 @pytest.mark.parametrize("spelling", ["{}/", "{}//"])
@@ -154,23 +159,21 @@ def test_a_file_that_goes_while_files_are_listed_is_left_out(tmp_path: Path) -> 
     ],
 )
 def test_a_bad_address_is_told_with_the_next_step_and_no_secret(address: str, said: str) -> None:
-    for use in (CheckpointFiles, read_file, remove_file):
-        with pytest.raises(BadCheckpointsAddress, match=said) as caught:
-            use(address)
-        assert "secret" not in str(caught.value)
-        assert "\n" not in str(caught.value)
+    with pytest.raises(BadCheckpointsAddress, match=said) as caught:
+        CheckpointFiles(address)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_without_s3fs_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(registry, "s3", raising=False)
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    for use in (CheckpointFiles, read_file, remove_file):
-        with pytest.raises(BadCheckpointsAddress, match=r"pip install --editable '\.\[s3\]'"):
-            use("s3://bucket/prefix")
+    with pytest.raises(BadCheckpointsAddress, match=r"pip install --editable '\.\[s3\]'"):
+        CheckpointFiles("s3://bucket/prefix")
 
 
 def test_neither_fsspec_nor_s3fs_is_loaded_before_it_is_used() -> None:
-    code = "import sys, storage.files; sys.exit(sorted({'fsspec', 's3fs'} & set(sys.modules)) or 0)"
+    code = "import sys, caviar.storage.files; sys.exit(sorted({'fsspec', 's3fs'} & set(sys.modules)) or 0)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -192,7 +195,7 @@ def test_a_write_that_fails_leaves_nothing_but_the_file_before(
                 files.write(key, b"after")
             if isinstance(error, OSError):
                 assert f"{key}.checkpoint: No space left on device;" in str(caught.value)
-    assert read_file(address) == b"before"
+    assert files.read(address) == b"before"
     assert everything_under(tmp_path) == [tmp_path / "a.checkpoint"]
 
 
@@ -228,7 +231,7 @@ def test_a_file_system_that_cannot_sync_folders_is_good_enough_but_a_failing_one
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", refuse_folders)
-    assert read_file(files.write("a", b"1")) == b"1"
+    assert files.read(files.write("a", b"1")) == b"1"
     answer = errno.EIO
     with pytest.raises(CheckpointNotWritten, match="Input/output error"):
         files.write("a", b"2")
@@ -245,11 +248,11 @@ def test_a_writer_that_is_killed_leaves_a_file_that_is_listed_and_the_one_before
     )
     killed = subprocess.run([sys.executable, "-c", code, f"file://{tmp_path}"], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert read_file(address) == b"before"
+    assert files.read(address) == b"before"
     (left,) = [(found, size) for found, size in files.list() if found != address]
     assert left[0].startswith(f"{address}.")
     assert left[1] == len(b"after that")
-    remove_file(left[0])
+    files.remove(left[0])
     assert list(files.list()) == [(address, 6)]
 
 
@@ -260,7 +263,7 @@ def test_nobody_reads_half_a_file_while_it_is_replaced(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(lambda: [files.write("a", state) for _ in range(10) for state in states])
         while not writing.done():
-            assert read_file(address) in states
+            assert files.read(address) in states
         writing.result()
 
 
@@ -271,6 +274,79 @@ def test_other_accounts_may_read_what_the_umask_lets_them(tmp_path: Path) -> Non
     finally:
         os.umask(before)
     assert (tmp_path / "a.checkpoint").stat().st_mode & 0o777 == 0o640
+
+
+ELSEWHERE = [
+    "file:///etc/shadow", "file:///etc/no-such-file", "file:///dev/zero", "file:///etc/x.checkpoint",
+    "{root}", "{root}/", "{root}/1/model.pt", "{root}/1/.checkpoint", "{root}/1/a.checkpoint\n",
+    "{root}/1/a.checkpoint/", "{root}/../secret.checkpoint", "{root}/./1/a.checkpoint", "{root}//1/a.checkpoint",
+    "{root}2/a.checkpoint",
+    "s3://other/prefix/a.checkpoint", "s3://bucket/some/prefix/../a.checkpoint", "gs://x/a.checkpoint",
+    "a.checkpoint", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
+def test_what_is_not_under_the_root_or_not_caviars_is_neither_read_nor_removed_nor_looked_for(
+    root: str, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = CheckpointFiles(root)
+    files.write("1/a", b"1")
+    (tmp_path / "not yet/secret.checkpoint").parent.mkdir(exist_ok=True)
+    (tmp_path / "not yet/secret.checkpoint").write_bytes(b"not Caviar's")
+    before = sorted(everything_under(tmp_path))
+    named = address.format(root=root)
+    monkeypatch.setattr(os, "open", lambda *_, **__: pytest.fail("a file was opened"))
+    with pytest.raises(CheckpointUnreachable) as caught:
+        files.read(named)
+    with pytest.raises(CheckpointNotRemoved):
+        files.remove(named)
+    assert str(caught.value) == (
+        f"the checkpoint {named} is not at {root}, which CAVIAR_CHECKPOINTS names on this machine: set it to the "
+        f"address that the study's other machines have"
+    )
+    assert sorted(everything_under(tmp_path)) == before
+
+
+@pytest.mark.parametrize("what", ["link to a file", "link to a folder", "pipe", "device", "folder"])
+def test_only_regular_files_are_read_or_removed(tmp_path: Path, what: str) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/a.checkpoint").write_bytes(b"secret")
+    place = tmp_path / "shared/1"
+    if what == "link to a folder":
+        place.symlink_to(tmp_path / "outside")
+    else:
+        place.mkdir()
+        file = place / "a.checkpoint"
+        if what == "link to a file":
+            file.symlink_to(tmp_path / "outside/a.checkpoint")
+        elif what == "pipe":
+            os.mkfifo(file)
+        elif what == "folder":
+            file.mkdir()
+        elif os.geteuid() == 0:
+            os.mknod(file, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero
+        else:
+            pytest.skip("only root can make a device")
+    files = CheckpointFiles(f"file://{tmp_path}/shared")
+    address = f"file://{tmp_path}/shared/1/a.checkpoint"
+    with pytest.raises(CheckpointUnreachable):
+        files.read(address)
+    with pytest.raises(CheckpointNotRemoved):
+        files.remove(address)
+    assert list(files.list()) == []
+    assert os.path.lexists(place / "a.checkpoint")
+    assert (tmp_path / "outside/a.checkpoint").read_bytes() == b"secret"
+
+
+def test_a_file_that_is_too_large_is_not_read(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (files_module, local_files):
+        monkeypatch.setattr(module, "LIMIT", 3)
+    files = CheckpointFiles(root)
+    assert files.read(files.write("a", b"123")) == b"123"
+    with pytest.raises(CheckpointUnreachable, match="it is larger than"):
+        files.read(files.write("b", b"1234"))
 
 
 @contextlib.contextmanager
@@ -297,9 +373,9 @@ def test_a_full_disk_is_told_and_keeps_what_it_has(tmp_path: Path) -> None:
                 CheckpointNotWritten, match="No space left on device; every machine needs free space there"
             ):
                 files.write(key, b"y" * 900_000)
-        assert read_file(address) == b"x" * 400_000
+        assert files.read(address) == b"x" * 400_000
         assert everything_under(tmp_path) == [tmp_path / "a.checkpoint"]
-        assert read_file(files.write("b", b"z" * 400_000)) == b"z" * 400_000  # the room was given back
+        assert files.read(files.write("b", b"z" * 400_000)) == b"z" * 400_000  # the room was given back
 
 
 def test_each_failure_on_a_disk_has_its_own_error_and_reason(tmp_path: Path) -> None:
@@ -308,10 +384,11 @@ def test_each_failure_on_a_disk_has_its_own_error_and_reason(tmp_path: Path) -> 
         CheckpointFiles(f"file://{tmp_path}/file").write("a", b"1")
     with pytest.raises(BadCheckpointsAddress, match=f"cannot list .*file://{tmp_path}/file: Not a directory"):
         list(CheckpointFiles(f"file://{tmp_path}/file").list())
-    with pytest.raises(CheckpointUnreachable, match="Is a directory"):
-        read_file(f"file://{tmp_path}")
-    with pytest.raises(CheckpointNotRemoved, match="remove it by hand"):
-        remove_file(f"file://{tmp_path}")
+    (tmp_path / "folder.checkpoint").mkdir()
+    with pytest.raises(CheckpointUnreachable, match="it is no regular file"):
+        CheckpointFiles(f"file://{tmp_path}").read(f"file://{tmp_path}/folder.checkpoint")
+    with pytest.raises(CheckpointNotRemoved, match=r"it is no regular file; .*remove it by hand"):
+        CheckpointFiles(f"file://{tmp_path}").remove(f"file://{tmp_path}/folder.checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -332,11 +409,11 @@ def test_each_failure_of_s3_has_its_own_error_and_reason(s3: type[FakeS3], error
     with pytest.raises(BadCheckpointsAddress, match=f"cannot list .*s3://bucket/prefix: {reason};"):
         list(files.list())
     with pytest.raises(CheckpointUnreachable, match=f"{address}: {reason};"):
-        read_file(address)
+        files.read(address)
     with pytest.raises(CheckpointNotRemoved, match=f"{address}: {reason};"):
-        remove_file(address)
+        files.remove(address)
     s3.broken = None
-    assert read_file(address) == b"1"
+    assert files.read(address) == b"1"
 
 
 def test_a_bucket_that_does_not_exist_is_told(s3: type[FakeS3]) -> None:

@@ -28,7 +28,7 @@ from caviar.storage.definitions import delete_study, load_study, register_study
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import CheckpointNotRemoved
 from caviar.storage.events import read_events
-from caviar.storage.files import CheckpointFiles, remove_file
+from caviar.storage.files import CheckpointFiles
 from caviar.storage.grants import grant_worker
 from caviar.storage.ledger import Ledger
 from caviar.storage.pandas import read_life
@@ -39,7 +39,6 @@ from caviar.studies.cli import doctor as command
 from caviar.studies.cli import run
 from caviar.studies.definition import to_body
 from caviar.studies.doctor import database as server_checks
-from caviar.studies.doctor import leftovers
 from caviar.studies.doctor import machine as machine_checks
 from caviar.studies.doctor.findings import Finding
 from caviar.studies.doctor.run import Report, examine
@@ -673,12 +672,14 @@ def test_what_cannot_be_mended_is_an_error_and_hinders_nothing_else(
     stubborn = shared / record.label / f"0-1-{'0' * 12}.checkpoint"  # the first of them
     stubborn.write_bytes(b"state")
 
-    def refuse(address: str) -> None:
+    remove = CheckpointFiles.remove
+
+    def refuse(files: CheckpointFiles, address: str) -> None:
         if address.endswith(stubborn.name):
             raise CheckpointNotRemoved(f"cannot remove the checkpoint {address}: somebody holds it")
-        remove_file(address)
+        remove(files, address)
 
-    monkeypatch.setattr(leftovers, "remove_file", refuse)
+    monkeypatch.setattr(CheckpointFiles, "remove", refuse)
     found = [f for f in doctor("--fix", code=1, everything=True) if f["what"] == "files"]
     assert [f["level"] for f in found] == ["error", "warning"]
     assert found[0]["told"].startswith("cannot be mended: cannot remove the checkpoint")

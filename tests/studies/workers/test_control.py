@@ -262,7 +262,8 @@ def staged_files(engine: Engine, record: StudyRecord, folder: Path, slots: int) 
     return sorted(folder.rglob("*.checkpoint"))
 
 
-def test_a_trial_s_file_goes_with_it(engine: Engine, tmp_path: Path) -> None:
+def test_a_trial_s_file_goes_with_it(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAVIAR_CHECKPOINTS", f"file://{tmp_path}")
     record, _ = register(engine)
     first, second = staged_files(engine, record, tmp_path, 2)
     assert kill_trial(engine, record, 0)
@@ -272,7 +273,10 @@ def test_a_trial_s_file_goes_with_it(engine: Engine, tmp_path: Path) -> None:
     assert not second.exists()
 
 
-def test_an_abandoned_trial_s_file_goes_when_the_study_ends(engine: Engine, tmp_path: Path) -> None:
+def test_an_abandoned_trial_s_file_goes_when_the_study_ends(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAVIAR_CHECKPOINTS", f"file://{tmp_path}")
     record, _ = register(engine)
     (file,) = staged_files(engine, record, tmp_path, 1)
     lose(engine, record, LIMIT)
