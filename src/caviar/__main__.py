@@ -15,7 +15,9 @@ def main() -> None:
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does: the models and data of the project that one stands in
     from caviar.studies.cli import run
+    from caviar.studies.cli.output import print_crash
 
+    sys.excepthook = print_crash
     code = run()
     gc.freeze()  # what is loaded needs no collection any more; that of torch takes Python some seconds at its end
     sys.exit(code)

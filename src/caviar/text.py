@@ -11,6 +11,10 @@ _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes of arg
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNPRINTABLE = re.compile(f"{_NOT_UTF8.pattern}|{_CONTROL.pattern}")
 
+# What no terminal may get from a text: C0 but for tab and newline, DEL, C1 (0x9b begins an escape sequence, too), and
+# what changes the direction of writing.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 
 def flaw(text: str, most: int | None = None, allowed: str = "") -> str | None:
     """Return why a text can be neither stored nor shown, as the end of a sentence; None if it can be.
@@ -53,6 +57,11 @@ def quoted(value: object, most: int = 2 * NAME) -> str:
 def one_line(message: str) -> str:
     """Return an error's message in one line of at most `MESSAGE` characters."""
     return shown(re.sub(rf"\s*[{_BREAKS}]\s*", " ", message.strip()), MESSAGE)
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, except for tabs and newlines."""
+    return CONTROL.sub("", text)
 
 
 def _escaped(character: str) -> str:

@@ -1,24 +1,29 @@
-"""Print results on stdout and everything else on stderr; an expected error is one line."""
+"""Print results on stdout and everything else on stderr; an expected error is one line.
+
+Everything is printed by a function or a console from here, which leave out control characters.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from functools import cache
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
-from rich.console import Console
 
 from caviar.errors import CaviarError
-from caviar.studies.results.formatting import number, to_json
-from caviar.text import one_line
+from caviar.studies.cli.consoles import CleanConsole, PlainConsole
+from caviar.studies.results.formatting import json_text, number
+from caviar.text import one_line, printable
 
 if TYPE_CHECKING:
     from rich.status import Status
+    from rich.text import Text
 
 _FILE_WIDTH = 200  # columns of a table that goes to a file or a pipe
 _verbose = False
@@ -31,24 +36,20 @@ def set_verbose(verbose: bool) -> None:
 
 
 @cache
-def out() -> Console:
+def out() -> CleanConsole:
     """Return the console of results, stdout."""
     return console_of(sys.stdout, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 @cache
-def err() -> Console:
+def err() -> CleanConsole:
     """Return the console of everything else, stderr."""
     return console_of(sys.stderr, stderr=True)
 
 
-def console_of(stream: TextIO, **options: Any) -> Console:
+def console_of(stream: TextIO, **options: Any) -> CleanConsole:
     """Return a console that writes only characters that a stream can show; `options` are rich's."""
-    if _shows_unicode(stream.encoding):
-        return Console(highlight=False, emoji=False, **options)
-    from caviar.studies.cli.plain import PlainConsole
-
-    return PlainConsole(highlight=False, emoji=False, **options)
+    return (CleanConsole if _shows_unicode(stream.encoding) else PlainConsole)(**options)
 
 
 def unicode() -> bool:
@@ -75,17 +76,22 @@ def spinner(activity: str) -> Status:
 
 def print_remark(line: str) -> None:
     """Print a line on stderr that is no result: dim, and in one piece."""
-    err().print(line, style="dim", markup=False, soft_wrap=True)
+    err().print(line, style="dim", soft_wrap=True)
 
 
-def print_line(line: str, style: str | None = None, *, markup: bool = True) -> None:
+def print_line(line: str | Text, style: str | None = None) -> None:
     """Print a line on stdout: wrapped between words on a terminal, in one piece elsewhere."""
-    out().print(line, style=style, markup=markup, soft_wrap=not out().is_terminal)
+    out().print(line, style=style, soft_wrap=not out().is_terminal)
 
 
 def print_json(record: object) -> None:
     """Print a record as one JSON document on stdout."""
-    sys.stdout.write(json.dumps(to_json(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(record) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print a text of any number of lines on stdout as it is, such as CSV, without control characters."""
+    sys.stdout.write(printable(text))
 
 
 def settings_line(values: Mapping[str, object]) -> str:
@@ -98,18 +104,25 @@ class _Remarks(logging.Handler):
         print_remark(record.getMessage())
 
 
+_REMARKS = _Remarks()
+
+
 def print_log() -> None:
-    """Print what the library logs, such as the start of the built-in server, as remarks from now on."""
-    logger = logging.getLogger("caviar")
-    if not logger.handlers:
-        logger.addHandler(_Remarks())
-        logger.setLevel(logging.INFO)
+    """Print what is logged as remarks from now on: by Caviar, such as the start of the built-in server, and warnings
+    of other libraries."""
+    logging.getLogger().addHandler(_REMARKS)
+    logging.getLogger("caviar").setLevel(logging.INFO)
+
+
+def print_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of an error that nobody expected, as Python does, without control characters."""
+    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace))))
 
 
 def fail(error: Exception) -> int:
     """Print an expected error as one line on stderr and return its exit code; raise any other error again."""
     if isinstance(error, typer.Abort):
-        err().print("caviar: stopped", markup=False)
+        err().print("caviar: stopped")
         return 130
     if isinstance(error, typer.TyperException):  # a wrong word on the command line
         context = getattr(error, "ctx", None)  # that of the command whose words they are
@@ -126,4 +139,4 @@ def fail(error: Exception) -> int:
 
 
 def _print_error(message: str) -> None:
-    err().print(f"caviar: {one_line(message)}", style="red", markup=False, soft_wrap=True)
+    err().print(f"caviar: {one_line(message)}", style="red", soft_wrap=True)

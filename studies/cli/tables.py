@@ -23,7 +23,7 @@ def table(*heads: str) -> Table:
 
 def fits(console: Console, renderable: RenderableType) -> bool:
     """Return whether a console has room for something without wrapping a line."""
-    options = console.options.update(width=10_000, markup=False)
+    options = console.options.update(width=10_000)
     return console.measure(renderable, options=options).maximum <= console.width
 
 

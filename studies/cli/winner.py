@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from caviar.storage.states import Phase
 from caviar.studies.cli.output import out, print_line
 from caviar.studies.results.formatting import number
@@ -16,21 +18,23 @@ _OF_A_PANDA = (Phase.DAY, Phase.LOOK)
 
 def print_winner(winner: Winner) -> None:
     """Print a winner: its accuracy first, then its hyperparameters."""
-    out().print(f"[bold]winner: trial {winner.trial}[/] of {winner.study} (tier {winner.tier}, {winner.phase})")
+    which = f" of {winner.study} (tier {winner.tier}, {winner.phase})"
+    out().print(Text.assemble((f"winner: trial {winner.trial}", "bold"), which))
     later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"
     test = f"{winner.test.accuracy:.4f}  (measured once)" if winner.test else later
     validation = winner.validation
-    out().print(f"  validation accuracy  [green]{validation.accuracy:.4f}[/]  (loss {validation.loss:.4g})")
+    accuracy = (f"{validation.accuracy:.4f}", "green")
+    out().print(Text.assemble("  validation accuracy  ", accuracy, f"  (loss {validation.loss:.4g})"))
     if expected := winner.expected:
         out().print(
             f"  if trained again     {number(expected.value)} is expected, on average {number(expected.low)} to "
             f"{number(expected.high)} (90 %)"
         )
-    out().print(f"  test accuracy        [green]{test}[/]")
+    out().print(Text.assemble("  test accuracy        ", (test, "green")))
     width = max(map(len, winner.hyperparameters), default=0)
     for name, value in winner.hyperparameters.items():
-        out().print(f"  {name:<{width}}  {number(value)}", markup=False)  # a choice may be [/relu]
+        out().print(f"  {name:<{width}}  {number(value)}")
     if winner.confirmation:
         from caviar.studies.results.confirmation import in_words
 
-        print_line(f"  {in_words(winner.confirmation)}", markup=False)
+        print_line(f"  {in_words(winner.confirmation)}")

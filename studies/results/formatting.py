@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
+
+from caviar.text import CONTROL
 
 
 def number(value: object) -> str:
@@ -49,6 +52,16 @@ def to_json(value: object) -> Any:
     if is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     raise TypeError(f"{type(value).__name__} has no place in a JSON document")
+
+
+def json_text(value: object) -> str:
+    """Return a JSON document of a record, in which control characters are escaped, though JSON wants few of them to be.
+
+    Raises:
+        TypeError: a value is of a type that JSON doesn't have.
+    """
+    text = json.dumps(to_json(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def without_password(text: str) -> str:

@@ -58,7 +58,7 @@ def best(
     else:
         print_winner(winner)
         step = "report {0} --open" if winner.confirmation or panda else "best {0} --confirm 5  (or was it luck?)"
-        print_line(f"\nnext: caviar {step.format(study)}", style="dim", markup=False)
+        print_line(f"\nnext: caviar {step.format(study)}", style="dim")
     return 0
 
 

@@ -40,7 +40,7 @@ def curves(
         print_line(f"no trial of '{study}' has ended with a curve yet; go on with: caviar run {study}")
         return
     low, high = ends([curve.values for curve in found], maximize=found[0].metric == "accuracy")
-    out().print(_rows(found, low, high), markup=False)  # a choice may be [/relu]
+    out().print(_rows(found, low, high))  # a choice may be [/relu]
     extent = f"{found[0].metric} by epoch, from {number(low)} to {number(high)}"
     print_line(f"\n{extent}; with pictures: caviar report {study} --open", style="dim")
 

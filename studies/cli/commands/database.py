@@ -45,7 +45,7 @@ def address(database: Database = None) -> None:
 
     In Python: caviar.database_address()
     """
-    print_line(caviar.database_address(database=database), markup=False)
+    print_line(caviar.database_address(database=database))
 
 
 @app.command()
@@ -80,12 +80,10 @@ def grant(
     print_line(
         f"'{role}' can look at studies, train their trials, and pause, resume, stop and kill; it cannot begin, extend, "
         f"change or delete a study, nor touch the tables",
-        markup=False,
     )
     if granted.surplus:
         print_remark(f"it has more rights, from elsewhere, than a worker needs: {', '.join(granted.surplus)}")
     print_line(
         f"\nnext, on each machine:\n  export CAVIAR_DATABASE_URL={quote(granted.address)}\n  caviar join STUDY",
         style="dim",
-        markup=False,
     )

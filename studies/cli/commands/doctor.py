@@ -46,9 +46,9 @@ def doctor(
 
 def _print(report: Report) -> None:
     for line in report.done:
-        out().print(f"done: {line}", markup=False, soft_wrap=True)
+        out().print(f"done: {line}", soft_wrap=True)
     if report.fix and not report.done:
-        out().print("done: there was nothing to do", markup=False)
+        out().print("done: there was nothing to do")
     if out().width < NARROW:
         for f in report.findings:
             out().print(Text.assemble((f.level, _STYLES[f.level]), f" {f.what}: {f.message}"))

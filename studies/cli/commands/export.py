@@ -36,4 +36,4 @@ def export(
     """
     with spinner("exporting the study"):
         where = caviar.export(study, to, epochs=epochs, database=database)
-    print_line(where, markup=False)
+    print_line(where)

@@ -29,9 +29,9 @@ def history(study: StoredStudy, as_json: AsJson = False, database: Database = No
     for v in found.versions:
         versions.add_row(str(v.version), f"{v.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
                          "; ".join(v.changes) or "begun")  # fmt: skip
-    out().print(versions, markup=False)  # a change may contain anything, [/] too
+    out().print(versions)
     out().print()
-    out().print(_events(found, narrow=out().width < NARROW), markup=False)
+    out().print(_events(found, narrow=out().width < NARROW))
 
 
 def _events(found: caviar.History, *, narrow: bool) -> Table:

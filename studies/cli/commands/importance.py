@@ -27,7 +27,7 @@ def importance(study: StoredStudy, as_json: AsJson = False, database: Database =
     if found is None:
         more = f"caviar extend {study} --budget {max(2 * now.budget, ENOUGH)}"
         step = f"get more with: {more}" if now.state == "done" else "look again later"
-        print_line(f"{study}: {ENOUGH} finished trials of different values are needed; {step}", markup=False)
+        print_line(f"{study}: {ENOUGH} finished trials of different values are needed; {step}")
         return
     print_line(f"how much of {study}'s result each hyperparameter decides alone, by {found.trials} trials\n")
     room = min(_BAR, out().width - _BESIDE)  # a narrow terminal gets no bars

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 import caviar
 from caviar.limits import WORKERS
@@ -82,10 +83,10 @@ def join(
 
 def _print_end(result: caviar.RunResult, why: str) -> int:
     name = result.status.name
-    print_line(f"[bold]{name} is complete[/]" + (f": {why}" if why else ""))
+    print_line(Text.assemble((f"{name} is complete", "bold"), f": {why}" if why else ""))
     if result.winner is None:
         print_line(f"no trial came to a result; see why with: caviar trials {name}")
         return 1
     print_winner(result.winner)
-    print_line(f"\nnext: caviar trials {name}  (every trial)", style="dim", markup=False)
+    print_line(f"\nnext: caviar trials {name}  (every trial)", style="dim")
     return 0

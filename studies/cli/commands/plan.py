@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 import caviar
 from caviar.studies.cli.options import AsJson, Selector
@@ -38,15 +39,16 @@ def plan(
     if as_json:
         print_json(planned)
         return
-    out().print(
-        f"[bold]{planned.name}[/]: {planned.model} on {planned.data}, {planned.strategy}, "
-        f"{planned.budget} trials of {planned.epochs} epochs, to {planned.direction} {planned.metric}"
+    what = (
+        f": {planned.model} on {planned.data}, {planned.strategy}, {planned.budget} trials of {planned.epochs} epochs, "
+        f"to {planned.direction} {planned.metric}"
     )
+    out().print(Text.assemble((planned.name, "bold"), what))
     first = 0 if out().width >= NARROW else 1  # the first column that there is room for
     scales = table(*("tier", "hyperparameter", "range and scale", "default")[first:])
     for h in planned.hyperparameters:
         scales.add_row(*(str(h.tier), h.name, str(h.scale), number(h.scale.default))[first:])
-    out().print(scales, markup=False)  # a choice may be [/relu]
+    out().print(scales)
     out().print()
     out().print(_slots(planned.slots, first))
     given = {"--budget": budget, "--strategy": strategy}

@@ -45,7 +45,7 @@ def report(
     if as_json:
         print_json(found)
     elif file is not None:
-        print_line(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)", markup=False)
+        print_line(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)")
         if open_:
             webbrowser.open(file.resolve().as_uri())
     elif isinstance(found, Journal):
@@ -61,9 +61,9 @@ def _print(report: Report) -> None:
     out().print(f"  {cost.done} trials, {cost.epochs} of {cost.epochs_planned} epochs, "
                 f"{cost.training_seconds:.0f} s of training by {cost.workers} worker(s)\n")  # fmt: skip
     for a in report.answers:
-        out().print(f"[bold]{a.question}[/]")
-        print_line(f"  {a.answer}", markup=False)
+        print_line(a.question, style="bold")
+        print_line(f"  {a.answer}")
         if a.command:
-            print_line(f"  {a.command}", style="cyan", markup=False)
+            print_line(f"  {a.command}", style="cyan")
     name = report.study.name
-    print_line(f"\nwith pictures: caviar report {name} -o {name}.html --open", style="dim", markup=False)
+    print_line(f"\nwith pictures: caviar report {name} -o {name}.html --open", style="dim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 import caviar
 from caviar.studies.cli.options import Database, DataDir, StoredStudy
@@ -43,10 +44,10 @@ def retune(
     from caviar.studies.search.plan import SMALL_BUDGET
 
     learns = f", and learns from {len(new.prior)} of its trials" if new.budget > SMALL_BUDGET else ""
-    print_line(f"[bold]{name}[/] tries the winner of '{study}' second{learns}")
+    print_line(Text.assemble((name, "bold"), f" tries the winner of '{study}' second{learns}"))
     width = max(map(len, new.scales()))
     for hyperparameter, scale in new.scales().items():
         remark = "  (wider)" if hyperparameter in wider else ""
         before = number(new.prior[0].values[hyperparameter])
-        print_line(f"  {hyperparameter:<{width}}  {before} won before; {scale}{remark}", markup=False)
+        print_line(f"  {hyperparameter:<{width}}  {before} won before; {scale}{remark}")
     print_line(f"\nrun it with: caviar run {name}", style="dim")

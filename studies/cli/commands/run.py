@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 import caviar
 from caviar.limits import WORKERS
@@ -67,7 +68,7 @@ def run(
             )  # fmt: skip
         except KeyboardInterrupt:
             done = f"{printer.progress.done} of {printer.progress.budget} trials" if printer.progress else "once"
-            print_line(f"stopped at {done}; nothing is lost; go on with: {again}", markup=False)
+            print_line(f"stopped at {done}; nothing is lost; go on with: {again}")
             return 130
     if result.is_done:
         return _print_end(result, study)
@@ -77,14 +78,14 @@ def run(
 def _print_stop(result: caviar.RunResult, again: str) -> int:
     now = result.status
     if result.stopped is None:
-        print_line(f"stopped at {now.done} of {now.budget} trials; nothing is lost; go on with: {again}", markup=False)
+        print_line(f"stopped at {now.done} of {now.budget} trials; nothing is lost; go on with: {again}")
         return 0 if result.was_asked_to_stop else 1
     detail = result.stopped.detail
     if "why" not in detail:
         print_line(f"stopped by {detail.get('by', 'somebody')} at {now.done} of {now.budget} trials; "
-                   f"go on with: {again}", markup=False)  # fmt: skip
+                   f"go on with: {again}")  # fmt: skip
         return 0
-    print_line(f"stopped: {detail['why']}", markup=False)
+    print_line(f"stopped: {detail['why']}")
     print_line(f"{now.failed} of {now.budget} trials are spent on it. Once its code is mended, go on with: {again}; "
                f"begin anew with: caviar delete {now.name}")  # fmt: skip
     return 1
@@ -96,7 +97,7 @@ def _print_end(result: caviar.RunResult, selector: str) -> int:
     counts += f", {now.abandoned} abandoned" if now.abandoned else ""
     trained = f"{now.epochs.trained} of {now.done * study.epochs} epochs trained"
     took = f"; this run took {result.seconds:.0f} s" if result.seconds > 1 else ""
-    print_line(f"[bold]{now.name} is complete[/]: {now.done} trials ({counts}); {trained}{took}")
+    print_line(Text.assemble((f"{now.name} is complete", "bold"), f": {now.done} trials ({counts}); {trained}{took}"))
     if result.winner is None:
         print_line(f"no trial came to a result; see why with: caviar trials {now.name}")
         return 1
@@ -108,5 +109,5 @@ def _print_end(result: caviar.RunResult, selector: str) -> int:
         lines.append(f"{run_} {other}  (was the search worth it?)")
     again = f"--strategy {study.strategy} --seed {study.seed + 1} --name {now.name}-2"
     lines.append(f"{run_} {again}  (does it hold?)")
-    print_line("\nnext: " + "\n      ".join(lines), style="dim", markup=False)
+    print_line("\nnext: " + "\n      ".join(lines), style="dim")
     return 0

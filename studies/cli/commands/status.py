@@ -56,7 +56,7 @@ def status(
         else:
             first = next(snapshots)
             out().print(view(first.study, first.snapshot, "", screen()))
-    print_line(f"\nnext: {next_step(now)}", style="dim", markup=False)
+    print_line(f"\nnext: {next_step(now)}", style="dim")
 
 
 def next_step(now: caviar.StudyStatus) -> str:

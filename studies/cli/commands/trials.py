@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import sys
+import io
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ import typer
 
 import caviar
 from caviar.studies.cli.options import AsJson, Database, StoredStudy
-from caviar.studies.cli.output import out, print_json, settings_line
+from caviar.studies.cli.output import out, print_json, print_text, settings_line
 from caviar.studies.cli.tables import NARROW, fits, table, with_settings
 from caviar.studies.results.formatting import number
 
@@ -40,7 +40,7 @@ def trials(
     elif as_csv:
         _print_csv(listed)
     else:
-        out().print(_table(listed), markup=False)  # a choice may be [/relu]
+        out().print(_table(listed))  # a choice may be [/relu]
 
 
 def _names(listed: Sequence[caviar.TrialSummary]) -> list[str]:
@@ -69,7 +69,9 @@ def _table(listed: Sequence[caviar.TrialSummary]) -> RenderableType:
 def _print_csv(listed: Sequence[caviar.TrialSummary]) -> None:
     columns = [field.name for field in fields(listed[0]) if field.name != "hyperparameters"]
     names = _names(listed)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
     writer.writerow([*columns, *names])
     for t in listed:
         writer.writerow([*(getattr(t, c) for c in columns), *(t.hyperparameters.get(name) for name in names)])
+    print_text(lines.getvalue())

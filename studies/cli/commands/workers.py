@@ -43,7 +43,7 @@ def workers(
             step = f"start some with: caviar join {study or 'STUDY'}"
         else:
             step = f"'{study}' is {now.state}; next: {next_step(now)}"
-        out().print(f"no worker is at work{hidden}; {step}", markup=False)
+        out().print(f"no worker is at work{hidden}; {step}")
         return
     heads = ("host", "pid", "device", "study", "doing", "heard of")
     shown = [head for head in heads if out().width >= NARROW or head in _NARROW_HEADS]
@@ -51,7 +51,7 @@ def workers(
     for w in listed:
         cells = (w.host, str(w.pid), w.device, w.study, _activity(w), f"{w.silent_seconds:.0f} s ago")
         rows.add_row(*(cell for head, cell in zip(heads, cells, strict=True) if head in shown))
-    out().print(rows, markup=False)
+    out().print(rows)
 
 
 def _activity(worker: caviar.WorkerSummary) -> str:

@@ -36,7 +36,7 @@ def nudge(
     trains = caviar.panda.nudge(name, given, why=why, study=study, database=database).trains
     go_on = again(f"caviar panda train {name}", study)
     when = f"after the epoch that {trains} trains" if trains else f"when it goes on: {go_on}"
-    print_line(f"{settings_line(given)}, {when}", markup=False)
+    print_line(f"{settings_line(given)}, {when}")
 
 
 def back(
@@ -57,7 +57,7 @@ def back(
     """
     result = caviar.panda.back(name, to, database=database)
     for dropped in result.dropped:
-        print_line(f"dropped, since it had not taken effect: {settings_line(dropped.settings)}", markup=False)
+        print_line(f"dropped, since it had not taken effect: {settings_line(dropped.settings)}")
     print_standing(
         result.journal, f"the next day of {name} builds on day {result.day}; what came after stays in its log"
     )

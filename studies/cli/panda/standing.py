@@ -31,10 +31,10 @@ def print_standing(journal: Journal, first_line: str, study: str | None = None) 
     head, advice = journal.last_day, journal.advice
     value = f"{journal.metric} {number(head.last('curve'))} after epoch {head.epoch}" if head.curve else ""
     for line in (first_line, f"day {head.day}: {value}; {head.verdict}", settings_line(head.settings)):
-        print_line(line, markup=False)
+        print_line(line)
     if advice:
-        print_line(f"advice: {advice.why}", markup=False)
+        print_line(f"advice: {advice.why}")
     commands = advice.commands if advice else (f"caviar panda train {journal.name}",)
     steps = [command if "panda back" in command else again(command, study) for command in commands]
     steps.append(f"caviar panda log {journal.name}  (its whole life)")
-    print_line("\nnext: " + "\n      ".join(steps), style="dim", markup=False)
+    print_line("\nnext: " + "\n      ".join(steps), style="dim")

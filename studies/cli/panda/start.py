@@ -58,10 +58,10 @@ def start(
             on_event=EventPrinter("checking the panda"), **vars(options),
         )  # fmt: skip
     except KeyboardInterrupt:
-        print_line(left, markup=False)
+        print_line(left)
         return 130
     if result.is_done:
         print_standing(result.journal, f"{name} is born; a day is {result.journal.day}", file)
     else:
-        print_line(left, markup=False)
+        print_line(left)
     return 0

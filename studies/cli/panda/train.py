@@ -98,7 +98,7 @@ def try_(
 
 def _print_left(go_on: str, code: int, *, by_another: bool = False) -> int:
     why = "somebody let it rest" if by_another else "left"
-    print_line(f"{why}; nothing is lost; go on with: {go_on}", markup=False)
+    print_line(f"{why}; nothing is lost; go on with: {go_on}")
     return code
 
 
@@ -119,12 +119,12 @@ def _print_candidates(tried: Tried, go_on: str) -> None:
     if tried.warning:
         print_line(tried.warning)
     if tried.picked is not None:
-        print_line(f"the next day builds on day {tried.picked}; go on with: {go_on}", markup=False)
+        print_line(f"the next day builds on day {tried.picked}; go on with: {go_on}")
     elif not best.saved:
         print_line("nothing can build on any of them")
     else:
         print_line(f"\nnext: caviar panda back {name} --to {best.day}  (go on with the best)\n"
-                   f"      {go_on}  (go on as it was)", style="dim", markup=False)  # fmt: skip
+                   f"      {go_on}  (go on as it was)", style="dim")  # fmt: skip
 
 
 def _printer() -> Listener:

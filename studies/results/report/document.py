@@ -1,4 +1,7 @@
-"""Write a page of a report as one HTML document with its figures and a table, which loads nothing from a network."""
+"""Write a page of a report as one HTML document with its figures and a table, which loads nothing from a network.
+
+Control characters are left out of all that comes from the database.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
+
+from caviar.text import printable
 
 # Some of plotly's traces are compiled in the browser. Nothing may be fetched.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -26,7 +31,8 @@ def document(
     from plotly.offline import get_plotlyjs
 
     folder = files(__package__)
-    heads = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    heads = printable("".join(f"<th>{escape(column)}</th>" for column in columns))
+    title, body, after = printable(title), printable(body), printable(after)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -46,7 +52,16 @@ def document(
 
 def _embedded(value: Any) -> str:
     """Return JSON that cannot end the element that it stands in."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return json.dumps(_printable(value), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _printable(value: Any) -> Any:
+    """Return plain JSON values with `printable` texts."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def card(value: str, name: str) -> str:
