@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from caviar.storage.definitions import load_studies, load_study
+from caviar.storage.definitions import load_study
 from caviar.studies.api.session import LOGGER, connect, data_folder, settings_of
 from caviar.studies.doctor.run import Report, examine
 from caviar.studies.errors import ExtraMissing, PasswordMissing
@@ -51,7 +51,7 @@ def dashboard(
         host: the address to listen at; other machines reach any but this machine's own, and are asked for the
             password in CAVIAR_DASHBOARD_PASSWORD.
         port: the port to listen at; 0 for any that is free, None for 8080 or the next one that is free.
-        allow_changes: let visitors rename and delete studies, and tell values, as Optuna's own dashboard does.
+        allow_changes: let visitors write notes, and rename, delete and tell values to studies of other programs.
         started: called with the dashboard's address once it listens.
 
     Raises:
@@ -78,15 +78,9 @@ def dashboard(
             )
         with connect(database) as engine:
             page = f"/dashboard/studies/{load_study(engine, study).optuna_study_id}" if study else ""
-            access = AccessControl(
-                application(engine), password, host=host, changes=allow_changes, is_ours=lambda i: _is_ours(engine, i)
-            )
+            access = AccessControl(application(engine), password, host=host, changes=allow_changes)
             if started is not None:
                 started(server.url + page)
             server.serve(access, stop)
     if stop.interrupted:
         raise KeyboardInterrupt
-
-
-def _is_ours(engine: Engine, optuna_study_id: int) -> bool:
-    return any(record.optuna_study_id == optuna_study_id for record in load_studies(engine))

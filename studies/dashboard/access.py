@@ -1,8 +1,6 @@
-"""Control access to the dashboard as WSGI middleware: which requests are answered, and which may change anything.
+"""Control access to the dashboard as WSGI middleware: which requests are answered, and whether any may change things.
 
-Optuna's dashboard renames a study by copying it and deleting the original, to which all of Caviar's rows belong; a
-trial that is added by hand would take a slot that nobody leased. So changes must be allowed, and no study of Caviar's
-is ever renamed.
+Which changes are made, where they are allowed, is decided on in `changes`.
 """
 
 from __future__ import annotations
@@ -11,17 +9,16 @@ import base64
 import hmac
 import json
 import os
-import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from caviar.studies.dashboard.changes import READING
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_READING = ("GET", "HEAD")
-_RENAME = re.compile(r"/api/studies/(\d+)/rename")
 _DELAY_SECONDS = 1.0  # after a wrong password, in which that address gets no other try
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _ADDRESSES = 1000  # that are remembered
@@ -44,14 +41,12 @@ class AccessControl:
             otherwise read the answers.
         host: the address that the dashboard listens at, which is one of the names of this machine.
         changes: whether anything may be changed.
-        is_ours: returns whether the study with this Optuna id is Caviar's.
     """
 
     def __init__(
-        self, application: WSGIApplication, password: str | None, *, changes: bool, is_ours: Callable[[int], bool],
-        host: str = "127.0.0.1",
-    ) -> None:  # fmt: skip
-        self._application, self._password, self._changes, self._is_ours = application, password, changes, is_ours
+        self, application: WSGIApplication, password: str | None, *, changes: bool, host: str = "127.0.0.1"
+    ) -> None:
+        self._application, self._password, self._changes = application, password, changes
         self._names = {*_LOCAL, host.lower()}
         self._failed: dict[str, float] = {}  # the time of the last wrong password, by address
 
@@ -77,18 +72,13 @@ class AccessControl:
                 return "403 Forbidden", "this dashboard answers at this machine's own name only"
         elif (refused := self._password_refusal(environ)) is not None:
             return refused
-        if environ["REQUEST_METHOD"] in _READING:
+        if environ["REQUEST_METHOD"] in READING:
             return None
         if not self._changes:
             return "403 Forbidden", "this dashboard is to look at; start it with --allow-changes"
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and _host(origin)[1] != environ.get("HTTP_HOST"):
             return "403 Forbidden", "a page of another site may change nothing here"
-        # As the application reads a path: invalid UTF-8 and slashes at its end are dropped.
-        path = environ.get("PATH_INFO", "").encode("latin1", "ignore").decode("utf8", "ignore").rstrip("/")
-        renamed = _RENAME.fullmatch(path)
-        if renamed and self._is_ours(int(renamed[1])):
-            return "403 Forbidden", "a rename would take the study from Caviar; run it under another name instead"
         return None
 
     def _password_refusal(self, environ: WSGIEnvironment) -> tuple[str, str] | None:

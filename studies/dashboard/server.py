@@ -13,6 +13,8 @@ from optuna.storages import RDBStorage, get_storage
 from optuna_dashboard import wsgi
 from sqlalchemy import Engine
 
+from caviar.studies.dashboard.changes import Changes
+from caviar.studies.dashboard.connections import OPTIONS, LimitedChannel, close_late
 from caviar.studies.errors import AddressUnavailable
 
 if TYPE_CHECKING:
@@ -64,17 +66,22 @@ class DashboardServer:
 
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns whenever a browser asks for much at once
         sockets: dict[int, Any] = {}
-        server = create_server(application, map=sockets, sockets=[self._socket], threads=_THREADS, ident=None)
+        server = create_server(
+            application, map=sockets, sockets=[self._socket], threads=_THREADS, ident=None, **OPTIONS
+        )
+        server.channel_class = LimitedChannel
         while not stop.asked:
             with suppress(InterruptedError):
                 wasyncore.loop(_POLL_SECONDS, use_poll=True, map=sockets, count=1)
+            close_late(server.active_channels.values())
         server.task_dispatcher.shutdown(timeout=1)
 
 
 def application(engine: Engine) -> WSGIApplication:
     """Return the dashboard of the database that `engine` reaches, on connections of its own.
 
-    With Optuna's cache, which the dashboard's own command lacks, finished trials are read once.
+    With Optuna's cache, which the dashboard's own command lacks, finished trials are read once. What would harm a study
+    of Caviar's is refused.
 
     Raises:
         SQLAlchemyError: the database cannot be read by this role, or not now.
@@ -84,5 +91,7 @@ def application(engine: Engine) -> WSGIApplication:
         storage = RDBStorage(address, {"pool_pre_ping": True}, skip_compatibility_check=True, skip_table_creation=True)
     except StorageInternalError as error:
         raise error.__cause__ or error from None  # `open_database` explains that one, and not Optuna's own
-    dashboard: WSGIApplication = wsgi(get_storage(storage))
-    return dashboard
+    dashboard = wsgi(get_storage(storage))
+    dashboard.install(Changes(engine))
+    made: WSGIApplication = dashboard
+    return made

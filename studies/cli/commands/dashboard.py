@@ -19,7 +19,8 @@ def dashboard(
         int | None, typer.Option(min=0, max=65535, metavar="PORT", help="8080 or the next free one; 0 for any.")
     ] = None,
     allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="Let visitors rename, delete and tell, as Optuna's own does.")
+        bool,
+        typer.Option("--allow-changes", help="Let visitors write notes, and change studies of other programs."),
     ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     database: Database = None,
@@ -34,7 +35,7 @@ def dashboard(
     """
 
     def started(url: str) -> None:
-        print_line(f"the dashboard is at {url}; Ctrl-C stops it", markup=False)
+        print_line(f"the dashboard is at {url}; Ctrl-C stops it")
         if open_:
             webbrowser.open(url)
 

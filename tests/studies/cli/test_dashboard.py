@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
+from caviar.storage.definitions import load_study
 from caviar.storage.grants import grant_worker
 from caviar.studies.cli import run
 from caviar.studies.dashboard.server import DashboardServer
@@ -155,14 +156,16 @@ def test_it_is_to_look_at(engine: Engine, start: Callable[..., subprocess.Popen[
     assert shows_small(port)
 
 
-def test_changes_that_are_allowed_are_made_but_for_a_rename_of_a_study_of_ours(
+def test_changes_that_are_allowed_are_made_but_for_what_harms_a_study_of_ours(
     engine: Engine, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     record = open_study(engine, small_study())
     _, port = address_of(start(engine.url, "--allow-changes"))
     rename = f"/api/studies/{record.optuna_study_id}/rename"
-    for path in (rename, rename + "/", rename.replace("rename", "ren%FFame")):
+    for path in (rename, rename + "/", rename.replace("rename", "ren%FFame"), rename + "%0a", rename + "%0A/"):
         assert asked(port, path, "POST", body={"study_name": "other"}) == 403
+    assert asked(port, f"/api/studies/{record.optuna_study_id}", "DELETE") == 403
+    assert load_study(engine, "small").optuna_study_id == record.optuna_study_id
     note = {"body": "seen", "version": 1}
     assert asked(port, f"/api/studies/{record.optuna_study_id}/note", "PUT", body=note) == 204
 

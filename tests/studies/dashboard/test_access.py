@@ -34,8 +34,8 @@ def with_password(password: str, name: str = "me") -> Headers:
     return {"HTTP_AUTHORIZATION": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
-def local(*, changes: bool = False, ours: int = -1, host: str = "127.0.0.1") -> AccessControl:
-    return AccessControl(shown, None, host=host, changes=changes, is_ours=lambda id_: id_ == ours)
+def local(*, changes: bool = False, host: str = "127.0.0.1") -> AccessControl:
+    return AccessControl(shown, None, host=host, changes=changes)
 
 
 def test_this_machine_may_look_and_every_answer_has_the_headers() -> None:
@@ -60,12 +60,10 @@ def test_to_look_at_means_that_nothing_is_changed(method: str) -> None:
     assert body == b'{"reason": "this dashboard is to look at; start it with --allow-changes"}'
 
 
-def test_what_is_allowed_is_allowed_but_a_rename_of_a_study_of_ours() -> None:
-    access = local(changes=True, ours=3)
+def test_changes_that_are_allowed_reach_the_dashboard() -> None:
+    access = local(changes=True)
     assert ask(access, "DELETE", "/api/studies/3")[0] == "200"
     assert ask(access, "POST", "/api/studies/4/rename")[0] == "200"
-    for path in ("/api/studies/3/rename", "/api/studies/3/rename/", "/api/studies/3/ren\xffame//"):
-        assert ask(access, "POST", path)[0] == "403"
 
 
 def test_another_sites_page_changes_nothing() -> None:
@@ -78,7 +76,7 @@ def test_another_sites_page_changes_nothing() -> None:
 def test_a_password_is_asked_for_and_a_wrong_one_makes_its_address_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    access = AccessControl(shown, "s{e}c:rät", changes=False, is_ours=lambda _: False)
+    access = AccessControl(shown, "s{e}c:rät", changes=False)
     status, headers, _ = ask(access, HTTP_HOST="caviar.example")
     assert status == "401"
     assert headers["WWW-Authenticate"].startswith("Basic ")
