@@ -1,18 +1,17 @@
 """Digests of the code that trains and of the data: what a trial's value depends on besides its hyperparameters.
 
-Two machines with the same digests train the same; so does one machine on two days.
+Two machines with the same digests train the same; so does one machine on two days. No code of a model is run for it.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
 from caviar.models.data import files
-from caviar.models.registry import model_class
+from caviar.models.registry import model_file
 
 _OURS = Path(__file__).parent
 
@@ -32,11 +31,10 @@ def data_digest(name: str, data_dir: Path) -> str:
 
 
 def _of_model(model: str) -> list[Path]:
-    module = inspect.getmodule(model_class(model))
-    file = Path(getattr(module, "__file__", None) or _OURS)
-    if _OURS in (file, *file.parents):
+    file = model_file(model)
+    if file is None or _OURS in file.parents:
         return []
-    in_package = "." in getattr(module, "__name__", "") or file.name == "__init__.py"
+    in_package = "." in model.partition(":")[0] or file.name == "__init__.py"
     return _python_files(file.parent) if in_package else sorted(_with_imports(file))
 
 

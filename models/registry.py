@@ -12,8 +12,11 @@ Add yours below, or name it in a study by its path: `model="package.module:Class
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caviar.foreign_code import no_exit, reason_of
@@ -32,25 +35,65 @@ def model_class(name: str) -> Callable[..., nn.Module]:
     Raises:
         UnknownModel: there is none; the message suggests the nearest names.
     """
-    path = MODELS.get(name, name)
-    module, _, attribute = path.partition(":")
-    if not attribute:
-        raise UnknownModel(
-            f"no model '{name}'; {did_you_mean(name, MODELS)}"
-            f"there are: {', '.join(MODELS)}, or give package.module:Class"
-        )
+    module, attribute = _place(name)
     try:
         with no_exit():
             chosen = getattr(import_module(module), attribute)
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
-        place = f"; give the command in the folder that has {module.split('.')[0]}" if missing else ""
-        raise UnknownModel(f"no model at '{path}': {reason_of(error)}{place}") from error
+        place = _step(module) if missing else ""
+        raise UnknownModel(f"no model at '{module}:{attribute}': {reason_of(error)}{place}") from error
     from torch import nn
 
     if not (isinstance(chosen, type) and issubclass(chosen, nn.Module)):
-        raise UnknownModel(f"'{path}' is no class of torch.nn.Module: {chosen!r:.80}")
+        raise UnknownModel(f"'{module}:{attribute}' is no class of torch.nn.Module: {chosen!r:.80}")
     return chosen
+
+
+def model_file(name: str) -> Path | None:
+    """Return the file in which a model is looked for, of which nothing is run; None for one that is in no file.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    module, attribute = _place(name)
+    if module in sys.modules:
+        file = getattr(sys.modules[module], "__file__", None)
+    else:
+        spec = _spec(module)
+        if spec is None:
+            raise UnknownModel(f"no model at '{module}:{attribute}': there is no module {module}{_step(module)}")
+        file = spec.origin
+    return Path(file) if file else None
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Find a module as Python would. `importlib.util.find_spec` would import the packages that it is in."""
+    folders, found = None, None
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+        specs = (finder.find_spec(".".join(parts[:end]), folders) for finder in finders)
+        found = next((spec for spec in specs if spec is not None), None)
+        if found is None or (found.submodule_search_locations is None and end < len(parts)):
+            return None
+        folders = found.submodule_search_locations
+    return found
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return the module and the class of a model."""
+    module, _, attribute = MODELS.get(name, name).partition(":")
+    if not attribute:
+        raise UnknownModel(
+            f"no model '{name}'; {did_you_mean(name, MODELS)}"
+            f"there are: {', '.join(MODELS)}, or give package.module:Class"
+        )
+    return module, attribute
+
+
+def _step(module: str) -> str:
+    return f"; give the command in the folder that has {module.split('.', maxsplit=1)[0]}"
 
 
 def hyperparameters(name: str) -> Mapping[str, Any]:

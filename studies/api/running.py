@@ -219,15 +219,18 @@ def join(
         options = WorkerOptions(
             settings, study, folder, lease, renew, grace, patience, cohort, epoch_timeout=epoch_timeout
         )
+
+        def check() -> str | None:
+            return check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
+
         now = outage.insist(lambda: progress(engine, record))
         if state_of(now) not in (StudyState.STOPPED, StudyState.DONE):
             WorkerPool.warm_up()  # the workers' imports, while this process has its own
-            code = outage.insist(
-                lambda: check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
-            )
-            options = replace(options, code=code, allow_mismatch=allow_mismatch)
+            options = replace(options, code=outage.insist(check), allow_mismatch=allow_mismatch)
             devices = places(gpus, workers_per_gpu, workers, visible_gpus())
             record, now = _work(engine, record, options, devices, stop, on_event)
+        elif now.done == now.budget and not outage.insist(lambda: _is_concluded(engine, record)):
+            outage.insist(check)  # the winner may have to be trained again
         is_measured = now.done == now.budget and _measure_here_or_elsewhere(
             engine, record, options, stop, outage, on_event
         )
@@ -263,6 +266,12 @@ def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, 
         if not stop.asked:  # a process that stops does not wait for it
             raise
         return False
+
+
+def _is_concluded(engine: Engine, record: StudyRecord) -> bool:
+    from caviar.studies.results.winner import is_concluded
+
+    return is_concluded(engine, record)
 
 
 def _measure_here_or_elsewhere(

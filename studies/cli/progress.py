@@ -89,6 +89,8 @@ def _remark(event: events.RunEvent) -> str:
     match event:
         case events.DataFetched():
             return f"the data set '{event.name}' is now in {event.folder}"
+        case events.ModelFound():
+            return f"running the code of {event.model} in {event.file}, a file of the user {event.owner}"
         case events.EarlierVersion():
             return f"this is an earlier version of '{event.study}', which goes on with version {event.version}"
         case events.TrialsFreed():

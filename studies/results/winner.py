@@ -137,6 +137,12 @@ def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
     return winner.trial, other
 
 
+def is_concluded(engine: Engine, record: StudyRecord) -> bool:
+    """Return True if the winner was measured on the test set, or there is none."""
+    winner = standings(engine, record).winner
+    return winner is None or read_test(engine, record.study_id, winner.trial) is not None
+
+
 def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callable[[], bool] | None = None) -> bool:
     """Measure the winner on the test set, once; does nothing where that was done, or where there is no winner.
 

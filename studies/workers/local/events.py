@@ -39,6 +39,15 @@ class DataFetched:
 
 
 @dataclass(frozen=True)
+class ModelFound:
+    """This machine matches the study, and is about to run the code of a model that is not Caviar's own."""
+
+    model: str
+    file: Path
+    owner: str  # the user to whom the file belongs
+
+
+@dataclass(frozen=True)
 class MachineDiffers:
     """This machine's code, data, clock or versions differ from those that the study was begun with."""
 
@@ -138,8 +147,9 @@ class Stopping:
 
 
 RunEvent: TypeAlias = (
-    CheckBegan | CheckEnded | DataFetched | MachineDiffers | EarlierVersion | WorkersStarted | TrialsFreed | WorkerDied
-    | Progressed | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping | WorkersEnded | TestedElsewhere
+    CheckBegan | CheckEnded | DataFetched | ModelFound | MachineDiffers | EarlierVersion | WorkersStarted | TrialsFreed
+    | WorkerDied | Progressed | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping | WorkersEnded
+    | TestedElsewhere
 )  # fmt: skip
 Listener: TypeAlias = Callable[[RunEvent], None]
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Engine
 
+from caviar.models.registry import MODELS, model_file
 from caviar.storage.definitions import find_study
 from caviar.storage.engine import clock_skew
 from caviar.storage.events import record_event
@@ -18,7 +21,15 @@ from caviar.studies.definition import Study
 from caviar.studies.lifecycle.loader import importing_project, refuse_nested_run
 from caviar.studies.lifecycle.manager import definition_of, open_study, progress
 from caviar.studies.lifecycle.provenance import compare, provenance_of, refuse_fatal, refuse_mismatch
-from caviar.studies.workers.local.events import CheckBegan, CheckEnded, DataFetched, Listener, MachineDiffers, ignore
+from caviar.studies.workers.local.events import (
+    CheckBegan,
+    CheckEnded,
+    DataFetched,
+    Listener,
+    MachineDiffers,
+    ModelFound,
+    ignore,
+)
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pool import WorkerPool
 
@@ -34,20 +45,36 @@ class Opened:
 
 def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -> None:
     """Check that a study can be trained, and download its data set where it is missing."""
+    check_model(study, on_event)
+    fetch_data(study, data_dir, on_event)
+
+
+def check_model(study: Study, on_event: Listener = ignore) -> None:
+    """Check that a study can be trained, which runs the code of its model."""
+    with _checking(study, on_event), importing_project():
+        from caviar.studies.workers.trial.build import check
+
+        check(study)
+
+
+def fetch_data(study: Study, data_dir: Path, on_event: Listener = ignore) -> None:
+    """Download a study's data set where it is missing."""
+    with _checking(study, on_event):  # loads PyTorch
+        from caviar.models.data import fetch
+    if fetch(study.data, data_dir):
+        on_event(DataFetched(study.data, data_dir))
+
+
+@contextmanager
+def _checking(study: Study, on_event: Listener) -> Iterator[None]:
     refuse_nested_run()
     if os.getcwd() not in sys.path:
         sys.path.insert(1, os.getcwd())  # for the user's modules, after the script's folder; workers get this path
     on_event(CheckBegan(study))
     try:
-        from caviar.models.data import fetch
-        from caviar.studies.workers.trial.build import check
-
-        with importing_project():
-            check(study)
+        yield
     finally:
         on_event(CheckEnded())
-    if fetch(study.data, data_dir):
-        on_event(DataFetched(study.data, data_dir))
 
 
 def check_machine(
@@ -55,20 +82,32 @@ def check_machine(
 ) -> str | None:
     """Fetch a study's data, compare this machine with the study, and return the digest of its training code.
 
-    Other code, data or another clock raise `MachineMismatch`, or are allowed and written to the study's history.
+    Other code, data or another clock raise `MachineMismatch`, or are allowed and written to the study's history. The
+    database names the model's module, and other code may have that name here: none of it runs before it was compared.
     """
     study = definition_of(record)
-    check_and_fetch(study, data_dir, on_event)
+    fetch_data(study, data_dir, on_event)
     here = provenance_of(study, data_dir)
     differences = compare(record.provenance, here, clock_skew(engine))
-    if not differences:
-        return here.code
-    on_event(MachineDiffers(tuple(differences)))
+    if differences:
+        on_event(MachineDiffers(tuple(differences)))
     refuse_fatal(differences)
     mismatched = refuse_mismatch(record.name, differences, allowed=allow_mismatch)
-    kind = EventKind.MISMATCH_ALLOWED if mismatched else EventKind.OTHER_VERSIONS
-    record_event(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in differences})
+    file = model_file(study.model)
+    if file is not None and study.model not in MODELS:
+        on_event(ModelFound(study.model, file, _owner_of(file)))
+    check_model(study, on_event)
+    if differences:
+        kind = EventKind.MISMATCH_ALLOWED if mismatched else EventKind.OTHER_VERSIONS
+        record_event(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in differences})
     return here.code
+
+
+def _owner_of(file: Path) -> str:
+    try:
+        return file.owner()
+    except (KeyError, OSError):  # a user without a name
+        return str(file.stat().st_uid)
 
 
 def begin_or_resume(

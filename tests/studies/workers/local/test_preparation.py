@@ -1,0 +1,89 @@
+"""Before a machine works on a study: no code of a model runs that was not compared with the study's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from caviar.models.registry import model_file
+from caviar.storage.records import Provenance, StudyRecord
+from caviar.studies.api.running import join
+from caviar.studies.errors import MachineMismatch
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.provenance import package_versions, provenance_of
+from caviar.studies.workers.local.events import ModelFound, RunEvent
+from caviar.studies.workers.local.preparation import check_machine
+from tests.helpers.studies import small_study
+
+NET = """
+from pathlib import Path
+from caviar.models.mlp import MLP
+Path({ran!r}).touch()
+class Net(MLP):
+    pass
+"""
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file that the module `guest_net.layers` makes when it is run, or its package is."""
+    before = set(sys.modules)
+    ran, package = tmp_path / "ran", tmp_path / "guest_net"
+    package.mkdir()
+    for name in ("__init__", "layers"):
+        (package / f"{name}.py").write_text(NET.format(ran=str(ran)))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield ran
+    for name in set(sys.modules) - before:
+        if name.startswith("guest_net"):
+            del sys.modules[name]
+
+
+def begun(engine: Engine, *, same: bool) -> StudyRecord:
+    """Register a study of that model, as a machine with the same or other code did."""
+    study = small_study(model="guest_net.layers:Net")
+    here = provenance_of(study, Path("nowhere"))
+    code = here.code if same else "0" * 64
+    return open_study(engine, study, Provenance(package_versions(), code, here.data))
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_other_code_is_refused_before_any_of_it_runs(engine: Engine, ran: Path, is_done: bool) -> None:
+    record = begun(engine, same=False)
+    if is_done:  # a winner that nobody has tested yet is tested by a machine that joins
+        with engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE caviar.slot SET state = 'done', epoch = 2, trial_id = number + 1")
+            for number in range(8):
+                connection.exec_driver_sql(
+                    f"INSERT INTO public.trials (trial_id, number, study_id, state) "
+                    f"VALUES ({number + 1}, {number}, {record.optuna_study_id}, 'COMPLETE')"
+                )
+                connection.exec_driver_sql(
+                    f"INSERT INTO public.trial_values (trial_id, objective, value, value_type) "
+                    f"VALUES ({number + 1}, 0, 0.5, 'FINITE')"
+                )
+    with pytest.raises(MachineMismatch, match="code differ"):
+        join("small", workers=1, database=engine)
+    assert not ran.exists()
+
+
+def test_the_same_code_is_named_before_it_runs(engine: Engine, ran: Path) -> None:
+    record = begun(engine, same=True)
+    found: list[tuple[RunEvent, bool]] = []
+    check_machine(engine, record, Path("nowhere"), on_event=lambda event: found.append((event, ran.exists())))
+    file = ran.parent / "guest_net" / "layers.py"
+    assert (ModelFound("guest_net.layers:Net", file, file.owner()), False) in found
+    assert ran.exists()
+
+
+def test_a_models_file_is_found_where_python_would_find_it_and_nothing_is_run(ran: Path) -> None:
+    assert model_file("guest_net.layers:Net") == ran.parent / "guest_net" / "layers.py"
+    assert model_file("guest_net:Net") == ran.parent / "guest_net" / "__init__.py"
+    assert not ran.exists()
+    import guest_net.layers  # type: ignore[import-not-found]
+
+    assert model_file("guest_net.layers:Net") == Path(guest_net.layers.__file__)
