@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +16,10 @@ from caviar.studies.errors import OutputError
 
 @contextmanager
 def atomic_write(target: Path, option: str) -> Iterator[Path]:
-    """Give a path for a new file or folder next to `target`, and rename it at the end; it is removed on an error.
+    """Give a path for a new file or folder, and put what is there in the target's place at the end, or nothing at all.
+
+    Several processes may write the same target: the last one wins. A device or pipe, such as /dev/stdout, is no place
+    that could be replaced: it gets the bytes of the file. A symbolic link stays, and what it points at is replaced.
 
     Args:
         option: the option of a command that names another target.
@@ -22,17 +29,33 @@ def atomic_write(target: Path, option: str) -> Iterator[Path]:
     """
     if not target.name:  # such as / and .
         raise OutputError(f"{target} cannot be written: it is a folder; name another place: {option}")
-    unfinished = target.with_name(f".{target.name}.tmp")
     try:
-        _remove(unfinished)  # left by a process that was killed
-        yield unfinished
-        unfinished.replace(target)
+        if _is_stream(target):
+            with tempfile.TemporaryDirectory(prefix="caviar-") as folder:
+                unfinished = Path(folder) / "unfinished"
+                yield unfinished
+                with unfinished.open("rb") as source, target.open("wb") as stream:
+                    shutil.copyfileobj(source, stream)
+            return
+        final = Path(os.path.realpath(target))
+        unfinished = final.with_name(f".caviar-{secrets.token_hex(8)}.tmp")  # no longer than any target's name may be
+        try:
+            yield unfinished
+            unfinished.replace(final)
+        finally:
+            with suppress(OSError):  # the error that matters is being raised already
+                _remove(unfinished)
     except OSError as error:
         why = error.strerror or error
         raise OutputError(f"{target} cannot be written: {why}; name another place: {option}") from error
-    finally:
-        with suppress(OSError):  # the error that matters is being raised already
-            _remove(unfinished)
+
+
+def _is_stream(target: Path) -> bool:
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _remove(path: Path) -> None:
