@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -141,7 +141,8 @@ class _Server:
         with _open_lock(self._root / "server.lock") as lock:
             while not _is_free(lock):  # a server lives: it answers, will answer soon, or is about to end
                 if self._answers():
-                    return
+                    with self._own_folder(self._socket_dir):  # else somebody else may have answered
+                        return
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(
                         f"the built-in PostgreSQL does not answer at {self._socket_dir}, although some of its "
@@ -201,13 +202,34 @@ class _Server:
         return account
 
     def _make_folder(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
-        if self._account is not None and owner != self._account.pw_uid:
-            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
-        elif self._account is None and owner != os.geteuid():
-            raise EmbeddedServerError(f"{folder} belongs to another user; set CAVIAR_HOME to a folder of your own")
-        folder.chmod(0o700)
+        """Make a folder for the server's account alone, or take one that is so.
+
+        Others may know its name, as of one in /tmp, and have made something there before: that is refused.
+        """
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700, parents=True)
+        with self._own_folder(folder) as opened:
+            if self._account is not None:
+                os.fchown(opened, self._account.pw_uid, self._account.pw_gid)
+            os.fchmod(opened, 0o700)
+
+    @contextmanager
+    def _own_folder(self, folder: Path) -> Iterator[int]:
+        """Yield a descriptor of a folder, which no other user made or may write to."""
+        step = "remove it, or set CAVIAR_HOME to a folder of your own, with a path of less than 80 characters"
+        try:
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise EmbeddedServerError(f"{folder} is no folder that can be used ({error.strerror}); {step}") from error
+        try:
+            facts = os.fstat(opened)
+            if facts.st_uid not in (os.geteuid(), self._account.pw_uid if self._account else os.geteuid()):
+                raise EmbeddedServerError(f"{folder} belongs to another user; {step}")
+            if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise EmbeddedServerError(f"other users may write in {folder}; {step}")
+            yield opened
+        finally:
+            os.close(opened)
 
     def _answers(self) -> bool:
         return self._run("pg_isready", "-q", "-h", str(self._socket_dir), check=False) == 0

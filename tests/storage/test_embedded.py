@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -209,6 +210,47 @@ def test_nobody_else_can_connect_and_nothing_listens_on_the_network(home: Path) 
 def test_a_long_path_works_too(tmp_path: Path) -> None:
     home = tmp_path / ("x" * 100)
     assert answers(home)
+
+
+@pytest.mark.parametrize("what", ["link", "file", "foreign", "open"])
+def test_a_folder_in_tmp_that_somebody_else_made_is_not_used_and_not_changed(tmp_path: Path, what: str) -> None:
+    """Its name follows from the path of CAVIAR_HOME, which others may know."""
+    home, victim = tmp_path / ("x" * 100), tmp_path / "victim"
+    victim.mkdir(mode=0o755)
+    digest = hashlib.sha256(os.fsencode(home / "postgres")).hexdigest()[:16]
+    folder = Path(f"/tmp/caviar-{os.geteuid()}-{digest}")
+    if what == "link":
+        folder.symlink_to(victim)
+    elif what == "file":
+        folder.touch()
+    else:
+        folder.mkdir()
+        folder.chmod(0o777 if what == "open" else 0o755)
+        if what == "foreign":
+            if os.geteuid() != 0:
+                folder.rmdir()
+                pytest.skip("only root can give a folder to another user")
+            os.chown(folder, 54321, 54321)
+    before = folder.lstat()
+    try:
+        with pytest.raises(EmbeddedServerError, match=f"{folder}.*; remove it, or set CAVIAR_HOME"), serve(home, print):
+            pass
+        after = folder.lstat()
+        assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
+        assert victim.stat().st_mode & 0o777 == 0o755
+        assert victim.stat().st_uid == os.geteuid()
+    finally:
+        folder.unlink() if what in ("link", "file") else folder.rmdir()
+
+
+def test_a_server_that_answers_from_a_folder_of_somebody_else_is_not_used(home: Path) -> None:
+    with serve(home, print) as url:
+        folder = Path(str(url.query["host"]))
+        folder.chmod(0o777)
+        with pytest.raises(EmbeddedServerError, match="other users may write in"), serve(home, print):
+            pass
+        folder.chmod(0o700)
+        assert answers(home)
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
