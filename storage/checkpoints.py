@@ -169,9 +169,11 @@ def remove_files(label: str, addresses: Iterable[str | None], files: CheckpointF
     `caviar doctor` finds one that cannot be removed now.
     """
     ours = [address for address in addresses if address is not None and checkpoint_key(address)[0] == label]
-    with suppress(BadCheckpointsAddress):
-        files = files or files_here()
-        for address in ours if files is not None else ():
+    if files is None:
+        with suppress(BadCheckpointsAddress):
+            files = files_here()
+    if files is not None:
+        for address in ours:
             with suppress(CheckpointNotRemoved):
                 files.remove(address)
 

@@ -174,9 +174,9 @@ def delete_remains(engine: Engine, name: str) -> None:
 def is_caviars(engine: Engine, optuna_study_id: int | None, trial_id: int | None) -> bool:
     """Return True if a study of Optuna's, or the study of a trial, has these ids and is Caviar's."""
     of_trial = select(optuna.trials.c.study_id).where(optuna.trials.c.trial_id == trial_id)
-    ours = (study.c.optuna_study_id == optuna_study_id) | study.c.optuna_study_id.in_(of_trial)
+    own = (study.c.optuna_study_id == optuna_study_id) | study.c.optuna_study_id.in_(of_trial)
     with engine.connect() as connection:
-        return connection.scalar(select(func.count()).where(ours)) > 0
+        return connection.scalar(select(study.c.study_id).where(own).limit(1)) is not None
 
 
 def _delete(engine: Engine, name: str, label: str, study_id: int, optuna_study_id: int) -> None:

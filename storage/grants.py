@@ -2,7 +2,8 @@
 
 With such a role's password one can spoil trials and the dashboard's note, since workers write these, and add trials,
 since a panda's next day is one. One cannot create or delete a study, change a definition, or alter the tables. So a
-password that lies on shared machines gives away no more than that.
+password that lies on shared machines gives away no more than that. docs/security.md has the table for users, and
+tests/storage/test_enemy.py tries each statement of it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class CleanConsole(Console):
     """A console that leaves out control characters, except for rich's own, which draw and colour."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(highlight=False, emoji=False, **options)
+        super().__init__(highlight=False, emoji=False, markup=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the laid-out text without control characters. They take no column, so no width changes."""

@@ -1,4 +1,5 @@
-"""A role with the rights of a worker does all that a worker does, and nothing else; and it needs each of them."""
+"""A role with the rights of a worker does all that a worker does, and it needs each of them. What it cannot do is tried
+in test_enemy.py."""
 
 from __future__ import annotations
 
@@ -294,65 +295,6 @@ def refused_of(engine: Engine, statements: Mapping[str, Any] | Sequence[str], *b
                     found.append(statement)
             mark.rollback()
     return found
-
-
-FORBIDDEN = {
-    "delete": [f"DELETE FROM {table}" for table in RIGHTS if table != "caviar.checkpoint"],
-    "truncate": [f"TRUNCATE {table} CASCADE" for table in RIGHTS],
-    "drop": [f"DROP TABLE {table} CASCADE" for table in RIGHTS] + ["DROP SCHEMA caviar CASCADE"],
-    "alter": [f"ALTER TABLE {table} ADD COLUMN more integer" for table in RIGHTS] + [
-        "ALTER SCHEMA caviar RENAME TO mine",
-        "ALTER TABLE caviar.slot DISABLE TRIGGER ALL",
-        "ALTER TYPE public.trialstate ADD VALUE 'MINE'",
-    ],
-    "create": [
-        "CREATE TABLE caviar.mine (n integer)",
-        "CREATE TABLE public.mine (n integer)",
-        "CREATE VIEW public.mine AS SELECT 1",
-        "CREATE INDEX ON caviar.slot (number)",
-        "CREATE FUNCTION public.mine() RETURNS integer LANGUAGE sql RETURN 1",
-        "CREATE TRIGGER mine AFTER INSERT ON caviar.epoch EXECUTE FUNCTION suppress_redundant_updates_trigger()",
-        "CREATE SCHEMA mine",
-        "CREATE ROLE mine",
-    ],
-    "insert": [
-        "INSERT INTO caviar.study (name, optuna_study_id, control) VALUES ('mine', 99, 'run')",
-        "INSERT INTO public.studies (study_name) VALUES ('mine')",
-        "INSERT INTO caviar.panda (study_id, head, day_epochs, keeps_all, seed_number) VALUES (1, 0, 1, true, 0)",
-        "INSERT INTO caviar.definition (study_id, version, body, packages) VALUES (1, 2, '{}', '{}')",
-    ],
-    "update": [
-        "UPDATE caviar.definition SET body = '{}'",
-        "UPDATE caviar.study SET name = 'mine'",
-        "UPDATE caviar.study SET optuna_study_id = 99",
-        "UPDATE public.study_system_attributes SET study_id = 99",
-        "UPDATE caviar.slot SET number = number + 99",
-        "UPDATE caviar.slot SET tier = 1, free = '{}'",
-        "UPDATE caviar.worker SET study_id = 99",
-        "UPDATE caviar.event SET kind = 'nothing'",
-        "UPDATE caviar.test_result SET accuracy = 1",
-        "UPDATE caviar.schema_version SET version_num = '9999'",
-        "UPDATE public.alembic_version SET version_num = 'mine'",
-        "UPDATE public.studies SET study_name = 'mine'",
-        "UPDATE public.study_directions SET direction = 'MINIMIZE'",
-        "UPDATE public.trials SET study_id = 99",
-        "UPDATE public.trial_params SET param_value = 0",
-    ],
-    "other": [
-        "SET ROLE postgres",
-        "COPY caviar.slot TO PROGRAM 'true'",
-        "LOCK TABLE caviar.slot IN ACCESS EXCLUSIVE MODE",
-        "SELECT setval('public.trials_trial_id_seq', 1)",
-        "SELECT nextval('public.studies_study_id_seq')",
-        "SELECT nextval('caviar.event_event_id_seq')",
-    ],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", FORBIDDEN)
-def test_a_worker_may_not(kind: str, engine: Engine, weak: Engine) -> None:
-    register(engine)
-    assert refused_of(weak, FORBIDDEN[kind]) == FORBIDDEN[kind]
 
 
 def test_commands_that_a_worker_may_not_give_are_one_line(

@@ -136,6 +136,7 @@ def test_no_command_prints_a_control_character(
         give(command)
         said = capfd.readouterr()
         assert not BAD.search(said.out + said.err), (command, said)
+        assert "MarkupError" not in said.err, (command, said)
         shown += said.out + said.err
     assert "evil" in shown
     for page in tmp_path.glob("*.html"):

@@ -48,7 +48,7 @@ def contents(engine: Engine) -> dict[str, Any]:
     """Every row of every table."""
     with engine.connect() as connection:
         return {
-            f"{schema}.{table}": sorted(map(str, connection.execute(text(f"SELECT * FROM {schema}.{table}"))))
+            f"{schema}.{table}": sorted(map(str, connection.execute(text(f"SELECT t::text FROM {schema}.{table} t"))))
             for schema in ("caviar", "public")
             for table in inspect(engine).get_table_names(schema)
         }

@@ -13,11 +13,13 @@ from caviar.models.registry import model_file
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.studies.api.running import join
 from caviar.studies.errors import MachineMismatch
-from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.manager import definition_of, open_study
 from caviar.studies.lifecycle.provenance import package_versions, provenance_of
 from caviar.studies.workers.local.events import ModelFound, RunEvent
 from caviar.studies.workers.local.preparation import check_machine
+from tests.helpers.roles import execute
 from tests.helpers.studies import small_study
+from tests.helpers.workers import worker
 
 NET = """
 from pathlib import Path
@@ -31,43 +33,44 @@ class Net(MLP):
 @pytest.fixture
 def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file that the module `guest_net.layers` makes when it is run, or its package is."""
-    before = set(sys.modules)
     ran, package = tmp_path / "ran", tmp_path / "guest_net"
     package.mkdir()
     for name in ("__init__", "layers"):
         (package / f"{name}.py").write_text(NET.format(ran=str(ran)))
     monkeypatch.syspath_prepend(tmp_path)
     yield ran
-    for name in set(sys.modules) - before:
-        if name.startswith("guest_net"):
-            del sys.modules[name]
+    forget()
 
 
 def begun(engine: Engine, *, same: bool) -> StudyRecord:
     """Register a study of that model, as a machine with the same or other code did."""
-    study = small_study(model="guest_net.layers:Net")
+    study = small_study(model="guest_net.layers:Net", budget=4)
     here = provenance_of(study, Path("nowhere"))
     code = here.code if same else "0" * 64
     return open_study(engine, study, Provenance(package_versions(), code, here.data))
 
 
-@pytest.mark.parametrize("is_done", [False, True])
-def test_other_code_is_refused_before_any_of_it_runs(engine: Engine, ran: Path, is_done: bool) -> None:
-    record = begun(engine, same=False)
-    if is_done:  # a winner that nobody has tested yet is tested by a machine that joins
-        with engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE caviar.slot SET state = 'done', epoch = 2, trial_id = number + 1")
-            for number in range(8):
-                connection.exec_driver_sql(
-                    f"INSERT INTO public.trials (trial_id, number, study_id, state) "
-                    f"VALUES ({number + 1}, {number}, {record.optuna_study_id}, 'COMPLETE')"
-                )
-                connection.exec_driver_sql(
-                    f"INSERT INTO public.trial_values (trial_id, objective, value, value_type) "
-                    f"VALUES ({number + 1}, 0, 0.5, 'FINITE')"
-                )
+def forget() -> None:
+    for name in list(sys.modules):
+        if name.startswith("guest_net"):
+            del sys.modules[name]
+
+
+def test_other_code_is_refused_before_any_of_it_runs(engine: Engine, ran: Path) -> None:
+    begun(engine, same=False)
     with pytest.raises(MachineMismatch, match="code differ"):
         join("small", workers=1, database=engine)
+    assert not ran.exists()
+
+
+def test_nor_does_it_run_to_test_the_winner_of_a_study_that_is_done(engine: Engine, ran: Path) -> None:
+    record = begun(engine, same=True)
+    worker(engine, record, definition_of(record)).run()
+    ran.unlink()
+    forget()  # as another process, on a machine that has other code
+    execute(engine, "UPDATE caviar.definition SET code = 'other'")
+    with pytest.raises(MachineMismatch, match="code differ"):
+        join("small", database=engine)
     assert not ran.exists()
 
 
