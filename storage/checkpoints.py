@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from caviar.limits import CHECKPOINT
 from caviar.storage.errors import (
     BadCheckpointsAddress,
+    BadSetting,
     CheckpointNotRemoved,
     CheckpointNotWritten,
     CheckpointUnreachable,
@@ -170,7 +171,7 @@ def remove_files(label: str, addresses: Iterable[str | None], files: CheckpointF
     """
     ours = [address for address in addresses if address is not None and checkpoint_key(address)[0] == label]
     if files is None:
-        with suppress(BadCheckpointsAddress):
+        with suppress(BadCheckpointsAddress, BadSetting):
             files = files_here()
     if files is not None:
         for address in ours:
