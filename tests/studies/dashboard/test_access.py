@@ -94,6 +94,6 @@ def test_a_password_is_asked_for_and_a_wrong_one_makes_its_address_wait(monkeypa
 
 
 def test_a_password_may_be_any_bytes() -> None:
-    access = AccessControl(shown, "caf\udce9", host="0.0.0.0", changes=False, is_ours=lambda _: False)
+    access = AccessControl(shown, "caf\udce9", host="0.0.0.0", changes=False)
     given = {"HTTP_AUTHORIZATION": "Basic " + base64.b64encode(b"me:caf\xe9").decode()}
     assert ask(access, REMOTE_ADDR="10.0.0.1", **given)[0] == "200"
