@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,8 @@ _TAKE_NUDGES = text("""
         WHERE study_id = :study AND number = :day AND token = :token FOR NO KEY UPDATE
     )
     UPDATE caviar.nudge n SET state = 'taken', day = :day, epoch = :epoch
-    FROM held WHERE n.study_id = held.study_id AND n.state = 'waiting'
+    FROM held WHERE n.study_id = held.study_id
+      AND (n.state = 'waiting' OR n.day = :day AND n.nudge_id <> ALL(CAST(:known AS bigint[])))
 """)
 
 
@@ -60,9 +61,16 @@ def add_nudge(engine: Engine, study_id: int, settings: Mapping[str, Any], why: s
         connection.execute(insert(nudge).values(study_id=study_id, settings=dict(settings), why=why, by=by))
 
 
-def take_nudges(engine: Engine, lease: Lease, epoch: int) -> bool:
-    """Let the waiting nudges take effect in the leased day after an epoch; return True if there were any."""
+def take_nudges(engine: Engine, lease: Lease, epoch: int, known: Collection[int]) -> bool:
+    """Let the waiting nudges take effect in the leased day after an epoch; return True if there were any.
+
+    Args:
+        known: the ids of the nudges that took effect in the day before, as its worker knows. Another one of this day
+            was taken by a call whose answer was lost: the epochs since then were trained without it, and it takes
+            effect now.
+    """
     fields = {"study": lease.study_id, "day": lease.slot.number, "token": lease.token, "epoch": epoch}
+    fields["known"] = sorted(known)
     with engine.begin() as connection:
         return bool(connection.execute(_TAKE_NUDGES, fields).rowcount)
 

@@ -6,7 +6,8 @@ A study has a budget of slots. A slot is leased by one worker at a time, which t
               ^                │
               ├───release──────┤   the worker pauses or stops
               ├───expiry───────┤   the worker died, or lost the database
-              │                └───fifth expiry in a row without a new epoch──> abandoned
+              │                ├───fifth expiry in a row without a new epoch──> abandoned
+              │                └───another Optuna program ends its trial──> ended elsewhere (from open, too)
               │
     trial    open ──first lease──> running ──finish──> complete | pruned | fail
                                       │
@@ -35,9 +36,10 @@ class SlotState(StrEnum):
     LEASED = "leased"  # a worker holds it until its lease expires
     DONE = "done"  # its trial has ended; the slot is spent
     ABANDONED = "abandoned"  # lost so often in a row that it is not tried again; spent, too
+    ENDED_ELSEWHERE = "ended elsewhere"  # another Optuna program ended its trial; spent, too
 
 
-SPENT = (SlotState.DONE, SlotState.ABANDONED)
+SPENT = (SlotState.DONE, SlotState.ABANDONED, SlotState.ENDED_ELSEWHERE)
 
 
 class TrialState(StrEnum):
@@ -49,6 +51,7 @@ class TrialState(StrEnum):
     PRUNED = "pruned"  # stopped early, by a pruner or by hand
     FAIL = "fail"  # raised an error
     ABANDONED = "abandoned"  # its slot was
+    ENDED_ELSEWHERE = "ended elsewhere"  # by another Optuna program, whose result counts for the search alone
     WAITING = "waiting"  # enqueued by another Optuna program; no slot's trial ever is
 
 
@@ -109,9 +112,11 @@ class EventKind(StrEnum):
     ABANDONED = "abandoned"  # the slot was lost too often in a row
     # Trials.
     TRIAL_FAILED = "trial failed"  # it raised an error
+    ENQUEUED_REFUSED = "enqueued trial refused"  # no slot can have the values that another program gave it
     KILL_ASKED = "kill asked"  # somebody asked to end it
     OUT_OF_MEMORY = "out of memory"  # on one worker; another one may have more
     TRAINED_AGAIN = "trained again"  # with another seed, to confirm the winner
+    ENDED_ELSEWHERE = "ended elsewhere"  # another Optuna program ended a slot's trial
     ZOMBIE_ENDED = "zombie ended"  # `caviar doctor` failed a trial that only seemed to run
     # Checkpoints and outages.
     CHECKPOINT_REFUSED = "checkpoint refused"  # it does not fit; the trial began anew
@@ -119,6 +124,7 @@ class EventKind(StrEnum):
     CHECKPOINT_OUT_OF_REACH = "checkpoint out of reach"  # its file cannot be read now
     DATABASE_BACK = "database back"  # a worker wrote the epochs of an outage
     LOCAL_STATE_USED = "went on from this machine's own state"  # which was newer than the database's
+    LOCAL_STATE_DROPPED = "this machine's own state is not used"  # it contradicts the database, or is damaged
     # Workers and pandas.
     COHORT_SIZE = "cohort size"  # how many trials a worker trains together
     BORN = "born"  # a panda's first day has its data

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caviar.epoch import Epoch
+from caviar.storage.errors import DamagedCheckpoint
 from caviar.storage.records import StudyRecord
 
 # LABEL-SLOT, where a label ends in the moment of the study's creation; while it is written, it ends in the process id.
@@ -26,6 +27,20 @@ class Unsent:
     epoch: int
     waiting: list[Epoch]
     state: bytes
+    nudges: tuple[int, ...] = ()  # of a panda's day: the ids of those that had taken effect in it
+
+    def why_unusable(self, written: int) -> str | None:
+        """Return why the trial cannot go on from this state; None if it can, where the database's epochs end.
+
+        Args:
+            written: the trial's last epoch in the database.
+        """
+        first = self.waiting[0].epoch if self.waiting else self.epoch + 1
+        if self.epoch < written:
+            return f"it ends with epoch {self.epoch}, and the database has {written} by now"
+        if first > written + 1:
+            return f"the database ends with epoch {written}, and its first one is {first}"
+        return None
 
 
 class UnsentStates:
@@ -44,8 +59,8 @@ class UnsentStates:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(slot_number)
         partial = path.with_suffix(f".{os.getpid()}")
-        epochs = json.dumps([vars(epoch) for epoch in unsent.waiting])
-        body = f"{unsent.epoch}\n{epochs}\n".encode() + unsent.state
+        header = json.dumps({"epochs": [vars(epoch) for epoch in unsent.waiting], "nudges": unsent.nudges})
+        body = f"{unsent.epoch}\n{header}\n".encode() + unsent.state
         try:
             with partial.open("wb") as file:
                 file.write(f"{hashlib.sha256(body).hexdigest()}\n".encode() + body)
@@ -56,15 +71,22 @@ class UnsentStates:
             partial.unlink(missing_ok=True)
 
     def find(self, slot_number: int) -> Unsent | None:
-        """Return the saved state of a trial; None if there is none, or it is damaged."""
+        """Return the saved state of a trial; None if there is none.
+
+        Raises:
+            DamagedCheckpoint: its bytes do not match its digest.
+        """
         try:
             digest, _, body = self._path(slot_number).read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
         if hashlib.sha256(body).hexdigest().encode() != digest:
-            return None  # the database's checkpoint is older, but sound
-        epoch, epochs, state = body.split(b"\n", 2)
-        return Unsent(int(epoch), [Epoch(**epoch) for epoch in json.loads(epochs)], state)
+            raise DamagedCheckpoint("it does not match its digest")
+        epoch, header, state = body.split(b"\n", 2)
+        given = json.loads(header)
+        if isinstance(given, list):  # of version 0.1: epochs alone
+            given = {"epochs": given, "nudges": ()}
+        return Unsent(int(epoch), [Epoch(**each) for each in given["epochs"]], state, tuple(given["nudges"]))
 
     def forget(self, slot_number: int) -> None:
         """Remove the saved state of a trial."""

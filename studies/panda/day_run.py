@@ -21,6 +21,7 @@ from caviar.storage.events import log_event
 from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
 from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
 from caviar.storage.states import EventKind
+from caviar.storage.unsent import Unsent
 from caviar.studies.panda.settings import EpochSettings, settings_after
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
@@ -63,10 +64,9 @@ class DayRun(TrialRun):
         own, refused = self._read(checkpoint)
         state = own if own is not None else self._first_state()
         at = int(state["epoch"]) if state else 0
-        # Waiting nudges take effect here too, but not before an epoch that was trained without them and is repeated.
-        if at >= self.lease.epoch and self._takes_nudges():
-            context.outage.insist(lambda: take_nudges(context.engine, self.lease, at))
-        self._nudges = context.outage.insist(lambda: read_nudges(context.engine, self.lease.study_id, number))
+        self._nudges = context.outage.insist(self._read_nudges)
+        if self._takes_nudges(at) and context.outage.insist(lambda: self._take_nudges(at)):
+            self._nudges = context.outage.insist(self._read_nudges)
         written = context.outage.insist(lambda: read_curve(context.engine, self.lease.study_id, number))
         self._seconds = {epoch.epoch: epoch.seconds for epoch in written if epoch.epoch <= at}
         self._now = settings_after(self._day, self._nudges, at)
@@ -103,10 +103,10 @@ class DayRun(TrialRun):
     def next_training(self, training: Training) -> Training:
         """Return what trains the next epoch: `training` itself, or one with the settings that were nudged."""
         context = self.context
-        if self._takes_nudges():
+        if self._takes_nudges(training.epoch):
             try:
-                if take_nudges(context.engine, self.lease, training.epoch):
-                    self._nudges = read_nudges(context.engine, self.lease.study_id, self._day.number)
+                if self._take_nudges(training.epoch):
+                    self._nudges = self._read_nudges()
             except SQLAlchemyError as error:
                 context.outage.failed(error)  # after the next epoch
         now = settings_after(self._day, self._nudges, training.epoch)
@@ -150,8 +150,28 @@ class DayRun(TrialRun):
         except CheckpointNotWritten as error:
             raise CheckpointUnreachable(str(error)) from error
 
-    def _takes_nudges(self) -> bool:
-        return self._day.number != BIRTH and not self._day.is_look
+    def why_unusable(self, unsent: Unsent) -> str | None:
+        """Return the nudge that took effect in this day while another machine trained it, and that a state lacks."""
+        for nudge in self.context.outage.insist(self._read_nudges):
+            if nudge.epoch is not None and nudge.epoch < unsent.epoch and nudge.nudge_id not in unsent.nudges:
+                settings = ", ".join(f"{name}={value}" for name, value in nudge.settings.items())
+                return f"its epochs after {nudge.epoch} were trained without a nudge of then: {settings}"
+        return None
+
+    @property
+    def nudges(self) -> tuple[int, ...]:
+        """The ids of the nudges that have taken effect in this day, as far as this process knows."""
+        return tuple(nudge.nudge_id for nudge in self._nudges)
+
+    def _takes_nudges(self, epoch: int) -> bool:
+        """Return True if nudges may take effect after an epoch: not before one that was written without them."""
+        return epoch >= self.lease.epoch and self._day.number != BIRTH and not self._day.is_look
+
+    def _take_nudges(self, epoch: int) -> bool:
+        return take_nudges(self.context.engine, self.lease, epoch, self.nudges)
+
+    def _read_nudges(self) -> list[NudgeRecord]:
+        return read_nudges(self.context.engine, self.lease.study_id, self._day.number)
 
     def _assemble(self, state: Any) -> Training:
         context = self.context

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from caviar.epoch import Epoch
+from caviar.storage.errors import DamagedCheckpoint
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.unsent import Unsent, UnsentStates
 
@@ -21,8 +26,8 @@ def test_what_was_kept_is_found_and_forgotten(tmp_path: Path) -> None:
     states = UnsentStates(tmp_path, record())
     assert states.find(7) is None
     states.keep(7, Unsent(4, EPOCHS, b"a\nb\0c\n"))
-    states.keep(7, Unsent(4, EPOCHS, b"later\n"))
-    assert UnsentStates(tmp_path, record()).find(7) == Unsent(4, EPOCHS, b"later\n")
+    states.keep(7, Unsent(4, EPOCHS, b"later\n", (5, 6)))
+    assert UnsentStates(tmp_path, record()).find(7) == Unsent(4, EPOCHS, b"later\n", (5, 6))
     assert states.find(8) is None
     assert len(list(tmp_path.rglob("*.*"))) == 1
     states.forget(7)
@@ -34,3 +39,22 @@ def test_another_study_of_the_name_has_its_own(tmp_path: Path) -> None:
     UnsentStates(tmp_path, record()).keep(7, Unsent(4, EPOCHS, b"state"))
     assert UnsentStates(tmp_path, record(born=BORN + timedelta(microseconds=1))).find(7) is None
     assert UnsentStates(tmp_path, record("other")).find(7) is None
+
+
+def test_a_damaged_one_is_told_from_none(tmp_path: Path) -> None:
+    states = UnsentStates(tmp_path, record())
+    states.keep(7, Unsent(4, EPOCHS, b"state"))
+    (path,) = tmp_path.rglob("*.state")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedCheckpoint, match="does not match its digest"):
+        states.find(7)
+
+
+def test_one_of_version_0_1_is_read(tmp_path: Path) -> None:
+    """Its second line was a list of epochs."""
+    states = UnsentStates(tmp_path, record())
+    states.keep(7, Unsent(4, EPOCHS, b"state"))
+    (path,) = tmp_path.rglob("*.state")
+    body = f"4\n{json.dumps([vars(epoch) for epoch in EPOCHS])}\nstate".encode()
+    path.write_bytes(f"{hashlib.sha256(body).hexdigest()}\n".encode() + body)
+    assert states.find(7) == Unsent(4, EPOCHS, b"state")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,13 +30,13 @@ def stage(context: WorkerContext, held: HeldLease, training: Training) -> Staged
         return None
 
 
-def save_on_this_machine(trials: Mapping[int, Callable[[], bool]]) -> list[str]:
+def save_on_this_machine(trials: Iterable[tuple[int, Callable[[], bool]]]) -> list[str]:
     """Save on this machine what the database does not have of several trials; return sentences about it.
 
-    `trials` maps their numbers to functions that save one, and return False if there was nothing to save.
+    `trials` has their numbers with functions that save one, and return False if there was nothing to save.
     """
     saved, sentences = [], []
-    for number, save in trials.items():
+    for number, save in trials:
         try:
             if save():
                 saved.append(str(number))
@@ -96,13 +97,16 @@ class CheckpointKeeper:
         else:
             self._context.outage.insist(lambda: self._context.checkpoints.save(self._held.lease, staged, release=True))
 
-    def save_on_this_machine(self) -> bool:
+    def save_on_this_machine(self, nudges: tuple[int, ...]) -> bool:
         """Save what the database does not have on this machine; return False if there is nothing to save.
+
+        Args:
+            nudges: the ids of those that have taken effect in the trial, if it is a panda's day.
 
         Raises:
             OSError: no file can be written.
         """
         if self._unsent is None:
             return False
-        self._context.unsent.keep(self._held.number, self._unsent)
+        self._context.unsent.keep(self._held.number, replace(self._unsent, nudges=nudges))
         return True

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.epoch import Epoch
 from caviar.models.training import Interrupted, Training
-from caviar.storage.errors import CheckpointUnreachable
+from caviar.storage.errors import CheckpointUnreachable, DamagedCheckpoint
 from caviar.storage.records import Lease
 from caviar.storage.states import Control, EventKind
 from caviar.storage.unsent import Unsent
@@ -40,8 +40,8 @@ class TrialRun:
     database raises `DatabaseAway` when the patience is over.
 
     A kind of trial with rules of its own, such as a day of a panda, overrides `resume`, `is_over`, `reason_to_stop`,
-    `take`, `record`, `next_training` and `end`, and nothing else; it may use `context`, `lease`, `trial` and
-    `training`.
+    `take`, `record`, `next_training`, `end`, `why_unusable` and `nudges`, and nothing else; it may use `context`,
+    `lease`, `trial` and `training`.
     """
 
     def __init__(self, context: WorkerContext, held: HeldLease, trial: FrozenTrial, outbox: Outbox) -> None:
@@ -71,24 +71,52 @@ class TrialRun:
             Interrupted: this worker is to stop, and the trial's checkpoint cannot be read now.
             CheckpointUnreachable: the patience with its place is over.
         """
-        context, number = self.context, self.held.number
-        unsent = context.unsent.find(number) if begun else None
-        if unsent is not None and not follows(unsent, self.lease.epoch):
-            unsent = None
-        if unsent is not None:
-            checkpoint = LoadedCheckpoint(unsent.state)
-        else:
-            checkpoint = self._load() if begun else LoadedCheckpoint()
-        training, refused = self.resume(checkpoint)
+        if not (begun and self._resume_unsent()):
+            training, refused = self.resume(self._load() if begun else LoadedCheckpoint())
+            if refused:
+                self.context.record_event(EventKind.CHECKPOINT_REFUSED, self.lease, reason=refused)
+            self._take_up(training)
+        self.context.unsent.forget(self.held.number)
+        return not self.is_over(self.training.epoch)
+
+    def _resume_unsent(self) -> bool:
+        """Resume the trial from this machine's own state of it; return False if there is none that can be used.
+
+        One that cannot be used leaves an event: it has epochs which the database will never get.
+        """
+        try:
+            unsent = self.context.unsent.find(self.held.number)
+        except DamagedCheckpoint as error:
+            return self._drop_unsent(str(error))
+        if unsent is None:
+            return False
+        why = unsent.why_unusable(self.lease.epoch) or self.why_unusable(unsent)
+        if why is not None:
+            return self._drop_unsent(why)
+        training, refused = self.resume(LoadedCheckpoint(unsent.state))
         if refused:
-            context.record_event(EventKind.CHECKPOINT_REFUSED, self.lease, reason=refused)
+            return self._drop_unsent(refused)
+        self._take_up(training)
+        self._send_unsent(unsent, training)
+        return True
+
+    def _drop_unsent(self, why: str) -> bool:
+        self.context.record_event(EventKind.LOCAL_STATE_DROPPED, self.lease, reason=why)
+        return False
+
+    def _take_up(self, training: Training) -> None:
         curve = self.trial.intermediate_values
         self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= training.epoch}
         self._training = training
-        if unsent is not None and not refused:
-            self._send_unsent(unsent, training)
-        context.unsent.forget(number)
-        return not self.is_over(training.epoch)
+
+    def why_unusable(self, unsent: Unsent) -> str | None:  # noqa: ARG002
+        """Return why this machine's own state, which goes on where the database ends, cannot be used even so."""
+        return None
+
+    @property
+    def nudges(self) -> tuple[int, ...]:
+        """The ids of the nudges that have taken effect in this trial, if it is a panda's day."""
+        return ()
 
     def resume(self, checkpoint: LoadedCheckpoint) -> tuple[Training, str | None]:
         """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was."""
@@ -185,7 +213,7 @@ class TrialRun:
         """Save on this machine what the database does not have; return False if there is nothing to save."""
         if self._training is not None and self._training.epoch:
             self._keeper.snapshot(self._training, diverged=self._diverged)
-        return self._keeper.save_on_this_machine()
+        return self._keeper.save_on_this_machine(self.nudges)
 
     def _load(self) -> LoadedCheckpoint:
         """Read the trial's checkpoint, and wait for a place of files that cannot be reached as for the database."""
@@ -210,9 +238,3 @@ class TrialRun:
         self._outbox.send(self.held)
         self.context.record_event(EventKind.LOCAL_STATE_USED, self.lease, epoch=unsent.epoch)
         self._keeper.save(training)
-
-
-def follows(unsent: Unsent, written: int) -> bool:
-    """Return True if a state of this machine, with its epochs, goes on where the database's epochs end."""
-    first = unsent.waiting[0].epoch if unsent.waiting else unsent.epoch + 1
-    return unsent.epoch >= written and first <= written + 1

@@ -515,5 +515,5 @@ def test_a_worker_that_lost_its_day_takes_no_nudge(engine: Engine) -> None:
     record = born(engine)
     add_nudge(engine, record.study_id, {"learning_rate": 0.1}, None, "me")
     lease = Lease(record.study_id, Slot(0, 1, "day", ()), register_process(engine, record).worker_id, 1, None, 0)
-    assert not take_nudges(engine, replace(lease), 1)
+    assert not take_nudges(engine, replace(lease), 1, ())
     assert read_life(engine, record).nudges[0].state == "waiting"

@@ -10,7 +10,6 @@ import pytest
 from caviar.epoch import Epoch
 from caviar.storage.unsent import Unsent
 from caviar.studies.workers.trial.checkpoints import CheckpointKeeper
-from caviar.studies.workers.trial.run import follows
 
 
 def epochs(*numbers: int) -> list[Epoch]:
@@ -33,7 +32,7 @@ def epochs(*numbers: int) -> list[Epoch]:
 def test_a_state_is_used_only_where_it_goes_on_from_the_database(
     epoch: int, waiting: tuple[int, ...], written: int, expected: bool
 ) -> None:
-    assert follows(Unsent(epoch, epochs(*waiting), b"state"), written) is expected
+    assert (Unsent(epoch, epochs(*waiting), b"state").why_unusable(written) is None) is expected
 
 
 @pytest.mark.parametrize("unwritten", [(), (2,)], ids=["the database has all", "an epoch waits"])
@@ -43,5 +42,5 @@ def test_a_state_is_dropped_once_the_database_has_all_of_it(unwritten: tuple[int
     keeper = CheckpointKeeper(context, cast(Any, Mock()), outbox)
     keeper.adopt(Unsent(2, epochs(2), b"state"))
     keeper.after_epoch(Mock())
-    assert keeper.save_on_this_machine() is bool(unwritten)
+    assert keeper.save_on_this_machine(()) is bool(unwritten)
     assert context.unsent.keep.called is bool(unwritten)
