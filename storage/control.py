@@ -56,7 +56,8 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
             connection.execute(update(slot).where(*of_slot).values(kill=True))
             return False
         connection.execute(update(slot).where(*of_slot).values(state=SlotState.DONE))
-        end_killed(connection, row.trial_id, row.epoch)
+        if not end_killed(connection, row.trial_id, row.epoch):  # this very moment
+            raise TrialNotRunning(f"trial {number} of '{record.name}' was ended by another Optuna program")
         dropped = delete(checkpoint).where(*of_trial(record.study_id, number))
         addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
     remove_files(record.label, addresses)

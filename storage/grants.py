@@ -34,15 +34,16 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.panda": ("SELECT", "UPDATE (head)"),
     "caviar.day": ("SELECT", "INSERT"),
     "caviar.nudge": ("SELECT", "INSERT", "UPDATE (state, day, epoch)"),
-    "public.trials": ("SELECT", "INSERT", "UPDATE (state, datetime_complete)"),
+    "public.trials": ("SELECT", "INSERT", "UPDATE (state, datetime_start, datetime_complete)"),
     "public.trial_params": ("SELECT", "INSERT"),
-    "public.trial_values": ("SELECT", "INSERT", "UPDATE (value, value_type)"),
+    "public.trial_values": ("SELECT", "INSERT"),
     "public.trial_intermediate_values": ("SELECT", "INSERT", "UPDATE (intermediate_value, intermediate_value_type)"),
     "public.trial_user_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_system_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_heartbeats": (),
+    # Optuna gives a trial its number under a lock of this row; no study_id can change, since other rows name it.
+    "public.studies": ("SELECT", "UPDATE (study_id)"),
     # What Optuna's dashboard reads in addition.
-    "public.studies": ("SELECT",),
     "public.study_directions": ("SELECT",),
     "public.study_user_attributes": ("SELECT",),
     "public.study_system_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),  # its note

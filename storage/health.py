@@ -13,7 +13,9 @@ from sqlalchemy import Engine, func, select, text, update
 
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.events import log_event
+from caviar.storage.records import OtherTrials
 from caviar.storage.states import SPENT, EventKind
+from caviar.storage.status import OTHERS
 from caviar.storage.tables import checkpoint, slot, worker
 
 # `room` leaves out the connections reserved for superusers; `others` are connections that are not Caviar's here.
@@ -32,14 +34,15 @@ _SERVER = text("""
                AND NOT (application_name = 'caviar' AND datname = current_database())) AS others
 """)
 
-_STUDIES = text("""
-    SELECT st.study_id, st.name,
-           count(*) FILTER (WHERE s.state = 'open') AS open, count(*) FILTER (WHERE s.state = 'leased') AS leased,
-           coalesce(array_agg(s.number ORDER BY s.number) FILTER (WHERE s.state = 'abandoned'), '{}') AS abandoned
-    FROM caviar.study st
-    JOIN public.studies o ON o.study_id = st.optuna_study_id
-    LEFT JOIN caviar.slot s ON s.study_id = st.study_id
-    GROUP BY st.study_id ORDER BY st.name
+_STUDIES = text(f"""
+    SELECT s.study_id, s.name,
+           count(*) FILTER (WHERE l.state = 'open') AS open, count(*) FILTER (WHERE l.state = 'leased') AS leased,
+           coalesce(array_agg(l.number ORDER BY l.number) FILTER (WHERE l.state = 'abandoned'), '{{}}') AS abandoned,
+           {OTHERS} AS others
+    FROM caviar.study s
+    JOIN public.studies o ON o.study_id = s.optuna_study_id
+    LEFT JOIN caviar.slot l ON l.study_id = s.study_id
+    GROUP BY s.study_id ORDER BY s.name
 """)
 
 _DELETED = text("""
@@ -69,7 +72,8 @@ _WORKERS = text("""
 """)
 
 _ZOMBIES = text("""
-    SELECT t.trial_id, t.number, st.study_id, st.name AS study, s.study_id IS NOT NULL AS has_slot,
+    SELECT t.trial_id, coalesce(s.number, t.number) AS number, st.study_id, st.name AS study,
+           s.study_id IS NOT NULL AS has_slot,
            coalesce(extract(epoch FROM now() - t.datetime_start AT TIME ZONE 'UTC'), 0)::float AS age
     FROM public.trials t
     JOIN caviar.study st ON st.optuna_study_id = t.study_id
@@ -96,13 +100,15 @@ class Server:
 
 @dataclass(frozen=True)
 class StudySlots:
-    """How many slots of a study are open and leased, expired leases included, and which were abandoned."""
+    """How many slots of a study are open and leased, expired leases included, which were abandoned, and how many trials
+    other Optuna programs made beside them."""
 
     study_id: int
     name: str
     open: int
     leased: int
     abandoned: tuple[int, ...]
+    others: OtherTrials
 
     @property
     def done(self) -> bool:
@@ -156,7 +162,7 @@ def read_studies(engine: Engine) -> list[StudySlots]:
     """Return the unspent slots of all studies, by name."""
     with engine.connect() as connection:
         rows = connection.execute(_STUDIES).all()
-    return [StudySlots(r.study_id, r.name, r.open, r.leased, tuple(r.abandoned)) for r in rows]
+    return [StudySlots(r.study_id, r.name, r.open, r.leased, tuple(r.abandoned), OtherTrials(*r.others)) for r in rows]
 
 
 def deleted_studies(engine: Engine) -> list[str]:

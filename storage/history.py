@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, insort
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from operator import attrgetter
@@ -16,13 +16,14 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
 
-# The changes since the last reading: newer trials, and trials that have ended meanwhile. The progress of running trials
-# is left out, since only their own workers need it. The first reading also leaves out the curves of complete trials:
-# they are most of the data, and the pruner needs only some of them.
-# Trials that other Optuna programs added have no slot, and take no part in the search; such a trial may even have the
-# number of a slot. For the same reason a trial has ended when its slot is spent, whatever was told to Optuna before.
+# The changes since the last reading: newer trials, those that have ended meanwhile, and those that waited. The progress
+# of running trials is left out, since only their own workers need it. The first reading also leaves out the curves of
+# complete trials: they are most of the data, and the pruner needs only some of them.
+# A slot's trial has its slot's number here. It has ended when its slot is spent: what another program told Optuna of it
+# counts from then on, too.
 _CHANGED = text("""
-    SELECT t.trial_id, s.number, t.datetime_start, t.datetime_complete,
+    SELECT t.trial_id, coalesce(s.number, t.number) AS number, t.datetime_start, t.datetime_complete,
+           s.state IS NOT NULL AND s.state <> 'ended elsewhere' AS is_own,
            CASE WHEN s.state IN ('open', 'leased') THEN 'RUNNING' ELSE t.state::text END AS state,
            (SELECT v.value FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
            (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
@@ -33,12 +34,11 @@ _CHANGED = text("""
                        WHERE i.trial_id = t.trial_id AND i.intermediate_value_type = 'FINITE') END AS curve,
            (SELECT json_object_agg(a.key, a.value_json)
               FROM public.trial_system_attributes a WHERE a.trial_id = t.trial_id) AS attributes
-    FROM caviar.study c
-    JOIN caviar.slot s USING (study_id)
-    JOIN public.trials t ON t.trial_id = s.trial_id
-    WHERE c.optuna_study_id = :study
-      AND (s.trial_id > :seen OR s.trial_id = :anew
-           OR s.trial_id = ANY(:running) AND s.state IN ('done', 'abandoned') AND t.state <> 'RUNNING')
+    FROM public.trials t LEFT JOIN caviar.slot s ON s.trial_id = t.trial_id
+    WHERE t.study_id = :study
+      AND (t.trial_id > :seen OR t.trial_id = :anew OR t.trial_id = ANY(CAST(:waiting AS int[]))
+           OR t.trial_id = ANY(CAST(:running AS int[])) AND t.state <> 'RUNNING'
+              AND coalesce(s.state NOT IN ('open', 'leased'), true))
     ORDER BY t.trial_id
 """)
 
@@ -47,7 +47,7 @@ _CURVES = text("""
     FROM public.trial_intermediate_values
     WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
 """)
-_NUMBER = attrgetter("number")
+_PLACE = attrgetter("number", "_trial_id")  # another program's trial may have the number of a slot
 BEST = 3  # trials that `History.best` returns at most
 
 
@@ -57,7 +57,7 @@ class _View(InMemoryStorage):
     def __init__(self, trials: dict[int, FrozenTrial], direction: optuna.study.StudyDirection) -> None:
         super().__init__()
         self._trials = trials
-        self._ordered = sorted(trials.values(), key=_NUMBER)
+        self._ordered = sorted(trials.values(), key=_PLACE)
         with quiet():
             self.create_new_study([direction], "history")
 
@@ -74,20 +74,38 @@ class _View(InMemoryStorage):
 
     def _put(self, trial_id: int, trial: FrozenTrial) -> None:
         """Add a trial, or replace it."""
+        self._drop(trial_id)
         self._trials[trial_id] = trial
-        place = bisect_left(self._ordered, trial.number, key=_NUMBER)
-        known = place < len(self._ordered) and self._ordered[place].number == trial.number
-        self._ordered[place : place + known] = [trial]
+        insort(self._ordered, trial, key=_PLACE)
+
+    def _drop(self, trial_id: int) -> None:
+        """Take a trial away, if it is there."""
+        trial = self._trials.pop(trial_id, None)
+        if trial is not None:
+            del self._ordered[bisect_left(self._ordered, _PLACE(trial), key=_PLACE)]
 
 
 class History(_View):
-    """The trials of one study's slots as an Optuna storage, which samplers and pruners read and never write."""
+    """The trials that a search learns from as an Optuna storage, which samplers and pruners read and never write.
 
-    def __init__(self, engine: Engine, optuna_study_id: int, *, maximize: bool) -> None:
+    These are the trials of the study's slots, and what `learn` makes of a finished trial of another Optuna program, or
+    of one that such a program ended; None leaves it out. Only a slot's own can be among the best.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        optuna_study_id: int,
+        *,
+        maximize: bool,
+        learn: Callable[[FrozenTrial], FrozenTrial | None] = lambda trial: None,  # noqa: ARG005
+    ) -> None:
         self._direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
         super().__init__({}, self._direction)
         self._engine = engine
         self._optuna_study_id = optuna_study_id
+        self._learn = learn
+        self._waiting: dict[int, FrozenTrial] = {}  # enqueued by other programs, by id
         self._running: set[int] = set()
         self._complete: dict[int, None] = {}  # in the order in which they were read
         self._best: list[FrozenTrial] = []  # the best one first
@@ -99,8 +117,10 @@ class History(_View):
     def refresh(self, anew: int | None = None) -> None:
         """Read the trials that began or ended since the last call, and again the curve of the trial with the Optuna id
         `anew`, which this worker continues."""
-        running = sorted(self._running)
-        parameters = {"study": self._optuna_study_id, "seen": self._seen, "running": running, "anew": anew}
+        parameters = {
+            "study": self._optuna_study_id, "seen": self._seen, "anew": anew,
+            "running": sorted(self._running), "waiting": sorted(self._waiting),
+        }  # fmt: skip
         with self._engine.connect() as connection:
             rows = connection.execute(_CHANGED, parameters).all()
         if any(row.state == "COMPLETE" for row in rows):
@@ -109,14 +129,37 @@ class History(_View):
             self._bare = {row.trial_id for row in rows if row.state == "COMPLETE"}
         for row in rows:
             trial = _frozen(row)
-            self._put(row.trial_id, trial)
             self._seen = max(self._seen, row.trial_id)
-            (self._running.discard if trial.state.is_finished() else self._running.add)(row.trial_id)
-            if trial.state == TrialState.COMPLETE and row.trial_id not in self._complete:
-                self._complete[row.trial_id] = None
-                self._rank(trial)
+            self._waiting.pop(row.trial_id, None)
+            (self._running.add if trial.state == TrialState.RUNNING else self._running.discard)(row.trial_id)
+            if row.is_own:
+                self._take_own(trial)
+            else:
+                self._take_other(trial)
         if first:
             self._fallen.clear()  # other workers have seen these fall
+
+    def _take_own(self, trial: FrozenTrial) -> None:
+        self._put(trial._trial_id, trial)
+        if trial.state == TrialState.COMPLETE and trial._trial_id not in self._complete:
+            self._complete[trial._trial_id] = None
+            self._rank(trial)
+
+    def _take_other(self, trial: FrozenTrial) -> None:
+        self._drop(trial._trial_id)
+        if trial.state == TrialState.WAITING:
+            self._waiting[trial._trial_id] = trial
+        elif trial.state.is_finished() and (learned := self._learn(trial)) is not None:
+            self._put(trial._trial_id, learned)
+
+    def waiting(self) -> list[FrozenTrial]:
+        """Return the trials that other programs enqueued, as `refresh` last read them, the oldest first."""
+        return [self._waiting[trial_id] for trial_id in sorted(self._waiting)]
+
+    def sound_values(self) -> list[float]:
+        """Return the values of the slots' complete trials that violate no constraint."""
+        complete = [self._trials[trial_id] for trial_id in self._complete]
+        return [t.value for t in complete if t.value is not None and is_feasible(t)]
 
     def study(self) -> optuna.Study:
         """Return a new Optuna study over these trials. An Optuna study caches them, so make one for each proposal."""

@@ -6,7 +6,7 @@ checks the token in the same transaction, so a worker that lost its lease cannot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, TextClause, Updat
 from caviar.storage.errors import LeaseLost
 from caviar.storage.events import log_event
 from caviar.storage.losses import SUSPECT, reap
-from caviar.storage.records import Asked, Lease, Standing, slot_of
+from caviar.storage.records import Asked, Lease, LeaseKey, Standing, slot_of
 from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import slot
 from caviar.storage.timing import SILENT
@@ -68,6 +68,7 @@ _LEASE_MORE = text(f"""
         SELECT s.number FROM caviar.slot s JOIN held USING (tier)
         WHERE held.phase IN (s.phase, CASE s.phase WHEN 'prior' THEN 'coarse' END)
           AND s.study_id = :study AND s.state = 'open' AND s.losses < :suspect AND s.number <> ALL(:avoided)
+          AND s.number <> ALL(CAST(:at_work AS integer[]))
     ), next AS (
         SELECT s.study_id, s.number
         FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'open' AND s.number IN (SELECT number FROM fitting)
@@ -93,11 +94,11 @@ _RENEW = text("""
     ), renewed AS (
         UPDATE caviar.slot s SET expires_at = now() + make_interval(secs => :seconds)
         FROM held WHERE s.study_id = held.study_id AND s.number = held.number
-        RETURNING s.study_id, s.number, s.kill
+        RETURNING s.study_id, s.number, s.token, s.kill
     ), seen AS (
         UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
     )
-    SELECT renewed.number, study.control, study.at_once, renewed.kill
+    SELECT renewed.number, renewed.token, study.control, study.at_once, renewed.kill
     FROM renewed JOIN caviar.study USING (study_id)
 """)
 
@@ -109,7 +110,8 @@ _RETAKE = text("""
         worker_id = :worker, losses = CASE WHEN state = 'open' THEN greatest(losses - 1, 0) ELSE losses END
     WHERE study_id = :study AND number = :slot AND worker_id = :worker AND attempts = :attempts
       AND (token = :token OR state = 'open')
-      AND (trial_id IS NULL OR EXISTS (SELECT FROM public.trials t WHERE t.trial_id = slot.trial_id))
+      AND (trial_id IS NULL
+           OR EXISTS (SELECT FROM public.trials t WHERE t.trial_id = slot.trial_id AND t.state = 'RUNNING'))
     RETURNING epoch
 """)
 
@@ -161,26 +163,28 @@ class Ledger:
         """
         return next(iter(self._lease(_LEASE, {})), None)
 
-    def lease_more(self, lease: Lease, count: int) -> list[Lease]:
+    def lease_more(self, lease: Lease, count: int, at_work: Collection[int] = ()) -> list[Lease]:
         """Take back expired leases, then lease up to `count` further slots of a held slot's phase.
 
         This leases at most the worker's fair share of the open slots. It leaves out slots that were lost twice without
-        a new epoch: they may be what killed their workers, and are trained alone.
+        a new epoch: they may be what killed their workers, and are trained alone. It leaves out the slots `at_work`,
+        too, which this worker trains: one of them may be open because its lease expired, and is about to be retaken.
         """
-        held = {"held": lease.token, "slot": lease.slot.number}
+        held = {"held": lease.token, "slot": lease.slot.number, "at_work": sorted(at_work)}
         limits = {"count": count, "suspect": SUSPECT, "alive": SILENT}
         return sorted(self._lease(_LEASE_MORE, {**held, **limits}), key=lambda new: new.slot.number)
 
-    def renew(self, leases: Sequence[Lease]) -> dict[int, Asked]:
-        """Extend leases, record that this worker is alive, and return what is asked of it, by slot number; a slot that
+    def renew(self, leases: Sequence[Lease]) -> dict[LeaseKey, Asked]:
+        """Extend leases, record that this worker is alive, and return what is asked of it, by the lease's key; one that
         is missing was lost."""
         held = {"slots": [lease.slot.number for lease in leases], "tokens": [lease.token for lease in leases]}
         with self._engine.begin() as connection:
             rows = connection.execute(_RENEW, {**self._who(), **held}).all()
-        return {row.number: Asked(Control(row.control), row.at_once, row.kill) for row in rows}
+        return {(row.number, row.token): Asked(Control(row.control), row.at_once, row.kill) for row in rows}
 
     def retake(self, lease: Lease) -> bool:
-        """Regain a lease that expired during an outage of the database; False if another worker has the slot."""
+        """Regain a lease that expired during an outage of the database; False if another worker has the slot, or its
+        trial was ended or deleted by another Optuna program."""
         with self._engine.begin() as connection:
             row = connection.execute(_RETAKE, {**self._who(), **_key(lease), "attempts": lease.attempts}).one_or_none()
             if row is not None:

@@ -5,6 +5,8 @@ configuration that needs more memory than any machine has, and would otherwise o
 not abandoned: a person trains it, who may well kill the process five times.
 
 A trial that somebody has asked to end is ended: nobody needs to train it for that.
+
+A slot whose trial another Optuna program ended is spent, with the result that it was given: its worker has lost it.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ SUSPECT = 2  # losses in a row after which a slot is trained alone, so that no o
 
 
 def reap(connection: Connection, study_id: int) -> int:
-    """Take back the expired leases of a study, and return how many there were."""
+    """Take back the expired leases of a study, and return how many there were. Slots whose trials another Optuna
+    program ended are spent by the same statement."""
     return _take_back(connection, study_id, slot.c.expires_at < func.now(), EventKind.LEASE_EXPIRED)
 
 
@@ -59,42 +62,71 @@ def _take_back(
     kind: EventKind,
     death: WorkerDeath = WorkerDeath(),  # noqa: B008 - frozen
 ) -> int:
+    trials = optuna.trials
+    ended = select(trials.c.state).where(trials.c.trial_id == slot.c.trial_id, trials.c.state.in_(optuna.FINISHED))
+    ended_as = ended.scalar_subquery()
     # SKIP LOCKED passes over a lease that another worker is renewing or taking back at this moment.
     lost = (
-        select(slot.c.number)
-        .where(slot.c.study_id == bindparam("study"), slot.c.state == SlotState.LEASED, condition)
-        .with_for_update(skip_locked=True)
+        select(slot.c.number, ended_as.label("ended_as"))
+        .where(
+            slot.c.study_id == bindparam("study"),
+            slot.c.state.in_((SlotState.OPEN, SlotState.LEASED)),
+            and_(slot.c.state == SlotState.LEASED, condition) | ended_as.is_not(None),
+        )
+        .with_for_update(skip_locked=True, of=slot)
         .cte("lost")
     )
-    losses = slot.c.losses + int(death.is_loss)
+    is_ended = lost.c.ended_as.is_not(None)
+    losses = case((is_ended, slot.c.losses), else_=slot.c.losses + int(death.is_loss))
     abandoned = and_(literal(death.is_loss), losses >= LIMIT, slot.c.phase.not_in(_OF_A_PANDA))
-    state = case((slot.c.kill, SlotState.DONE), (abandoned, SlotState.ABANDONED), else_=SlotState.OPEN)
+    state = case(
+        (is_ended, SlotState.ENDED_ELSEWHERE),
+        (slot.c.kill, SlotState.DONE),
+        (abandoned, SlotState.ABANDONED),
+        else_=SlotState.OPEN,
+    )
+    of_slot = (slot.c.number, slot.c.state, slot.c.epoch, slot.c.losses, slot.c.trial_id, slot.c.worker_id)
     statement = (
         update(slot)
         .where(slot.c.study_id == bindparam("study"), slot.c.number == lost.c.number)
         .values(state=state, losses=losses, token=None, expires_at=None)
-        .returning(slot.c.number, slot.c.state, slot.c.epoch, slot.c.losses, slot.c.trial_id, slot.c.worker_id)
+        .returning(*of_slot, lost.c.ended_as)
     )
     detail = {name: value for name, value in {"why": death.why, "traceback": death.traceback}.items() if value}
     rows = connection.execute(statement, {"study": study_id}).all()
     for row in rows:
+        if row.state == SlotState.ENDED_ELSEWHERE:
+            _concede(connection, study_id, row)
+            continue
         log_event(connection, study_id, kind, slot=row.number, worker_id=row.worker_id, epoch=row.epoch, **detail)
         if row.state == SlotState.ABANDONED:
             _abandon(connection, study_id, row, death.why)
         elif row.state == SlotState.DONE:
             end_killed(connection, row.trial_id, row.epoch)
             _drop_checkpoint(connection, study_id, row.number)
-    return len(rows)
+    return sum(row.state != SlotState.ENDED_ELSEWHERE for row in rows)
 
 
-def end_killed(connection: Connection, trial_id: int, epoch: int) -> None:
-    """End a killed trial that nobody trains, as pruned with its last value, or as failed if it has none."""
+def _concede(connection: Connection, study_id: int, row: Any) -> None:
+    log_event(
+        connection, study_id, EventKind.ENDED_ELSEWHERE, slot=row.number, epoch=row.epoch,
+        by="another Optuna program", state=row.ended_as.lower(),
+    )  # fmt: skip
+    # Nobody goes on with it. `caviar doctor --fix` removes a file, since this transaction may yet fail.
+    connection.execute(delete(checkpoint).where(checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number))
+
+
+def end_killed(connection: Connection, trial_id: int, epoch: int) -> bool:
+    """End a killed trial that nobody trains, as pruned with its last value, or as failed if it has none; return False
+    if another Optuna program has ended it."""
     curve = optuna.trial_intermediate_values
     last = connection.execute(select(curve).where(curve.c.trial_id == trial_id, curve.c.step == epoch)).one_or_none()
     value = None if last is None else last.intermediate_value
-    if optuna.end_trial(connection, trial_id, "FAIL" if value is None else "PRUNED", value):
-        attributes = {"epochs": epoch, "why it stopped": f"killed by hand after epoch {epoch}"}
-        optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
+    if not optuna.end_trial(connection, trial_id, "FAIL" if value is None else "PRUNED", value):
+        return False
+    attributes = {"epochs": epoch, "why it stopped": f"killed by hand after epoch {epoch}"}
+    optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
+    return True
 
 
 def _abandon(connection: Connection, study_id: int, row: Any, last: str) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 metadata = sa.MetaData(schema="public")
 
 UTC_NOW = sa.func.timezone("UTC", sa.func.now())  # Optuna stores UTC without a zone
 TRIAL_STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
+FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 studies = sa.Table(
     "studies",
@@ -107,21 +107,18 @@ OF_A_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
 
 def end_trial(connection: sa.Connection, trial_id: int, state: str, value: float | None = None) -> bool:
-    """End a trial, even if another Optuna program has ended it already: the result of its slot is what counts.
+    """End a trial that runs; the value, the objective's, may be infinite.
 
-    A value, the objective's, may be infinite. Return False if the trial no longer exists; nothing was written then.
+    Return False if another Optuna program has ended it already, or deleted it; nothing was written then.
     """
-    ended = sa.update(trials).where(trials.c.trial_id == trial_id).values(state=state, datetime_complete=UTC_NOW)
+    running = (trials.c.trial_id == trial_id, trials.c.state == "RUNNING")
+    ended = sa.update(trials).where(*running).values(state=state, datetime_complete=UTC_NOW)
     if not connection.execute(ended).rowcount:
         return False
     if value is not None:
         number, kind = stored_value(value)
-        row = {"value": number, "value_type": kind}
-        new = insert(trial_values).values(trial_id=trial_id, objective=0, **row)
-        # Not DO UPDATE: a role that was granted its rights before version 0.2 may only insert.
-        if not connection.execute(new.on_conflict_do_nothing(index_elements=["trial_id", "objective"])).rowcount:
-            of_trial = (trial_values.c.trial_id == trial_id, trial_values.c.objective == 0)
-            connection.execute(sa.update(trial_values).where(*of_trial).values(**row))
+        row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
+        connection.execute(sa.insert(trial_values).values(**row))
     return True
 
 

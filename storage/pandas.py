@@ -247,5 +247,5 @@ def _abandon_unfinished(connection: Connection, study_id: int) -> None:
     of_study = (slot.c.study_id == study_id, slot.c.state == SlotState.OPEN)
     abandoned = update(slot).where(*of_study).values(state=SlotState.ABANDONED).returning(slot.c.trial_id)
     begun = [trial for trial in connection.scalars(abandoned) if trial is not None]
-    failed = update(optuna.trials).where(optuna.trials.c.trial_id.in_(begun))
+    failed = update(optuna.trials).where(optuna.trials.c.trial_id.in_(begun), optuna.trials.c.state == "RUNNING")
     connection.execute(failed.values(state="FAIL", datetime_complete=optuna.UTC_NOW))

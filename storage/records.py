@@ -97,6 +97,11 @@ class DefinitionRecord:
         return self.created_at.isoformat(timespec="seconds")
 
 
+LeaseKey = tuple[int, UUID]
+"""What tells a lease from all others of its study: the number of its slot and its token, which slots that were leased
+together share."""
+
+
 @dataclass(frozen=True)
 class Lease:
     """The right to train one slot until it expires. Every write checks `token`."""
@@ -107,6 +112,10 @@ class Lease:
     attempts: int  # leases of the slot, this one included
     trial_id: int | None  # Optuna's; None until the trial's values are chosen
     epoch: int  # the last that was written
+
+    @property
+    def key(self) -> LeaseKey:
+        return self.slot.number, self.token
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,16 @@ class TrialRecord:
     attributes: Mapping[str, Any]  # Optuna's user attributes
     seconds: float  # of all its epochs
     host: str | None  # of its last worker
+    optuna_number: int | None = None  # Optuna counts the trials of all programs, in the order in which they began
+
+
+@dataclass(frozen=True)
+class OtherTrials:
+    """The number of trials that other Optuna programs made in a study, beside its budget, and how many of them wait for
+    a slot, since they were enqueued."""
+
+    made: int = 0
+    waiting: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from sqlalchemy import Connection, Engine, select, text
 
 from caviar.storage.errors import StudyDeleted, StudyNotFound, TrialNotFound
 from caviar.storage.optuna_tables import trials
-from caviar.storage.records import PhaseCount, RunningTrial, StudyRecord, TrialRecord, slot_of
+from caviar.storage.records import OtherTrials, PhaseCount, RunningTrial, StudyRecord, TrialRecord, slot_of
 from caviar.storage.states import Control, Phase, SlotState, TrialState
 from caviar.storage.tables import slot
 
 
 @dataclass(frozen=True)
 class SlotCounts:
-    """The slots of a study, counted at one moment. Expired leases count as open, abandoned slots as spent.
+    """The slots of a study, counted at one moment. Expired leases count as open. Abandoned slots count as spent, and so
+    do those whose trials other Optuna programs ended.
 
     A new count is a field here and a line in `_COUNTS`: every summary of a study, and its JSON document, has it then.
     """
@@ -29,12 +30,13 @@ class SlotCounts:
     pruned: int
     failed: int
     abandoned: int
+    ended_elsewhere: int
     diverged: int
 
     @property
     def done(self) -> int:
         """The number of spent slots."""
-        return self.complete + self.pruned + self.failed + self.abandoned
+        return self.complete + self.pruned + self.failed + self.abandoned + self.ended_elsewhere
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,15 @@ class Progress(SlotCounts):
     phases: tuple[PhaseCount, ...]
     running: tuple[RunningTrial, ...]
     best: TrialRecord | None
+    others: OtherTrials
     at_once: bool = False  # whether workers shall leave in the middle of an epoch, too
 
 
 _TRIALS = """
-    SELECT s.number, s.tier, s.phase, s.free, s.epoch, s.attempts, w.host,
-           CASE WHEN s.state = 'abandoned' THEN 'abandoned' WHEN s.trial_id IS NULL THEN 'open'
+    SELECT s.number, s.tier, s.phase, s.free, s.epoch, s.attempts, w.host, t.number AS optuna_number,
+           CASE WHEN s.state IN ('abandoned', 'ended elsewhere') THEN s.state WHEN s.trial_id IS NULL THEN 'open'
                 WHEN s.state = 'done' THEN coalesce(lower(t.state::text), 'fail') ELSE 'running' END AS state,
-           CASE WHEN s.state = 'done' AND t.state <> 'FAIL' THEN v.value END AS value,
+           CASE WHEN s.state IN ('done', 'ended elsewhere') AND t.state <> 'FAIL' THEN v.value END AS value,
            (SELECT json_object_agg(p.param_name, p.param_value) FROM public.trial_params p
              WHERE p.trial_id = s.trial_id) AS parameters,
            (SELECT json_object_agg(a.key, a.value_json) FROM public.trial_user_attributes a
@@ -80,6 +83,7 @@ _COUNTS = {
     "pruned": "count(*) FILTER (WHERE s.state = 'done' AND t.state = 'PRUNED')",
     "failed": "count(*) FILTER (WHERE s.state = 'done' AND t.state = 'FAIL')",
     "abandoned": "count(*) FILTER (WHERE s.state = 'abandoned')",
+    "ended_elsewhere": "count(*) FILTER (WHERE s.state = 'ended elsewhere')",
     "diverged": "count(*) FILTER (WHERE s.state = 'done' AND c.diverged)",
     "epochs_trained": "sum(s.epoch)",
 }
@@ -96,9 +100,15 @@ _PHASES = text(f"""
     WHERE s.study_id = :study GROUP BY s.tier, s.phase ORDER BY first
 """)
 
-STUDY_COLUMNS = """
+# Trials of the study `s` that other Optuna programs made: how many, and how many of them wait.
+OTHERS = """
+    (SELECT json_build_array(count(*), count(*) FILTER (WHERE t.state = 'WAITING')) FROM public.trials t
+      WHERE t.study_id = s.optuna_study_id AND NOT EXISTS (SELECT FROM caviar.slot x WHERE x.trial_id = t.trial_id))
+"""
+STUDY_COLUMNS = f"""
     s.control, s.at_once, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version,
-    NOT EXISTS (SELECT FROM public.studies o WHERE o.study_id = s.optuna_study_id) AS deleted
+    NOT EXISTS (SELECT FROM public.studies o WHERE o.study_id = s.optuna_study_id) AS deleted,
+    {OTHERS} AS others
 """
 _STUDY = text(f"SELECT {STUDY_COLUMNS} FROM caviar.study s WHERE s.study_id = :study")
 
@@ -171,6 +181,7 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
             RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.worker, r.kill) for r in running
         ),
         best=None if best is None else _trial(best),
+        others=OtherTrials(*study_row.others),
     )
 
 
@@ -223,4 +234,5 @@ def _trial(row: Any) -> TrialRecord:
         attributes={key: json.loads(value) for key, value in (row.attributes or {}).items()},
         seconds=row.seconds,
         host=row.host,
+        optuna_number=row.optuna_number,
     )

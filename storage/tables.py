@@ -90,7 +90,7 @@ slot = sa.Table(
     "slot",
     metadata,
     _study(),
-    sa.Column("number", sa.Integer, primary_key=True),  # also the number of the slot's trial in Optuna
+    sa.Column("number", sa.Integer, primary_key=True),  # also the trial's for Caviar; Optuna gives it one of its own
     sa.Column("tier", sa.SmallInteger, nullable=False),
     sa.Column("phase", sa.Text, nullable=False),
     sa.Column("free", sa.ARRAY(sa.Text), nullable=False),
@@ -103,7 +103,7 @@ slot = sa.Table(
     sa.Column("token", sa.Uuid),  # identifies the lease; every write of a worker checks it
     sa.Column("expires_at", sa.DateTime(timezone=True)),
     sa.Column("worker_id", sa.Uuid, sa.ForeignKey("caviar.worker.worker_id", ondelete="SET NULL")),
-    sa.CheckConstraint("state IN ('open', 'leased', 'done', 'abandoned')", "state"),
+    sa.CheckConstraint("state IN ('open', 'leased', 'done', 'abandoned', 'ended elsewhere')", "state"),
     sa.CheckConstraint("(state = 'leased') = (token IS NOT NULL AND expires_at IS NOT NULL)", "lease"),
     # Most slots of a long study are spent; workers read only the others.
     sa.Index("ix_slot_unspent", "study_id", "number", postgresql_where=sa.text("state IN ('open', 'leased')")),

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from psycopg2.errors import ForeignKeyViolation
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from caviar.storage import optuna_tables as optuna
@@ -19,24 +19,40 @@ from caviar.storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, 
 from caviar.storage.errors import LeaseLost
 from caviar.storage.events import log_event
 from caviar.storage.ledger import fence
-from caviar.storage.records import Asked, Lease, Report
+from caviar.storage.records import Asked, Lease, LeaseKey, Report
 from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import slot
 
-# Optuna's readers remember the highest id that they have seen, so ids must become visible in order: the study's row is
-# locked before an id is drawn, until the end of the transaction.
+# Optuna numbers trials by counting those there are, under this lock of its study's row. It makes ids visible in order,
+# too, whichever program draws them: Optuna's readers remember the highest one that they have seen.
+_LOCK = text("""
+    SELECT study.optuna_study_id
+    FROM caviar.study JOIN caviar.slot USING (study_id)
+    JOIN public.studies o ON o.study_id = study.optuna_study_id
+    WHERE slot.study_id = :study AND slot.number = :slot AND slot.token = :token AND slot.trial_id IS NULL
+      AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
+    FOR NO KEY UPDATE OF study, o, slot
+""")
+
+# The next number is the count. An earlier version gave a trial the number of its slot: where the count is such a
+# number, the lowest that is free.
 _BEGIN = text("""
-    WITH locked AS (
-        SELECT study.optuna_study_id
-        FROM caviar.study JOIN caviar.slot USING (study_id)
-        JOIN public.studies o ON o.study_id = study.optuna_study_id
-        WHERE slot.study_id = :study AND slot.number = :slot AND slot.token = :token AND slot.trial_id IS NULL
-          AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
-        FOR NO KEY UPDATE OF study
-    ), trial AS (
+    WITH counted AS (
+        SELECT CASE WHEN coalesce(max(number), -1) < count(*) THEN count(*) ELSE (
+            SELECT min(n) FROM generate_series(0, (SELECT count(*) FROM public.trials WHERE study_id = :optuna_study)) n
+            WHERE n NOT IN (SELECT number FROM public.trials WHERE study_id = :optuna_study)) END AS next
+        FROM public.trials WHERE study_id = :optuna_study
+    ), taken AS (
+        UPDATE public.trials SET state = 'RUNNING', datetime_start = timezone('UTC', now())
+        WHERE trial_id = :waiting AND state = 'WAITING' RETURNING trial_id
+    ), made AS (
         INSERT INTO public.trials (number, study_id, state, datetime_start)
-        SELECT :slot, optuna_study_id, 'RUNNING', timezone('UTC', now()) FROM locked
+        SELECT next, :optuna_study, 'RUNNING', timezone('UTC', now()) FROM counted WHERE CAST(:waiting AS int) IS NULL
         RETURNING trial_id
+    ), trial AS (SELECT trial_id FROM taken UNION ALL SELECT trial_id FROM made
+    ), of_slot AS (
+        UPDATE caviar.slot s SET trial_id = trial.trial_id
+        FROM trial WHERE s.study_id = :study AND s.number = :slot
     ), chosen AS (
         INSERT INTO public.trial_params (trial_id, param_name, param_value, distribution_json)
         SELECT trial_id, name, value, kind
@@ -47,6 +63,7 @@ _BEGIN = text("""
         INSERT INTO public.trial_user_attributes (trial_id, key, value_json)
         SELECT trial_id, key, value_json
         FROM trial, unnest(CAST(:keys AS text[]), CAST(:jsons AS text[])) AS a (key, value_json)
+        ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
     )
     SELECT trial_id FROM trial
 """)
@@ -65,33 +82,35 @@ _RECORD_EPOCHS = text("""
     ), held AS (  -- by number, the order in which every statement locks several slots
         SELECT s.study_id, s.number, n.epoch
         FROM caviar.slot s JOIN newest n ON s.number = n.slot AND s.token = n.token
+        JOIN public.trials t ON t.trial_id = s.trial_id AND t.state = 'RUNNING'  -- else another program ended it
         WHERE s.study_id = :study ORDER BY s.number FOR NO KEY UPDATE OF s
     ), renewed AS (
         UPDATE caviar.slot s
         SET epoch = greatest(s.epoch, h.epoch), losses = CASE WHEN h.epoch > s.epoch THEN 0 ELSE s.losses END,
             expires_at = now() + make_interval(secs => :lease)
         FROM held h WHERE s.study_id = h.study_id AND s.number = h.number
-        RETURNING s.study_id, s.number, s.trial_id, s.kill
-    ), epochs AS (
+        RETURNING s.study_id, s.number, s.token, s.trial_id, s.kill
+    ), epochs AS (  -- those under the token that holds the slot, and none of an earlier lease
         INSERT INTO caviar.epoch
         SELECT r.study_id, g.slot, g.epoch, g.training_loss, g.validation_loss, g.accuracy, g.learning_rate, g.seconds
-        FROM renewed r JOIN given g ON g.slot = r.number
+        FROM renewed r JOIN given g ON g.slot = r.number AND g.token = r.token
         ON CONFLICT (study_id, slot, epoch) DO UPDATE
         SET training_loss = excluded.training_loss, validation_loss = excluded.validation_loss,
             accuracy = excluded.accuracy, learning_rate = excluded.learning_rate, seconds = excluded.seconds
     ), reported AS (
         INSERT INTO public.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
         SELECT r.trial_id, g.epoch, g.value, CAST(g.kind AS public.trialintermediatevaluetype)
-        FROM renewed r JOIN given g ON g.slot = r.number
+        FROM renewed r JOIN given g ON g.slot = r.number AND g.token = r.token
         ON CONFLICT (trial_id, step) DO UPDATE
         SET intermediate_value = excluded.intermediate_value,
             intermediate_value_type = excluded.intermediate_value_type
     )
-    SELECT r.number, study.control, study.at_once, r.kill FROM renewed r JOIN caviar.study USING (study_id)
+    SELECT r.number, r.token, study.control, study.at_once, r.kill FROM renewed r JOIN caviar.study USING (study_id)
 """)
 
 
 _DELETED = "its study was deleted by another Optuna program"
+_ENDED = "another Optuna program ended its trial"
 
 
 class TrialLog:
@@ -100,29 +119,48 @@ class TrialLog:
     def __init__(self, engine: Engine, version: int, lease_seconds: float) -> None:
         self._engine, self._version, self._lease_seconds = engine, version, lease_seconds
 
-    def begin(self, lease: Lease, parameters: Mapping[str, tuple[float, str]], attributes: Mapping[str, Any]) -> int:
-        """Create the slot's trial in Optuna, running, with the slot's number, and return Optuna's id of it. A second
-        call returns the same trial.
+    def begin(
+        self,
+        lease: Lease,
+        parameters: Mapping[str, tuple[float, str]],
+        attributes: Mapping[str, Any],
+        waiting: int | None = None,
+    ) -> int | None:
+        """Let the slot have a running trial in Optuna: a new one, or one that waits there. A second call returns the
+        same trial.
 
         Args:
             parameters: by name, the value in Optuna's internal form and the distribution as Optuna's JSON.
             attributes: user attributes, shown beside the parameters.
+            waiting: Optuna's id of a trial that somebody enqueued.
+
+        Returns:
+            Optuna's id of the trial; None if the waiting one waits no more.
 
         Raises:
             LeaseLost: the lease was lost, or the definition was changed; nothing was written.
         """
         names, stored = list(parameters), list(parameters.values())
+        key = {"study": lease.study_id, "version": self._version, **_key(lease)}
         given = {
-            "study": lease.study_id, "version": self._version, **_key(lease),
             "names": names, "values": [value for value, _ in stored], "kinds": [kind for _, kind in stored],
-            **optuna.as_json(attributes),
+            **optuna.as_json(attributes), "waiting": waiting,
         }  # fmt: skip
         with suppress(LeaseLost), _study_there(), self._engine.begin() as connection:
-            trial_id = connection.execute(_BEGIN, given).scalar()
-            if trial_id is not None:
-                fence(connection, lease, slot.c.trial_id.is_(None), trial_id=trial_id)
-                return int(trial_id)
+            study = connection.execute(_LOCK, key).scalar()
+            if study is not None:
+                trial_id: int | None = connection.execute(_BEGIN, {**key, **given, "optuna_study": study}).scalar()
+                return trial_id
         return self._begun(lease)
+
+    def refuse(self, study_id: int, waiting: int, number: int, reason: str) -> None:
+        """Fail a trial that somebody enqueued and that no slot can take; the event says why."""
+        refused = update(optuna.trials).where(optuna.trials.c.trial_id == waiting, optuna.trials.c.state == "WAITING")
+        ended = {"state": "FAIL", "datetime_start": optuna.UTC_NOW, "datetime_complete": optuna.UTC_NOW}
+        with _study_there(), self._engine.begin() as connection:
+            if connection.execute(refused.values(**ended)).rowcount:  # else another worker has refused it
+                optuna.set_attributes(connection, "trial_user_attributes", waiting, {"why it stopped": reason})
+                log_event(connection, study_id, EventKind.ENQUEUED_REFUSED, number_in_optuna=number, reason=reason)
 
     def _begun(self, lease: Lease) -> int:
         """Return the trial that this lease began already, if the answer to that was lost or came late."""
@@ -135,11 +173,11 @@ class TrialLog:
             raise LeaseLost(lease.slot.number, "another worker has it, or its study was changed")
         return int(trial_id)
 
-    def record(self, reports: Sequence[Report]) -> dict[int, Asked]:
+    def record(self, reports: Sequence[Report]) -> dict[LeaseKey, Asked]:
         """Write epochs of one study's trials, with their values for Optuna, and renew the leases.
 
-        An epoch that was written before is replaced. Return what is asked of the worker, by slot number; a slot that is
-        missing was lost: nothing was written for it.
+        An epoch that was written before is replaced. Return what is asked of the worker, by the lease's key; one that
+        is missing was lost: nothing was written under it.
         """
         rows = []
         for report in reports:
@@ -152,7 +190,7 @@ class TrialLog:
                 written = connection.execute(_RECORD_EPOCHS, parameters).all()
         except LeaseLost:
             return {}
-        return {row.number: Asked(Control(row.control), row.at_once, row.kill) for row in written}
+        return {(row.number, row.token): Asked(Control(row.control), row.at_once, row.kill) for row in written}
 
     def finish(
         self,
@@ -183,7 +221,7 @@ class TrialLog:
             take_time_for(connection, weights)
             fence(connection, lease, state=SlotState.DONE, token=None, expires_at=None)
             if not optuna.end_trial(connection, trial_id, state, value):
-                raise LeaseLost(lease.slot.number, _DELETED)
+                raise LeaseLost(lease.slot.number, _ENDED)
             optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
             if violated is not None:  # as trial.set_constraint writes it
                 optuna.set_attributes(connection, "trial_system_attributes", trial_id, {f"constraints:{violated}": 1.0})

@@ -5,6 +5,7 @@ Knows no database, and imports neither Optuna nor torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -87,6 +88,10 @@ class Study(SearchSpace):
             check_value(value)
             if any(name in tier for tier in self.tiers):
                 raise DefinitionError(f"'{name}' stands twice: in a tier and in fixed")
+
+    def is_possible(self, value: float) -> bool:
+        """Return whether a trial can have that value of the metric: no accuracy is above 1, and neither is below 0."""
+        return 0.0 <= value <= (1.0 if self.metric == "accuracy" else math.inf)
 
     @property
     def noisy(self) -> bool:

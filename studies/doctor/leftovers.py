@@ -80,10 +80,26 @@ def trials(engine: Engine) -> list[Finding]:
             message = f"trial(s) {numbers} of '{study.name}' were given up: each lost {LIMIT} workers in a row"
             step = f"caviar history {study.name}; if it is memory, narrow its ranges or start fewer workers"
             findings.append(Finding(Level.OK if study.done else Level.WARNING, "trials", message, step))
+        if study.others.made:
+            findings.append(_others(study, is_panda(engine, study.study_id)))
     for name in health.deleted_studies(engine):
         message = f"those of '{name}' were deleted by another Optuna program; its checkpoints are still here"
         findings.append(Finding(Level.WARNING, "trials", message, f"caviar delete {name}"))
     return findings or [Finding(Level.OK, "trials", "none that nobody will end, none given up")]
+
+
+def _others(study: health.StudySlots, is_panda: bool) -> Finding:
+    made, waiting = study.others.made, study.others.waiting
+    message = f"{made} in '{study.name}' were made by other Optuna programs, beside its budget"
+    if not waiting:
+        return Finding(Level.OK, "trials", message)
+    message += f"; {waiting} of them wait to be trained"
+    if is_panda:
+        return Finding(Level.WARNING, "trials", f"{message}, which no day of a panda does")
+    if study.done:
+        step = f"give it more trials: caviar extend {study.name} --budget N"
+        return Finding(Level.WARNING, "trials", f"{message}, and it is done", step)
+    return Finding(Level.OK, "trials", message)
 
 
 def _study_and_mendable(zombie: health.Zombie) -> tuple[str, bool]:

@@ -36,7 +36,7 @@ class Outcome(StrEnum):
     DIVERGED = "diverged"  # a loss was not finite
     OUT_OF_MEMORY = "out of memory"  # twice
     FAILED = "failed"  # the model or its training raised
-    ABANDONED = "abandoned"  # somebody went back before it had ended
+    ABANDONED = "abandoned"  # somebody went back, or ended its trial with another Optuna program, before it was over
     UNFINISHED = "unfinished"  # it is being trained, or waits for it
 
 

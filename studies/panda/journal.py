@@ -15,7 +15,7 @@ from caviar.storage.events import read_events
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import BIRTH, DayRecord, Life, read_life
 from caviar.storage.records import EventRecord, StudyRecord
-from caviar.storage.states import EventKind, NudgeState, SlotState
+from caviar.storage.states import SPENT, EventKind, NudgeState, SlotState
 from caviar.studies.definition import Study, from_body
 from caviar.studies.panda.advice import Advice, Outcome, Verdict, Window, advise, judge, why_rate_too_high
 from caviar.studies.panda.length import DayLength
@@ -90,7 +90,7 @@ class _Reading:
         if day.violated:
             return Verdict(Outcome(day.violated.replace("_", " ")))
         if day.state != SlotState.DONE:
-            return Verdict(Outcome.ABANDONED if day.state == SlotState.ABANDONED else Outcome.UNFINISHED)
+            return Verdict(Outcome.ABANDONED if day.state in SPENT else Outcome.UNFINISHED)
         own, before = self._curve(day), self._before(day)
         if day.ended != "complete" or not own or not before:
             return Verdict(Outcome.FAILED)
@@ -125,7 +125,7 @@ class _Reading:
         """Return the advice after the last day; None after the birth, and before the day is over."""
         life = self.life
         head = life.days[life.panda.head]
-        if head.state not in (SlotState.DONE, SlotState.ABANDONED) or head.number == BIRTH:
+        if head.state not in SPENT or head.number == BIRTH:
             return None
         window = self._window(head, too_high)
         if window is None or verdict.word in (Outcome.FAILED, Outcome.ABANDONED):

@@ -133,6 +133,7 @@ class _DayAssignment:
             **others,
         }
         trial_id = context.outage.insist(lambda: context.log.begin(lease, parameters, attributes))
+        assert trial_id is not None  # a day takes no trial that waits
         return running(day.number, trial_id)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import optuna
 import torch
+from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
 from caviar.models.data import Data, load
@@ -28,6 +30,7 @@ from caviar.storage.workers import is_unregistered, register_worker
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions
+from caviar.studies.search.other_programs import learned
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import Stop
@@ -56,7 +59,9 @@ class WorkerContext:
         worker_id, lease_seconds = self.process.worker_id, options.lease_seconds
         self.ledger = Ledger(self.engine, record.study_id, record.version, worker_id, lease_seconds)
         self.log = TrialLog(self.engine, record.version, lease_seconds)
-        self.history = History(self.engine, record.optuna_study_id, maximize=self.study.maximize)
+        self.history = History(
+            self.engine, record.optuna_study_id, maximize=self.study.maximize, learn=partial(_learned, self.study)
+        )
         files = CheckpointFiles(options.settings.checkpoints) if options.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
         self.unsent = UnsentStates(options.settings.home, record)
@@ -80,6 +85,12 @@ class WorkerContext:
                 record_event(self.engine, study_id, kind, slot=number, worker_id=worker_id, **detail)
 
         self.outage.insist(write)
+
+
+def _learned(study: Study, trial: FrozenTrial) -> FrozenTrial | None:
+    """Return what the search learns of a finished trial of another Optuna program; None if nothing."""
+    known = learned(study, trial)
+    return known if known is not None and study.is_possible(known.value or 0.0) else None
 
 
 def begin_work(

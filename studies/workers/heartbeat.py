@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from caviar.storage.outage import is_away
-from caviar.storage.records import Asked, Lease
+from caviar.storage.records import Asked, Lease, LeaseKey
 from caviar.studies.workers.lease import HeldLease, Retaker, hear
 
 
 class Renewer(Retaker, Protocol):
     """The part of a ledger that a heartbeat needs."""
 
-    def renew(self, leases: Sequence[Lease]) -> dict[int, Asked]: ...
+    def renew(self, leases: Sequence[Lease]) -> dict[LeaseKey, Asked]: ...
 
 
 class Heartbeat:
@@ -62,4 +62,4 @@ class Heartbeat:
     def _renew_once(self) -> None:
         leases = [held for held in self._leases if not held.lost]
         if leases:
-            hear(self._ledger, leases, self._ledger.renew([held.lease for held in leases]))
+            hear(self._ledger, leases, lambda: self._ledger.renew([held.lease for held in leases]))

@@ -7,6 +7,7 @@ waits only a moment: until the driver notices that a line has gone silent, secon
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -91,7 +92,7 @@ class Outbox:
     def _all(self) -> tuple[_Unwritten, ...]:
         """Return all that waits; of an epoch that was trained twice, the second training."""
         added, self._added = self._added, []
-        return tuple({(one.held.number, one.epoch.epoch): one for one in (*self._waiting, *added)}.values())
+        return tuple({(id(one.held), one.epoch.epoch): one for one in (*self._waiting, *added)}.values())
 
     def _finish_sending(self) -> None:
         """Wait for the thread, if it is sending, and raise what it raised."""
@@ -108,12 +109,13 @@ class Outbox:
     def _send(self) -> None:
         unwritten, away = self._waiting, self._outage.seconds
         while self._waiting:
-            leases = {one.held.number: one.held for one in self._waiting}
+            leases = {id(one.held): one.held for one in self._waiting}
             reports = [Report(one.held.lease, one.epoch, one.value) for one in self._waiting]
-            answers = self._context.log.record(reports)
-            hear(self._context.ledger, leases.values(), answers)
+            answers = hear(self._context.ledger, leases.values(), partial(self._context.log.record, reports))
             # Those of a lease that was only taken back are not written: once more.
-            self._waiting = tuple(one for one in self._waiting if one.held.number not in answers and not one.held.lost)
+            self._waiting = tuple(
+                one for one in self._waiting if one.held.lease.key not in answers and not one.held.lost
+            )
         if away and unwritten:
             lease, epochs = unwritten[0].held.lease, len(unwritten)
             self._context.record_event(EventKind.DATABASE_BACK, lease, seconds=round(away), epochs=epochs)

@@ -54,7 +54,7 @@ class Trainer:
         self._outbox = Outbox(context)
         self._runs: list[TrialRun] = []
         self._ended: dict[TrialRun, Verdict] = {}  # those whose end is not written yet, among all runs
-        self._cohorts: dict[tuple[int, ...], Cohort] = {}  # by the slots of their members
+        self._cohorts: dict[tuple[TrialRun, ...], Cohort] = {}  # by their members
         self._lease_at = 0.0  # when to lease slots for the places that are free
         self._partner: FrozenTrial | None = None  # whose values of what a cohort has in common later trials get
         self._partners = 0  # trials that have them
@@ -93,7 +93,7 @@ class Trainer:
             self._cohorts.clear()
 
     def _save_on_this_machine(self) -> list[str]:
-        return save_on_this_machine({run.held.number: run.save_on_this_machine for run in self._runs})
+        return save_on_this_machine([(run.held.number, run.save_on_this_machine) for run in self._runs])
 
     def _lease_more(self) -> list[Lease]:
         """Lease slots for the places that are free; none while the database is away, for the trials here go on."""
@@ -103,7 +103,8 @@ class Trainer:
         if context.outage.seconds or self._outbox.is_sending:
             return []
         try:
-            leases = context.ledger.lease_more(self._runs[0].lease, free)
+            at_work = [run.held.number for run in self._runs]
+            leases = context.ledger.lease_more(self._runs[0].lease, free, at_work)
         except SQLAlchemyError as error:
             context.outage.failed(error)
             return []
@@ -204,7 +205,7 @@ class Trainer:
         return [group[at : at + largest] for group in alike for at in range(0, len(group), largest)]
 
     def _cohort(self, members: Sequence[TrialRun]) -> Cohort:
-        key = tuple(run.held.number for run in members)
+        key = tuple(members)
         if key not in self._cohorts:
             self._cohorts[key] = Cohort([run.training for run in members])
         return self._cohorts[key]

@@ -225,8 +225,8 @@ class Scene:
             curve = read_curve(self.engine, record.study_id, trial.slot.number)
             assert [e.epoch for e in curve] == list(range(1, self.study.epochs + 1)), trial
             steps = self.rows(
-                "SELECT step, intermediate_value FROM public.trial_intermediate_values i JOIN public.trials t "
-                "USING (trial_id) WHERE t.number = :number ORDER BY step", number=trial.slot.number,
+                "SELECT step, intermediate_value FROM public.trial_intermediate_values JOIN caviar.slot s "
+                "USING (trial_id) WHERE s.number = :number ORDER BY step", number=trial.slot.number,
             )  # fmt: skip
             assert [tuple(s) for s in steps] == [(e.epoch, e.accuracy) for e in curve]
             assert trial.value == curve[-1].accuracy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,19 @@ from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import kill_trial
 from caviar.storage.definitions import delete_remains, delete_study, find_study, load_studies, load_study
-from caviar.storage.errors import ForeignStudy, LeaseLost, StudyDeleted, StudyNotFound, TrialNotFound
+from caviar.storage.errors import ForeignStudy, LeaseLost, StudyDeleted, StudyNotFound, TrialNotFound, TrialNotRunning
+from caviar.storage.events import read_events
 from caviar.storage.health import read_studies
 from caviar.storage.history import History, read_frozen_trials
-from caviar.storage.records import Report, StudyRecord
+from caviar.storage.records import OtherTrials, Report, StudyRecord
 from caviar.storage.snapshot import read_snapshot
-from caviar.storage.states import Control
+from caviar.storage.states import Control, EventKind
 from caviar.storage.status import read_progress, read_trial, read_trials
 from caviar.studies.cli import run
 from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import extend_study
 from caviar.studies.results.winner import standings
+from tests.helpers.faulty_net import StopAfter
 from tests.helpers.leases import PARAMETERS, lease_of
 from tests.helpers.studies import small_study
 from tests.helpers.workers import ledger, log, register, worker
@@ -79,6 +82,7 @@ NAMES = ["add_trial", "other parameters", "failed", "enqueue_trial", "ask", "ask
 def facts(engine: Engine, record: StudyRecord) -> dict[str, object]:
     """Return all that Caviar says of a study."""
     snapshot = read_snapshot(engine, record, maximize=True)
+    snapshot = replace(snapshot, progress=replace(snapshot.progress, others=OtherTrials()))
     with engine.connect() as connection:
         checkpoints = connection.execute(text("SELECT slot, epoch FROM caviar.checkpoint ORDER BY 1")).all()
     return {
@@ -97,6 +101,8 @@ def test_nothing_changes_in_a_finished_study(engine: Engine, interfere: Callable
     before = facts(engine, record)
     interfere(loaded(engine))
     assert facts(engine, record) == before
+    waiting = sum(trial.state == TrialState.WAITING for trial in loaded(engine).trials)
+    assert read_progress(engine, record, maximize=True).others == OtherTrials(1, waiting)
     assert len(before["checkpoints"]) >= 3  # type: ignore[arg-type]
 
 
@@ -113,7 +119,9 @@ def trained_twice(engine: Engine, name: str, interfere: Callable[[optuna.Study],
     return record
 
 
-@pytest.mark.parametrize("interfere", INTERFERENCES, ids=NAMES)
+@pytest.mark.parametrize(
+    "interfere", [each for each, name in zip(INTERFERENCES, NAMES, strict=True) if name != "enqueue_trial"]
+)
 def test_a_worker_trains_exactly_the_budget_as_if_alone(
     engine: Engine, interfere: Callable[[optuna.Study], object]
 ) -> None:
@@ -131,68 +139,84 @@ def test_a_worker_trains_exactly_the_budget_as_if_alone(
     assert read_trial(engine, record.study_id, winner.trial).state == "complete"
 
 
-def test_two_trials_of_one_number_are_told_apart_by_their_ids(engine: Engine) -> None:
-    record, study = register(engine, budget=3, epochs=1)
-    worker(engine, record, study).run()
-    program = loaded(engine)
-    for _ in range(2):
-        program.add_trial(whole(2.0))
-    record = extend_study(engine, record, 5)
-    worker(engine, record, small_study(budget=5, epochs=1)).run()
-    with engine.connect() as connection:
-        numbers = connection.scalars(text("SELECT number FROM public.trials ORDER BY 1")).all()
-    assert numbers == [0, 1, 2, 3, 3, 4, 4]
-    frozen = read_frozen_trials(engine, record.optuna_study_id)
-    assert [t.number for t in frozen] == [0, 1, 2, 3, 4]
-    assert [t.value for t in frozen] == [t.value for t in read_trials(engine, record.study_id)]
-    assert max(t.value or 0.0 for t in frozen) <= 1
+def told(engine: Engine, number: int, state: TrialState = TrialState.COMPLETE) -> None:
+    loaded(engine).tell(number, 2.0 if state == TrialState.COMPLETE else None, state)
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
-def test_a_slots_trial_that_somebody_tells_is_ended_by_its_worker_all_the_same(
-    engine: Engine, state: TrialState
-) -> None:
+def test_a_slots_trial_that_somebody_tells_has_ended_for_good(engine: Engine, state: TrialState) -> None:
     record, _ = register(engine, budget=3)
     who, writes = ledger(engine, record), log(engine, record)
     history = History(engine, record.optuna_study_id, maximize=True)
     lease = lease_of(who.lease())
     trial_id = writes.begin(lease, PARAMETERS, {})
-    writes.record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
-    loaded(engine).tell(0, 2.0 if state == TrialState.COMPLETE else None, state)
+    report = Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
+    writes.record([report])
     history.refresh()
-    assert [t.state for t in history.get_all_trials(0)] == [TrialState.RUNNING]
-    assert history.best() == []
-    now = read_progress(engine, record, maximize=True)
-    assert (now.leased, now.complete, now.pruned, now.failed, now.best) == (1, 0, 0, 0, None)
-    assert now.phases[0].best is None
-    assert read_trial(engine, record.study_id, 0).state == "running"
+    told(engine, 0, state)
+    before = loaded(engine).trials[0]
+    assert writes.record([Report(lease, Epoch(2, 0.5, 0.6, 0.7, 0.1, 0.01), 0.8)]) == {}
+    assert not who.retake(lease)
+    with pytest.raises(LeaseLost, match="another Optuna program ended its trial"):
+        writes.finish(lease, trial_id, "COMPLETE", 0.9, {})
     who.release(lease)
-    lease = lease_of(who.lease())
-    assert lease.trial_id == trial_id
-    writes.finish(lease, trial_id, "COMPLETE", 0.9, {})
-    ended = read_trial(engine, record.study_id, 0)
-    assert (ended.state, ended.value) == ("complete", 0.9)
-    history.refresh()
-    assert [(t.state, t.value) for t in history.get_all_trials(0)] == [(TrialState.COMPLETE, 0.9)]
-    assert loaded(engine).trials[0].value == 0.9
-
-
-def test_a_trial_that_somebody_told_can_fail_or_be_killed(engine: Engine) -> None:
-    record, _ = register(engine, budget=3)
-    who, writes = ledger(engine, record), log(engine, record)
-    for end in ("fail", "kill"):
-        lease = lease_of(who.lease())
-        trial_id = writes.begin(lease, PARAMETERS, {})
-        writes.record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
-        loaded(engine).tell(lease.slot.number, 2.0)
-        if end == "fail":
-            writes.finish(lease, trial_id, "FAIL", None, {})
-        else:
-            who.release(lease)
-            assert kill_trial(engine, record, lease.slot.number)
-    assert [(t.state, t.value) for t in read_trials(engine, record.study_id)[:2]] == [("fail", None), ("pruned", 0.7)]
+    assert lease_of(who.lease()).slot.number == 1
+    assert loaded(engine).trials[0] == before
+    trial = read_trial(engine, record.study_id, 0)
+    value = {TrialState.COMPLETE: 2.0, TrialState.PRUNED: 0.7, TrialState.FAIL: None}[state]
+    assert (trial.state, trial.value, trial.epoch) == ("ended elsewhere", value, 1)
     now = read_progress(engine, record, maximize=True)
-    assert (now.done, now.failed, now.pruned, now.best) == (2, 1, 1, None)
+    assert (now.leased, now.done, now.ended_elsewhere, now.complete, now.best) == (1, 1, 1, 0, None)
+    assert now.phases[0].best is None
+    (event,) = read_events(engine, record.study_id, EventKind.ENDED_ELSEWHERE)
+    by = {"by": "another Optuna program", "state": state.name.lower(), "epoch": 1}
+    assert (event.slot, event.detail) == (0, by)
+    history.refresh()
+    assert history.get_all_trials(0) == []  # neither running nor one to learn from: it has one parameter of many
+    assert history.best() == []
+    with pytest.raises(TrialNotRunning, match="has ended already"):
+        kill_trial(engine, record, 0)
+
+
+def test_what_somebody_told_of_a_whole_trial_is_learned_from_and_does_not_win(engine: Engine) -> None:
+    record, study = register(engine, budget=4, epochs=3, pruner="none")
+    at_work = worker(engine, record, study)
+    writes, real = at_work.context.log, at_work.context.log.record
+    seen = []
+
+    def record_and_tell(reports: list[Report]) -> Any:
+        answers = real(reports)
+        if reports[0].lease.slot.number == 1 and not seen:
+            seen.append(reports[0].epoch.epoch)
+            loaded(engine).tell(1, 1.0)  # an accuracy that none of them reaches
+        return answers
+
+    writes.record = record_and_tell  # type: ignore[method-assign]
+    at_work.run()
+    trials = read_trials(engine, record.study_id)
+    assert [t.state for t in trials] == ["complete", "ended elsewhere", "complete", "complete"]
+    assert (trials[1].value, trials[1].epoch) == (1.0, 1)
+    at_work.context.history.refresh()
+    learned = at_work.context.history.study().get_trials(deepcopy=False)
+    assert sorted((t.number, t.value == 1.0) for t in learned) == [(0, False), (1, True), (2, False), (3, False)]
+    winner = standings(engine, record).winner
+    assert winner is not None
+    assert winner.trial != 1
+    with engine.connect() as connection:
+        assert 1 not in connection.scalars(text("SELECT slot FROM caviar.checkpoint")).all()
+
+
+def test_a_trial_that_somebody_told_while_nobody_trains_it_is_not_trained_again(engine: Engine) -> None:
+    record, study = register(engine, budget=3, epochs=3)
+    worker(engine, record, study, StopAfter(1)).run()
+    assert [t.state for t in read_trials(engine, record.study_id)] == ["running", "open", "open"]
+    told(engine, 0, TrialState.FAIL)
+    with pytest.raises(TrialNotRunning, match="trial 0 of 'small' has ended already"):
+        kill_trial(engine, record, 0)
+    worker(engine, record, study).run()
+    trials = read_trials(engine, record.study_id)
+    assert [t.state for t in trials] == ["ended elsewhere", "complete", "complete"]
+    assert (trials[0].attempts, trials[0].epoch) == (1, 1)
 
 
 def test_two_constraints_of_a_trial_count_it_once(engine: Engine) -> None:

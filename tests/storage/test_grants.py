@@ -95,7 +95,7 @@ def keeps_a_state_between_epochs(engine: Engine, weak: Engine) -> None:
     for number in (1, 2):
         store.save(lease, store.stage(lease, number, b"state"))
     assert store.load(0) == b"state"
-    assert who.renew([lease])[0].control == "run"
+    assert who.renew([lease])[lease.key].control == "run"
     assert who.retake(lease)
     who.release(lease)
     assert who.standing().open == 8
@@ -141,8 +141,19 @@ def ends_a_trial_that_another_program_told(engine: Engine, weak: Engine) -> None
     log = workers.log(weak, record)
     trial_id = log.begin(lease, PARAMETERS, {})
     optuna.load_study(study_name="told", storage=engine.url.render_as_string(hide_password=False)).tell(0, 2.0)
-    log.finish(lease, trial_id, "COMPLETE", 0.7, {})
-    assert read_trials(weak, record.study_id)[0].value == 0.7
+    with pytest.raises(LeaseLost):
+        log.finish(lease, trial_id, "COMPLETE", 0.7, {})
+    ledger(weak, record).lease()
+    assert read_trials(weak, record.study_id)[0].state == "ended elsewhere"
+
+
+def takes_a_trial_that_was_enqueued_or_refuses_it(engine: Engine, weak: Engine) -> None:
+    record, study = register(engine, name="enqueued", budget=4, epochs=1)
+    theirs = optuna.load_study(study_name="enqueued", storage=engine.url.render_as_string(hide_password=False))
+    for rate in (7.0, 0.02):
+        theirs.enqueue_trial({"learning_rate": rate})
+    worker(weak, record, study).run()
+    assert [trial.state.name for trial in theirs.trials] == ["FAIL"] + ["COMPLETE"] * 4
 
 
 def stops_a_study_whose_code_fails(engine: Engine, weak: Engine) -> None:
@@ -216,6 +227,7 @@ ALL = [
     loses_a_lease_again_and_again,
     ends_a_trial_that_diverged,
     ends_a_trial_that_another_program_told,
+    takes_a_trial_that_was_enqueued_or_refuses_it,
     stops_a_study_whose_code_fails,
     looks_and_controls,
     babysits_a_panda,

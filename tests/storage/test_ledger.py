@@ -232,3 +232,34 @@ def test_a_slot_is_abandoned_after_losses_that_may_be_its_fault(
     assert read_trials(engine, record.study_id)[0].state == state
     told = [event.detail["why"] for event in read_events(engine, record.study_id, "abandoned")]
     assert told == ["lost 5 times after epoch 0 without getting further; last: it hung"] * (state == "abandoned")
+
+
+def test_under_an_earlier_lease_of_the_same_slot_nothing_is_written(engine: Engine) -> None:
+    """A batch with epochs of two leases of one slot: both of one worker, the first one lost."""
+    record, _ = register(engine)
+    who, log = ledger(engine, record), workers.log(engine, record)
+    old = lease_of(who.lease())
+    log.begin(old, PARAMETERS, {})
+    expire(engine, old)
+    new = lease_of(who.lease())
+    assert new.slot.number == old.slot.number
+    late = [Report(old, replace(EPOCH, epoch=number), 0.7) for number in (5, 6)]
+    assert list(log.record([*late, Report(new, EPOCH, 0.7)])) == [new.key]
+    assert read_curve(engine, record.study_id, 0) == [EPOCH]
+    (frozen,) = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False)).trials
+    assert frozen.intermediate_values == {1: 0.7}
+    assert list(who.renew([old, new])) == [new.key]
+
+
+def test_a_slot_that_its_worker_trains_is_not_leased_to_it_once_more(engine: Engine) -> None:
+    """Its lease expired while the database was away, and the worker is about to take it back."""
+    record, _ = register(engine, budget=20)
+    who = ledger(engine, record)
+    lease_of(who.lease())
+    first = lease_of(who.lease())
+    beside = who.lease_more(first, 3)
+    assert [lease.slot.number for lease in beside] == [2, 3, 4]
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE number IN (2, 3, 4)"))
+    assert who.lease_more(first, 3, at_work=[1, 2, 3, 4]) == []
+    assert all(who.retake(lease) for lease in beside)

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import torch
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from caviar.models.training import Training
 from caviar.storage.events import read_events
-from caviar.storage.history import BEST, is_feasible
+from caviar.storage.history import BEST
 from caviar.storage.states import EventKind
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
@@ -82,6 +82,5 @@ def worst_value(context: WorkerContext) -> float:
     Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
     """
     classes, maximize = context.data.classes, context.study.maximize
-    complete = context.history.study().get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    values = [t.value for t in complete if t.value is not None and is_feasible(t)]
+    values = context.history.sound_values()
     return min([*values, 1 / classes]) if maximize else max([*values, math.log(classes)])

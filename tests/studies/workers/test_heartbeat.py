@@ -1,24 +1,25 @@
-"""A lease lives as long as its worker, however long an epoch takes; and what is seen of trials is in their order."""
+"""A lease lives as long as its worker, however long an epoch takes, and is told from others of its slot."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-import caviar.storage.trials
-from caviar.storage.engine import make_engine
+from caviar.epoch import Epoch
 from caviar.storage.errors import LeaseLost
 from caviar.storage.ledger import Ledger
-from caviar.storage.records import Asked, Lease, Slot
+from caviar.storage.records import Asked, Lease, LeaseKey, Slot
 from caviar.studies.workers.heartbeat import Heartbeat
-from caviar.studies.workers.lease import HeldLease
+from caviar.studies.workers.lease import HeldLease, hear
+from caviar.studies.workers.outbox import Outbox
 from tests.helpers.leases import PARAMETERS, lease_of
 from tests.helpers.workers import ledger, log, register
 
@@ -68,11 +69,11 @@ class Broken:
     def __init__(self, error: Exception, times: int) -> None:
         self.error, self.times, self.calls = error, times, 0
 
-    def renew(self, leases: Sequence[Lease]) -> dict[int, Asked]:
+    def renew(self, leases: Sequence[Lease]) -> dict[LeaseKey, Asked]:
         self.calls += 1
         if self.calls <= self.times:
             raise self.error
-        return {lease.slot.number: Asked() for lease in leases}
+        return {lease.key: Asked() for lease in leases}
 
     def retake(self, lease: Lease) -> bool:
         return False
@@ -100,40 +101,6 @@ def test_a_renewal_does_not_die_unseen() -> None:
         renewed(Broken(ZeroDivisionError(), times=1), calls=99).check()
 
 
-def test_trials_become_visible_in_the_order_of_their_ids(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Optuna's cache reads only ids above the highest that it has seen, so a lower one must never come later."""
-    record, _ = register(engine)
-    first, second = ledger(engine, record), ledger(engine, record)
-    slow, quick = lease_of(first.lease()), lease_of(second.lease())
-    drawn, go_on, done = threading.Event(), threading.Event(), threading.Event()
-    ids: dict[int, int] = {}
-    real = caviar.storage.trials.fence
-
-    def hold(connection: Connection, lease: Lease, *also: Any, **values: object) -> None:
-        if lease is slow:  # it has drawn its id, and does not commit yet
-            drawn.set()
-            go_on.wait(20)
-        real(connection, lease, *also, **values)
-
-    def begin(lease: Lease) -> None:
-        own = make_engine(engine.url)
-        ids[lease.slot.number] = log(own, record).begin(lease, PARAMETERS, {})
-        own.dispose()
-        if lease is quick:
-            done.set()
-
-    monkeypatch.setattr(caviar.storage.trials, "fence", hold)
-    threads = [threading.Thread(target=begin, args=(lease,)) for lease in (slow, quick)]
-    threads[0].start()
-    assert drawn.wait(20)
-    threads[1].start()
-    assert not done.wait(0.7)  # the second waits for the first, instead of being seen before it
-    go_on.set()
-    for thread in threads:
-        thread.join(20)
-    assert ids[slow.slot.number] < ids[quick.slot.number]
-
-
 def test_a_study_that_is_deleted_takes_nobodys_lease_by_surprise(engine: Engine) -> None:
     from caviar.storage.definitions import delete_study
     from caviar.storage.errors import StudyInUse
@@ -148,3 +115,45 @@ def test_a_study_that_is_deleted_takes_nobodys_lease_by_surprise(engine: Engine)
     delete_study(engine, record)
     with pytest.raises(LeaseLost):
         log(engine, record).begin(lease, PARAMETERS, {})
+
+
+class Nobody:
+    """A ledger that takes no lease back."""
+
+    def retake(self, lease: Lease) -> bool:
+        return False
+
+
+def two_leases_of_one_slot() -> tuple[HeldLease, HeldLease]:
+    return HeldLease(LEASED), HeldLease(replace(LEASED, token=uuid4()))
+
+
+def test_an_answer_is_for_the_lease_that_it_names_and_not_for_an_earlier_one_of_its_slot() -> None:
+    old, new = two_leases_of_one_slot()
+    hear(Nobody(), [old, new], lambda: {new.lease.key: Asked(kill=True)})
+    assert (old.lost, new.lost) == (True, False)
+    assert (old.requested, new.requested) == (Asked(), Asked(kill=True))
+
+
+def test_epochs_of_two_leases_of_one_slot_wait_and_are_dropped_apart() -> None:
+    old, new = two_leases_of_one_slot()
+    outbox, epoch = Outbox(Mock()), Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+    for held in (new, old):
+        outbox.add(held, epoch, 0.7)
+    outbox.forget(old)
+    assert (outbox.unwritten(old), outbox.unwritten(new)) == ([], [epoch])
+
+
+@pytest.mark.parametrize("request_", [Asked("pause"), Asked("stop", at_once=True), Asked(kill=True)])
+def test_of_answers_that_cross_each_other_none_hides_a_request(request_: Asked) -> None:
+    held = HeldLease(LEASED)
+    key = held.lease.key
+
+    def slow() -> dict[LeaseKey, Asked]:  # an answer from before the request, which comes after it
+        hear(Nobody(), [held], lambda: {key: request_})
+        return {key: Asked()}
+
+    hear(Nobody(), [held], slow)
+    assert held.requested == request_
+    hear(Nobody(), [held], lambda: {key: Asked()})  # sent later, it says that the request was taken back
+    assert held.requested == Asked()
