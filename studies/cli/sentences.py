@@ -10,7 +10,8 @@ from caviar.studies.results.formatting import number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from caviar.storage.records import EventRecord
+    from caviar.storage.records import EventRecord, OtherTrials
+    from caviar.storage.status import SlotCounts
 
 
 def cohort_sentence(detail: Mapping[str, Any]) -> str:
@@ -21,6 +22,18 @@ def cohort_sentence(detail: Mapping[str, Any]) -> str:
     if size > 1:
         return f"each worker trains up to {size} trials as one program, {times:g} times as fast as one by one"
     return f"each worker trains its trials one by one: {why or f'as one program they would be {times:g} times as fast'}"
+
+
+def rare_ends(now: SlotCounts) -> str:
+    """Return what else became of trials, to follow a list of counts; empty in most studies."""
+    counts = {"abandoned": now.abandoned, "ended by other programs": now.ended_elsewhere}
+    return "".join(f", {count} {what}" for what, count in counts.items() if count)
+
+
+def others_sentence(others: OtherTrials) -> str:
+    """Return in words what other Optuna programs added to a study."""
+    waits = f", {others.waiting} of them for the next slot" if others.waiting else ""
+    return f"and {others.made} trial{'s' if others.made > 1 else ''} of other Optuna programs{waits}"
 
 
 def sentence(event: EventRecord) -> str:

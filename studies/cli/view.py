@@ -18,7 +18,7 @@ from caviar.storage.snapshot import CURVES, Snapshot
 from caviar.storage.states import EventKind
 from caviar.storage.status import Progress
 from caviar.studies.cli.output import settings_line
-from caviar.studies.cli.sentences import sentence
+from caviar.studies.cli.sentences import others_sentence, rare_ends, sentence
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import number
@@ -69,12 +69,13 @@ def view(study: Study, snapshot: Snapshot, rate: str, screen: Screen) -> Rendera
         ("waiting for a worker" if state == StudyState.WAITING else state, _STATES.get(state, "")),
     )
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed, {now.diverged} diverged"
-    counts += f", {now.abandoned} abandoned" if now.abandoned else ""
+    counts += rare_ends(now)
     return Group(
         Text.assemble(*title),
         _total(now, rate, screen),
         _tiers(study, now, screen),
         Text(f"{counts};  {saved(study, now)}", style="dim"),
+        *_others(now),
         *_best(study, snapshot, screen),
         *_running(study, snapshot, screen),
         *_workers(snapshot, screen),
@@ -145,6 +146,11 @@ def _best(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[Renderab
         parts += [(change, "dim"), ("  ", ""), (line, "green")]
     yield Text.assemble(*parts)
     yield Text(screen.text(settings_line(study.values(best.parameters))), style="dim")
+
+
+def _others(now: Progress) -> Iterator[RenderableType]:
+    if now.others.made:
+        yield Text(others_sentence(now.others), style="yellow")
 
 
 def _running(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[RenderableType]:

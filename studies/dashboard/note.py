@@ -45,4 +45,5 @@ def _won(study: Study, winner: Winner | None) -> list[str]:
         return []
     test = f", test accuracy {winner.test.accuracy:.4f}" if winner.test else ""
     values = ", ".join(f"`{name}` {number(value)}" for name, value in winner.hyperparameters.items())
-    return [f"**Winner: trial {winner.trial}**, {study.metric} {number(winner.value)}{test}: {values}."]
+    here = f" (number {winner.optuna_number} here)" if winner.optuna_number not in (None, winner.trial) else ""
+    return [f"**Winner: trial {winner.trial}**{here}, {study.metric} {number(winner.value)}{test}: {values}."]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from caviar.storage.records import PhaseCount, RunningTrial, Slot, StudyRecord, TrialRecord
+from caviar.storage.records import OtherTrials, PhaseCount, RunningTrial, Slot, StudyRecord, TrialRecord
 from caviar.storage.states import Control, Phase, TrialState
 from caviar.storage.status import Progress, SlotCounts
 from caviar.studies.definition import Study
@@ -69,6 +69,7 @@ class StudyStatus(SlotCounts):
     epochs: EpochCount
     workers: int
     running: tuple[RunningTrial, ...]
+    others: OtherTrials
 
     @property
     def is_panda(self) -> bool:
@@ -88,13 +89,16 @@ class TrialSummary:
     Attributes:
         trial: its number, which is its slot's.
         tier: the newest tier that was searched, from 1.
-        state: `open`, `running`, `complete`, `pruned`, `fail` or `abandoned`.
+        state: `open`, `running`, `complete`, `pruned`, `fail`, `abandoned`, or `ended elsewhere`: by another Optuna
+            program, which may have given it a value of its own.
         value: the study's metric after the last epoch; None before there is one.
         violated: the constraint that it violates, `diverged` or `out_of_memory`; else None.
         epochs: how many it trained, in `seconds`.
         attempts: how often a worker took it up.
         worker: the process that began it, as host:pid.
         hyperparameters: empty before it begins.
+        optuna_number: its number in Optuna's tools, which count the trials of all programs in the order in which they
+            began; None before it begins.
     """
 
     trial: int
@@ -109,6 +113,7 @@ class TrialSummary:
     worker: str | None
     why_it_stopped: str | None
     hyperparameters: Mapping[str, Value]
+    optuna_number: int | None
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ def study_status(record: StudyRecord, study: Study, progress: Progress) -> Study
         name=record.name, state=state_of(progress), strategy=study.strategy, seed=study.seed,
         best=None if best is None else BestTrial(best.value, best.slot.number, study.values(best.parameters)),
         tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, progress.budget * study.epochs),
-        workers=progress.workers, running=progress.running,
+        workers=progress.workers, running=progress.running, others=progress.others,
     )  # fmt: skip
 
 
@@ -174,6 +179,7 @@ def trial_summaries(study: Study, trials: Sequence[TrialRecord]) -> list[TrialSu
         TrialSummary(
             t.slot.number, t.slot.tier, t.slot.phase, t.state, t.value, t.violated, t.epoch, round(t.seconds, 3),
             t.attempts, t.attributes.get("worker"), t.attributes.get("why it stopped"), study.values(t.parameters),
+            t.optuna_number,
         )
         for t in trials
     ]  # fmt: skip

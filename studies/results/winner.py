@@ -58,6 +58,7 @@ class Winner:
         hyperparameters: all that it was trained with, the fixed ones too.
         test: None before the study is done.
         confirmation: the comparison with the runner-up; None before both were trained again.
+        optuna_number: its number in Optuna's tools.
     """
 
     study: str
@@ -72,6 +73,7 @@ class Winner:
     confirmation: Confirmation | None
     epochs: int
     curve: tuple[Epoch, ...]
+    optuna_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         hyperparameters={**study.fixed, **study.values(trial.parameters)},
         validation=Metrics(curve[-1].accuracy, curve[-1].validation_loss), test=test and Metrics(test[1], test[0]),
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
-        epochs=trial.epoch, curve=tuple(curve),
+        epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
     )  # fmt: skip
 
 

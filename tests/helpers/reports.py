@@ -71,7 +71,7 @@ def report(trials: Sequence[ReportedTrial], winner: int = 0, study: Any = None, 
         hyperparameters=HYPERPARAMETERS,
         winner=won_by(trials[winner]),
         runner_up=1 - winner if len(trials) > 1 and winner < 2 else None,
-        cost=Cost(len(trials), len(trials), 0, 0, 0, 0, 10, 20, 1.0, 9.0, 2, 1),
+        cost=Cost(len(trials), len(trials), 0, 0, 0, 0, 0, 0, 10, 20, 1.0, 9.0, 2, 1),
         trials=tuple(trials), importance=None, events=(), provenance=(), machines=("host (cpu)",), began="", now=99.0,
     )  # fmt: skip
     return replace(made, **fields)

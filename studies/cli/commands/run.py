@@ -19,6 +19,7 @@ from caviar.studies.cli.options import (
 )
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
+from caviar.studies.cli.sentences import rare_ends
 from caviar.studies.cli.winner import print_winner
 
 
@@ -94,7 +95,7 @@ def _print_stop(result: caviar.RunResult, again: str) -> int:
 def _print_end(result: caviar.RunResult, selector: str) -> int:
     now, study = result.status, result.study
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
-    counts += f", {now.abandoned} abandoned" if now.abandoned else ""
+    counts += rare_ends(now)
     trained = f"{now.epochs.trained} of {now.done * study.epochs} epochs trained"
     took = f"; this run took {result.seconds:.0f} s" if result.seconds > 1 else ""
     print_line(Text.assemble((f"{now.name} is complete", "bold"), f": {now.done} trials ({counts}); {trained}{took}"))

@@ -54,6 +54,9 @@ def _table(listed: Sequence[caviar.TrialSummary]) -> RenderableType:
          "value": number(t.value), "epochs": str(t.epochs)}
         for t in listed
     ]  # fmt: skip
+    if any(t.optuna_number not in (None, t.trial) for t in listed):
+        for row, t in zip(rows, listed, strict=True):
+            row["in Optuna"] = "" if t.optuna_number is None else str(t.optuna_number)
     heads = [head for head in rows[0] if head != "phase" or out().width >= NARROW]
     names = _names(listed)
     wide = table(*heads, *names)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _BATCH = 200  # epochs of four metrics each; a batch may hold 1,000
 _TAG = 5000  # characters
-_ENDS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED", "abandoned": "FAILED"}
+_ENDS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED", "abandoned": "FAILED",
+         "ended elsewhere": "KILLED"}  # fmt: skip
 _OF_AN_EPOCH = ("training_loss", "validation_loss", "accuracy", "learning_rate")
 _TAGS = ("tier", "phase", "state", "violated", "why_it_stopped", "worker", "host", "attempts")
 

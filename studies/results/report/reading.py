@@ -54,6 +54,7 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
         winner=read_winner(engine, record, current), runner_up=current.runner_up,
         cost=Cost(
             progress.done, progress.complete, progress.pruned, progress.failed, progress.diverged, progress.abandoned,
+            progress.ended_elsewhere, progress.others.made,
             epochs=progress.epochs_trained, epochs_planned=progress.budget * study.epochs,
             training_seconds=round(sum(e.seconds for curve in curves.values() for e in curve), 1),
             wall_seconds=max((t.ended or 0.0 for t in trials), default=0.0),

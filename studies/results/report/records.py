@@ -84,7 +84,13 @@ class ReportedTrial(TrialSummary):
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a study so far: trials, epochs, and seconds of training and of waiting; `done` trials have ended."""
+    """The cost of a study so far: trials, epochs, and seconds of training and of waiting.
+
+    Attributes:
+        done: trials that have ended; the next six are some of them.
+        ended_elsewhere: of these, by another Optuna program.
+        others: trials that other Optuna programs made in the study, beside its budget.
+    """
 
     done: int
     complete: int
@@ -92,6 +98,8 @@ class Cost:
     failed: int
     diverged: int
     abandoned: int
+    ended_elsewhere: int
+    others: int
     epochs: int
     epochs_planned: int
     training_seconds: float

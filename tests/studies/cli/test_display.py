@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from caviar.storage.records import EventRecord, PhaseCount, RunningTrial, Slot, TrialRecord
+from caviar.storage.records import EventRecord, OtherTrials, PhaseCount, RunningTrial, Slot, TrialRecord
 from caviar.storage.snapshot import Snapshot
 from caviar.storage.status import Progress
 from caviar.studies.cli import display, output
@@ -24,8 +24,8 @@ PARAMETERS = {"learning_rate": 0.03, "one_minus_momentum": 0.01, "hidden_units":
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 BEST = TrialRecord(Slot(4, 2, "coarse", ()), "complete", 0.9731, PARAMETERS, 2, 1, None, {}, 0.1, "host")
 NOW = Progress(
-    control="run", version=1, budget=8, open=1, leased=2, complete=4, pruned=1, failed=0, abandoned=0, diverged=0,
-    epochs_trained=11, workers=2,
+    control="run", version=1, budget=8, open=1, leased=2, complete=4, pruned=1, failed=0, abandoned=0,
+    ended_elsewhere=0, diverged=0, others=OtherTrials(), epochs_trained=11, workers=2,
     phases=(PhaseCount(1, "default", 1, 1, 0.9), PhaseCount(2, "coarse", 7, 4, 0.97)),
     running=(RunningTrial(5, 2, "coarse", 1, 0.81, "host:11"), RunningTrial(6, 2, "coarse", 0, None, "host:12")),
     best=BEST,
