@@ -40,7 +40,7 @@ def trial(number: int, value: float, unit: float = 0.5, state: str = "complete",
     made = {
         "trial": number, "tier": 1 + number % 3, "phase": "all", "state": state, "value": value, "violated": None,
         "epochs": len(rise), "seconds": 1.0, "attempts": 1, "worker": f"host:{number % 2}",
-        "why_it_stopped": "finished",
+        "why_it_stopped": "finished", "optuna_number": number,
         "hyperparameters": {"learning_rate": 10 ** (4 * unit - 4), "momentum": 0.99 + number / 1e6, "activation": "a"},
         "units": {"learning_rate": unit, "momentum": 0.5, "activation": 0.25}, "began": float(number),
         "ended": float(number) + 2, "curve": rise, "losses": tuple((0.5 / e, 0.6 / e) for e, _ in rise), "zoom": None,

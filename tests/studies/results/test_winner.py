@@ -93,7 +93,7 @@ def checkpoints(engine: Engine) -> list[int]:
 
 
 def documents(capsys: pytest.CaptureFixture[str], folder: Path) -> dict[str, Any]:
-    """What the commands say of a study that is done."""
+    """What the commands say of a study that is done, but for the number of other programs' trials."""
 
     def said(*arguments: str) -> Any:
         assert run(list(arguments)) == 0
@@ -101,6 +101,7 @@ def documents(capsys: pytest.CaptureFixture[str], folder: Path) -> dict[str, Any
 
     said_by = {name: said(name, "small", "--json") for name in ("status", "trials", "curves", "best", "importance")}
     report = said("report", "small", "--json")
+    assert said_by["status"].pop("others")["made"] == report["cost"].pop("others")
     said_by["report"] = {name: report[name] for name in ("winner", "runner_up", "cost", "trials", "answers")}
     assert run(["export", "small", "--to", str(folder / "trials.json")]) == 0
     said_by["export"] = json.loads((folder / "trials.json").read_text())
