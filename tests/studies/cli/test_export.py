@@ -177,7 +177,24 @@ STUDY = Study(
 def mixed() -> list[ExportedTrial]:
     def made(number: int, hyperparameters: dict[str, Any], value: float | None = None, why: str | None = None) -> Any:
         return ExportedTrial(
-            number, 1, "all", "open", value, None, 0, 0.0, 0, None, why, hyperparameters, None, None, None, None, None
+            number,
+            1,
+            "all",
+            "open",
+            value,
+            None,
+            0,
+            0.0,
+            0,
+            None,
+            why,
+            hyperparameters,
+            number,
+            None,
+            None,
+            None,
+            None,
+            None,
         )
 
     first = {"rate": 0.1, "kind": "a", "decay": 0, "epochs": 3}

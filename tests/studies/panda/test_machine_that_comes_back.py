@@ -5,6 +5,7 @@ Machine A trains on while its line is cut, and leaves when its patience is over.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from caviar.storage.nudges import add_nudge
 from caviar.storage.pandas import DayRecord, read_life
 from caviar.storage.records import StudyRecord
 from caviar.storage.states import EventKind
+from caviar.storage.unsent import UnsentStates
 from caviar.studies.workers.local.signals import Stop
 from tests.helpers.pandas import born, context_of, days
 
@@ -127,15 +129,16 @@ def test_a_nudge_that_the_machine_itself_took_does_not_make_its_state_unusable(e
 def test_a_state_that_cannot_be_read_leaves_an_event_and_the_databases_own_is_used(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, body: bytes | None
 ) -> None:
-    from caviar.storage.unsent import Unsent, UnsentStates
-
     monkeypatch.setattr("caviar.studies.workers.trial.checkpoints._CHECKPOINT_SECONDS", 0)
     record = born(engine, epochs=LAST)
     path = train_with_a_cut_line(engine, record)
     if body is not None:
         path.write_bytes(body)
     else:
-        UnsentStates(path.parent.parent, record).keep(1, Unsent(LAST, [], b"pickled"))
+        states = UnsentStates(path.parent.parent, record)
+        unsent = states.find(1)
+        assert unsent is not None
+        states.keep(1, replace(unsent, state=b"pickled"))
     trained = []
     days(engine, record, on_epoch=lambda day, result: trained.append(result.epoch))
     assert trained == [3, 4, 5, 6]  # from the database's checkpoint, not from the day's begin
