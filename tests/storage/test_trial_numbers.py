@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -106,6 +107,32 @@ def test_trials_become_visible_in_the_order_of_their_ids(
     with engine.connect() as connection:
         first = connection.scalar(text("SELECT trial_id FROM caviar.slot WHERE number = 0"))
         assert first == connection.scalar(text("SELECT min(trial_id) FROM public.trials"))
+
+
+def test_a_trial_waits_for_one_that_another_program_is_making_and_counts_it(engine: Engine) -> None:
+    """As Optuna's client makes a trial: it locks the study's row, counts, and has not committed yet."""
+    record, _ = register(engine)
+    lease = lease_of(ledger(engine, record).lease())
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as theirs, engine.connect() as looking:
+            theirs.execute(text("SELECT 1 FROM public.studies FOR UPDATE"))
+            theirs.execute(
+                text("INSERT INTO public.trials (number, study_id, state) VALUES (0, :study, 'RUNNING')"),
+                {"study": record.optuna_study_id},
+            )
+            own = make_engine(engine.url)
+            begun = pool.submit(log(own, record).begin, lease, PARAMETERS, {})
+            until = time.monotonic() + 30
+            while not looking.scalar(waits):
+                assert time.monotonic() < until
+                looking.rollback()
+                time.sleep(0.02)
+        assert begun.result(30) is not None
+        own.dispose()
+    assert numbers(engine) == [0, 1]
 
 
 def began_before(engine: Engine, record: StudyRecord, *slots: int) -> None:
