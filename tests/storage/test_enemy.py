@@ -5,6 +5,7 @@ The tables of that page are read, and each of their statements is made as such a
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,12 +16,17 @@ from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import DBAPIError
 
 from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.definitions import load_study
 from caviar.storage.errors import CheckpointUnreachable
+from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.grants import RIGHTS, grant_worker
+from caviar.storage.states import EventKind
 from caviar.studies.cli import run
+from caviar.studies.lifecycle.manager import progress
+from tests.helpers.faulty_net import StopAfter
 from tests.helpers.roles import engine_as, execute, new_role
-from tests.helpers.workers import register
+from tests.helpers.workers import register, worker
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 KINDS = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -35,6 +41,7 @@ def rows_below(head: str) -> list[list[str]]:
 
 
 TABLES = {cells[0].strip("`"): cells[1:] for cells in rows_below("table")}
+HARM = [(cells[0].strip("`"), cells[2]) for cells in rows_below("somebody writes")]
 STATEMENTS = [(cells[0].strip("`"), cells[1]) for cells in rows_below("statement")]
 
 
@@ -161,6 +168,40 @@ def test_an_enemy_can_make_the_statements_that_the_page_says(
     register(engine)
     assert said == "may not" or said.startswith("may: ")
     assert is_refused(enemy, statement) == (said == "may not")
+
+
+@pytest.mark.parametrize(("statement", "effect"), HARM)
+def test_what_an_enemy_writes_harms_trials_and_nothing_else(
+    engine: Engine, enemy: Engine, monkeypatch: pytest.MonkeyPatch, statement: str, effect: str
+) -> None:
+    """The effect on other workers is the page's, and the owner's commands end normally."""
+    record, study = register(engine, epochs=3, budget=4, pruner="none")
+    worker(engine, record, study, StopAfter(2)).run()  # which leaves a trial with its checkpoint
+    before = progress(engine, record)
+    execute(enemy, statement)
+    opened = []
+    monkeypatch.setattr(os, "open", lambda *given, real=os.open, **how: opened.append(given[0]) or real(*given, **how))
+    workers = worker(engine, record, study, patience=0.0)
+    if effect.startswith("wait"):
+        with pytest.raises(CheckpointUnreachable):
+            workers.run()
+    else:
+        workers.run()
+    now, kinds = progress(engine, record), {event.kind for event in read_events(engine, record.study_id)}
+    assert "/etc/passwd" not in opened
+    if effect.startswith(("stop", "wait")):
+        assert now.done == before.done
+    elif effect.startswith("find nothing"):
+        assert now.epochs_trained == before.epochs_trained
+    else:
+        assert now.done == 4
+        assert (now.epochs_trained < 12) == effect.startswith("end each trial")
+    assert (EventKind.CHECKPOINT_REFUSED in kinds) == (effect.startswith("begin") and "DELETE" not in statement)
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    for command in ("status", "trials", "best", "history", "workers", "report"):
+        assert run([command, "small"]) in (0, 1), command
+    assert load_study(engine, "small").body == record.body
+    assert run(["delete", "small", "--yes"]) == 0
 
 
 def test_no_function_runs_as_somebody_else_for_an_enemy(engine: Engine) -> None:
