@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -51,6 +52,7 @@ def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -
 
 def check_model(study: Study, on_event: Listener = ignore) -> None:
     """Check that a study can be trained, which runs the code of its model."""
+    find_user_modules()
     with _checking(study, on_event), importing_project():
         from caviar.studies.workers.trial.build import check
 
@@ -59,17 +61,21 @@ def check_model(study: Study, on_event: Listener = ignore) -> None:
 
 def fetch_data(study: Study, data_dir: Path, on_event: Listener = ignore) -> None:
     """Download a study's data set where it is missing."""
-    with _checking(study, on_event):  # loads PyTorch
-        from caviar.models.data import fetch
+    from caviar.models.data import fetch
+
     if fetch(study.data, data_dir):
         on_event(DataFetched(study.data, data_dir))
 
 
-@contextmanager
-def _checking(study: Study, on_event: Listener) -> Iterator[None]:
+def find_user_modules() -> None:
+    """Let models be found in the working directory."""
     refuse_nested_run()
     if os.getcwd() not in sys.path:
-        sys.path.insert(1, os.getcwd())  # for the user's modules, after the script's folder; workers get this path
+        sys.path.insert(1, os.getcwd())  # after the script's folder; workers get this path
+
+
+@contextmanager
+def _checking(study: Study, on_event: Listener) -> Iterator[None]:
     on_event(CheckBegan(study))
     try:
         yield
@@ -86,6 +92,9 @@ def check_machine(
     database names the model's module, and other code may have that name here: none of it runs before it was compared.
     """
     study = definition_of(record)
+    find_user_modules()
+    with _checking(study, on_event):
+        import_module("caviar.models.data")  # loads PyTorch
     fetch_data(study, data_dir, on_event)
     here = provenance_of(study, data_dir)
     differences = compare(record.provenance, here, clock_skew(engine))
