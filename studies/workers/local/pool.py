@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.resource_tracker import ensure_running as ensure_tracker_running
@@ -31,6 +32,14 @@ _PRELOAD = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Orphan:
+    """A worker whose fork server has died: it may live, and nobody can wait for it."""
+
+    death: WorkerDeath  # to be reported once it is dead
+    deadline: float  # when to kill it
+
+
 class WorkerPool:
     """Worker processes from `with` to its end: one for each of `devices`, such as cpu or cuda:0."""
 
@@ -42,7 +51,7 @@ class WorkerPool:
         self._places = [Place(context, options, device) for device in devices]
         self.pids = {place.pid for place in self._places}  # of all workers that were ever started
         self._longest_epoch = 0.0  # seconds, of any worker so far
-        self._orphans: dict[int, float] = {}  # workers that nobody can wait for, by id, and when to kill them
+        self._orphans: dict[int, _Orphan] = {}  # by process id
 
     @staticmethod
     def warm_up() -> None:
@@ -82,8 +91,7 @@ class WorkerPool:
             WorkersFailed: a worker ended with an error, or died too often.
             DatabaseAway: a worker's patience with the database is over.
         """
-        self._bury_orphans()
-        deaths: dict[int, WorkerDeath] = {}
+        deaths = self._bury_orphans()
         for place in self._places:
             if place.is_vacant:
                 if wanted and place.restart_if_due():
@@ -97,7 +105,10 @@ class WorkerPool:
             if place.exit_code is None:  # it runs; or not even SIGKILL ends it now, and the next look tries again
                 continue
             if death is not None:
-                deaths[place.pid] = death
+                if place.exit_code == LOST:
+                    self._adopt(place.pid, death)
+                else:
+                    deaths[place.pid] = death
                 self.restarts += 1
                 place.vacate(death)
             elif wanted:
@@ -112,8 +123,6 @@ class WorkerPool:
         """
         message = place.goodbye()
         if message is None:
-            if place.exit_code == LOST:
-                self._adopt(place.pid)
             return place.death()
         if not message:
             return None
@@ -121,20 +130,20 @@ class WorkerPool:
             raise DatabaseAway(message)
         raise WorkersFailed(f"a worker failed: {message}")
 
-    def _adopt(self, pid: int) -> None:
+    def _adopt(self, pid: int, death: WorkerDeath) -> None:
         """Ask a worker to leave that may live, without anybody who waits for it."""
+        self._orphans[pid] = _Orphan(death, time.monotonic() + self._options.grace + KILL_SECONDS)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-            self._orphans[pid] = time.monotonic() + self._options.grace + KILL_SECONDS
 
-    def _bury_orphans(self) -> None:
-        for pid, deadline in list(self._orphans.items()):
-            if not is_alive(pid):
-                del self._orphans[pid]
-            elif time.monotonic() > deadline:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                del self._orphans[pid]
+    def _bury_orphans(self) -> dict[int, WorkerDeath]:
+        """Kill the orphans that do not leave; return how those ended that are dead, by process id."""
+        late = [pid for pid, orphan in self._orphans.items() if time.monotonic() > orphan.deadline]
+        for pid in late:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        dead = [pid for pid in self._orphans if pid in late or not is_alive(pid)]
+        return {pid: self._orphans.pop(pid).death for pid in dead}
 
     def running(self) -> bool:
         """Return True if any worker runs."""
