@@ -286,7 +286,7 @@ def test_a_day_that_raises_is_told_of_and_can_be_left(engine: Engine, monkeypatc
 def test_a_day_whose_state_cannot_be_kept_has_not_ended(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     record = born(engine)
     with monkeypatch.context() as patched:
-        patched.setattr(caviar.storage.checkpoints, "LIMIT", 10)
+        patched.setattr(caviar.storage.checkpoints, "CHECKPOINT", 10)
         with pytest.raises(CheckpointUnreachable, match=r"CAVIAR_CHECKPOINTS=.*is kept on this machine"):
             days(engine, record)
     assert read_life(engine, record).days[1].state == "open"
