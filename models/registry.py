@@ -98,5 +98,10 @@ def _step(module: str) -> str:
 
 def hyperparameters(name: str) -> Mapping[str, Any]:
     """Return a model's hyperparameters with their defaults, read from its constructor; as `model_class` otherwise."""
-    parameters = inspect.signature(model_class(name)).parameters.values()
+    chosen = model_class(name)
+    try:
+        with no_exit():
+            parameters = inspect.signature(chosen).parameters.values()
+    except Exception as error:
+        raise UnknownModel(f"the constructor of '{name}' cannot be read: {reason_of(error)}") from error
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}

@@ -27,7 +27,7 @@ from caviar.storage.definitions import load_study
 from caviar.storage.engine import require_writable
 from caviar.storage.events import record_event
 from caviar.storage.nudges import NudgeRecord, add_nudge
-from caviar.storage.pandas import DayRecord, go_back, read_life, refuse_busy
+from caviar.storage.pandas import DayRecord, Life, go_back, read_life, refuse_busy
 from caviar.storage.states import EventKind, SlotState
 from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
 from caviar.studies.api.session import connect, current_user, data_folder, opened, settings_of
@@ -187,10 +187,16 @@ def train(
     Examples:
         >>> caviar.panda.train("baby", days=3).journal.last_day.verdict.word
     """
+    from caviar.studies.panda.planning import next_day
     from caviar.studies.panda.train import train_days
 
     _check_count("days", days, TRIALS)
-    with _worker(name, study, allow_mismatch, on_event, **options) as context:
+
+    def check(life: Life, study: Study) -> None:  # noqa: ARG001 - as a plan of candidates
+        if all(day.state != SlotState.OPEN for day in life.days):
+            next_day(life, name)
+
+    with _worker(name, study, allow_mismatch, on_event, check, **options) as context:
         return _trained(context, is_done=train_days(context, days, _on_epoch(on_event)))
 
 
@@ -224,9 +230,10 @@ def try_(
 
     _check_count("epochs", epochs, EPOCHS)
     changes = [{}, *(check_names(candidate, NUDGEABLE) for candidate in candidates)]
-    with _worker(name, study, allow_mismatch, on_event, cohort=len(changes), **options) as context:
+    planned = partial(candidate_days, name=name, candidates=changes, epochs=epochs)
+    with _worker(name, study, allow_mismatch, on_event, planned, cohort=len(changes), **options) as context:
         engine, record = context.engine, context.record
-        plan = partial(candidate_days, study=context.study, name=name, candidates=changes, epochs=epochs)
+        plan = partial(planned, study=context.study)
         days = train(context, plan, _on_epoch(on_event), finish_first=False)
         left = _trained(context, is_done=all(day.state != SlotState.OPEN for day in days))
         if not left.is_done:
@@ -355,9 +362,18 @@ def _machine(
 
 @contextmanager
 def _worker(
-    name: str, study: Definition, allow_mismatch: bool, on_event: Listener, cohort: int = 1, **options: Unpack[Options]
+    name: str,
+    study: Definition,
+    allow_mismatch: bool,
+    on_event: Listener,
+    plan: Callable[..., object] | None = None,
+    cohort: int = 1,
+    **options: Unpack[Options],
 ) -> Iterator[WorkerContext]:
-    """Be the worker of a panda that no process trains; days that dead processes of this machine held are freed."""
+    """Be the worker of a panda that no process trains; days that dead processes of this machine held are freed.
+
+    `plan` is called with the panda's life and its study, and raises an error before anything is written.
+    """
     from caviar.studies.panda.train import panda_worker
     from caviar.studies.workers.local.preparation import check_machine
 
@@ -366,7 +382,10 @@ def _worker(
         outage = reported_outage(worker.settings, worker.patience, lambda: stop.asked, on_event)
         record = outage.insist(lambda: load_study(engine, name))
         outage.insist(lambda: free_dead_workers(engine, record))
-        refuse_busy(record, outage.insist(lambda: read_life(engine, record)))
+        life = outage.insist(lambda: read_life(engine, record))
+        refuse_busy(record, life)
+        if plan is not None:
+            plan(life, study=definition_of(record))
         outage.insist(
             lambda: check_machine(engine, record, worker.data_dir, allow_mismatch=allow_mismatch, on_event=on_event)
         )

@@ -27,7 +27,7 @@ def atomic_write(target: Path, option: str) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written.
     """
-    if not target.name:  # such as / and .
+    if target.name in ("", ".."):  # such as / and .
         raise OutputError(f"{target} cannot be written: it is a folder; name another place: {option}")
     try:
         if _is_stream(target):

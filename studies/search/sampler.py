@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
+from caviar.limits import SEED, TRIALS
 from caviar.models.seeding import derive
 from caviar.storage.records import Slot
 from caviar.studies.search.optuna_space import middle, search_space
@@ -53,7 +54,7 @@ class TieredSampler(BaseSampler):
             study that are to divide the ranges of the first trials among them need the same seed.
 
     Raises:
-        ValueError: another strategy, more than four tiers, a name in two, a budget or a seed that is too small; or,
+        ValueError: another strategy, more than four tiers, a name in two, a budget or seed beyond its limit; or,
             when it chooses, another direction, several objectives, or a fixed value outside the scale of a definition.
     """
 
@@ -67,13 +68,13 @@ class TieredSampler(BaseSampler):
     ) -> None:
         if study is not None and study.strategy not in ("tiered", "classic"):
             raise ValueError(f"the strategy must be tiered or classic; given {study.strategy}")
-        if len(tiers) > 4 or budget < 1:
-            raise ValueError(f"at most four tiers, and a budget of 1 or more; given {len(tiers)} and {budget}")
+        if len(tiers) > 4 or not 1 <= budget <= TRIALS:
+            raise ValueError(f"at most four tiers, and a budget of 1 to {TRIALS:,}; given {len(tiers)} and {budget}")
         named = [name for tier in tiers for name in tier]
         if any(isinstance(tier, str) for tier in tiers) or len(set(named)) < len(named):
             raise ValueError(f"each tier is a list of names, none of them in two; given {list(tiers)!r}")
-        if seed is not None and seed < 0:
-            raise ValueError(f"a seed is 0 or more; given {seed}")
+        if seed is not None and not 0 <= seed <= SEED:
+            raise ValueError(f"a seed is 0 to {SEED:,}; given {seed}")
         self._definition = study
         self._given = tiers, budget
         self._seed = study.seed if study else randbelow(2**32) if seed is None else int(seed)

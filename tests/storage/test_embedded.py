@@ -17,9 +17,10 @@ from sqlalchemy.engine import URL
 
 from caviar.storage import libpq_variables
 from caviar.storage.embedded import serve
-from caviar.storage.engine import make_engine
-from caviar.storage.errors import EmbeddedServerError
+from caviar.storage.engine import make_engine, open_database
+from caviar.storage.errors import DatabaseUnreachable, EmbeddedServerError
 from caviar.storage.migrate import ensure_schema
+from caviar.storage.settings import Settings
 
 pytestmark = pytest.mark.database  # the built-in one
 
@@ -196,6 +197,17 @@ def test_the_callers_settings_of_libpq_hold_for_every_other_server(
 def test_the_folder_may_have_any_printable_name(tmp_path: Path, name: str) -> None:
     assert answers(tmp_path / name)
     assert not list(tmp_path.rglob("made"))
+
+
+def test_a_built_in_server_that_does_not_answer_is_not_taken_for_an_address_of_the_users(tmp_path: Path) -> None:
+    url = URL.create("postgresql+psycopg2", username="postgres", query={"host": str(tmp_path)})
+    libpq_variables.hide_from(url)
+    with (
+        pytest.raises(DatabaseUnreachable, match=r"the built-in PostgreSQL at .* does not answer") as caught,
+        open_database(Settings(url, tmp_path)),
+    ):
+        pass
+    assert "unset CAVIAR_DATABASE_URL" not in str(caught.value)
 
 
 def test_nobody_else_can_connect_and_nothing_listens_on_the_network(home: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 import caviar
+from caviar.storage.errors import UnknownDay
 from caviar.studies.panda.records import DayEpoch
 from tests.helpers.command import Caviar
 from tests.helpers.studies import small_study
@@ -51,6 +52,22 @@ def test_a_life_from_python(engine: Engine) -> None:
     noted = caviar.panda.note("baby", "enough", database=engine)
     assert [str(remark) for remark in noted.days[1].notes] == [f"went back here from day {tried.picked}", "enough"]
     assert caviar.panda.log("baby", database=engine) == noted
+
+
+def test_what_is_refused_leaves_no_worker_behind(engine: Engine) -> None:
+    caviar.panda.start("baby", study=small_study(), settings={"learning_rate": 1.0}, database=engine)
+    before = caviar.workers("baby", include_ended=True, database=engine)
+    with pytest.raises(caviar.OptionError, match="learning_rate 5"):
+        caviar.panda.try_("baby", [{"learning_rate": 5}], database=engine)
+    with pytest.raises(caviar.OptionError, match="0 epochs: give 1 to 1,000,000"):
+        caviar.panda.try_("baby", [{"learning_rate": 0.5}], epochs=0, database=engine)
+    with pytest.raises(caviar.OptionError, match="0 days: give 1 to 100,000"):
+        caviar.panda.train("baby", 0, database=engine)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM caviar.checkpoint"))
+    with pytest.raises(UnknownDay, match="nothing can build on it"):
+        caviar.panda.train("baby", database=engine)
+    assert caviar.workers("baby", include_ended=True, database=engine) == before
 
 
 @pytest.mark.parametrize(

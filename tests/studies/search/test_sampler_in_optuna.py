@@ -207,11 +207,11 @@ def test_what_cannot_be_searched_is_refused() -> None:
         TieredSampler(tiers=["lr", "m"])
     with pytest.raises(ValueError, match="none of them in two"):
         TieredSampler(tiers=[["x"], ["x"]])
-    with pytest.raises(ValueError, match="a seed is 0 or more"):
+    with pytest.raises(ValueError, match="a seed is 0 to 9,223,372,036,854,775,807"):
         TieredSampler(seed=-1)
     with pytest.raises(ValueError, match="at most four tiers"):
         TieredSampler(tiers=[["a"], ["b"], ["c"], ["d"], ["e"]])
-    with pytest.raises(ValueError, match="budget of 1 or more"):
+    with pytest.raises(ValueError, match="budget of 1 to 100,000"):
         TieredSampler(budget=0)
 
 
