@@ -32,7 +32,7 @@ from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
 from caviar.studies.lifecycle.revision import compare
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
-from caviar.studies.workers.local.devices import check_workers, places, spread, visible_gpus
+from caviar.studies.workers.local.devices import check_places, check_workers, places, spread, visible_gpus
 from caviar.studies.workers.local.events import (
     EarlierVersion,
     Listener,
@@ -210,6 +210,7 @@ def join(
         >>> caviar.join("digits", gpus="0,2", workers_per_gpu=2, database="postgresql://me@host/database")
     """
     started = time.monotonic()
+    check_places(gpus, workers_per_gpu, workers)
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
         require_writable(engine)
         settings, folder = settings_of(database), data_folder(data_dir)

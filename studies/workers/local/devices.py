@@ -27,6 +27,14 @@ def check_workers(workers: int, least: int = 1) -> None:
         raise OptionError(f"{workers} workers: give {least} to {WORKERS}")
 
 
+def check_places(gpus: str | None, per_gpu: int, workers: int | None) -> None:
+    """Check what `places` is given, but for whether there are such GPUs."""
+    check_workers(per_gpu)
+    check_workers(workers or 1)
+    if gpus not in (None, "all", "none"):
+        _numbers(gpus)
+
+
 def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) -> list[str]:
     """Return a device for each worker, GPUs first.
 
@@ -36,11 +44,10 @@ def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) 
         gpus: `all`, `none`, or numbers such as `0,2`; None stands for `all` if `workers` is None, else for `none`.
         workers: the number of workers on the CPU; None stands for one on each core if no GPU is used, else for 0.
     """
+    check_places(gpus, per_gpu, workers)
     if gpus is None:
         gpus = "all" if workers is None else "none"
     chosen = _chosen(gpus, available)
-    for given in (per_gpu, workers or 1):
-        check_workers(given)
     on_cpu = workers if workers is not None else (0 if chosen else cores())
     devices = [f"cuda:{number}" for number in chosen for _ in range(per_gpu)] + ["cpu"] * on_cpu
     if not devices:
@@ -57,12 +64,17 @@ def spread(workers: int, available: int) -> list[str]:
 def _chosen(gpus: str, available: int) -> list[int]:
     if gpus in ("all", "none"):
         return list(range(available)) if gpus == "all" else []
-    words = gpus.split(",")
-    numbers = [number for word in words if (number := whole_number(word.strip())) is not None]
-    if len(numbers) < len(words) or len(set(numbers)) < len(numbers):
-        raise OptionError(f"--gpus {gpus}: give all, none, or numbers such as 0,2")
+    numbers = _numbers(gpus)
     missing = [number for number in numbers if number >= available]
     if missing:
         there = f"0 to {available - 1}" if available else "none"
         raise OptionError(f"--gpus {gpus}: torch sees no GPU {missing[0]} here; there are: {there}")
+    return numbers
+
+
+def _numbers(gpus: str) -> list[int]:
+    words = gpus.split(",")
+    numbers = [number for word in words if (number := whole_number(word.strip())) is not None]
+    if len(numbers) < len(words) or len(set(numbers)) < len(numbers):
+        raise OptionError(f"--gpus {gpus}: give all, none, or numbers such as 0,2")
     return numbers

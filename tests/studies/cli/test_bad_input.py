@@ -21,6 +21,7 @@ from caviar.studies.cli import run
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.manager import open_study
 from tests.helpers.studies import small_study
+from tests.helpers.workers import register, worker
 
 STUDY_FILE = """
 from caviar.studies.definition import Study
@@ -447,3 +448,12 @@ def test_the_traceback_comes_with_v(url: str, capsys: pytest.CaptureFixture[str]
     assert "Traceback" in capsys.readouterr().err
     assert run(["run", "digit"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_join_checks_its_options_on_a_study_that_is_done_too(url: str, refused: Callable[..., str]) -> None:
+    engine = make_engine(_url(url))
+    record, study = register(engine)
+    worker(engine, record, study).run()
+    engine.dispose()
+    assert "--gpus nan: give all, none, or numbers" in refused("join", "small", "--gpus", "nan")
+    assert "--gpus : give all, none, or numbers" in refused("join", "small", "--gpus", "")
