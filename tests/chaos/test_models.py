@@ -21,7 +21,7 @@ def test_models_that_hang_leave_and_crash(
     notes = tmp_path / "notes"
     notes.touch()
     scene = new_scene(database_url, environ={"CHAOS_NOTES": str(notes)})
-    scene.begin(60, epochs=20, model="FickleNet")
+    scene.begin(30, epochs=20, model="FickleNet")
 
     def start() -> None:
         """A machine whose workers crash all the time leaves, and is started again."""
@@ -30,10 +30,10 @@ def test_models_that_hang_leave_and_crash(
             scene.start(2, "join", "chaos", "--gpus", "none", "--epoch-timeout", "3")
 
     start()
-    scene.wait_until(lambda: start() or not scene.left(), 400)
+    scene.wait_until(lambda: start() or not scene.left(), 600)
     scene.finish()
     times = Counter(notes.read_text().splitlines())
-    assert times.total() >= 5
+    assert times.total() >= 3
     row = scene.audit("", 0)
     for how, count in times.items():
         report(replace(row, fault=f"a model that decides to {how}", injected=count))
