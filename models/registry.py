@@ -15,7 +15,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,15 +69,13 @@ def model_file(name: str) -> Path | None:
 
 def _spec(module: str) -> ModuleSpec | None:
     """Find a module as Python would. `importlib.util.find_spec` would import the packages that it is in."""
-    folders, found = None, None
-    parts = module.split(".")
-    for end in range(1, len(parts) + 1):
-        finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
-        specs = (finder.find_spec(".".join(parts[:end]), folders) for finder in finders)
-        found = next((spec for spec in specs if spec is not None), None)
-        if found is None or (found.submodule_search_locations is None and end < len(parts)):
+    first, *others = module.split(".")
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    found = next((spec for finder in finders if (spec := finder.find_spec(first, None)) is not None), None)
+    for name in others:  # by its last part: a folder without an __init__.py would look for its parent among the loaded
+        if found is None or found.submodule_search_locations is None:
             return None
-        folders = found.submodule_search_locations
+        found = PathFinder.find_spec(name, list(found.submodule_search_locations))
     return found
 
 

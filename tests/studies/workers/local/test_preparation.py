@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from caviar.models.errors import UnknownModel
 from caviar.models.registry import model_file
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.studies.api.running import join
@@ -90,3 +91,13 @@ def test_a_models_file_is_found_where_python_would_find_it_and_nothing_is_run(ra
     import guest_net.layers  # type: ignore[import-not-found]
 
     assert model_file("guest_net.layers:Net") == Path(guest_net.layers.__file__)
+
+
+def test_a_model_may_be_in_folders_that_are_no_packages(ran: Path) -> None:
+    """Without an __init__.py in any of them, as many projects have their `models/`."""
+    file = ran.parent / "plain_folder" / "deeper" / "still" / "net.py"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert model_file("plain_folder.deeper.still.net:Net") == file
+    with pytest.raises(UnknownModel, match="there is no module plain_folder.deeper.other"):
+        model_file("plain_folder.deeper.other:Net")
