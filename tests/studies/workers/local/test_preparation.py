@@ -99,5 +99,5 @@ def test_a_model_may_be_in_folders_that_are_no_packages(ran: Path) -> None:
     file.parent.mkdir(parents=True)
     file.touch()
     assert model_file("plain_folder.deeper.still.net:Net") == file
-    with pytest.raises(UnknownModel, match="there is no module plain_folder.deeper.other"):
+    with pytest.raises(UnknownModel, match=r"there is no module plain_folder\.deeper\.other"):
         model_file("plain_folder.deeper.other:Net")
