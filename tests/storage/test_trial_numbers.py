@@ -16,6 +16,7 @@ import caviar.storage.trials
 from caviar.storage.engine import make_engine
 from caviar.storage.records import Lease, StudyRecord
 from caviar.storage.status import read_trials
+from caviar.studies.cli import run
 from caviar.studies.lifecycle.manager import extend_study
 from tests.helpers.leases import PARAMETERS, lease_of
 from tests.helpers.studies import small_study
@@ -44,6 +45,22 @@ def test_those_of_several_programs_are_one_row_of_numbers_in_the_order_of_their_
     assert numbers(engine) == [0, 1, 2, 3, 4]
     assert [t.optuna_number for t in read_trials(engine, record.study_id)][:4] == [2, 0, 4, None]
     assert [t.number for t in loaded(engine).trials] == [0, 1, 2, 3, 4]  # none hides behind another
+
+
+def test_the_list_of_trials_has_both_numbers_where_they_differ(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("COLUMNS", "200")
+    record, _ = register(engine, budget=3)
+    who, writes = ledger(engine, record), log(engine, record)
+    writes.begin(lease_of(who.lease()), PARAMETERS, {})
+    assert run(["trials", "small"]) == 0
+    assert "in Optuna" not in capsys.readouterr().out
+    loaded(engine).ask()
+    writes.begin(lease_of(who.lease()), PARAMETERS, {})
+    assert run(["trials", "small"]) == 0
+    assert "in Optuna" in capsys.readouterr().out
 
 
 def test_many_at_once_get_different_numbers_without_a_gap(engine: Engine) -> None:

@@ -60,6 +60,14 @@ def test_the_view_has_all_that_one_looks_for() -> None:
         assert part in text, part
 
 
+def test_what_other_programs_made_and_ended_is_counted_where_there_is_any() -> None:
+    assert "other Optuna programs" not in shown(100)
+    assert "ended by" not in shown(100)
+    text = shown(100, replace(SNAPSHOT, progress=replace(NOW, others=OtherTrials(3, 1), ended_elsewhere=2)))
+    assert "and 3 trials of other Optuna programs, 1 of them for the next slot" in text
+    assert "0 diverged, 2 ended by other programs;" in text
+
+
 def test_each_tier_has_a_bar_with_its_best_value() -> None:
     first, second = (line for line in shown(80).splitlines() if line.startswith("tier "))
     assert ("━" * 20 in first, "1/1" in first, "best 0.9" in first) == (True, True, True)

@@ -210,6 +210,22 @@ def test_a_trial_that_somebody_made_with_optuna_alone(engine: Engine, doctor: Do
     is_mended(doctor, "trials", "1 trial(s) of 'small' (0) seem to run", "are ended, as failed")
 
 
+def test_what_other_programs_made_beside_the_budget(engine: Engine, doctor: Doctor) -> None:
+    import optuna
+
+    register(engine, budget=4)
+    theirs = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False))
+    theirs.add_trial(optuna.trial.create_trial(value=0.5))
+    theirs.enqueue_trial({"learning_rate": 0.1})
+    assert doctor() == []
+    (told,) = [f["told"] for f in doctor(everything=True) if f["what"] == "trials"]
+    assert told == "2 in 'small' were made by other Optuna programs, beside its budget; 1 of them wait to be trained"
+    execute(engine, "UPDATE caviar.slot SET state = 'done'")
+    found = only(doctor())
+    assert (found["level"], found["step"]) == ("warning", "give it more trials: caviar extend small --budget N")
+    assert found["told"].endswith("1 of them wait to be trained, and it is done")
+
+
 def test_a_trial_that_was_given_up(engine: Engine, doctor: Doctor) -> None:
     record, study = register(engine, epochs=1, budget=6)
     for _ in range(5):

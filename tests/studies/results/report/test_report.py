@@ -275,6 +275,14 @@ def test_of_many_curves_the_best_and_some_others_are_drawn() -> None:
     assert {t.trial for t in drawn} >= set(range(4900, 5000))
 
 
+def test_what_other_programs_made_and_ended_is_among_the_costs_where_there_is_any() -> None:
+    made = report([trial(i, 0.9) for i in range(3)])
+    assert "made by them" not in page(answered(made))
+    text = page(answered(replace(made, cost=replace(made.cost, ended_elsewhere=1, others=4))))
+    for part in ("trials ended by other Optuna programs", "trials made by them"):
+        assert part in text
+
+
 def test_the_page_asks_no_network_and_holds_whatever_names_there_are() -> None:
     evil = "</script><script>alert(1)</script>"
     made = report([trial(i, 0.9, why_it_stopped=evil, worker=evil) for i in range(3)], study={"name": evil})
