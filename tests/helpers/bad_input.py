@@ -140,9 +140,13 @@ VARIABLES = {
 }
 
 
+_OF_AN_ADDRESS = frozenset({2, 75})  # 75 where it can be read, and nobody answers
+
+
 def with_variable(name: str) -> SearchStrategy[Call]:
     """Calls with a bad variable; without the address of a database the others matter too."""
-    return VARIABLES[name].map(lambda value: Call(["ls"], {"CAVIAR_DATABASE_URL": "", name: value}))
+    codes = _OF_AN_ADDRESS if name == "CAVIAR_DATABASE_URL" else frozenset({2})
+    return VARIABLES[name].map(lambda value: Call(["ls"], {"CAVIAR_DATABASE_URL": "", name: value}, codes=codes))
 
 
 calls_of_commands: SearchStrategy[Call] = st.one_of(
@@ -161,6 +165,6 @@ calls_of_commands: SearchStrategy[Call] = st.one_of(
     option(f"best {STUDY}", "--save", bad_folder),
     words("%", bad_word),
     words(f"status {STUDY} %", bad_text),
-    option("ls", "--database-url", bad_address),
+    bad_address.map(lambda address: Call(["ls", f"--database-url={address}"], codes=_OF_AN_ADDRESS)),
     st.sampled_from(sorted(VARIABLES)).flatmap(with_variable),
 )
