@@ -230,6 +230,8 @@ def test_a_slot_is_abandoned_after_losses_that_may_be_its_fault(
         lease_of(ledger(engine, record, pid=11, machine="here").lease())
         release_dead(engine, record.study_id, "here", {11: WorkerDeath("it hung", is_loss=is_loss)})
     assert read_trials(engine, record.study_id)[0].state == state
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT losses FROM caviar.slot WHERE number = 0")) == LIMIT * is_loss
     told = [event.detail["why"] for event in read_events(engine, record.study_id, "abandoned")]
     assert told == ["lost 5 times after epoch 0 without getting further; last: it hung"] * (state == "abandoned")
 
