@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +35,30 @@ def test_a_pipe_gets_the_bytes_and_stays(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+
+
+@pytest.mark.parametrize("named", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+def test_a_file_that_standard_output_goes_to_keeps_what_is_written_before_and_after(
+    tmp_path: Path, mode: str, named: str
+) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    log = tmp_path / "log"
+    log.write_text("of yesterday\n")
+    inode = log.stat().st_ino
+    program = (
+        "import pathlib, sys\n"
+        "from caviar.studies.results.atomic_write import atomic_write\n"
+        "print('before')\n"
+        "with atomic_write(pathlib.Path(sys.argv[1]), '-o') as unfinished:\n"
+        "    unfinished.write_text('whole\\n')\n"
+        "print('after')\n"
+    )
+    with log.open(mode) as stream:
+        subprocess.run([sys.executable, "-c", program, tmp_path / named], stdout=stream, check=True)
+    kept = "of yesterday\n" if mode == "ab" else ""
+    assert log.read_text() == f"{kept}before\nwhole\nafter\n"
+    assert log.stat().st_ino == inode
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device, and replace one")
