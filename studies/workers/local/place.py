@@ -19,6 +19,7 @@ LOST = 255  # what multiprocessing makes of the exit code when the fork server, 
 _RESTARTS = 5  # of one place among the workers, before the run gives up
 _LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
 _BACK_OFF_SECONDS, _LONGEST_BACK_OFF = 1.0, 4.0  # doubled with every restart
+_LEAST_GRACE = 5.0  # seconds: with --grace 0, too, a sound worker hears of it between two batches
 _STACK_SECONDS, _END_SECONDS = 2.0, 5.0  # that a process may take to show its stack, and to end after SIGKILL
 _LONGEST_STACK = 16_000  # characters; the last ones are those of the main thread, which trains
 
@@ -94,7 +95,8 @@ class Place:
         watchdog = self._watchdog
         watchdog.look(asked=asked)
         limit = silence_limit(self._pulse, longest_epoch, self._options.epoch_timeout)
-        if watchdog.silence < limit and (not asked or watchdog.silence_since_asked < self._options.grace):
+        grace = max(self._options.grace, _LEAST_GRACE)
+        if watchdog.silence < limit and (not asked or watchdog.silence_since_asked < grace):
             return None
         hangs = watchdog.silence >= limit
         with suppress(ProcessLookupError):
@@ -105,7 +107,7 @@ class Place:
         where = place_in(stack)
         why = f"its training hung{where}: no batch for {watchdog.silence:.0f} s"
         if not hangs:
-            why = f"its training did not leave{where}, {self._options.grace:g} s after it was asked to"
+            why = f"its training did not leave{where}, {grace:g} s after it was asked to"
         return WorkerDeath(why, stack, is_loss=hangs)
 
     def death(self) -> WorkerDeath:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import Queue
@@ -21,10 +23,11 @@ from caviar.storage.records import StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_trials
 from caviar.studies.space.scales import Log
+from caviar.studies.workers.local import place as place_module
 from caviar.studies.workers.local import process
 from caviar.studies.workers.local.events import Progressed, WorkerDied
 from caviar.studies.workers.local.options import WorkerOptions
-from caviar.studies.workers.local.place import place_in
+from caviar.studies.workers.local.place import Place, place_in
 from caviar.studies.workers.local.preparation import begin_or_resume
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import Stop
@@ -111,6 +114,42 @@ def test_who_is_asked_to_leave_is_given_time_from_then_on(watched: tuple[Clock, 
         pulse.beat()
         pass_time(clock, watchdog, 3, asked=True)
         assert watchdog.silence_since_asked == 2
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
+    """Makes a place whose process only sleeps."""
+    context = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(place_module, "work", sleep_on)
+    places = list[Place]()
+
+    def make(**options: Any) -> Place:
+        order = WorkerOptions(read_settings("postgresql://nobody@nowhere/none"), "small", Path("nowhere"), **options)
+        places.append(Place(context, order, "cpu"))
+        return places[-1]
+
+    yield make
+    for one in places:
+        one.process.kill()
+        one.process.join()
+
+
+def sleep_on(*arguments: object) -> None:
+    threading.Event().wait()
+
+
+def test_a_sound_worker_is_not_killed_for_want_of_grace(place: Callable[..., Place]) -> None:
+    """With `--grace 0`, too, whoever is asked to leave gets the time of a batch, and who hangs is ended."""
+    asked, clock = place(grace=0.0), Clock()
+    asked._watchdog = Watchdog(asked._pulse, asked.pid, clock)
+    for _ in range(3):
+        clock.now += 1
+        assert asked.look(0.0, asked=True) is None
+    assert asked.exit_code is None
+    clock.now += 3
+    death = asked.look(0.0, asked=True)
+    assert death is not None
+    assert (death.why, death.is_loss) == ("its training did not leave, 5 s after it was asked to", False)
 
 
 def test_the_limit_follows_from_the_longest_epoch() -> None:
