@@ -46,7 +46,7 @@ class Cohort:
         rates = [member.learning_rate() for member in self.members]
         with torch.no_grad():
             training = self._train(rates, leave)
-            validation = self._evaluate(self.members[0].data.validation)
+            validation = self._evaluate(self.members[0].data.validation, leave)
         share = (time.perf_counter() - started) / len(self.members)
         results = []
         for member, rate, loss, (held_out, accuracy) in zip(self.members, rates, training, validation, strict=True):
@@ -69,12 +69,14 @@ class Cohort:
         self._update.settle()
         return (total / len(part.y)).tolist()
 
-    def _evaluate(self, part: Part) -> list[tuple[float, float]]:
+    def _evaluate(self, part: Part, leave: Callable[[], bool]) -> list[tuple[float, float]]:
         """Return each member's mean cross-entropy and accuracy."""
         members = len(self.members)
         loss = torch.zeros(members, dtype=torch.float64, device=part.y.device)
         right = torch.zeros_like(loss)
         for x, y in zip(split(part.x, _EVALUATION_BATCH), split(part.y, _EVALUATION_BATCH), strict=True):
+            if leave():
+                raise Interrupted
             logits = self._stack.logits(x)
             own = y.expand(members, -1)
             loss += cross_entropy(logits.mT, own, reduction="none").sum(1)

@@ -72,7 +72,7 @@ class Training:
     def epochs(self, last: int, leave: Callable[[], bool] = never) -> Iterator[Epoch]:
         """Train up to and including epoch `last`, and yield the result of each epoch; 1 is the first.
 
-        `leave` is called before each batch. Once it returns True, the epoch is left unfinished: Interrupted says so.
+        `leave` is called before each batch, of training and of validation. Once it returns True, the epoch is left unfinished: Interrupted says so.
         """
         self._leave_cohort()
         self._lay_out()
@@ -80,7 +80,7 @@ class Training:
             started = time.perf_counter()
             rate = self.learning_rate()
             training_loss = self._train_epoch(rate, leave)
-            validation_loss, accuracy = evaluate(self.model, self.data.validation)
+            validation_loss, accuracy = evaluate(self.model, self.data.validation, leave)
             self.epoch += 1
             yield Epoch(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
 
@@ -162,12 +162,20 @@ def _whole(value: Any) -> Any:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, part: Part) -> tuple[float, float]:
-    """Return mean cross-entropy per example, in nats, and accuracy, 0 to 1, of a model on a part of the data."""
+def evaluate(model: nn.Module, part: Part, leave: Callable[[], bool] = never) -> tuple[float, float]:
+    """Return mean cross-entropy per example, in nats, and accuracy, 0 to 1, of a model on a part of the data.
+
+    `leave` is called before each batch.
+
+    Raises:
+        Interrupted: `leave` returned True.
+    """
     model.eval()
     device = part.y.device
     loss, right = torch.zeros((), dtype=torch.float64, device=device), torch.zeros((), device=device)
     for x, y in zip(split(part.x, _EVALUATION_BATCH), split(part.y, _EVALUATION_BATCH), strict=True):
+        if leave():
+            raise Interrupted
         logits: Tensor = model(x)
         loss += cross_entropy(logits, y, reduction="sum")
         right += (logits.argmax(1) == y).sum()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,16 @@ import pytest
 import torch
 from torch import nn
 
+import caviar.models.cohort
+import caviar.models.training
 from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes, to_bytes
+from caviar.models.cohort import Cohort
 from caviar.models.data import Data, load
 from caviar.models.errors import BadCheckpoint
 from caviar.models.optim import Settings, learning_rate, make_optimizer
 from caviar.models.registry import model_class
-from caviar.models.training import Training, evaluate
+from caviar.models.training import Interrupted, Training, evaluate
 
 CPU = torch.device("cpu")
 CASES = [(model, optimizer) for model in ("mlp", "cnn") for optimizer in ("sgd", "adam")]
@@ -148,6 +153,28 @@ def test_losses_are_means_per_example_whatever_the_batch(digits: Data) -> None:
     logits = training.model(digits.validation.x)
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, digits.validation.y).item(), rel=1e-5)
     assert accuracy == pytest.approx((logits.argmax(1) == digits.validation.y).double().mean().item())
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_validation_asks_between_its_batches_whether_to_leave(
+    digits: Data, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """Each time is a sign of life; an epoch that is left in its validation is not finished."""
+
+    def run(leave: Callable[[], bool]) -> list[Training]:
+        trainings = [make(digits, "mlp", "sgd", seed=seed) for seed in range(1 + together)]
+        Cohort(trainings).epoch(leave) if together else next(trainings[0].epochs(1, leave))
+        return trainings
+
+    for module in (caviar.models.training, caviar.models.cohort):
+        monkeypatch.setattr(module, "_EVALUATION_BATCH", 100)
+    asked = count(1)
+    (whole, *_) = run(lambda: not next(asked))
+    batches = math.ceil(len(digits.training.y) / 128) + math.ceil(len(digits.validation.y) / 100)
+    assert (whole.epoch, next(asked)) == (1, batches + 1)
+    asked = count(1)
+    with pytest.raises(Interrupted):
+        run(lambda: next(asked) == batches)
 
 
 def test_a_checkpoint_of_another_network_is_refused(digits: Data) -> None:
