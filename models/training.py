@@ -72,7 +72,8 @@ class Training:
     def epochs(self, last: int, leave: Callable[[], bool] = never) -> Iterator[Epoch]:
         """Train up to and including epoch `last`, and yield the result of each epoch; 1 is the first.
 
-        `leave` is called before each batch, of training and of validation. Once it returns True, the epoch is left unfinished: Interrupted says so.
+        `leave` is called before each batch, of training and of validation. Once it returns True, the epoch is left
+        unfinished: Interrupted says so.
         """
         self._leave_cohort()
         self._lay_out()
