@@ -24,7 +24,7 @@ from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot, write_test
 from caviar.storage.waiting import patiently
 from caviar.studies.definition import Study
-from caviar.studies.errors import NothingToDo
+from caviar.studies.errors import NothingToDo, WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
 from caviar.studies.search.expectation import Expected, winner_of
@@ -162,6 +162,7 @@ def conclude(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     Raises:
         CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
         DataUnavailable: the data are not here.
+        WorkersFailed: the model raised, or left Python; nothing is written.
     """
     with patiently(), engine.begin() as connection:
         for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):  # others wait meanwhile
@@ -184,21 +185,31 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     from caviar.models.data import load, load_test
     from caviar.models.training import Interrupted, evaluate, never
     from caviar.studies.workers.trial.build import THREADS
+    from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
     from caviar.studies.workers.trial.resumption import load_checkpoint, resume
 
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = study.values(best.parameters)
-    data = load(study.data, data_dir, device)
-    training, refused = resume(study, best.slot.number, values, data, load_checkpoint(store, best.slot.number))
-    if refused:
-        record_event(engine, record.study_id, EventKind.CHECKPOINT_REFUSED, trial=best.slot.number, reason=refused)
+    data, test = load(study.data, data_dir, device), load_test(study.data, data_dir, device)
+    number, leave = best.slot.number, leave or never
+    checkpoint = load_checkpoint(store, number)
     try:
-        for _ in training.epochs(study.epochs, leave or never):  # none are left, unless its weights are lost
-            pass
+        with training_code():
+            training, refused = resume(study, number, values, data, checkpoint)
+        if refused:
+            record_event(engine, record.study_id, EventKind.CHECKPOINT_REFUSED, trial=number, reason=refused)
+        with training_code():
+            for _ in training.epochs(study.epochs, leave):  # none are left, unless its weights are lost
+                pass
+            loss, accuracy = evaluate(training.model, test, leave)
     except Interrupted:
         return False
-    loss, accuracy = evaluate(training.model, load_test(study.data, data_dir, device))
-    write_test(engine, record.study_id, best.slot.number, loss, accuracy)
-    store.keep_only(best.slot.number)
+    except TrainingRaised as raised:
+        raise WorkersFailed(
+            f"trial {number} of '{record.name}' won, but could not be measured on the test set: "
+            f"{describe(raised.error)['error']}; once its model is mended, run: caviar run {record.name}"
+        ) from raised.error
+    write_test(engine, record.study_id, number, loss, accuracy)
+    store.keep_only(number)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from caviar.studies.cli import run
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of, extend_study
 from caviar.studies.results.winner import standings
+from tests.helpers.faulty_net import Net, with_fault
 from tests.helpers.workers import register, worker
 
 Interference = Callable[[optuna.Study, Study], None]
@@ -144,6 +146,29 @@ def test_what_another_optuna_program_adds_changes_no_answer_and_no_checkpoint(
     assert run(["panda", "log", "po", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["origin"]["trial"] == winner.trial
     assert checkpoints(engine)[0] == winner.trial
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("exit", "it calls sys.exit(0)"), ("raise", "ValueError: wrong shape")])
+def test_a_model_that_fails_in_the_test_is_said_in_one_line(
+    engine: Engine, address: str, fault: str, reason: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    record, study = with_fault(engine, "none", epochs=1, budget=1)
+    worker(engine, record, study).run()
+    with monkeypatch.context() as patch:
+        patch.setattr(Net, "forward", lambda net, x: failing(fault))
+        assert run(["join", "small"]) == 1
+        told = capsys.readouterr().err
+        assert f"trial 0 of 'small' won, but could not be measured on the test set: {reason}" in told
+        assert "Traceback" not in told
+    assert run(["join", "small"]) == 0
+    assert "winner: trial 0" in capsys.readouterr().out
+
+
+def failing(fault: str) -> None:
+    if fault == "exit":
+        sys.exit(0)
+    raise ValueError("wrong shape")
 
 
 @pytest.mark.parametrize("how", [add, enqueue, ask])
