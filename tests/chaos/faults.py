@@ -9,6 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.exceptions import OptunaError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import DBAPIError
 
 from tests.chaos.network import Host
@@ -90,6 +95,39 @@ def _terminate_backend(place: Place) -> Mend | None:
     return None
 
 
+def _meddle(change: Callable[[Scene, optuna.Study], bool]) -> Callable[[Place], Mend | None]:
+    """Let an ordinary Optuna program do something in the study."""
+
+    def strike(place: Place) -> Mend | None:
+        with suppress(DBAPIError, OptunaError):
+            study = optuna.load_study(study_name="chaos", storage=RDBStorage(str(place.server.url())))
+            return (lambda: None) if change(place.scene, study) else None
+        return None
+
+    return strike
+
+
+def _add(scene: Scene, study: optuna.Study) -> bool:
+    kinds = scene.study.distributions()
+    values = {name: kind.high for name, kind in kinds.items() if isinstance(kind, FloatDistribution)}
+    study.add_trial(create_trial(params=values, distributions={name: kinds[name] for name in values}, value=0.99))
+    return True
+
+
+def _enqueue(scene: Scene, study: optuna.Study) -> bool:
+    study.enqueue_trial({"learning_rate": 0.05})
+    return True
+
+
+def _end(scene: Scene, study: optuna.Study) -> bool:
+    rows = scene.rows("SELECT number, trial_id FROM caviar.slot WHERE state = 'leased' AND epoch > 0 ORDER BY random()")
+    if not rows:
+        return False
+    study._storage.set_trial_state_values(rows[0].trial_id, TrialState.COMPLETE, [0.5])
+    scene.ended_by_others.add(rows[0].number)
+    return True
+
+
 def _stop_server(mode: str) -> Callable[[Place], Mend]:
     def strike(place: Place) -> Mend:
         if mode == "kill":
@@ -141,6 +179,9 @@ _ANYWHERE = (
     Fault("a worker frozen for a moment", 6, _signal(signal.SIGSTOP), 0.5),
     Fault("a machine killed with all of its workers", 4, _kill_machine),
     Fault("a connection ended by the server", 24, _terminate_backend),
+    Fault("another Optuna program adds a trial", 3, _meddle(_add)),
+    Fault("another Optuna program enqueues a trial", 3, _meddle(_enqueue)),
+    Fault("another Optuna program ends a running trial", 2, _meddle(_end)),
     Fault("PostgreSQL restarted (fast)", 2, _stop_server("fast"), 0.5, alone=True),
     Fault("PostgreSQL restarted (immediate)", 1, _stop_server("immediate"), 0.5, alone=True),
     Fault("PostgreSQL killed", 1, _stop_server("kill"), 0.5, alone=True),

@@ -32,7 +32,7 @@ from caviar.storage.processes import is_alive
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trials
 from caviar.studies.definition import Study
-from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.manager import extend_study, open_study
 from caviar.studies.space.scales import Log
 from caviar.studies.workers.trial.build import THREADS, assemble
 from tests.helpers.studies import TIERS
@@ -93,6 +93,7 @@ class Scene:
         self.engine: Engine = make_engine(self.url)
         self.slowest = 0.0
         self.hit: set[int] = set()  # trials that a fault met
+        self.ended_by_others: set[int] = set()  # trials that another Optuna program ended
         self._logs: list[Path] = []
 
     def begin(self, budget: int, epochs: int = 20, model: str = "SlowNet") -> StudyRecord:
@@ -101,6 +102,12 @@ class Scene:
         self.study = study.model_copy(update={"model": f"tests.chaos.slow_net:{model}"})
         self.record = open_study(self.engine, self.study)
         return self.record
+
+    def extend(self, more: int) -> None:
+        """Let there be more trials."""
+        budget = self.study.budget + more
+        extend_study(self.engine, load_study(self.engine, "chaos"), budget)
+        self.study = self.study.model_copy(update={"budget": budget})
 
     def start(self, workers: int, *arguments: str, url: URL | None = None, prefix: tuple[str, ...] = ()) -> Any:
         """Start a machine."""
@@ -214,14 +221,18 @@ class Scene:
         record = load_study(self.engine, "chaos")
         trials = read_trials(self.engine, record.study_id)
         numbers = [n for (n,) in self.rows("SELECT number FROM public.trials ORDER BY number")]
-        lost = [t.slot.number for t in trials if t.state not in ("complete", "pruned")]
+        (made,) = self.rows("SELECT count(DISTINCT trial_id) FROM caviar.slot")[0]
+        whole = [t for t in trials if t.state in ("complete", "pruned")]
+        others = {t.slot.number for t in trials if t.state == "ended elsewhere"} & self.ended_by_others
+        lost = sorted({t.slot.number for t in trials} - {t.slot.number for t in whole} - others)
         doubled = len(numbers) - len(set(numbers))
         assert lost == [], f"trials lost: {lost}\n{self.said()}"
-        assert numbers == list(range(self.study.budget))
-        assert not self.rows("SELECT 1 FROM caviar.slot WHERE state <> 'done'")
+        assert numbers == list(range(len(numbers)))  # those of other programs, too
+        assert made == len(trials) == self.study.budget
+        assert not self.rows("SELECT 1 FROM caviar.slot WHERE state NOT IN ('done', 'ended elsewhere')")
         assert not self.rows("SELECT trial_id FROM public.trial_values GROUP BY trial_id HAVING count(*) > 1")
         interrupted = 0
-        for trial in trials:
+        for trial in whole:
             curve = read_curve(self.engine, record.study_id, trial.slot.number)
             assert [e.epoch for e in curve] == list(range(1, self.study.epochs + 1)), trial
             steps = self.rows(
@@ -233,7 +244,7 @@ class Scene:
             if trial.attempts > 1 or trial.slot.number in self.hit:
                 interrupted += 1
                 self._compare(trial.slot.number, trial.parameters, curve)
-        return Row(fault, injected, len(lost), doubled, len(numbers) - self.study.budget, self.slowest, interrupted)
+        return Row(fault, injected, len(lost), doubled, made - self.study.budget, self.slowest, interrupted)
 
     def _compare(self, number: int, stored: Any, curve: Any) -> None:
         torch.set_num_threads(THREADS)
