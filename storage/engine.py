@@ -200,8 +200,8 @@ def _refused(url: URL, error: ProgrammingError) -> str:
     if not isinstance(error.orig, InsufficientPrivilege):
         return refusal
     return (
-        f"{refusal}; only the role that owns the tables may do that: use that role's address, "
-        f"or let it give this role the rights of a worker: caviar db grant {url.username or 'ROLE'}"
+        f"{refusal}; to begin, extend or delete a study, use the address of the role that owns the tables; if this "
+        f"role is to train, let that one give it the rights of a worker: caviar db grant {url.username or 'ROLE'}"
     )
 
 

@@ -78,7 +78,7 @@ def trials(engine: Engine) -> list[Finding]:
         if study.abandoned:
             numbers = ", ".join(map(str, study.abandoned))
             message = f"trial(s) {numbers} of '{study.name}' were given up: each lost {LIMIT} workers in a row"
-            step = f"caviar history {study.name}; if it is memory, narrow its ranges or start fewer workers"
+            step = f"caviar history {study.name} says why; if it was memory, narrow its ranges or start fewer workers"
             findings.append(Finding(Level.OK if study.done else Level.WARNING, "trials", message, step))
         if study.others.made:
             findings.append(_others(study, is_panda(engine, study.study_id)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import caviar
 from caviar.storage.errors import StudyDeleted
 from caviar.studies.cli.options import Database, StoredStudy
 from caviar.studies.cli.output import print_line
+from caviar.studies.errors import OptionError
 
 
 def delete(
@@ -31,8 +33,17 @@ def delete(
         else:
             asked = not (yes or status.leased)  # which `caviar.delete` refuses
             what = f"'{study}' with {status.done} finished trials"
-        if asked and not typer.confirm(f"Delete {what}?"):
+        if asked and not _confirmed(what):
             print_line("nothing was deleted")
             return
         caviar.delete(study, database=engine)
     print_line(f"deleted '{study}'")
+
+
+def _confirmed(what: str) -> bool:
+    try:
+        return typer.confirm(f"Delete {what}?")
+    except typer.Abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise OptionError(f"nobody answers whether to delete {what}; if you mean it, give --yes") from None

@@ -81,7 +81,10 @@ def _cost(report: Report) -> str:
         "from the first trial to the last": f"{cost.wall_seconds:.0f} s",
         f"workers on {cost.hosts} host(s)": str(cost.workers),
     }
-    foreign = {"trials ended by other Optuna programs": cost.ended_elsewhere, "trials made by them": cost.others}
+    foreign = {
+        "trials ended by other Optuna programs": cost.ended_elsewhere,
+        "trials made by other Optuna programs": cost.others,
+    }
     cards |= {name: str(count) for name, count in foreign.items() if count}
     return f'<h2>What it cost</h2><div class="cards">{"".join(card(v, n) for n, v in cards.items())}</div>'
 

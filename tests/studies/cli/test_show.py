@@ -175,6 +175,15 @@ def test_delete_asks_and_takes_optunas_rows_too(
             assert [n for n in kept if connection.scalar(text(f"SELECT count(*) FROM {schema}.{n}"))] == []
 
 
+def test_delete_without_anybody_to_ask_is_bad_input(
+    finished: None, said: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no Ctrl-C, whose exit code a supervisor would take for a person's wish."""
+    monkeypatch.setattr("sys.stdin", StringIO())
+    assert run(["delete", "small"]) == 2
+    assert "give --yes" in capsys.readouterr().err
+
+
 def test_delete_leaves_other_studies_alone(finished: None, engine: Engine, said: Callable[..., str]) -> None:
     register(engine, name="other")
     said("delete", "other", "-y")

@@ -277,9 +277,9 @@ def test_of_many_curves_the_best_and_some_others_are_drawn() -> None:
 
 def test_what_other_programs_made_and_ended_is_among_the_costs_where_there_is_any() -> None:
     made = report([trial(i, 0.9) for i in range(3)])
-    assert "made by them" not in page(answered(made))
+    assert "made by other Optuna" not in page(answered(made))
     text = page(answered(replace(made, cost=replace(made.cost, ended_elsewhere=1, others=4))))
-    for part in ("trials ended by other Optuna programs", "trials made by them"):
+    for part in ("trials ended by other Optuna programs", "trials made by other Optuna programs"):
         assert part in text
 
 
