@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, Text, cast, insert, select
 from caviar.storage.records import EventRecord
 from caviar.storage.states import EventKind
 from caviar.storage.tables import event, worker
+from caviar.text import storable
 
 
 def log_event(
@@ -21,9 +22,12 @@ def log_event(
     worker_id: UUID | None = None,
     **detail: Any,
 ) -> None:
-    """Append an event, in the transaction of the change that it records; `worker_id` did it, or lost its lease."""
+    """Append an event, in the transaction of the change that it records; `worker_id` did it, or lost its lease.
+
+    What no text of the database can hold is escaped in the details: it may come from anywhere.
+    """
     connection.execute(
-        insert(event).values(study_id=study_id, kind=kind, slot=slot, worker_id=worker_id, detail=detail)
+        insert(event).values(study_id=study_id, kind=kind, slot=slot, worker_id=worker_id, detail=storable(detail))
     )
 
 

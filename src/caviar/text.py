@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from caviar.limits import MESSAGE, NAME
 
@@ -57,6 +59,16 @@ def quoted(value: object, most: int = 2 * NAME) -> str:
 def one_line(message: str) -> str:
     """Return an error's message in one line of at most `MESSAGE` characters."""
     return shown(re.sub(rf"\s*[{_BREAKS}]\s*", " ", message.strip()), MESSAGE)
+
+
+def storable(value: Any) -> Any:
+    """Return a text, or a document of lists and mappings, that PostgreSQL can store as JSON: it takes neither NUL nor
+    halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {storable(key): storable(each) for key, each in value.items()}
+    return [storable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def printable(text: str) -> str:

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from caviar.storage.history import is_feasible
 from caviar.studies.space.base import Value
 from caviar.studies.space.search_space import SearchSpace
+from caviar.text import quoted, shown
 
 _FIXED = "fixed_params"  # the system attribute in which Optuna's enqueue_trial keeps values
 
@@ -54,7 +55,10 @@ def fixed_values(space: SearchSpace, trial: FrozenTrial) -> FixedValues:
     """
     if trial.params:
         raise CannotTake("it has parameters of its own already: make it with enqueue_trial")
-    given: Mapping[str, Any] = trial.system_attrs.get(_FIXED) or {}
+    asked = trial.system_attrs.get(_FIXED) or {}
+    if not isinstance(asked, Mapping):
+        raise CannotTake(f"its {_FIXED} are no values by name: make it with enqueue_trial")
+    given: Mapping[str, Any] = asked
     scales, stored_names, kinds = space.scales(), space.stored_names(), space.distributions()
     names = {stored: name for name, stored in stored_names.items()}
     values: dict[str, Value] = {}
@@ -62,13 +66,13 @@ def fixed_values(space: SearchSpace, trial: FrozenTrial) -> FixedValues:
     for key, value in given.items():
         name = names.get(key, key)
         if name not in scales:
-            raise CannotTake(f"{key} is no hyperparameter of the study; it searches: {', '.join(scales)}")
+            raise CannotTake(f"{shown(key)} is no hyperparameter of the study; it searches: {', '.join(scales)}")
         if name in values:
             raise CannotTake(f"{name} is given twice: as {name} and as {stored_names[name]}")
         kind, is_stored = kinds[stored_names[name]], key in names
         if not (_contains(kind, value) if is_stored else scales[name].accepts(value)):
             range_ = f"{'' if key == name else f'{name} is '}{scales[name]}"
-            raise CannotTake(f"{key} = {value!r} is outside its range: {range_}")
+            raise CannotTake(f"{key} = {quoted(value)} is outside its range: {range_}")
         stored[stored_names[name]] = value if is_stored else scales[name].to_stored(value)
         values[name] = scales[name].from_stored(stored[stored_names[name]])
     return FixedValues(values, stored)
@@ -77,5 +81,5 @@ def fixed_values(space: SearchSpace, trial: FrozenTrial) -> FixedValues:
 def _contains(kind: BaseDistribution, value: Any) -> bool:
     try:
         return kind._contains(kind.to_internal_repr(value))
-    except (TypeError, ValueError):  # no number, or none of the choices
+    except (TypeError, ValueError, ArithmeticError):  # no number, none of the choices, or beyond all numbers
         return False

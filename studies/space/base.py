@@ -135,7 +135,7 @@ class BaseScale(BaseModel, ABC):
         """Return whether a value is one of this scale's."""
         try:
             back = self.value(self.unit(value))
-        except (ValueError, TypeError):  # not in a list, or not a number
+        except (ValueError, TypeError, ArithmeticError):  # not in a list, not a number, or beyond all numbers
             return False
         return back == value or (isinstance(back, float) and math.isclose(back, float(value), rel_tol=1e-6))
 

@@ -13,7 +13,7 @@ from caviar.storage.events import record_event
 from caviar.storage.states import EventKind
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trial.build import assemble
-from caviar.studies.workers.trial.failures import TrainingRaised, describe, storable, training_code
+from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
 
 # A cohort is at most this share of the budget, so that most trials learn from others.
 _SHARE_OF_BUDGET = 8
@@ -53,7 +53,7 @@ class CohortSize:
         except TrainingRaised as raised:  # a trial that raises it too fails with it
             why = describe(raised.error)["error"]
         if why is not None:
-            self._record(why=storable(why))
+            self._record(why=why)
         else:
             self._record(times_as_fast=round(times, 1))
         return self.now

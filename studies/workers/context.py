@@ -35,6 +35,7 @@ from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trial.build import THREADS
+from caviar.text import storable
 
 
 @dataclass
@@ -81,7 +82,7 @@ class WorkerContext:
 
         def write() -> None:
             earlier = read_events(self.engine, study_id, kind)
-            if not any(e.slot == number and e.detail == detail for e in earlier):
+            if not any(e.slot == number and e.detail == storable(detail) for e in earlier):
                 record_event(self.engine, study_id, kind, slot=number, worker_id=worker_id, **detail)
 
         self.outage.insist(write)

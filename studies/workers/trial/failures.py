@@ -18,6 +18,7 @@ from caviar.storage.events import read_events
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import last_finished
 from caviar.studies.workers.local.pulse import Pulse
+from caviar.text import storable
 
 SAME_ERRORS = 3  # trials in a row
 
@@ -59,12 +60,12 @@ def _let_go(error: BaseException | None) -> None:
 def describe(error: Exception) -> dict[str, str]:
     """Return the message of an error, the file and line that raised it, and its whole traceback."""
     frames = traceback.extract_tb(error.__traceback__)
-    failure = {
+    failure: dict[str, str] = storable({
         "error": reason_of(error),
         "place": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "",
         "traceback": "".join(traceback.format_exception(error)),
-    }
-    return {name: storable(text) for name, text in failure.items()}
+    })  # fmt: skip
+    return failure
 
 
 def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
@@ -77,11 +78,6 @@ def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) 
     if last == [_kind(failure)] * SAME_ERRORS:
         why = f"{SAME_ERRORS} trials in a row raised the same: {failure['error']} ({failure['place']})"
         set_control(engine, study_id, Control.STOP, why=why)
-
-
-def storable(text: str) -> str:
-    """Return a text that PostgreSQL can store: it takes neither NUL nor halves of surrogate pairs."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _kind(failure: Mapping[str, str]) -> tuple[str, str]:

@@ -68,6 +68,14 @@ def test_names_are_the_hyperparameters_or_those_that_optuna_has() -> None:
         (enqueued(learning_rate=None), "learning_rate = None is outside its range"),
         (enqueued(batch_size=100), "batch_size = 100 is outside its range"),
         (enqueued(activation="tanh"), "activation = 'tanh' is outside its range"),
+        (enqueued(layers=10**400), "layers = 1000"),
+        (enqueued(layers=10**5000), "layers = a value of type int that cannot be shown is outside its range"),
+        (enqueued(learning_rate=float("inf")), "learning_rate = inf is outside its range"),
+        (enqueued(log2_batch_size=10**400), "log2_batch_size = 1000"),
+        (
+            create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": ["layers"]}),
+            "its fixed_params are no values by name",
+        ),
         (enqueued(rate=0.1), "rate is no hyperparameter of the study; it searches: learning_rate, momentum"),
         (enqueued(momentum=0.9, one_minus_momentum=0.1), "momentum is given twice"),
         (
@@ -97,6 +105,16 @@ def test_a_trial_that_is_refused_fails_with_an_event_and_the_next_one_is_taken(e
     assert [t.state for t in read_trials(engine, record.study_id)] == ["complete"] * 4
     assert study.values(read_trials(engine, record.study_id)[1].parameters)["learning_rate"] == 0.02
     assert progress(engine, record).others == OtherTrials(1, 0)
+
+
+@pytest.mark.parametrize("params", [{"a\x00b": 1}, {"\ud800": 1}, {"layers": 10**400}])
+def test_a_trial_that_no_text_can_name_is_refused_as_well(engine: Engine, params: dict[str, Any]) -> None:
+    record, study = register(engine, budget=4, epochs=1)
+    loaded(engine).enqueue_trial(params)
+    worker(engine, record, study).run()
+    assert len(read_events(engine, record.study_id, EventKind.ENQUEUED_REFUSED)) == 1
+    assert loaded(engine).trials[0].state == TrialState.FAIL
+    assert progress(engine, record).done == 4
 
 
 def test_another_program_may_be_quicker_to_take_what_waits(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
