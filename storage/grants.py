@@ -36,7 +36,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.nudge": ("SELECT", "INSERT", "UPDATE (state, day, epoch)"),
     "public.trials": ("SELECT", "INSERT", "UPDATE (state, datetime_start, datetime_complete)"),
     "public.trial_params": ("SELECT", "INSERT"),
-    "public.trial_values": ("SELECT", "INSERT"),
+    "public.trial_values": ("SELECT", "INSERT", "UPDATE (value, value_type)"),
     "public.trial_intermediate_values": ("SELECT", "INSERT", "UPDATE (intermediate_value, intermediate_value_type)"),
     "public.trial_user_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),
     "public.trial_system_attributes": ("SELECT", "INSERT", "UPDATE (value_json)"),

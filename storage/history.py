@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, insort
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
+
+from caviar.storage.optuna_tables import from_json
 
 # The changes since the last reading: newer trials, those that have ended meanwhile, and those that waited. The progress
 # of running trials is left out, since only their own workers need it. The first reading also leaves out the curves of
@@ -47,6 +48,8 @@ _CURVES = text("""
     FROM public.trial_intermediate_values
     WHERE trial_id = ANY(:trials) AND intermediate_value_type = 'FINITE' GROUP BY trial_id
 """)
+# What Optuna raises for a distribution that is no JSON or none of its own, and for a value that is none of it.
+_NO_SENSE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 _PLACE = attrgetter("number", "_trial_id")  # another program's trial may have the number of a slot
 BEST = 3  # trials that `History.best` returns at most
 
@@ -128,9 +131,11 @@ class History(_View):
         if first := self._seen < 0:
             self._bare = {row.trial_id for row in rows if row.state == "COMPLETE"}
         for row in rows:
-            trial = _frozen(row)
             self._seen = max(self._seen, row.trial_id)
             self._waiting.pop(row.trial_id, None)
+            if (trial := _frozen(row)) is None:
+                self._running.discard(row.trial_id)
+                continue
             (self._running.add if trial.state == TrialState.RUNNING else self._running.discard)(row.trial_id)
             if row.is_own:
                 self._take_own(trial)
@@ -227,21 +232,36 @@ def quiet() -> Iterator[None]:
 
 def is_feasible(trial: FrozenTrial) -> bool:
     """Return True if a trial violates no constraint: it neither diverged nor ran out of memory."""
-    return all(violation <= 0 for violation in trial.constraints.values())
+    given = (value for key, value in trial.system_attrs.items() if key.startswith("constraints"))
+    return all(isinstance(violation, int | float) and violation <= 0 for violation in given)
 
 
-def _frozen(row: Any) -> FrozenTrial:
-    distributions: dict[str, BaseDistribution] = {n: _distribution(d) for n, _, d in row.params or ()}
+def _frozen(row: Any) -> FrozenTrial | None:
+    """Return a trial as Optuna's record; None for another program's whose parameters make no sense.
+
+    A slot's own trial is never left out. Its parameters were written with it: one that makes no sense is none of them.
+    """
+    params: dict[str, Any] = {}
+    distributions: dict[str, BaseDistribution] = {}
+    for name, value, kind in row.params or ():
+        try:
+            distribution = _distribution(kind)
+            params[name] = distribution.to_external_repr(value)
+        except _NO_SENSE:
+            if not row.is_own:
+                return None
+        else:
+            distributions[name] = distribution
     return FrozenTrial(
         number=row.number,
         state=TrialState[row.state],
         value=row.value,
         datetime_start=row.datetime_start,
         datetime_complete=row.datetime_complete,
-        params={n: distributions[n].to_external_repr(v) for n, v, _ in row.params or ()},
+        params=params,
         distributions=distributions,
         user_attrs={},
-        system_attrs={key: json.loads(value) for key, value in (row.attributes or {}).items()},
+        system_attrs={key: from_json(value) for key, value in (row.attributes or {}).items()},
         intermediate_values=_curve(row.curve or ()),
         trial_id=row.trial_id,
     )

@@ -10,6 +10,8 @@ import json
 
 from sqlalchemy import Engine, text
 
+from caviar.storage.optuna_tables import from_json
+
 LIMIT = 1900  # characters; the dashboard cuts a longer note into several attributes
 _VERSION, _TEXT = "dashboard:note_ver", "dashboard:note_str:0"
 
@@ -29,10 +31,10 @@ def write_note(engine: Engine, optuna_study_id: int, note: str) -> bool:
     False where a person has written it."""
     keys = {"study": optuna_study_id, "version_key": _VERSION, "text_key": _TEXT}
     with engine.begin() as connection:
-        stored = {row.key: json.loads(row.value_json) for row in connection.execute(_READ, keys)}
-        version = int(stored.get(_VERSION, 0))
+        stored = {row.key: from_json(row.value_json) for row in connection.execute(_READ, keys)}
+        version = stored.get(_VERSION, 0)
         before = str(stored.get(_TEXT, ""))
-        if version and not before.endswith(_mark(version)):
+        if not isinstance(version, int) or (version and not before.endswith(_mark(version))):
             return False
         if before == note + _mark(version):
             return True

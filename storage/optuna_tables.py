@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 metadata = sa.MetaData(schema="public")
 
@@ -118,7 +119,9 @@ def end_trial(connection: sa.Connection, trial_id: int, state: str, value: float
     if value is not None:
         number, kind = stored_value(value)
         row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
-        connection.execute(sa.insert(trial_values).values(**row))
+        given = insert(trial_values).values(**row)  # a program may have given it a value while it ran
+        put = {"value": given.excluded.value, "value_type": given.excluded.value_type}
+        connection.execute(given.on_conflict_do_update(index_elements=["trial_id", "objective"], set_=put))
     return True
 
 
@@ -138,6 +141,14 @@ def set_attributes(connection: sa.Connection, table: str, trial_id: int, attribu
         ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
     """)
     connection.execute(statement, {"trial": trial_id, **as_json(attributes)})
+
+
+def from_json(stored: str) -> Any:
+    """Return the value of an attribute; its text where that is no JSON, since any program may have written it."""
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError):
+        return stored
 
 
 def as_json(attributes: Mapping[str, Any]) -> dict[str, list[str]]:

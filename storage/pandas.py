@@ -17,7 +17,7 @@ from caviar.storage import optuna_tables as optuna
 from caviar.storage.definitions import add_slots
 from caviar.storage.errors import PandaBusy, UnknownDay
 from caviar.storage.events import log_event
-from caviar.storage.losses import reap
+from caviar.storage.losses import free_lost, reap
 from caviar.storage.nudges import NudgeRecord, nudges_of, settle
 from caviar.storage.records import Slot, StudyRecord
 from caviar.storage.states import Control, EventKind, NudgeState, Phase, SlotState
@@ -122,8 +122,8 @@ def read_life(engine: Engine, record: StudyRecord) -> Life:
     Raises:
         UnknownDay: the study is no panda.
     """
-    with engine.begin() as connection:
-        reap(connection, record.study_id)
+    free_lost(engine, record)
+    with engine.connect() as connection:
         return _read(connection, record)
 
 

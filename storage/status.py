@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
 
 from caviar.storage.errors import StudyDeleted, StudyNotFound, TrialNotFound
-from caviar.storage.optuna_tables import trials
+from caviar.storage.optuna_tables import from_json, trials
 from caviar.storage.records import OtherTrials, PhaseCount, RunningTrial, StudyRecord, TrialRecord, slot_of
 from caviar.storage.states import Control, Phase, SlotState, TrialState
 from caviar.storage.tables import slot
@@ -231,7 +230,7 @@ def _trial(row: Any) -> TrialRecord:
         epoch=row.epoch,
         attempts=row.attempts,
         violated=row.violated,
-        attributes={key: json.loads(value) for key, value in (row.attributes or {}).items()},
+        attributes={key: from_json(value) for key, value in (row.attributes or {}).items()},
         seconds=row.seconds,
         host=row.host,
         optuna_number=row.optuna_number,

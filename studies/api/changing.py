@@ -12,6 +12,7 @@ from caviar.storage.control import kill_trial, set_control
 from caviar.storage.definitions import delete_remains, delete_study, find_study, load_study
 from caviar.storage.engine import require_writable
 from caviar.storage.errors import StudyDeleted
+from caviar.storage.losses import free_lost
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
 from caviar.storage.states import Control
@@ -22,7 +23,6 @@ from caviar.studies.lifecycle.manager import (
     definition_of,
     extend_study,
     free_dead_workers,
-    free_lost,
     open_study,
     progress,
     refuse_panda,

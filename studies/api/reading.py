@@ -17,6 +17,7 @@ from caviar.storage import pandas
 from caviar.storage.curves import read_curves
 from caviar.storage.definitions import load_studies, load_study
 from caviar.storage.events import read_events
+from caviar.storage.losses import free_lost
 from caviar.storage.records import StudyRecord, WorkerSummary
 from caviar.storage.revisions import read_versions
 from caviar.storage.snapshot import Snapshot
@@ -27,7 +28,7 @@ from caviar.studies.api.records import History, LearningCurve
 from caviar.studies.api.session import connect, opened, watching
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import catalog_names, select_study
-from caviar.studies.lifecycle.manager import definition_of, free_lost, look, progress
+from caviar.studies.lifecycle.manager import definition_of, look, progress
 from caviar.studies.results.summaries import (
     StudyPlan,
     StudyState,

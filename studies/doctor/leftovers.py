@@ -18,7 +18,7 @@ from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.definitions import find_study, load_studies
 from caviar.storage.errors import CheckpointNotRemoved
 from caviar.storage.files import CheckpointFiles, checkpoint_key
-from caviar.storage.losses import LIMIT
+from caviar.storage.losses import LIMIT, free_lost
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import StudyRecord
@@ -26,7 +26,7 @@ from caviar.storage.settings import Settings
 from caviar.storage.unsent import UnsentFile, unsent_files
 from caviar.studies.doctor.database import is_gone
 from caviar.studies.doctor.findings import Finding, Level, format_size
-from caviar.studies.lifecycle.manager import free_dead_workers, free_lost
+from caviar.studies.lifecycle.manager import free_dead_workers
 from caviar.studies.results.winner import standings
 
 _MEND = "caviar doctor --fix"

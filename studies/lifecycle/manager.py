@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InternalError
 
 from caviar.storage.control import set_control
 from caviar.storage.definitions import find_study, load_study, register_study
 from caviar.storage.events import record_event
-from caviar.storage.losses import leases_on, reap, release_dead
-from caviar.storage.outage import is_read_only
+from caviar.storage.losses import leases_on, release_dead
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, StudyRecord, WorkerDeath
@@ -163,20 +161,6 @@ def free_dead_workers(engine: Engine, record: StudyRecord, deaths: Mapping[int, 
     dead = {pid for pid in leases_on(engine, record.study_id, machine) if not is_alive(pid)}
     ends = {pid: known.get(pid, WorkerDeath()) for pid in sorted(dead)}
     return release_dead(engine, record.study_id, machine, ends) if ends else 0
-
-
-def free_lost(engine: Engine, record: StudyRecord) -> int:
-    """Open the slots whose leases expired, wherever their workers are; return how many: 0 on a server that only reads.
-
-    Nothing depends on it: who counts slots counts expired leases as open.
-    """
-    try:
-        with engine.begin() as connection:
-            return reap(connection, record.study_id)
-    except InternalError as error:
-        if not is_read_only(error):
-            raise
-        return 0
 
 
 def progress(engine: Engine, record: StudyRecord) -> Progress:

@@ -198,7 +198,7 @@ def test_what_an_enemy_writes_harms_trials_and_nothing_else(
         assert (now.epochs_trained < 12) == effect.startswith(("end each trial", "leave those trials"))
     assert (EventKind.CHECKPOINT_REFUSED in kinds) == (effect.startswith("begin") and "DELETE" not in statement)
     monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
-    for command in ("status", "trials", "best", "history", "workers", "report"):
+    for command in ("status", "trials", "best", "history", "workers", "report", "importance"):
         assert run([command, "small"]) in (0, 1), command
     assert load_study(engine, "small").body == record.body
     assert run(["delete", "small", "--yes"]) == 0

@@ -21,6 +21,7 @@ from caviar.storage.errors import ForeignStudy, LeaseLost, StudyDeleted, StudyNo
 from caviar.storage.events import read_events
 from caviar.storage.health import read_studies
 from caviar.storage.history import History, read_frozen_trials
+from caviar.storage.losses import free_lost
 from caviar.storage.records import OtherTrials, Report, StudyRecord
 from caviar.storage.snapshot import read_snapshot
 from caviar.storage.states import Control, EventKind
@@ -30,7 +31,7 @@ from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import extend_study
 from caviar.studies.results.winner import standings
 from tests.helpers.faulty_net import StopAfter
-from tests.helpers.leases import PARAMETERS, lease_of
+from tests.helpers.leases import PARAMETERS, expire, lease_of
 from tests.helpers.studies import small_study
 from tests.helpers.workers import ledger, log, register, worker
 
@@ -176,6 +177,54 @@ def test_a_slots_trial_that_somebody_tells_has_ended_for_good(engine: Engine, st
     assert history.best() == []
     with pytest.raises(TrialNotRunning, match="has ended already"):
         kill_trial(engine, record, 0)
+
+
+@pytest.mark.parametrize("how", ["finish", "kill", "reap"])
+def test_a_value_that_somebody_gave_a_running_trial_does_not_keep_it_from_its_end(engine: Engine, how: str) -> None:
+    record, _ = register(engine, budget=3)
+    who, writes = ledger(engine, record), log(engine, record)
+    lease = lease_of(who.lease())
+    trial_id = writes.begin(lease, PARAMETERS, {})
+    assert trial_id is not None
+    writes.record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+    loaded(engine)._storage.set_trial_state_values(trial_id, TrialState.RUNNING, values=[0.5])
+    if how == "finish":
+        writes.finish(lease, trial_id, "PRUNED", 0.7, {})
+    elif how == "kill":
+        who.release(lease)
+        assert kill_trial(engine, record, 0)
+    else:
+        kill_trial(engine, record, 0)
+        expire(engine, lease)
+        assert free_lost(engine, record) == 1
+    trial = read_trial(engine, record.study_id, 0)
+    assert (trial.state, trial.value) == ("pruned", 0.7)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "x",
+        "[" * 100_000,
+        "{}",
+        "[]",
+        '{"name": "IntDistribution", "attributes": {"low": "a", "high": 1}}',
+        '{"name": "CategoricalDistribution", "attributes": {"choices": ["a"]}}',  # the value is 7
+    ],
+)
+def test_a_trial_that_cannot_be_read_is_left_out(engine: Engine, kind: str) -> None:
+    record, study = register(engine, budget=3, epochs=1)
+    for state in (TrialState.COMPLETE, TrialState.WAITING):
+        loaded(engine).add_trial(create_trial(state=state, value=0.5 if state.is_finished() else None))
+    with engine.begin() as connection:
+        statement = """
+            INSERT INTO public.trial_params (trial_id, param_name, param_value, distribution_json)
+            SELECT trial_id, 'learning_rate', 7, :kind FROM public.trials
+        """
+        connection.execute(text(statement), {"kind": kind})
+    worker(engine, record, study).run()
+    assert read_progress(engine, record, maximize=True).done == 3
+    assert [t.number for t in read_frozen_trials(engine, record.optuna_study_id)] == [0, 1, 2]
 
 
 def test_what_somebody_told_of_a_whole_trial_is_learned_from_and_does_not_win(engine: Engine) -> None:

@@ -25,7 +25,7 @@ from caviar.storage.engine import make_engine
 from caviar.storage.errors import CannotGrant, LeaseLost
 from caviar.storage.events import read_events
 from caviar.storage.grants import RIGHTS, grant_worker
-from caviar.storage.losses import LIMIT
+from caviar.storage.losses import LIMIT, free_lost
 from caviar.storage.migrate import ensure_schema
 from caviar.storage.nudges import add_nudge
 from caviar.storage.pandas import go_back
@@ -37,7 +37,7 @@ from caviar.studies.cli import run
 from caviar.studies.dashboard.note import leave_note
 from caviar.studies.dashboard.server import application
 from caviar.studies.doctor.run import examine
-from caviar.studies.lifecycle.manager import free_dead_workers, free_lost, progress
+from caviar.studies.lifecycle.manager import free_dead_workers, progress
 from caviar.studies.panda.journal import read_journal
 from caviar.studies.results.winner import conclude
 from caviar.studies.workers.local.signals import Stop

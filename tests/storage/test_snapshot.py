@@ -10,12 +10,11 @@ from sqlalchemy import Engine, event, text
 
 from caviar.epoch import Epoch
 from caviar.storage.errors import StudyNotFound
-from caviar.storage.losses import release_dead
+from caviar.storage.losses import free_lost, release_dead
 from caviar.storage.processes import machine_id
 from caviar.storage.records import Report, WorkerDeath
 from caviar.storage.snapshot import PARTS, read_snapshot
 from caviar.storage.status import read_progress, read_trials
-from caviar.studies.lifecycle.manager import free_lost
 from tests.helpers import workers
 from tests.helpers.workers import ledger, register, worker
 

@@ -18,6 +18,7 @@ from caviar.studies.workers.local.events import (
     WorkersStarted,
 )
 from tests.helpers.outages import Away, ReadOnly
+from tests.helpers.pandas import born
 from tests.helpers.studies import small_study
 from tests.helpers.workers import register
 
@@ -82,6 +83,13 @@ def test_what_only_reads_works_on_a_standby(
     with standby:
         assert run_command(command.split()) == 0
     assert capsys.readouterr().out
+
+
+def test_a_panda_is_read_on_a_standby(engine: Engine, standby: ReadOnly) -> None:
+    born(engine)
+    with standby:
+        for command in ("panda log baby", "status baby", "report baby", "history baby"):
+            assert run_command(command.split()) == 0, command
 
 
 @pytest.mark.parametrize(

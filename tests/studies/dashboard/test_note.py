@@ -11,6 +11,7 @@ import pytest
 from optuna_dashboard import save_note
 from sqlalchemy import Engine, text
 
+from caviar.storage.notes import write_note
 from caviar.storage.records import StudyRecord
 from caviar.studies.cli import run
 from caviar.studies.dashboard.note import leave_note
@@ -55,6 +56,18 @@ def test_a_persons_note_is_left_as_it_is(engine: Engine, before: bool) -> None:
     save_note(optuna.load_study(study_name="small", storage=address), "my **own** words")
     leave_note(engine, record)
     assert shown(engine, record) == {"body": "my **own** words", "version": 1 + before}
+
+
+@pytest.mark.parametrize("version", ["x", '"x"', "null"])
+def test_a_note_whose_version_is_no_number_is_left_as_it_is(engine: Engine, version: str) -> None:
+    record, _ = register(engine)
+    with engine.begin() as connection:
+        statement = (
+            "INSERT INTO public.study_system_attributes (study_id, key, value_json) VALUES (:study, :key, :json)"
+        )
+        key = {"study": record.optuna_study_id, "key": "dashboard:note_ver"}
+        connection.execute(text(statement), {**key, "json": version})
+    assert not write_note(engine, record.optuna_study_id, "Caviar's")
 
 
 def test_that_it_cannot_be_written_is_no_error(engine: Engine) -> None:

@@ -22,7 +22,7 @@ from caviar.storage.engine import make_engine
 from caviar.storage.errors import StorageError
 from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
-from caviar.storage.losses import LIMIT
+from caviar.storage.losses import LIMIT, free_lost
 from caviar.storage.outage import Outage
 from caviar.storage.records import Report, StudyRecord
 from caviar.storage.settings import read_settings
@@ -30,7 +30,7 @@ from caviar.storage.status import read_trials
 from caviar.storage.waiting import limit_waits
 from caviar.storage.workers import read_workers
 from caviar.studies.api.running import measure_winner
-from caviar.studies.lifecycle.manager import free_lost, progress
+from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.summaries import state_of
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
