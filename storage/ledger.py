@@ -159,9 +159,17 @@ class Ledger:
     def lease(self) -> Lease | None:
         """Take back expired leases, then lease the next slot; None if no slot is open or the study does not run.
 
-        If the connection fails, call it again: it returns the lease if the first call got it.
+        If the connection fails, call it again: it returns the lease if the first call got it. Of several leases, whose
+        answer `lease_more` did not get, it returns the first, and gives back the others.
         """
-        return next(iter(self._lease(_LEASE, {})), None)
+        leases = sorted(self._lease(_LEASE, {}), key=_number)
+        if len(leases) > 1:
+            self._token = leases[0].token  # until they are given back, for this may have to be called once more
+            with self._engine.begin() as connection:
+                for lease in leases[1:]:
+                    give_back(connection, lease)
+            self._token = None
+        return leases[0] if leases else None
 
     def lease_more(self, lease: Lease, count: int, at_work: Collection[int] = ()) -> list[Lease]:
         """Take back expired leases, then lease up to `count` further slots of a held slot's phase.
@@ -172,7 +180,7 @@ class Ledger:
         """
         held = {"held": lease.token, "slot": lease.slot.number, "at_work": sorted(at_work)}
         limits = {"count": count, "suspect": SUSPECT, "alive": SILENT}
-        return sorted(self._lease(_LEASE_MORE, {**held, **limits}), key=lambda new: new.slot.number)
+        return sorted(self._lease(_LEASE_MORE, {**held, **limits}), key=_number)
 
     def renew(self, leases: Sequence[Lease]) -> dict[LeaseKey, Asked]:
         """Extend leases, record that this worker is alive, and return what is asked of it, by the lease's key; one that
@@ -241,6 +249,10 @@ def fence(connection: Connection, lease: Lease, *also: ColumnElement[bool], **va
 def give_back(connection: Connection, lease: Lease) -> bool:
     """Open the leased slot for the next worker, with an event if its trial has begun; False if the lease was lost."""
     return connection.execute(_GIVE_BACK, {"study": lease.study_id, **_key(lease)}).rowcount == 1
+
+
+def _number(lease: Lease) -> int:
+    return lease.slot.number
 
 
 def _key(lease: Lease) -> dict[str, object]:

@@ -54,7 +54,7 @@ class Outage:
         on_failure: called after each failure that is borne; with True for the first one of an outage.
         on_end: called with the length of an outage, in seconds, once it is over.
         recover: called with an error that is no outage; returns True if it has mended the cause, and the operation is
-            to be tried again.
+            to be tried again. An outage that it meets itself counts as one of the operation's.
     """
 
     def __init__(
@@ -92,9 +92,15 @@ class Outage:
             Exception: the error itself, if it does not mean that the database is away.
         """
         if not is_away(error):
-            if self._recover(error):
-                return
-            raise error
+            try:
+                if self._recover(error):
+                    return
+            except SQLAlchemyError as another:
+                if not is_away(another):
+                    raise
+                error = another
+            else:
+                raise error
         now, first = time.monotonic(), self._since is None
         if self._since is None:
             self._since = now

@@ -29,11 +29,10 @@ _WORKERS = text("""
 """)
 
 
-def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> bool:
-    """Record a process that begins to work on a study; return False if it is recorded already."""
+def register_worker(engine: Engine, study_id: int, record: WorkerRecord) -> None:
+    """Record a process that begins to work on a study, unless it is recorded already."""
     with engine.begin() as connection:
-        added = connection.execute(insert(worker).values(study_id=study_id, **vars(record)).on_conflict_do_nothing())
-    return bool(added.rowcount)
+        connection.execute(insert(worker).values(study_id=study_id, **vars(record)).on_conflict_do_nothing())
 
 
 def is_unregistered(error: BaseException) -> bool:

@@ -68,8 +68,14 @@ class WorkerContext:
         self.unsent = UnsentStates(options.settings.home, record)
 
     def _register_anew(self, error: Exception) -> bool:
-        """Register this worker once more if the database has lost its row; return whether it had."""
-        return is_unregistered(error) and register_worker(self.engine, self.record.study_id, self.process)
+        """Register this worker once more if the database has lost its row; return whether it had.
+
+        Another thread of this worker may do so at the same time: then there is nothing left to do.
+        """
+        if not is_unregistered(error):
+            return False
+        register_worker(self.engine, self.record.study_id, self.process)
+        return True
 
     def release(self, lease: Lease) -> None:
         """Give a slot back, as soon as the database answers."""

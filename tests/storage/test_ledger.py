@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
@@ -16,7 +18,7 @@ from caviar.storage.control import kill_trial, set_control
 from caviar.storage.curves import read_curve
 from caviar.storage.errors import DamagedCheckpoint, LeaseLost
 from caviar.storage.events import read_events
-from caviar.storage.losses import LIMIT, leases_on, release_dead
+from caviar.storage.losses import LIMIT, leases_on, reap, release_dead
 from caviar.storage.records import Report, WorkerDeath
 from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import definition_of
@@ -265,3 +267,40 @@ def test_a_slot_that_its_worker_trains_is_not_leased_to_it_once_more(engine: Eng
         connection.execute(text("UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE number IN (2, 3, 4)"))
     assert who.lease_more(first, 3, at_work=[1, 2, 3, 4]) == []
     assert all(who.retake(lease) for lease in beside)
+
+
+def test_further_leases_whose_answer_was_lost_are_given_back(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker asks for one when it comes back, for the cohort that they were for has ended."""
+    record, _ = register(engine, budget=20)
+    who = ledger(engine, record)
+    lease_of(who.lease())
+    first = lease_of(who.lease())
+
+    def lost(*_: object) -> None:
+        raise OperationalError("COMMIT", {}, Exception("the answer was lost"))
+
+    with monkeypatch.context() as cut:
+        cut.setattr(who, "_leased", lost)
+        with pytest.raises(OperationalError):
+            who.lease_more(first, 3)
+    assert (who.standing().open, who.standing().leased) == (15, 5)
+    assert lease_of(who.lease()).slot.number == 2
+    assert (who.standing().open, who.standing().leased) == (17, 3)
+    assert lease_of(who.lease()).slot.number == 3
+
+
+def test_slots_without_a_trial_cost_nothing_to_take_back(engine: Engine) -> None:
+    """Their trials, which they do not have, are not looked for."""
+    record, _ = register(engine, budget=200)
+    seen: list[tuple[str, Any]] = []
+
+    def see(_c: object, _u: object, statement: str, parameters: Any, *_: object) -> None:
+        seen.append((statement, parameters))
+
+    with engine.begin() as connection:
+        event.listen(engine, "before_cursor_execute", see)
+        assert reap(connection, record.study_id) == 0
+        event.remove(engine, "before_cursor_execute", see)
+        ((statement, parameters),) = seen
+        plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE) {statement}", parameters).scalars().all()
+    assert [line for line in plan if " trials" in line and "never executed" not in line] == []

@@ -75,6 +75,15 @@ def test_a_mistake_is_never_tried_again(error: Exception) -> None:
     assert operation.calls == 1
 
 
+def test_a_mend_that_meets_an_outage_is_tried_again() -> None:
+    mend, mistake = Failing(2), IntegrityError("INSERT", {}, errors.ForeignKeyViolation("no row"))
+    outage = Outage(60, recover=lambda error: mend() == "answer")
+    assert outage.insist(Failing(3, mistake)) == "answer"
+    assert mend.calls == 3
+    with pytest.raises(DatabaseAway):
+        Outage(0, recover=lambda error: bool(Failing(1)())).insist(Failing(1, mistake))
+
+
 @pytest.mark.parametrize(
     ("error", "away"),
     [
