@@ -27,7 +27,7 @@ from caviar.storage import migrate
 from caviar.storage.embedded import serve
 from caviar.storage.errors import DatabaseAway, DatabaseReadOnly, DatabaseRefused, DatabaseUnreachable
 from caviar.storage.libpq_variables import is_built_in
-from caviar.storage.outage import Outage, is_busy, is_read_only, reason
+from caviar.storage.outage import Outage, is_busy, is_read_only, is_refused, reason
 from caviar.storage.settings import Settings
 from caviar.storage.timing import PATIENCE
 from caviar.storage.waiting import limit_waits
@@ -135,7 +135,7 @@ def _opened(
     except (OperationalError, InterfaceError, TimeoutError) as error:
         if reached:
             raise DatabaseAway(_lost(url, error)) from error
-        if "FATAL:" in reason(error) and not is_busy(error):  # said by the server, which is there
+        if is_refused(error):
             raise DatabaseRefused(_cause(url, "refuses", error)) from error
         raise DatabaseUnreachable(_unreachable(url, error)) from error
     except InternalError as error:

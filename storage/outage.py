@@ -25,6 +25,19 @@ _BUSY = (
     "starting up",
     "shutting down",
     "not yet accepting connections",
+    "recovery mode",  # after a process of the server was killed
+    "terminating connection",  # a restart, just as this connection was made
+)
+_REFUSED = (
+    "authentication failed",  # by a password, a certificate or another method
+    "pg_hba.conf",  # no entry for this role, database or address
+    "does not exist",  # the role or the database
+    "no such",  # PgBouncer, of the same two
+    "not permitted",
+    "permission denied",
+    "certificate",
+    "parameter",  # of the address's options
+    "command-line argument",
 )
 
 
@@ -43,6 +56,15 @@ def is_read_only(error: BaseException) -> bool:
 def is_busy(error: SQLAlchemyError) -> bool:
     """Return True if the server refused a connection that it may soon accept. Only the message's words say so."""
     return any(words in str(getattr(error, "orig", error)) for words in _BUSY)
+
+
+def is_refused(error: SQLAlchemyError) -> bool:
+    """Return True if the server refused a connection that it will refuse again, until a person changes something.
+
+    An answer that is not known may be gone at the next attempt. It has no code: libpq gives a message alone.
+    """
+    answer = reason(error)
+    return "FATAL:" in answer and any(words in answer for words in _REFUSED)
 
 
 class Outage:

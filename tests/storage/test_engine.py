@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.engine import URL
 
 from caviar.storage.engine import open_database, require_writable
-from caviar.storage.errors import DatabaseAway, DatabaseReadOnly, DatabaseRefused, DatabaseUnreachable
+from caviar.storage.errors import DatabaseAway, DatabaseError, DatabaseReadOnly, DatabaseRefused, DatabaseUnreachable
 from caviar.storage.settings import Settings, read_settings
 from tests.helpers.outages import Away, ReadOnly
 
@@ -43,6 +47,52 @@ def test_nothing_that_answers_may_be_there_later() -> None:
     with pytest.raises(DatabaseUnreachable) as raised, open_database(read_settings("postgresql://me@127.0.0.1:9/db")):
         pass
     assert raised.value.exit_code == os.EX_TEMPFAIL
+
+
+@contextmanager
+def answering(words: str) -> Iterator[URL]:
+    """A server that answers every connection with one fatal error, as PostgreSQL does."""
+    fields = b"".join(kind + text.encode() + b"\0" for kind, text in ((b"S", "FATAL"), (b"C", "57P03"), (b"M", words)))
+    answer = b"E" + struct.pack("!i", len(fields) + 5) + fields + b"\0"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):  # the socket is shut down at the end
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        options = "?sslmode=disable&gssencmode=disable"
+        yield make_url(f"postgresql://me@127.0.0.1:{listening.getsockname()[1]}/db{options}")
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("the database system is in recovery mode", os.EX_TEMPFAIL),
+        ("terminating connection due to administrator command", os.EX_TEMPFAIL),
+        ("something of a later version", os.EX_TEMPFAIL),
+        ('database "db" is not currently accepting connections', os.EX_TEMPFAIL),
+        ('password authentication failed for user "me"', 2),
+        ('no pg_hba.conf entry for host "127.0.0.1", user "me", database "db", no encryption', 2),
+        ('role "me" is not permitted to log in', 2),
+        ('unrecognized configuration parameter "speed"', 2),
+    ],
+)
+def test_only_what_a_person_has_to_mend_is_a_refusal(words: str, code: int) -> None:
+    with (
+        answering(words) as url,
+        pytest.raises(DatabaseError, match=re.escape(words)) as raised,
+        open_database(settings(url), hurry=lambda: True),
+    ):
+        pass
+    assert raised.value.exit_code == code
 
 
 @pytest.mark.parametrize("empty", [False, True])

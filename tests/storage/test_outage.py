@@ -104,6 +104,8 @@ def test_what_is_away(error: Exception, away: bool) -> None:
         ("FATAL:  sorry, too many clients already", True),
         ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", True),
         ("FATAL:  the database system is starting up", True),
+        ("FATAL:  the database system is in recovery mode", True),
+        ("FATAL:  terminating connection due to administrator command", True),
         ("connection refused", False),
         ('FATAL:  database "nowhere" does not exist', False),
     ],
