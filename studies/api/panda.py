@@ -148,7 +148,7 @@ def start(
     with _machine(name, **options) as (engine, worker, stop):
         ancestor = find_ancestor(engine, origin) if origin is not None else None
         given = study if isinstance(study, Study) else None
-        definition = ancestor.study if ancestor else given or select_stored(engine, str(study))
+        definition = ancestor.study if ancestor else given or select_stored(engine, str(study))[0]
         check_and_fetch(panda_definition(definition, name), worker.data_dir, on_event)
         here = provenance_of(definition, worker.data_dir)
         record = begin(

@@ -110,7 +110,8 @@ def run(
         name: another name to keep the study under.
         strategy: the search strategy, instead of the study's own.
         seed: the seed of the search and of every trial, instead of the study's own.
-        accept: make a changed definition the study's next version, if its trials stay comparable.
+        accept: make a changed definition the study's next version, if its trials stay comparable. For a study that is
+            named as in the database, also run its model's code where it is other code than the study's.
         cohort: trials that a worker trains as one program; 1 for one by one, None for as many as make it faster.
         epoch_timeout: seconds in an epoch without a batch after which a training hangs, and its worker is replaced;
             None for ten times the longest epoch so far, but at least 5 minutes, and an hour before the first epoch.
@@ -149,13 +150,17 @@ def run(
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
         require_writable(engine)
         outage = reported_outage(settings, patience, lambda: stop.asked, on_event)
-        given = study if isinstance(study, Study) else outage.insist(lambda: select_stored(engine, str(study)))
+        given, stored = (
+            (study, None) if isinstance(study, Study) else outage.insist(lambda: select_stored(engine, str(study)))
+        )
         definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)
         options = WorkerOptions(
             settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort,
             epoch_timeout=epoch_timeout,
         )  # fmt: skip
-        opened = outage.insist(lambda: begin_or_resume(engine, definition, options, accept=accept, on_event=on_event))
+        opened = outage.insist(
+            lambda: begin_or_resume(engine, definition, options, stored=stored, accept=accept, on_event=on_event)
+        )
         record, options = opened.record, opened.options
         if opened.begun:
             leave_note(engine, record)

@@ -29,6 +29,7 @@ from caviar.text import shown
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from caviar.storage.records import StudyRecord
 
 _importing: ContextVar[bool] = ContextVar("importing", default=False)
 
@@ -79,17 +80,20 @@ def select_study(selector: str) -> Study:
     )
 
 
-def select_stored(engine: Engine, selector: str) -> Study:
-    """Return the study that `select_study` knows by this name, or else the one in the database."""
+def select_stored(engine: Engine, selector: str) -> tuple[Study, StudyRecord | None]:
+    """Return the study that `select_study` knows by this name, or else the one in the database, and where it is there.
+
+    The second is None for a study that this machine's files define.
+    """
     from caviar.storage.definitions import find_study
 
     try:
-        return select_study(selector)
+        return select_study(selector), None
     except UnknownStudy:
         record = find_study(engine, selector)
         if record is None:
             raise
-        return from_body(record.body)
+        return from_body(record.body), record
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from caviar.models.registry import MODELS
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.studies.definition import Study
 from caviar.studies.errors import MachineMismatch
@@ -92,3 +93,13 @@ def refuse_other(record: StudyRecord, here: Provenance) -> None:
             f"what '{record.name}' was trained with differs from what is here: {' and '.join(others)}; bring them in "
             f"line to compare its trials"
         )
+
+
+def refuse_other_model(stored: StudyRecord, study: Study, here: Provenance) -> None:
+    """Refuse to run a model of the user's own, which a stored definition names, if its code is not the study's."""
+    for difference in compare(stored.provenance, here):
+        if difference.what == "code" and study.model not in MODELS:
+            raise MachineMismatch(
+                f"the code of the model {study.model} differs from that of '{stored.name}' ({difference.there} there, "
+                f"{difference.here} here), and was not run; bring it in line, or run it all the same with --accept"
+            )

@@ -39,7 +39,10 @@ def run(
         int | None, typer.Option(metavar="N", help="Seed of the search and of every trial, instead of the study's.")
     ] = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Make a changed definition the study's next version, if that is possible.")
+        bool,
+        typer.Option(
+            "--accept", help="Make a changed definition or model the study's next version, if that is possible."
+        ),
     ] = False,
     cohort: Cohort = "auto",
     epoch_timeout: EpochTimeout = None,

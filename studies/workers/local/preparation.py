@@ -21,7 +21,13 @@ from caviar.storage.states import EventKind
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.loader import importing_project, refuse_nested_run
 from caviar.studies.lifecycle.manager import definition_of, open_study, progress
-from caviar.studies.lifecycle.provenance import compare, provenance_of, refuse_fatal, refuse_mismatch
+from caviar.studies.lifecycle.provenance import (
+    compare,
+    provenance_of,
+    refuse_fatal,
+    refuse_mismatch,
+    refuse_other_model,
+)
 from caviar.studies.workers.local.events import (
     CheckBegan,
     CheckEnded,
@@ -102,14 +108,19 @@ def check_machine(
         on_event(MachineDiffers(tuple(differences)))
     refuse_fatal(differences)
     mismatched = refuse_mismatch(record.name, differences, allowed=allow_mismatch)
-    file = model_file(study.model)
-    if file is not None and study.model not in MODELS:
-        on_event(ModelFound(study.model, file, _owner_of(file)))
-    check_model(study, on_event)
+    _check_found_model(study, on_event)
     if differences:
         kind = EventKind.MISMATCH_ALLOWED if mismatched else EventKind.OTHER_VERSIONS
         record_event(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in differences})
     return here.code
+
+
+def _check_found_model(study: Study, on_event: Listener) -> None:
+    """Do what `check_model` does, and name the model's file before, since the database and not a person chose it."""
+    file = model_file(study.model)
+    if file is not None and study.model not in MODELS:
+        on_event(ModelFound(study.model, file, _owner_of(file)))
+    check_model(study, on_event)
 
 
 def _owner_of(file: Path) -> str:
@@ -120,18 +131,35 @@ def _owner_of(file: Path) -> str:
 
 
 def begin_or_resume(
-    engine: Engine, study: Study, options: WorkerOptions, *, accept: bool = False, on_event: Listener = ignore
+    engine: Engine,
+    study: Study,
+    options: WorkerOptions,
+    *,
+    stored: StudyRecord | None = None,
+    accept: bool = False,
+    on_event: Listener = ignore,
 ) -> Opened:
     """Begin a study, or go on with the one of that name, ready for workers of this machine.
 
     A study that has spent its budget is opened as it is: neither its model nor its data need to be here.
+
+    Args:
+        stored: where the database has the definition, if it comes from there. It names the model's module, and other
+            code may have that name here: none of it runs before it was compared.
     """
     record = find_study(engine, study.name)
     if record is not None and not _has_work(engine, record, study.budget):
         return Opened(open_study(engine, study, accept=accept), options, begun=False)
     WorkerPool.warm_up()  # the workers' imports, while this process has its own
-    check_and_fetch(study, options.data_dir, on_event)
+    find_user_modules()
+    if stored is None:
+        check_model(study, on_event)
+    fetch_data(study, options.data_dir, on_event)
     here = provenance_of(study, options.data_dir)
+    if stored is not None:
+        if not accept:
+            refuse_other_model(stored, study, here)
+        _check_found_model(study, on_event)
     opened = open_study(engine, study, here, accept=accept)
     return Opened(opened, replace(options, code=here.code), begun=record is None)
 

@@ -12,12 +12,15 @@ from sqlalchemy import Engine
 from caviar.models.errors import UnknownModel
 from caviar.models.registry import model_file
 from caviar.storage.records import Provenance, StudyRecord
-from caviar.studies.api.running import join
+from caviar.storage.settings import read_settings
+from caviar.studies.api.running import join, run
 from caviar.studies.errors import MachineMismatch
+from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import definition_of, open_study
 from caviar.studies.lifecycle.provenance import package_versions, provenance_of
-from caviar.studies.workers.local.events import ModelFound, RunEvent
-from caviar.studies.workers.local.preparation import check_machine
+from caviar.studies.workers.local.events import ModelFound, RunEvent, WorkersStarted
+from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.preparation import begin_or_resume, check_machine
 from tests.helpers.roles import execute
 from tests.helpers.studies import small_study
 from tests.helpers.workers import worker
@@ -73,6 +76,44 @@ def test_nor_does_it_run_to_test_the_winner_of_a_study_that_is_done(engine: Engi
     with pytest.raises(MachineMismatch, match="code differ"):
         join("small", database=engine)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("name", [None, "copy"])
+def test_nor_does_it_run_for_a_run_of_a_definition_from_the_database(
+    engine: Engine, ran: Path, name: str | None
+) -> None:
+    begun(engine, same=False)
+    with pytest.raises(MachineMismatch, match=r"guest_net\.layers:Net differs .* was not run"):
+        run("small", name=name, database=engine)
+    assert not ran.exists()
+
+
+def test_a_run_of_a_definition_from_the_database_names_the_same_code_before_it_runs(engine: Engine, ran: Path) -> None:
+    begun(engine, same=True)
+    found: list[tuple[Path, bool]] = []
+
+    class Seen(Exception):
+        pass
+
+    def stop(event: RunEvent) -> None:
+        if isinstance(event, ModelFound):
+            found.append((event.file, ran.exists()))
+        if isinstance(event, WorkersStarted):
+            raise Seen
+
+    with pytest.raises(Seen):
+        run("small", on_event=stop, database=engine)
+    assert found == [(ran.parent / "guest_net" / "layers.py", False)]
+    assert ran.exists()
+
+
+def test_other_code_runs_for_a_definition_from_the_database_that_is_accepted(engine: Engine, ran: Path) -> None:
+    begun(engine, same=False)
+    options = WorkerOptions(read_settings(), "small", Path("nowhere"))
+    study, stored = select_stored(engine, "small")
+    opened = begin_or_resume(engine, study, options, stored=stored, accept=True)
+    assert opened.record.version == 2
+    assert ran.exists()
 
 
 def test_the_same_code_is_named_before_it_runs(engine: Engine, ran: Path) -> None:
