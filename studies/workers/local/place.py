@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 
+from caviar.storage.losses import LIMIT
 from caviar.storage.records import WorkerDeath
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.workers.local.options import WorkerOptions
@@ -16,8 +18,9 @@ from caviar.studies.workers.local.pulse import SIZE, Pulse
 from caviar.studies.workers.local.watchdog import Watchdog, silence_limit
 
 LOST = 255  # what multiprocessing makes of the exit code when the fork server, which knew it, has died
-_RESTARTS = 5  # of one place among the workers, before the run gives up
-_LONG_LIFE_SECONDS = 600.0  # after which an earlier death is forgotten
+# Of one place among the workers, in a row and without an epoch, before the run gives up: a slot is abandoned after
+# `losses.LIMIT`, and the next configurations may crash, too. Three in a row are no bad luck, as `SAME_ERRORS` are none.
+_RESTARTS = 3 * LIMIT
 _BACK_OFF_SECONDS, _LONGEST_BACK_OFF = 1.0, 4.0  # doubled with every restart
 _LEAST_GRACE = 5.0  # seconds: with --grace 0, too, a sound worker hears of it between two batches
 _STACK_SECONDS, _END_SECONDS = 2.0, 5.0  # that a process may take to show its stack, and to end after SIGKILL
@@ -28,7 +31,7 @@ class Place:
     """The place of one worker, and its process."""
 
     def __init__(self, context: ForkServerContext, options: WorkerOptions, device: str) -> None:
-        self.restarts = 0  # since one that lived long
+        self.restarts = 0  # since a process that trained an epoch
         self._restart_at: float | None = None  # where the process has ended, and another one is to begin
         self._context, self._options, self._device = context, options, device
         self._start()
@@ -67,7 +70,8 @@ class Place:
         self._watchdog = Watchdog(self._pulse, self.pid)
         self._stack = b""
         self._goodbye: str | None = None
-        self._started, self._restart_at = time.monotonic(), None
+        self._was_ended = False  # by `look`
+        self._restart_at = None
 
     def restart_if_due(self) -> bool:
         """Start another process, if its time has come; return whether it has."""
@@ -102,6 +106,7 @@ class Place:
         with suppress(ProcessLookupError):
             os.kill(self.pid, SHOW_STACK)
         stack = self._read_stack(_STACK_SECONDS)
+        self._was_ended = True
         self.process.kill()
         self.process.join(_END_SECONDS)
         where = place_in(stack)
@@ -124,16 +129,18 @@ class Place:
         """Plan the start of another process, after a pause that grows with each that died.
 
         Raises:
-            WorkersFailed: too many died.
+            WorkersFailed: too many died in a row, and none of them had trained an epoch.
         """
         pause = _BACK_OFF_SECONDS
         if death is not None and death.is_loss:
-            if time.monotonic() - self._started > _LONG_LIFE_SECONDS:
+            if self.longest_epoch:
                 self.restarts = 0
             if self.restarts >= _RESTARTS:
+                is_killed = self.exit_code == -signal.SIGKILL and not self._was_ended
+                advice = "is there enough memory? Fewer workers need less: --workers 1"
                 raise WorkersFailed(
-                    f"a worker died {self.restarts + 1} times; the last time {death.why}; "
-                    f"is there enough memory? Fewer workers need less: --workers 1"
+                    f"a worker died {self.restarts + 1} times in a row before it had trained an epoch; the last time "
+                    f"{death.why}; {advice if is_killed else f'see: caviar history {self._options.study}'}"
                 )
             pause = min(_LONGEST_BACK_OFF, _BACK_OFF_SECONDS * 2**self.restarts)
             self.restarts += 1

@@ -79,10 +79,11 @@ class WorkerPool:
             self._bury_orphans()
             time.sleep(0.1 * bool(self._orphans))
 
-    def replace_dead(self, *, wanted: bool, asked: Collection[int] = ()) -> dict[int, WorkerDeath]:
-        """End workers whose training hangs, and replace those that died; return how they ended, by process id.
+    def replace_dead(self, deaths: dict[int, WorkerDeath], *, wanted: bool, asked: Collection[int] = ()) -> None:
+        """End workers whose training hangs, and replace those that died.
 
         Args:
+            deaths: gets how they ended, by process id; also the last one before this raises.
             wanted: whether there is work, again, for workers that ended normally too: they begin with the code and the
                 definition of that moment.
             asked: the ids of those whose training somebody has asked to leave in the middle of an epoch.
@@ -91,7 +92,7 @@ class WorkerPool:
             WorkersFailed: a worker ended with an error, or died too often.
             DatabaseAway: a worker's patience with the database is over.
         """
-        deaths = self._bury_orphans()
+        deaths.update(self._bury_orphans())
         for place in self._places:
             if place.is_vacant:
                 if wanted and place.restart_if_due():
@@ -113,7 +114,6 @@ class WorkerPool:
                 place.vacate(death)
             elif wanted:
                 place.vacate()
-        return deaths
 
     def _death(self, place: Place) -> WorkerDeath | None:
         """Return how a worker ended that has said nothing; None for one that has come to its end.

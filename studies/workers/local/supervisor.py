@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ def supervise(
     Events are passed to `on_event`, in this thread.
 
     Raises:
-        WorkersFailed: a worker ended with an error, or was killed too often.
+        WorkersFailed: a worker ended with an error, or one died too often in a row.
         DatabaseAway: the database was away for longer than the patience.
         BadCheckpointsAddress: no checkpoints can be kept where CAVIAR_CHECKPOINTS says.
     """
@@ -72,7 +72,7 @@ def supervise(
     if freed := outage.insist(lambda: free_dead_workers(engine, record)):
         on_event(events.TrialsFreed(freed))
     watch = _Watch(engine, record, outage, stop, on_event)
-    with _freeing_dead(engine, record), WorkerPool(options, devices) as pool:
+    with _freeing_dead(engine, record, watch.deaths), WorkerPool(options, devices) as pool:
         watch.until_over(pool)
         if stop.asked:
             on_event(events.Stopping(options.grace))
@@ -91,6 +91,7 @@ class _Watch:
         self._outage = outage
         self._stop = stop
         self._on_event = on_event
+        self.deaths: dict[int, WorkerDeath] = {}  # of workers, by process id, that the database does not know of
         self._messages: tuple[EventRecord, ...] = ()  # the latest events of the last look
         self._cohort_events = len(outage.insist(self._read_cohort_events))
         self._reasons: set[str] = set()  # of cohort sizes that were reported
@@ -98,17 +99,16 @@ class _Watch:
 
     def until_over(self, pool: WorkerPool) -> None:
         """Replace workers and report what happens, until no worker is needed any more or this process is to stop."""
-        deaths: dict[int, WorkerDeath] = {}  # that the database does not know of
         while not self._stop.asked:
             wanted = self.progress.control == Control.RUN and self.progress.open > 0
-            new = pool.replace_dead(wanted=wanted, asked=asked_to_leave(self.progress))
-            for death in new.values():
+            known = set(self.deaths)
+            pool.replace_dead(self.deaths, wanted=wanted, asked=asked_to_leave(self.progress))
+            for death in [death for pid, death in self.deaths.items() if pid not in known]:
                 self._on_event(events.WorkerDied(death.why))
-            deaths |= new
             try:
-                if deaths:
-                    free_dead_workers(self._engine, self.record, deaths)
-                    deaths.clear()
+                if self.deaths:
+                    free_dead_workers(self._engine, self.record, self.deaths)
+                    self.deaths.clear()
                 self._look()
             except SQLAlchemyError as error:
                 self._outage.failed(error)
@@ -169,10 +169,10 @@ def asked_to_leave(now: Progress) -> set[int]:
 
 
 @contextmanager
-def _freeing_dead(engine: Engine, record: StudyRecord) -> Iterator[None]:
+def _freeing_dead(engine: Engine, record: StudyRecord, deaths: Mapping[int, WorkerDeath]) -> Iterator[None]:
     """Free, at the end, the trials that workers of this machine held when they were killed."""
     try:
         yield
     finally:
         with suppress(SQLAlchemyError):  # else their leases expire
-            free_dead_workers(engine, record)
+            free_dead_workers(engine, record, deaths)

@@ -18,10 +18,12 @@ from sqlalchemy import Engine
 
 from caviar.storage.control import kill_trial, set_control
 from caviar.storage.events import read_events
+from caviar.storage.losses import LIMIT
 from caviar.storage.processes import is_stopped
-from caviar.storage.records import StudyRecord
+from caviar.storage.records import StudyRecord, WorkerDeath
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_trials
+from caviar.studies.errors import WorkersFailed
 from caviar.studies.space.scales import Log
 from caviar.studies.workers.local import place as place_module
 from caviar.studies.workers.local import process
@@ -152,6 +154,25 @@ def test_a_sound_worker_is_not_killed_for_want_of_grace(place: Callable[..., Pla
     assert (death.why, death.is_loss) == ("its training did not leave, 5 s after it was asked to", False)
 
 
+def test_a_place_forgets_deaths_once_an_epoch_is_trained_and_else_gives_up(place: Callable[..., Place]) -> None:
+    one, death = place(), WorkerDeath("its training left the process with exit code 0")
+    for _ in range(2 * LIMIT):  # two configurations, one after the other, whose slots are abandoned
+        one.vacate(death)
+    with one._pulse.training(), one._pulse.epoch():
+        pass
+    one.vacate(death)
+    assert one.restarts == 1
+    one._pulse = Pulse()
+    for _ in range(3 * LIMIT - 1):
+        one.vacate(death)
+    with pytest.raises(WorkersFailed, match=r"16 times in a row .* with exit code 0; see: caviar history small"):
+        one.vacate(death)
+    one.process.kill()
+    one.process.join()
+    with pytest.raises(WorkersFailed, match="is there enough memory"):
+        one.vacate(one.death())
+
+
 def test_the_limit_follows_from_the_longest_epoch() -> None:
     pulse = Pulse()
     with pulse.training():
@@ -219,6 +240,18 @@ def test_a_training_that_hangs_exits_or_crashes_is_told_with_its_stack_and_tried
     for number, call in ((0, "leaving_net.py"), (2, "leaving_net.py")):
         assert call in events[number].detail["traceback"]
     assert read_trials(engine, leaving.record.study_id)[0].attempts == 4
+
+
+@pytest.mark.slow
+def test_the_death_with_which_a_run_gives_up_is_in_the_history(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place_module, "_RESTARTS", 0)
+    leaving = Leaving(engine, tmp_path / "faults", "exit")
+    with pytest.raises(WorkersFailed, match="exit code 0"):
+        leaving.run()
+    (died,) = read_events(engine, leaving.record.study_id, "worker died")
+    assert died.detail["why"] == "its training left the process with exit code 0"
 
 
 @pytest.mark.slow
