@@ -6,6 +6,8 @@ import os
 import subprocess
 from dataclasses import dataclass
 
+_SECOND = 100 + os.getpid() % 128  # of an address: two runs of the tests may share a machine
+
 
 def why_not() -> str | None:
     """Return why this machine lets no network namespaces be made; None where it does."""
@@ -33,7 +35,7 @@ class Host:
 
     @property
     def database(self) -> str:
-        return f"10.213.{self.number}.1"
+        return f"10.{_SECOND}.{self.number}.1"
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -50,7 +52,7 @@ class Host:
         _ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", self.name)
         _ip("addr", "add", f"{self.database}/24", "dev", here)
         _ip("link", "set", here, "up")
-        _ip("-n", self.name, "addr", "add", f"10.213.{self.number}.2/24", "dev", there)
+        _ip("-n", self.name, "addr", "add", f"10.{_SECOND}.{self.number}.2/24", "dev", there)
         _ip("-n", self.name, "link", "set", there, "up")
         _ip("-n", self.name, "link", "set", "lo", "up")
         return self
