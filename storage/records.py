@@ -165,8 +165,8 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class OtherTrials:
-    """The number of trials that other Optuna programs made in a study, beside its budget, and how many of them wait for
-    a slot, since they were enqueued."""
+    """The number of trials that other Optuna programs made in a study, not counted in its budget, and how many of them
+    wait for a slot, since they were enqueued."""
 
     made: int = 0
     waiting: int = 0

@@ -24,5 +24,5 @@ PARAMETERS = 10**10  # of a model: 40 GB of weights alone, of which a training n
 
 WORKERS = 256  # processes that one command starts
 COHORT = 1_024  # trials that a worker trains as one program; larger ones are no faster
-SECONDS = 86_400.0  # of a lease, a renewal, a grace or a patience: after a day a machine that left is not waited for
+SECONDS = 86_400.0  # of a lease, a renewal, a grace, a patience or an epoch without a batch: a day
 CHECKPOINT = 64 * 2**20  # bytes of one state in the database; a larger one needs CAVIAR_CHECKPOINTS

@@ -90,7 +90,7 @@ def trials(engine: Engine) -> list[Finding]:
 
 def _others(study: health.StudySlots, is_panda: bool) -> Finding:
     made, waiting = study.others.made, study.others.waiting
-    message = f"{made} in '{study.name}' were made by other Optuna programs, beside its budget"
+    message = f"{made} in '{study.name}' were made by other Optuna programs, and are not counted in its budget"
     if not waiting:
         return Finding(Level.OK, "trials", message)
     message += f"; {waiting} of them wait to be trained"

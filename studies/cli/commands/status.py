@@ -88,6 +88,7 @@ def ls(as_json: AsJson = False, database: Database = None) -> None:
         standing, strategy = (str(s.state), f"{s.done}/{s.budget}"), s.strategy
         if s.is_panda:  # it is never done
             days = max(sum(p.done for p in s.tiers if p.phase == "day") - 1, 0)  # without the birth
-            standing, strategy = ("resting" if s.state == "done" else str(s.state), f"{days} days"), "panda"
+            lived = f"{days} day" if days == 1 else f"{days} days"
+            standing, strategy = ("resting" if s.state == "done" else str(s.state), lived), "panda"
         rows.add_row(*(s.name, *standing, *best, strategy)[columns])
     out().print(rows)

@@ -89,7 +89,7 @@ class Cost:
     Attributes:
         done: trials that have ended; the next six are some of them.
         ended_elsewhere: of these, by another Optuna program.
-        others: trials that other Optuna programs made in the study, beside its budget.
+        others: trials that other Optuna programs made in the study, not counted in its budget.
     """
 
     done: int

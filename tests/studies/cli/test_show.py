@@ -141,7 +141,7 @@ def test_ls_names_catalog_and_studies(finished: None, said: Callable[..., str]) 
 
 def test_a_panda_is_no_search_that_is_done(engine: Engine, said: Callable[..., str]) -> None:
     days(engine, born(engine))
-    assert said("ls").splitlines()[-1].split() == ["baby", "resting", "1", "days", ANY, "1", "panda"]
+    assert said("ls").splitlines()[-1].split() == ["baby", "resting", "1", "day", ANY, "1", "panda"]
     assert "test accuracy        not measured for a panda" in said("best", "baby")
 
 

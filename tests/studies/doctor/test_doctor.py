@@ -219,7 +219,8 @@ def test_what_other_programs_made_beside_the_budget(engine: Engine, doctor: Doct
     theirs.enqueue_trial({"learning_rate": 0.1})
     assert doctor() == []
     (told,) = [f["told"] for f in doctor(everything=True) if f["what"] == "trials"]
-    assert told == "2 in 'small' were made by other Optuna programs, beside its budget; 1 of them wait to be trained"
+    made = "2 in 'small' were made by other Optuna programs, and are not counted in its budget"
+    assert told == f"{made}; 1 of them wait to be trained"
     execute(engine, "UPDATE caviar.slot SET state = 'done'")
     found = only(doctor())
     assert (found["level"], found["step"]) == ("warning", "give it more trials: caviar extend small --budget N")
