@@ -88,15 +88,17 @@ def train(
 
 
 def _raise_failures(context: WorkerContext, days: Sequence[DayRecord]) -> None:
-    """Raise an error if another process was quicker, or if a day failed."""
+    """Raise an error if another process was quicker, or if a day failed or was ended by another Optuna program."""
     name = context.record.name
     for day in days:
         if day.holder is not None:
             raise PandaBusy(f"'{name}': {day.holder} was quicker, and trains day {day.number}")
+        back = f"caviar panda back {name} --to {day.parent}" if day.parent is not None else f"caviar delete {name}"
+        if day.state == SlotState.ENDED_ELSEWHERE:
+            raise WorkersFailed(f"day {day.number} of '{name}' was ended by another Optuna program; go on with: {back}")
         if day.ended == TrialState.FAIL:
             events = read_events(context.engine, context.record.study_id, EventKind.TRIAL_FAILED)
             failure = next((event.detail for event in reversed(events) if event.slot == day.number), {})
-            back = f"caviar panda back {name} --to {day.parent}" if day.parent is not None else f"caviar delete {name}"
             raise WorkersFailed(
                 f"day {day.number} of '{name}' failed: {failure.get('error', 'no reason is known')} "
                 f"({failure.get('place', '?')}); mend that, then: {back}"

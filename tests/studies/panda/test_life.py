@@ -517,3 +517,19 @@ def test_a_worker_that_lost_its_day_takes_no_nudge(engine: Engine) -> None:
     lease = Lease(record.study_id, Slot(0, 1, "day", ()), register_process(engine, record).worker_id, 1, None, 0)
     assert not take_nudges(engine, replace(lease), 1, ())
     assert read_life(engine, record).nudges[0].state == "waiting"
+
+
+def test_a_day_that_another_program_ended_is_named_with_the_step_back(engine: Engine) -> None:
+    record = born(engine)
+    study = optuna.load_study(study_name="baby", storage=engine.url.render_as_string(hide_password=False))
+
+    def end(day: DayRecord, epoch: Epoch) -> None:
+        if epoch.epoch == 1:
+            study.tell(day.number, 0.5)
+
+    said = r"day 1 of 'baby' was ended by another Optuna program; go on with: caviar panda back baby --to 0"
+    with pytest.raises(WorkersFailed, match=said):
+        days(engine, record, on_epoch=end)
+    go_back(engine, record, 0, "me")
+    days(engine, record)
+    assert read_life(engine, record).days[2].parent == 0
