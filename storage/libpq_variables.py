@@ -51,9 +51,14 @@ def _connect(
 
 @contextmanager
 def _hidden() -> Iterator[None]:
+    """Hide them from libpq, which is C. `os.environ` stays as it is: other threads may be copying it."""
     with _hiding:
-        hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_PREFIX)}
+        hidden = [name for name in list(os.environ) if name.startswith(_PREFIX)]
+        for name in hidden:
+            os.unsetenv(name)
         try:
             yield
         finally:
-            os.environ.update(hidden)
+            for name in hidden:
+                if (value := os.environ.get(name)) is not None:
+                    os.putenv(name, value)

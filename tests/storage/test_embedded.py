@@ -182,6 +182,15 @@ def test_the_callers_own_settings_of_libpq_do_not_matter(home: Path, monkeypatch
         assert {name: os.environ[name] for name in MEANT_FOR_ANOTHER_SERVER} == MEANT_FOR_ANOTHER_SERVER
 
 
+def test_other_threads_see_all_variables_while_one_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "db.example")
+    echo = ["sh", "-c", "echo $PGHOST"]
+    with libpq_variables._hidden():
+        assert os.environ.copy()["PGHOST"] == "db.example"
+        assert subprocess.check_output(echo, text=True) == "\n"  # as libpq sees it
+    assert subprocess.check_output(echo, text=True) == "db.example\n"
+
+
 def test_the_callers_settings_of_libpq_hold_for_every_other_server(
     database_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

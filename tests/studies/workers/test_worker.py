@@ -13,6 +13,7 @@ import optuna
 import pytest
 import torch
 from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import IntegrityError
 
 from caviar.models.errors import BadCheckpoint
 from caviar.storage.checkpoints import CheckpointStore
@@ -24,6 +25,7 @@ from caviar.studies.results.winner import conclude
 from caviar.studies.workers.trainer import Trainer
 from caviar.studies.workers.worker import Worker
 from tests.helpers.faulty_net import StopAfter, with_fault
+from tests.helpers.roles import execute
 from tests.helpers.workers import register, worker
 
 
@@ -358,6 +360,16 @@ def test_a_worker_that_the_database_has_forgotten_registers_anew(engine: Engine)
     who.run()
     assert forgotten == [1, 1, 1]
     assert [t.state for t in read_trials(engine, record.study_id)] == ["complete"] * 3
+
+
+def test_threads_that_register_a_worker_anew_at_once_all_go_on(engine: Engine) -> None:
+    record, study = register(engine)
+    context = worker(engine, record, study).context
+    execute(engine, "DELETE FROM caviar.worker")
+    with pytest.raises(IntegrityError) as refused:
+        execute(engine, f"UPDATE caviar.slot SET worker_id = '{context.process.worker_id}'")
+    for _ in range(2):  # the second is the thread that comes later
+        context.outage.failed(refused.value)
 
 
 def test_a_training_that_calls_exit_fails_and_the_worker_goes_on(engine: Engine) -> None:
