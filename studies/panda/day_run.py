@@ -85,7 +85,7 @@ class DayRun(TrialRun):
             return epoch >= self._day.begins_at + epochs
         return sum(self._seconds.values()) >= (self._panda.day_seconds or math.inf)
 
-    def reason_to_stop(self, beside: Sequence[FrozenTrial]) -> str | None:  # noqa: ARG002
+    def reason_to_stop(self, running: Sequence[FrozenTrial]) -> str | None:  # noqa: ARG002
         """Return None: no pruner stops a panda."""
         return None
 

@@ -55,11 +55,6 @@ class Outbox:
         self._waiting = tuple(one for one in self._all() if one.held is not held)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether the database has every epoch."""
-        return self._sending is None and not (self._waiting or self._added)
-
-    @property
     def is_sending(self) -> bool:
         """Whether the database has not answered yet to what was sent last."""
         return self._sending is not None and not self._sending.done()

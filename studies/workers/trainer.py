@@ -165,15 +165,20 @@ class Trainer:
                 results.append((run, result))
         if self._outbox.try_to_send():
             self._refresh()
-        beside = [run.trial for run in self._runs]  # those that are stopped now, too
+        running = [run.trial for run in self._runs]  # those that are stopped now, too
         for run, result in results:
-            self._attempt(run, partial(self._judge, run, result, beside))
+            self._attempt(run, partial(self._judge, run, result, running))
         self._end_trials()
 
     def _end_trials(self) -> None:
-        """Write how trials ended; while the database is away only once no other trial goes on."""
-        if self._outbox.is_empty or len(self._ended) == len(self._runs):
-            for run, verdict in list(self._ended.items()):
+        """Write how trials ended whose epochs are written; once no other trial goes on, however long that takes.
+
+        On a slow line epochs of the others may be on their way at any time: only an outage is waited for.
+        """
+        none_goes_on = len(self._ended) == len(self._runs)
+        is_away = self._context.outage.seconds > 0 or self._outbox.is_sending
+        for run, verdict in list(self._ended.items()):
+            if none_goes_on or not (is_away or self._outbox.unwritten(run.held)):
                 self._attempt(run, partial(self._finish, run, verdict))
 
     def _train(self, members: Sequence[TrialRun]) -> list[Epoch]:
@@ -210,8 +215,8 @@ class Trainer:
             self._cohorts[key] = Cohort([run.training for run in members])
         return self._cohorts[key]
 
-    def _judge(self, run: TrialRun, result: Epoch, beside: Sequence[FrozenTrial]) -> bool:
-        verdict = run.judge(result, beside)
+    def _judge(self, run: TrialRun, result: Epoch, running: Sequence[FrozenTrial]) -> bool:
+        verdict = run.judge(result, running)
         if verdict.next is Next.GO_ON:
             run.go_on()
         else:

@@ -158,8 +158,8 @@ class TrialRun:
             self.trial.intermediate_values[epoch.epoch] = value
         self._outbox.add(self.held, epoch, value)
 
-    def judge(self, result: Epoch, beside: Sequence[FrozenTrial]) -> Verdict:
-        """Decide what comes after an epoch that was taken; the same worker trains the trials `beside`."""
+    def judge(self, result: Epoch, running: Sequence[FrozenTrial]) -> Verdict:
+        """Decide what comes after an epoch that was taken; the same worker trains the trials `running`, too."""
         self.held.check()
         # Trained once more after its worker died: that the trial goes on was decided the first time.
         repeated = result.epoch < self.lease.epoch
@@ -167,17 +167,17 @@ class TrialRun:
             epoch=result.epoch,
             last=result.epoch if self.is_over(result.epoch) else result.epoch + 1,
             losses=(result.training_loss, result.validation_loss),
-            bad_curve=None if repeated else self.reason_to_stop(beside),
+            bad_curve=None if repeated else self.reason_to_stop(running),
             asked=self.held.requested,
             stop_asked=self.context.stop.asked,
         )
 
-    def reason_to_stop(self, beside: Sequence[FrozenTrial]) -> str | None:
+    def reason_to_stop(self, running: Sequence[FrozenTrial]) -> str | None:
         """Return why the pruner would stop this trial now; None if it would not."""
-        beside = [trial for trial in beside if trial is not self.trial]
+        running = [trial for trial in running if trial is not self.trial]
         try:
             pruner, complete = make_pruner(self.context.study.pruner), self.context.history.complete
-            return pruner.reason_to_stop(complete, self.trial, beside)
+            return pruner.reason_to_stop(complete, self.trial, running)
         except SQLAlchemyError as error:  # the curves of others could not be read
             self.context.outage.failed(error)
             return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import wait
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -531,3 +533,41 @@ def test_a_cohort_with_a_free_place_trains_on_while_the_database_is_away(
     for t in trials:
         if t.violated is None:
             assert_same(curve(engine, record, t.slot.number), expected[t.slot.number])
+
+
+def test_on_a_slow_line_a_trial_that_ended_leaves_its_place_to_another(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs arrive while the next one is trained, so that some are on their way or wait at any time."""
+    record, study = register(engine, budget=5, **{**FIXED, "epochs": 8})
+    who, arrive, at_work = worker(engine, record, study, cohort=4), threading.Event(), list[int]()
+    trainer, outbox = who._trainer, who._trainer._outbox
+    send, finish, real = outbox._send, outbox._finish_sending, Cohort.epoch
+
+    def slow() -> None:
+        if threading.current_thread() is not threading.main_thread():
+            assert arrive.wait(60)
+        send()
+
+    def finish_sending() -> None:
+        arrive.set()
+        finish()
+
+    def epoch(cohort: Cohort, *arguments: Any) -> Any:
+        at_work.append(len(trainer._runs))
+        if outbox._sending is not None:
+            arrive.set()
+            wait([outbox._sending])
+        arrive.clear()
+        if len(at_work) == 2:
+            with torch.no_grad():
+                next(cohort.members[1].model.parameters()).fill_(float("nan"))
+        return real(cohort, *arguments)
+
+    monkeypatch.setattr("caviar.studies.workers.outbox._MOMENT", 0.0)
+    monkeypatch.setattr(outbox, "_send", slow)
+    monkeypatch.setattr(outbox, "_finish_sending", finish_sending)
+    monkeypatch.setattr(Cohort, "epoch", epoch)
+    who.run()
+    assert (at_work[0], at_work[-1]) == (4, 3)
+    assert [t.violated for t in read_trials(engine, record.study_id)].count("diverged") == 1
