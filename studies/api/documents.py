@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from caviar.storage.pandas import is_panda
 from caviar.storage.records import StudyRecord
-from caviar.studies.api.session import connect, data_folder, opened
+from caviar.studies.api.session import connect, data_folder, opened, watching
 from caviar.studies.errors import ExtraMissing, OptionError
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
 from caviar.studies.lifecycle.provenance import provenance_of, refuse_other
@@ -159,16 +159,13 @@ def confirm(
     Examples:
         >>> caviar.confirm("digits", times=5).confirmation.verdict
     """
-    from caviar.studies.results.winner import read_winner
-
     if times < 2:
         raise OptionError(f"{times} training(s) of each show no noise: give 2 or more")
     with Stop() as stop, connect(database) as engine, opened(study, engine) as (_, record):
-        if _confirm(engine, record, times, data_folder(data_dir), stop, on_progress or (lambda _: None)):
-            return read_winner(engine, record)
-    if stop.interrupted:
+        winner = _confirm(engine, record, times, data_folder(data_dir), stop, on_progress or (lambda _: None))
+    if winner is None and stop.interrupted:
         raise KeyboardInterrupt
-    return None
+    return winner
 
 
 def _confirm(
@@ -178,19 +175,22 @@ def _confirm(
     data_dir: Path,
     stop: Stop,
     on_progress: Callable[[Retraining], None],
-) -> bool:
-    """Do what `confirm` does; return False if this process was asked to stop."""
+) -> Winner | None:
+    """Do what `confirm` does; return None if this process was asked to stop."""
     from caviar.studies.results.retraining import FreshTrainings  # which loads PyTorch
-    from caviar.studies.results.winner import conclude, finalists
+    from caviar.studies.results.winner import conclude, finalists, read_winner
 
-    refuse_panda(engine, record)
-    definition, (winner, runner_up) = definition_of(record), finalists(engine, record)
+    outage = watching(lambda: stop.asked)
+    outage.insist(lambda: refuse_panda(engine, record))
+    definition, (winner, runner_up) = definition_of(record), outage.insist(lambda: finalists(engine, record))
     find_user_modules()
     fetch_data(definition, data_dir)
     refuse_other(record, provenance_of(definition, data_dir))
     check_model(definition)
 
-    trainings = FreshTrainings(engine, record, (winner, runner_up), times, data_dir, lambda: stop.asked)
+    trainings = outage.insist(
+        lambda: FreshTrainings(engine, record, (winner, runner_up), times, data_dir, lambda: stop.asked, outage)
+    )
 
     def progressed(done: float) -> None:
         of = (len(trainings.missing), definition.epochs, trainings.device)
@@ -199,7 +199,8 @@ def _confirm(
     if trainings.missing:
         progressed(0)
     if not trainings.run(progressed):
-        return False
-    if state_of(progress(engine, record)) != StudyState.DONE:
-        return True
-    return trainings.outage.insist(lambda: conclude(engine, record, data_dir, lambda: stop.asked))
+        return None
+    is_done = state_of(outage.insist(lambda: progress(engine, record))) == StudyState.DONE
+    if is_done and not outage.insist(lambda: conclude(engine, record, data_dir, lambda: stop.asked)):
+        return None
+    return outage.insist(lambda: read_winner(engine, record))

@@ -146,13 +146,20 @@ def start(
         raise OptionError(f"--keep {keep}: give branch or all")
     length = parse_length(day)
     with _machine(name, **options) as (engine, worker, stop):
-        ancestor = find_ancestor(engine, origin) if origin is not None else None
-        given = study if isinstance(study, Study) else None
-        definition = ancestor.study if ancestor else given or select_stored(engine, str(study))[0]
+        outage = reported_outage(worker.settings, worker.patience, lambda: stop.asked, on_event)
+        ancestor = outage.insist(lambda: find_ancestor(engine, origin)) if origin is not None else None
+        if ancestor is not None:
+            definition = ancestor.study
+        elif isinstance(study, Study):
+            definition = study
+        else:
+            definition, _ = outage.insist(lambda: select_stored(engine, str(study)))
         check_and_fetch(panda_definition(definition, name), worker.data_dir, on_event)
         here = provenance_of(definition, worker.data_dir)
-        record = begin(
-            engine, definition, name, settings or {}, here, length, keep_all=keep == "all", ancestor=ancestor
+        record = outage.insist(
+            lambda: begin(
+                engine, definition, name, settings or {}, here, length, keep_all=keep == "all", ancestor=ancestor
+            )
         )
         with panda_worker(engine, record, worker, stop) as context:
             train(context)  # its birth, which is open already

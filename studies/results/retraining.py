@@ -21,7 +21,6 @@ from caviar.models.training import Interrupted, Training
 from caviar.storage.outage import Outage
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
-from caviar.storage.timing import PATIENCE
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import read_trainings, write_trainings
@@ -38,11 +37,11 @@ class FreshTrainings:
         trials: the numbers of the trials.
         count: trainings of each trial, those included that are in the database already.
         leave: called between batches; returns whether to stop.
+        outage: the patience with which results are written to the database.
 
     Attributes:
         missing: the trainings that are still to be done.
         device: `cpu` or `cuda`.
-        outage: the patience with which results are written to the database.
 
     Raises:
         DataUnavailable: the data are not here.
@@ -50,10 +49,10 @@ class FreshTrainings:
 
     def __init__(
         self, engine: Engine, record: StudyRecord, trials: Sequence[int], count: int, data_dir: Path,
-        leave: Callable[[], bool],
+        leave: Callable[[], bool], outage: Outage,
     ) -> None:  # fmt: skip
         self._engine, self._record, self._study = engine, record, definition_of(record)
-        self._leave, self.outage = leave, Outage(PATIENCE, leave)
+        self._leave, self._outage = leave, outage
         finished = read_trainings(engine, record.study_id)
         self.missing = [(t, n) for n in range(count) for t in trials if n not in finished.get(t, {})]
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -117,7 +116,7 @@ class FreshTrainings:
             return
         results = dict(zip(cohort, values, strict=True))
         detail = {"epochs": self._study.epochs, "device": self.device}
-        self.outage.insist(lambda: write_trainings(self._engine, self._record.study_id, results, **detail))
+        self._outage.insist(lambda: write_trainings(self._engine, self._record.study_id, results, **detail))
         self._done += len(cohort)
 
     def _last_values(self, trainings: Sequence[Training], progressed: Callable[[float], None]) -> list[float]:

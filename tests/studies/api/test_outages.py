@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Engine
 
 import caviar
 from caviar.studies.cli import run as run_command
+from caviar.studies.results.retraining import FreshTrainings
 from caviar.studies.workers.local.events import (
     CheckEnded,
     DatabaseLost,
@@ -20,7 +22,7 @@ from caviar.studies.workers.local.events import (
 from tests.helpers.outages import Away, ReadOnly
 from tests.helpers.pandas import born
 from tests.helpers.studies import small_study
-from tests.helpers.workers import register
+from tests.helpers.workers import register, worker
 
 STEPS = (CheckEnded, WorkersStarted, WorkersEnded)  # after each of which this process asks the database next
 
@@ -47,12 +49,29 @@ def test_a_run_bears_an_outage_between_any_two_of_its_steps(engine: Engine) -> N
     assert heard == [step for kind in STEPS for step in (kind, DatabaseLost)]
 
 
-def test_who_watches_a_study_bears_an_outage(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    register(engine)
+def test_a_panda_bears_an_outage_before_it_is_written(engine: Engine) -> None:
+    away, heard = Away(engine.url), list[type[RunEvent]]()
+
+    def cut(event: RunEvent) -> None:
+        heard.append(type(event))
+        if isinstance(event, CheckEnded):
+            away.begin()
+        if isinstance(event, DatabaseLost):
+            away.end()
+
+    try:
+        address = engine.url.render_as_string(hide_password=False)
+        born = caviar.panda.start("baby", study=small_study(), on_event=cut, patience=60, database=address)
+    finally:
+        away.end()
+    assert born.is_done
+    assert DatabaseLost in heard
+
+
+@pytest.fixture
+def mended(engine: Engine) -> Iterator[Away]:
+    """A database that is away from `begin` until this process says that it waits for it."""
     away = Away(engine.url)
-    views = caviar.watch("small", database=engine)
-    next(views)
-    away.begin()
 
     class Mend(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -60,12 +79,38 @@ def test_who_watches_a_study_bears_an_outage(engine: Engine, caplog: pytest.LogC
 
     handler, logger = Mend(), logging.getLogger("caviar")
     logger.addHandler(handler)
-    try:
-        with caplog.at_level(logging.INFO, "caviar"):
-            assert next(views).snapshot.progress.open == 8
-    finally:
-        logger.removeHandler(handler)
-        away.end()
+    yield away
+    logger.removeHandler(handler)
+    away.end()
+
+
+def test_a_confirmation_bears_an_outage_after_its_trainings(
+    engine: Engine, mended: Away, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    record, study = register(engine, epochs=1, budget=3, pruner="none")
+    worker(engine, record, study).run()
+
+    def run(trainings: FreshTrainings, progressed: Callable[[float], None]) -> bool:
+        is_whole = trained(trainings, progressed)
+        mended.begin()
+        return is_whole
+
+    trained = FreshTrainings.run
+    monkeypatch.setattr(FreshTrainings, "run", run)
+    with caplog.at_level(logging.INFO, "caviar"):
+        winner = caviar.confirm("small", 2, database=engine)
+    assert winner is not None
+    assert winner.confirmation is not None
+    assert caplog.messages == ["the database is away; waiting for it, for up to 15 min"]
+
+
+def test_who_watches_a_study_bears_an_outage(engine: Engine, mended: Away, caplog: pytest.LogCaptureFixture) -> None:
+    register(engine)
+    views = caviar.watch("small", database=engine)
+    next(views)
+    mended.begin()
+    with caplog.at_level(logging.INFO, "caviar"):
+        assert next(views).snapshot.progress.open == 8
     assert caplog.messages == ["the database is away; waiting for it, for up to 15 min"]
 
 
