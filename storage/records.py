@@ -187,7 +187,8 @@ class PhaseCount:
 class RunningTrial:
     """A trial that a worker trains now: its last epoch, the value after that, and the worker as host:pid.
 
-    `is_killed` says whether somebody asked to end it.
+    `is_killed` says whether somebody asked to end it; `machine` names the boot and process namespace in which the pid
+    is valid: containers may share the name of a host.
     """
 
     trial: int
@@ -197,6 +198,7 @@ class RunningTrial:
     value: float | None
     worker: str
     is_killed: bool = False
+    machine: str = ""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ STUDY_COLUMNS = f"""
 _STUDY = text(f"SELECT {STUDY_COLUMNS} FROM caviar.study s WHERE s.study_id = :study")
 
 _RUNNING = text("""
-    SELECT s.number, s.tier, s.phase, s.epoch, s.kill, w.host || ':' || w.pid AS worker,
+    SELECT s.number, s.tier, s.phase, s.epoch, s.kill, w.host || ':' || w.pid AS worker, w.machine,
            (SELECT i.intermediate_value FROM public.trial_intermediate_values i
              WHERE i.trial_id = s.trial_id AND i.step = s.epoch) AS value
     FROM caviar.slot s JOIN caviar.worker w ON w.worker_id = s.worker_id
@@ -171,13 +171,14 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
         control=Control(study_row.control),
         at_once=study_row.at_once,
         version=study_row.version,
-        workers=len({r.worker for r in running}),
+        workers=len({(r.machine, r.worker) for r in running}),
         phases=tuple(
             PhaseCount(p.tier, Phase(p.phase), p.budget, p.budget - p.open - p.leased, getattr(p, best_of))
             for p in phases
         ),
         running=tuple(
-            RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.worker, r.kill) for r in running
+            RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.worker, r.kill, r.machine)
+            for r in running
         ),
         best=None if best is None else _trial(best),
         others=OtherTrials(*study_row.others),

@@ -5,7 +5,6 @@ Nothing here prints or draws; what happens is passed to a callback as the record
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -159,13 +158,13 @@ class _Watch:
 
 
 def asked_to_leave(now: Progress) -> set[int]:
-    """Return the ids of this host's processes whose training somebody has asked to leave in the middle of an epoch.
+    """Return the ids of this machine's processes whose training somebody has asked to leave in the middle of an epoch.
 
     Whoever asks to end a trial would wait for the epoch's end, but a training that hangs has none.
     """
     all_of_them = now.at_once and now.control != Control.RUN
-    asked = [trial.worker.rpartition(":") for trial in now.running if all_of_them or trial.is_killed]
-    return {int(pid) for host, _, pid in asked if host == socket.gethostname()}
+    asked = [trial for trial in now.running if all_of_them or trial.is_killed]
+    return {int(trial.worker.rpartition(":")[2]) for trial in asked if trial.machine == machine_id()}
 
 
 @contextmanager

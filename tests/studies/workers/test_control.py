@@ -22,6 +22,7 @@ from caviar.storage.engine import make_engine
 from caviar.storage.errors import StorageError
 from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
+from caviar.storage.ledger import Ledger
 from caviar.storage.losses import LIMIT, free_lost
 from caviar.storage.outage import Outage
 from caviar.storage.records import Report, StudyRecord
@@ -34,6 +35,7 @@ from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.summaries import state_of
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.local.supervisor import asked_to_leave
 from tests.helpers.leases import PARAMETERS, expire, lease_of
 from tests.helpers.workers import ledger, log, register, worker
 
@@ -286,6 +288,22 @@ def test_an_abandoned_trial_s_file_goes_when_the_study_ends(
     assert read_trials(engine, record.study_id)[0].attributes["epochs"] == 1
     CheckpointStore(engine, record).keep_only(7)
     assert not file.exists()
+
+
+def test_of_two_machines_of_one_name_only_the_one_whose_trial_is_killed_is_asked_to_leave(engine: Engine) -> None:
+    """Containers may have the same host name, and workers the same process id."""
+    record, _ = register(engine)
+    begin(engine, record, ledger(engine, record, pid=7, machine="another container"))
+    begin(engine, record, ledger(engine, record, pid=7))
+    kill_trial(engine, record, 0)
+    now = progress(engine, record)
+    assert (now.workers, asked_to_leave(now)) == (2, set())
+    kill_trial(engine, record, 1)
+    assert asked_to_leave(progress(engine, record)) == {7}
+
+
+def begin(engine: Engine, record: StudyRecord, who: Ledger) -> None:
+    log(engine, record).begin(lease_of(who.lease()), PARAMETERS, {})
 
 
 def test_who_is_asked_to_leave_does_not_wait_until_the_winner_is_tested_elsewhere(engine: Engine) -> None:
