@@ -12,7 +12,7 @@ LEAST_LEASE, LEAST_RENEW = 0.5, 0.1  # below, a busy machine loses every lease
 SILENT = LEASE  # without a sign of life, after which a worker that holds no lease is taken for dead
 GRACE = 20.0  # that the epoch in progress may take after a signal to stop
 # A training without a batch for so long hangs: so many times as long as the longest epoch so far, but at least some
-# minutes; and before the first epoch, which may load data and compile the model, an hour.
+# minutes; and before the first epoch of any worker of the command, which may load data and compile the model, an hour.
 EPOCHS_OF_SILENCE = 10
 LEAST_SILENCE = 300.0
 FIRST_SILENCE = 3600.0

@@ -114,7 +114,8 @@ def run(
             named as in the database, also run its model's code where it is other code than the study's.
         cohort: trials that a worker trains as one program; 1 for one by one, None for as many as make it faster.
         epoch_timeout: seconds in an epoch without a batch after which a training hangs, and its worker is replaced;
-            None for ten times the longest epoch so far, but at least 5 minutes, and an hour before the first epoch.
+            None for ten times the longest epoch of these workers so far, but at least 5 minutes, and an hour before
+            the first epoch of any of them: give more where a later model takes longer to compile.
         on_event: called, in this thread, with each record of `caviar.studies.workers.local.events`, such as
             `Progressed`.
         lease: seconds of silence after which a worker loses its trials.

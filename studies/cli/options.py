@@ -33,7 +33,8 @@ EpochTimeout = Annotated[
         metavar="SECONDS",
         show_default=False,
         help="Time in an epoch without a batch after which a training hangs, and its worker is replaced; without it, "
-        "ten times the longest epoch so far, but at least 5 minutes, and an hour before the first epoch.",
+        "ten times the longest epoch of this command's workers so far, but at least 5 minutes, and an hour before the "
+        "first epoch of any of them. Give more where a later model takes longer to compile.",
     ),
 ]
 DataDir = Annotated[
