@@ -36,7 +36,7 @@ from caviar.storage.embedded import serve
 from caviar.storage.engine import make_engine
 from caviar.studies.dashboard.access import AccessControl
 from caviar.studies.dashboard.server import application
-from caviar.studies.lifecycle.manager import look
+from caviar.studies.lifecycle.manager import take_snapshot
 from caviar.studies.results.report.page import page
 from caviar.studies.results.report.reading import read_report
 
@@ -102,7 +102,7 @@ def told(databases: Databases, size: int) -> dict[str, float]:
         looks = []
         for _ in range(_LOOKS):
             started = time.perf_counter()
-            look(engine, record)
+            take_snapshot(engine, record)
             looks.append(time.perf_counter() - started)
         engine.dispose()
         commands = [command(url, "status", NAME) for _ in range(_LOOKS)]

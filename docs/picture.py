@@ -28,7 +28,7 @@ from caviar.storage.settings import read_settings
 from caviar.storage.snapshot import Snapshot
 from caviar.studies.cli.display import Rate
 from caviar.studies.cli.view import Screen, view
-from caviar.studies.lifecycle.manager import definition_of, look
+from caviar.studies.lifecycle.manager import definition_of, take_snapshot
 
 CAVIAR = Path(sys.executable).parent / "caviar"
 HERE = Path(__file__).parent
@@ -74,7 +74,7 @@ def _watch(engine: Engine, console: Console, run: subprocess.Popen[bytes]) -> No
     caught: tuple[int, Snapshot, str] | None = None
     while True:
         ended = run.poll()  # before the look, which then sees all that it has done
-        seen = look(engine, record)
+        seen = take_snapshot(engine, record)
         now, told = seen.progress, rate.in_words(seen.progress)
         drawn = sum(map(len, seen.curves.values()))
         if caught is None or (2 * now.done >= now.budget and drawn > caught[0]):

@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caviar.foreign_code import no_exit, reason_of
+from caviar.foreign_code import IN_A_MODULE, no_exit, reason_of
 from caviar.models.errors import UnknownModel
 from caviar.suggestions import did_you_mean
 
@@ -37,7 +37,7 @@ def model_class(name: str) -> Callable[..., nn.Module]:
     """
     module, attribute = _place(name)
     try:
-        with no_exit():
+        with no_exit(IN_A_MODULE):
             chosen = getattr(import_module(module), attribute)
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from caviar.text import quoted
 
+IN_A_MODULE = '; put a program\'s lines under: if __name__ == "__main__":'  # the next step where a module is imported
+
 
 class LeftPython(Exception):
     """Code of the user's own called `sys.exit`, or raised a class that is no `Exception`."""
@@ -24,8 +26,11 @@ def reason_of(error: BaseException) -> str:
 
 
 @contextmanager
-def no_exit() -> Iterator[None]:
+def no_exit(next_step: str = "") -> Iterator[None]:
     """Turn what would end this process into an error with the same traceback; Ctrl-C stays what it is.
+
+    Args:
+        next_step: ends the message of a call of `sys.exit`.
 
     Raises:
         LeftPython: the code called `sys.exit`, or raised another class that is no `Exception`.
@@ -36,8 +41,7 @@ def no_exit() -> Iterator[None]:
         raise
     except SystemExit as error:
         raise LeftPython(
-            f"it calls sys.exit({'' if error.code is None else quoted(error.code)}), which would end Caviar; "
-            f'put a program\'s lines under: if __name__ == "__main__":'
+            f"it calls sys.exit({'' if error.code is None else quoted(error.code)}), which would end Caviar{next_step}"
         ).with_traceback(error.__traceback__) from None
     except BaseException as error:
         raise LeftPython(f"it raises {type(error).__name__}, which is no Exception").with_traceback(

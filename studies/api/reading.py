@@ -28,7 +28,7 @@ from caviar.studies.api.records import History, LearningCurve
 from caviar.studies.api.session import connect, opened, watching
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import catalog_names, select_study
-from caviar.studies.lifecycle.manager import definition_of, look, progress
+from caviar.studies.lifecycle.manager import definition_of, progress, take_snapshot
 from caviar.studies.results.summaries import (
     StudyPlan,
     StudyState,
@@ -129,7 +129,7 @@ def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Progr
 def _current(engine: Engine, record: StudyRecord) -> tuple[StudyRecord, Snapshot]:
     """Return a study with its current definition, and how far it is."""
     free_lost(engine, record)
-    now = look(engine, record)
+    now = take_snapshot(engine, record)
     return (record if now.progress.version == record.version else load_study(engine, record.name)), now
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from caviar.foreign_code import no_exit, reason_of
+from caviar.foreign_code import IN_A_MODULE, no_exit, reason_of
 from caviar.studies import catalog
 from caviar.studies.definition import Study, from_body
 from caviar.studies.errors import DefinitionError, UnknownStudy
@@ -116,7 +116,7 @@ def _load_file(path: Path) -> ModuleType:
 @contextmanager
 def _importing_user_code() -> Iterator[None]:
     """Keep what is printed away from stdout, which is for results, and `sys.exit` from ending this process."""
-    with importing_project(), redirect_stdout(sys.stderr), no_exit():
+    with importing_project(), redirect_stdout(sys.stderr), no_exit(IN_A_MODULE):
         yield
 
 

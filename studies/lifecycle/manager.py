@@ -168,6 +168,6 @@ def progress(engine: Engine, record: StudyRecord) -> Progress:
     return read_progress(engine, record, maximize=definition_of(record).maximize)
 
 
-def look(engine: Engine, record: StudyRecord) -> Snapshot:
+def take_snapshot(engine: Engine, record: StudyRecord) -> Snapshot:
     """Return how far a study is, and what happens in it."""
     return read_snapshot(engine, record, maximize=definition_of(record).maximize)

@@ -77,8 +77,8 @@ def refuse_mismatch(study: str, differences: Iterable[Difference], *, allowed: b
     mismatches = [difference.what for difference in differences if difference.weight == "mismatch"]
     if mismatches and not allowed:
         raise MachineMismatch(
-            f"this machine's {' and '.join(mismatches)} differ from those that '{study}' was begun with: bring them "
-            f"in line, or join all the same with --allow-mismatch, which is noted"
+            f"not the same here as where '{study}' was begun: {', '.join(mismatches)}; bring them in line, or join all "
+            f"the same with --allow-mismatch, which is noted"
         )
     return bool(mismatches)
 

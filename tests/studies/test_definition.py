@@ -42,7 +42,7 @@ def test_every_study_of_the_catalog_is_sound(name: str) -> None:
         ({"metric": "loss"}, "loss is something to minimize, not to maximize"),
         ({"tiers": [{}]}, "tier 1 is empty"),
         ({"tiers": []}, "at least 1 item"),
-        ({"name": "a b"}, "name: string should match pattern"),
+        ({"name": "a b"}, "name: give letters, digits and . _ -, at most 100"),
         ({"strategy": "best"}, "study 'small': no strategy 'best'; there are: tiered, classic, random, grid, tpe, gp"),
         ({"strategy": "teired"}, "no strategy 'teired'; did you mean tiered? there are"),
         (

@@ -70,7 +70,7 @@ class Place:
         self._watchdog = Watchdog(self._pulse, self.pid)
         self._stack = b""
         self._goodbye: str | None = None
-        self._was_ended = False  # by `look`
+        self._was_ended = False  # by `end_if_hanging`
         self._restart_at = None
 
     def restart_if_due(self) -> bool:
@@ -88,7 +88,7 @@ class Place:
                     self._goodbye = str(self._goodbyes.recv())
         return self._goodbye
 
-    def look(self, longest_epoch: float, *, asked: bool) -> WorkerDeath | None:
+    def end_if_hanging(self, longest_epoch: float, *, asked: bool) -> WorkerDeath | None:
         """End the process if its training hangs, and return why; None while it does not.
 
         Args:
@@ -97,7 +97,7 @@ class Place:
         """
         self._read_stack(0.0)  # what a crash writes must not fill the line
         watchdog = self._watchdog
-        watchdog.look(asked=asked)
+        watchdog.measure(asked=asked)
         limit = silence_limit(self._pulse, longest_epoch, self._options.epoch_timeout)
         grace = max(self._options.grace, _LEAST_GRACE)
         if watchdog.silence < limit and (not asked or watchdog.silence_since_asked < grace):

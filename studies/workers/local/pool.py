@@ -100,7 +100,7 @@ class WorkerPool:
                 continue
             self._longest_epoch = max(self._longest_epoch, place.longest_epoch)
             if place.exit_code is None:
-                death = place.look(self._longest_epoch, asked=place.pid in asked)
+                death = place.end_if_hanging(self._longest_epoch, asked=place.pid in asked)
             else:
                 death = self._death(place)
             if place.exit_code is None:  # it runs; or not even SIGKILL ends it now, and the next look tries again

@@ -23,7 +23,7 @@ from caviar.storage.records import EventRecord, StudyRecord, WorkerDeath
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress
 from caviar.storage.workers import finished_by
-from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, look
+from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, take_snapshot
 from caviar.studies.workers.local import events
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.patience import reported_outage
@@ -94,7 +94,7 @@ class _Watch:
         self._messages: tuple[EventRecord, ...] = ()  # the latest events of the last look
         self._cohort_events = len(outage.insist(self._read_cohort_events))
         self._reasons: set[str] = set()  # of cohort sizes that were reported
-        self.progress = outage.insist(lambda: look(engine, record)).progress
+        self.progress = outage.insist(lambda: take_snapshot(engine, record)).progress
 
     def until_over(self, pool: WorkerPool) -> None:
         """Replace workers and report what happens, until no worker is needed any more or this process is to stop."""
@@ -128,7 +128,7 @@ class _Watch:
 
     def _look(self) -> None:
         """Read the study, with its current definition, and report it."""
-        snapshot = look(self._engine, self.record)
+        snapshot = take_snapshot(self._engine, self.record)
         if snapshot.progress.version != self.record.version:
             self.record = load_study(self._engine, self.record.name)
         if snapshot.messages != self._messages:  # else nothing new is in the study's history

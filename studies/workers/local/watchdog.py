@@ -13,7 +13,7 @@ from caviar.storage.processes import is_stopped
 from caviar.storage.timing import EPOCHS_OF_SILENCE, FIRST_SILENCE, LEAST_SILENCE
 from caviar.studies.workers.local.pulse import Pulse
 
-_LONGEST_STEP = 5.0  # seconds that count at most between two looks: this process may have been stopped, too
+_LONGEST_STEP = 5.0  # seconds that count at most between two measurements: this process may have been stopped, too
 
 
 def silence_limit(pulse: Pulse, longest_epoch: float, given: float | None = None) -> float:
@@ -40,7 +40,7 @@ class Watchdog:
         self._pulse, self._pid, self._clock = pulse, pid, clock
         self._beats, self._looked_at = pulse.beats, clock()
 
-    def look(self, *, asked: bool = False) -> None:
+    def measure(self, *, asked: bool = False) -> None:
         """Measure once more; to be called about twice a second. `asked`: whether the worker is to leave at once."""
         now, beats = self._clock(), self._pulse.beats
         step, self._looked_at = min(now - self._looked_at, _LONGEST_STEP), now

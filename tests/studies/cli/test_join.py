@@ -59,14 +59,14 @@ def test_a_machine_joins_works_and_sums_up(engine: Engine, said: Said) -> None:
 
 @pytest.mark.parametrize(
     ("other", "what"),
-    [({"code": "abc" * 9}, "code"), ({"data": "abc" * 9}, "data"), ({"code": "x", "data": "y"}, "code and data")],
+    [({"code": "abc" * 9}, "code"), ({"data": "abc" * 9}, "data"), ({"code": "x", "data": "y"}, "code, data")],
 )
 def test_another_machine_is_refused_with_both_sides_or_noted(
     engine: Engine, said: Said, other: dict[str, str], what: str
 ) -> None:
     begun_elsewhere(engine, **other)
     _, err = said("join", "small", code=2)
-    assert f"this machine's {what} differ from those that 'small' was begun with" in err
+    assert f"not the same here as where 'small' was begun: {what}; " in err
     assert "--allow-mismatch" in err
     for value in other.values():
         assert value[:12] in err  # the table of both sides
@@ -97,7 +97,7 @@ def test_a_clock_that_is_wrong_is_told(engine: Engine, said: Said, monkeypatch: 
     begun_elsewhere(engine)
     monkeypatch.setattr("caviar.studies.workers.local.preparation.clock_skew", lambda engine: 3600.0)
     _, err = said("join", "small", code=2)
-    assert "this machine's clock differ" in err
+    assert "begun: clock; " in err
     assert "+3600 s" in err
 
 

@@ -62,7 +62,7 @@ def forget() -> None:
 
 def test_other_code_is_refused_before_any_of_it_runs(engine: Engine, ran: Path) -> None:
     begun(engine, same=False)
-    with pytest.raises(MachineMismatch, match="code differ"):
+    with pytest.raises(MachineMismatch, match="begun: code; "):
         join("small", workers=1, database=engine)
     assert not ran.exists()
 
@@ -73,7 +73,7 @@ def test_nor_does_it_run_to_test_the_winner_of_a_study_that_is_done(engine: Engi
     ran.unlink()
     forget()  # as another process, on a machine that has other code
     execute(engine, "UPDATE caviar.definition SET code = 'other'")
-    with pytest.raises(MachineMismatch, match="code differ"):
+    with pytest.raises(MachineMismatch, match="begun: code; "):
         join("small", database=engine)
     assert not ran.exists()
 

@@ -65,7 +65,7 @@ def watched(sleeper: subprocess.Popen[bytes]) -> tuple[Clock, Pulse, Watchdog]:
 def pass_time(clock: Clock, watchdog: Watchdog, seconds: int, **asked: bool) -> None:
     for _ in range(seconds):
         clock.now += 1
-        watchdog.look(**asked)
+        watchdog.measure(**asked)
 
 
 def test_silence_is_measured_in_training_from_the_last_batch(watched: tuple[Clock, Pulse, Watchdog]) -> None:
@@ -87,7 +87,7 @@ def test_a_pause_of_the_whole_machine_is_no_silence(watched: tuple[Clock, Pulse,
     with pulse.training():
         pass_time(clock, watchdog, 2)
         clock.now += 8 * 3600
-        watchdog.look()
+        watchdog.measure()
     assert watchdog.silence == 6
 
 
@@ -146,10 +146,10 @@ def test_a_sound_worker_is_not_killed_for_want_of_grace(place: Callable[..., Pla
     asked._watchdog = Watchdog(asked._pulse, asked.pid, clock)
     for _ in range(3):
         clock.now += 1
-        assert asked.look(0.0, asked=True) is None
+        assert asked.end_if_hanging(0.0, asked=True) is None
     assert asked.exit_code is None
     clock.now += 3
-    death = asked.look(0.0, asked=True)
+    death = asked.end_if_hanging(0.0, asked=True)
     assert death is not None
     assert (death.why, death.is_loss) == ("its training did not leave, 5 s after it was asked to", False)
 
