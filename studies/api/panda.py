@@ -12,28 +12,31 @@ What loads PyTorch is imported by the functions that train or check a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from sqlalchemy import Engine
 
 from caviar.epoch import Epoch
 from caviar.limits import EPOCHS, TEXT, TRIALS
-from caviar.storage.definitions import load_study
-from caviar.storage.engine import require_writable
 from caviar.storage.events import record_event
 from caviar.storage.nudges import NudgeRecord, add_nudge
-from caviar.storage.pandas import DayRecord, Life, go_back, read_life, refuse_busy
+from caviar.storage.pandas import DayRecord, Life, go_back, read_life
 from caviar.storage.states import EventKind, SlotState
-from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
-from caviar.studies.api.session import connect, current_user, data_folder, opened, settings_of
+from caviar.studies.api.panda_training import (
+    Definition,
+    Listener,
+    Options,
+    import_model,
+    training_machine,
+    training_panda,
+)
+from caviar.studies.api.session import current_user, opened
 from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError
-from caviar.studies.lifecycle.loader import select_stored, select_study
+from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers
 from caviar.studies.lifecycle.provenance import provenance_of
 from caviar.studies.panda.candidates import best_first, within_noise
@@ -43,28 +46,12 @@ from caviar.studies.panda.records import DayEpoch, Journal, JournalDay
 from caviar.studies.panda.settings import NUDGEABLE, check_names, next_settings
 from caviar.studies.space.base import Value
 from caviar.studies.workers.local.events import Listener as RunListener
-from caviar.studies.workers.local.events import RunEvent, ignore
-from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.events import ignore
 from caviar.studies.workers.local.patience import reported_outage
-from caviar.studies.workers.local.signals import Stop
 from caviar.text import flaw
 
 if TYPE_CHECKING:
     from caviar.studies.workers.context import WorkerContext
-
-Listener = Callable[[RunEvent | DayEpoch], None]
-Definition = Study | str | Path | None
-
-
-class Options(TypedDict, total=False):
-    """Keywords of every function that trains, with the meaning and the default that they have in `caviar.run`."""
-
-    lease: float
-    renew: float
-    grace: float
-    patience: float
-    data_dir: str | Path | None
-    database: str | Engine | None
 
 
 @dataclass(frozen=True)
@@ -145,7 +132,7 @@ def start(
     if keep not in ("branch", "all"):
         raise OptionError(f"--keep {keep}: give branch or all")
     length = parse_length(day)
-    with _machine(name, **options) as (engine, worker, stop):
+    with training_machine(name, **options) as (engine, worker, stop):
         outage = reported_outage(worker.settings, worker.patience, lambda: stop.asked, on_event)
         ancestor = outage.insist(lambda: find_ancestor(engine, origin)) if origin is not None else None
         if ancestor is not None:
@@ -203,7 +190,7 @@ def train(
         if all(day.state != SlotState.OPEN for day in life.days):
             next_day(life, name)
 
-    with _worker(name, study, allow_mismatch, on_event, check, **options) as context:
+    with training_panda(name, study, allow_mismatch, on_event, check, **options) as context:
         return _trained(context, is_done=train_days(context, days, _on_epoch(on_event)))
 
 
@@ -238,7 +225,7 @@ def try_(
     _check_count("epochs", epochs, EPOCHS)
     changes = [{}, *(check_names(candidate, NUDGEABLE) for candidate in candidates)]
     planned = partial(candidate_days, name=name, candidates=changes, epochs=epochs)
-    with _worker(name, study, allow_mismatch, on_event, planned, cohort=len(changes), **options) as context:
+    with training_panda(name, study, allow_mismatch, on_event, planned, cohort=len(changes), **options) as context:
         engine, record = context.engine, context.record
         plan = partial(planned, study=context.study)
         days = train(context, plan, _on_epoch(on_event), finish_first=False)
@@ -283,7 +270,7 @@ def nudge(
     from caviar.studies.panda.planning import check_settings
 
     _check_text("--why", why or "")
-    _import_model(study)
+    import_model(study)
     with opened(name, database) as (engine, record):
         now = next_settings(read_life(engine, record))
         given = check_names(settings, NUDGEABLE)
@@ -346,67 +333,6 @@ def _check_text(what: str, text: str) -> None:
 def _check_count(what: str, count: int, most: int) -> None:
     if not 1 <= count <= most:
         raise OptionError(f"{count} {what}: give 1 to {most:,}")
-
-
-@contextmanager
-def _machine(
-    name: str,
-    *,
-    cohort: int = 1,
-    lease: float = LEASE,
-    renew: float = RENEW,
-    grace: float = GRACE,
-    patience: float = PATIENCE,
-    data_dir: str | Path | None = None,
-    database: str | Engine | None = None,
-) -> Iterator[tuple[Engine, WorkerOptions, Stop]]:
-    """Open the database for a training that signals stop."""
-    with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
-        require_writable(engine)
-        settings, folder = settings_of(database), data_folder(data_dir)
-        yield engine, WorkerOptions(settings, name, folder, lease, renew, grace, patience, cohort), stop
-
-
-@contextmanager
-def _worker(
-    name: str,
-    study: Definition,
-    allow_mismatch: bool,
-    on_event: Listener,
-    plan: Callable[..., object] | None = None,
-    cohort: int = 1,
-    **options: Unpack[Options],
-) -> Iterator[WorkerContext]:
-    """Be the worker of a panda that no process trains; days that dead processes of this machine held are freed.
-
-    `plan` is called with the panda's life and its study, and raises an error before anything is written.
-    """
-    from caviar.studies.panda.train import panda_worker
-    from caviar.studies.workers.local.preparation import check_machine
-
-    with _machine(name, cohort=cohort, **options) as (engine, worker, stop):
-        _import_model(study)
-        outage = reported_outage(worker.settings, worker.patience, lambda: stop.asked, on_event)
-        record = outage.insist(lambda: load_study(engine, name))
-        outage.insist(lambda: free_dead_workers(engine, record))
-        life = outage.insist(lambda: read_life(engine, record))
-        refuse_busy(record, life)
-        if plan is not None:
-            plan(life, study=definition_of(record))
-        outage.insist(
-            lambda: check_machine(engine, record, worker.data_dir, allow_mismatch=allow_mismatch, on_event=on_event)
-        )
-        with panda_worker(engine, record, worker, stop) as context:
-            yield context
-
-
-def _import_model(study: Definition) -> None:
-    """Make a model of the user's own importable: reading the study's file puts the file's folder on Python's path.
-
-    Only the caller names that file. The database names modules, never a place to load them from.
-    """
-    if isinstance(study, str | Path):
-        select_study(str(study))
 
 
 def _on_epoch(on_event: Listener) -> Callable[[DayRecord, Epoch], None]:

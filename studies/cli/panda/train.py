@@ -17,7 +17,8 @@ from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
-    from caviar.studies.api.panda import Listener, Tried
+    from caviar.studies.api.panda import Tried
+    from caviar.studies.api.panda_training import Listener
     from caviar.studies.panda.records import DayEpoch
     from caviar.studies.workers.local.events import RunEvent
 
