@@ -41,8 +41,9 @@ _TRIALS = """
 """
 _SLOTS = """
     UPDATE caviar.slot SET state = 'done', attempts = 1, trial_id = number + 1, epoch = :epochs WHERE number < :size;
-    INSERT INTO caviar.epoch (study_id, slot, epoch, training_loss, validation_loss, accuracy, learning_rate, seconds)
-    SELECT s.study_id, s.number, v.step, 2, 2, v.intermediate_value, 0.1, 1
+    INSERT INTO caviar.epoch (study_id, slot, epoch, metrics, seconds)
+    SELECT s.study_id, s.number, v.step, jsonb_build_object(
+        'training_loss', 2, 'validation_loss', 2, 'accuracy', v.intermediate_value, 'learning_rate', 0.1), 1
     FROM caviar.slot s JOIN public.trial_intermediate_values v USING (trial_id)
 """
 _PARAMETERS = """

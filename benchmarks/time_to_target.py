@@ -44,7 +44,7 @@ LOOK_SECONDS = 0.1
 TOLD_SECONDS = 5.0
 # The whole contact with either side's tables.
 BEST_OF_PLAIN = "SELECT max(intermediate_value) FROM public.trial_intermediate_values"
-BEST_OF_CAVIAR = "SELECT max(accuracy) FROM caviar.epoch"
+BEST_OF_CAVIAR = "SELECT max(CAST(metrics ->> 'accuracy' AS float8)) FROM caviar.epoch"
 FIRST_TRIAL = "SELECT extract(epoch FROM min(datetime_start) AT TIME ZONE 'UTC')::float FROM public.trials"
 OF_CAVIAR = """
     SELECT (SELECT coalesce(sum(seconds), 0) FROM caviar.epoch) AS training,

@@ -21,7 +21,7 @@ from caviar.models.mlp import MLP
 from caviar.models.stacked_mlp import StackedMLP
 from caviar.models.stacked_module import StackedModule
 from caviar.models.stacked_optim import Members
-from caviar.models.training import Interrupted, Training, never
+from caviar.models.training import Interrupted, Training, as_metrics, never
 
 _EVALUATION_BATCH = 1024  # examples; the activations of all members should stay in the cache
 
@@ -51,7 +51,7 @@ class Cohort:
         results = []
         for member, rate, loss, (held_out, accuracy) in zip(self.members, rates, training, validation, strict=True):
             member.epoch += 1
-            results.append(Epoch(member.epoch, loss, held_out, accuracy, rate, share))
+            results.append(Epoch(member.epoch, as_metrics(loss, held_out, accuracy, rate), share))
         return results
 
     def _train(self, rates: Sequence[float], leave: Callable[[], bool]) -> list[float]:

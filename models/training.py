@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn, split
 from torch.nn.functional import cross_entropy
 
-from caviar.epoch import Epoch
+from caviar.epoch import ACCURACY, LEARNING_RATE, TRAINING_LOSS, VALIDATION_LOSS, Epoch
 from caviar.models.data import Data, Part
 from caviar.models.errors import BadCheckpoint
 from caviar.models.optim import Settings, learning_rate, make_optimizer
@@ -83,7 +83,8 @@ class Training:
             training_loss = self._train_epoch(rate, leave)
             validation_loss, accuracy = evaluate(self.model, self.data.validation, leave)
             self.epoch += 1
-            yield Epoch(self.epoch, training_loss, validation_loss, accuracy, rate, time.perf_counter() - started)
+            metrics = as_metrics(training_loss, validation_loss, accuracy, rate)
+            yield Epoch(self.epoch, metrics, time.perf_counter() - started)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on; random states need not be saved, see `seeding`."""
@@ -153,6 +154,11 @@ class Training:
             self.optimizer.step()
             total += loss.detach() * len(batch)  # on the device: no waiting for each step's value
         return float(total) / len(y)
+
+
+def as_metrics(training_loss: float, validation_loss: float, accuracy: float, rate: float) -> dict[str, float]:
+    """Return what this loop measures in an epoch, by name."""
+    return {TRAINING_LOSS: training_loss, VALIDATION_LOSS: validation_loss, ACCURACY: accuracy, LEARNING_RATE: rate}
 
 
 def _whole(value: Any) -> Any:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine, select, text
 
-from caviar.epoch import Epoch
+from caviar.epoch import Epoch, from_document
 from caviar.storage.tables import epoch
 
-_EPOCHS = select(
-    epoch.c.slot, epoch.c.epoch, epoch.c.training_loss, epoch.c.validation_loss, epoch.c.accuracy,
-    epoch.c.learning_rate, epoch.c.seconds,
-).order_by(epoch.c.slot, epoch.c.epoch)  # fmt: skip
+_EPOCHS = select(epoch.c.slot, epoch.c.epoch, epoch.c.metrics, epoch.c.seconds).order_by(epoch.c.slot, epoch.c.epoch)
 _TIMES = text("""
     SELECT s.number, t.datetime_start AT TIME ZONE 'UTC' AS began, t.datetime_complete AT TIME ZONE 'UTC' AS ended
     FROM caviar.slot s JOIN public.trials t ON t.trial_id = s.trial_id
@@ -34,7 +32,7 @@ def read_curve(engine: Engine, study_id: int, slot_number: int) -> list[Epoch]:
     """Return the epochs of one trial, in order."""
     with engine.connect() as connection:
         rows = connection.execute(_EPOCHS.where(epoch.c.study_id == study_id, epoch.c.slot == slot_number))
-        return [Epoch(*row[1:]) for row in rows]
+        return [_epoch(row) for row in rows]
 
 
 def read_curves(engine: Engine, study_id: int) -> dict[int, list[Epoch]]:
@@ -42,7 +40,7 @@ def read_curves(engine: Engine, study_id: int) -> dict[int, list[Epoch]]:
     curves: dict[int, list[Epoch]] = defaultdict(list)
     with engine.connect() as connection:
         for row in connection.execute(_EPOCHS.where(epoch.c.study_id == study_id)):
-            curves[row[0]].append(Epoch(*row[1:]))
+            curves[row.slot].append(_epoch(row))
     return dict(curves)
 
 
@@ -50,3 +48,7 @@ def read_times(engine: Engine, study_id: int) -> dict[int, TrialTimes]:
     """Return when the trials of a study began and ended, by slot number."""
     with engine.connect() as connection:
         return {row.number: TrialTimes(row.began, row.ended) for row in connection.execute(_TIMES, {"study": study_id})}
+
+
+def _epoch(row: Any) -> Epoch:
+    return Epoch(row.epoch, from_document(row.metrics), row.seconds)

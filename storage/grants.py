@@ -27,7 +27,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
         "INSERT",  # a panda's next day
         "UPDATE (state, attempts, losses, kill, trial_id, epoch, token, expires_at, worker_id)",
     ),
-    "caviar.epoch": ("SELECT", "INSERT", "UPDATE (training_loss, validation_loss, accuracy, learning_rate, seconds)"),
+    "caviar.epoch": ("SELECT", "INSERT", "UPDATE (metrics, seconds)"),
     "caviar.checkpoint": ("SELECT", "INSERT", "UPDATE (epoch, digest, state, address, saved_at)", "DELETE"),
     "caviar.test_result": ("SELECT", "INSERT"),
     "caviar.event": ("SELECT", "INSERT"),

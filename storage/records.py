@@ -139,11 +139,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Report:
-    """An epoch of a leased slot's trial, and the objective's value after it, for Optuna."""
+    """An epoch of a leased slot's trial, and the objective's value after it, for Optuna; None if it has none."""
 
     lease: Lease
     epoch: Epoch
-    value: float
+    value: float | None
 
 
 @dataclass(frozen=True)

@@ -115,10 +115,7 @@ epoch = sa.Table(
     metadata,
     *_of_slot(),
     sa.Column("epoch", sa.Integer, primary_key=True),  # 1 is the first
-    sa.Column("training_loss", sa.Double, nullable=False),
-    sa.Column("validation_loss", sa.Double, nullable=False),
-    sa.Column("accuracy", sa.Double, nullable=False),  # of the validation set, 0 to 1
-    sa.Column("learning_rate", sa.Double, nullable=False),
+    sa.Column("metrics", JSONB, nullable=False),  # numbers by name, as `caviar.epoch.to_document` writes them
     sa.Column("seconds", sa.Double, nullable=False),
 )
 
@@ -138,8 +135,7 @@ test_result = sa.Table(
     "test_result",
     metadata,
     *_of_slot(),
-    sa.Column("loss", sa.Double, nullable=False),
-    sa.Column("accuracy", sa.Double, nullable=False),  # of the test set, 0 to 1
+    sa.Column("metrics", JSONB, nullable=False),  # of the test set, as those of an epoch
     _time("measured_at"),
 )
 

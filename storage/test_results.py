@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from caviar.epoch import from_document, to_document
 from caviar.storage.tables import test_result
 
 # The trial that was tested after the last trial of the study had ended: its winner, until more trials are trained.
@@ -19,16 +22,15 @@ _TESTED = text("""
 """)
 
 
-def read_tests(engine: Engine, study_id: int) -> dict[int, tuple[float, float]]:
-    """Return loss and accuracy (0 to 1) on the test set of each trial that was measured, by slot number."""
-    query = select(test_result.c.slot, test_result.c.loss, test_result.c.accuracy)
+def read_tests(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
+    """Return the metrics on the test set of each trial that was measured, by slot number."""
+    query = select(test_result.c.slot, test_result.c.metrics).where(test_result.c.study_id == study_id)
     with engine.connect() as connection:
-        rows = connection.execute(query.where(test_result.c.study_id == study_id))
-        return {row.slot: (row.loss, row.accuracy) for row in rows}
+        return {row.slot: from_document(row.metrics) for row in connection.execute(query)}
 
 
-def read_test(engine: Engine, study_id: int, slot_number: int) -> tuple[float, float] | None:
-    """Return loss and accuracy (0 to 1) of a trial's model on the test set, or None if it was never measured."""
+def read_test(engine: Engine, study_id: int, slot_number: int) -> dict[str, float] | None:
+    """Return the metrics of a trial's model on the test set, or None if it was never measured."""
     return read_tests(engine, study_id).get(slot_number)
 
 
@@ -38,11 +40,11 @@ def tested_slot(engine: Engine, study_id: int) -> int | None:
         return connection.scalar(_TESTED, {"study": study_id})  # type: ignore[no-any-return]
 
 
-def write_test(engine: Engine, study_id: int, slot_number: int, loss: float, accuracy: float) -> None:
+def write_test(engine: Engine, study_id: int, slot_number: int, metrics: Mapping[str, float]) -> None:
     """Store the measurement of a trial's model on the test set. A second one changes nothing."""
     with engine.begin() as connection:
         connection.execute(
             insert(test_result)
-            .values(study_id=study_id, slot=slot_number, loss=loss, accuracy=accuracy)
+            .values(study_id=study_id, slot=slot_number, metrics=to_document(metrics))
             .on_conflict_do_nothing()
         )

@@ -6,6 +6,7 @@ takes 11 and an epoch 1, which a test counts, and Optuna's tools read the same.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,6 +15,7 @@ from psycopg2.errors import ForeignKeyViolation
 from sqlalchemy import Engine, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from caviar.epoch import to_document
 from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_time_for
 from caviar.storage.errors import LeaseLost
@@ -22,6 +24,7 @@ from caviar.storage.ledger import fence
 from caviar.storage.records import Asked, Lease, LeaseKey, Report
 from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import slot
+from caviar.text import storable
 
 # Optuna numbers trials by counting those there are, under this lock of its study's row. It makes ids visible in order,
 # too, whichever program draws them: Optuna's readers remember the highest one that they have seen.
@@ -73,10 +76,8 @@ _RECORD_EPOCHS = text("""
     WITH given AS (
         SELECT * FROM unnest(
             CAST(:slot AS integer[]), CAST(:token AS uuid[]), CAST(:epoch AS integer[]),
-            CAST(:training_loss AS float8[]), CAST(:validation_loss AS float8[]), CAST(:accuracy AS float8[]),
-            CAST(:learning_rate AS float8[]), CAST(:seconds AS float8[]), CAST(:value AS float8[]),
-            CAST(:kind AS text[]))
-          AS g (slot, token, epoch, training_loss, validation_loss, accuracy, learning_rate, seconds, value, kind)
+            CAST(:metrics AS text[]), CAST(:seconds AS float8[]), CAST(:value AS float8[]), CAST(:kind AS text[]))
+          AS g (slot, token, epoch, metrics, seconds, value, kind)
     ), newest AS (
         SELECT slot, token, max(epoch) AS epoch FROM given GROUP BY slot, token
     ), held AS (  -- by number, the order in which every statement locks several slots
@@ -91,16 +92,15 @@ _RECORD_EPOCHS = text("""
         FROM held h WHERE s.study_id = h.study_id AND s.number = h.number
         RETURNING s.study_id, s.number, s.token, s.trial_id, s.kill
     ), epochs AS (  -- those under the token that holds the slot, and none of an earlier lease
-        INSERT INTO caviar.epoch
-        SELECT r.study_id, g.slot, g.epoch, g.training_loss, g.validation_loss, g.accuracy, g.learning_rate, g.seconds
+        INSERT INTO caviar.epoch (study_id, slot, epoch, metrics, seconds)
+        SELECT r.study_id, g.slot, g.epoch, CAST(g.metrics AS jsonb), g.seconds
         FROM renewed r JOIN given g ON g.slot = r.number AND g.token = r.token
         ON CONFLICT (study_id, slot, epoch) DO UPDATE
-        SET training_loss = excluded.training_loss, validation_loss = excluded.validation_loss,
-            accuracy = excluded.accuracy, learning_rate = excluded.learning_rate, seconds = excluded.seconds
-    ), reported AS (
+        SET metrics = excluded.metrics, seconds = excluded.seconds
+    ), reported AS (  -- where the study's metric was measured
         INSERT INTO public.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
         SELECT r.trial_id, g.epoch, g.value, CAST(g.kind AS public.trialintermediatevaluetype)
-        FROM renewed r JOIN given g ON g.slot = r.number AND g.token = r.token
+        FROM renewed r JOIN given g ON g.slot = r.number AND g.token = r.token AND g.kind IS NOT NULL
         ON CONFLICT (trial_id, step) DO UPDATE
         SET intermediate_value = excluded.intermediate_value,
             intermediate_value_type = excluded.intermediate_value_type
@@ -181,8 +181,10 @@ class TrialLog:
         """
         rows = []
         for report in reports:
-            value, kind = optuna.stored_value(report.value)
-            rows.append({**vars(report.epoch), "value": value, "kind": kind, **_key(report.lease)})
+            value, kind = (None, None) if report.value is None else optuna.stored_value(report.value)
+            epoch, metrics = report.epoch, json.dumps(storable(to_document(report.epoch.metrics)))
+            rows.append({"epoch": epoch.epoch, "metrics": metrics, "seconds": epoch.seconds, "value": value,
+                         "kind": kind, **_key(report.lease)})  # fmt: skip
         columns = {name: [row[name] for row in rows] for name in rows[0]}
         parameters = {"study": reports[0].lease.study_id, "lease": self._lease_seconds, **columns}
         try:

@@ -11,8 +11,9 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from caviar.epoch import Epoch
+from caviar.epoch import Epoch, from_document, to_document
 from caviar.storage.errors import DamagedCheckpoint
 from caviar.storage.records import StudyRecord
 
@@ -59,7 +60,7 @@ class UnsentStates:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(slot_number)
         partial = path.with_suffix(f".{os.getpid()}")
-        header = json.dumps({"epochs": [vars(epoch) for epoch in unsent.waiting], "nudges": unsent.nudges})
+        header = json.dumps({"epochs": [_document(epoch) for epoch in unsent.waiting], "nudges": unsent.nudges})
         body = f"{unsent.epoch}\n{header}\n".encode() + unsent.state
         try:
             with partial.open("wb") as file:
@@ -74,7 +75,7 @@ class UnsentStates:
         """Return the saved state of a trial; None if there is none.
 
         Raises:
-            DamagedCheckpoint: its bytes do not match its digest.
+            DamagedCheckpoint: its bytes do not match its digest, or another version of Caviar wrote it.
         """
         try:
             digest, _, body = self._path(slot_number).read_bytes().partition(b"\n")
@@ -83,10 +84,13 @@ class UnsentStates:
         if hashlib.sha256(body).hexdigest().encode() != digest:
             raise DamagedCheckpoint("it does not match its digest")
         epoch, header, state = body.split(b"\n", 2)
-        given = json.loads(header)
-        if isinstance(given, list):  # of version 0.1: epochs alone
-            given = {"epochs": given, "nudges": ()}
-        return Unsent(int(epoch), [Epoch(**each) for each in given["epochs"]], state, tuple(given["nudges"]))
+        try:
+            given = json.loads(header)
+            if isinstance(given, list):  # of version 0.1: epochs alone
+                given = {"epochs": given, "nudges": ()}
+            return Unsent(int(epoch), [_epoch(each) for each in given["epochs"]], state, tuple(given["nudges"]))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedCheckpoint("it is of another version of Caviar, which this one cannot read") from error
 
     def forget(self, slot_number: int) -> None:
         """Remove the saved state of a trial."""
@@ -94,6 +98,17 @@ class UnsentStates:
 
     def _path(self, slot_number: int) -> Path:
         return self._folder / f"{self._label}-{slot_number}.state"
+
+
+def _document(epoch: Epoch) -> dict[str, Any]:
+    return {"epoch": epoch.epoch, "metrics": to_document(epoch.metrics), "seconds": epoch.seconds}
+
+
+def _epoch(document: dict[str, Any]) -> Epoch:
+    """Return an epoch of a file; before metrics had names of any kind they stood beside its number."""
+    given = dict(document)
+    number, seconds = int(given.pop("epoch")), float(given.pop("seconds"))
+    return Epoch(number, from_document(given.get("metrics", given)), seconds)
 
 
 @dataclass(frozen=True)

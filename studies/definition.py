@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, StrictInt, ValidationError
+from pydantic import Field, StrictInt, ValidationError, model_validator
 
+from caviar.epoch import ACCURACY
 from caviar.limits import EPOCHS, STUDY_NAME
 from caviar.studies.errors import DefinitionError
+from caviar.studies.metric import check_metric, with_metric
 from caviar.studies.search.pruners import check_pruner
 from caviar.studies.search.strategies import check_grid, check_strategy
 from caviar.studies.space.base import Value, check_value, first_problem
@@ -40,9 +42,10 @@ class Study(SearchSpace):
         name: name of the study in the database; letters, digits, dot, dash and underscore.
         model: name of a model in `caviar.models.registry.MODELS`, or the path of a class, `package.module:Class`.
         data: name of a data set in `caviar.models.data_sets.DATA_SETS`.
-        metric: `accuracy` or `loss` on the validation examples after each epoch; the value of a trial is that of its
-            last epoch.
-        direction: `maximize` for accuracy, `minimize` for loss.
+        metric: what is searched by, of all that the training measures in an epoch: `accuracy`, `validation_loss`, for
+            which `loss` is short, or `training_loss`. The value of a trial is the last one that was measured.
+        direction: `maximize` or `minimize`; may be left out where the metric's name says it: one that ends in `loss`
+            is minimized, one that ends in `accuracy` maximized.
         epochs: number of epochs of a trial that is not stopped early; 1 to 1,000,000.
         budget: number of trials, pruned and failed ones included; each tier needs one at least, and 100,000 are most.
         seed: seed of the search, and of the training of each trial; 0 to 2**63 - 1.
@@ -64,11 +67,16 @@ class Study(SearchSpace):
     name: str = Field(pattern=STUDY_NAME)
     model: str
     data: str
-    metric: Literal["accuracy", "loss"] = "accuracy"
+    metric: str = ACCURACY
     epochs: StrictInt = Field(ge=1, le=EPOCHS)
     pruner: str = "pace"
     tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
     fixed: Mapping[str, Value] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        return with_metric(given) if isinstance(given, Mapping) else given
 
     def model_post_init(self, context: Any) -> None:
         try:
@@ -81,9 +89,7 @@ class Study(SearchSpace):
             raise DefinitionError(f"study '{self.name}': {error}") from None
 
     def _check_fields(self) -> None:
-        if (self.metric == "accuracy") != (self.direction == "maximize"):
-            right = "maximize" if self.metric == "accuracy" else "minimize"
-            raise DefinitionError(f"{self.metric} is something to {right}, not to {self.direction}")
+        check_metric(self.metric, self.direction, of_model=True)
         for name, value in self.fixed.items():
             check_value(value)
             if any(name in tier for tier in self.tiers):
@@ -91,7 +97,7 @@ class Study(SearchSpace):
 
     def is_possible(self, value: float) -> bool:
         """Return whether a trial can have that value of the metric: no accuracy is above 1, and neither is below 0."""
-        return 0.0 <= value <= (1.0 if self.metric == "accuracy" else math.inf)
+        return 0.0 <= value <= (1.0 if self.metric == ACCURACY else math.inf)
 
     @property
     def noisy(self) -> bool:

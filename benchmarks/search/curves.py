@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from tables import regret_of, tiers_of
 
+from caviar.epoch import ACCURACY
 from caviar.models.cohort import Cohort
 from caviar.models.cohort_kinds import groups
 from caviar.models.data import Data, Part, load
@@ -86,7 +87,7 @@ def make(name: str, data_dir: Path) -> None:
             cohort = Cohort(group[at : at + _TOGETHER])
             for epoch in range(EPOCHS):
                 for member, result in zip(cohort.members, cohort.epoch(), strict=True):
-                    curves[numbers[id(member)], epoch] = result.accuracy
+                    curves[numbers[id(member)], epoch] = result.metrics[ACCURACY]
     KEPT.mkdir(exist_ok=True)
     np.save(KEPT / f"curves-{name}.npy", curves)
     print(f"{name}: {len(every)} configurations, best {curves[:, -1].max():.4f}, "

@@ -11,6 +11,7 @@ MESSAGE = 2_000  # characters of an error that are shown: it may quote what was 
 
 TRIALS = 100_000  # of a study: each is a row from the beginning on, and each proposal reads the finished ones
 EPOCHS = 1_000_000  # of a trial, a panda's day or its candidates: each epoch is a row
+METRICS = 1_000  # of an epoch: they are one document of its row
 HYPERPARAMETERS = 100  # that are searched: the check before a run builds the model for both ends of each
 VALUES = 1_000  # in the list of a hyperparameter: the check builds the model for each
 POINTS = 1_000_000  # of a grid: they are laid out in memory, and shuffled

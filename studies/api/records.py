@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,21 @@ from caviar.studies.results.summaries import TrialSummary
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The learning curve of a trial that has ended: the metric on the validation set after each epoch."""
+    """The learning curve of a trial that has ended.
+
+    Attributes:
+        metric: the name of what is drawn, such as `accuracy`.
+        values: the metric after each epoch; None where it was not measured.
+    """
 
     trial: TrialSummary
-    metric: str  # `accuracy` or `loss`
-    values: tuple[float, ...]
+    metric: str
+    values: tuple[float | None, ...]
+
+    @property
+    def finite_values(self) -> list[float]:
+        """The values that can be drawn: those that were measured and are finite."""
+        return [value for value in self.values if value is not None and math.isfinite(value)]
 
     def json_fields(self) -> dict[str, Any]:
         """Return the fields of its JSON document."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from caviar.epoch import Epoch
+from caviar.epoch import ACCURACY, LEARNING_RATE, TRAINING_LOSS, VALIDATION_LOSS, Epoch
 from caviar.studies.space.base import BaseScale
 
 _NOISE_EPOCHS = 10  # the last epochs before a day, on which noise is measured
@@ -98,24 +98,24 @@ class Window:
     @property
     def rate(self) -> float:
         """The learning rate of the last epoch, after its decay."""
-        return self.own[-1].learning_rate
+        return self.own[-1].metrics[LEARNING_RATE]
 
     @property
     def rate_was_raised(self) -> bool:
         """Whether the learning rate is larger than before; False on the day after the birth."""
-        return len(self.before) > 1 and self.own[0].learning_rate > self.before[-1].learning_rate
+        return len(self.before) > 1 and self.own[0].metrics[LEARNING_RATE] > self.before[-1].metrics[LEARNING_RATE]
 
 
 def judge(window: Window, metric: str, *, maximize: bool, examples: int) -> Verdict:
     """Compare a whole day with the one before; `examples` is the size of the validation set."""
     sign = 1 if maximize else -1
-    values = [sign * epoch.value(metric) for epoch in (*window.before, *window.own)]
-    difference = values[-1] - sign * window.before[-1].value(metric)
+    values = [sign * epoch.metrics[metric] for epoch in (*window.before, *window.own)]
+    difference = values[-1] - sign * window.before[-1].metrics[metric]
     earlier, own = values[: len(window.before)], values[len(window.before) :]
     pairs = [*pairwise(earlier[-_NOISE_EPOCHS:]), *pairwise(own)]  # the step into this day is what is judged
     falls = [max(a - b, 0.0) for a, b in pairs]
     noise = math.sqrt(sum(fall**2 for fall in falls) / max(len(falls), 1))
-    if metric == "accuracy":  # the standard error of a share
+    if metric == ACCURACY:  # the standard error of a share
         noise = max(noise, math.sqrt(abs(values[-1]) * (1 - abs(values[-1])) / examples))
     if difference > noise:
         return Verdict(Outcome.BETTER, difference, noise)
@@ -124,7 +124,7 @@ def judge(window: Window, metric: str, *, maximize: bool, examples: int) -> Verd
 
 def why_rate_too_high(window: Window) -> str | None:
     """Return what shows in the training loss that the learning rate was too high; None if nothing does."""
-    losses = [epoch.training_loss for epoch in (window.before[-1], *window.own)]
+    losses = [_training(epoch) for epoch in (window.before[-1], *window.own)]
     if losses[-1] > losses[0] * _RISEN:
         return f"the training loss rose from {losses[0]:.3g} to {losses[-1]:.3g}"
     turns = [(b - a) * (c - b) < 0 for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
@@ -146,7 +146,7 @@ def advise(window: Window, verdict: Verdict, scales: Mapping[str, BaseScale], lo
     if (why := why_rate_too_high(window)) or (worse and not overfits):
         also = ", and so much momentum overshoots; the rate comes first, with momentum at its default"
         why = f"{why or worse}: the learning rate is too high{also if momentum else ''}"
-        spoiled = worse or window.own[-1].training_loss > window.before[0].training_loss
+        spoiled = worse or _training(window.own[-1]) > _training(window.before[0])
         settings = _new_rate(window.rate / _SMALL, window.rate, scale) | momentum
         return Advice(why, settings, window.parent if spoiled else None)
     if overfits:
@@ -156,7 +156,7 @@ def advise(window: Window, verdict: Verdict, scales: Mapping[str, BaseScale], lo
         return raised
     if verdict.word is Outcome.BETTER:
         return Advice("it still improves: go on")
-    if window.own[-1].validation_loss < _FALLEN * min(epoch.validation_loss for epoch in window.before):
+    if _validation(window.own[-1]) < _FALLEN * min(_validation(epoch) for epoch in window.before):
         return Advice("its validation loss still falls: go on")
     smaller = _new_rate(window.rate / _SMALL, window.rate, scale)
     if not smaller:
@@ -176,8 +176,8 @@ def _overfits(window: Window) -> str | None:
     pairs = list(pairwise(last))
     if len(pairs) < _OVERFITTING_EPOCHS:
         return None
-    up = all(b.validation_loss > a.validation_loss for a, b in pairs)
-    down = all(b.training_loss < a.training_loss for a, b in pairs)
+    up = all(_validation(b) > _validation(a) for a, b in pairs)
+    down = all(_training(b) < _training(a) for a, b in pairs)
     if up and down:
         return f"for {len(pairs)} epochs the validation loss rose, while the training loss fell"
     return None
@@ -185,10 +185,10 @@ def _overfits(window: Window) -> str | None:
 
 def _raise_rate(window: Window, scale: BaseScale | None) -> Advice | None:
     """Recommend a larger learning rate where the training loss falls slowly and smoothly."""
-    losses = [epoch.training_loss for epoch in (window.before[-1], *window.own)]
+    losses = [_training(epoch) for epoch in (window.before[-1], *window.own)]
     smooth = all(b < a for a, b in pairwise(losses))
     share = 1 - (losses[-1] / losses[0]) ** (1 / len(window.own)) if losses[0] > 0 else 0.0
-    if not smooth or share > _SLOW or losses[-1] < _NEARLY_DONE * window.before[0].training_loss:
+    if not smooth or share > _SLOW or losses[-1] < _NEARLY_DONE * _training(window.before[0]):
         return None
     # As long as the loss falls slowly, the share that an epoch takes away is in proportion to the learning rate.
     wanted = window.rate * min(max(_SLOW / share, _LARGE if window.rate_was_raised else _SMALL), _LARGEST)
@@ -217,3 +217,11 @@ def _new_rate(wanted: float, now: float, scale: BaseScale | None) -> dict[str, f
         low, high = (float(scale.value(end)) for end in (0.0, 1.0))
         rate = min(max(rate, low), high)
     return {} if math.isclose(rate, now, rel_tol=0.05) else {"learning_rate": rate}
+
+
+def _training(epoch: Epoch) -> float:
+    return epoch.metrics[TRAINING_LOSS]
+
+
+def _validation(epoch: Epoch) -> float:
+    return epoch.metrics[VALIDATION_LOSS]

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes, to_bytes
 from caviar.models.errors import BadCheckpoint
-from caviar.models.training import Training, evaluate
+from caviar.models.training import Training, as_metrics, evaluate
 from caviar.storage.checkpoints import CheckpointStore, Staged
 from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
@@ -213,7 +213,7 @@ class DayRun(TrialRun):
         context, data = self.context, self.context.data
         with training_code():
             losses = [evaluate(training.model, part) for part in (data.training, data.validation)]
-        self.record(Epoch(training.epoch, losses[0][0], *losses[1], training.learning_rate(), 0.0))
+        self.record(Epoch(training.epoch, as_metrics(losses[0][0], *losses[1], training.learning_rate()), 0.0))
 
         def write() -> None:
             with context.engine.begin() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from caviar.epoch import Epoch
+from caviar.epoch import LEARNING_RATE, TRAINING_LOSS, VALIDATION_LOSS, Epoch
 from caviar.storage.curves import read_curves
 from caviar.storage.events import read_events
 from caviar.storage.nudges import NudgeRecord
@@ -116,7 +116,9 @@ class _Reading:
         candidate = nearest_saved(self.life, day) or self.life.days[BIRTH]
         while (curve := self._curve(candidate)) and candidate.parent is not None:
             end = curve[-1]
-            if end.training_loss < _SPOILED * first.training_loss or end.learning_rate < last.learning_rate:
+            if end.metrics[TRAINING_LOSS] < _SPOILED * first.metrics[TRAINING_LOSS]:
+                break
+            if end.metrics[LEARNING_RATE] < last.metrics[LEARNING_RATE]:
                 break
             candidate = nearest_saved(self.life, candidate) or self.life.days[BIRTH]
         return candidate.number
@@ -132,7 +134,7 @@ class _Reading:
             earlier = nearest_saved(life, head)
             why = f"day {head.number} has no state to go on from"
             return self._with_commands(Advice(why, back=earlier.number if earlier else None))
-        current = [(e.validation_loss, d.number) for d in path(life, head.number) for e in self._curve(d)]
+        current = [(e.metrics[VALIDATION_LOSS], d.number) for d in path(life, head.number) for e in self._curve(d)]
         lowest = min(current)[1]
         may_go_back = lowest != head.number and life.days[lowest].saved
         return self._with_commands(advise(window, verdict, self.study.scales(), lowest if may_go_back else None))
@@ -160,8 +162,8 @@ class _Reading:
             nudges=tuple(_taken(day, nudge) for nudge in nudges),
             epochs=tuple(epoch.epoch for epoch in own),
             curve=tuple(finite(epoch.value(self.study.metric)) for epoch in own),
-            training_loss=tuple(finite(epoch.training_loss) for epoch in own),
-            validation_loss=tuple(finite(epoch.validation_loss) for epoch in own),
+            training_loss=tuple(finite(epoch.value(TRAINING_LOSS)) for epoch in own),
+            validation_loss=tuple(finite(epoch.value(VALIDATION_LOSS)) for epoch in own),
             seconds=sum(epoch.seconds for epoch in own),
             verdict=verdict,
             notes=tuple(self._remarks(day)),

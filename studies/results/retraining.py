@@ -122,11 +122,10 @@ class FreshTrainings:
     def _last_values(self, trainings: Sequence[Training], progressed: Callable[[float], None]) -> list[float]:
         """Return the metric of each training after its last epoch; that of guessing if it diverged."""
         cohort = Cohort(trainings) if len(trainings) > 1 else None
-        finite = [True] * len(trainings)
+        metric, finite = self._study.metric, [True] * len(trainings)
         for epoch in range(1, self._study.epochs + 1):
             results = cohort.epoch(self._leave) if cohort else [next(trainings[0].epochs(epoch, self._leave))]
-            finite = [is_finite and result.is_finite for is_finite, result in zip(finite, results, strict=True)]
+            finite = [before and result.is_finite(metric) for before, result in zip(finite, results, strict=True)]
             progressed(self._done + len(trainings) * epoch / self._study.epochs)
         guess = 1 / self._data.classes if self._study.maximize else math.log(self._data.classes)
-        last = [result.value(self._study.metric) for result in results]
-        return [value if is_finite else guess for value, is_finite in zip(last, finite, strict=True)]
+        return [result.metrics[metric] if ok else guess for result, ok in zip(results, finite, strict=True)]

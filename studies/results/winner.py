@@ -12,7 +12,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, text
 
-from caviar.epoch import Epoch
+from caviar.epoch import ACCURACY, VALIDATION_LOSS, Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
@@ -117,7 +117,8 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         study.name, number, trial.slot.tier, trial.slot.phase, trial.value,
         expected=None if value is None or low is None or high is None else Interval(value, low, high),
         hyperparameters={**study.fixed, **study.values(trial.parameters)},
-        validation=Metrics(curve[-1].accuracy, curve[-1].validation_loss), test=test and Metrics(test[1], test[0]),
+        validation=Metrics(curve[-1].metrics[ACCURACY], curve[-1].metrics[VALIDATION_LOSS]),
+        test=Metrics(**test) if test else None,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
     )  # fmt: skip
@@ -210,6 +211,6 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
             f"trial {number} of '{record.name}' won, but could not be measured on the test set: "
             f"{describe(raised.error)['error']}; once its model is mended, run: caviar run {record.name}"
         ) from raised.error
-    write_test(engine, record.study_id, number, loss, accuracy)
+    write_test(engine, record.study_id, number, {"loss": loss, "accuracy": accuracy})
     store.keep_only(number)
     return True

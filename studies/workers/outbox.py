@@ -22,11 +22,11 @@ _MOMENT = 1.0  # seconds that the training waits for the database after an epoch
 
 
 class _Unwritten(NamedTuple):
-    """An epoch, and the value that Optuna is to see of it."""
+    """An epoch, and the value that Optuna is to see of it, if any."""
 
     held: HeldLease
     epoch: Epoch
-    value: float
+    value: float | None
 
 
 class Outbox:
@@ -41,8 +41,8 @@ class Outbox:
         self._waiting: tuple[_Unwritten, ...] = ()
         self._added: list[_Unwritten] = []
 
-    def add(self, held: HeldLease, epoch: Epoch, value: float) -> None:
-        """Add an epoch of the trial of a lease, and the value that Optuna is to see of it."""
+    def add(self, held: HeldLease, epoch: Epoch, value: float | None) -> None:
+        """Add an epoch of the trial of a lease, and the value that Optuna is to see of it, if any."""
         self._added.append(_Unwritten(held, epoch, value))
 
     def unwritten(self, held: HeldLease) -> list[Epoch]:

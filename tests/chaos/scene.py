@@ -35,6 +35,7 @@ from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import extend_study, open_study
 from caviar.studies.space.scales import Log
 from caviar.studies.workers.trial.build import THREADS, assemble
+from tests.helpers.epochs import figures
 from tests.helpers.studies import TIERS
 from tests.helpers.workers import digits
 
@@ -239,8 +240,8 @@ class Scene:
                 "SELECT step, intermediate_value FROM public.trial_intermediate_values JOIN caviar.slot s "
                 "USING (trial_id) WHERE s.number = :number ORDER BY step", number=trial.slot.number,
             )  # fmt: skip
-            assert [tuple(s) for s in steps] == [(e.epoch, e.accuracy) for e in curve]
-            assert trial.value == curve[-1].accuracy
+            assert [tuple(s) for s in steps] == [(e.epoch, e.metrics["accuracy"]) for e in curve]
+            assert trial.value == curve[-1].metrics["accuracy"]
             if trial.attempts > 1 or trial.slot.number in self.hit:
                 interrupted += 1
                 self._compare(trial.slot.number, trial.parameters, curve)
@@ -250,8 +251,7 @@ class Scene:
         torch.set_num_threads(THREADS)
         quick = self.study.model_copy(update={"model": "mlp"})  # the same network, without its waiting
         training = assemble(quick, number, self.study.values(stored), digits())
-        again = [(r.training_loss, r.validation_loss, r.accuracy) for r in training.epochs(self.study.epochs)]
-        found = [(e.training_loss, e.validation_loss, e.accuracy) for e in curve]
+        again, found = figures(training.epochs(self.study.epochs)), figures(curve)
         if self.cohort > 1:
             again = [pytest.approx(epoch, abs=TOLERANCE) for epoch in again]
         assert found == again, f"trial {number}"

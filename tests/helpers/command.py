@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.status import read_trials
+from tests.helpers.epochs import figures
 from tests.helpers.studies import small_study, write_study
 
 # Each trial depends on its slot alone, so its curve must be the same whatever happened to its worker.
@@ -70,7 +71,7 @@ def count_everything(engine: Engine, budget: int = 40, epochs: int = 2) -> list[
         steps = connection.scalar(text("SELECT count(*) FROM public.trial_intermediate_values"))
         assert steps == sum(len(c) for c in curves)
         assert connection.scalar(text("SELECT count(*) FROM caviar.slot WHERE state <> 'done'")) == 0
-    return [[(e.epoch, e.training_loss, e.validation_loss, e.accuracy) for e in c] for c in curves]
+    return [figures(c) for c in curves]
 
 
 def rows(engine: Engine, query: str) -> Any:

@@ -20,6 +20,7 @@ from caviar.models.data import Data, load
 from caviar.models.mlp import MLP
 from caviar.models.optim import Settings
 from caviar.models.training import Interrupted, Training
+from tests.helpers.epochs import figures
 
 # Sums are made in another order than alone, and training amplifies that; most of all Adam, which divides a gradient
 # that is all rounding by its own size. Of a loss of about 1, in the first epoch and later; of accuracy, in images.
@@ -53,10 +54,12 @@ def together(trainings: Sequence[Training], epochs: int = EPOCHS) -> list[list[E
 def assert_same(curve: Sequence[Epoch], other: Sequence[Epoch]) -> None:
     assert [e.epoch for e in curve] == [e.epoch for e in other]
     for one, two in zip(curve, other, strict=True):
-        assert one.learning_rate == two.learning_rate
-        assert one.training_loss == pytest.approx(two.training_loss, abs=LOSS if one.epoch > 1 else FIRST)
-        assert one.validation_loss == pytest.approx(two.validation_loss, abs=LOSS)
-        assert one.accuracy == pytest.approx(two.accuracy, abs=IMAGES / 359)
+        assert one.metrics["learning_rate"] == two.metrics["learning_rate"]
+        assert one.metrics["training_loss"] == pytest.approx(
+            two.metrics["training_loss"], abs=LOSS if one.epoch > 1 else FIRST
+        )
+        assert one.metrics["validation_loss"] == pytest.approx(two.metrics["validation_loss"], abs=LOSS)
+        assert one.metrics["accuracy"] == pytest.approx(two.metrics["accuracy"], abs=IMAGES / 359)
 
 
 SGD = [
@@ -100,7 +103,11 @@ def test_accuracies_are_shares_of_images_to_the_last_digit(digits: Data) -> None
     """0.9806 and 0.98059999 are the same images of 10,000, but not where the better one is sought."""
     count = len(digits.validation.y)
     curves = together([make(digits, number) for number in range(3)])
-    assert all(result.accuracy == round(result.accuracy * count) / count for curve in curves for result in curve)
+    assert all(
+        result.metrics["accuracy"] == round(result.metrics["accuracy"] * count) / count
+        for curve in curves
+        for result in curve
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -122,7 +129,7 @@ def test_a_checkpoint_of_either_goes_on_in_the_other(digits: Data, optimizer: st
     if not first_alone:  # and without a checkpoint, the member itself
         for number, member in enumerate(begun):
             theirs, own = rest[number], alone(member)
-            assert [(e.epoch, e.validation_loss) for e in own] == [(e.epoch, e.validation_loss) for e in theirs]
+            assert figures(own) == figures(theirs)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -146,9 +153,9 @@ def test_averages_that_lie_otherwise_in_memory_are_laid_out_as_their_weights(dig
     for averages in state["optimizer"]["state"].values():
         averages.update({name: value.contiguous() for name, value in averages.items()})
     rest = alone(make(digits, 0, from_bytes(to_bytes(state), digits.training.y.device), **fields))
-    expected = alone(make(digits, 0, **fields))[-1].validation_loss
+    expected = alone(make(digits, 0, **fields))[-1].metrics["validation_loss"]
     rounding = 0.0 if digits.training.y.device.type == "cpu" else 1e-3  # a GPU sums in no certain order
-    assert [*first, *rest][-1].validation_loss == pytest.approx(expected, rel=rounding, abs=0)
+    assert [*first, *rest][-1].metrics["validation_loss"] == pytest.approx(expected, rel=rounding, abs=0)
 
 
 def test_members_come_and_go_and_diverge_without_disturbing_the_others(digits: Data) -> None:
@@ -248,5 +255,5 @@ def test_averages_of_a_network_of_the_users_are_each_members_own(digits: Data) -
 
 
 def test_networks_of_any_dimension_train(digits: Data) -> None:
-    assert alone(make(digits, 0, model=Volume), 1)[0].training_loss > 0
+    assert alone(make(digits, 0, model=Volume), 1)[0].metrics["training_loss"] > 0
     assert why_alone(make(digits, 1, model=Volume)) is None

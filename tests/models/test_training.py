@@ -18,7 +18,6 @@ from torch import nn
 
 import caviar.models.cohort
 import caviar.models.training
-from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes, to_bytes
 from caviar.models.cohort import Cohort
 from caviar.models.data import Data, load
@@ -26,6 +25,7 @@ from caviar.models.errors import BadCheckpoint
 from caviar.models.optim import Settings, learning_rate, make_optimizer
 from caviar.models.registry import model_class
 from caviar.models.training import Interrupted, Training, evaluate
+from tests.helpers.epochs import figures
 
 CPU = torch.device("cpu")
 CASES = [(model, optimizer) for model in ("mlp", "cnn") for optimizer in ("sgd", "adam")]
@@ -43,20 +43,17 @@ def make(data: Data, model: str, optimizer: str, state: dict[str, Any] | None = 
     return Training(partial(model_class(model), dropout=0.2, layers=2), settings, data, seed, state)
 
 
-def curve(results: list[Epoch]) -> list[tuple[float, ...]]:
-    return [(r.epoch, r.training_loss, r.validation_loss, r.accuracy, r.learning_rate) for r in results]
-
-
 _GO_ON = """
 import json, sys, torch
 from pathlib import Path
 from caviar.models.checkpoint import from_bytes
 from caviar.models.data import load
-from tests.models.test_training import curve, make
+from tests.helpers.epochs import figures
+from tests.models.test_training import make
 torch.set_num_threads(1)
 state = from_bytes(Path(sys.argv[1]).read_bytes(), torch.device("cpu"))
 training = make(load("digits", Path("nowhere"), torch.device("cpu")), sys.argv[2], sys.argv[3], state)
-print(json.dumps([curve(list(training.epochs(10))), [p.double().sum().item() for p in training.model.parameters()]]))
+print(json.dumps([figures(list(training.epochs(10))), [p.double().sum().item() for p in training.model.parameters()]]))
 """
 
 
@@ -66,9 +63,9 @@ def test_resumed_in_a_new_process_it_gives_the_same_curve_bit_for_bit(
     digits: Data, model: str, optimizer: str, tmp_path: Path, root: Path
 ) -> None:
     whole = make(digits, model, optimizer)
-    expected = curve(list(whole.epochs(10)))
+    expected = figures(list(whole.epochs(10)))
     first = make(digits, model, optimizer)
-    assert curve(list(first.epochs(4))) == expected[:4]
+    assert figures(list(first.epochs(4))) == expected[:4]
     kept = tmp_path / "state"
     kept.write_bytes(to_bytes(first.state()))
     said = subprocess.run(
@@ -83,12 +80,12 @@ def test_resumed_in_a_new_process_it_gives_the_same_curve_bit_for_bit(
 @pytest.mark.parametrize(("model", "optimizer"), CASES)
 def test_it_learns(digits: Data, model: str, optimizer: str) -> None:
     results = list(make(digits, model, optimizer).epochs(10))
-    assert results[-1].accuracy > 0.5
-    assert results[-1].training_loss < results[0].training_loss
+    assert results[-1].metrics["accuracy"] > 0.5
+    assert results[-1].metrics["training_loss"] < results[0].metrics["training_loss"]
 
 
 def test_another_seed_is_another_run(digits: Data) -> None:
-    runs = [curve(list(make(digits, "mlp", "sgd", seed=seed).epochs(1))) for seed in (1, 1, 2)]
+    runs = [figures(list(make(digits, "mlp", "sgd", seed=seed).epochs(1))) for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
 
@@ -109,7 +106,9 @@ def test_each_epoch_is_shuffled_anew(digits: Data, monkeypatch: pytest.MonkeyPat
 def test_the_learning_rate_decays_as_documented(digits: Data) -> None:
     settings = Settings(learning_rate=0.2, decay=1.0)
     assert [learning_rate(settings, epoch) for epoch in range(4)] == pytest.approx([0.2, 0.1, 0.2 / 3, 0.05])
-    assert [r.learning_rate for r in make(digits, "mlp", "sgd").epochs(3)] == pytest.approx([0.1, 0.1 / 1.1, 0.1 / 1.2])
+    assert [r.metrics["learning_rate"] for r in make(digits, "mlp", "sgd").epochs(3)] == pytest.approx(
+        [0.1, 0.1 / 1.1, 0.1 / 1.2]
+    )
 
 
 def _step(make_optimizer_: Callable[[list[nn.Parameter]], torch.optim.Optimizer], steps: int) -> list[float]:

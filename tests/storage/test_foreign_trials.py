@@ -13,7 +13,6 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import Engine, text
 
-from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import kill_trial
 from caviar.storage.definitions import delete_remains, delete_study, find_study, load_studies, load_study
@@ -30,6 +29,7 @@ from caviar.studies.cli import run
 from caviar.studies.definition import change
 from caviar.studies.lifecycle.manager import extend_study
 from caviar.studies.results.winner import standings
+from tests.helpers.epochs import measured
 from tests.helpers.faulty_net import StopAfter
 from tests.helpers.leases import PARAMETERS, expire, lease_of
 from tests.helpers.studies import small_study
@@ -151,12 +151,12 @@ def test_a_slots_trial_that_somebody_tells_has_ended_for_good(engine: Engine, st
     history = History(engine, record.optuna_study_id, maximize=True)
     lease = lease_of(who.lease())
     trial_id = writes.begin(lease, PARAMETERS, {})
-    report = Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
+    report = Report(lease, measured(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
     writes.record([report])
     history.refresh()
     told(engine, 0, state)
     before = loaded(engine).trials[0]
-    assert writes.record([Report(lease, Epoch(2, 0.5, 0.6, 0.7, 0.1, 0.01), 0.8)]) == {}
+    assert writes.record([Report(lease, measured(2, 0.5, 0.6, 0.7, 0.1, 0.01), 0.8)]) == {}
     assert not who.retake(lease)
     with pytest.raises(LeaseLost, match="another Optuna program ended its trial"):
         writes.finish(lease, trial_id, "COMPLETE", 0.9, {})
@@ -186,7 +186,7 @@ def test_a_value_that_somebody_gave_a_running_trial_does_not_keep_it_from_its_en
     lease = lease_of(who.lease())
     trial_id = writes.begin(lease, PARAMETERS, {})
     assert trial_id is not None
-    writes.record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+    writes.record([Report(lease, measured(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
     loaded(engine)._storage.set_trial_state_values(trial_id, TrialState.RUNNING, values=[0.5])
     if how == "finish":
         writes.finish(lease, trial_id, "PRUNED", 0.7, {})
@@ -337,7 +337,7 @@ def test_a_worker_whose_study_optuna_deletes_writes_no_more(engine: Engine) -> N
     first, second = lease_of(who.lease()), lease_of(who.lease())
     trial_id = writes.begin(first, PARAMETERS, {})
     optuna.delete_study(study_name=NAME, storage=address(engine))
-    report = Report(first, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
+    report = Report(first, measured(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)
     assert writes.record([report]) == {}
     assert not who.retake(first)
     with pytest.raises(LeaseLost):

@@ -19,7 +19,6 @@ from sqlalchemy import Connection, Engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import CannotGrant, LeaseLost
@@ -43,12 +42,13 @@ from caviar.studies.results.winner import conclude
 from caviar.studies.workers.local.signals import Stop
 from tests.helpers import workers
 from tests.helpers.command import Caviar
+from tests.helpers.epochs import measured
 from tests.helpers.faulty_net import StopAfter, with_fault
 from tests.helpers.pandas import born, context_of, days
 from tests.helpers.roles import engine_as, execute, new_role
 from tests.helpers.workers import ledger, register, worker
 
-EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+EPOCH = measured(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 _pandas = count()
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
 PARAMETERS = {"learning_rate": (0.1, DISTRIBUTION)}

@@ -12,7 +12,6 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, text
 
-from caviar.epoch import Epoch
 from caviar.storage import health
 from caviar.storage.engine import make_engine
 from caviar.storage.events import read_events
@@ -21,6 +20,7 @@ from caviar.storage.grants import grant_worker, missing_rights
 from caviar.storage.ledger import Ledger
 from caviar.storage.records import Lease, Report, StudyRecord
 from caviar.storage.unsent import Unsent, UnsentFile, UnsentStates, unsent_files
+from tests.helpers.epochs import measured
 from tests.helpers.workers import ledger, log, register, register_process, worker
 
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"low": 0.0001, "high": 1.0, "log": true, "step": null}}'
@@ -120,7 +120,7 @@ def test_a_worker_whose_trials_are_shorter_than_its_signs_of_life_is_heard_of(en
     who, lease, trial_id = begin(engine, record)
     execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '1 day'")
     assert health.open_workers(engine)[0].silent == 0
-    log(engine, record).record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+    log(engine, record).record([Report(lease, measured(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
     log(engine, record).finish(lease, trial_id, "COMPLETE", 0.7, {})
     execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '1 day'")
     assert 0 <= health.open_workers(engine)[0].silent < 60

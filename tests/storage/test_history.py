@@ -44,8 +44,8 @@ def test_what_ends_later_comes_with_its_curve(engine: Engine) -> None:
 
 
 def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) -> None:
-    from caviar.epoch import Epoch
     from caviar.storage.records import Report
+    from tests.helpers.epochs import measured
     from tests.helpers.leases import PARAMETERS, lease_of
     from tests.helpers.workers import ledger, log
 
@@ -53,18 +53,18 @@ def test_a_trial_that_ends_between_two_readings_has_its_curve(engine: Engine) ->
     who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
     lease = lease_of(who.lease())
     trial_id = log(engine, record).begin(lease, PARAMETERS, {})
-    log(engine, record).record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+    log(engine, record).record([Report(lease, measured(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
     history.refresh()
     assert history.trial(trial_id).intermediate_values == {1: 0.7}
-    log(engine, record).record([Report(lease, Epoch(2, 0.5, 0.6, 0.8, 0.1, 0.01), 0.8)])
+    log(engine, record).record([Report(lease, measured(2, 0.5, 0.6, 0.8, 0.1, 0.01), 0.8)])
     log(engine, record).finish(lease, trial_id, "COMPLETE", 0.8, {})
     history.refresh()
     assert history.complete(1000).trials[0].intermediate_values == {1: 0.7, 2: 0.8}
 
 
 def test_a_trial_that_runs_elsewhere_is_read_again_when_it_is_taken_up(engine: Engine) -> None:
-    from caviar.epoch import Epoch
     from caviar.storage.records import Report
+    from tests.helpers.epochs import measured
     from tests.helpers.leases import PARAMETERS, lease_of
     from tests.helpers.workers import ledger, log
 
@@ -73,7 +73,7 @@ def test_a_trial_that_runs_elsewhere_is_read_again_when_it_is_taken_up(engine: E
     lease = lease_of(who.lease())
     trial_id = log(engine, record).begin(lease, PARAMETERS, {})
     history.refresh()
-    log(engine, record).record([Report(lease, Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
+    log(engine, record).record([Report(lease, measured(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)])
     history.refresh()
     assert history.trial(trial_id).intermediate_values == {}
     history.refresh(anew=trial_id)

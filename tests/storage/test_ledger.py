@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
 
-from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import kill_trial, set_control
 from caviar.storage.curves import read_curve
@@ -23,10 +22,11 @@ from caviar.storage.records import Report, WorkerDeath
 from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import definition_of
 from tests.helpers import workers
+from tests.helpers.epochs import measured
 from tests.helpers.leases import PARAMETERS, expire, lease_of
 from tests.helpers.workers import ledger, register
 
-EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+EPOCH = measured(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 
 
 def test_slots_are_leased_in_order_and_once(engine: Engine) -> None:

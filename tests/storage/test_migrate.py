@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 
@@ -12,9 +13,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Engine, inspect, text
 from sqlalchemy.engine import URL
 
+from caviar.epoch import BUILT_IN
 from caviar.storage import migrate, tables
+from caviar.storage.curves import read_curve
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import SchemaMismatch
+from caviar.storage.test_results import read_test
 
 
 @pytest.fixture
@@ -83,6 +87,47 @@ def test_a_study_of_the_revision_before_is_upgraded(empty: Engine) -> None:
     migrate.upgrade(empty)
     with empty.connect() as connection:
         assert connection.scalar(text("SELECT name FROM caviar.study")) == "old"
+
+
+def test_metrics_of_the_revision_before_are_the_same_by_name_and_back(empty: Engine) -> None:
+    from alembic import command
+
+    values = [(0.1 + 0.2, 1 / 3, 0.75, 1e-7), (math.nan, math.inf, -math.inf, 1e300), (5e-324, 0.0, 1.0, 0.1)]
+    migrate.ensure_schema(empty)
+    with empty.begin() as connection:
+        connection.execute(text("DROP SCHEMA caviar CASCADE; CREATE SCHEMA caviar"))
+        command.upgrade(migrate.alembic_config(connection), "0007")
+        connection.execute(text("INSERT INTO caviar.study (name, optuna_study_id, control) VALUES ('old', 1, 'run')"))
+        connection.execute(
+            text("""
+            INSERT INTO caviar.slot (study_id, number, tier, phase, free, state)
+            SELECT study_id, 0, 1, 'explore', '{}', 'open' FROM caviar.study""")
+        )
+        for number, (training, validation, accuracy, rate) in enumerate(values, start=1):
+            row = {"n": number, "t": training, "v": validation, "a": accuracy, "r": rate}
+            connection.execute(
+                text("""
+                INSERT INTO caviar.epoch SELECT study_id, 0, :n, :t, :v, :a, :r, 0.25 FROM caviar.study"""),
+                row,
+            )
+        connection.execute(text("INSERT INTO caviar.test_result SELECT study_id, 0, 0.3, 0.9 FROM caviar.study"))
+        connection.execute(text(f"ALTER DATABASE {empty.url.database} SET extra_float_digits = 0"))
+    empty.dispose()
+    migrate.upgrade(empty)
+    with empty.connect() as connection:
+        study_id = connection.scalar(text("SELECT study_id FROM caviar.study"))
+    assert study_id is not None
+    found = read_curve(empty, study_id, 0)
+    assert [(e.epoch, e.seconds) for e in found] == [(1, 0.25), (2, 0.25), (3, 0.25)]
+    assert str([tuple(e.metrics[name] for name in BUILT_IN) for e in found]) == str(values)  # NaN equals nothing
+    assert read_test(empty, study_id, 0) == {"loss": 0.3, "accuracy": 0.9}
+    with empty.begin() as connection:
+        command.downgrade(migrate.alembic_config(connection), "0007")
+        connection.execute(text("SET LOCAL extra_float_digits = 1"))
+        columns = ", ".join(BUILT_IN)
+        rows = connection.execute(text(f"SELECT {columns} FROM caviar.epoch ORDER BY epoch")).all()
+        assert str([tuple(row) for row in rows]) == str(values)
+        assert connection.execute(text("SELECT loss, accuracy FROM caviar.test_result")).one() == (0.3, 0.9)
 
 
 def test_it_works_for_a_role_that_is_called_caviar(empty: Engine) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from caviar.epoch import Epoch
 from caviar.storage.errors import StudyNotFound
 from caviar.storage.losses import free_lost, release_dead
 from caviar.storage.processes import machine_id
@@ -16,6 +15,7 @@ from caviar.storage.records import Report, WorkerDeath
 from caviar.storage.snapshot import PARTS, read_snapshot
 from caviar.storage.status import read_progress, read_trials
 from tests.helpers import workers
+from tests.helpers.epochs import measured
 from tests.helpers.workers import ledger, register, worker
 
 PARAMETERS = {"x": (0.5, '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1}}')}
@@ -49,7 +49,7 @@ def test_a_lost_trial_is_counted_and_whoever_goes_on_with_it_too(engine: Engine)
     assert lease is not None
     log.begin(lease, PARAMETERS, {})
     for epoch, value in ((1, 0.5), (2, 0.75)):
-        log.record([Report(lease, Epoch(epoch, 1.0, 1.0, value, 0.1, 0.1), value)])
+        log.record([Report(lease, measured(epoch, 1.0, 1.0, value, 0.1, 0.1), value)])
 
     def look() -> Any:
         return read_snapshot(engine, record, maximize=study.maximize)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from caviar.epoch import Epoch
 from caviar.storage.errors import DamagedCheckpoint
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.unsent import Unsent, UnsentStates
+from tests.helpers.epochs import measured
 
 BORN = datetime(2026, 11, 24, tzinfo=UTC)
-EPOCHS = [Epoch(3, 0.1 + 0.2, 0.5, 0.75, 0.1, 0.01), Epoch(4, float("inf"), 0.4, 0.8, 0.1, 0.01)]
+EPOCHS = [measured(3, 0.1 + 0.2, 0.5, 0.75, 0.1, 0.01), measured(4, float("inf"), 0.4, 0.8, 0.1, 0.01)]
 
 
 def record(name: str = "mine", born: datetime = BORN) -> StudyRecord:
@@ -50,11 +52,27 @@ def test_a_damaged_one_is_told_from_none(tmp_path: Path) -> None:
         states.find(7)
 
 
-def test_one_of_version_0_1_is_read(tmp_path: Path) -> None:
-    """Its second line was a list of epochs."""
+@pytest.mark.parametrize("as_header", [lambda epochs: epochs, lambda epochs: {"epochs": epochs, "nudges": []}])
+def test_one_of_an_earlier_version_is_read(tmp_path: Path, as_header: Callable[[Any], Any]) -> None:
+    """Version 0.1 wrote a list of epochs; until metrics had names of any kind, they stood beside an epoch's number."""
+    before = [{"epoch": e.epoch, **e.metrics, "seconds": e.seconds} for e in EPOCHS]
     states = UnsentStates(tmp_path, record())
-    states.keep(7, Unsent(4, EPOCHS, b"state"))
-    (path,) = tmp_path.rglob("*.state")
-    body = f"4\n{json.dumps([vars(epoch) for epoch in EPOCHS])}\nstate".encode()
-    path.write_bytes(f"{hashlib.sha256(body).hexdigest()}\n".encode() + body)
+    _write(states, tmp_path, json.dumps(as_header(before)))
     assert states.find(7) == Unsent(4, EPOCHS, b"state")
+
+
+@pytest.mark.parametrize(
+    "header", ["{}", "7", "no JSON", '{"epochs": [7], "nudges": []}', '{"epochs": [{"epoch": 1}]}']
+)
+def test_one_that_this_version_cannot_read_says_so(tmp_path: Path, header: str) -> None:
+    states = UnsentStates(tmp_path, record())
+    _write(states, tmp_path, header)
+    with pytest.raises(DamagedCheckpoint, match="of another version of Caviar"):
+        states.find(7)
+
+
+def _write(states: UnsentStates, home: Path, header: str) -> None:
+    states.keep(7, Unsent(4, EPOCHS, b"state"))
+    (path,) = home.rglob("*.state")
+    body = f"4\n{header}\nstate".encode()
+    path.write_bytes(f"{hashlib.sha256(body).hexdigest()}\n".encode() + body)

@@ -39,7 +39,12 @@ def test_every_study_of_the_catalog_is_sound(name: str) -> None:
     [
         ({"budget": 2}, "a budget of 2 is too small for 3 tiers"),
         ({"budget": 0}, "budget: input should be greater than or equal to 1; given 0"),
-        ({"metric": "loss"}, "loss is something to minimize, not to maximize"),
+        ({"metric": "loss"}, "validation_loss is something to minimize, not to maximize"),
+        ({"direction": "minimize"}, "accuracy is something to maximize, not to minimize"),
+        ({"metric": " "}, "the metric has no name"),
+        ({"metric": "a\nb"}, "has the control character"),
+        ({"metric": "m" * 101}, "has 101 characters, more than 100"),
+        ({"metric": "rmse"}, "does not measure 'rmse'; metric can be accuracy, validation_loss, training_loss"),
         ({"tiers": [{}]}, "tier 1 is empty"),
         ({"tiers": []}, "at least 1 item"),
         ({"name": "a b"}, "name: give letters, digits and . _ -, at most 100"),
@@ -60,6 +65,26 @@ def test_a_bad_definition_says_what_is_wrong(fields: dict[str, Any], message: st
         change(small_study(), **fields)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "name", "direction"),
+    [
+        ("accuracy", "accuracy", "maximize"),
+        ("loss", "validation_loss", "minimize"),
+        ("validation_loss", "validation_loss", "minimize"),
+        ("training_loss", "training_loss", "minimize"),
+    ],
+)
+def test_the_name_of_the_metric_says_what_is_better(metric: str, name: str, direction: str) -> None:
+    study = small_study(metric=metric)
+    assert (study.metric, study.direction) == (name, direction)
+    assert from_body(to_body(study)) == study
+
+
+def test_a_name_that_does_not_say_what_is_better_needs_a_direction() -> None:
+    with pytest.raises(DefinitionError, match="does not say what is better: give direction='minimize' or"):
+        small_study(metric="rmse")
 
 
 @pytest.mark.parametrize(

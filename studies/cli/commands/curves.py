@@ -39,7 +39,7 @@ def curves(
     if not found:
         print_line(f"no trial of '{study}' has ended with a curve yet; go on with: caviar run {study}")
         return
-    low, high = ends([curve.values for curve in found], maximize=found[0].metric == "accuracy")
+    low, high = ends([curve.finite_values for curve in found], maximize=found[0].metric == "accuracy")
     out().print(_rows(found, low, high))  # a choice may be [/relu]
     extent = f"{found[0].metric} by epoch, from {number(low)} to {number(high)}"
     print_line(f"\n{extent}; with pictures: caviar report {study} --open", style="dim")
@@ -51,7 +51,7 @@ def _rows(found: Sequence[caviar.LearningCurve], low: float, high: float) -> Ren
     heads, rows = ["trial", "value", "curve"] if narrow else ["trial", "phase", "state", "value", "curve"], []
     for curve in found:
         t = curve.trial
-        line = sparkline(curve.values, low, high, BLOCKS if unicode() else ASCII, width=width)
+        line = sparkline(curve.finite_values, low, high, BLOCKS if unicode() else ASCII, width=width)
         cells = {"trial": str(t.trial), "phase": f"{t.tier} {t.phase}", "state": t.state, "value": number(t.value),
                  "curve": line}  # fmt: skip
         rows.append(([cells[head] for head in heads], settings_line(t.hyperparameters)))

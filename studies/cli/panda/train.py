@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 import caviar
+from caviar.epoch import metric_names
 from caviar.limits import EPOCHS, TRIALS
 from caviar.studies.cli.options import TrainingOptions, takes_training_options
 from caviar.studies.cli.output import out, print_line, settings_line, unicode
@@ -145,8 +146,7 @@ def _printer() -> Listener:
 
 def _print_epoch(event: DayEpoch) -> None:
     epoch = event.epoch
+    measured = "  ".join(f"{name.replace('_', ' ')} {number(epoch.value(name))}" for name in metric_names([epoch]))
     print_line(
-        f"{'look' if event.is_candidate else 'day'} {event.day}  epoch {epoch.epoch}  accuracy {epoch.accuracy:.4f}  "
-        f"training loss {epoch.training_loss:.4g}  validation loss {epoch.validation_loss:.4g}  "
-        f"learning rate {number(epoch.learning_rate)}  {epoch.seconds:.1f} s"
+        f"{'look' if event.is_candidate else 'day'} {event.day}  epoch {epoch.epoch}  {measured}  {epoch.seconds:.1f} s"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from caviar.epoch import Epoch
+from caviar.epoch import Epoch, metric_names
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.states import TrialState
@@ -24,11 +24,6 @@ TRIAL: Mapping[str, type] = {
     "trial": int, "tier": int, "phase": str, "state": str, "value": float, "violated": str, "epochs": int,
     "why_it_stopped": str, "worker": str, "host": str, "began": datetime, "ended": datetime, "seconds": float,
     "attempts": int, "test_accuracy": float, "test_loss": float,
-}  # fmt: skip
-# An epoch's columns: mean losses per example, accuracy of the validation set.
-EPOCH: Mapping[str, type] = {
-    "trial": int, "epoch": int, "training_loss": float, "validation_loss": float, "accuracy": float,
-    "learning_rate": float, "seconds": float,
 }  # fmt: skip
 
 
@@ -89,21 +84,23 @@ def trial_table(study: Study, trials: Sequence[ExportedTrial]) -> Table:
 
 
 def epoch_table(study: Study, trials: Sequence[ExportedTrial]) -> Table:
-    """Return a row for each epoch, with the hyperparameters of its trial."""
-    rows = (([t.trial, *vars(epoch).values()], t) for t in trials for epoch in t.curve)
-    return _table(study, trials, EPOCH, rows)
+    """Return a row for each epoch: its metrics, the seconds that it took, and the hyperparameters of its trial."""
+    names = metric_names(epoch for t in trials for epoch in t.curve)
+    columns = {"trial": int, "epoch": int, **dict.fromkeys(names, float), "seconds": float}
+    rows = (([t.trial, epoch.epoch, *map(epoch.value, names), epoch.seconds], t) for t in trials for epoch in t.curve)
+    return _table(study, trials, columns, rows)
 
 
 def _exported(
-    study: Study, trial: TrialRecord, summary: TrialSummary, when: TrialTimes | None, test: tuple[float, float] | None,
+    study: Study, trial: TrialRecord, summary: TrialSummary, when: TrialTimes | None, test: Mapping[str, float] | None,
     curves: Mapping[int, Sequence[Epoch]],
 ) -> ExportedTrial:  # fmt: skip
-    loss, accuracy = test or (None, None)
+    test = test or {}
     ended = when.ended if when and trial.state not in (TrialState.OPEN, TrialState.RUNNING) else None
     values = summary.hyperparameters
     fields = {**vars(summary), "hyperparameters": {**values, **study.fixed} if values else {}}
     return ExportedTrial(
-        **fields, host=trial.host, test_accuracy=accuracy, test_loss=loss,
+        **fields, host=trial.host, test_accuracy=test.get("accuracy"), test_loss=test.get("loss"),
         began=when.began.astimezone(UTC) if when else None, ended=ended.astimezone(UTC) if ended else None,
         curve=tuple(epoch for epoch in curves.get(summary.trial, ()) if epoch.epoch <= trial.epoch),
     )  # fmt: skip

@@ -23,7 +23,6 @@ _BATCH = 200  # epochs of four metrics each; a batch may hold 1,000
 _TAG = 5000  # characters
 _ENDS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED", "abandoned": "FAILED",
          "ended elsewhere": "KILLED"}  # fmt: skip
-_OF_AN_EPOCH = ("training_loss", "validation_loss", "accuracy", "learning_rate")
 _TAGS = ("tier", "phase", "state", "violated", "why_it_stopped", "worker", "host", "attempts")
 
 
@@ -91,7 +90,7 @@ def _write(client: Any, experiment: str, label: str, trial: ExportedTrial, began
     tagged = {name: value for name in _TAGS if (value := getattr(trial, name)) is not None}
     for first in range(0, max(len(new), 1), _BATCH):
         part = new[first : first + _BATCH]
-        metrics = [Metric(name, getattr(e, name), at, e.epoch) for e, at in part for name in _OF_AN_EPOCH]
+        metrics = [Metric(name, value, at, e.epoch) for e, at in part for name, value in e.metrics.items()]
         # In the same batch as the epochs, so that the tag never names epochs that are not there.
         tags, params = [RunTag("caviar.epochs", str(part[-1][0].epoch))] if part else [], []
         if first + _BATCH >= len(new):  # in few statements, which are what takes the time

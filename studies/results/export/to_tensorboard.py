@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from caviar.epoch import ACCURACY, TRAINING_LOSS, VALIDATION_LOSS
 from caviar.studies.errors import ExtraMissing, NothingToDo
 from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.export.targets import Export, Target
+
+# TensorBoard draws tags with the same first part beside one another.
+_TAGS = {TRAINING_LOSS: "loss/training", VALIDATION_LOSS: "loss/validation", ACCURACY: "accuracy/validation"}
 
 
 def _export(export: Export, to: str) -> str:
@@ -35,10 +39,8 @@ def _export(export: Export, to: str) -> str:
                 for summary in hparams(dict(trial.hyperparameters), trial.results):  # type: ignore[no-untyped-call]
                     file.add_summary(summary)
                 for e, at in trial.timed_epochs():
-                    writer.add_scalar("loss/training", e.training_loss, e.epoch, at)
-                    writer.add_scalar("loss/validation", e.validation_loss, e.epoch, at)
-                    writer.add_scalar("accuracy/validation", e.accuracy, e.epoch, at)
-                    writer.add_scalar("learning_rate", e.learning_rate, e.epoch, at)
+                    for name, value in e.metrics.items():
+                        writer.add_scalar(_TAGS.get(name, name), value, e.epoch, at)
                 for name, value in trial.results.items():
                     writer.add_scalar(name, value, trial.epochs, (trial.ended or began).timestamp())
     return f"{len(begun)} trials are in {folder}; look at them with: tensorboard --logdir {folder}"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from caviar.epoch import Epoch
+from caviar.epoch import TRAINING_LOSS, VALIDATION_LOSS, Epoch
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.events import read_events
 from caviar.storage.records import StudyRecord, TrialRecord
@@ -79,14 +79,14 @@ def _trial(
         began=_since(start, times.began) if times else None,
         ended=_since(start, times.ended) if times and times.ended else None,
         curve=tuple((e.epoch, _rounded(e.value(study.metric))) for e in curve),
-        losses=tuple((_rounded(e.training_loss), _rounded(e.validation_loss)) for e in curve),
+        losses=tuple((_rounded(e.value(TRAINING_LOSS)), _rounded(e.value(VALIDATION_LOSS))) for e in curve),
         zoom=record.attributes.get("zoom"),
         units={name: round(scales[name].unit(value), 4) for name, value in summary.hyperparameters.items()},
     )
 
 
-def _rounded(value: float) -> float | None:
-    return None if finite(value) is None else round(value, 6)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or finite(value) is None else round(value, 6)
 
 
 def _since(start: datetime, at: datetime) -> float:

@@ -1,7 +1,7 @@
 """Decide what a worker does after an epoch: a pure function, without a clock, signals, SQL or torch.
 
 begin -> epoch -> GO_ON -> epoch -> ... -> COMPLETE   the last epoch is trained
-                                     |---> DIVERGE    the loss is not finite
+                                     |---> DIVERGE    the metric or a loss is not finite
                                      |---> PRUNE      the curve is bad, or somebody ended the trial
                                      '---> GIVE_BACK  the worker or the study was asked to stop: another goes on
 """
@@ -9,6 +9,7 @@ begin -> epoch -> GO_ON -> epoch -> ... -> COMPLETE   the last epoch is trained
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,7 +22,7 @@ class Next(Enum):
 
     GO_ON = "go on"  # train the next epoch
     COMPLETE = "complete"  # the last epoch is trained
-    DIVERGE = "diverge"  # the loss is not finite: the trial is complete, and violates a constraint
+    DIVERGE = "diverge"  # the metric or a loss is not finite: the trial is complete, and violates a constraint
     PRUNE = "prune"  # end the trial early, by the pruner or by hand
     GIVE_BACK = "give back"  # leave the trial to the next worker
 
@@ -35,15 +36,16 @@ class Verdict:
 
 
 def after_epoch(
-    *, epoch: int, last: int, losses: tuple[float, ...], bad_curve: str | None, asked: Asked, stop_asked: bool
+    *, epoch: int, last: int, losses: Mapping[str, float], bad_curve: str | None, asked: Asked, stop_asked: bool
 ) -> Verdict:
     """Decide what comes after an epoch. The end of a trial takes precedence over a request to its worker.
 
-    `bad_curve` is the pruner's reason to stop the trial, `asked` a request of somebody through the database, and
-    `stop_asked` says whether this process is to stop.
+    `losses` are the study's metric and every loss that the epoch has, by name, `bad_curve` is the pruner's reason to
+    stop the trial, `asked` a request of somebody through the database, and `stop_asked` says whether this process is to
+    stop.
     """
-    if not all(map(math.isfinite, losses)):
-        return Verdict(Next.DIVERGE, f"diverged at epoch {epoch}: the loss is not finite")
+    if bad := next((name for name, value in losses.items() if not math.isfinite(value)), None):
+        return Verdict(Next.DIVERGE, f"diverged at epoch {epoch}: {bad} is not finite")
     if epoch >= last:
         return Verdict(Next.COMPLETE, "finished")
     if asked.kill:

@@ -148,13 +148,13 @@ class TrialRun:
 
     def take(self, result: Epoch) -> None:
         """Take an epoch that was trained, to be written."""
-        self._diverged = not result.is_finite
+        self._diverged = not result.is_finite(self.context.study.metric)
         self.record(result)
 
     def record(self, epoch: Epoch) -> None:
         """Add an epoch to the trial's curve and to what is sent to the database."""
         value = epoch.value(self.context.study.metric)
-        if math.isfinite(value):
+        if value is not None and math.isfinite(value):
             self.trial.intermediate_values[epoch.epoch] = value
         self._outbox.add(self.held, epoch, value)
 
@@ -166,7 +166,7 @@ class TrialRun:
         return after_epoch(
             epoch=result.epoch,
             last=result.epoch if self.is_over(result.epoch) else result.epoch + 1,
-            losses=(result.training_loss, result.validation_loss),
+            losses=result.losses(self.context.study.metric),
             bad_curve=None if repeated else self.reason_to_stop(running),
             asked=self.held.requested,
             stop_asked=self.context.stop.asked,

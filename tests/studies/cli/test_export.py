@@ -69,7 +69,7 @@ def finished(engine: Engine) -> int:
 def stored(engine: Engine) -> list[Any]:
     query = """
         SELECT s.number, s.tier, s.phase, lower(t.state::text) AS state, v.value, s.epoch, t.datetime_start AS began,
-               t.datetime_complete AS ended, r.accuracy AS test_accuracy,
+               t.datetime_complete AS ended, CAST(r.metrics ->> 'accuracy' AS float8) AS test_accuracy,
                (SELECT json_object_agg(a.key, a.value_json::json) FROM public.trial_user_attributes a
                  WHERE a.trial_id = t.trial_id) AS attributes
         FROM caviar.slot s LEFT JOIN public.trials t USING (trial_id) LEFT JOIN public.trial_values v USING (trial_id)
@@ -132,7 +132,7 @@ def test_a_row_for_each_epoch(engine: Engine, finished: int, say: Say) -> None:
     say("export", "small", "--to", "e.csv", "--epochs")
     rows, epochs = json.loads(Path("e.json").read_text()), epochs_of(engine)
     with Path("e.csv").open(newline="") as file:
-        assert [float(row["accuracy"]) for row in csv.DictReader(file)] == [e.accuracy for e in epochs]
+        assert [float(row["accuracy"]) for row in csv.DictReader(file)] == [e.metrics["accuracy"] for e in epochs]
     names = ("training_loss", "validation_loss", "accuracy", "learning_rate", "seconds")
     assert [[row[n] for n in ("trial", "epoch", *names)] for row in rows] == [
         [e.slot, e.epoch, *(getattr(e, n) for n in names)] for e in epochs
@@ -297,7 +297,9 @@ def test_parquet_is_the_same(engine: Engine, finished: int, say: Say, tmp_path: 
     assert rows == json.loads(Path("trials.json").read_text())
     assert str(read.schema.field("began").type) == "timestamp[us, tz=UTC]"
     say("export", "small", "--to", "epochs.parquet", "--epochs")
-    assert parquet.read_table("epochs.parquet")["accuracy"].to_pylist() == [e.accuracy for e in epochs_of(engine)]
+    assert parquet.read_table("epochs.parquet")["accuracy"].to_pylist() == [
+        e.metrics["accuracy"] for e in epochs_of(engine)
+    ]
     write_table(trial_table(STUDY, mixed()), tmp_path / "x.parquet")
     of_mixed = parquet.read_table(tmp_path / "x.parquet").to_pydict()
     assert (of_mixed["kind"], of_mixed["decay"]) == (["a", "2", None], [0.0, 0.5, None])
@@ -321,7 +323,7 @@ def test_tensorboard_has_a_run_for_each_trial_with_its_curve(engine: Engine, fin
         run_ = EventAccumulator(str(folder))
         run_.Reload()
         seen = [(e.step, e.value) for e in run_.Scalars("accuracy/validation")]
-        assert seen == [(e.epoch, pytest.approx(e.accuracy)) for e in rows if e.slot == number]
+        assert seen == [(e.epoch, pytest.approx(e.metrics["accuracy"])) for e in rows if e.slot == number]
         assert ("test_accuracy" in run_.Tags()["scalars"]) == (number == finished)
         metadata = run_.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
         hparams = HParamsPluginData.FromString(metadata).session_start_info.hparams
@@ -366,7 +368,7 @@ def test_mlflow_has_a_run_for_each_trial_and_another_export_adds_only_what_is_ne
             assert run_.data.tags["caviar.phase"] == trial["phase"]
             assert run_.info.status == {"complete": "FINISHED", "pruned": "KILLED"}[trial["state"]]
             curve = [(m.step, m.value) for m in client.get_metric_history(run_.info.run_id, "accuracy")]
-            assert sorted(curve) == [(e.epoch, e.accuracy) for e in rows if e.slot == number]
+            assert sorted(curve) == [(e.epoch, e.metrics["accuracy"]) for e in rows if e.slot == number]
             assert len(client.get_metric_history(run_.info.run_id, "value")) == 1
     # one that goes on meanwhile
     record = load_study(engine, "small")

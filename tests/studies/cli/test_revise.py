@@ -159,7 +159,7 @@ def test_an_accepted_change_is_the_study_s_next_version(finished: File, engine: 
         ({"model": "cnn"}, "model: mlp before, cnn now"),
         (
             {"metric": "loss", "direction": "minimize"},
-            "direction: maximize before, minimize now; metric: accuracy before, loss now",
+            "direction: maximize before, minimize now; metric: accuracy before, validation_loss now",
         ),
         ({"epochs": 3}, "epochs: 2 before, 3 now"),
         ({"budget": 3}, "budget: 4 before, 3 now; a budget can grow, but not shrink"),

@@ -16,7 +16,6 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, inspect, text
 
-from caviar.epoch import Epoch
 from caviar.storage.control import set_control
 from caviar.storage.curves import read_curve
 from caviar.storage.definitions import delete_study, load_study
@@ -39,6 +38,7 @@ from caviar.studies.search.strategies import Proposer
 from caviar.studies.space.base import Value
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 from caviar.studies.workers.trainer import Trainer
+from tests.helpers.epochs import figures, measured
 from tests.helpers.studies import small_study
 from tests.helpers.workers import ledger, log, register, worker
 
@@ -88,7 +88,7 @@ EDGES: dict[str, Value] = {
     "learning_rate": 1e-3, "momentum": 0.99, "hidden_units": 32, "batch_size": 128, "layers": 3, "decay": 0.0,
     "weight_decay": 1e-4, "activation": "tanh",
 }  # fmt: skip
-EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+EPOCH = measured(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 HERE = Provenance({"optuna": "5.0.0", "numpy": "2.0"}, "code of then", "data of then")
 
 
@@ -430,7 +430,7 @@ Curve = list[tuple[float, ...]]
 
 
 def curve(engine: Engine, study_id: int, number: int) -> Curve:
-    return [(e.epoch, e.training_loss, e.validation_loss, e.accuracy) for e in read_curve(engine, study_id, number)]
+    return figures(read_curve(engine, study_id, number))
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_comparable(fields: dict[str, Any], told: str) -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": "cnn"}, "model: mlp before, cnn now"),
     ({"data": "mnist"}, "data: digits before, mnist now"),
-    ({"metric": "loss", "direction": "minimize"}, "metric: accuracy before, loss now"),
+    ({"metric": "loss", "direction": "minimize"}, "metric: accuracy before, validation_loss now"),
     ({"metric": "loss", "direction": "minimize"}, "direction: maximize before, minimize now"),
     ({"epochs": 3}, "epochs: 2 before, 3 now"),
     ({"seed": 1}, "seed: 0 before, 1 now"),

@@ -37,12 +37,14 @@ from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.planning import candidate_days, check_settings, next_day
 from caviar.studies.panda.train import train
 from caviar.studies.workers.local.signals import Stop
+from tests.helpers.epochs import figures
 from tests.helpers.leases import expire, lease_of
 from tests.helpers.pandas import SETTINGS, STUDY, born, context_of, days
 from tests.helpers.studies import small_study
 from tests.helpers.workers import register, register_process, worker
 
 Curve = list[tuple[float, ...]]
+SET_METRIC = "UPDATE caviar.epoch SET metrics[:name] = to_jsonb(CAST(:value AS float8)) WHERE epoch = :epoch"
 
 
 def advised(engine: Engine, record: StudyRecord) -> Advice:
@@ -52,11 +54,7 @@ def advised(engine: Engine, record: StudyRecord) -> Advice:
 
 
 def curve(engine: Engine, record: StudyRecord, *numbers: int) -> Curve:
-    return [
-        (e.epoch, e.training_loss, e.validation_loss, e.accuracy, e.learning_rate)
-        for number in numbers
-        for e in read_curve(engine, record.study_id, number)
-    ]
+    return [figure for number in numbers for figure in figures(read_curve(engine, record.study_id, number))]
 
 
 def test_days_at_once_are_days_one_by_one_in_new_contexts(engine: Engine) -> None:
@@ -349,8 +347,8 @@ def test_what_too_high_a_rate_left_is_not_gone_back_to(engine: Engine, loss: flo
     days(engine, record, 2)
     with engine.begin() as connection:
         for epoch, value in ((0, 2.3), (1, loss), (2, 2.2)):
-            connection.execute(text(f"UPDATE caviar.epoch SET training_loss = {value} WHERE epoch = {epoch}"))
-        connection.execute(text("UPDATE caviar.epoch SET accuracy = 0.01 WHERE epoch = 2"))
+            connection.execute(text(SET_METRIC), {"name": "training_loss", "value": value, "epoch": epoch})
+        connection.execute(text(SET_METRIC), {"name": "accuracy", "value": 0.01, "epoch": 2})
     advice = advised(engine, record)
     assert "too high" in advice.why
     assert advice.back == back
@@ -367,7 +365,7 @@ def test_a_day_is_read_by_what_came_after_its_last_nudge(engine: Engine) -> None
     days(engine, record, on_epoch=hear)
     with engine.begin() as connection:  # it rose before the nudge, and fell after it
         for epoch, loss in ((4, 0.3), (5, 1.5), (6, 1.2), (7, 0.9), (8, 0.5)):
-            connection.execute(text(f"UPDATE caviar.epoch SET training_loss = {loss} WHERE epoch = {epoch}"))
+            connection.execute(text(SET_METRIC), {"name": "training_loss", "value": loss, "epoch": epoch})
     assert "too high" not in advised(engine, record).why
 
 

@@ -24,6 +24,7 @@ from caviar.storage.records import StudyRecord
 from caviar.storage.states import EventKind
 from caviar.storage.unsent import UnsentStates
 from caviar.studies.workers.local.signals import Stop
+from tests.helpers.epochs import figures
 from tests.helpers.pandas import born, context_of, days
 
 CUT, LAST = 2, 6  # the last epoch that A writes, and the last of the day
@@ -109,10 +110,7 @@ def test_epochs_that_contradict_nothing_are_used(
     days(engine, record)
     assert events(engine, record, EventKind.LOCAL_STATE_USED) == [{"epoch": LAST}]
     assert events(engine, record, EventKind.LOCAL_STATE_DROPPED) == []
-    curves = [
-        [(e.epoch, e.training_loss, e.learning_rate) for e in read_curve(engine, r.study_id, 1)]
-        for r in (record, expected)
-    ]
+    curves = [figures(read_curve(engine, r.study_id, 1)) for r in (record, expected)]
     assert curves[0] == curves[1]
 
 

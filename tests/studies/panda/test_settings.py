@@ -27,6 +27,7 @@ from caviar.studies.panda.settings import (
     settings_after,
 )
 from caviar.studies.space.scales import Log, LogOneMinus
+from tests.helpers.epochs import measured
 
 RATES = {"learning_rate": Log(1e-4, 1, default=0.1), "momentum": LogOneMinus(0.9, 0.999, default=0.9)}
 
@@ -36,7 +37,7 @@ def epochs(
 ) -> list[Epoch]:
     accuracies = accuracies or [max(0.0, 1 - loss / 3) for loss in losses]
     return [
-        Epoch(first + i, loss, loss, accuracy, rate, 1.0)
+        measured(first + i, loss, loss, accuracy, rate, 1.0)
         for i, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True))
     ]
 
@@ -99,8 +100,8 @@ def test_what_is_nearly_there_is_not_slow() -> None:
 
 
 def test_overfitting_is_named() -> None:
-    before = [Epoch(0, 2.3, 2.3, 0.1, 0.1, 1)]
-    own = [Epoch(i, 0.2 - i / 50, 0.3 + i / 50, 0.9, 0.1, 1) for i in range(1, 5)]
+    before = [measured(0, 2.3, 2.3, 0.1, 0.1, 1)]
+    own = [measured(i, 0.2 - i / 50, 0.3 + i / 50, 0.9, 0.1, 1) for i in range(1, 5)]
     found = advise(Window(before, own, {}, 0), Verdict(Outcome.NO_DIFFERENT), RATES, lowest=7)
     assert "for 3 epochs the validation loss rose, while the training loss fell: it overfits" in found.why
     assert not found.settings
@@ -117,8 +118,8 @@ def test_what_does_not_improve_is_told_to_take_smaller_steps() -> None:
 
 
 def test_a_validation_loss_that_still_falls_is_left_to_fall() -> None:
-    before = [Epoch(i, loss, loss, 0.95, 0.1, 1) for i, loss in enumerate([2.3, 0.19])]
-    own = [Epoch(2, 0.08, 0.165, 0.9505, 0.1, 1)]
+    before = [measured(i, loss, loss, 0.95, 0.1, 1) for i, loss in enumerate([2.3, 0.19])]
+    own = [measured(2, 0.08, 0.165, 0.9505, 0.1, 1)]
     seen = Window(before, own, {}, 1)
     found = advise(seen, judge(seen, "accuracy", maximize=True, examples=359), RATES)
     assert found == Advice("its validation loss still falls: go on")

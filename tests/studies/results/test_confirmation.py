@@ -86,7 +86,7 @@ def test_the_runner_up_has_other_values_and_is_complete() -> None:
 
 
 def test_of_a_loss_the_lowest_is_the_runner_up() -> None:
-    study = STUDY.model_copy(update={"metric": "loss", "direction": "minimize"})
+    study = STUDY.model_copy(update={"metric": "validation_loss", "direction": "minimize"})
     assert runner_up(study, [trial(0, 0.1, 0.1), trial(1, 0.3, 0.2), trial(2, 0.2, 0.3)], 0) == 2
 
 

@@ -28,6 +28,7 @@ from caviar.storage.status import read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.space.scales import Grid, Linear, Log, PowersOfTwo
+from tests.helpers.epochs import figures
 from tests.helpers.faulty_net import StopAfter
 from tests.helpers.leases import expire, lease_of
 from tests.helpers.outages import Away
@@ -40,9 +41,7 @@ FIXED = {"strategy": "random", "tiers": ONE_KIND, "fixed": {"batch_size": 128}, 
 
 
 def curve(engine: Engine, record: StudyRecord, number: int) -> list[tuple[float, ...]]:
-    return [
-        (e.epoch, e.training_loss, e.validation_loss, e.accuracy) for e in read_curve(engine, record.study_id, number)
-    ]
+    return figures(read_curve(engine, record.study_id, number))
 
 
 def numbers(leases: Sequence[Lease]) -> list[int]:

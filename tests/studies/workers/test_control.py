@@ -13,7 +13,6 @@ import optuna
 import pytest
 from sqlalchemy import Engine, event, text
 
-from caviar.epoch import Epoch
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.control import kill_trial, set_control
 from caviar.storage.curves import read_curve
@@ -36,10 +35,11 @@ from caviar.studies.results.summaries import state_of
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.local.supervisor import asked_to_leave
+from tests.helpers.epochs import measured
 from tests.helpers.leases import PARAMETERS, expire, lease_of
 from tests.helpers.workers import ledger, log, register, worker
 
-EPOCH = Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+EPOCH = measured(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 
 
 def in_background(engine: Engine, record: StudyRecord, study: Any, **order: Any) -> tuple[threading.Thread, Engine]:
@@ -115,7 +115,7 @@ def test_a_trial_that_is_trained_is_killed_after_its_epoch(engine: Engine) -> No
     killed = read_trials(engine, record.study_id)[0]
     assert killed.attributes["why it stopped"] == f"killed by hand after epoch {killed.epoch}"
     assert killed.attributes["epochs"] == killed.epoch
-    assert killed.value == read_curve(engine, record.study_id, 0)[-1].accuracy
+    assert killed.value == read_curve(engine, record.study_id, 0)[-1].metrics["accuracy"]
     set_control(engine, record.study_id, "stop")
     thread.join(30)
     own.dispose()
@@ -163,7 +163,7 @@ def lose(engine: Engine, record: StudyRecord, times: int, epochs: int = 0) -> No
         if lease.trial_id is None:
             log(engine, record).begin(lease, PARAMETERS, {})
         for number in range(epochs):
-            log(engine, record).record([Report(lease, Epoch(turn * epochs + number + 1, 1, 1, 0.5, 0.1, 0.1), 0.5)])
+            log(engine, record).record([Report(lease, measured(turn * epochs + number + 1, 1, 1, 0.5, 0.1, 0.1), 0.5)])
         expire(engine, lease)
 
 

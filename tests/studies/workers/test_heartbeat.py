@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from caviar.epoch import Epoch
 from caviar.storage.errors import LeaseLost
 from caviar.storage.ledger import Ledger
 from caviar.storage.records import Asked, Lease, LeaseKey, Slot
 from caviar.studies.workers.heartbeat import Heartbeat
 from caviar.studies.workers.lease import HeldLease, hear
 from caviar.studies.workers.outbox import Outbox
+from tests.helpers.epochs import measured
 from tests.helpers.leases import PARAMETERS, lease_of
 from tests.helpers.workers import ledger, log, register
 
@@ -137,7 +137,7 @@ def test_an_answer_is_for_the_lease_that_it_names_and_not_for_an_earlier_one_of_
 
 def test_epochs_of_two_leases_of_one_slot_wait_and_are_dropped_apart() -> None:
     old, new = two_leases_of_one_slot()
-    outbox, epoch = Outbox(Mock()), Epoch(1, 0.5, 0.6, 0.7, 0.1, 0.01)
+    outbox, epoch = Outbox(Mock()), measured(1, 0.5, 0.6, 0.7, 0.1, 0.01)
     for held in (new, old):
         outbox.add(held, epoch, 0.7)
     outbox.forget(old)

@@ -24,6 +24,7 @@ from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.winner import conclude
 from caviar.studies.workers.trainer import Trainer
 from caviar.studies.workers.worker import Worker
+from tests.helpers.epochs import figures
 from tests.helpers.faulty_net import StopAfter, with_fault
 from tests.helpers.roles import execute
 from tests.helpers.workers import register, worker
@@ -50,8 +51,8 @@ def test_optunas_own_tools_read_what_a_worker_writes(engine: Engine) -> None:
         assert t.user_attrs["batch_size"] == 2 ** t.params["log2_batch_size"]
         assert {"tier", "phase", "worker", "epochs", "why it stopped"} <= set(t.user_attrs)
         curve = read_curve(engine, record.study_id, t.number)
-        assert t.intermediate_values == {e.epoch: e.accuracy for e in curve}
-        assert t.value == curve[-1].accuracy
+        assert t.intermediate_values == {e.epoch: e.metrics["accuracy"] for e in curve}
+        assert t.value == curve[-1].metrics["accuracy"]
     best = progress(engine, record).best
     assert best is not None
     assert (best.slot.number, best.value) == (theirs.best_trial.number, theirs.best_value)
@@ -107,7 +108,7 @@ def test_a_diverged_trial_is_information(engine: Engine) -> None:
     diverged = read_trials(engine, record.study_id)[1]
     others = [t.value for t in read_trials(engine, record.study_id) if t is not diverged and t.slot.number != 1]
     assert (diverged.state, diverged.violated, diverged.epoch) == ("complete", "diverged", 1)
-    assert diverged.attributes["why it stopped"] == "diverged at epoch 1: the loss is not finite"
+    assert diverged.attributes["why it stopped"] == "diverged at epoch 1: validation_loss is not finite"
     assert diverged.value is not None
     assert diverged.value <= min(v for v in others if v is not None)
     assert loaded(engine).trials[1].constraints == {"diverged": 1.0}
@@ -178,10 +179,7 @@ def test_out_of_memory_is_tried_once_more_and_then_spent(engine: Engine) -> None
 
 
 def curves(engine: Engine, study_id: int, budget: int) -> list[list[tuple[float, ...]]]:
-    return [
-        [(e.epoch, e.training_loss, e.validation_loss, e.accuracy) for e in read_curve(engine, study_id, number)]
-        for number in range(budget)
-    ]
+    return [figures(read_curve(engine, study_id, number)) for number in range(budget)]
 
 
 def test_a_stopped_study_goes_on_with_the_same_curves_bit_for_bit(engine: Engine) -> None:

@@ -9,7 +9,8 @@ import pytest
 from caviar.storage.records import Asked
 from caviar.studies.workers.trial.decision import Next, after_epoch
 
-GOOD, NAN, INF = (0.1, 0.2), (math.nan, 0.2), (0.1, math.inf)
+GOOD = {"validation_loss": 0.1, "accuracy": 0.2}
+NAN, INF = {**GOOD, "validation_loss": math.nan}, {**GOOD, "accuracy": math.inf}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ GOOD, NAN, INF = (0.1, 0.2), (math.nan, 0.2), (0.1, math.inf)
     ],
 )
 def test_after_an_epoch(
-    epoch: int, losses: tuple[float, ...], bad_curve: str | None, stop_asked: bool, expected: Next
+    epoch: int, losses: dict[str, float], bad_curve: str | None, stop_asked: bool, expected: Next
 ) -> None:
     verdict = after_epoch(epoch=epoch, last=3, losses=losses, bad_curve=bad_curve, asked=Asked(), stop_asked=stop_asked)
     assert verdict.next is expected
@@ -47,6 +48,16 @@ def test_after_an_epoch(
         (1, NAN, Asked("stop", kill=True), Next.DIVERGE),
     ],
 )
-def test_what_is_asked_from_elsewhere(epoch: int, losses: tuple[float, ...], asked: Asked, expected: Next) -> None:
+def test_what_is_asked_from_elsewhere(epoch: int, losses: dict[str, float], asked: Asked, expected: Next) -> None:
     verdict = after_epoch(epoch=epoch, last=3, losses=losses, bad_curve=None, asked=asked, stop_asked=False)
     assert verdict.next is expected
+
+
+def test_what_is_not_finite_is_named() -> None:
+    bad = after_epoch(epoch=2, last=3, losses=NAN, bad_curve=None, asked=Asked(), stop_asked=False)
+    assert bad.why == "diverged at epoch 2: validation_loss is not finite"
+
+
+def test_an_epoch_that_measured_nothing_of_that_goes_on() -> None:
+    verdict = after_epoch(epoch=2, last=3, losses={}, bad_curve=None, asked=Asked(), stop_asked=False)
+    assert verdict.next is Next.GO_ON

@@ -10,10 +10,11 @@ import pytest
 from caviar.epoch import Epoch
 from caviar.storage.unsent import Unsent
 from caviar.studies.workers.trial.checkpoints import CheckpointKeeper
+from tests.helpers.epochs import measured
 
 
 def epochs(*numbers: int) -> list[Epoch]:
-    return [Epoch(number, 0.5, 0.6, 0.7, 0.1, 0.01) for number in numbers]
+    return [measured(number, 0.5, 0.6, 0.7, 0.1, 0.01) for number in numbers]
 
 
 @pytest.mark.parametrize(
