@@ -90,9 +90,16 @@ def to_document(metrics: Mapping[str, float]) -> dict[str, float | str]:
     return {name: value if math.isfinite(value) else _TEXTS[str(float(value))] for name, value in metrics.items()}
 
 
-def from_document(document: Mapping[str, float | str]) -> dict[str, float]:
-    """Return the metrics that `to_document` made a document of."""
-    return {name: float(value) for name, value in document.items()}
+def from_document(document: object) -> dict[str, float]:
+    """Return the metrics that `to_document` made a document of. What is no number in it, by another hand, is NaN."""
+    return {str(name): _number(value) for name, value in document.items()} if isinstance(document, Mapping) else {}
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 _TEXTS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as PostgreSQL writes them in JSON

@@ -5,6 +5,7 @@ Only trials of the study's own slots can win: others that Optuna's clients added
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         study.name, number, trial.slot.tier, trial.slot.phase, trial.value,
         expected=None if value is None or low is None or high is None else Interval(value, low, high),
         hyperparameters={**study.fixed, **study.values(trial.parameters)},
-        validation=Metrics(curve[-1].metrics[ACCURACY], curve[-1].metrics[VALIDATION_LOSS]),
+        validation=Metrics(*(curve[-1].metrics.get(name, math.nan) for name in (ACCURACY, VALIDATION_LOSS))),
         test=Metrics(**test) if test else None,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,

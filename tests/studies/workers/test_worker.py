@@ -108,7 +108,7 @@ def test_a_diverged_trial_is_information(engine: Engine) -> None:
     diverged = read_trials(engine, record.study_id)[1]
     others = [t.value for t in read_trials(engine, record.study_id) if t is not diverged and t.slot.number != 1]
     assert (diverged.state, diverged.violated, diverged.epoch) == ("complete", "diverged", 1)
-    assert diverged.attributes["why it stopped"] == "diverged at epoch 1: validation_loss is not finite"
+    assert diverged.attributes["why it stopped"] == "diverged at epoch 1: training_loss is not finite"
     assert diverged.value is not None
     assert diverged.value <= min(v for v in others if v is not None)
     assert loaded(engine).trials[1].constraints == {"diverged": 1.0}
