@@ -238,7 +238,7 @@ def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
     assert best is not None
     result = read_test(engine, record.study_id, best.slot.number)
     assert result is not None
-    assert 0.5 < result[1] <= 1
+    assert 0.5 < result["accuracy"] <= 1
     with engine.connect() as connection:
         assert connection.scalars(text("SELECT slot FROM caviar.checkpoint")).all() == [best.slot.number]
         connection.execute(text("DELETE FROM caviar.checkpoint"))
