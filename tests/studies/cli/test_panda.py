@@ -113,8 +113,10 @@ def test_a_nudge_from_another_process_and_a_second_trainer(panda: Panda, engine:
     assert [n["at"] for n in day["nudges"]] == sorted(n["at"] for n in day["nudges"])
     assert all(before <= n["epoch"] <= given + 1 for n in day["nudges"])
     with engine.connect() as connection:
-        rows = connection.execute(text("SELECT epoch, CAST(metrics ->> 'learning_rate' AS float8) FROM caviar.epoch"))
-        rates = {row.epoch: row.learning_rate for row in rows}
+        rows = connection.execute(
+            text("SELECT epoch, CAST(metrics ->> 'learning_rate' AS float8) AS rate FROM caviar.epoch")
+        )
+        rates = {row.epoch: row.rate for row in rows}
     last = max(n["epoch"] for n in day["nudges"])
     assert rates[last + 1] == 0.01
     assert rates[min(n["epoch"] for n in day["nudges"])] == 0.1

@@ -48,7 +48,7 @@ def window(before: list[float], own: list[float], rate: float = 0.1, earlier: fl
 
 
 def advice(given: Window) -> Advice:
-    return advise(given, judge(given, "loss", maximize=False, examples=1000), RATES)
+    return advise(given, judge(given, "validation_loss", maximize=False, examples=1000), RATES)
 
 
 def test_a_step_within_the_noise_is_no_difference() -> None:
@@ -58,7 +58,7 @@ def test_a_step_within_the_noise_is_no_difference() -> None:
     up, down = (Window(epochs([1, 1], [0.5, 0.9]), epochs([1], [a], 2), {}, 1) for a in (0.93, 0.85))
     assert judge(up, "accuracy", maximize=True, examples=10_000).word == "better"
     assert judge(down, "accuracy", maximize=True, examples=10_000).word == "worse"
-    assert judge(window([2, 1], [0.5]), "loss", maximize=False, examples=10).word == "better"
+    assert judge(window([2, 1], [0.5]), "validation_loss", maximize=False, examples=10).word == "better"
 
 
 def test_a_loss_that_rises_asks_for_a_smaller_rate_and_to_go_back() -> None:
