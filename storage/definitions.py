@@ -14,7 +14,7 @@ from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import remove_files
 from caviar.storage.errors import ForeignStudy, StudyDeleted, StudyInUse, StudyNotFound
 from caviar.storage.events import log_event
-from caviar.storage.records import Provenance, Slot, StudyRecord, label_of
+from caviar.storage.records import Provenance, Slot, StudyRecord, label_of, provenance_of_row
 from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, definition, slot, study
 from caviar.storage.waiting import patiently
@@ -46,7 +46,7 @@ def find_study(engine: Engine, name: str) -> StudyRecord | None:
         raise StudyDeleted(name)
     return StudyRecord(
         row.study_id, row.optuna_study_id, row.name, Control(row.control), row.version, row.body,
-        Provenance(row.packages, row.code, row.data), row.created_at,
+        provenance_of_row(row), row.created_at,
     )  # fmt: skip
 
 

@@ -14,11 +14,29 @@ from caviar.storage.states import Control, Phase, TrialState, WorkerState
 
 @dataclass(frozen=True)
 class Provenance:
-    """The package versions, and the digests of code and data, that the values of trials depend on."""
+    """What the values of trials depend on besides their hyperparameters.
+
+    Attributes:
+        packages: versions by name.
+        code: the digest of Caviar's own training code; where `files` is None, of an older Caviar, of the model's too.
+        data: the digest of the data set's files.
+        files: a digest of each file of the user's project that the training is made of, by its path there.
+        commit: of the repository that these files are in; it ends in `-dirty` if one of them is not committed.
+        remote: the address of that repository, without credentials.
+    """
 
     packages: Mapping[str, str] = field(default_factory=dict)
     code: str | None = None
     data: str | None = None
+    files: Mapping[str, str] | None = None
+    commit: str | None = None
+    remote: str | None = None
+
+
+def provenance_of_row(row: Any) -> Provenance:
+    """Return the provenance of a row of the table `definition`."""
+    files = None if row.files is None else {str(path): str(digest) for path, digest in dict(row.files).items()}
+    return Provenance(row.packages, row.code, row.data, files, row.commit, row.remote)
 
 
 @dataclass(frozen=True)

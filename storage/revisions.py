@@ -21,7 +21,7 @@ from caviar.storage import optuna_tables as optuna
 from caviar.storage.definitions import add_slots, add_version
 from caviar.storage.events import log_event
 from caviar.storage.ledger import GIVEN_BACK
-from caviar.storage.records import DefinitionRecord, Provenance, Slot, StudyRecord
+from caviar.storage.records import DefinitionRecord, Provenance, Slot, StudyRecord, provenance_of_row
 from caviar.storage.states import EventKind, SlotState
 from caviar.storage.tables import definition, slot, study
 
@@ -34,7 +34,7 @@ def read_versions(engine: Engine, study_id: int) -> list[DefinitionRecord]:
     query = select(definition).where(definition.c.study_id == study_id).order_by(definition.c.version)
     with engine.connect() as connection:
         return [
-            DefinitionRecord(r.version, r.body, Provenance(r.packages, r.code, r.data), tuple(r.changes), r.created_at)
+            DefinitionRecord(r.version, r.body, provenance_of_row(r), tuple(r.changes), r.created_at)
             for r in connection.execute(query)
         ]
 

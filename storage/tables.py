@@ -65,10 +65,13 @@ definition = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("body", sa.JSON, nullable=False),  # not JSONB, which loses the order of the hyperparameters
     sa.Column("packages", JSONB, nullable=False),  # version by package, of the program that wrote it
-    sa.Column("code", sa.Text),  # digest of the training code and the model's
+    sa.Column("code", sa.Text),  # digest of Caviar's training code; where `files` is null, of the model's too
     sa.Column("data", sa.Text),  # digest of the data set's files
     sa.Column("changes", JSONB, nullable=False, server_default="[]"),  # a sentence each, on the previous version
     _time("created_at"),
+    sa.Column("files", JSONB),  # digest by path, of the user's code; null where an older program wrote the row
+    sa.Column("commit", sa.Text),  # of the repository that they are in, and
+    sa.Column("remote", sa.Text),  # its address
 )
 
 worker = sa.Table(

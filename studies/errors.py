@@ -31,6 +31,10 @@ class MachineMismatch(StudyError):
     """This machine's code, data or versions differ from those of the study."""
 
 
+class CodeMissing(MachineMismatch):
+    """A module that the study names is not on this machine."""
+
+
 class WorkersFailed(StudyError):
     """The workers of a run cannot go on."""
 

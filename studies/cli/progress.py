@@ -126,5 +126,5 @@ def _table(differences: Sequence[Difference]) -> Table:
     table = Table("", "the study", "this machine", box=None, header_style="bold", pad_edge=False)
     for difference in differences:
         style = "dim" if difference.weight == "note" else "yellow"
-        table.add_row(difference.what, difference.there, difference.here, style=style)
+        table.add_row(difference.label, difference.there, difference.here, style=style)
     return table

@@ -19,7 +19,7 @@ from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress, read_progress
 from caviar.studies.definition import Study, change, from_body, to_body
 from caviar.studies.errors import DefinitionChanged, NotComparable
-from caviar.studies.lifecycle.provenance import Difference, refuse_fatal
+from caviar.studies.lifecycle.provenance import Difference, code_change, origin, refuse_fatal
 from caviar.studies.lifecycle.provenance import compare as compare_provenance
 from caviar.studies.lifecycle.revision import Revision, compare, rewrite, with_prior
 from caviar.studies.search.plan import plan
@@ -34,7 +34,8 @@ def open_study(
         study: an earlier version of the definition goes on with the current one; without a prior it has that of the
             study.
         provenance: what this machine computes with; None leaves that unchecked.
-        accept: make `study` the next version of the definition, where the trials stay comparable.
+        accept: make `study` the next version of the definition, where the trials stay comparable or only the code
+            differs.
 
     Raises:
         DefinitionChanged: the definition or the code is another one, and that was not accepted; nothing was changed.
@@ -47,9 +48,10 @@ def open_study(
     revision, following = _next_version(engine, record, study)
     differences = compare_provenance(record.provenance, provenance) if provenance else []
     refuse_fatal(differences)
-    _add_mismatches(revision, differences)
+    if provenance is not None:
+        _add_mismatches(revision, differences, code_change(record.provenance, provenance))
     _refuse_incomparable(record, revision)
-    if revision.comparable:
+    if revision.acceptable:
         if not accept:
             _refuse_unaccepted(engine, record, revision)
         if not _revise(engine, record, following, provenance, revision):
@@ -78,12 +80,11 @@ def _next_version(engine: Engine, record: StudyRecord, study: Study) -> tuple[Re
     return revision, with_prior(study, current) if inherits and not revision.refused else study
 
 
-def _add_mismatches(revision: Revision, differences: Iterable[Difference]) -> None:
-    """Count other code as a comparable change of the definition, and other data as one that is refused."""
-    for difference in differences:
-        if difference.weight == "mismatch":
-            changes = revision.refused if difference.what == "data" else revision.comparable
-            changes.append(f"{difference.what}: {difference.there} before, {difference.here} now")
+def _add_mismatches(revision: Revision, differences: Iterable[Difference], code: str) -> None:
+    """Count other code as a change that only a person can judge, and other data as one that is refused."""
+    revision.refused += [f"data: {d.there} before, {d.here} now" for d in differences if d.what == "data"]
+    if code:
+        revision.code.append(f"code: {code}")
 
 
 def _refuse_incomparable(record: StudyRecord, revision: Revision) -> None:
@@ -97,12 +98,20 @@ def _refuse_incomparable(record: StudyRecord, revision: Revision) -> None:
 def _refuse_unaccepted(engine: Engine, record: StudyRecord, revision: Revision) -> None:
     """Refuse changes that nobody accepted, unless no trial has a result yet: then any is free, as of a mended model."""
     now, name = progress(engine, record), record.name
-    if now.complete + now.pruned + now.leased + now.epochs_trained > 0:
+    if now.complete + now.pruned + now.leased + now.epochs_trained == 0:
+        return
+    if revision.code:
+        source = origin(record.provenance)
         raise DefinitionChanged(
-            f"a study '{name}' is in the database with another definition ({'; '.join(revision.comparable)}); its "
-            f"trials stay comparable: make this its new version with --accept, go on with that one with "
-            f"caviar join {name}, or run this one under a new name: --name {name}-2"
+            f"the trials of '{name}' were trained with other code ({'; '.join(revision.acceptable)}): nobody can tell "
+            f"whether they compare with those to come; go back to that code{f' ({source})' if source else ''}, accept "
+            f"the change, which its history then shows, with --accept, or begin anew under a new name: --name {name}-2"
         )
+    raise DefinitionChanged(
+        f"a study '{name}' is in the database with another definition ({'; '.join(revision.comparable)}); its "
+        f"trials stay comparable: make this its new version with --accept, go on with that one with "
+        f"caviar join {name}, or run this one under a new name: --name {name}-2"
+    )
 
 
 def _is_earlier_version(engine: Engine, record: StudyRecord, study: Study) -> bool:
@@ -133,7 +142,7 @@ def _revise(
 ) -> bool:
     before = definition_of(record)
     return revise_study(
-        engine, record, to_body(after), provenance or record.provenance, revision.comparable, plan(after),
+        engine, record, to_body(after), provenance or record.provenance, revision.acceptable, plan(after),
         (lambda stored: rewrite(before, after, stored)) if revision.rewrites else None,
     )  # fmt: skip
 

@@ -23,11 +23,17 @@ class Revision:
 
     comparable: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)  # of which nobody can tell whether the trials stay comparable
     rewrites: bool = False  # whether what Optuna keeps of earlier trials has to be brought in line
 
     @property
     def changes(self) -> list[str]:
-        return [*self.comparable, *self.refused]
+        return [*self.comparable, *self.code, *self.refused]
+
+    @property
+    def acceptable(self) -> list[str]:
+        """Those with which a person may go on."""
+        return [*self.comparable, *self.code]
 
 
 def compare(before: Study, after: Study) -> Revision:

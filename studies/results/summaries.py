@@ -14,6 +14,7 @@ from caviar.storage.records import OtherTrials, PhaseCount, RunningTrial, Slot, 
 from caviar.storage.states import Control, Phase, TrialState
 from caviar.storage.status import Progress, SlotCounts
 from caviar.studies.definition import Study
+from caviar.studies.lifecycle.provenance import code_line
 from caviar.studies.search.plan import plan
 from caviar.studies.space.base import BaseScale, Value
 
@@ -58,6 +59,8 @@ class StudyStatus(SlotCounts):
         diverged: trials whose loss was not finite; each is counted by its end, too.
         tiers: the progress of each phase of each tier, in the order in which they begin.
         workers: how many processes train the trials of `running`.
+        code: the user's own code that the trials are trained with, in words: how many files, and at which commit;
+            empty if it is Caviar's alone.
     """
 
     name: str
@@ -70,6 +73,7 @@ class StudyStatus(SlotCounts):
     workers: int
     running: tuple[RunningTrial, ...]
     others: OtherTrials
+    code: str
 
     @property
     def is_panda(self) -> bool:
@@ -170,6 +174,7 @@ def study_status(record: StudyRecord, study: Study, progress: Progress) -> Study
         best=None if best is None else BestTrial(best.value, best.slot.number, study.values(best.parameters)),
         tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, progress.budget * study.epochs),
         workers=progress.workers, running=progress.running, others=progress.others,
+        code=code_line(record.provenance),
     )  # fmt: skip
 
 

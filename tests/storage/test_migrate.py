@@ -16,8 +16,10 @@ from sqlalchemy.engine import URL
 from caviar.epoch import BUILT_IN
 from caviar.storage import migrate, tables
 from caviar.storage.curves import read_curve
+from caviar.storage.definitions import load_study
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import SchemaMismatch
+from caviar.storage.records import Provenance
 from caviar.storage.test_results import read_test
 
 
@@ -128,6 +130,23 @@ def test_metrics_of_the_revision_before_are_the_same_by_name_and_back(empty: Eng
         rows = connection.execute(text(f"SELECT {columns} FROM caviar.epoch ORDER BY epoch")).all()
         assert str([tuple(row) for row in rows]) == str(values)
         assert connection.execute(text("SELECT loss, accuracy FROM caviar.test_result")).one() == (0.3, 0.9)
+
+
+def test_what_an_older_program_knew_of_code_stays_readable(empty: Engine) -> None:
+    from alembic import command
+
+    migrate.ensure_schema(empty)
+    with empty.begin() as connection:
+        connection.execute(text("DROP SCHEMA caviar CASCADE; CREATE SCHEMA caviar"))
+        command.upgrade(migrate.alembic_config(connection), "0007")
+        connection.execute(text("INSERT INTO caviar.study (name, optuna_study_id, control) VALUES ('old', 1, 'run')"))
+        connection.execute(text("INSERT INTO public.studies (study_id, study_name) VALUES (1, 'old')"))
+        connection.execute(
+            text("INSERT INTO caviar.definition (study_id, version, body, packages, code, data) "
+                 "VALUES (1, 1, '{}', '{}', 'c', 'd')")
+        )  # fmt: skip
+    migrate.upgrade(empty)
+    assert load_study(empty, "old").provenance == Provenance({}, "c", "d")
 
 
 def test_it_works_for_a_role_that_is_called_caviar(empty: Engine) -> None:

@@ -9,6 +9,7 @@ from caviar.studies.cli.options import AsJson, Database, StoredStudy
 from caviar.studies.cli.output import out, print_json
 from caviar.studies.cli.sentences import detail_line, sentence
 from caviar.studies.cli.tables import NARROW, table
+from caviar.studies.lifecycle.provenance import short_commit
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,13 +26,20 @@ def history(study: StoredStudy, as_json: AsJson = False, database: Database = No
     if as_json:
         print_json(found)
         return
-    versions = table("version", "since", "what changed")
-    for v in found.versions:
-        versions.add_row(str(v.version), f"{v.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
-                         "; ".join(v.changes) or "begun")  # fmt: skip
-    out().print(versions)
+    out().print(_versions(found))
     out().print()
     out().print(_events(found, narrow=out().width < NARROW))
+
+
+def _versions(found: caviar.History) -> Table:
+    """Return the versions, with the commit of the user's code where one is known."""
+    has_commits = any(v.provenance.commit for v in found.versions)
+    versions = table("version", "since", *(["commit"] if has_commits else []), "what changed")
+    for v in found.versions:
+        commit = [short_commit(v.provenance)] if has_commits else []
+        since = f"{v.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        versions.add_row(str(v.version), since, *commit, "; ".join(v.changes) or "begun")
+    return versions
 
 
 def _events(found: caviar.History, *, narrow: bool) -> Table:

@@ -56,6 +56,8 @@ def status(
         else:
             first = next(snapshots)
             out().print(view(first.study, first.snapshot, "", screen()))
+    if now.code:
+        print_line(f"trained with your code: {now.code}", style="dim")
     print_line(f"\nnext: {next_step(now)}", style="dim")
 
 

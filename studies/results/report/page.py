@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from caviar.studies.lifecycle.provenance import code_line
 from caviar.studies.results.formatting import number
 from caviar.studies.results.report.document import card, document
 from caviar.studies.results.report.figures import figures
@@ -115,6 +116,8 @@ def _provenance(report: Report) -> str:
     for v in report.provenance:
         packages = ", ".join(f"{name} {version}" for name, version in v.provenance.packages.items())
         digests = f"code {(v.provenance.code or '?')[:12]}, data {(v.provenance.data or '?')[:12]}"
+        if own := code_line(v.provenance):
+            digests += f", yours: {own}"
         changes = "; ".join(v.changes) or "begun"
         cells = (str(v.version), v.since, changes, packages, digests)
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")

@@ -33,7 +33,7 @@ class WorkerOptions:
     grace: float = GRACE  # seconds that the epoch in progress may take after a signal to stop
     patience: float = PATIENCE  # seconds that a database which is away is waited for
     cohort: int | None = 1  # trials that each worker trains as one program; None for as many as make it faster
-    code: str | None = None  # digest of the training code when the command was started; None leaves it unchecked
+    code: str | None = None  # digest of all training code when the command was started; None leaves it unchecked
     allow_mismatch: bool = False  # whether to work although this machine's code is not that of the study
     epoch_timeout: float | None = None  # seconds without a batch after which a training hangs; None as `watchdog` says
 

@@ -16,17 +16,20 @@ from caviar.models.registry import MODELS, model_file
 from caviar.storage.definitions import find_study
 from caviar.storage.engine import clock_skew
 from caviar.storage.events import record_event
-from caviar.storage.records import StudyRecord
+from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.states import EventKind
 from caviar.studies.definition import Study
+from caviar.studies.errors import CodeMissing
 from caviar.studies.lifecycle.loader import importing_project, refuse_nested_run
 from caviar.studies.lifecycle.manager import definition_of, open_study, progress
 from caviar.studies.lifecycle.provenance import (
+    code_key,
     compare,
+    origin,
     provenance_of,
     refuse_fatal,
     refuse_mismatch,
-    refuse_other_model,
+    refuse_other_code,
 )
 from caviar.studies.workers.local.events import (
     CheckBegan,
@@ -102,17 +105,30 @@ def check_machine(
     with _checking(study, on_event):
         import_module("caviar.models.data")  # loads PyTorch
     fetch_data(study, data_dir, on_event)
-    here = provenance_of(study, data_dir)
+    here = _provenance_here(record, study, data_dir)
     differences = compare(record.provenance, here, clock_skew(engine))
     if differences:
         on_event(MachineDiffers(tuple(differences)))
     refuse_fatal(differences)
-    mismatched = refuse_mismatch(record.name, differences, allowed=allow_mismatch)
+    mismatched = refuse_mismatch(record.name, record.provenance, differences, allowed=allow_mismatch)
     _check_found_model(study, on_event)
     if differences:
         kind = EventKind.MISMATCH_ALLOWED if mismatched else EventKind.OTHER_VERSIONS
-        record_event(engine, record.study_id, kind, **{d.what: f"{d.there} there, {d.here} here" for d in differences})
-    return here.code
+        record_event(engine, record.study_id, kind, **{d.label: f"{d.there} there, {d.here} here" for d in differences})
+    return code_key(here)
+
+
+def _provenance_here(stored: StudyRecord, study: Study, data_dir: Path) -> Provenance:
+    """Do what `provenance_of` does for a definition from the database, and say where code can be had that is not here.
+
+    Raises:
+        CodeMissing, DataUnavailable: as there.
+    """
+    try:
+        return provenance_of(study, data_dir)
+    except CodeMissing as error:
+        source = origin(stored.provenance)
+        raise CodeMissing(f"{error}; '{stored.name}' was begun with {source}" if source else str(error)) from error
 
 
 def _check_found_model(study: Study, on_event: Listener) -> None:
@@ -155,13 +171,13 @@ def begin_or_resume(
     if stored is None:
         check_model(study, on_event)
     fetch_data(study, options.data_dir, on_event)
-    here = provenance_of(study, options.data_dir)
+    here = _provenance_here(stored, study, options.data_dir) if stored else provenance_of(study, options.data_dir)
     if stored is not None:
         if not accept:
-            refuse_other_model(stored, study, here)
+            refuse_other_code(stored, study, here)
         _check_found_model(study, on_event)
     opened = open_study(engine, study, here, accept=accept)
-    return Opened(opened, replace(options, code=here.code), begun=record is None)
+    return Opened(opened, replace(options, code=code_key(here)), begun=record is None)
 
 
 def _has_work(engine: Engine, record: StudyRecord, budget: int) -> bool:

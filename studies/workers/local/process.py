@@ -98,18 +98,19 @@ def _run_worker(options: WorkerOptions, device: str, stop: Stop, pulse: Pulse) -
 
 def _check_code(options: WorkerOptions, record: StudyRecord) -> None:
     """Refuse to train with other code than the study's: its files or its definition may have changed meanwhile."""
-    from caviar.models.fingerprint import code_digest
     from caviar.studies.lifecycle.manager import definition_of
+    from caviar.studies.lifecycle.provenance import code_change, code_key, code_of
 
     if options.code is None:
         return
-    here = code_digest(definition_of(record).model)
-    if here != options.code:  # what the fork server has imported is not what stands in the files
+    here = code_of(definition_of(record))
+    if code_key(here) != options.code:  # what the fork server has imported is not what stands in the files
         raise MachineMismatch("the code on this machine was changed since this command was started: start it again")
-    if record.provenance.code not in (None, here) and not options.allow_mismatch:
+    change = code_change(record.provenance, here)
+    if change and not options.allow_mismatch:
         raise MachineMismatch(
-            f"'{record.name}' has a new version with other code than this machine's: bring it in line, and start "
-            f"this command again"
+            f"'{record.name}' has a new version with other code than this machine's ({change}): bring it in line, and "
+            f"start this command again"
         )
 
 

@@ -187,8 +187,8 @@ def test_other_code_than_the_studys_is_refused(engine: Engine, say: Say, monkeyp
     study = small_study(epochs=2, pruner="none")
     record = open_study(engine, study, provenance_of(study, Path("nowhere")))
     worker(engine, record, study).run()
-    monkeypatch.setattr("caviar.models.fingerprint.code_digest", lambda model: "another")
-    assert "code (" in say("best", "small", "--confirm", "2", code=2)[1]
+    monkeypatch.setattr("caviar.models.fingerprint.code_digest", lambda: "another")
+    assert "code of Caviar (" in say("best", "small", "--confirm", "2", code=2)[1]
     assert kept(engine, record) == []
 
 

@@ -185,7 +185,7 @@ def test_a_change_after_which_trials_are_not_comparable_is_refused_even_with_acc
 def test_other_code_is_to_be_accepted_and_other_data_are_refused(finished: File, engine: Engine, refused: Said) -> None:
     execute(engine, "UPDATE caviar.definition SET code = 'older code'")
     line = refused("run", finished.write(budget=5))
-    assert "(budget: 4 before, 5 now; code: older code before, " in line
+    assert "(budget: 4 before, 5 now; code: Caviar's own changed)" in line
     assert "--accept" in line
     execute(engine, "UPDATE caviar.definition SET data = 'older data'")
     line = refused("run", finished.write(budget=5), "--accept")
@@ -235,7 +235,7 @@ def test_history_shows_versions_and_events(finished: File, engine: Engine, said:
     told = json.loads(said("history", "mine", "--json"))
     assert set(told) == {"versions", "events"}
     assert [set(v) for v in told["versions"]] == [
-        {"version", "at", "changes", "definition", "packages", "code", "data"}
+        {"version", "at", "changes", "definition", "packages", "code", "data", "files", "commit", "remote"}
     ] * 3
     assert [v["version"] for v in told["versions"]] == [1, 2, 3]
     assert [len(v["changes"]) for v in told["versions"]] == [0, 3, 1]

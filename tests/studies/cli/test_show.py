@@ -26,14 +26,16 @@ from caviar.models.registry import model_class
 from caviar.models.training import evaluate
 from caviar.storage.events import record_event
 from caviar.storage.migrate import newest_revision
+from caviar.storage.records import Provenance
 from caviar.storage.states import EventKind
 from caviar.studies.api.session import data_folder
 from caviar.studies.cli import run
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
+from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.results.winner import conclude
 from caviar.studies.space.scales import Choice, Log
 from tests.helpers.pandas import born, days
-from tests.helpers.studies import write_study
+from tests.helpers.studies import small_study, write_study
 from tests.helpers.workers import register, worker
 
 
@@ -149,6 +151,20 @@ def test_history_has_numbers_as_people_write_them(engine: Engine, said: Callable
     record, _ = register(engine)
     record_event(engine, record.study_id, EventKind.TRAINED_AGAIN, slot=3, training=0, value=0.9722222222222222)
     assert "value 0.9722, training 0" in said("history", "small")
+
+
+def test_history_and_status_show_the_commit_of_the_users_code(engine: Engine, said: Callable[..., str]) -> None:
+    register(engine, name="plain")
+    assert "commit" not in said("history", "plain")
+    assert "your code" not in said("status", "plain")
+    here = Provenance(files={"net.py": "a" * 64}, commit="c" * 40 + "-dirty", remote="https://host/shop")
+    open_study(engine, small_study(), here)
+    assert "cccccccccccc-dirty" in said("history", "small")
+    (version,) = json.loads(said("history", "small", "--json"))["versions"]
+    assert (version["files"], version["commit"], version["remote"]) == (here.files, here.commit, here.remote)
+    line = "1 file at commit cccccccccccc of https://host/shop, with changes that are in no commit"
+    assert f"trained with your code: {line}" in " ".join(said("status", "small").split())
+    assert json.loads(said("status", "small", "--json"))["code"] == line
 
 
 def test_ls_of_an_empty_database_says_how_to_begin(said: Callable[..., str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
@@ -89,7 +90,9 @@ EDGES: dict[str, Value] = {
     "weight_decay": 1e-4, "activation": "tanh",
 }  # fmt: skip
 EPOCH = measured(1, 0.5, 0.6, 0.7, 0.1, 0.01)
-HERE = Provenance({"optuna": "5.0.0", "numpy": "2.0"}, "code of then", "data of then")
+FILES = {"net.py": "a" * 64, "data/shop.py": "b" * 64}
+HERE = Provenance({"optuna": "5.0.0", "numpy": "2.0"}, "caviar of then", "data of then", FILES)
+MENDED = {**FILES, "net.py": "c" * 64}
 
 
 def loaded(engine: Engine, name: str = "small") -> optuna.Study:
@@ -643,7 +646,7 @@ def test_without_accept_nothing_is_changed(engine: Engine) -> None:
     finish(engine, record, ledger(engine, record))
     set_control(engine, record.study_id, "stop")
     before = everything(engine)
-    elsewhere = Provenance({"optuna": "5.1.0", "numpy": "2.1"}, HERE.code, HERE.data)
+    elsewhere = replace(HERE, packages={"optuna": "5.1.0", "numpy": "2.1"})
     with pytest.raises(DefinitionChanged, match=r"budget: 8 before, 12 now; .* with --accept, .* --name small-2$"):
         open_study(engine, AFTER, elsewhere)
     for fields in ({"model": "cnn"}, {"data": "mnist"}, {"metric": "loss", "direction": "minimize"}, {"seed": 1}):
@@ -658,13 +661,13 @@ def test_without_accept_nothing_is_changed(engine: Engine) -> None:
 def test_a_version_tells_what_changed_and_what_it_was_computed_with(engine: Engine) -> None:
     record = open_study(engine, BEFORE, HERE)
     finish(engine, record, ledger(engine, record))
-    accept(engine, change(BEFORE, pruner="none"), Provenance({"optuna": "5.1.0"}, "code of now", HERE.data))
+    accept(engine, change(BEFORE, pruner="none"), replace(HERE, packages={"optuna": "5.1.0"}, files=MENDED))
     extend_study(engine, load_study(engine, "small"), 10)
     first, second, third = read_versions(engine, record.study_id)
     assert (first.version, first.changes, first.provenance) == (1, (), HERE)
     assert first.body == to_body(BEFORE)
-    assert second.changes == ("pruner: pace before, none now", "code: code of then before, code of now now")
-    assert (second.provenance.code, second.provenance.data) == ("code of now", HERE.data)
+    assert second.changes == ("pruner: pace before, none now", "code: net.py changed")
+    assert (second.provenance.files, second.provenance.data) == (MENDED, HERE.data)
     assert third.changes == ("budget: 8 before, 10 now",)
     assert third.provenance == second.provenance  # an extension computes nothing
     assert third.body == to_body(change(BEFORE, pruner="none", budget=10))
@@ -677,7 +680,7 @@ def test_a_version_tells_what_changed_and_what_it_was_computed_with(engine: Engi
 
 def test_while_nothing_is_complete_a_change_is_free(engine: Engine) -> None:
     record = open_study(engine, BEFORE, HERE)
-    mended = Provenance(HERE.packages, "code, mended", HERE.data)
+    mended = replace(HERE, files=MENDED)
     who = ledger(engine, record)
     lease = who.lease()
     trial_id = begin(engine, record, lease)
@@ -686,13 +689,13 @@ def test_while_nothing_is_complete_a_change_is_free(engine: Engine) -> None:
         open_study(engine, BEFORE, mended)
     log(engine, record).finish(lease, trial_id, "FAIL", None, {})
     record = open_study(engine, BEFORE, mended)
-    assert (record.version, record.provenance.code) == (2, "code, mended")
+    assert (record.version, record.provenance.files) == (2, MENDED)
     assert open_study(engine, change(BEFORE, budget=9), mended).version == 3
     with pytest.raises(NotComparable):
         open_study(engine, change(BEFORE, budget=9, seed=1), mended)
     record = load_study(engine, "small")
     finish(engine, record, ledger(engine, record))
-    with pytest.raises(DefinitionChanged, match="code: code, mended before, code of then now"):
+    with pytest.raises(DefinitionChanged, match=r"code: net\.py changed"):
         open_study(engine, change(BEFORE, budget=9), HERE)
     assert accept(engine, change(BEFORE, budget=9), HERE).version == 4
 
@@ -701,7 +704,7 @@ def test_other_data_are_refused_even_while_nothing_is_complete(engine: Engine) -
     open_study(engine, BEFORE, HERE)
     for code in (HERE.code, "other code"):
         with pytest.raises(NotComparable, match="data: data of then before, data of now now"):
-            accept(engine, BEFORE, Provenance(HERE.packages, code, "data of now"))
+            accept(engine, BEFORE, replace(HERE, code=code, data="data of now"))
     assert load_study(engine, "small").version == 1
 
 
@@ -712,9 +715,9 @@ def test_another_major_version_of_optuna_is_refused_and_other_versions_are_noted
         with pytest.raises(
             MachineMismatch, match=f"begun with optuna 5.0.0, and this machine has {version}: .* optuna 5 here"
         ):
-            accept(engine, AFTER, Provenance({"optuna": version}, "c", "d"))
+            accept(engine, AFTER, Provenance({"optuna": version}, "c", "d", {}))
     assert everything(engine) == before
-    record = open_study(engine, BEFORE, Provenance({"optuna": "5.2.0", "numpy": "2.0"}, HERE.code, HERE.data))
+    record = open_study(engine, BEFORE, replace(HERE, packages={"optuna": "5.2.0", "numpy": "2.0"}))
     assert record.version == 1
     (told,) = read_events(engine, record.study_id, "other versions")
     assert told.detail == {"optuna": "5.0.0 there, 5.2.0 here"}
@@ -744,11 +747,11 @@ def test_the_file_of_an_earlier_version_does_not_come_back_with_other_code(engin
     record = open_study(engine, BEFORE, HERE)
     finish(engine, record, ledger(engine, record))
     accept(engine, AFTER, HERE)
-    mended = Provenance(HERE.packages, "code, mended", HERE.data)
-    with pytest.raises(DefinitionChanged, match=r"\(code: code of then before, code, mended now\)"):
+    mended = replace(HERE, files=MENDED)
+    with pytest.raises(DefinitionChanged, match=r"\(code: net\.py changed\): nobody can tell"):
         open_study(engine, BEFORE, mended)
     record = accept(engine, BEFORE, mended)
-    assert (record.version, record.provenance.code) == (3, "code, mended")
+    assert (record.version, record.provenance.files) == (3, MENDED)
     assert definition_of(record) == AFTER
     assert len(slots_of(engine, record.study_id)) == 12
     is_whole(engine, AFTER)
@@ -797,3 +800,22 @@ def test_a_command_shows_a_study_by_its_current_definition(
     monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     assert run(["join", "small", "--workers", "1"]) == 0, capsys.readouterr()
     assert shown == [revised]
+
+
+def test_accepted_code_is_in_the_history_with_its_commit(engine: Engine) -> None:
+    then = replace(HERE, commit="a" * 40, remote="https://host/shop")
+    record = open_study(engine, BEFORE, then)
+    finish(engine, record, ledger(engine, record))
+    now = replace(then, files={**MENDED, "new.py": "d"}, commit="b" * 40 + "-dirty")
+    said = r"net\.py changed; new\.py new; commit aaaaaaaaaaaa before, bbbbbbbbbbbb-dirty now\): nobody can tell .*"
+    with pytest.raises(
+        DefinitionChanged, match=said + r"go back to that code \(commit aaaaaaaaaaaa of https://host/shop\)"
+    ):
+        open_study(engine, BEFORE, now)
+    assert load_study(engine, "small").provenance == then
+    assert accept(engine, BEFORE, now).provenance == now
+    assert open_study(engine, BEFORE, now).version == 2
+    (event,) = read_events(engine, record.study_id, "definition changed")
+    assert event.detail["changes"] == [
+        "code: net.py changed; new.py new; commit aaaaaaaaaaaa before, bbbbbbbbbbbb-dirty now"
+    ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +13,17 @@ from sqlalchemy import Engine
 
 from caviar.models.errors import UnknownModel
 from caviar.models.registry import model_file
-from caviar.storage.records import Provenance, StudyRecord
+from caviar.storage.records import StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.studies.api.running import join, run
-from caviar.studies.errors import MachineMismatch
+from caviar.studies.errors import CodeMissing, MachineMismatch
 from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import definition_of, open_study
-from caviar.studies.lifecycle.provenance import package_versions, provenance_of
+from caviar.studies.lifecycle.provenance import code_key, code_of, provenance_of
 from caviar.studies.workers.local.events import ModelFound, RunEvent, WorkersStarted
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.preparation import begin_or_resume, check_machine
+from caviar.studies.workers.local.process import _check_code
 from tests.helpers.roles import execute
 from tests.helpers.studies import small_study
 from tests.helpers.workers import worker
@@ -50,8 +53,9 @@ def begun(engine: Engine, *, same: bool) -> StudyRecord:
     """Register a study of that model, as a machine with the same or other code did."""
     study = small_study(model="guest_net.layers:Net", budget=4)
     here = provenance_of(study, Path("nowhere"))
-    code = here.code if same else "0" * 64
-    return open_study(engine, study, Provenance(package_versions(), code, here.data))
+    assert here.files is not None
+    files = here.files if same else {**here.files, "guest_net/layers.py": "0" * 64}
+    return open_study(engine, study, replace(here, files=files, commit="abc123", remote="https://host/shop"))
 
 
 def forget() -> None:
@@ -62,7 +66,9 @@ def forget() -> None:
 
 def test_other_code_is_refused_before_any_of_it_runs(engine: Engine, ran: Path) -> None:
     begun(engine, same=False)
-    with pytest.raises(MachineMismatch, match="begun: code; "):
+    with pytest.raises(
+        MachineMismatch, match=r"begun: code \(guest_net/layers\.py\); .* commit abc123 of https://host/s"
+    ):
         join("small", workers=1, database=engine)
     assert not ran.exists()
 
@@ -72,8 +78,8 @@ def test_nor_does_it_run_to_test_the_winner_of_a_study_that_is_done(engine: Engi
     worker(engine, record, definition_of(record)).run()
     ran.unlink()
     forget()  # as another process, on a machine that has other code
-    execute(engine, "UPDATE caviar.definition SET code = 'other'")
-    with pytest.raises(MachineMismatch, match="begun: code; "):
+    execute(engine, """UPDATE caviar.definition SET files = '{"guest_net/layers.py": "other"}'""")
+    with pytest.raises(MachineMismatch, match=r"begun: code \(guest_net/__init__\.py, guest_net/layers\.py\); "):
         join("small", database=engine)
     assert not ran.exists()
 
@@ -83,7 +89,7 @@ def test_nor_does_it_run_for_a_run_of_a_definition_from_the_database(
     engine: Engine, ran: Path, name: str | None
 ) -> None:
     begun(engine, same=False)
-    with pytest.raises(MachineMismatch, match=r"guest_net\.layers:Net differs .* was not run"):
+    with pytest.raises(MachineMismatch, match=r"guest_net\.layers:Net differs .*layers\.py changed\), and was not run"):
         run("small", name=name, database=engine)
     assert not ran.exists()
 
@@ -142,3 +148,43 @@ def test_a_model_may_be_in_folders_that_are_no_packages(ran: Path) -> None:
     assert model_file("plain_folder.deeper.still.net:Net") == file
     with pytest.raises(UnknownModel, match=r"there is no module plain_folder\.deeper\.other"):
         model_file("plain_folder.deeper.other:Net")
+
+
+def test_code_that_an_older_caviar_kept_as_one_digest_is_not_run_unseen(engine: Engine, ran: Path) -> None:
+    begun(engine, same=True)
+    execute(engine, "UPDATE caviar.definition SET files = NULL, code = 'of both'")
+    with pytest.raises(MachineMismatch, match="an older Caviar kept one digest of all code"):
+        run("small", database=engine)
+    with pytest.raises(MachineMismatch, match="begun: code; "):
+        join("small", workers=1, database=engine)
+    assert not ran.exists()
+    options = WorkerOptions(read_settings(), "small", Path("nowhere"))
+    study, stored = select_stored(engine, "small")
+    opened = begin_or_resume(engine, study, options, stored=stored, accept=True)
+    assert opened.record.provenance.files == provenance_of(study, Path("nowhere")).files
+
+
+@pytest.mark.parametrize("command", [join, run])
+def test_a_machine_without_the_code_is_told_what_to_check_out(
+    engine: Engine, ran: Path, command: Callable[..., object]
+) -> None:
+    begun(engine, same=True)
+    (ran.parent / "guest_net" / "layers.py").unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(CodeMissing, match=r"no module guest_net\.layers; .* commit abc123 of https://host/shop$"):
+        command("small", workers=1, database=engine)
+
+
+def test_a_worker_does_not_begin_with_code_that_was_changed_since_the_comparison(engine: Engine, ran: Path) -> None:
+    record = begun(engine, same=True)
+    code = check_machine(engine, record, Path("nowhere"))
+    options = WorkerOptions(read_settings(), "small", Path("nowhere"), code=code)
+    _check_code(options, record)
+    with (ran.parent / "guest_net" / "layers.py").open("a") as opened:
+        opened.write("# changed\n")
+    with pytest.raises(MachineMismatch, match="changed since this command was started"):
+        _check_code(options, record)
+    now = replace(options, code=code_key(code_of(definition_of(record))))
+    with pytest.raises(MachineMismatch, match=r"other code than this machine's \(guest_net/layers\.py changed\)"):
+        _check_code(now, record)
+    _check_code(replace(now, allow_mismatch=True), record)
