@@ -94,6 +94,9 @@ class Training:
         moments = {number: {n: _whole(v) for n, v in own.items()} for number, own in optimizer["state"].items()}
         return {"epoch": self.epoch, "model": model, "optimizer": {**optimizer, "state": moments}}
 
+    def close(self, ended: object) -> None:
+        """Do nothing: a training of which no epoch is asked for any more has ended."""
+
     def learning_rate(self) -> float:
         """Return the learning rate of the next epoch."""
         return learning_rate(self.settings, self.epoch - self.decay_from)

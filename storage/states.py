@@ -112,6 +112,7 @@ class EventKind(StrEnum):
     ABANDONED = "abandoned"  # the slot was lost too often in a row
     # Trials.
     TRIAL_FAILED = "trial failed"  # it raised an error
+    RAISED_AFTER_END = "raised after its end"  # the user's code did, when the result was written already
     ENQUEUED_REFUSED = "enqueued trial refused"  # no slot can have the values that another program gave it
     KILL_ASKED = "kill asked"  # somebody asked to end it
     OUT_OF_MEMORY = "out of memory"  # on one worker; another one may have more

@@ -1,4 +1,4 @@
-"""The definition of a study: a search space on a model and data. A frozen, validated value.
+"""The definition of a study: a search space, and the training that is searched. A frozen, validated value.
 
 Knows no database, and imports neither Optuna nor torch.
 """
@@ -6,13 +6,15 @@ Knows no database, and imports neither Optuna nor torch.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from pydantic import Field, StrictInt, ValidationError, model_validator
 
 from caviar.epoch import ACCURACY
-from caviar.limits import EPOCHS, STUDY_NAME
+from caviar.limits import EPOCHS, RANKS, STUDY_NAME
 from caviar.studies.errors import DefinitionError
 from caviar.studies.metric import check_metric, with_metric
 from caviar.studies.search.pruners import check_pruner
@@ -20,12 +22,33 @@ from caviar.studies.search.strategies import check_grid, check_strategy
 from caviar.studies.space.base import Value, check_value, first_problem
 from caviar.studies.space.scales import Scale
 from caviar.studies.space.search_space import PriorTrial, SearchSpace
+from caviar.text import shown
 
-__all__ = ["PriorTrial", "Study", "change", "from_body", "to_body"]
+__all__ = ["PriorTrial", "Study", "Way", "change", "from_body", "to_body"]
+
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:name
+
+
+class Way(StrEnum):
+    """How the training of a study gets in: the field of `Study` that names it."""
+
+    MODEL = "model"  # a network, trained by the built-in loop
+    TRAIN = "train"  # a function of a `caviar.Trial`, with a loop of its own
+    OBJECTIVE = "objective"  # an objective of Optuna's, unchanged
+    COMMAND = "command"  # a program in any language
+
+
+class BuiltIn(NamedTuple):
+    """What the built-in loop trains: the names of a model and of a data set."""
+
+    model: str
+    data: str
 
 
 class Study(SearchSpace):
-    """The definition of a study: what is searched on which model and data, with which budget.
+    """The definition of a study: what is searched, with which budget, and how a trial is trained.
+
+    Exactly one of `model`, `train`, `objective` and `command` says how.
 
     Example:
         >>> study = Study(
@@ -40,10 +63,17 @@ class Study(SearchSpace):
 
     Args:
         name: name of the study in the database; letters, digits, dot, dash and underscore.
-        model: name of a model in `caviar.models.registry.MODELS`, or the path of a class, `package.module:Class`.
+        model: name of a model in `caviar.models.registry.MODELS`, or the path of a class, `package.module:Class`. It is
+            trained by the built-in loop, on `data`.
         data: name of a data set in `caviar.models.data_sets.DATA_SETS`.
-        metric: what is searched by, of all that the training measures in an epoch: `accuracy`, `validation_loss`, for
-            which `loss` is short, or `training_loss`. The value of a trial is the last one that was measured.
+        train: path of a function, `package.module:function`, which is called with a `caviar.Trial` and trains it.
+        objective: path of an objective of Optuna's. Its `tiers` are lists of names; what none names comes last.
+        command: a program with its arguments, in which `{learning_rate}` stands for that hyperparameter.
+        test: path of a function that measures the winner on the test set: it is called once, with a `caviar.Trial`.
+        gpus: number of GPUs of one trial, each with a process of its own, 1 to 64; 0 for one process on a device that
+            it may share with other trials.
+        metric: what is searched by, of all that a training measures in an epoch; of a model `accuracy`, `validation_loss`,
+            for which `loss` is short, or `training_loss`. The value of a trial is the last one that was measured.
         direction: `maximize` or `minimize`; may be left out where the metric's name says it: one that ends in `loss`
             is minimized, one that ends in `accuracy` maximized.
         epochs: number of epochs of a trial that is not stopped early; 1 to 1,000,000.
@@ -65,8 +95,13 @@ class Study(SearchSpace):
     """
 
     name: str = Field(pattern=STUDY_NAME)
-    model: str
-    data: str
+    model: str | None = None
+    data: str | None = None
+    train: str | None = None
+    objective: str | None = None
+    command: str | None = None
+    test: str | None = None
+    gpus: StrictInt = Field(default=0, ge=0, le=RANKS)
     metric: str = ACCURACY
     epochs: StrictInt = Field(ge=1, le=EPOCHS)
     pruner: str = "pace"
@@ -89,11 +124,62 @@ class Study(SearchSpace):
             raise DefinitionError(f"study '{self.name}': {error}") from None
 
     def _check_fields(self) -> None:
-        check_metric(self.metric, self.direction, of_model=True)
+        self._check_way()
+        check_metric(self.metric, self.direction, of_model=self.way is Way.MODEL)
         for name, value in self.fixed.items():
             check_value(value)
             if any(name in tier for tier in self.tiers):
                 raise DefinitionError(f"'{name}' stands twice: in a tier and in fixed")
+
+    def _check_way(self) -> None:
+        """Check that one field says how a trial is trained, and that those stand with it which it needs."""
+        given = [way for way in Way if getattr(self, way) is not None]
+        if len(given) != 1:
+            raise DefinitionError(
+                f"give one of {', '.join(Way)}, which say how a trial is trained; given: {', '.join(given) or 'none'}"
+            )
+        if (self.way is Way.MODEL) != (self.data is not None):
+            raise DefinitionError(
+                'the data of a model have to be named: data="digits"'
+                if self.way is Way.MODEL
+                else f"data is for a model= that the built-in loop trains; {self.way} brings data of its own"
+            )
+        for name in (Way.TRAIN, Way.OBJECTIVE, "test"):
+            path = getattr(self, name)
+            if path is not None and not _PATH.fullmatch(path):
+                raise DefinitionError(
+                    f"{name} is '{shown(path)}'; give the path of a function, package.module:function"
+                )
+        if self.test is not None and self.way is not Way.TRAIN:
+            raise DefinitionError(f"test is for a train= function, not for {self.way}=")
+        if self.gpus and self.way is not Way.TRAIN:
+            raise DefinitionError(f"gpus is for a train= function, not for {self.way}=")
+
+    @property
+    def way(self) -> Way:
+        """How a trial is trained."""
+        return next(way for way in Way if getattr(self, way) is not None)
+
+    @property
+    def built_in(self) -> BuiltIn:
+        """What the built-in loop trains.
+
+        Raises:
+            DefinitionError: the study has a loop of its own.
+        """
+        if self.model is None or self.data is None:
+            raise DefinitionError(f"study '{self.name}' has a loop of its own, by {self.way}=; this needs a model=")
+        return BuiltIn(self.model, self.data)
+
+    @property
+    def subject(self) -> str:
+        """What is trained, in a few words that follow `trials of`: such as `mlp on digits`."""
+        return f"{self.model} on {self.data}" if self.way is Way.MODEL else str(getattr(self, self.way))
+
+    @property
+    def entry(self) -> str | None:
+        """The name of a model, or the path of the user's function; None for a command."""
+        return self.model or self.train or self.objective
 
     def is_possible(self, value: float) -> bool:
         """Return whether a trial can have that value of the metric: no accuracy is above 1, and neither is below 0."""

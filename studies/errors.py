@@ -41,6 +41,12 @@ class WorkersFailed(StudyError):
     exit_code = 1
 
 
+class TrialMisused(StudyError):
+    """Code of the user's own asks a trial for what it has not, or reports what is no metric."""
+
+    exit_code = 1
+
+
 class NothingToDo(StudyError):
     """There is no trial, winner or model for what was asked."""
 

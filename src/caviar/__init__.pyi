@@ -33,6 +33,7 @@ from caviar.studies.api.documents import confirm as confirm
 from caviar.studies.api.documents import export as export
 from caviar.studies.api.documents import report as report
 from caviar.studies.api.documents import save as save
+from caviar.studies.api.leasing import lease_trials as lease_trials
 from caviar.studies.api.machine import dashboard as dashboard
 from caviar.studies.api.machine import doctor as doctor
 from caviar.studies.api.reading import best as best
@@ -77,3 +78,5 @@ from caviar.studies.search.sampler import TieredSampler as TieredSampler
 from caviar.studies.space.scales import *  # noqa: F403 - the names in its __all__
 from caviar.studies.workers.local import events as events
 from caviar.studies.workers.local.events import Progressed as Progressed
+from caviar.studies.workers.trial.training import Ended as Ended
+from caviar.studies.workers.user.trial import Trial as Trial

@@ -288,7 +288,9 @@ def _measure_here_or_elsewhere(
     from caviar.models.data import check_available
 
     try:
-        check_available(definition_of(record).data, options.data_dir)
+        data = definition_of(record).data
+        if data is not None:
+            check_available(data, options.data_dir)
         return measure_winner(engine, record, options, stop, outage)
     except (DataUnavailable, CheckpointUnreachable) as error:
         on_event(TestedElsewhere(str(error)))

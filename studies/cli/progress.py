@@ -69,7 +69,7 @@ class EventPrinter:
 
         study, devices = event.study, event.devices
         self.has_worked = True
-        what = f"{study.budget} trials of {study.model} on {study.data}, {study.strategy}"
+        what = f"{study.budget} trials of {study.subject}, {study.strategy}"
         if self._is_joining:
             workers = ", ".join(f"{count} on {device}" for device, count in Counter(devices).items())
             print_line(f"joining {study.name}: {what}; workers: {workers}")

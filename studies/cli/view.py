@@ -65,7 +65,7 @@ def view(study: Study, snapshot: Snapshot, rate: str, screen: Screen) -> Rendera
     state = state_of(now)
     title = (
         (study.name, "bold"),
-        f"  {study.model} on {study.data}, {study.strategy}  ",
+        f"  {study.subject}, {study.strategy}  ",
         ("waiting for a worker" if state == StudyState.WAITING else state, _STATES.get(state, "")),
     )
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed, {now.diverged} diverged"

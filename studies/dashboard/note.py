@@ -31,7 +31,7 @@ def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None
 def note_text(study: Study, winner: Winner | None = None) -> str:
     """Return the note as Markdown."""
     goal = (
-        f"To {study.direction} the validation {study.metric} of `{study.model}` on `{study.data}`, by Caviar: "
+        f"To {study.direction} the validation {study.metric} of `{study.subject}`, by Caviar: "
         f"{study.budget} trials of at most {study.epochs} epochs, strategy `{study.strategy}`, seed {study.seed}."
     )
     searched = "\n".join(f"- tier {tier}: `{name}`, {scale}" for name, tier, scale in study.hyperparameters())

@@ -59,7 +59,8 @@ def provenance_of(study: Study, data_dir: Path) -> Provenance:
     from caviar.models.fingerprint import data_digest
 
     files = _files_of(study)
-    here = replace(code_of(study, files), packages=package_versions(), data=data_digest(study.data, data_dir))
+    data = data_digest(study.data, data_dir) if study.data is not None else None
+    here = replace(code_of(study, files), packages=package_versions(), data=data)
     commit = commit_of(files.values())
     return here if commit is None else replace(here, commit=commit.name, remote=commit.remote)
 

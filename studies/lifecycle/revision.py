@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from caviar.studies.definition import Study, change, to_body
+from caviar.studies.definition import Study, Way, change, to_body
 from caviar.studies.space.base import BaseScale, Value
 
 Stored = Mapping[str, tuple[float, str]]  # by name, the number in Optuna's tables, and the distribution as JSON
@@ -138,12 +138,12 @@ def _compare_new(before: Study, name: str, scale: BaseScale, revision: Revision)
 
 def _unsearched(study: Study, name: str) -> Any:
     """Return the value that a hyperparameter has in all trials of a study that does not search it."""
-    if name in study.fixed:
-        return study.fixed[name]
+    if name in study.fixed or study.way is not Way.MODEL:
+        return study.fixed.get(name)
     from caviar.models.optim import SETTINGS  # these load torch and the model, which no other comparison needs
     from caviar.models.registry import hyperparameters
 
-    return SETTINGS[name] if name in SETTINGS else hyperparameters(study.model).get(name)
+    return SETTINGS[name] if name in SETTINGS else hyperparameters(study.built_in.model).get(name)
 
 
 def _same(scale: BaseScale, other: BaseScale | None) -> bool:

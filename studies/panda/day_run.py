@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes, to_bytes
+from caviar.models.data import Data
 from caviar.models.errors import BadCheckpoint
 from caviar.models.training import Training, as_metrics, evaluate
 from caviar.storage.checkpoints import CheckpointStore, Staged
@@ -32,6 +33,7 @@ from caviar.studies.workers.trial.ending import worst_value
 from caviar.studies.workers.trial.failures import training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint
 from caviar.studies.workers.trial.run import TrialRun
+from caviar.studies.workers.trial.training import TrialTraining
 
 OnEpoch = Callable[[DayRecord, Epoch], None]
 
@@ -100,7 +102,7 @@ class DayRun(TrialRun):
         if self._on_epoch is not None:
             self._on_epoch(self._day, result)
 
-    def next_training(self, training: Training) -> Training:
+    def next_training(self, training: TrialTraining) -> TrialTraining:
         """Return what trains the next epoch: `training` itself, or one with the settings that were nudged."""
         context = self.context
         if self._takes_nudges(training.epoch):
@@ -143,10 +145,10 @@ class DayRun(TrialRun):
         )
         context.checkpoints.tidy(self.lease.slot.number, weights)
 
-    def _stage(self, training: Training) -> Staged:
+    def _stage(self, training: TrialTraining) -> Staged:
         """Make the state ready to be kept. Without it nothing could build on the day, and it has not ended."""
         try:
-            return self.context.checkpoints.stage(self.lease, training.epoch, to_bytes(training.state()))
+            return self.context.checkpoints.stage(self.lease, training.epoch, to_bytes(training.state() or {}))
         except CheckpointNotWritten as error:
             raise CheckpointUnreachable(str(error)) from error
 
@@ -174,8 +176,7 @@ class DayRun(TrialRun):
         return read_nudges(self.context.engine, self.lease.study_id, self._day.number)
 
     def _assemble(self, state: Any) -> Training:
-        context = self.context
-        training = assemble(context.study, self._panda.seed_number, self._now.settings, context.data, state)
+        training = assemble(self.context.study, self._panda.seed_number, self._now.settings, self._data, state)
         training.decay_from = self._now.decay_from
         return training
 
@@ -206,11 +207,16 @@ class DayRun(TrialRun):
 
     @property
     def _device(self) -> Any:
-        return self.context.data.training.y.device
+        return self.context.bench.device
+
+    @property
+    def _data(self) -> Data:
+        assert self.context.bench.data is not None, "a panda has a model and data"
+        return self.context.bench.data
 
     def _measure_birth(self, training: Training) -> None:
         """Write how good the model is before anything is done to it."""
-        context, data = self.context, self.context.data
+        context, data = self.context, self._data
         with training_code():
             losses = [evaluate(training.model, part) for part in (data.training, data.validation)]
         self.record(Epoch(training.epoch, as_metrics(losses[0][0], *losses[1], training.learning_rate()), 0.0))

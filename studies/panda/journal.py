@@ -67,7 +67,8 @@ class _Reading:
             days.append(self._day(day, verdict, branch_of[day.number], before))
         waiting = self._nudges(NudgeState.WAITING)
         return Journal(
-            name=self.name, model=study.model, data=study.data, metric=study.metric, direction=study.direction,
+            name=self.name, subject=study.subject,
+            model=study.model, data=study.data, metric=study.metric, direction=study.direction,
             day=DayLength(life.panda.day_epochs, life.panda.day_seconds), origin=life.panda.origin,
             head=life.panda.head, branch=tuple(day.number for day in all_branches[0]),
             trains=next((day.holder for day in life.days if day.holder), None),

@@ -26,7 +26,7 @@ def panda_page(journal: Journal) -> str:
     origin = journal.origin
     born = f"; born from trial {origin.trial} of {origin.study}" if origin else ""
     body = f"""<h1>{escape(journal.name)}</h1>
-<p class="dim">{escape(f"a panda: {journal.model} on {journal.data}; a day is {journal.day}{born}")}</p>
+<p class="dim">{escape(f"a panda: {journal.subject}; a day is {journal.day}{born}")}</p>
 {_standing(journal)}{_advice(journal)}{pictures}
 <h2>The journal</h2>"""
     rows = [_row(journal, day) for day in journal.days]

@@ -151,8 +151,9 @@ class Journal:
     """
 
     name: str
-    model: str
-    data: str
+    subject: str  # what is trained, such as `mlp on digits`
+    model: str | None  # None where a loop of its own trains, as is `data`
+    data: str | None
     metric: str
     direction: str
     day: DayLength

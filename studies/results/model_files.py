@@ -73,8 +73,8 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
             f"CAVIAR_CHECKPOINTS names"
         )
     values = winner.hyperparameters
-    sample, classes = shape(study.data)
-    mean, deviation = moments(study.data, data_dir)
+    sample, classes = shape(study.built_in.data)
+    mean, deviation = moments(study.built_in.data, data_dir)
     config = {
         "model": study.model, "sample": list(sample), "classes": classes, "mean": mean.tolist(),
         "deviation": deviation.tolist(),

@@ -58,7 +58,7 @@ class FreshTrainings:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._values = {t: self._study.values(read_trial(engine, record.study_id, t).parameters) for t in trials}
         torch.set_num_threads(THREADS)
-        self._data = load(self._study.data, data_dir, torch.device(self.device))
+        self._data = load(self._study.built_in.data, data_dir, torch.device(self.device))
         self._done = 0.0
 
     def run(self, progressed: Callable[[float], None]) -> bool:

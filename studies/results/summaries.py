@@ -140,8 +140,9 @@ class StudyPlan:
 
     name: str
     strategy: str
-    model: str
-    data: str
+    subject: str  # what is trained, such as `mlp on digits`
+    model: str | None  # None where a loop of its own trains, as is `data`
+    data: str | None
     metric: str
     direction: str
     fixed: Mapping[str, Value]
@@ -193,7 +194,8 @@ def trial_summaries(study: Study, trials: Sequence[TrialRecord]) -> list[TrialSu
 def study_plan(study: Study) -> StudyPlan:
     """Return what a study would do."""
     return StudyPlan(
-        study.name, study.strategy, study.model, study.data, study.metric, study.direction, dict(study.fixed),
+        study.name, study.strategy, study.subject, study.model, study.data, study.metric, study.direction,
+        dict(study.fixed),
         study.budget, study.epochs, tuple(SearchedHyperparameter(*each) for each in study.hyperparameters()),
         tuple(plan(study)),
     )  # fmt: skip

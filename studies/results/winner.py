@@ -24,7 +24,7 @@ from caviar.storage.states import EventKind
 from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot, write_test
 from caviar.storage.waiting import patiently
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, Way
 from caviar.studies.errors import NothingToDo, WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
@@ -144,6 +144,8 @@ def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
 def is_concluded(engine: Engine, record: StudyRecord) -> bool:
     """Return True if the winner was measured on the test set, or there is none."""
     winner = standings(engine, record).winner
+    if definition_of(record).way is not Way.MODEL:
+        return True
     return winner is None or read_test(engine, record.study_id, winner.trial) is not None
 
 
@@ -181,24 +183,28 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     if winner is None or read_test(engine, record.study_id, winner.trial) is not None:
         store.keep_only(winner.trial if winner else None)
         return True
+    if study.way is not Way.MODEL:
+        store.keep_only(winner.trial)
+        return True
     best = read_trial(engine, record.study_id, winner.trial)
     import torch
 
     from caviar.models.data import load, load_test
-    from caviar.models.training import Interrupted, evaluate, never
-    from caviar.studies.workers.trial.build import THREADS
+    from caviar.models.training import Interrupted, Training, evaluate, never
+    from caviar.studies.workers.trial.build import THREADS, Bench
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
     from caviar.studies.workers.trial.resumption import load_checkpoint, resume
 
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = study.values(best.parameters)
-    data, test = load(study.data, data_dir, device), load_test(study.data, data_dir, device)
+    data, test = load(study.built_in.data, data_dir, device), load_test(study.built_in.data, data_dir, device)
     number, leave = best.slot.number, leave or never
     checkpoint = load_checkpoint(store, number)
     try:
         with training_code():
-            training, refused = resume(study, number, values, data, checkpoint)
+            training, refused = resume(study, number, values, Bench(device, data), checkpoint)
+            assert isinstance(training, Training)
         if refused:
             record_event(engine, record.study_id, EventKind.CHECKPOINT_REFUSED, trial=number, reason=refused)
         with training_code():

@@ -34,9 +34,9 @@ class CohortSize:
         self._record(why=describe(error)["error"])
 
     def _measured(self) -> int:
-        study, data = self._context.study, self._context.data
+        study, data = self._context.study, self._context.bench.data
         limit = min(_MOST, study.budget // _SHARE_OF_BUDGET)
-        if limit < 2:
+        if limit < 2 or data is None:
             return 1
         values = {name: scale.default for name, scale in study.scales().items()}
 

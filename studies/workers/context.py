@@ -6,7 +6,7 @@ import os
 import socket
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import optuna
@@ -14,7 +14,7 @@ import torch
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
-from caviar.models.data import Data, load
+from caviar.models.data import load
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.events import read_events, record_event
 from caviar.storage.files import CheckpointFiles
@@ -27,15 +27,18 @@ from caviar.storage.states import EventKind
 from caviar.storage.trials import TrialLog
 from caviar.storage.unsent import UnsentStates
 from caviar.storage.workers import is_unregistered, register_worker
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, Way
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.search.other_programs import learned
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import Stop
-from caviar.studies.workers.trial.build import THREADS
+from caviar.studies.workers.trial.build import THREADS, Bench
 from caviar.text import storable
+
+if TYPE_CHECKING:
+    from caviar.studies.workers.user.caller import Caller
 
 
 @dataclass
@@ -49,7 +52,7 @@ class WorkerContext:
     record: StudyRecord  # with the definition that this worker knows
     study: Study
     process: WorkerRecord  # registered already
-    data: Data  # on the device that trains
+    bench: Bench  # the device that trains, and the data on it
     stop: Stop
     options: WorkerOptions
     pulse: Pulse = field(default_factory=Pulse)
@@ -101,22 +104,32 @@ def _learned(study: Study, trial: FrozenTrial) -> FrozenTrial | None:
 
 
 def begin_work(
-    engine: Engine, record: StudyRecord, options: WorkerOptions, device: str, stop: Stop, pulse: Pulse | None = None
+    engine: Engine,
+    record: StudyRecord,
+    options: WorkerOptions,
+    device: str,
+    stop: Stop,
+    pulse: Pulse | None = None,
+    caller: Caller | None = None,
 ) -> WorkerContext:
     """Make this process a worker of a study, on a device such as cpu or cuda:0.
 
     Args:
         pulse: its signs of life, where another process supervises it.
+        caller: the program that trains the trials itself, if this is its process.
     """
     pulse = pulse or Pulse()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
-    torch.set_num_threads(THREADS)
+    if caller is None:  # else both are the program's own
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
+        torch.set_num_threads(THREADS)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
     study = definition_of(record)
-    with pulse.training():
-        data = load(study.data, options.data_dir, torch.device(device))
+    bench = Bench(torch.device(device), caller=caller)
+    if study.way is Way.MODEL:
+        with pulse.training():
+            bench = Bench(bench.device, load(study.built_in.data, options.data_dir, bench.device))
     process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
-    context = WorkerContext(engine, record, study, process, data, stop, options, pulse)
+    context = WorkerContext(engine, record, study, process, bench, stop, options, pulse)
     context.outage.insist(lambda: register_worker(engine, record.study_id, process))
     return context

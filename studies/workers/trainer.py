@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 import torch
 from optuna.trial import FrozenTrial
@@ -19,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from caviar.epoch import Epoch
 from caviar.models.cohort import Cohort
 from caviar.models.cohort_kinds import groups
-from caviar.models.training import Interrupted
+from caviar.models.training import Interrupted, Training
 from caviar.storage.errors import CheckpointUnreachable, DatabaseAway, LeaseLost
 from caviar.storage.records import Lease
 from caviar.storage.states import Control
@@ -160,6 +161,8 @@ class Trainer:
                 for run in list(self._runs):
                     self._attempt(run, partial(self._leave, run, in_epoch=run in members))
                 return
+            if not trained and len(members) == 1 and members[0] in self._runs:
+                self._ended[members[0]] = Verdict(Next.COMPLETE, "its training came to its end by itself")
             for run, result in zip(members, trained, strict=bool(trained)):
                 run.take(result)
                 results.append((run, result))
@@ -182,11 +185,12 @@ class Trainer:
                 self._attempt(run, partial(self._finish, run, verdict))
 
     def _train(self, members: Sequence[TrialRun]) -> list[Epoch]:
-        """Train one epoch of trials that are one group; return nothing if that was not possible."""
+        """Train one epoch of trials that are one group; return nothing if that was not possible, or if the trial is
+        alone and its training has come to its end by itself."""
         try:
             with training_code(self._context.pulse), self._context.pulse.epoch():
                 if len(members) == 1:
-                    return [next(members[0].training.epochs(self._context.study.epochs, self._leave_epoch))]
+                    return list(islice(members[0].training.epochs(self._context.study.epochs, self._leave_epoch), 1))
                 return self._cohort(members).epoch(self._leave_epoch)
         except TrainingRaised as raised:
             error = raised.error
@@ -204,15 +208,18 @@ class Trainer:
 
     def _groups(self) -> list[list[TrialRun]]:
         """Divide the trials into those that are trained as one program."""
-        by_training = {id(run.training): run for run in self._runs if run not in self._ended}
-        alike = [[by_training[id(t)] for t in group] for group in groups([r.training for r in by_training.values()])]
+        running = [run for run in self._runs if run not in self._ended]
+        by_training = {id(run.training): run for run in running}
+        stackable = [run.training for run in running if isinstance(run.training, Training)]
+        alike = [[by_training[id(training)] for training in group] for group in groups(stackable)]
+        alike += [[run] for run in running if not isinstance(run.training, Training)]
         largest = self._size.now
         return [group[at : at + largest] for group in alike for at in range(0, len(group), largest)]
 
     def _cohort(self, members: Sequence[TrialRun]) -> Cohort:
         key = tuple(members)
         if key not in self._cohorts:
-            self._cohorts[key] = Cohort([run.training for run in members])
+            self._cohorts[key] = Cohort([t for run in members if isinstance(t := run.training, Training)])
         return self._cohorts[key]
 
     def _judge(self, run: TrialRun, result: Epoch, running: Sequence[FrozenTrial]) -> bool:
@@ -247,6 +254,7 @@ class Trainer:
             goes_on = False
             self._context.release(run.lease)
         if not goes_on:
+            run.close()
             self._runs.remove(run)
             self._ended.pop(run, None)
             self._heartbeat.remove(run.held)

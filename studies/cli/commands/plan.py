@@ -40,7 +40,7 @@ def plan(
         print_json(planned)
         return
     what = (
-        f": {planned.model} on {planned.data}, {planned.strategy}, {planned.budget} trials of {planned.epochs} epochs, "
+        f": {planned.subject}, {planned.strategy}, {planned.budget} trials of {planned.epochs} epochs, "
         f"to {planned.direction} {planned.metric}"
     )
     out().print(Text.assemble((planned.name, "bold"), what))

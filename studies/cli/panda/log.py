@@ -87,7 +87,7 @@ def journal_view(journal: Journal) -> Group:
     """Return a journal as a terminal shows it."""
     origin = journal.origin
     born = f", from trial {origin.trial} of {origin.study}, epoch {origin.epoch}" if origin else ""
-    lines = [Text.assemble((journal.name, "bold"), f": {journal.model} on {journal.data}{born}")]
+    lines = [Text.assemble((journal.name, "bold"), f": {journal.subject}{born}")]
     low, high = ends([day.finite_curve for day in journal.days], maximize=journal.direction == "maximize")
     for day in journal.days:
         lines += _day(journal, day, low, high)

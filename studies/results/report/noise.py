@@ -83,5 +83,5 @@ def _of_sample(report: Report, best: Sequence[ReportedTrial]) -> float:
 
 def _validation(report: Report) -> int | None:
     """Return the number of validation examples; None for a data set that this machine does not know."""
-    known = DATA_SETS.get(report.study.data)
+    known = DATA_SETS.get(report.study.data or "")
     return known.validation if known else None

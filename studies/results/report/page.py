@@ -40,7 +40,7 @@ def page(report: Report) -> str:
 
 def _summary(study: ReportedStudy) -> str:
     return (
-        f"{study.model} on {study.data}: {study.budget} trials of {study.epochs} epochs to "
+        f"{study.subject}: {study.budget} trials of {study.epochs} epochs to "
         f"{study.direction} {study.metric}, {study.strategy}, pruner {study.pruner}, seed {study.seed}; "
         f"{study.state}"
     )

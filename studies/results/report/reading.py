@@ -47,8 +47,8 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     workers = read_workers(engine, study_id)
     report = Report(
         study=ReportedStudy(
-            study.name, study.model, study.data, study.metric, study.direction, study.epochs, progress.budget,
-            study.seed, study.strategy, study.pruner, state_of(progress), len(study.prior),
+            study.name, study.subject, study.model, study.data, study.metric, study.direction, study.epochs,
+            progress.budget, study.seed, study.strategy, study.pruner, state_of(progress), len(study.prior),
         ),
         hyperparameters=tuple(ReportedHyperparameter(*each) for each in study.hyperparameters()),
         winner=read_winner(engine, record, current), runner_up=current.runner_up,

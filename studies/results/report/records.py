@@ -22,8 +22,9 @@ class ReportedStudy:
     """A study's definition and state; `prior` is the number of trials of an earlier study that it learned from."""
 
     name: str
-    model: str
-    data: str
+    subject: str  # what is trained, such as `mlp on digits`
+    model: str | None  # None where a loop of its own trains, as is `data`
+    data: str | None
     metric: str
     direction: str
     epochs: int

@@ -72,7 +72,7 @@ def fetch_data(study: Study, data_dir: Path, on_event: Listener = ignore) -> Non
     """Download a study's data set where it is missing."""
     from caviar.models.data import fetch
 
-    if fetch(study.data, data_dir):
+    if study.data is not None and fetch(study.data, data_dir):
         on_event(DataFetched(study.data, data_dir))
 
 
@@ -133,9 +133,10 @@ def _provenance_here(stored: StudyRecord, study: Study, data_dir: Path) -> Prove
 
 def _check_found_model(study: Study, on_event: Listener) -> None:
     """Do what `check_model` does, and name the model's file before, since the database and not a person chose it."""
-    file = model_file(study.model)
-    if file is not None and study.model not in MODELS:
-        on_event(ModelFound(study.model, file, _owner_of(file)))
+    entry = study.entry
+    file = model_file(entry) if entry is not None and entry not in MODELS else None
+    if entry is not None and file is not None:
+        on_event(ModelFound(entry, file, _owner_of(file)))
     check_model(study, on_event)
 
 
@@ -153,6 +154,7 @@ def begin_or_resume(
     *,
     stored: StudyRecord | None = None,
     accept: bool = False,
+    in_processes: bool = True,
     on_event: Listener = ignore,
 ) -> Opened:
     """Begin a study, or go on with the one of that name, ready for workers of this machine.
@@ -162,11 +164,13 @@ def begin_or_resume(
     Args:
         stored: where the database has the definition, if it comes from there. It names the model's module, and other
             code may have that name here: none of it runs before it was compared.
+        in_processes: whether the workers are to be processes of their own.
     """
     record = find_study(engine, study.name)
     if record is not None and not _has_work(engine, record, study.budget):
         return Opened(open_study(engine, study, accept=accept), options, begun=False)
-    WorkerPool.warm_up()  # the workers' imports, while this process has its own
+    if in_processes:
+        WorkerPool.warm_up()  # the workers' imports, while this process has its own
     find_user_modules()
     if stored is None:
         check_model(study, on_event)

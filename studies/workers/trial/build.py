@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from caviar.foreign_code import no_exit, reason_of
 from caviar.limits import PARAMETERS
@@ -15,38 +15,64 @@ from caviar.models.optim import SETTINGS, Settings
 from caviar.models.registry import hyperparameters, model_class
 from caviar.models.seeding import derive
 from caviar.models.training import Training
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, Way
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import Value
+from caviar.studies.workers.trial.training import TrialTraining
+from caviar.studies.workers.user.loop_training import LoopTraining
+from caviar.studies.workers.user.trial import Trial
+from caviar.studies.workers.user.turns import FunctionTurns
 from caviar.suggestions import did_you_mean
+from caviar.text import quoted
+from caviar.user_code import NotThere, load_object
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from caviar.models.data import Data
+    from caviar.studies.workers.user.caller import Caller
 
 # Of each worker on a CPU: a curve is then the same bit for bit however many workers and cores there are, and workers
 # that share a machine don't wait for one another at every step. More cores are for more workers.
 THREADS = 1
+
+
+class Bench(NamedTuple):
+    """What a training finds on this machine."""
+
+    device: torch.device
+    data: Data | None = None  # on the device; None where the training brings its own
+    caller: Caller | None = None  # the program that trains the trials itself, where one does
+
+
 _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "adam"}
 
 
 def check(study: Study) -> None:
-    """Check that the study's data, model and training exist and take every value that the search may try."""
-    sample, classes = shape(study.data)
+    """Check that the study's model and data exist and take every value that the search may try, or that the function
+    exists which trains a trial."""
     with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
-        _check_names(study)
-        scales = study.scales()
-        defaults = {name: scale.default for name, scale in scales.items()}
-        _try(study, defaults, sample, classes, "the defaults")
-        for name, scale in scales.items():
-            for value in scale.grid(2):
-                _try(study, {**defaults, name: value}, sample, classes, f"{name} = {value!r}")
+        if study.way is Way.MODEL:
+            _check_built_in(study)
+        elif study.entry is not None:
+            load_function(study.entry)
+
+
+def _check_built_in(study: Study) -> None:
+    sample, classes = shape(study.built_in.data)
+    _check_names(study)
+    scales = study.scales()
+    defaults = {name: scale.default for name, scale in scales.items()}
+    _try(study, defaults, sample, classes, "the defaults")
+    for name, scale in scales.items():
+        for value in scale.grid(2):
+            _try(study, {**defaults, name: value}, sample, classes, f"{name} = {value!r}")
 
 
 def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[str]) -> None:
     """Check that a model can be trained with these values, and that those of them that were changed have an effect."""
-    of_model = hyperparameters(study.model)
+    of_model = hyperparameters(study.built_in.model)
     optimizer = {**SETTINGS, **study.fixed, **values}["optimizer"]
     for name in changed:
         if name not in SETTINGS and name not in of_model:
@@ -57,11 +83,11 @@ def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[st
         if _ONLY_FOR.get(name, optimizer) != optimizer:
             raise DefinitionError(f"'{name}' has no effect with the optimizer '{optimizer}'")
     with redirect_stdout(sys.stderr):
-        _try(study, values, *shape(study.data), "these settings")
+        _try(study, values, *shape(study.built_in.data), "these settings")
 
 
 def _check_names(study: Study) -> None:
-    of_model = hyperparameters(study.model)
+    of_model = hyperparameters(study.built_in.model)
     known = [*SETTINGS, *of_model]
     searched = study.scales().get("optimizer")
     optimizers = searched.grid(2) if searched else [study.fixed.get("optimizer", SETTINGS["optimizer"])]
@@ -116,14 +142,58 @@ def _split(study: Study, values: Mapping[str, Value]) -> tuple[Callable[..., nn.
     everything = {**study.fixed, **values}
     settings = Settings(**{n: v for n, v in everything.items() if n in SETTINGS})  # type: ignore[arg-type]
     of_model = {n: v for n, v in everything.items() if n not in SETTINGS}
-    return partial(model_class(study.model), **of_model), settings
+    return partial(model_class(study.built_in.model), **of_model), settings
 
 
 def held_in_cohort(study: Study) -> list[str]:
     """Return the hyperparameters that trials have in common which are trained as one program."""
     from caviar.models.cohort_kinds import may_differ
 
-    return [name for name in study.scales() if name not in may_differ(model_class(study.model))]
+    if study.way is not Way.MODEL:
+        return []
+    return [name for name in study.scales() if name not in may_differ(model_class(study.built_in.model))]
+
+
+def load_function(path: str) -> Callable[..., Any]:
+    """Return a function of the user's own, by its path, `package.module:function`.
+
+    Raises:
+        DefinitionError: there is none.
+    """
+    try:
+        function = load_object(path)
+    except NotThere as error:
+        raise DefinitionError(f"no function at '{path}': {error}") from error
+    if not callable(function):
+        raise DefinitionError(f"'{path}' is no function: {quoted(function)}")
+    return function  # type: ignore[no-any-return]
+
+
+def make_training(
+    study: Study,
+    number: int,
+    values: Mapping[str, Value],
+    bench: Bench,
+    state: Mapping[str, Any] | None = None,
+    *,
+    again: int | None = None,
+) -> TrialTraining:
+    """Return the training of a trial in the way of its study; it goes on from `state`, a checkpoint's.
+
+    Args:
+        again: number of a training of the same trial with fresh seeds, which no trial has.
+
+    Raises:
+        BadCheckpoint: `state` does not fit. Whatever the user's code raises is raised, too.
+    """
+    if study.way is Way.MODEL:
+        assert bench.data is not None, "the data of a model are loaded before"
+        return assemble(study, number, values, bench.data, state, again=again)
+    if study.train is not None:
+        turns = bench.caller.turns() if bench.caller else FunctionTurns(load_function(study.train))
+        trial = partial(Trial, number, {**study.fixed, **values}, bench.device)
+        return LoopTraining(turns, trial, _seed_parts(study, number, again), study.epochs, state)
+    raise NotImplementedError(study.way)
 
 
 def assemble(
@@ -136,5 +206,8 @@ def assemble(
     fresh seeds, which no trial has.
     """
     build, settings = _split(study, values)
-    seed = derive(study.seed, "trial", number) if again is None else derive(study.seed, "again", number, again)
-    return Training(build, settings, data, seed, state)
+    return Training(build, settings, data, derive(*_seed_parts(study, number, again)), state)
+
+
+def _seed_parts(study: Study, number: int, again: int | None) -> tuple[int | str, ...]:
+    return (study.seed, "trial", number) if again is None else (study.seed, "again", number, again)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.models.checkpoint import to_bytes
-from caviar.models.training import Training
 from caviar.storage.checkpoints import Staged
 from caviar.storage.errors import CheckpointNotWritten
 from caviar.storage.states import EventKind
@@ -17,14 +16,19 @@ from caviar.storage.unsent import Unsent
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
+from caviar.studies.workers.trial.training import TrialTraining
 
 _CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a trial that goes on
 
 
-def stage(context: WorkerContext, held: HeldLease, training: Training) -> Staged | None:
-    """Make a training's state ready to be saved; return None, and write an event, where that is not possible."""
+def stage(context: WorkerContext, held: HeldLease, training: TrialTraining) -> Staged | None:
+    """Make a training's state ready to be saved; return None where it has none, or, with an event, where that is not
+    possible."""
+    state = training.state()
+    if state is None:
+        return None
     try:
-        return context.checkpoints.stage(held.lease, training.epoch, to_bytes(training.state()))
+        return context.checkpoints.stage(held.lease, training.epoch, to_bytes(state))
     except CheckpointNotWritten as error:
         context.record_event(EventKind.CHECKPOINT_NOT_WRITTEN, held.lease, reason=str(error))
         return None
@@ -62,7 +66,7 @@ class CheckpointKeeper:
         """Take a state that this machine has from before, until the database has it."""
         self._unsent = unsent
 
-    def after_epoch(self, training: Training) -> None:
+    def after_epoch(self, training: TrialTraining) -> None:
         """Save the state of a trial that goes on, if the last checkpoint is old."""
         unwritten = self._outbox.unwritten(self._held)
         if not unwritten:
@@ -75,12 +79,12 @@ class CheckpointKeeper:
             self.save(training)
         self._saved_at = time.monotonic()
 
-    def snapshot(self, training: Training, *, diverged: bool = False) -> None:
+    def snapshot(self, training: TrialTraining, *, diverged: bool = False) -> None:
         """Copy the state in case the outage lasts. A trial that diverged has none: it is better trained again."""
-        epochs = self._outbox.unwritten(self._held)
-        self._unsent = None if diverged else Unsent(training.epoch, epochs, to_bytes(training.state()))
+        epochs, state = self._outbox.unwritten(self._held), None if diverged else training.state()
+        self._unsent = None if state is None else Unsent(training.epoch, epochs, to_bytes(state))
 
-    def save(self, training: Training) -> None:
+    def save(self, training: TrialTraining) -> None:
         """Replace the trial's checkpoint, if the database is there."""
         staged = stage(self._context, self._held, training)
         try:
@@ -89,7 +93,7 @@ class CheckpointKeeper:
         except SQLAlchemyError as error:
             self._context.outage.failed(error)
 
-    def give_back(self, training: Training) -> None:
+    def give_back(self, training: TrialTraining) -> None:
         """Give the trial back for the next worker, with its state."""
         staged = stage(self._context, self._held, training)
         if staged is None:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial
 
-from caviar.models.training import Training
 from caviar.storage.events import read_events
 from caviar.storage.history import BEST
 from caviar.storage.states import EventKind
@@ -17,6 +16,7 @@ from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.trial.checkpoints import stage
 from caviar.studies.workers.trial.decision import Next, Verdict
 from caviar.studies.workers.trial.failures import describe, stop_if_repeated
+from caviar.studies.workers.trial.training import TrialTraining
 
 
 class TrialEnd:
@@ -27,7 +27,7 @@ class TrialEnd:
         self._held = held
         self._trial = trial
 
-    def finish(self, verdict: Verdict, training: Training) -> None:
+    def finish(self, verdict: Verdict, training: TrialTraining) -> None:
         """End a trial as its last epoch decided."""
         epoch = training.epoch
         if verdict.next is Next.DIVERGE:
@@ -81,6 +81,7 @@ def worst_value(context: WorkerContext) -> float:
 
     Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
     """
-    classes, maximize = context.data.classes, context.study.maximize
-    values = context.history.sound_values()
-    return min([*values, 1 / classes]) if maximize else max([*values, math.log(classes)])
+    maximize, data, values = context.study.maximize, context.bench.data, context.history.sound_values()
+    if data is not None:
+        values.append(1 / data.classes if maximize else math.log(data.classes))
+    return (min if maximize else max)(values, default=0.0)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
+
 from caviar.models.checkpoint import from_bytes
-from caviar.models.data import Data
 from caviar.models.errors import BadCheckpoint
-from caviar.models.training import Training
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.errors import DamagedCheckpoint
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, Way
 from caviar.studies.space.base import Value
-from caviar.studies.workers.trial.build import assemble
+from caviar.studies.workers.trial.build import Bench, make_training
+from caviar.studies.workers.trial.training import TrialTraining
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -32,13 +33,15 @@ def load_checkpoint(store: CheckpointStore, number: int) -> LoadedCheckpoint:
 
 
 def resume(
-    study: Study, number: int, values: Mapping[str, Value], data: Data, checkpoint: LoadedCheckpoint
-) -> tuple[Training, str | None]:
+    study: Study, number: int, values: Mapping[str, Value], bench: Bench, checkpoint: LoadedCheckpoint
+) -> tuple[TrialTraining, str | None]:
     """Return a trial's training, and why its checkpoint was refused, if it was."""
     if checkpoint.state is not None:
         try:
-            state = from_bytes(checkpoint.state, data.training.y.device)
-            return assemble(study, number, values, data, state), None
+            # An object of the user's own puts its state where it belongs; random states, say, stay on the CPU.
+            device = bench.device if study.way is Way.MODEL else torch.device("cpu")
+            state = from_bytes(checkpoint.state, device)
+            return make_training(study, number, values, bench, state), None
         except BadCheckpoint as error:
-            return assemble(study, number, values, data), str(error)
-    return assemble(study, number, values, data), checkpoint.refused
+            return make_training(study, number, values, bench), str(error)
+    return make_training(study, number, values, bench), checkpoint.refused

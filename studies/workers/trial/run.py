@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.epoch import Epoch
-from caviar.models.training import Interrupted, Training
+from caviar.models.training import Interrupted
 from caviar.storage.errors import CheckpointUnreachable, DamagedCheckpoint
 from caviar.storage.records import Lease
 from caviar.storage.states import Control, EventKind
@@ -27,9 +27,14 @@ from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.checkpoints import CheckpointKeeper
 from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
 from caviar.studies.workers.trial.ending import TrialEnd
-from caviar.studies.workers.trial.failures import training_code
+from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint, load_checkpoint, resume
+from caviar.studies.workers.trial.training import Ended, TrialTraining
 
+_ENDED = {
+    Next.COMPLETE: Ended.COMPLETE, Next.DIVERGE: Ended.DIVERGED, Next.PRUNE: Ended.PRUNED,
+    Next.GIVE_BACK: Ended.GIVEN_BACK,
+}  # fmt: skip
 _RETRY_SECONDS = 1.0  # between two tries to reach a checkpoint's file
 
 
@@ -51,15 +56,16 @@ class TrialRun:
         self._outbox = outbox
         self._keeper = CheckpointKeeper(context, held, outbox)
         self._end = TrialEnd(context, held, trial)
-        self._training: Training | None = None
+        self._training: TrialTraining | None = None
         self._diverged = False
+        self._ended = Ended.LOST  # until it is written how the trial ended
 
     @property
     def lease(self) -> Lease:
         return self.held.lease
 
     @property
-    def training(self) -> Training:
+    def training(self) -> TrialTraining:
         assert self._training is not None, "the trial is not open"
         return self._training
 
@@ -104,7 +110,7 @@ class TrialRun:
         self.context.record_event(EventKind.LOCAL_STATE_DROPPED, self.lease, reason=why)
         return False
 
-    def _take_up(self, training: Training) -> None:
+    def _take_up(self, training: TrialTraining) -> None:
         curve = self.trial.intermediate_values
         self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= training.epoch}
         self._training = training
@@ -118,11 +124,11 @@ class TrialRun:
         """The ids of the nudges that have taken effect in this trial, if it is a panda's day."""
         return ()
 
-    def resume(self, checkpoint: LoadedCheckpoint) -> tuple[Training, str | None]:
+    def resume(self, checkpoint: LoadedCheckpoint) -> tuple[TrialTraining, str | None]:
         """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was."""
         context, values = self.context, self.context.study.trained(self.trial.params)
         with training_code(context.pulse):
-            return resume(context.study, self.held.number, values, context.data, checkpoint)
+            return resume(context.study, self.held.number, values, context.bench, checkpoint)
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this trial."""
@@ -135,6 +141,19 @@ class TrialRun:
         epoch = max([self.lease.epoch, *self.trial.intermediate_values])
         self.held.lease = replace(self.lease, epoch=epoch)
         return self.open(begun=True)
+
+    def close(self) -> None:
+        """Let the training come to its end, once the trial has left this worker; nothing of it counts any more."""
+        if self._training is None:
+            return
+        try:
+            with training_code(self.context.pulse):
+                self._training.close(self._ended)
+        except TrainingRaised as raised:
+            reason = describe(raised.error)["error"]
+            self.context.record_event(EventKind.RAISED_AFTER_END, self.lease, ended=str(self._ended), error=reason)
+        finally:
+            self.drop()
 
     def drop(self) -> None:
         """Drop the state of an epoch that was left in its middle, before anything else that can fail may save it."""
@@ -187,7 +206,7 @@ class TrialRun:
         self._keeper.after_epoch(self.training)
         self._training = self.next_training(self.training)
 
-    def next_training(self, training: Training) -> Training:
+    def next_training(self, training: TrialTraining) -> TrialTraining:
         """Return what trains the next epoch: `training` itself, or one with other settings."""
         return training
 
@@ -198,6 +217,7 @@ class TrialRun:
             self._keeper.give_back(self.training)
         else:
             self.end(verdict)
+        self._ended = _ENDED[verdict.next]
 
     def end(self, verdict: Verdict) -> None:
         """Write how the trial ended. All of its epochs are written."""
@@ -231,7 +251,7 @@ class TrialRun:
                     raise Interrupted from error
                 time.sleep(_RETRY_SECONDS)
 
-    def _send_unsent(self, unsent: Unsent, training: Training) -> None:
+    def _send_unsent(self, unsent: Unsent, training: TrialTraining) -> None:
         self._keeper.adopt(unsent)
         for epoch in unsent.waiting:
             self.record(epoch)

@@ -1,0 +1,63 @@
+"""Classes and functions that a study names by a path, `package.module:name`: imported, or only looked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Any
+
+from caviar.foreign_code import IN_A_MODULE, no_exit, reason_of
+
+
+class NotThere(Exception):
+    """Nothing can be imported from a path; the message says why, and what to do if its module is missing."""
+
+
+def load_object(path: str) -> Any:
+    """Import the module of a path, which runs its code, and return what has the name there.
+
+    Raises:
+        NotThere: there is no such module or name, or the module's code raises.
+    """
+    module, _, name = path.partition(":")
+    try:
+        with no_exit(IN_A_MODULE):
+            return getattr(import_module(module), name)
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        raise NotThere(f"{reason_of(error)}{_step(module) if missing else ''}") from error
+
+
+def file_of(path: str) -> Path | None:
+    """Return the file of a path's module, of which nothing is run; None for a module that is in no file.
+
+    Raises:
+        NotThere: there is no such module.
+    """
+    module = path.partition(":")[0]
+    if module in sys.modules:
+        file = getattr(sys.modules[module], "__file__", None)
+    else:
+        spec = _spec(module)
+        if spec is None:
+            raise NotThere(f"there is no module {module}{_step(module)}")
+        file = spec.origin
+    return Path(file) if file else None
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Find a module as Python would. `importlib.util.find_spec` would import the packages that it is in."""
+    first, *others = module.split(".")
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    found = next((spec for finder in finders if (spec := finder.find_spec(first, None)) is not None), None)
+    for name in others:  # by its last part: a folder without an __init__.py would look for its parent among the loaded
+        if found is None or found.submodule_search_locations is None:
+            return None
+        found = PathFinder.find_spec(name, list(found.submodule_search_locations))
+    return found
+
+
+def _step(module: str) -> str:
+    return f"; give the command in the folder that has {module.split('.', maxsplit=1)[0]}"

@@ -1,0 +1,110 @@
+"""The loop over the epochs of one trial: what the user's code and the worker that drives it have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from caviar.epoch import Epoch, check_metrics
+from caviar.models.training import never
+from caviar.studies.errors import TrialMisused
+from caviar.studies.workers.trial.training import Ended
+from caviar.studies.workers.user.parts import Parts
+from caviar.studies.workers.user.seeds import seed_all
+
+Batch = TypeVar("Batch")
+Turn = Callable[[Epoch | None], Ended | None]
+
+
+class EpochLeft(BaseException):
+    """The epoch is left in its middle; no `except Exception` of the user's code is to hold it."""
+
+
+class Loop:
+    """The epochs of one trial.
+
+    Args:
+        seed: what the trial's random numbers depend on; each epoch has numbers of its own.
+        last: the number of the last epoch.
+        state: the `state()` of an earlier process; None for a trial that begins.
+        turn: gives the worker its turn, with an epoch that is trained, or None before the first; returns, when it is
+            the user's turn again, why the trial goes on no more, or None if it does.
+
+    Attributes:
+        epoch: number of the last epoch that was trained; 0 before the first.
+        ended: why the trial goes on no more; None while it does.
+        leave: returns whether the epoch is to be left where it is.
+        unwinds: whether an epoch is left by an exception; else its batches end, and what it reports does not count.
+        is_left: whether an epoch was left in its middle.
+    """
+
+    def __init__(self, seed: tuple[int | str, ...], last: int, state: Mapping[str, Any] | None, turn: Turn) -> None:
+        self.epoch: int = state["epoch"] if state else 0
+        self.last = last
+        self.ended: Ended | None = None
+        self.leave: Callable[[], bool] = never
+        self.unwinds, self.is_left = True, False
+        self._seed, self._turn = seed, turn
+        self._parts = Parts(state["parts"] if state else None)
+        self._metrics: dict[str, float] | None = None  # of the epoch in progress
+        self._started = 0.0
+        self._began = False
+
+    def keep(self, objects: Mapping[str, Any]) -> None:
+        """Save these objects between epochs, and restore them at once if the trial goes on."""
+        if self._began:
+            raise TrialMisused("trial.keep() was called in the loop over trial.epochs(); call it before")
+        self._parts.add(objects)
+
+    def state(self) -> dict[str, Any] | None:
+        """Return the states of the objects in `keep`; None if there are none."""
+        return {"epoch": self.epoch, "parts": self._parts.states()} if self._parts else None
+
+    def epochs(self) -> Iterator[int]:
+        """Yield the number of each epoch that is to be trained."""
+        if self._began:
+            raise TrialMisused("trial.epochs() was called twice; a trial has one loop")
+        self._parts.check_restored()
+        self._began = True
+        self.ended = self._turn(None)
+        while self.ended is None:
+            seed_all(*self._seed, self.epoch + 1)
+            self._metrics, self._started = {}, time.perf_counter()
+            yield self.epoch + 1
+            if self.is_left:
+                self.ended = Ended.GIVEN_BACK
+                return
+            finished = self.finish_epoch()
+            if finished is None:
+                raise TrialMisused(f"epoch {self.epoch + 1} reported nothing; call trial.report(...) in each epoch")
+            self.ended = self._turn(finished)
+
+    def finish_epoch(self) -> Epoch | None:
+        """Return the epoch in progress, which is trained; None if there is none, or it has reported nothing."""
+        metrics, self._metrics = self._metrics, None
+        if not metrics:
+            return None
+        self.epoch += 1
+        return Epoch(self.epoch, metrics, time.perf_counter() - self._started)
+
+    def report(self, metrics: Mapping[str, Any]) -> None:
+        """Add metrics to the epoch in progress."""
+        if self.is_left:
+            return
+        if self._metrics is None:
+            raise TrialMisused("trial.report() was called outside of the loop over trial.epochs()")
+        try:
+            self._metrics = check_metrics({**self._metrics, **metrics})
+        except ValueError as error:
+            raise TrialMisused(f"trial.report(): {error}") from None
+
+    def batches(self, source: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield batches; between two of them the worker gives a sign of life, and may leave the epoch."""
+        for batch in source:
+            if self.leave():
+                self.is_left, self._metrics = True, None
+                if self.unwinds:
+                    raise EpochLeft
+                return
+            yield batch

@@ -1,0 +1,121 @@
+"""The parts of a training that are saved between its epochs: a network, its optimizer, a schedule."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caviar.foreign_code import reason_of
+from caviar.models.errors import BadCheckpoint
+from caviar.studies.errors import TrialMisused
+from caviar.text import quoted
+
+
+class Parts:
+    """Objects with `state_dict` and `load_state_dict`, by name; those of a trial that goes on are restored at once.
+
+    Args:
+        saved: the states of an earlier process, by name; None for a trial that begins.
+    """
+
+    def __init__(self, saved: Mapping[str, Any] | None) -> None:
+        self._saved = saved
+        self._objects: dict[str, Any] = {}
+        self._is_checked = False
+
+    def __bool__(self) -> bool:
+        return bool(self._objects)
+
+    def add(self, objects: Mapping[str, Any]) -> None:
+        """Add objects, and restore those that were saved.
+
+        Raises:
+            TrialMisused: one has no state, or its name is taken.
+            BadCheckpoint: what was saved does not fit.
+        """
+        for name, part in objects.items():
+            if not (callable(getattr(part, "state_dict", None)) and callable(getattr(part, "load_state_dict", None))):
+                raise TrialMisused(
+                    f"trial.keep({name}=...) got a {type(part).__name__}; give an object with state_dict() and "
+                    f"load_state_dict(), such as a network, an optimizer or a schedule"
+                )
+            if name in self._objects:
+                raise TrialMisused(f"trial.keep() got '{name}' twice")
+            self._objects[name] = part
+            if self._saved is not None:
+                self._restore(name, part, self._saved)
+
+    def _restore(self, name: str, part: Any, saved: Mapping[str, Any]) -> None:
+        if name not in saved:
+            raise BadCheckpoint(f"the checkpoint has no '{name}', but {_names(saved)}")
+        try:
+            part.load_state_dict(saved[name])
+        except Exception as error:
+            raise BadCheckpoint(f"the checkpoint does not fit '{name}': {reason_of(error)}") from error
+
+    def check_restored(self) -> None:
+        """Raise BadCheckpoint if something was saved that no object took."""
+        left = [] if self._saved is None else [name for name in self._saved if name not in self._objects]
+        if left:
+            raise BadCheckpoint(f"the checkpoint has {_names(left)}, which trial.keep() does not get any more")
+        self._saved = None
+
+    def states(self) -> dict[str, Any]:
+        """Return the state of each object.
+
+        Raises:
+            TrialMisused: one has a value in it that is neither a tensor nor plain, and could not be read again.
+        """
+        states = {name: part.state_dict() for name, part in self._objects.items()}
+        if not self._is_checked:
+            for name, state in states.items():
+                _check_plain(state, name)
+            self._is_checked = True
+        return states
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(quoted(name) for name in names)
+
+
+def _check_plain(value: Any, key: str) -> None:
+    """Refuse what `torch.load(weights_only=True)` would not read, and name its key."""
+    if _is_readable(value):
+        return
+    if isinstance(value, Mapping):
+        inner = [(f"{key}[{quoted(name)}]", each) for name, each in value.items()]
+    elif isinstance(value, list | tuple):
+        inner = [(f"{key}[{place}]", each) for place, each in enumerate(value)]
+    else:
+        inner = []
+    for inner_key, each in inner:
+        _check_plain(each, inner_key)
+    raise TrialMisused(
+        f"the state {key} is a {type(value).__name__}, which would have to be unpickled; give trial.keep() objects "
+        f"whose states are tensors and plain values"
+    )
+
+
+def _is_readable(value: Any) -> bool:
+    buffer = io.BytesIO()
+    try:
+        torch.save(_without_numbers(value), buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except (pickle.PickleError, RuntimeError, TypeError, AttributeError, ValueError):
+        return False
+    return True
+
+
+def _without_numbers(value: Any) -> Any:
+    """Return a value with empty tensors, since theirs may be gigabytes, and can always be read."""
+    if type(value) is Tensor or isinstance(value, torch.nn.Parameter):
+        return torch.empty(0)
+    if type(value) is dict:
+        return {name: _without_numbers(each) for name, each in value.items()}
+    return type(value)(map(_without_numbers, value)) if type(value) in (list, tuple) else value
