@@ -72,8 +72,9 @@ class Study(SearchSpace):
         test: path of a function that measures the winner on the test set: it is called once, with a `caviar.Trial`.
         gpus: number of GPUs of one trial, each with a process of its own, 1 to 64; 0 for one process on a device that
             it may share with other trials.
-        metric: what is searched by, of all that a training measures in an epoch; of a model `accuracy`, `validation_loss`,
-            for which `loss` is short, or `training_loss`. The value of a trial is the last one that was measured.
+        metric: what is searched by, of all that a training measures in an epoch; of a model `accuracy`,
+            `validation_loss`, for which `loss` is short, or `training_loss`. The value of a trial is the last one that
+            was measured.
         direction: `maximize` or `minimize`; may be left out where the metric's name says it: one that ends in `loss`
             is minimized, one that ends in `accuracy` maximized.
         epochs: number of epochs of a trial that is not stopped early; 1 to 1,000,000.

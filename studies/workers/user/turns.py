@@ -29,7 +29,10 @@ class Pause(Enum):
 class Turns(Protocol):
     """How the worker and the user's code, which trains one trial, take turns."""
 
-    is_over: bool  # whether the user's code has come to its end
+    @property
+    def is_over(self) -> bool:
+        """Whether the user's code has come to its end."""
+        ...
 
     def begin(self, trial: Trial, loop: Loop) -> Epoch | Pause:
         """Let the user's code begin with a trial, until it gives the turn back; whatever it raises is raised here."""
@@ -81,4 +84,4 @@ class FunctionTurns:
 
 
 def _pause(message: Any) -> Epoch | Pause:
-    return Pause.READY if message is None else message  # type: ignore[no-any-return]
+    return Pause.READY if message is None else message

@@ -134,7 +134,7 @@ def test_an_epoch_is_left_between_two_batches() -> None:
             try:
                 for _ in trial.batches(range(10)):
                     batches += 1
-            except Exception:
+            except Exception:  # noqa: BLE001
                 pytest.fail("the user's `except Exception` sees it")
             trial.report(loss=1)
 
