@@ -29,7 +29,15 @@ SETTINGS: dict[str, Any] = {"batch_size": 256, "learning_rate": 0.5}
 def context_of(engine: Engine, record: StudyRecord, stop: Stop | None = None, cohort: int = 1) -> WorkerContext:
     study = small_study(**{**record.body, "tiers": STUDY.tiers})
     order = WorkerOptions(read_settings(), record.name, Path("nowhere"), cohort=cohort)
-    return WorkerContext(engine, record, study, register_process(engine, record), digits(), stop or Stop(), order)
+    return WorkerContext(
+        engine,
+        record,
+        study,
+        register_process(engine, record),
+        Bench(torch.device("cpu"), digits()),
+        stop or Stop(),
+        order,
+    )
 
 
 def born(engine: Engine, name: str = "baby", **given: Any) -> StudyRecord:

@@ -16,13 +16,13 @@ from caviar.storage.records import StudyRecord, WorkerRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.trials import TrialLog
 from caviar.storage.workers import register_worker
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, Way
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
-from caviar.studies.workers.trial.build import THREADS
+from caviar.studies.workers.trial.build import THREADS, Bench
 from caviar.studies.workers.worker import Worker
 from tests.helpers.studies import small_study
 
@@ -59,4 +59,5 @@ def log(engine: Engine, record: StudyRecord) -> TrialLog:
 def worker(engine: Engine, record: StudyRecord, study: Study, stop: Stop | None = None, **options: Any) -> Worker:
     given = WorkerOptions(read_settings(), record.name, Path("nowhere"), **options)
     process = register_process(engine, record)
-    return Worker(WorkerContext(engine, record, study, process, digits(), stop or Stop(), given))
+    bench = Bench(torch.device("cpu"), digits() if study.way is Way.MODEL else None)
+    return Worker(WorkerContext(engine, record, study, process, bench, stop or Stop(), given))

@@ -1,0 +1,80 @@
+"""Training functions of studies with `train=`, as a user has them; each path below is `tests.helpers.trainings:NAME`."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from sqlalchemy import Engine
+
+from caviar.storage.records import StudyRecord
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.space.scales import Linear, Log
+from caviar.studies.workers.user.trial import Trial
+
+TIERS = ({"lr": Log(1e-4, 1e-1, default=1e-2)}, {"hidden": Linear(4, 32, default=8)})
+
+ENDED: list[object] = []  # how the trials of this process have ended, in that order
+ERRORS: list[Exception] = []  # that functions are to raise, in that order
+
+
+def register_training(engine: Engine, function: str, **fields: Any) -> tuple[StudyRecord, Study]:
+    """Register a study that is trained by a function of this module."""
+    ENDED.clear()
+    ERRORS.clear()
+    values = {"name": "own", "metric": "rmse", "direction": "minimize", "epochs": 4, "budget": 5, "tiers": TIERS}
+    study = Study(train=f"tests.helpers.trainings:{function}", **{**values, **fields})
+    return open_study(engine, study), study
+
+
+def regression(trial: Trial) -> None:
+    """A regression with a schedule, a batch norm and random numbers of three kinds; all of it is in `keep`."""
+    x = torch.linspace(-1, 1, 128).reshape(-1, 2)
+    y = (3 * x).sin().sum(1, keepdim=True)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(2, trial["hidden"]), torch.nn.BatchNorm1d(trial["hidden"]), torch.nn.ReLU(),
+        torch.nn.Dropout(0.1), torch.nn.Linear(trial["hidden"], 1),
+    )  # fmt: skip
+    optimizer = torch.optim.AdamW(net.parameters(), lr=trial["lr"])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=trial["lr"], total_steps=4 * trial.last_epoch)
+    trial.keep(net=net, optimizer=optimizer, schedule=schedule)
+    for _ in trial.epochs():
+        net.train()
+        for rows in trial.batches(torch.randperm(64).split(16)):
+            loss = (net(x[rows]) - y[rows]).square().mean() * (1 + 0.01 * random.random())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        net.eval()
+        with torch.no_grad():
+            trial.report(loss=loss.item(), rmse=(net(x) - y).square().mean().sqrt())
+    ENDED.append(trial.ended)
+    if ERRORS:
+        raise ERRORS.pop(0)
+
+
+def without_state(trial: Trial) -> None:
+    """Report the number of the epoch; nothing is in `keep`."""
+    for epoch in trial.epochs():
+        trial.report(rmse=1 / epoch)
+    ENDED.append(trial.ended)
+
+
+def raising(trial: Trial) -> None:
+    """Raise in the second epoch what the test asks for."""
+    for epoch in trial.epochs():
+        if epoch == 2 and ERRORS:
+            raise ERRORS.pop(0)
+        trial.report(rmse=1 / epoch)
+
+
+def stopping_itself(trial: Trial) -> None:
+    """Leave the loop in its second epoch."""
+    for epoch in trial.epochs():
+        trial.report(rmse=1 / epoch)
+        if epoch == 2:
+            break

@@ -1,0 +1,106 @@
+"""Studies whose trials a function of the user's own trains: by workers in this process, on a real database."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from caviar.storage.curves import read_curve, read_curves
+from caviar.storage.events import read_events
+from caviar.storage.states import EventKind, TrialState
+from caviar.storage.status import read_trials
+from caviar.studies.lifecycle.manager import progress
+from caviar.studies.workers.trial.training import Ended
+from tests.helpers.faulty_net import StopAfter
+from tests.helpers.trainings import ENDED, ERRORS, register_training
+from tests.helpers.workers import worker
+
+Curves = dict[int, list[tuple[int, dict[str, float]]]]
+
+
+def curves(engine: Engine, study_id: int) -> Curves:
+    return {n: [(e.epoch, dict(e.metrics)) for e in curve] for n, curve in read_curves(engine, study_id).items()}
+
+
+def test_a_study_trains_by_a_function_to_its_budget(engine: Engine) -> None:
+    record, study = register_training(engine, "regression", pruner="none")
+    worker(engine, record, study).run()
+
+    trials = read_trials(engine, record.study_id)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert set(ENDED) == {Ended.COMPLETE}
+    for trial in trials:
+        curve = read_curve(engine, record.study_id, trial.slot.number)
+        assert [set(epoch.metrics) for epoch in curve] == [{"loss", "rmse"}] * 4
+        assert trial.value == curve[-1].metrics["rmse"]
+
+
+def test_interrupted_trials_have_the_curves_of_undisturbed_ones_to_the_last_bit(engine: Engine) -> None:
+    undisturbed, study = register_training(engine, "regression", name="undisturbed", pruner="none")
+    worker(engine, undisturbed, study).run()
+
+    record, study = register_training(engine, "regression", pruner="none")
+    rounds = 0
+    while progress(engine, record).open:
+        worker(engine, record, study, stop=StopAfter(5)).run()
+        rounds += 1
+
+    assert rounds > 3
+    assert Ended.GIVEN_BACK in ENDED
+    assert curves(engine, record.study_id) == curves(engine, undisturbed.study_id)
+
+
+def test_a_trial_of_which_nothing_is_saved_begins_again(engine: Engine) -> None:
+    record, study = register_training(engine, "without_state", budget=2)
+    worker(engine, record, study, stop=StopAfter(4)).run()
+    interrupted = progress(engine, record)
+    worker(engine, record, study).run()
+
+    assert (interrupted.open, interrupted.done) == (2, 0)
+    assert [trial.state for trial in read_trials(engine, record.study_id)] == [TrialState.COMPLETE] * 2
+    assert curves(engine, record.study_id)[0] == [(n, {"rmse": 1 / n}) for n in range(1, 5)]
+
+
+def test_an_error_behind_the_loop_costs_no_result(engine: Engine) -> None:
+    record, study = register_training(engine, "regression", budget=2)
+    ERRORS.append(ValueError("no file"))
+    worker(engine, record, study).run()
+
+    assert [trial.state for trial in read_trials(engine, record.study_id)] == [TrialState.COMPLETE] * 2
+    (event,) = read_events(engine, record.study_id, EventKind.RAISED_AFTER_END)
+    assert (event.slot, event.detail) == (0, {"ended": "complete", "error": "ValueError: no file"})
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("wrong shape"), "ValueError: wrong shape"),
+        (SystemExit(3), "it calls sys.exit(3), which would end Caviar"),
+        (GeneratorExit(), "it raises GeneratorExit, which is no Exception"),
+    ],
+)
+def test_what_a_function_raises_ends_its_trial_alone(engine: Engine, error: Exception, reason: str) -> None:
+    record, study = register_training(engine, "raising", budget=2)
+    ERRORS.append(error)
+    worker(engine, record, study).run()
+
+    failed, sound = read_trials(engine, record.study_id)
+    assert (failed.state, failed.attributes["why it stopped"]) == (TrialState.FAILED, reason)
+    assert sound.state == TrialState.COMPLETE
+
+
+def test_a_loop_that_the_function_leaves_is_a_complete_trial(engine: Engine) -> None:
+    record, study = register_training(engine, "stopping_itself", budget=2)
+    worker(engine, record, study).run()
+
+    for trial in read_trials(engine, record.study_id):
+        assert (trial.state, trial.epoch, trial.value) == (TrialState.COMPLETE, 2, 0.5)
+
+
+def test_a_trial_that_is_pruned_lets_its_function_come_to_its_end(engine: Engine) -> None:
+    record, study = register_training(engine, "regression", budget=12, epochs=8)
+    worker(engine, record, study).run()
+
+    states = [trial.state for trial in read_trials(engine, record.study_id)]
+    assert TrialState.PRUNED in states
+    assert [Ended.PRUNED if state == TrialState.PRUNED else Ended.COMPLETE for state in states] == ENDED
