@@ -38,6 +38,7 @@ from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.trial.build import Bench
 from caviar.studies.workers.worker import Worker
 
 

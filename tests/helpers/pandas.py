@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from sqlalchemy import Engine
 
 from caviar.storage.records import Provenance, StudyRecord
@@ -17,6 +18,7 @@ from caviar.studies.panda.train import train
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.trial.build import Bench
 from tests.helpers.studies import small_study
 from tests.helpers.workers import digits, register_process
 

@@ -1,4 +1,4 @@
-"""Training functions of studies with `train=`, as a user has them; each path below is `tests.helpers.trainings:NAME`."""
+"""Training functions of studies with `train=`, as a user has them; a study names one by its path."""
 
 from __future__ import annotations
 
