@@ -119,9 +119,8 @@ def _work_on_caviar(url: URL, epochs: int, cohort: int) -> Run:
     order = WorkerOptions(
         read_settings(url.render_as_string(hide_password=False)), NAME, Path("nowhere"), cohort=cohort
     )
-    worker = Worker(
-        WorkerContext(engine, record, study, process, Bench(torch.device("cpu"), _few_examples()), Stop(), order)
-    )
+    bench = Bench(torch.device("cpu"), _few_examples())
+    worker = Worker(WorkerContext(engine, record, study, process, bench, Stop(), order))
     # All that this benchmark knows of a worker's parts: their names.
     context = worker.context
     meter.time(context.ledger, "lease")

@@ -42,7 +42,7 @@ def test_interrupted_trials_have_the_curves_of_undisturbed_ones_to_the_last_bit(
     record, study = register_training(engine, "regression", pruner="none")
     rounds = 0
     while progress(engine, record).open:
-        worker(engine, record, study, stop=StopAfter(5)).run()
+        worker(engine, record, study, stop=StopAfter(3)).run()
         rounds += 1
 
     assert rounds > 3
@@ -52,7 +52,7 @@ def test_interrupted_trials_have_the_curves_of_undisturbed_ones_to_the_last_bit(
 
 def test_a_trial_of_which_nothing_is_saved_begins_again(engine: Engine) -> None:
     record, study = register_training(engine, "without_state", budget=2)
-    worker(engine, record, study, stop=StopAfter(4)).run()
+    worker(engine, record, study, stop=StopAfter(2)).run()
     interrupted = progress(engine, record)
     worker(engine, record, study).run()
 
@@ -85,7 +85,7 @@ def test_what_a_function_raises_ends_its_trial_alone(engine: Engine, error: Exce
     worker(engine, record, study).run()
 
     failed, sound = read_trials(engine, record.study_id)
-    assert (failed.state, failed.attributes["why it stopped"]) == (TrialState.FAILED, reason)
+    assert (failed.state, failed.attributes["why it stopped"]) == (TrialState.FAIL, reason)
     assert sound.state == TrialState.COMPLETE
 
 
