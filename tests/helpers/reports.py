@@ -28,7 +28,19 @@ HYPERPARAMETERS = (
 
 
 STUDY = ReportedStudy(
-    "small", "mlp", "digits", "accuracy", "maximize", EPOCHS, 0, 0, "tiered", "pace", StudyState.DONE, 0
+    "small",
+    "mlp on digits",
+    "mlp",
+    "digits",
+    "accuracy",
+    "maximize",
+    EPOCHS,
+    0,
+    0,
+    "tiered",
+    "pace",
+    StudyState.DONE,
+    0,
 )
 
 

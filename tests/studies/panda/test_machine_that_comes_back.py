@@ -38,7 +38,7 @@ class Overdue(Stop):
 
 
 def rates(engine: Engine, record: StudyRecord) -> Rates:
-    return [epoch.learning_rate for epoch in read_curve(engine, record.study_id, 1)]
+    return [epoch.metrics["learning_rate"] for epoch in read_curve(engine, record.study_id, 1)]
 
 
 def away(*arguments: Any) -> Any:
