@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 
 from caviar.errors import CaviarError
+from caviar.foreign_code import end_process
 from caviar.storage.engine import open_database
 from caviar.storage.errors import DatabaseAway
 from caviar.storage.records import StudyRecord
@@ -76,7 +77,7 @@ def _follow_parent(stop: Stop, grace: float) -> None:
         wait([parent.sentinel])
         stop.ask()
         time.sleep(grace + KILL_SECONDS)
-        os._exit(1)
+        end_process(1)
 
     threading.Thread(target=follow, name="parent watch", daemon=True).start()
 

@@ -10,6 +10,7 @@ import time
 from types import FrameType
 from typing import Any
 
+from caviar.foreign_code import end_process
 from caviar.storage.timing import GRACE
 
 # Slurm sends SIGUSR1 ahead of a job's end, where asked to: sbatch --signal=USR1@60.
@@ -67,4 +68,4 @@ def _leave_at_once() -> None:
         raise KeyboardInterrupt
     if os.isatty(2):
         os.write(2, b"\x1b[?25h\n")  # the cursor, which the live display hides
-    os._exit(130)
+    end_process(130)

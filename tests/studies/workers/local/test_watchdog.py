@@ -283,7 +283,7 @@ def test_kill_and_stop_at_once_reach_a_training_that_hangs(engine: Engine, tmp_p
 def test_a_worker_that_hangs_does_not_outlive_the_process_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
     (parent, living), ended = Pipe(duplex=False), Queue[int]()
     monkeypatch.setattr(process.multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=parent))
-    monkeypatch.setattr(process.os, "_exit", ended.put)
+    monkeypatch.setattr(process, "end_process", ended.put)
     monkeypatch.setattr(process, "KILL_SECONDS", 0.0)
     stop = Stop()
     process._follow_parent(stop, grace=0.0)
