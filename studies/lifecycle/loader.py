@@ -21,7 +21,7 @@ from caviar.foreign_code import IN_A_MODULE, no_exit, reason_of
 from caviar.studies import catalog
 from caviar.studies.definition import Study, from_body
 from caviar.studies.errors import DefinitionError, UnknownStudy
-from caviar.studies.space.base import first_problem
+from caviar.studies.space.problems import first_problem
 from caviar.studies.space.scales import __all__ as SCALE_NAMES
 from caviar.suggestions import did_you_mean
 from caviar.text import shown

@@ -10,28 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, StrictStr, ValidationError, model_validator
 
-from caviar.limits import NAME, NUMBER, TEXT, VALUES, WHOLE
+from caviar.limits import NUMBER, TEXT, VALUES, WHOLE
 from caviar.studies.errors import DefinitionError
+from caviar.studies.space.problems import first_problem
 from caviar.text import flaw, quoted, shown
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Value = StrictInt | StrictFloat | StrictStr
-
-
-_WITHOUT_INPUT = ("missing", "unexpected_keyword_argument")  # kinds of pydantic's errors
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return the first problem that pydantic reports, in one line: the field, the rule, and the input."""
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(map(str, problem["loc"])) or "value"
-    if problem["type"] == "string_pattern_mismatch":  # of `limits.STUDY_NAME`, the only pattern of a field
-        rule = f"give letters, digits and . _ -, at most {NAME}, the first a letter or a digit"
-        return f"{where}: {rule}; given {quoted(problem['input'])}"
-    given = f"; given {quoted(problem['input'])}" if problem["type"] not in _WITHOUT_INPUT else ""
-    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}{given}"
 
 
 def check_value(value: object) -> None:

@@ -297,9 +297,9 @@ def test_a_remark_has_a_limit(url: str, refused: Callable[..., str]) -> None:
         (["--grace", "nan"], "--grace"),
         (["--cohort", FIVE_THOUSAND], "--cohort 999"),
         (["--cohort", "1025"], "1 to 1,024"),
-        (["--budget", "50000000"], "budget: input should be less than or equal to 100000; given 50000000"),
+        (["--budget", "50000000"], "budget: give 100,000 or less; given 50000000"),
         (["--budget", FIVE_THOUSAND], "--budget"),
-        (["--seed", str(2**63)], "seed: input should be less than or equal to 9223372036854775807"),
+        (["--seed", str(2**63)], "seed: give 9,223,372,036,854,775,807 or less"),
     ],
 )
 def test_options_beyond_their_limits(url: str, refused: Callable[..., str], options: list[str], message: str) -> None:
@@ -316,7 +316,7 @@ def test_extending_beyond_the_limit(url: str, refused: Callable[..., str]) -> No
     engine = make_engine(_url(url))
     open_study(engine, small_study())
     before = _rows(engine)
-    assert "less than or equal to 100000; given 999999999" in refused("extend", "small", "--budget", "999999999")
+    assert "give 100,000 or less; given 999999999" in refused("extend", "small", "--budget", "999999999")
     assert _rows(engine) == before
     engine.dispose()
 
@@ -324,7 +324,7 @@ def test_extending_beyond_the_limit(url: str, refused: Callable[..., str]) -> No
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("epochs=2", "epochs=10**30", "epochs: input should be less than or equal to 1000000"),
+        ("epochs=2", "epochs=10**30", "epochs: give 1,000,000 or less"),
         ("epochs=2", "epochs=10**5000", "given a value of type int that cannot be shown"),
         ("budget=8", "budget=8, fixed={'hidden_units': 0}", "hidden_units must be an integer from 1 to 1,000,000"),
         (

@@ -158,8 +158,8 @@ def test_an_axis_has_the_order_of_the_scale() -> None:
         (lambda: Log(1, 0.1, default=1), "the range 1 to 0.1 is empty: low must be below high"),
         (lambda: Log(0.1, 1, default=2), "the default 2 is outside its range 0.1 to 1"),
         (lambda: Log(0.1, 1, default=0), "the default 0 is outside its range 0.1 to 1"),
-        (lambda: Log("a", 1, default=1), "Log: low: input should be a valid number"),  # type: ignore[arg-type]
-        (lambda: Log(0.1, float("inf"), default=1), "Log: high: input should be a finite number"),
+        (lambda: Log("a", 1, default=1), "Log: low: give a number"),  # type: ignore[arg-type]
+        (lambda: Log(0.1, float("inf"), default=1), "Log: high: give a finite number"),
         (lambda: LogOneMinus(0.9, 1, default=0.9), "a scale of 1 - β must lie in 0 to below 1; given 0.9 to 1"),
         (lambda: LogOneMinus(0.9, 0.99, default=0.5), "the default 0.5 is outside its range 0.9 to 0.99"),
         (lambda: Linear(3, 3, default=3), "the range 3 to 3 is empty"),
