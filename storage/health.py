@@ -64,7 +64,10 @@ _WORKERS = text("""
     SELECT w.worker_id, w.study_id, w.host, w.machine, w.pid,
            CASE WHEN bool_or(s.state = 'leased' AND s.expires_at >= now()) THEN 0
                 ELSE extract(epoch FROM now() - greatest(w.last_seen, max(t.datetime_complete) AT TIME ZONE 'UTC'))
-                END::float AS silent
+                END::float AS silent,
+           (SELECT e.detail ->> 'why' FROM caviar.event e
+            WHERE e.study_id = w.study_id AND e.worker_id = w.worker_id AND e.kind = 'worker died'
+            ORDER BY e.event_id DESC LIMIT 1) AS why
     FROM caviar.worker w
     LEFT JOIN caviar.slot s ON s.worker_id = w.worker_id
     LEFT JOIN public.trials t ON t.trial_id = s.trial_id
@@ -127,7 +130,10 @@ class HeldLease:
 
 @dataclass(frozen=True)
 class OpenWorker:
-    """A worker whose end is not recorded; `silent` is how many seconds ago it last gave a sign of life."""
+    """A worker whose end is not recorded; `silent` is how many seconds ago it last gave a sign of life.
+
+    `why` is how it died, where the process that supervised it has written that down.
+    """
 
     worker_id: UUID
     study_id: int
@@ -135,6 +141,7 @@ class OpenWorker:
     machine: str
     pid: int
     silent: float
+    why: str | None
 
 
 @dataclass(frozen=True)

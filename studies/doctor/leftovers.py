@@ -66,8 +66,9 @@ def workers(engine: Engine) -> list[Finding]:
         health.close_workers(engine, gone)
         return f"{len(gone)} worker(s) are written down as ended"
 
-    hosts = ", ".join(f"{count} on {host}" for host, count in Counter(worker.host for worker in gone).items())
-    return [Finding(Level.WARNING, "workers", f"{len(gone)} ended without a word: {hosts}", _MEND, mend)]
+    ends = Counter((worker.host, worker.why or "it ended without a word") for worker in gone)
+    message = "; ".join(f"{count} on {host}: {why}" for (host, why), count in ends.items())
+    return [Finding(Level.WARNING, "workers", f"{len(gone)} died: {message}", _MEND, mend)]
 
 
 def trials(engine: Engine) -> list[Finding]:

@@ -198,7 +198,8 @@ def _raise_rate(window: Window, scale: BaseScale | None) -> Advice | None:
         return None
     still = "still " if window.rate_was_raised else ""
     return Advice(
-        f"the training loss {still}falls smoothly, and by only {share:.1%} an epoch: the learning rate is too low",
+        f"the training loss {still}falls smoothly, by {share:.1%} an epoch, less than {_SLOW:.0%}: "
+        f"the learning rate is too low",
         settings,
     )
 

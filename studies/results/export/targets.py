@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from caviar.studies.definition import Study
     from caviar.studies.results.export.rows import ExportedTrial
 
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
 
 @dataclass(frozen=True)
 class Export:
@@ -65,6 +67,9 @@ def export_study(engine: Engine, record: StudyRecord, to: str, *, epochs: bool =
     from caviar.studies.lifecycle.manager import definition_of
     from caviar.studies.results.export.rows import read_exported
 
+    if to in _STDOUT:
+        printing = f"curves {record.name} --json" if epochs else f"trials {record.name} --csv"
+        raise OutputError(f"--to {to}: give {forms()}; what prints to stdout is: caviar {printing}")
     target, place = _find(to)
     if epochs and not target.is_file:
         scheme = target.form.partition(":")[0]

@@ -277,6 +277,15 @@ def test_what_has_not_begun_and_what_makes_no_sense_is_refused(engine: Engine, s
     assert "no study 'other'" in say("export", "other", "--to", "x.csv", code=2)[1]
 
 
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(("epochs", "command"), [([], "trials small --csv"), (["--epochs"], "curves small --json")])
+def test_stdout_has_no_format_and_the_command_that_prints_is_named(say: Say, epochs: list[str], command: str) -> None:
+    for stream in ("-", "/dev/stdout"):
+        told = say("export", "small", "--to", stream, *epochs, code=2)[1]
+        assert told.endswith(f"what prints to stdout is: caviar {command}\n")
+        assert say(*command.split())[0]
+
+
 def test_no_password_is_told(say: Say) -> None:
     told = say("export", "small", "--to", "mlfow:http://user:secret@host:5000", code=2)[1]
     assert "secret" not in told

@@ -31,8 +31,10 @@ from caviar.storage.events import read_events
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.grants import grant_worker
 from caviar.storage.ledger import Ledger
+from caviar.storage.losses import release_dead
 from caviar.storage.pandas import read_life
-from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
+from caviar.storage.processes import machine_id
+from caviar.storage.records import Lease, Provenance, Slot, StudyRecord, WorkerDeath
 from caviar.storage.settings import read_settings
 from caviar.storage.unsent import Unsent, UnsentStates
 from caviar.studies.cli import doctor as command
@@ -172,7 +174,16 @@ def test_a_worker_that_ended_without_a_word(engine: Engine, doctor: Doctor) -> N
     record, _ = register(engine)
     register_process(engine, record, machine="elsewhere")
     execute(engine, "UPDATE caviar.worker SET last_seen = now() - interval '26 hours'")
-    is_mended(doctor, "workers", "1 ended without a word: 1 on test", "1 worker(s) are written down as ended")
+    told = "1 died: 1 on test: it ended without a word"
+    is_mended(doctor, "workers", told, "1 worker(s) are written down as ended")
+
+
+def test_a_worker_that_the_watchdog_ended(engine: Engine, doctor: Doctor) -> None:
+    record, _ = register(engine)
+    pid, death = dead_process(), WorkerDeath("its training hung in forward (net.py:7): no batch for 301 s")
+    lease(engine, record, pid=pid)
+    assert release_dead(engine, record.study_id, machine_id(), {pid: death}) == 1
+    is_mended(doctor, "workers", f"1 died: 1 on test: {death.why}", "1 worker(s) are written down as ended")
 
 
 def test_a_worker_that_may_come_back_is_left_alone(engine: Engine, doctor: Doctor) -> None:
