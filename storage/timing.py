@@ -16,6 +16,5 @@ GRACE = 20.0  # that the epoch in progress may take after a signal to stop
 EPOCHS_OF_SILENCE = 10
 LEAST_SILENCE = 300.0
 FIRST_SILENCE = 3600.0
-LEAST_TIMEOUT = 1.0  # that a user can set instead: the supervisor looks twice a second
 PATIENCE = 900.0  # that a database which is away is waited for, by default
 MOST_PATIENCE = SECONDS  # and at most: after that, `caviar doctor --fix` may remove what a worker has kept

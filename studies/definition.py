@@ -9,17 +9,19 @@ import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, StrictInt, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, ValidationError, model_validator
 
+from caviar.durations import to_seconds
 from caviar.epoch import ACCURACY
 from caviar.limits import EPOCHS, RANKS, STUDY_NAME
 from caviar.studies.errors import DefinitionError
 from caviar.studies.metric import check_metric, with_metric
 from caviar.studies.search.pruners import check_pruner
 from caviar.studies.search.strategies import check_grid, check_strategy
-from caviar.studies.space.base import Value, check_value, first_problem
+from caviar.studies.space.base import Value, check_value
+from caviar.studies.space.problems import first_problem
 from caviar.studies.space.scales import Scale
 from caviar.studies.space.search_space import PriorTrial, SearchSpace
 from caviar.text import shown
@@ -43,6 +45,13 @@ class BuiltIn(NamedTuple):
 
     model: str
     data: str
+
+
+def _seconds_or_none(given: object) -> float | None:
+    return None if given is None else to_seconds(given)
+
+
+_Duration = Annotated[float | None, BeforeValidator(_seconds_or_none)]
 
 
 class Study(SearchSpace):
@@ -86,6 +95,11 @@ class Study(SearchSpace):
             that learn at less than half the pace of the best one, `none` none; or by the class of one of Optuna's
             pruners, with arguments if need be, such as `PercentilePruner(percentile=25.0)`.
         tiers: the scales of the hyperparameters by priority; one to four tiers.
+        epoch_timeout: how long an epoch may go without a batch before the training counts as hung, and its worker is
+            replaced: seconds, or a text such as `90s`, `30min`, `2h`, `1d`. None for ten times the longest epoch so
+            far, but at least 5 minutes, and an hour before the first.
+        trial_timeout: how long the epochs of a trial may take, in all of its workers together, before it is pruned with
+            its last value; it fails where it has none. None for no limit.
         fixed: values of hyperparameters that are not searched, where they differ from the model's defaults.
         prior: trials of an earlier study, its winner first. That configuration is tried again; the model of the search
             learns from all of them, as far as this study's own trials agree with them.
@@ -108,6 +122,8 @@ class Study(SearchSpace):
     pruner: str = "pace"
     tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
     fixed: Mapping[str, Value] = Field(default_factory=dict)
+    epoch_timeout: _Duration = None
+    trial_timeout: _Duration = None
 
     @model_validator(mode="before")
     @classmethod

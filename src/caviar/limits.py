@@ -26,5 +26,6 @@ PARAMETERS = 10**10  # of a model: 40 GB of weights alone, of which a training n
 WORKERS = 256  # processes that one command starts
 RANKS = 64  # processes of one trial, each with a GPU
 COHORT = 1_024  # trials that a worker trains as one program; larger ones are no faster
-SECONDS = 86_400.0  # of a lease, a renewal, a grace, a patience or an epoch without a batch: a day
+SECONDS = 86_400.0  # of a lease, a renewal, a grace or a patience: a day
+DURATION = 31_536_000.0  # seconds of an epoch, a trial or a run: a year
 CHECKPOINT = 64 * 2**20  # bytes of one state in the database; a larger one needs CAVIAR_CHECKPOINTS

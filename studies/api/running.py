@@ -41,7 +41,7 @@ from caviar.studies.workers.local.events import (
     WorkersStarted,
     ignore,
 )
-from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.options import WorkerOptions, read_duration
 from caviar.studies.workers.local.patience import reported_outage
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.preparation import begin_or_resume, check_machine
@@ -87,7 +87,7 @@ def run(
     seed: int | None = None,
     accept: bool = False,
     cohort: int | None = None,
-    epoch_timeout: float | None = None,
+    epoch_timeout: float | str | None = None,
     on_event: Listener = ignore,
     lease: float = LEASE,
     renew: float = RENEW,
@@ -113,9 +113,10 @@ def run(
         accept: make a changed definition the study's next version, if its trials stay comparable. For a study that is
             named as in the database, also run its model's code where it is other code than the study's.
         cohort: trials that a worker trains as one program; 1 for one by one, None for as many as make it faster.
-        epoch_timeout: seconds in an epoch without a batch after which a training hangs, and its worker is replaced;
-            None for ten times the longest epoch of these workers so far, but at least 5 minutes, and an hour before
-            the first epoch of any of them: give more where a later model takes longer to compile.
+        epoch_timeout: instead of the study's own, how long an epoch may go without a batch before the training counts
+            as hung, and its worker is replaced: seconds, or a text such as `90s`, `30min`, `2h`. If neither is given,
+            ten times the longest epoch of these workers so far, but at least 5 minutes, and an hour before the first
+            epoch of any of them: give more where a later model takes longer to compile.
         on_event: called, in this thread, with each record of `caviar.studies.workers.local.events`, such as
             `Progressed`.
         lease: seconds of silence after which a worker loses its trials.
@@ -157,7 +158,7 @@ def run(
         definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)
         options = WorkerOptions(
             settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort,
-            epoch_timeout=epoch_timeout,
+            epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition.epoch_timeout,
         )  # fmt: skip
         opened = outage.insist(
             lambda: begin_or_resume(engine, definition, options, stored=stored, accept=accept, on_event=on_event)
@@ -182,7 +183,7 @@ def join(
     workers: int | None = None,
     allow_mismatch: bool = False,
     cohort: int | None = None,
-    epoch_timeout: float | None = None,
+    epoch_timeout: float | str | None = None,
     on_event: Listener = ignore,
     lease: float = LEASE,
     renew: float = RENEW,
@@ -224,8 +225,9 @@ def join(
         record = outage.insist(lambda: load_study(engine, study))
         outage.insist(lambda: refuse_panda(engine, record))
         options = WorkerOptions(
-            settings, study, folder, lease, renew, grace, patience, cohort, epoch_timeout=epoch_timeout
-        )
+            settings, study, folder, lease, renew, grace, patience, cohort,
+            epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition_of(record).epoch_timeout,
+        )  # fmt: skip
 
         def check() -> str | None:
             return check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from caviar.limits import COHORT, SECONDS
-from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, LEAST_TIMEOUT, PATIENCE, RENEW
+from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, PATIENCE, RENEW
 from caviar.studies.cli.output import print_remark
 from caviar.studies.errors import OptionError
 from caviar.text import shown, whole_number
@@ -26,15 +26,14 @@ Cohort = Annotated[
     str, typer.Option(metavar="N", help="Trials that a worker trains as one program; auto: as many as make it faster.")
 ]
 EpochTimeout = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        min=LEAST_TIMEOUT,
-        max=SECONDS,
-        metavar="SECONDS",
+        metavar="TIME",
         show_default=False,
-        help="Time in an epoch without a batch after which a training hangs, and its worker is replaced; without it, "
-        "ten times the longest epoch of this command's workers so far, but at least 5 minutes, and an hour before the "
-        "first epoch of any of them. Give more where a later model takes longer to compile.",
+        help="Time in an epoch without a batch after which a training hangs, and its worker is replaced, such as 90s, "
+        "30min or 2h; without it, the study's epoch_timeout, or else ten times the longest epoch of this command's "
+        "workers so far, but at least 5 minutes, and an hour before the first epoch of any of them. Give more where a "
+        "later model takes longer to compile.",
     ),
 ]
 DataDir = Annotated[

@@ -1,6 +1,6 @@
 """Decide whether the trials of a study stay comparable when its definition changes.
 
-Comparable are a larger budget, a wider range, a new choice, another pruner or order of tiers, and a new
+Comparable are a larger budget, a wider range, a new choice, another pruner, timeout or order of tiers, and a new
 hyperparameter whose default is what all earlier trials were trained with. Anything else would mix trials of two
 different searches under one name.
 """
@@ -14,6 +14,12 @@ from typing import Any
 from caviar.studies.definition import Study, Way, change, to_body
 from caviar.studies.space.base import BaseScale, Value
 
+_FREE = (
+    "budget",
+    "pruner",
+    "epoch_timeout",
+    "trial_timeout",
+)  # fields that may change while the trials stay comparable
 Stored = Mapping[str, tuple[float, str]]  # by name, the number in Optuna's tables, and the distribution as JSON
 
 
@@ -49,7 +55,7 @@ def compare(before: Study, after: Study) -> Revision:
         sentence = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
         if name == "budget" and after.budget < before.budget:
             revision.refused.append(f"{sentence}; a budget can grow, but not shrink (caviar stop ends a study early)")
-        elif name in ("budget", "pruner"):
+        elif name in _FREE:
             revision.comparable.append(sentence)
         else:
             revision.refused.append(sentence)

@@ -99,6 +99,8 @@ NUMBERS: tuple[tuple[str, str, float | None, float | None], ...] = (
 )
 TEXTS = (
     ("run digits", "--strategy"),
+    ("run digits", "--epoch-timeout"),
+    (f"join {STUDY}", "--epoch-timeout"),
     ("plan digits", "--strategy"),
     (f"join {STUDY}", "--gpus"),
     ("panda start new --study=digits", "--day"),

@@ -9,12 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caviar.durations import to_seconds
 from caviar.limits import COHORT, SECONDS
-from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, LEAST_TIMEOUT, PATIENCE, RENEW
+from caviar.storage.timing import GRACE, LEASE, LEAST_LEASE, LEAST_RENEW, PATIENCE, RENEW
 from caviar.studies.errors import OptionError
 
 if TYPE_CHECKING:
     from caviar.storage.settings import Settings
+
+
+def read_duration(option: str, given: float | str | None) -> float | None:
+    """Return the seconds of a duration that an option was given, such as `30min`; None if it was not given.
+
+    Raises:
+        OptionError: it is no duration.
+    """
+    try:
+        return None if given is None else to_seconds(given)
+    except ValueError as error:
+        raise OptionError(f"--{option}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -46,10 +59,6 @@ class WorkerOptions:
         ):
             if not least <= seconds <= SECONDS:
                 raise OptionError(f"--{option} {seconds:g}: give {least:g} to {SECONDS:,.0f} seconds")
-        if self.epoch_timeout is not None and not LEAST_TIMEOUT <= self.epoch_timeout <= SECONDS:
-            raise OptionError(
-                f"--epoch-timeout {self.epoch_timeout:g}: give {LEAST_TIMEOUT:g} to {SECONDS:,.0f} seconds"
-            )
         if self.cohort is not None and not 1 <= self.cohort <= COHORT:
             raise OptionError(f"--cohort {self.cohort}: give auto, or 1 to {COHORT:,} trials")
         if self.renew_seconds * 2 > self.lease_seconds:
