@@ -36,11 +36,20 @@ class Caller:
             while given is not None:
                 trial, loop = given
                 yield trial
-                given = self._worker.switch(_left_at(loop))
+                given = self._hand_back(loop)
         finally:
             if not self._worker.dead:
                 stop()
                 self._worker.switch(Pause.LEFT if loop.ended is None else Pause.RETURNED)
+
+    def _hand_back(self, loop: Loop) -> Any:
+        """Say where the body of the program's loop has ended; return the next trial with its loop, or None."""
+        if loop.is_left:
+            return self._worker.switch(Pause.LEFT)
+        last = loop.finish_epoch()
+        if last is not None:  # the program has left its loop by itself: whether it goes on is of no interest
+            self._worker.switch(last)
+        return self._worker.switch(Pause.RETURNED)
 
     def turns(self) -> CallerTurns:
         """Return the turns of the next trial."""
@@ -72,10 +81,3 @@ class CallerTurns:
         answer = self._program.switch(message)
         self.is_over = answer in (Pause.RETURNED, Pause.LEFT)
         return Pause.READY if answer is None else answer
-
-
-def _left_at(loop: Loop) -> Epoch | Pause:
-    """Return where the body of the program's loop has ended."""
-    if loop.is_left:
-        return Pause.LEFT
-    return loop.finish_epoch() or Pause.RETURNED
