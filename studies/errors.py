@@ -47,6 +47,10 @@ class TrialMisused(StudyError):
     exit_code = 1
 
 
+class CommandFailed(StudyError):
+    """A command that trains a trial failed: it ended without the study's metric, or reported what cannot be."""
+
+
 class NothingToDo(StudyError):
     """There is no trial, winner or model for what was asked."""
 

@@ -3,6 +3,7 @@
 from caviar.epoch import Epoch as Epoch
 from caviar.errors import CaviarError as CaviarError
 from caviar.models.errors import ModelError as ModelError
+from caviar.reporting import report_epoch as report_epoch
 from caviar.storage.errors import DatabaseAway as DatabaseAway
 from caviar.storage.errors import DatabaseError as DatabaseError
 from caviar.storage.errors import StorageError as StorageError

@@ -1,0 +1,113 @@
+"""The files of one attempt at a trial by a command, on this machine: its folder, its values, its pipes and its output.
+
+Several workers of this machine may have attempts of a study. Each holds a lock on its own, which the kernel releases
+however the worker ends; the next attempt of the study removes those that nobody holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from caviar.limits import OUTPUT
+from caviar.text import printable
+
+_TAIL = 16_384  # bytes of the output that messages may quote
+
+
+class Attempt:
+    """A new folder below `place`, the folder of a study's attempts, with what a command is given.
+
+    Attributes:
+        folder: the trial's own, which is saved; empty at first.
+        trial: a JSON file with its values.
+        reports: a named pipe, to which the command may write reports.
+        output: what the command has printed.
+
+    Raises:
+        OSError: nothing can be written at `place`.
+    """
+
+    def __init__(self, place: Path, number: int) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        with (place / "lock").open("a+") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            _remove_dead(place)
+            self._root = Path(tempfile.mkdtemp(prefix=f"{number}-", dir=place))
+            self._lock = (self._root / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.folder, self.trial = self._root / "folder", self._root / "trial.json"
+        self.reports, answers = self._root / "reports", self._root / "answers"
+        self.folder.mkdir()
+        for pipe in (self.reports, answers):
+            os.mkfifo(pipe, 0o600)
+        self._answers = os.open(answers, os.O_RDWR | os.O_NONBLOCK)
+        self.output = OutputFile(self._root / "output.log")
+
+    def describe(self, values: Mapping[str, Any]) -> None:
+        """Write the JSON file."""
+        self.trial.write_text(json.dumps(values, indent=1), encoding="utf-8")
+
+    def answer(self, reports: int) -> None:
+        """Let the command go on that waits until so many reports are written."""
+        with suppress(BlockingIOError):  # nobody has read thousands of answers
+            os.write(self._answers, b"\n" * reports)
+
+    def empty(self) -> None:
+        """Remove everything in the trial's folder."""
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+
+    def remove(self) -> None:
+        """Remove everything."""
+        self.output.close()
+        os.close(self._answers)
+        shutil.rmtree(self._root, ignore_errors=True)
+        self._lock.close()
+
+
+def _remove_dead(place: Path) -> None:
+    for root in place.iterdir():
+        with suppress(OSError), (root / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(root, ignore_errors=True)
+
+
+class OutputFile:
+    """What a command has printed: at most `OUTPUT` bytes in a file, as many before them in another, and the end of it.
+
+    Args:
+        path: of the file; the one before has `.1` behind its name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] = path.open("wb", buffering=0)
+        self._size, self._tail = 0, b""
+
+    def write(self, data: bytes) -> None:
+        """Add what was printed. A disk that is full ends no trial: the file then lacks some of it."""
+        self._tail = (self._tail + data)[-_TAIL:]
+        with suppress(OSError):
+            if self._size + len(data) > OUTPUT:
+                self._file.close()
+                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+                self._file, self._size = self._path.open("wb", buffering=0), 0
+            self._size += len(data)
+            self._file.write(data)
+
+    def last_lines(self, most: int) -> list[str]:
+        """Return the last lines that are not empty, without control characters."""
+        lines = printable(self._tail.decode("utf-8", "replace").replace("\r", "\n")).splitlines()
+        return [line.rstrip() for line in lines if line.strip()][-most:]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,263 @@
+"""Train a trial by a command, a program in any language, which reports its epochs by lines of text."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+from caviar.epoch import Epoch
+from caviar.foreign_code import reason_of
+from caviar.models.errors import BadCheckpoint
+from caviar.models.training import Interrupted
+from caviar.studies.errors import CommandFailed
+from caviar.studies.space.base import Value
+from caviar.studies.workers.trial.training import Ended
+from caviar.studies.workers.user.attempt import Attempt
+from caviar.studies.workers.user.command_line import CommandLine
+from caviar.studies.workers.user.environment import environment
+from caviar.studies.workers.user.epoch_stream import EpochStream
+from caviar.studies.workers.user.folder import pack, unpack
+from caviar.studies.workers.user.process_group import GRACE, ProcessGroup, Source
+from caviar.studies.workers.user.reports import RanAhead
+from caviar.text import shown
+
+_WAIT_SECONDS = 0.2  # for output, between two questions whether to leave
+_END_SECONDS = 60.0  # without output that a command may take to its end after the last epoch, such as for a test
+_READINGS = 100  # of what has been reported by now, before the folder is saved; a command may write all the time
+_QUOTED_LINES = 20  # of the output, in the trial's failure
+
+
+@dataclass(frozen=True)
+class Program:
+    """The command of a study, for all of its trials.
+
+    Args:
+        line: with placeholders.
+        expression: finds the metrics in a line of output; None for a command that reports them itself.
+        metric: the study's.
+        working_folder: where it runs.
+        place: the folder on this machine for the files of its trials.
+    """
+
+    line: CommandLine
+    expression: re.Pattern[str] | None
+    metric: str
+    working_folder: Path
+    place: Path
+
+
+class CommandTraining:
+    """The training of a trial by a command, which is started with the first epoch that is asked for.
+
+    Args:
+        values: the trial's hyperparameters.
+        given: the values of the other placeholders, but for those of its files and epochs.
+        silent_leave: asked in place of `leave` while nothing is heard of the command; None for `leave` itself.
+        is_stopping: returns whether this process was asked to stop: then a command that ends was asked, too.
+        state: the `state()` of an earlier process; None for a trial that begins.
+
+    Raises:
+        BadCheckpoint: `state` is none of such a training.
+        OSError: nothing can be written at the program's `place`.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        values: Mapping[str, Value],
+        given: Mapping[str, Value],
+        *,
+        silent_leave: Callable[[], bool] | None = None,
+        is_stopping: Callable[[], bool] = lambda: False,
+        grace: float = GRACE,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._program, self._values, self._given, self._grace = program, values, given, grace
+        self._silent_leave, self._is_stopping = silent_leave, is_stopping
+        self.epoch = 0
+        self._folder_epoch = 0  # that the folder goes on from
+        self._group: ProcessGroup | None = None
+        self._heard_at = 0.0
+        self._is_closed = False
+        self._attempt = Attempt(program.place, int(given["number"]))
+        try:
+            self._stream = self._new_stream() if state is None else self._restore(state)
+        except BaseException:
+            self.close(Ended.LOST)
+            raise
+
+    def _new_stream(self, waiting: Iterable[Epoch] = (), first: int | None = None) -> EpochStream:
+        program = self._program
+        return EpochStream(
+            program.metric, program.expression, waiting, self.epoch, first, goes_on=self._folder_epoch > 0
+        )
+
+    def _restore(self, state: Mapping[str, Any]) -> EpochStream:
+        try:
+            waiting = [Epoch(int(number), dict(metrics), float(s)) for number, metrics, s in state["waiting"]]
+            self.epoch = int(state["epoch"])
+            self._folder_epoch = waiting[-1].epoch if waiting else self.epoch
+            stream = self._new_stream(waiting, int(state["first"]))
+            stream.has_metric = bool(state["has_metric"])
+            files = state["files"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadCheckpoint(f"the checkpoint is none of a command: {reason_of(error)}") from error
+        unpack(files, self._attempt.folder)
+        return stream
+
+    def epochs(self, last: int, leave: Callable[[], bool]) -> Iterator[Epoch]:
+        """Wait for one epoch after the other, and yield the result of each; as `TrialTraining` says.
+
+        Raises:
+            CommandFailed: the command cannot be run, ended with an error or without the metric, or reported what cannot
+                be.
+        """
+        try:
+            while self.epoch < last and (epoch := self._next(last, leave)):
+                self.epoch = epoch.epoch
+                yield epoch
+        except (CommandFailed, Interrupted):
+            self.close(Ended.LOST)
+            raise
+
+    def _next(self, last: int, leave: Callable[[], bool]) -> Epoch | None:
+        """Return the next epoch; None if the command came to its end without another one."""
+        stream = self._stream
+        if not stream.waiting:
+            self._let_go_on()
+        while not stream.waiting:
+            if stream.error is not None:
+                raise stream.error
+            if self._group is None:
+                self._group = self._start(last)
+            if not self._group.is_over:
+                self._hear(self._group, leave)
+                stream = self._stream
+            elif not stream.finish():
+                self._check_end(self._group)
+                return None
+        epoch = stream.waiting.popleft()
+        if epoch.epoch >= last and self._group is not None:
+            self._await_end(self._group, leave)
+        return epoch
+
+    def _start(self, last: int) -> ProcessGroup:
+        attempt, epoch = self._attempt, self._folder_epoch
+        given = {**self._given, "epochs": last, "epoch": epoch, "folder": str(attempt.folder)}
+        attempt.describe({**given, "values": dict(self._values)})
+        variables = {"TRIAL": attempt.trial, "REPORT": attempt.reports, "FOLDER": attempt.folder, "EPOCH": epoch}
+        self._heard_at = time.monotonic()
+        return ProcessGroup(
+            self._program.line.fill_in(self._values, {**given, "trial": str(attempt.trial)}),
+            environment(str(given["device"]), variables), self._program.working_folder, attempt.reports, self._grace,
+        )  # fmt: skip
+
+    def _hear(self, group: ProcessGroup, leave: Callable[[], bool]) -> None:
+        """Wait a moment for what the command writes.
+
+        Raises:
+            Interrupted: the epoch is to be left.
+        """
+        is_heard = self._take(group, _WAIT_SECONDS)
+        if is_heard:
+            self._heard_at = time.monotonic()
+        if leave() if is_heard or self._silent_leave is None else self._silent_leave():
+            raise Interrupted
+
+    def _take(self, group: ProcessGroup, seconds: float) -> bool:
+        """Take what the command has written; wait for it at most so many seconds, and return whether it came."""
+        received = group.receive(seconds)
+        for source, data in received:
+            if source is Source.OUTPUT:
+                self._attempt.output.write(data)
+            try:
+                self._stream.take(source, data)
+            except RanAhead:
+                self._begin_again(group)
+                break
+        self._attempt.answer(self._stream.answers)
+        self._stream.answers = 0
+        return bool(received)
+
+    def _begin_again(self, group: ProcessGroup) -> None:
+        """Have the command started with an empty folder: its own goes on behind an epoch that was never reported."""
+        group.end()
+        self._group, self._folder_epoch = None, 0
+        self._attempt.empty()
+        has_metric = self._stream.has_metric
+        self._stream = self._new_stream(self._stream.waiting)
+        self._stream.has_metric = has_metric
+
+    def _let_go_on(self) -> None:
+        """Answer the reports of the epochs that were taken."""
+        self._attempt.answer(self._stream.unanswered)
+        self._stream.unanswered = 0
+
+    def _await_end(self, group: ProcessGroup, leave: Callable[[], bool]) -> None:
+        """Let the command come to its end after the last epoch; one that trains on is ended later."""
+        self._let_go_on()
+        stream = self._stream
+        with suppress(Interrupted):  # the epoch is there
+            while not group.is_over and not stream.waiting and time.monotonic() < self._heard_at + _END_SECONDS:
+                self._hear(group, leave)
+        if group.is_over and group.exit:
+            self._check_end(group)
+
+    def _check_end(self, group: ProcessGroup) -> None:
+        """Raise why the end of the command is no good end, if it is none."""
+        if group.exit and self._is_stopping():
+            raise Interrupted  # whoever ended this process ended all of its group, say
+        if group.exit:
+            raise self._failure(_how(group.exit))
+        if not self._stream.has_metric:
+            raise self._failure(f"ended without reporting {self._program.metric}")
+
+    def _failure(self, what: str) -> CommandFailed:
+        lines = self._attempt.output.last_lines(_QUOTED_LINES)
+        if not lines:
+            return CommandFailed(f"the command {what}; it printed nothing")
+        return CommandFailed("\n  ".join([f"the command {what}; its last line: {shown(lines[-1], 500)}", *lines]))
+
+    def state(self) -> dict[str, Any] | None:
+        """Return the folder, with what was reported until now; None if it is empty, or reports are counted.
+
+        Raises:
+            CheckpointNotWritten: there is something else than files in the folder, or too much of them.
+        """
+        group = self._group
+        for _ in range(_READINGS if group else 0):  # the folder may be of a later epoch than the last one taken
+            if self._group is None or not self._take(self._group, 0):
+                break
+        stream = self._stream
+        if stream.first is None or self._group is not group:
+            return None
+        files = pack(self._attempt.folder)
+        waiting = [[epoch.epoch, dict(epoch.metrics), epoch.seconds] for epoch in stream.waiting]
+        known = {"epoch": self.epoch, "first": stream.first, "has_metric": stream.has_metric, "waiting": waiting}
+        return {**known, "files": files} if files else None
+
+    def close(self, ended: Ended) -> None:  # noqa: ARG002 - a command is ended in one way
+        """End the command, if it runs, and remove its files."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._group is not None:
+            self._group.end()
+        self._attempt.remove()
+
+
+def _how(code: int) -> str:
+    """Return how a command ended, as the end of a sentence."""
+    if code > 0:
+        return f"ended with exit code {code}"
+    try:
+        name = f"signal {-code} ({Signals(-code).name})"
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was ended by {name}{', as where memory is short' if code == -Signals.SIGKILL else ''}"
