@@ -97,7 +97,7 @@ def cohort(shape: Shape, data: Data, size: int) -> float:
 def arithmetic(shape: Shape, data: Data) -> float:
     """Return the operations in matrix products of one epoch of a perceptron, its evaluation included; 0 of others."""
     weights = [
-        layer.weight for layer in shape.build(data.sample, data.classes).modules() if isinstance(layer, nn.Linear)
+        layer.weight for layer in shape.build(data.sample, data.outputs).modules() if isinstance(layer, nn.Linear)
     ]
     if shape.model != "mlp":
         return 0.0
@@ -124,7 +124,7 @@ def part_of(data: Data, examples: int) -> Data:
     return Data(
         Part(data.training.x[:examples], data.training.y[:examples]),
         Part(data.validation.x[:held_out], data.validation.y[:held_out]),
-        data.classes,
+        data.outputs,
     )
 
 

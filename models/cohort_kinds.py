@@ -76,10 +76,10 @@ def why_alone(training: Training) -> str | None:
 def _config(training: Training) -> Hashable:
     """Return the class and arguments that a network is made from; None if they do not determine its structure."""
     build = training.build
-    if not isinstance(build, partial) or build.args:
+    if not isinstance(build, partial):
         return None
-    data, arguments = training.data, tuple(sorted(build.keywords.items()))
-    return build.func, arguments, data.sample, data.classes, data.training.x.device
+    data, arguments = training.data, (*build.args, *sorted(build.keywords.items()))
+    return build.func, arguments, data.sample, data.outputs, data.training.x.device
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def _try(training: Training) -> str | None:
     x, y = part.x[:_TRIED], part.y[:_TRIED]
     try:
         with torch.random.fork_rng(enabled=device.type == "cpu"):
-            alone = [training.build(training.data.sample, training.data.classes).to(device) for _ in range(2)]
+            alone = [training.build(training.data.sample, training.data.outputs).to(device) for _ in range(2)]
         if not all(p.requires_grad for model in alone for p in model.parameters()):
             return "some of its parameters are not trained"
         stack, caught = StackedModule(copy.deepcopy(alone)), _Caught()

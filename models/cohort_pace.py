@@ -67,5 +67,5 @@ def _part_of(data: Data, examples: int) -> Data:
     return Data(
         Part(data.training.x[:examples], data.training.y[:examples]),
         Part(data.validation.x[:held_out], data.validation.y[:held_out]),
-        data.classes,
+        data.outputs,
     )

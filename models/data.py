@@ -1,59 +1,97 @@
-"""Data sets as whole tensors on the device, normalised once, in a fixed split.
+"""Data sets by name or by the user's function, as whole tensors on the device, in a fixed split.
 
-A function of its own loads the test part, so that a search cannot touch it by accident. Every function that takes a
-name raises UnknownData where no data set has it, and one that needs the files DataUnavailable where they are not there.
+A function of its own loads the test part too, so that a search cannot touch it by accident. Every function that takes a
+name raises UnknownData where no data set has it, and one that needs the data DataUnavailable where they are not there,
+or BadData where the user's function returns what nothing can be trained on.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from caviar.models.data_sets import Part, RawData, data_set
-from caviar.models.errors import DataUnavailable
+from caviar.models.data_sets import DATA_SETS, DataSet, NamedDataSet, Part, RawData
+from caviar.models.errors import DataUnavailable, UnknownData
+from caviar.models.own_data import OwnData, is_class, numbers_of
+from caviar.suggestions import did_you_mean
 
-__all__ = ["Data", "Part", "check_available", "fetch", "files", "load", "load_test", "moments", "shape"]
+__all__ = [
+    "Data", "Part", "check_available", "data_set", "digest", "fetch", "files", "load", "load_all", "moments",
+    "named_data_set", "read_anew", "shape",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Data:
-    """The parts of a data set that a search may see, x float32 with mean 0 and standard deviation 1 in each channel."""
+    """The parts of a data set that a search may see.
+
+    Those of a data set with a name have a mean of 0 and a standard deviation of 1 in each channel; others are as the
+    user's function returned them.
+
+    Attributes:
+        outputs: how many numbers a network makes of an example: one for each class, or for each number of a target.
+        digest: tells apart what a user's function returned here and elsewhere; None for data that are in files.
+    """
 
     training: Part
     validation: Part
-    classes: int
+    outputs: int
+    digest: str | None = None
 
     @property
     def sample(self) -> tuple[int, ...]:
-        """Shape of one example as (channels, height, width)."""
+        """Shape of one example, such as (channels, height, width)."""
         return tuple(self.training.x.shape[1:])
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None where the targets are numbers."""
+        return self.outputs if is_class(self.training.y) else None
+
+    def guess(self, metric: str) -> float | None:
+        """Return what a metric comes to by guessing among the classes; None where nobody can say."""
+        if self.classes is None:
+            return None
+        return 1 / self.classes if metric == "accuracy" else math.log(self.classes)
+
+
+def data_set(name: str) -> DataSet:
+    """Return the data set of a name, or of the path of a function, `package.module:function`."""
+    return OwnData(name) if ":" in name else named_data_set(name)
+
+
+def named_data_set(name: str) -> NamedDataSet:
+    """Return the data set of a name; UnknownData suggests the nearest names."""
+    if name not in DATA_SETS:
+        raise UnknownData(
+            f"no data set '{name}'; {did_you_mean(name, DATA_SETS)}there are: {', '.join(DATA_SETS)}, or give the path "
+            f"of a function that returns yours, package.module:function"
+        )
+    return DATA_SETS[name]
 
 
 def load(name: str, data_dir: Path, device: torch.device) -> Data:
     """Load the training and validation parts onto a device."""
-    parts = _read(name, data_dir)
-    mean, deviation = _moments(parts.training.x)
-    training, validation = (_normalised(part, mean, deviation, device) for part in (parts.training, parts.validation))
-    return Data(training, validation, int(parts.training.y.max()) + 1)
+    return _on_device(name, _read(name, data_dir), device)[0]
 
 
-def load_test(name: str, data_dir: Path, device: torch.device) -> Part:
-    """Load the test part, normalised as the training part is. It is for the winner, once."""
-    parts = _read(name, data_dir)
-    return _normalised(parts.test(), *_moments(parts.training.x), device)
+def load_all(name: str, data_dir: Path, device: torch.device) -> tuple[Data, Part | None]:
+    """Load the test part as well, which is for the winner, once; None where there is none."""
+    return _on_device(name, _read(name, data_dir), device, with_test=True)
 
 
-def moments(name: str, data_dir: Path) -> tuple[Tensor, Tensor]:
+def moments(name: str, data_dir: Path) -> tuple[Tensor, Tensor] | None:
     """Return mean and standard deviation of the training part, by which all parts are normalised: per channel, shaped
-    to broadcast over (n, channels, height, width)."""
-    return _moments(_read(name, data_dir).training.x)
+    to broadcast over (n, channels, height, width). None for data that are taken as they are."""
+    return _moments(_read(name, data_dir).training.x) if data_set(name).normalised else None
 
 
 def check_available(name: str, data_dir: Path) -> None:
-    """Raise the error that `load` would raise, without loading anything."""
+    """Raise the error that `load` would raise where the files are not there, without loading anything."""
     if not data_set(name).is_in(data_dir):
         raise DataUnavailable(
             f"the data set '{name}' is not in {data_dir}; fetch it with: caviar data fetch {name} "
@@ -75,20 +113,48 @@ def fetch(name: str, data_dir: Path) -> bool:
 
 
 def files(name: str, data_dir: Path) -> list[Path]:
-    """Return the files of a data set on this machine."""
+    """Return the files of a data set on this machine; none for a function's."""
     check_available(name, data_dir)
-    return data_set(name).paths(data_dir)
+    chosen = data_set(name)
+    return chosen.paths(data_dir) if isinstance(chosen, NamedDataSet) else []
+
+
+def digest(name: str, data_dir: Path) -> str:
+    """Return a digest of a data set: of its files, or of the tensors that a user's function returned in this process.
+
+    That function is called if it was not yet.
+    """
+    check_available(name, data_dir)
+    return data_set(name).digest(data_dir)
 
 
 def shape(name: str) -> tuple[tuple[int, ...], int]:
-    """Return the shape of one example and the number of classes, without loading anything."""
+    """Return the shape of one example, and how many numbers a network makes of it, such as one for each class.
+
+    A data set that has a name is not loaded for it; the user's function is called if it was not yet in this process.
+    """
+    return data_set(name).shape()
+
+
+def read_anew(name: str) -> None:
+    """Call the user's function and check what it returns, even if this process did so before; else do nothing."""
     chosen = data_set(name)
-    return chosen.sample, chosen.classes
+    if isinstance(chosen, OwnData):
+        chosen.read()
 
 
 def _read(name: str, data_dir: Path) -> RawData:
     check_available(name, data_dir)
     return data_set(name).read(data_dir)
+
+
+def _on_device(name: str, parts: RawData, device: torch.device, *, with_test: bool = False) -> tuple[Data, Part | None]:
+    """Return the parts of a data set as they are trained on, and the test part if it is asked for."""
+    scale = _moments(parts.training.x) if data_set(name).normalised else None
+    test = parts.test() if with_test else None
+    training, validation = (_prepared(part, scale, device) for part in (parts.training, parts.validation))
+    data = Data(training, validation, numbers_of(parts.training.y), parts.digest)
+    return data, None if test is None else _prepared(test, scale, device)
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,5 +169,6 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float().reshape(1, -1, 1, 1), deviation.float().reshape(1, -1, 1, 1)
 
 
-def _normalised(part: Part, mean: Tensor, deviation: Tensor, device: torch.device) -> Part:
-    return Part(((part.x.float() - mean) / deviation).to(device), part.y.to(device))
+def _prepared(part: Part, scale: tuple[Tensor, Tensor] | None, device: torch.device) -> Part:
+    x = part.x if scale is None else (part.x.float() - scale[0]) / scale[1]
+    return Part(x.to(device), part.y.to(device))

@@ -1,7 +1,8 @@
-"""The data sets by name: where each is read from, the shape of its examples, and the size of its parts.
+"""What a data set is, and those that have a name here: where each is read from, its shape, and the size of its parts.
 
-A new data set is one entry of `DATA_SETS`: a `Torchvision` line, or a `DataSet` of its own. Imports neither torch nor
-torchvision before a data set is read, so that a report can ask for sizes in no time.
+A data set that everybody should have is one entry of `DATA_SETS`: a `Torchvision` line, or a `NamedDataSet` of its own.
+Those of users are functions of theirs (own_data.py). Imports neither torch nor torchvision before a data set is read,
+so that a report can ask for sizes in no time.
 """
 
 from __future__ import annotations
@@ -13,20 +14,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from caviar.models.errors import DataUnavailable, UnknownData
-from caviar.suggestions import did_you_mean
+from caviar.models.digests import of_files
+from caviar.models.errors import DataUnavailable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SPLIT_SEED = 20260101  # the split is part of the data set: the same for every study and seed
+SPLIT_SEED = 20260101  # the split is part of the data set: the same for every study and seed
 
 
 @dataclass(frozen=True)
 class Part:
-    """Examples and their classes: x is (n, channels, height, width), y is (n,) int64."""
+    """Examples and their targets: x is (n, *sample).
+
+    y is (n,) int64 where the targets are classes, and (n, ...) float32 where they are numbers.
+    """
 
     x: Tensor
     y: Tensor
@@ -34,24 +38,55 @@ class Part:
 
 @dataclass(frozen=True)
 class RawData:
-    """The parts of a data set as they were read, x uint8 or float. The test part is read when `test` is called."""
+    """The parts of a data set as they were read, x uint8 or float. The test part is read when `test` is called.
+
+    `test` returns None where the data set has no such part. `digest` tells two data sets apart that are in no files.
+    """
 
     training: Part
     validation: Part
-    test: Callable[[], Part]
+    test: Callable[[], Part | None]
+    digest: str | None = None
 
 
 def _shuffled(part: Part, *cuts: int) -> list[Part]:
     """Return the examples in the order of the split, cut into parts."""
     import torch
 
-    order = torch.randperm(len(part.y), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    order = torch.randperm(len(part.y), generator=torch.Generator().manual_seed(SPLIT_SEED))
     return [Part(part.x[rows], part.y[rows]) for rows in order.tensor_split(list(cuts))]
 
 
 class DataSet(ABC):
-    """A labelled data set in a fixed split of training, validation and test examples."""
+    """Examples with targets, in a fixed split of training, validation and perhaps test examples."""
 
+    normalised: ClassVar[bool]  # whether `data` gives x a mean of 0 and a standard deviation of 1 in each channel
+
+    @abstractmethod
+    def shape(self) -> tuple[tuple[int, ...], int]:
+        """Return the shape of one example, and how many numbers a network makes of it, such as one for each class."""
+
+    @abstractmethod
+    def read(self, data_dir: Path) -> RawData:
+        """Read it, in the same split each time. DataUnavailable says that it cannot be read."""
+
+    @abstractmethod
+    def digest(self, data_dir: Path) -> str:
+        """Return a digest of all that is in it."""
+
+    def is_in(self, data_dir: Path) -> bool:  # noqa: ARG002
+        """Return whether all of its files exist."""
+        return True
+
+    def download(self, name: str, data_dir: Path) -> None:
+        """Download it into a folder, completely or not at all. DataUnavailable says that it cannot be."""
+        raise DataUnavailable(f"the data set '{name}' cannot be downloaded; copy its files to {data_dir}")
+
+
+class NamedDataSet(DataSet):
+    """A data set of classes that has a name, whose shape is known before it is read from its files."""
+
+    normalised = True
     sample: tuple[int, ...]  # shape of one example as (channels, height, width)
     classes: int
     validation: int  # examples
@@ -60,20 +95,17 @@ class DataSet(ABC):
     def paths(self, data_dir: Path) -> list[Path]:
         """Return the files that it is read from, which need not exist."""
 
-    @abstractmethod
-    def read(self, data_dir: Path) -> RawData:
-        """Read it, in the same split each time. DataUnavailable says that it cannot be read."""
+    def shape(self) -> tuple[tuple[int, ...], int]:
+        return self.sample, self.classes
 
     def is_in(self, data_dir: Path) -> bool:
-        """Return whether all of its files exist."""
         return all(map(os.path.isfile, self.paths(data_dir)))  # which is False too for what no path can be
 
-    def download(self, name: str, data_dir: Path) -> None:
-        """Download it into a folder, completely or not at all. DataUnavailable says that it cannot be."""
-        raise DataUnavailable(f"the data set '{name}' cannot be downloaded; copy its files to {data_dir}")
+    def digest(self, data_dir: Path) -> str:
+        return of_files(self.paths(data_dir))
 
 
-class Digits(DataSet):
+class Digits(NamedDataSet):
     """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, bundled with it; split 60 / 20 / 20 %."""
 
     sample = (1, 8, 8)
@@ -101,7 +133,7 @@ class Digits(DataSet):
 
 
 @dataclass(frozen=True)
-class Torchvision(DataSet):
+class Torchvision(NamedDataSet):
     """A data set that torchvision reads and downloads; `validation` of its training examples are held out."""
 
     dataset: str  # name of the class in `torchvision.datasets`
@@ -165,16 +197,9 @@ class Torchvision(DataSet):
 
 _IDX = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _CIFAR = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
-DATA_SETS: dict[str, DataSet] = {
+DATA_SETS: dict[str, NamedDataSet] = {
     "digits": Digits(),
     "mnist": Torchvision("MNIST", "MNIST/raw", _IDX, (1, 28, 28)),
     "fashion_mnist": Torchvision("FashionMNIST", "FashionMNIST/raw", _IDX, (1, 28, 28)),
     "cifar10": Torchvision("CIFAR10", "cifar-10-batches-py", _CIFAR, (3, 32, 32)),
 }
-
-
-def data_set(name: str) -> DataSet:
-    """Return the data set of that name; UnknownData suggests the nearest names."""
-    if name not in DATA_SETS:
-        raise UnknownData(f"no data set '{name}'; {did_you_mean(name, DATA_SETS)}there are: {', '.join(DATA_SETS)}")
-    return DATA_SETS[name]

@@ -4,6 +4,9 @@ ModelError
 ├── UnknownModel
 ├── UnknownData
 ├── DataUnavailable
+├── BadData
+├── UnknownFunction
+├── BadMeasure
 └── BadCheckpoint
 """
 
@@ -24,6 +27,18 @@ class UnknownData(ModelError):
 
 class DataUnavailable(ModelError):
     """The data set is not on this machine, and could not be downloaded."""
+
+
+class BadData(ModelError):
+    """What the user's function returns as data cannot be trained on."""
+
+
+class UnknownFunction(ModelError):
+    """No function is at that path."""
+
+
+class BadMeasure(ModelError):
+    """A loss or a metric of the user's cannot be measured."""
 
 
 class BadCheckpoint(ModelError):

@@ -6,28 +6,19 @@ own, file by file: caviar.studies.lifecycle.code_files.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
-from caviar.models.data import files
+from caviar.models.data import digest
+from caviar.models.digests import of_files
 
 _OURS = Path(__file__).parent
 
 
 def code_digest() -> str:
     """Return a digest of the source code of this package, which trains the models that studies name."""
-    return _digest(sorted(_OURS.rglob("*.py")))
+    return of_files(sorted(_OURS.rglob("*.py")))
 
 
 def data_digest(name: str, data_dir: Path) -> str:
-    """Return a digest of a data set's files, as `data.files` finds them."""
-    return _digest(files(name, data_dir))
-
-
-def _digest(paths: Iterable[Path]) -> str:
-    whole = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as opened:
-            whole.update(path.name.encode() + hashlib.file_digest(opened, "sha256").digest())
-    return whole.hexdigest()
+    """Return a digest of a data set: of its files, or of the tensors that the user's function returned."""
+    return digest(name, data_dir)

@@ -1,7 +1,7 @@
 """Models by name.
 
-A model is any `nn.Module` whose constructor takes the shape of a sample, the number of classes, and its hyperparameters
-as keyword-only arguments with defaults:
+A model is any `nn.Module`. Its constructor gets its hyperparameters by name and, if it names them, the shape of an
+example (`sample`) and the number of outputs (`outputs`; of classes, `classes`):
 
     class MLP(nn.Module):
         def __init__(self, sample: tuple[int, ...], classes: int, *, hidden_units: int = 64, ...) -> None: ...
@@ -11,15 +11,14 @@ Add yours below, or name it in a study by its path: `model="package.module:Class
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caviar.foreign_code import no_exit, reason_of
+from caviar.models.constructor import Constructor, read_constructor
 from caviar.models.errors import UnknownModel
 from caviar.suggestions import did_you_mean
-from caviar.user_code import NotThere, file_of, load_object
+from caviar.user_code import NotThere, load_object
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,19 +44,6 @@ def model_class(name: str) -> Callable[..., nn.Module]:
     return chosen
 
 
-def model_file(name: str) -> Path | None:
-    """Return the file in which a model is looked for, of which nothing is run; None for one that is in no file.
-
-    Raises:
-        UnknownModel: there is none.
-    """
-    path = _path(name)
-    try:
-        return file_of(path)
-    except NotThere as error:
-        raise UnknownModel(f"no model at '{path}': {error}") from error
-
-
 def _path(name: str) -> str:
     """Return the path of a model."""
     path = MODELS.get(name, name)
@@ -70,11 +56,15 @@ def _path(name: str) -> str:
 
 
 def hyperparameters(name: str) -> Mapping[str, Any]:
-    """Return a model's hyperparameters with their defaults, read from its constructor; as `model_class` otherwise."""
+    """Return those of a model's hyperparameters that have a default, with it; as `model_class` otherwise."""
+    return constructor_of(name).defaults
+
+
+def constructor_of(name: str) -> Constructor:
+    """Return how a model's constructor is called; as `model_class` otherwise."""
     chosen = model_class(name)
     try:
         with no_exit():
-            parameters = inspect.signature(chosen).parameters.values()
+            return read_constructor(chosen)
     except Exception as error:
         raise UnknownModel(f"the constructor of '{name}' cannot be read: {reason_of(error)}") from error
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}

@@ -36,7 +36,7 @@ class Training:
     """A network being trained on a data set.
 
     Args:
-        build: makes the network, from the shape of a sample and the number of classes.
+        build: makes the network, from the shape of an example and the number of outputs.
         data: the data; the network is put onto their device.
         seed: seed of initial weights, shuffles and dropout.
         state: the `state()` of an earlier run of the same network, data and seed. Its settings may have been
@@ -60,7 +60,7 @@ class Training:
     ) -> None:
         self.build, self.settings, self.data, self.seed = build, settings, data, seed
         torch.manual_seed(derive(seed, "weights"))
-        self.model = build(data.sample, data.classes).to(data.training.x.device)
+        self.model = build(data.sample, data.outputs).to(data.training.x.device)
         for module in self.model.modules():
             if isinstance(module, nn.Conv2d):  # faster with its channels last: 1.2 to 1.7 times on a CPU
                 module.to(memory_format=torch.channels_last)

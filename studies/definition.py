@@ -74,7 +74,8 @@ class Study(SearchSpace):
         name: name of the study in the database; letters, digits, dot, dash and underscore.
         model: name of a model in `caviar.models.registry.MODELS`, or the path of a class, `package.module:Class`. It is
             trained by the built-in loop, on `data`.
-        data: name of a data set in `caviar.models.data_sets.DATA_SETS`.
+        data: name of a data set in `caviar.models.data_sets.DATA_SETS`, or the path of a function that returns tensors
+            or map-style datasets: `(training, validation)` or `(training, validation, test)`, each of them `(x, y)`.
         train: path of a function, `package.module:function`, which is called with a `caviar.Trial` and trains it.
         objective: path of an objective of Optuna's. Its `tiers` are lists of names; what none names comes last.
         command: a program with its arguments, in which `{learning_rate}` stands for that hyperparameter.

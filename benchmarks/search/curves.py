@@ -109,7 +109,7 @@ def _data(name: str, data_dir: Path) -> Data:
         return Data(
             Part(whole.training.x[:5000], whole.training.y[:5000]),
             Part(whole.validation.x[:2000], whole.validation.y[:2000]),
-            whole.classes,
+            whole.outputs,
         )
     from sklearn.datasets import load_breast_cancer
 

@@ -37,11 +37,13 @@ def fetch_data(name: str, *, data_dir: str | Path | None = None) -> bool:
         True if it was downloaded, False if it was here already.
 
     Raises:
-        DataUnavailable: there is no such data set, or it cannot be downloaded.
+        UnknownData: there is no data set of that name.
+        DataUnavailable: it cannot be downloaded.
 
     Examples:
         >>> caviar.fetch_data("mnist")
     """
-    from caviar.models.data import fetch  # which loads PyTorch
+    from caviar.models.data import fetch, named_data_set  # which load PyTorch
 
+    named_data_set(name)
     return fetch(name, data_folder(data_dir))

@@ -185,8 +185,9 @@ def _confirm(
     definition, (winner, runner_up) = definition_of(record), outage.insist(lambda: finalists(engine, record))
     find_user_modules()
     fetch_data(definition, data_dir)
-    refuse_other(record, provenance_of(definition, data_dir))
+    refuse_other(record, provenance_of(definition, data_dir, run=False))
     check_model(definition)
+    refuse_other(record, provenance_of(definition, data_dir))
 
     trainings = outage.insist(
         lambda: FreshTrainings(engine, record, (winner, runner_up), times, data_dir, lambda: stop.asked, outage)

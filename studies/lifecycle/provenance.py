@@ -49,8 +49,11 @@ def package_versions() -> dict[str, str]:
     return {**{name: version(name) for name in _PACKAGES}, "python": platform.python_version()}
 
 
-def provenance_of(study: Study, data_dir: Path) -> Provenance:
+def provenance_of(study: Study, data_dir: Path, *, run: bool = True) -> Provenance:
     """Return the versions, code and data that this machine would compute the study's trials with.
+
+    Args:
+        run: whether the user's function may be called for a digest of the data that it returns; else that is None.
 
     Raises:
         CodeMissing: a module that the study names is not here, or cannot be read.
@@ -59,7 +62,8 @@ def provenance_of(study: Study, data_dir: Path) -> Provenance:
     from caviar.models.fingerprint import data_digest
 
     files = _files_of(study)
-    data = data_digest(study.data, data_dir) if study.data is not None else None
+    is_named = study.data is not None and (run or study.data not in own_paths(study))
+    data = data_digest(study.data, data_dir) if study.data is not None and is_named else None
     here = replace(code_of(study, files), packages=package_versions(), data=data)
     commit = commit_of(files.values())
     return here if commit is None else replace(here, commit=commit.name, remote=commit.remote)
@@ -164,6 +168,15 @@ def refuse_other(record: StudyRecord, here: Provenance) -> None:
         raise MachineMismatch(
             f"what '{record.name}' was trained with differs from what is here: {listing(others)}; bring them in "
             f"line to compare its trials{_where(record.provenance)}"
+        )
+
+
+def refuse_other_data(record: StudyRecord, digest: str | None) -> None:
+    """Refuse to train on other data than the study's, where the user's function returned them with this digest."""
+    if digest is not None and record.provenance.data not in (None, digest):
+        raise MachineMismatch(
+            f"the data of '{record.name}' differ from those it was begun with ({record.provenance.data[:_DIGITS]} "
+            f"there, {digest[:_DIGITS]} here): its function has to return the same each time"
         )
 
 

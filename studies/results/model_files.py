@@ -31,15 +31,18 @@ from pathlib import Path
 
 import torch
 
+from caviar.models.constructor import make_model
 from caviar.models.registry import model_class
 
 sys.path.insert(1, os.getcwd())  # for a model of your own
 here = Path(__file__).parent
 config = json.loads((here / "config.json").read_text())
-model = model_class(config["model"])(tuple(config["sample"]), config["classes"], **config["hyperparameters"])
+model = make_model(
+    model_class(config["model"]), tuple(config["sample"]), config["outputs"], **config["hyperparameters"]
+)
 model.load_state_dict(torch.load(here / "model.pt", weights_only=True))
 model.eval()
-x = torch.rand(1, *config["sample"])  # an example's values, from 0 to 1
+x = torch.rand(1, *config["sample"])  # an example, as the data set has it
 x = (x - torch.tensor(config["mean"])) / torch.tensor(config["deviation"])
 print("class", model(x).argmax(dim=1).item())
 '''
@@ -73,10 +76,11 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
             f"CAVIAR_CHECKPOINTS names"
         )
     values = winner.hyperparameters
-    sample, classes = shape(study.built_in.data)
-    mean, deviation = moments(study.built_in.data, data_dir)
+    sample, outputs = shape(study.built_in.data)
+    scale = moments(study.built_in.data, data_dir)
+    mean, deviation = scale if scale is not None else (torch.zeros(1), torch.ones(1))  # such data are taken as they are
     config = {
-        "model": study.model, "sample": list(sample), "classes": classes, "mean": mean.tolist(),
+        "model": study.model, "sample": list(sample), "outputs": outputs, "mean": mean.tolist(),
         "deviation": deviation.tolist(),
         "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,

@@ -6,7 +6,6 @@ anew the next time, with the same seed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -127,5 +126,5 @@ class FreshTrainings:
             results = cohort.epoch(self._leave) if cohort else [next(trainings[0].epochs(epoch, self._leave))]
             finite = [before and result.is_finite(metric) for before, result in zip(finite, results, strict=True)]
             progressed(self._done + len(trainings) * epoch / self._study.epochs)
-        guess = 1 / self._data.classes if self._study.maximize else math.log(self._data.classes)
+        guess = self._data.guess(metric) or 0.0
         return [result.metrics[metric] if ok else guess for result, ok in zip(results, finite, strict=True)]

@@ -189,7 +189,7 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     best = read_trial(engine, record.study_id, winner.trial)
     import torch
 
-    from caviar.models.data import load, load_test
+    from caviar.models.data import load_all
     from caviar.models.training import Interrupted, Training, evaluate, never
     from caviar.studies.workers.trial.build import THREADS, Bench
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
@@ -198,8 +198,11 @@ def _measure(engine: Engine, record: StudyRecord, data_dir: Path, leave: Callabl
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = study.values(best.parameters)
-    data, test = load(study.built_in.data, data_dir, device), load_test(study.built_in.data, data_dir, device)
+    data, test = load_all(study.built_in.data, data_dir, device)
     number, leave = best.slot.number, leave or never
+    if test is None:
+        store.keep_only(number)
+        return True
     checkpoint = load_checkpoint(store, number)
     try:
         with training_code():

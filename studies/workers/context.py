@@ -29,7 +29,7 @@ from caviar.storage.unsent import UnsentStates
 from caviar.storage.workers import is_unregistered, register_worker
 from caviar.studies.definition import Study, Way
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.lifecycle.provenance import package_versions
+from caviar.studies.lifecycle.provenance import package_versions, refuse_other_data
 from caviar.studies.search.other_programs import learned
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pulse import Pulse
@@ -128,7 +128,10 @@ def begin_work(
     bench = Bench(torch.device(device), caller=caller)
     if study.way is Way.MODEL:
         with pulse.training():
-            bench = Bench(bench.device, load(study.built_in.data, options.data_dir, bench.device))
+            data = load(study.built_in.data, options.data_dir, bench.device)
+        if not options.allow_mismatch:
+            refuse_other_data(record, data.digest)
+        bench = Bench(bench.device, data)
     process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
     context = WorkerContext(engine, record, study, process, bench, stop, options, pulse)
     context.outage.insist(lambda: register_worker(engine, record.study_id, process))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from caviar.models.data import check_available, fetch, load, load_test, shape
-from caviar.models.data_sets import data_set
+from caviar.models.data import check_available, fetch, load, load_all, shape
+from caviar.models.data_sets import DATA_SETS
 from caviar.models.errors import DataUnavailable, UnknownData
 
 CPU = torch.device("cpu")
@@ -31,10 +31,11 @@ def small_mnist(tmp_path: Path) -> Path:
 
 
 def test_digits_are_split_60_20_20_without_overlap() -> None:
-    data, test = load("digits", Path("nowhere"), CPU), load_test("digits", Path("nowhere"), CPU)
+    data, test = load_all("digits", Path("nowhere"), CPU)
+    assert test is not None
     parts = [data.training.x, data.validation.x, test.x]
     assert [len(x) for x in parts] == [1078, 359, 360]
-    assert data_set("digits").validation == 359
+    assert DATA_SETS["digits"].validation == 359
     assert data.sample == (1, 8, 8)
     assert data.classes == 10
     rows = torch.cat([x.flatten(1) for x in parts])
@@ -51,7 +52,8 @@ def test_the_training_part_alone_sets_mean_and_deviation() -> None:
 
 
 def test_mnist_is_read_as_torchvision_lays_it_out(small_mnist: Path) -> None:
-    data, test = load("mnist", small_mnist, CPU), load_test("mnist", small_mnist, CPU)
+    data, test = load_all("mnist", small_mnist, CPU)
+    assert test is not None
     assert data.sample == (1, 28, 28)
     assert [len(part.y) for part in (data.training, data.validation, test)] == [100, 10_000, 50]
     assert data.training.x.dtype == torch.float32

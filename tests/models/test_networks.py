@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from caviar.models.cnn import CNN
+from caviar.models.constructor import make_model, read_constructor
 from caviar.models.errors import UnknownModel
 from caviar.models.mlp import MLP
 from caviar.models.registry import hyperparameters, model_class
@@ -48,3 +51,57 @@ def test_hyperparameters_come_from_the_constructor() -> None:
 def test_unknown_models_are_refused(name: str, message: str) -> None:
     with pytest.raises(UnknownModel, match=message):
         model_class(name)
+
+
+class ByName(nn.Module):
+    def __init__(self, width: int, *, outputs: int, sample: tuple[int, ...], depth: int = 1) -> None:
+        super().__init__()
+        self.given = (width, outputs, sample, depth)
+
+
+class ByPosition(nn.Module):
+    def __init__(self, shape: tuple[int, ...], n: int, *, width: int = 3) -> None:
+        super().__init__()
+        self.given = (shape, n, width)
+
+
+class Fixed(nn.Module):
+    def __init__(self, width: int = 4, *layers: int, **others: int) -> None:
+        super().__init__()
+        self.given = (width, layers, others)
+
+
+class TwoRequired(nn.Module):
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        self.given = (width, depth)
+
+
+@pytest.mark.parametrize(
+    ("model", "hyperparameters", "given"),
+    [
+        (ByName, {"width": 5}, (5, 7, (1, 8, 8), 1)),
+        (ByName, {"width": 5, "depth": 2}, (5, 7, (1, 8, 8), 2)),
+        (ByPosition, {}, ((1, 8, 8), 7, 3)),
+        (ByPosition, {"width": 4}, ((1, 8, 8), 7, 4)),
+        (Fixed, {"width": 9}, (9, (), {})),
+        (TwoRequired, {"width": 9, "depth": 2}, (9, 2)),
+    ],
+)
+def test_a_constructor_gets_what_it_names(model: Any, hyperparameters: Any, given: Any) -> None:
+    assert make_model(model, (1, 8, 8), 7, **hyperparameters).given == given
+
+
+@pytest.mark.parametrize(
+    ("model", "defaults", "required"),
+    [
+        (ByName, {"depth": 1}, ("width",)),
+        (ByPosition, {"width": 3}, ()),
+        (Fixed, {"width": 4}, ()),
+        (TwoRequired, {}, ("width", "depth")),
+        (CNN, {"hidden_units": 64, "layers": 2, "channels": 16, "activation": "relu", "dropout": 0.0}, ()),
+    ],
+)
+def test_all_other_parameters_are_hyperparameters(model: Any, defaults: Any, required: Any) -> None:
+    constructor = read_constructor(model)
+    assert (constructor.defaults, constructor.required) == (defaults, required)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -12,7 +12,6 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from caviar.models.registry import MODELS, model_file
 from caviar.storage.definitions import find_study
 from caviar.storage.engine import clock_skew
 from caviar.storage.events import record_event
@@ -23,9 +22,11 @@ from caviar.studies.errors import CodeMissing
 from caviar.studies.lifecycle.loader import importing_project, refuse_nested_run
 from caviar.studies.lifecycle.manager import definition_of, open_study, progress
 from caviar.studies.lifecycle.provenance import (
+    Difference,
     code_key,
     compare,
     origin,
+    own_paths,
     provenance_of,
     refuse_fatal,
     refuse_mismatch,
@@ -42,6 +43,7 @@ from caviar.studies.workers.local.events import (
 )
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pool import WorkerPool
+from caviar.user_code import file_of
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,14 @@ def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -
 
 
 def check_model(study: Study, on_event: Listener = ignore) -> None:
-    """Check that a study can be trained, which runs the code of its model."""
+    """Check that a study can be trained, which runs the code of its model and of its data."""
     find_user_modules()
     with _checking(study, on_event), importing_project():
+        from caviar.models.data import read_anew
         from caviar.studies.workers.trial.build import check
 
+        if study.data is not None:
+            read_anew(study.data)
         check(study)
 
 
@@ -105,13 +110,22 @@ def check_machine(
     with _checking(study, on_event):
         import_module("caviar.models.data")  # loads PyTorch
     fetch_data(study, data_dir, on_event)
+
+    def refuse(differences: Sequence[Difference]) -> bool:
+        if differences:
+            on_event(MachineDiffers(tuple(differences)))
+        refuse_fatal(differences)
+        return refuse_mismatch(record.name, record.provenance, differences, allowed=allow_mismatch)
+
     here = _provenance_here(record, study, data_dir)
     differences = compare(record.provenance, here, clock_skew(engine))
-    if differences:
-        on_event(MachineDiffers(tuple(differences)))
-    refuse_fatal(differences)
-    mismatched = refuse_mismatch(record.name, record.provenance, differences, allowed=allow_mismatch)
+    mismatched = refuse(differences)
     _check_found_model(study, on_event)
+    if here.data is None:
+        now = compare(record.provenance, provenance_of(study, data_dir))
+        of_data = [difference for difference in now if difference.what == "data"]
+        mismatched = refuse(of_data) or mismatched
+        differences += of_data
     if differences:
         kind = EventKind.MISMATCH_ALLOWED if mismatched else EventKind.OTHER_VERSIONS
         record_event(engine, record.study_id, kind, **{d.label: f"{d.there} there, {d.here} here" for d in differences})
@@ -121,22 +135,24 @@ def check_machine(
 def _provenance_here(stored: StudyRecord, study: Study, data_dir: Path) -> Provenance:
     """Do what `provenance_of` does for a definition from the database, and say where code can be had that is not here.
 
+    None of the code runs.
+
     Raises:
         CodeMissing, DataUnavailable: as there.
     """
     try:
-        return provenance_of(study, data_dir)
+        return provenance_of(study, data_dir, run=False)
     except CodeMissing as error:
         source = origin(stored.provenance)
         raise CodeMissing(f"{error}; '{stored.name}' was begun with {source}" if source else str(error)) from error
 
 
 def _check_found_model(study: Study, on_event: Listener) -> None:
-    """Do what `check_model` does, and name the model's file before, since the database and not a person chose it."""
-    entry = study.entry
-    file = model_file(entry) if entry is not None and entry not in MODELS else None
-    if entry is not None and file is not None:
-        on_event(ModelFound(entry, file, _owner_of(file)))
+    """Do what `check_model` does, and name the files of the user's code before: the database chose it, no person."""
+    for path in own_paths(study):
+        file = file_of(path)
+        if file is not None:
+            on_event(ModelFound(path, file, _owner_of(file)))
     check_model(study, on_event)
 
 
@@ -175,11 +191,12 @@ def begin_or_resume(
     if stored is None:
         check_model(study, on_event)
     fetch_data(study, options.data_dir, on_event)
-    here = _provenance_here(stored, study, options.data_dir) if stored else provenance_of(study, options.data_dir)
     if stored is not None:
+        compared = _provenance_here(stored, study, options.data_dir)
         if not accept:
-            refuse_other_code(stored, study, here)
+            refuse_other_code(stored, study, compared)
         _check_found_model(study, on_event)
+    here = provenance_of(study, options.data_dir)
     opened = open_study(engine, study, here, accept=accept)
     return Opened(opened, replace(options, code=code_key(here)), begun=record is None)
 

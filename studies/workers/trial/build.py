@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from caviar.foreign_code import no_exit, reason_of
 from caviar.limits import PARAMETERS
+from caviar.models.constructor import OUTPUTS, SAMPLE, make_model
 from caviar.models.data import shape
 from caviar.models.optim import SETTINGS, Settings
-from caviar.models.registry import hyperparameters, model_class
+from caviar.models.registry import constructor_of, model_class
 from caviar.models.seeding import derive
 from caviar.models.training import Training
 from caviar.studies.definition import Study, Way
@@ -60,19 +61,19 @@ def check(study: Study) -> None:
 
 
 def _check_built_in(study: Study) -> None:
-    sample, classes = shape(study.built_in.data)
+    sample, outputs = shape(study.built_in.data)
     _check_names(study)
     scales = study.scales()
     defaults = {name: scale.default for name, scale in scales.items()}
-    _try(study, defaults, sample, classes, "the defaults")
+    _try(study, defaults, sample, outputs, "the defaults")
     for name, scale in scales.items():
         for value in scale.grid(2):
-            _try(study, {**defaults, name: value}, sample, classes, f"{name} = {value!r}")
+            _try(study, {**defaults, name: value}, sample, outputs, f"{name} = {value!r}")
 
 
 def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[str]) -> None:
     """Check that a model can be trained with these values, and that those of them that were changed have an effect."""
-    of_model = hyperparameters(study.built_in.model)
+    of_model = _of_model(study)
     optimizer = {**SETTINGS, **study.fixed, **values}["optimizer"]
     for name in changed:
         if name not in SETTINGS and name not in of_model:
@@ -87,7 +88,7 @@ def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[st
 
 
 def _check_names(study: Study) -> None:
-    of_model = hyperparameters(study.built_in.model)
+    of_model = _of_model(study)
     known = [*SETTINGS, *of_model]
     searched = study.scales().get("optimizer")
     optimizers = searched.grid(2) if searched else [study.fixed.get("optimizer", SETTINGS["optimizer"])]
@@ -105,7 +106,20 @@ def _check_names(study: Study) -> None:
             )
 
 
-def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], classes: int, what: str) -> None:
+def _of_model(study: Study) -> list[str]:
+    """Return the hyperparameters of a study's model, in which each that has no default needs a value."""
+    constructor = constructor_of(study.built_in.model)
+    for name in constructor.required:
+        if name not in study.scales() and name not in study.fixed:
+            raise DefinitionError(
+                f"study '{study.name}': model '{study.model}' needs a value for '{name}': search it in a tier, or give "
+                f"it in fixed; the shape of an example is called {' or '.join(SAMPLE)}, the number of outputs "
+                f"{' or '.join(OUTPUTS)}"
+            )
+    return [*constructor.defaults, *constructor.required]
+
+
+def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], outputs: int, what: str) -> None:
     """Build the network, first on torch's meta device, which has shapes and no numbers: quick, however large it is."""
     import torch
 
@@ -114,9 +128,9 @@ def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], cla
         with no_exit():
             try:
                 with torch.device("meta"):
-                    model = build(sample, classes)
+                    model = build(sample, outputs)
             except Exception:  # noqa: BLE001 - a sound constructor may ask a tensor for its numbers: again, with them
-                model = build(sample, classes)
+                model = build(sample, outputs)
             _check_model(model)
     except Exception as error:
         raise DefinitionError(f"study '{study.name}': {what} cannot be trained: {reason_of(error)}") from error
@@ -142,7 +156,7 @@ def _split(study: Study, values: Mapping[str, Value]) -> tuple[Callable[..., nn.
     everything = {**study.fixed, **values}
     settings = Settings(**{n: v for n, v in everything.items() if n in SETTINGS})  # type: ignore[arg-type]
     of_model = {n: v for n, v in everything.items() if n not in SETTINGS}
-    return partial(model_class(study.built_in.model), **of_model), settings
+    return partial(make_model, model_class(study.built_in.model), **of_model), settings
 
 
 def held_in_cohort(study: Study) -> list[str]:

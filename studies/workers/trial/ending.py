@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -82,6 +81,6 @@ def worst_value(context: WorkerContext) -> float:
     Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
     """
     maximize, data, values = context.study.maximize, context.bench.data, context.history.sound_values()
-    if data is not None:
-        values.append(1 / data.classes if maximize else math.log(data.classes))
+    if data is not None and (guess := data.guess(context.study.metric)) is not None:
+        values.append(guess)
     return (min if maximize else max)(values, default=0.0)

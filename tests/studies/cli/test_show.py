@@ -20,7 +20,7 @@ import pytest
 import torch
 from sqlalchemy import Engine, inspect, text
 
-from caviar.models.data import load_test
+from caviar.models.data import load_all
 from caviar.models.mlp import ACTIVATIONS
 from caviar.models.registry import model_class
 from caviar.models.training import evaluate
@@ -286,9 +286,11 @@ def test_the_winner_is_saved_with_an_example_that_works(
     (own / "config.json").write_text(json.dumps({**config, "model": "net:Net"}))
     words = [sys.executable, "own/load.py"]
     assert subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.startswith("class ")
-    model = model_class(config["model"])(tuple(config["sample"]), config["classes"], **config["hyperparameters"])
+    model = model_class(config["model"])(tuple(config["sample"]), config["outputs"], **config["hyperparameters"])
     model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-    _, accuracy = evaluate(model, load_test(config["data"], Path("nowhere"), torch.device("cpu")))
+    _, test = load_all(config["data"], Path("nowhere"), torch.device("cpu"))
+    assert test is not None
+    _, accuracy = evaluate(model, test)
     assert accuracy == config["test"]["accuracy"] == json.loads(said("best", "small", "--json"))["test"]["accuracy"]
     assert run(["best", "small", "--save", str(folder)]) == 2
     assert "is there already" in capsys.readouterr().err

@@ -229,8 +229,8 @@ def test_the_winners_weights_are_kept_for_the_test_which_is_measured_once(
     record, study = register(engine, epochs=8)
     worker(engine, record, study).run()
     loads = []
-    real = caviar.models.data.load_test
-    monkeypatch.setattr(caviar.models.data, "load_test", lambda *a: loads.append(a) or real(*a))
+    real = caviar.models.data.load_all
+    monkeypatch.setattr(caviar.models.data, "load_all", lambda *a: loads.append(a) or real(*a))
     for _ in range(2):
         conclude(engine, record, Path("nowhere"))
     assert len(loads) == 1

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from caviar.models.errors import UnknownModel
-from caviar.models.registry import model_file
 from caviar.storage.records import StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.studies.api.running import join, run
@@ -24,6 +22,7 @@ from caviar.studies.workers.local.events import ModelFound, RunEvent, WorkersSta
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.preparation import begin_or_resume, check_machine
 from caviar.studies.workers.local.process import _check_code
+from caviar.user_code import NotThere, file_of
 from tests.helpers.roles import execute
 from tests.helpers.studies import small_study
 from tests.helpers.workers import worker
@@ -132,12 +131,12 @@ def test_the_same_code_is_named_before_it_runs(engine: Engine, ran: Path) -> Non
 
 
 def test_a_models_file_is_found_where_python_would_find_it_and_nothing_is_run(ran: Path) -> None:
-    assert model_file("guest_net.layers:Net") == ran.parent / "guest_net" / "layers.py"
-    assert model_file("guest_net:Net") == ran.parent / "guest_net" / "__init__.py"
+    assert file_of("guest_net.layers:Net") == ran.parent / "guest_net" / "layers.py"
+    assert file_of("guest_net:Net") == ran.parent / "guest_net" / "__init__.py"
     assert not ran.exists()
     import guest_net.layers  # type: ignore[import-not-found]
 
-    assert model_file("guest_net.layers:Net") == Path(guest_net.layers.__file__)
+    assert file_of("guest_net.layers:Net") == Path(guest_net.layers.__file__)
 
 
 def test_a_model_may_be_in_folders_that_are_no_packages(ran: Path) -> None:
@@ -145,9 +144,9 @@ def test_a_model_may_be_in_folders_that_are_no_packages(ran: Path) -> None:
     file = ran.parent / "plain_folder" / "deeper" / "still" / "net.py"
     file.parent.mkdir(parents=True)
     file.touch()
-    assert model_file("plain_folder.deeper.still.net:Net") == file
-    with pytest.raises(UnknownModel, match=r"there is no module plain_folder\.deeper\.other"):
-        model_file("plain_folder.deeper.other:Net")
+    assert file_of("plain_folder.deeper.still.net:Net") == file
+    with pytest.raises(NotThere, match=r"there is no module plain_folder\.deeper\.other"):
+        file_of("plain_folder.deeper.other:Net")
 
 
 def test_code_that_an_older_caviar_kept_as_one_digest_is_not_run_unseen(engine: Engine, ran: Path) -> None:
