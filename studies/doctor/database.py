@@ -13,7 +13,7 @@ from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.storage.settings import Settings
 from caviar.storage.timing import MOST_PATIENCE, SILENT
-from caviar.studies.doctor.findings import Finding, Level
+from caviar.studies.findings import Finding, Level
 from caviar.studies.lifecycle.provenance import compare, package_versions
 
 _OLDEST_TESTED = 15  # PostgreSQL

@@ -25,7 +25,7 @@ from caviar.storage.records import StudyRecord
 from caviar.storage.settings import Settings
 from caviar.storage.unsent import UnsentFile, unsent_files
 from caviar.studies.doctor.database import is_gone
-from caviar.studies.doctor.findings import Finding, Level, format_size
+from caviar.studies.findings import Finding, Level, format_size
 from caviar.studies.lifecycle.manager import free_dead_workers
 from caviar.studies.results.winner import standings
 

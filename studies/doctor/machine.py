@@ -10,7 +10,7 @@ from pathlib import Path
 
 from caviar.models.data_sets import DATA_SETS
 from caviar.storage.settings import Settings
-from caviar.studies.doctor.findings import Finding, Level, format_size
+from caviar.studies.findings import Finding, Level, format_size
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.workers.local.devices import cores, visible_gpus
 

@@ -17,7 +17,7 @@ from caviar.storage.outage import Outage, is_busy, reason
 from caviar.storage.settings import Settings
 from caviar.studies.doctor import database as checks
 from caviar.studies.doctor import leftovers, machine
-from caviar.studies.doctor.findings import Finding, Level
+from caviar.studies.findings import Finding, Level
 
 _OF_DATABASE: Mapping[str, Callable[[Engine, Settings], list[Finding]]] = {
     "database": checks.database,

@@ -42,8 +42,8 @@ from caviar.studies.cli import run
 from caviar.studies.definition import to_body
 from caviar.studies.doctor import database as server_checks
 from caviar.studies.doctor import machine as machine_checks
-from caviar.studies.doctor.findings import Finding
 from caviar.studies.doctor.run import Report, examine
+from caviar.studies.findings import Finding
 from caviar.studies.lifecycle.manager import extend_study
 from caviar.studies.lifecycle.provenance import package_versions
 from caviar.studies.results.winner import conclude

@@ -1,4 +1,4 @@
-"""The findings of the checks of `caviar doctor`."""
+"""The findings of checks, such as those of `caviar doctor`: one line each, with what to do about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report.
+    """One line of a report.
 
     Attributes:
         what: the name of the check.
