@@ -20,6 +20,7 @@ from caviar.studies.api.changing import pause as pause
 from caviar.studies.api.changing import resume as resume
 from caviar.studies.api.changing import retune as retune
 from caviar.studies.api.changing import stop as stop
+from caviar.studies.api.checking import check as check
 from caviar.studies.api.data import DataSet as DataSet
 from caviar.studies.api.data import data_sets as data_sets
 from caviar.studies.api.data import fetch_data as fetch_data
@@ -56,6 +57,7 @@ from caviar.studies.api.running import join as join
 from caviar.studies.api.running import run as run
 from caviar.studies.api.session import connect as connect
 from caviar.studies.api.session import data_folder as data_folder
+from caviar.studies.check.run import CheckReport as CheckReport
 from caviar.studies.definition import PriorTrial as PriorTrial
 from caviar.studies.definition import Study as Study
 from caviar.studies.errors import DefinitionChanged as DefinitionChanged

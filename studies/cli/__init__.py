@@ -15,6 +15,7 @@ import typer
 from caviar.studies.cli import panda
 from caviar.studies.cli.commands import (
     best,
+    check,
     control,
     curves,
     dashboard,
@@ -48,8 +49,8 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., object], ...] = (
     status.ls, plan.plan, run_command.run, join.join, status.status, best.best, trials.trials, importance.importance,
-    curves.curves, report.report, export.export, workers.workers, history.history, doctor.doctor, control.pause,
-    control.resume, control.stop, control.kill, control.extend, retune.retune, delete.delete, dashboard.dashboard,
+    curves.curves, report.report, export.export, workers.workers, history.history, check.check, doctor.doctor,
+    control.pause, control.resume, control.stop, control.kill, control.extend, retune.retune, delete.delete, dashboard.dashboard,
 )  # fmt: skip
 for _command in _COMMANDS:  # each by its function's name
     app.command()(_command)

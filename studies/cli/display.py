@@ -11,7 +11,7 @@ from caviar.storage.status import Progress
 from caviar.studies.cli.output import out, print_line, unicode
 from caviar.studies.cli.view import Screen, phase_now, view
 from caviar.studies.definition import Study
-from caviar.studies.results.formatting import number
+from caviar.studies.results.formatting import duration, number
 from caviar.studies.results.summaries import StudyState, state_of
 
 _LINE_SECONDS = 5.0  # between two plain lines
@@ -34,7 +34,7 @@ class Rate:
         left = (now.budget - now.done) * seconds / done
         minute = 60 * done / seconds
         pace = f"{minute:.0f} trials/min" if minute >= 1 else f"{60 * minute:.2g} trials/h"
-        return pace + (f", {_duration(left)} left" if left else "")
+        return pace + (f", {duration(left)} left" if left else "")
 
 
 class Display:
@@ -80,9 +80,3 @@ class Display:
 def screen() -> Screen:
     """Return the abilities of the terminal or file that results go to."""
     return Screen(out().width, out().height, unicode())
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -21,6 +21,13 @@ def number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def duration(seconds: float) -> str:
+    """Return a length of time as a person says it: `0.4 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def finite(value: float | None) -> float | None:
     """Return the number, or None where JSON has none for it: the loss of a trial that diverged."""
     return value if value is not None and math.isfinite(value) else None

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.padding import Padding
-from rich.text import Text
 
 import caviar
+from caviar.studies.cli.findings import print_findings
 from caviar.studies.cli.options import AsJson, Database, DataDir
-from caviar.studies.cli.output import console_of, out, print_json, spinner
-from caviar.studies.cli.tables import NARROW, table
+from caviar.studies.cli.output import out, print_json, spinner
 
 if TYPE_CHECKING:
     from caviar.studies.doctor.run import Report
-
-_LONG_LINE = 2000  # columns, in a file or a pipe, so that each check is one line to search for
-_STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(
@@ -49,14 +43,4 @@ def _print(report: Report) -> None:
         out().print(f"done: {line}", soft_wrap=True)
     if report.fix and not report.done:
         out().print("done: there was nothing to do")
-    if out().width < NARROW:
-        for f in report.findings:
-            out().print(Text.assemble((f.level, _STYLES[f.level]), f" {f.what}: {f.message}"))
-            if f.step:
-                out().print(Padding(Text(f.step), (0, 0, 0, 2)))
-        return
-    findings = table("", "check", "found", "what to do")
-    for f in report.findings:
-        findings.add_row(Text(f.level, style=_STYLES[f.level]), f.what, Text(f.message), Text(f.step))
-    console = out() if out().is_terminal else console_of(sys.stdout, width=_LONG_LINE)
-    console.print(findings)
+    print_findings(report.findings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -62,6 +63,7 @@ class CallerTurns:
     def __init__(self, program: greenlet, worker: greenlet) -> None:
         self._program, self._worker = program, worker
         self.is_over = False
+        self.frame: FrameType | None = None
 
     def begin(self, trial: Trial, loop: Loop) -> Epoch | Pause:
         """Give the program a trial, until it asks for the first epoch."""

@@ -46,7 +46,7 @@ class Loop:
         self.leave: Callable[[], bool] = never
         self.unwinds, self.is_left = True, False
         self._seed, self._turn = seed, turn
-        self._parts = Parts(state["parts"] if state else None)
+        self.parts = Parts(state["parts"] if state else None)
         self._metrics: dict[str, float] | None = None  # of the epoch in progress
         self._started = 0.0
         self._began = False
@@ -55,17 +55,17 @@ class Loop:
         """Save these objects between epochs, and restore them at once if the trial goes on."""
         if self._began:
             raise TrialMisused("trial.keep() was called in the loop over trial.epochs(); call it before")
-        self._parts.add(objects)
+        self.parts.add(objects)
 
     def state(self) -> dict[str, Any] | None:
         """Return the states of the objects in `keep`; None if there are none."""
-        return {"epoch": self.epoch, "parts": self._parts.states()} if self._parts else None
+        return {"epoch": self.epoch, "parts": self.parts.states()} if self.parts else None
 
     def epochs(self) -> Iterator[int]:
         """Yield the number of each epoch that is to be trained."""
         if self._began:
             raise TrialMisused("trial.epochs() was called twice; a trial has one loop")
-        self._parts.check_restored()
+        self.parts.check_restored()
         self._began = True
         self.ended = self._turn(None)
         while self.ended is None:

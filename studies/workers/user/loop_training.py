@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 from caviar.epoch import Epoch
@@ -56,6 +57,16 @@ class LoopTraining:
     def epoch(self) -> int:
         """The last epoch that was trained; 0 before the first."""
         return self._loop.epoch
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """What the trial keeps, by name."""
+        return self._loop.parts.objects
+
+    @property
+    def frame(self) -> FrameType | None:
+        """Where the user's code stands, while it is the worker's turn; None if it is not known."""
+        return self._turns.frame
 
     def epochs(self, last: int, leave: Callable[[], bool]) -> Iterator[Epoch]:
         """Train one epoch after the other, and yield the result of each; as `TrialTraining` says."""

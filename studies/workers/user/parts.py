@@ -25,11 +25,11 @@ class Parts:
 
     def __init__(self, saved: Mapping[str, Any] | None) -> None:
         self._saved = saved
-        self._objects: dict[str, Any] = {}
+        self.objects: dict[str, Any] = {}
         self._is_checked = False
 
     def __bool__(self) -> bool:
-        return bool(self._objects)
+        return bool(self.objects)
 
     def add(self, objects: Mapping[str, Any]) -> None:
         """Add objects, and restore those that were saved.
@@ -44,9 +44,9 @@ class Parts:
                     f"trial.keep({name}=...) got a {type(part).__name__}; give an object with state_dict() and "
                     f"load_state_dict(), such as a network, an optimizer or a schedule"
                 )
-            if name in self._objects:
+            if name in self.objects:
                 raise TrialMisused(f"trial.keep() got '{name}' twice")
-            self._objects[name] = part
+            self.objects[name] = part
             if self._saved is not None:
                 self._restore(name, part, self._saved)
 
@@ -60,7 +60,7 @@ class Parts:
 
     def check_restored(self) -> None:
         """Raise BadCheckpoint if something was saved that no object took."""
-        left = [] if self._saved is None else [name for name in self._saved if name not in self._objects]
+        left = [] if self._saved is None else [name for name in self._saved if name not in self.objects]
         if left:
             raise BadCheckpoint(f"the checkpoint has {_names(left)}, which trial.keep() does not get any more")
         self._saved = None
@@ -71,7 +71,7 @@ class Parts:
         Raises:
             TrialMisused: one has a value in it that is neither a tensor nor plain, and could not be read again.
         """
-        states = {name: part.state_dict() for name, part in self._objects.items()}
+        states = {name: part.state_dict() for name, part in self.objects.items()}
         if not self._is_checked:
             for name, state in states.items():
                 _check_plain(state, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from types import FrameType
 from typing import Any, Protocol
 
 from greenlet import getcurrent, greenlet
@@ -34,6 +35,11 @@ class Turns(Protocol):
         """Whether the user's code has come to its end."""
         ...
 
+    @property
+    def frame(self) -> FrameType | None:
+        """Where the user's code stands, while it is the worker's turn; None if that is not known."""
+        ...
+
     def begin(self, trial: Trial, loop: Loop) -> Epoch | Pause:
         """Let the user's code begin with a trial, until it gives the turn back; whatever it raises is raised here."""
         ...
@@ -58,6 +64,12 @@ class FunctionTurns:
     def is_over(self) -> bool:
         """Whether the function has ended."""
         return bool(self._user.dead)
+
+    @property
+    def frame(self) -> FrameType | None:
+        """Where the function stands, while it is the worker's turn."""
+        frame: FrameType | None = self._user.gr_frame
+        return frame
 
     def begin(self, trial: Trial, loop: Loop) -> Epoch | Pause:
         """Call the function, until it asks for its first epoch."""

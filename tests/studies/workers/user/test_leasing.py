@@ -49,9 +49,7 @@ def test_a_program_that_leaves_its_loop_gives_its_trial_back(engine: Engine) -> 
             break
         regression(trial)
     with pytest.raises(ValueError, match="of the program"):
-        for trial in caviar.lease_trials(study, device="cpu", database=engine):
-            for _ in trial.epochs():
-                raise ValueError("of the program")
+        _fail(engine, study)
 
     left = progress(engine, record)
     assert (left.done, left.leased, left.open) == (1, 0, 4)
@@ -59,6 +57,12 @@ def test_a_program_that_leaves_its_loop_gives_its_trial_back(engine: Engine) -> 
     for trial in caviar.lease_trials(study, device="cpu", database=engine):
         regression(trial)
     assert [trial.epoch for trial in read_trials(engine, record.study_id)] == [4] * 5
+
+
+def _fail(engine: Engine, study: Study) -> None:
+    for trial in caviar.lease_trials(study, device="cpu", database=engine):
+        for _ in trial.epochs():
+            raise ValueError("of the program")
 
 
 def test_a_loop_that_a_program_leaves_early_is_a_complete_trial(engine: Engine) -> None:

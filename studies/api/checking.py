@@ -1,0 +1,56 @@
+"""Try a study's training before it is searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from caviar.studies.api.session import data_folder, settings_of
+from caviar.studies.check.run import Check, CheckReport, default_workers
+from caviar.studies.definition import Study, change
+from caviar.studies.lifecycle.loader import select_study
+from caviar.studies.workers.local.devices import check_workers, visible_gpus
+from caviar.studies.workers.local.pool import WorkerPool
+from caviar.studies.workers.local.preparation import check_and_fetch
+
+
+def check(
+    study: Study | str | Path,
+    *,
+    workers: int | None = None,
+    device: str | None = None,
+    epoch_timeout: float | None = None,
+    on_step: Callable[[str], None] = lambda step: None,  # noqa: ARG005
+    data_dir: str | Path | None = None,
+) -> CheckReport:
+    """Try a study before it is searched: whether it resumes exactly, what breaks it, and what it costs.
+
+    It trains three epochs with every hyperparameter at its default, goes on from the state after the first one in
+    another process, which must give the second one again to the last bit, and trains one epoch at each end of each
+    range. Each of these runs in a process of its own, so a crash is one of the findings. No database is needed, and
+    nothing is written but what the training writes.
+
+    Args:
+        study: a definition, its file, `package.module:NAME`, or a name of the catalog.
+        workers: workers that the cost is told for; None for one on each core.
+        device: to train on, such as `cuda:1`; None for the first GPU, or else the CPU.
+        epoch_timeout: seconds that each of these trainings may take; None for any.
+        on_step: called with what is tried next, in a few words.
+
+    Raises:
+        UnknownStudy: nothing has that name.
+        DefinitionError: the definition is not valid, or names code that is not here.
+
+    Examples:
+        >>> [finding.message for finding in caviar.check("tune.py").findings if finding.level == "error"]
+    """
+    check_workers(1 if workers is None else workers)
+    WorkerPool.warm_up()
+    definition = study if isinstance(study, Study) else select_study(str(study))
+    folder, settings = data_folder(data_dir), settings_of()
+    check_and_fetch(definition, folder)
+    where = device or ("cuda:0" if visible_gpus() else "cpu")
+    keeps_files = settings.checkpoints is not None or settings.database_url is None
+    return Check(change(definition), where, folder, keeps_files, epoch_timeout, on_step).run(
+        workers or default_workers()
+    )

@@ -1,0 +1,264 @@
+"""Check a study: a few epochs at its defaults, interrupted and resumed, and one epoch at each end of each range."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from caviar.epoch import is_loss
+from caviar.limits import CHECKPOINT
+from caviar.studies.check.files import changed_files, snapshot
+from caviar.studies.check.probe import Failure, Outcome, Request, train
+from caviar.studies.check.states import first_difference
+from caviar.studies.check.unsaved import is_generator
+from caviar.studies.definition import Study, Way, to_body
+from caviar.studies.findings import Finding, Level, format_size
+from caviar.studies.results.formatting import duration, number
+from caviar.studies.space.base import Value
+
+_EPOCHS = 3  # at the defaults: a curve that one can see the direction of
+_NOISE = 1e-12
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a study costs on this machine.
+
+    Attributes:
+        epoch_seconds: of one epoch at the defaults, on one worker; the first one counts where there is no other.
+        memory: bytes of one worker, Python and PyTorch included; of the GPU where there is one.
+        state: bytes of a trial's state; None where nothing is saved.
+        seconds: of the whole budget, if no trial ends early, on `workers` workers.
+    """
+
+    epoch_seconds: float
+    memory: int
+    state: int | None
+    workers: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check came to; `cost` is None if no epoch could be trained."""
+
+    study: str
+    findings: tuple[Finding, ...]
+    cost: Cost | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether something cannot work."""
+        return any(finding.level == Level.ERROR for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The check of one study on one device."""
+
+    study: Study
+    device: str
+    data_dir: Path
+    keeps_files: bool  # whether states of any size can be kept
+    timeout: float | None = None
+    on_step: Callable[[str], None] = lambda step: None  # noqa: ARG005
+
+    def run(self, workers: int) -> CheckReport:
+        """Try the study; return what was found, the worst first."""
+        before = snapshot(Path.cwd())
+        defaults = {name: scale.default for name, scale in self.study.scales().items()}
+        epochs = min(_EPOCHS, self.study.epochs)
+        outcome = self._train("the defaults", defaults, epochs)
+        findings = list(self._at_defaults(outcome, epochs))
+        cost = None
+        if outcome.numbers:
+            cost = self._cost(outcome, workers)
+            findings += self._resumption(outcome, defaults)
+            findings += self._direction(outcome)
+            findings += self._state(cost)
+            findings += self._corners(defaults)
+        findings += [_file_finding(path) for path in changed_files(Path.cwd(), before)]
+        order = list(Level)[::-1]
+        return CheckReport(self.study.name, tuple(sorted(findings, key=lambda f: order.index(f.level))), cost)
+
+    def _train(self, what: str, values: Mapping[str, Value], epochs: int, state: bytes | None = None) -> Outcome:
+        self.on_step(what)
+        request = Request(to_body(self.study), dict(values), self.device, str(self.data_dir), epochs, state)
+        return train(request, self.timeout)
+
+    def _at_defaults(self, outcome: Outcome, epochs: int) -> Iterator[Finding]:
+        metric = self.study.metric
+        if outcome.failure is not None:
+            yield Finding(Level.ERROR, "the defaults", _told(outcome.failure), "mend it, and check again")
+        elif outcome.numbers and not any(metric in metrics for metrics in outcome.metrics):
+            reported = ", ".join(dict.fromkeys(name for metrics in outcome.metrics for name in metrics))
+            yield Finding(
+                Level.ERROR, "the metric", f"no epoch reported '{metric}'; reported: {reported}",
+                f"report it, or name another one: metric=\"{reported.split(', ')[0]}\"",
+            )  # fmt: skip
+        else:
+            yield Finding(Level.OK, "the defaults", f"{min(epochs, len(outcome.numbers))} epochs are trained")
+
+    def _resumption(self, outcome: Outcome, defaults: Mapping[str, Value]) -> Iterator[Finding]:
+        """Go on from the state after the first epoch, in another process, and compare the second epoch."""
+        what, state = "resuming", outcome.states[0]
+        if state is None:
+            how = "call trial.keep(net=..., optimizer=...)" if self.study.way is Way.TRAIN else ""
+            yield Finding(Level.WARNING, what, "nothing is saved: an interrupted trial begins again", how)
+            return
+        if len(outcome.numbers) < 2:
+            return
+        again = self._train("an interruption after the first epoch", defaults, 1, state)
+        if again.failure is not None or again.refused is not None:
+            why = again.refused or (_told(again.failure) if again.failure else "")
+            yield Finding(Level.ERROR, what, f"a trial that was interrupted after its first epoch cannot go on: {why}")
+            return
+        if again.numbers != [outcome.numbers[1]]:
+            yield Finding(
+                Level.WARNING, what, f"it was interrupted after epoch {outcome.numbers[0]}, and goes on with epoch "
+                f"{again.numbers[0] if again.numbers else 'none'}: what was saved is not used",
+                "read the state that it is given when it starts",
+            )  # fmt: skip
+            return
+        difference = _difference(outcome, again)
+        if difference is None:
+            yield Finding(Level.OK, what, "an interrupted trial goes on to the last bit")
+            return
+        yield from self._why_different(outcome, defaults, difference)
+
+    def _why_different(self, outcome: Outcome, defaults: Mapping[str, Value], difference: str) -> Iterator[Finding]:
+        what = "resuming"
+        once_more = self._train("the first epoch once more", defaults, 1)
+        if once_more.metrics[:1] != outcome.metrics[:1]:
+            yield Finding(
+                Level.WARNING, what, "two trainings of the same first epoch differ: it depends on more than the seed "
+                f"that Caviar sets ({_first(outcome.metrics[0], once_more.metrics[0] if once_more.metrics else {})})",
+                "draw from the generators of random, numpy and torch, or seed your own by trial.number",
+            )  # fmt: skip
+            return
+        message = f"epoch 2 differs after an interruption, first in {difference}"
+        suspects = outcome.unsaved
+        for suspect in suspects:
+            place = f"{suspect.name} ({suspect.type}; {suspect.file}, line {suspect.line})"
+            if is_generator(suspect):
+                yield Finding(
+                    Level.ERROR, what, f"{message}: {place} goes on from epoch to epoch, and is not saved",
+                    "make it anew in each epoch, seeded by the epoch, or draw from torch's own generator",
+                )  # fmt: skip
+            else:
+                name = suspect.name.rpartition(".")[2]
+                yield Finding(
+                    Level.ERROR, what, f"{message}: {place} is not in trial.keep()",
+                    f"add it: trial.keep(..., {name}={suspect.name})",
+                )  # fmt: skip
+        if not suspects:
+            yield Finding(Level.ERROR, what, message, "give trial.keep() all that the next epoch depends on")
+
+    def _direction(self, outcome: Outcome) -> Iterator[Finding]:
+        """Compare the metric with the losses: one falls where the other gets worse."""
+        metric, sign = self.study.metric, 1 if self.study.maximize else -1
+        values = [sign * metrics[metric] for metrics in outcome.metrics if metric in metrics]
+        if is_loss(metric) or len(values) < 2:
+            return
+        gets_worse = all(after < before - _NOISE for before, after in itertools.pairwise(values))
+        for name in outcome.metrics[0]:
+            losses = [metrics[name] for metrics in outcome.metrics if name in metrics]
+            falls = all(after < before for before, after in itertools.pairwise(losses))
+            if is_loss(name) and len(losses) == len(values) and falls and gets_worse:
+                first, last = (number(outcome.metrics[place][metric]) for place in (0, -1))
+                yield Finding(
+                    Level.WARNING, "the metric", f"{metric} goes from {first} to {last} while {name} falls, and the "
+                    f"study is to {self.study.direction} it",
+                    f"is it to be {'minimized' if self.study.maximize else 'maximized'}? then: "
+                    f"direction=\"{'minimize' if self.study.maximize else 'maximize'}\"",
+                )  # fmt: skip
+                return
+
+    def _state(self, cost: Cost) -> Iterator[Finding]:
+        if cost.state is not None and cost.state > CHECKPOINT and not self.keeps_files:
+            yield Finding(
+                Level.ERROR, "the state", f"it has {format_size(cost.state)}, more than the database keeps "
+                f"({format_size(CHECKPOINT)}): interrupted trials begin again, and the winner's weights are lost",
+                "name a place for states in CAVIAR_CHECKPOINTS, a folder or s3://BUCKET/PATH",
+            )  # fmt: skip
+
+    def _corners(self, defaults: Mapping[str, Value]) -> Iterator[Finding]:
+        """Train one epoch at each end of each range, all others at their defaults."""
+        sound = 0
+        for name, scale in self.study.scales().items():
+            for value in scale.grid(2):
+                if value == defaults[name]:
+                    continue
+                where = f"{name} = {number(value)}"
+                outcome = self._train(where, {**defaults, name: value}, 1)
+                bad = [m for m, v in (outcome.metrics or [{}])[0].items() if _is_bad(v) and self._must_be_finite(m)]
+                if outcome.failure is not None:
+                    yield Finding(Level.ERROR, where, _told(outcome.failure), "mend it, or make the range smaller")
+                elif bad:
+                    yield Finding(
+                        Level.WARNING, where, f"{' and '.join(bad)} {'are' if len(bad) > 1 else 'is'} not finite after one epoch: such trials diverge",
+                        "make the range smaller if many are lost by it",
+                    )  # fmt: skip
+                else:
+                    sound += 1
+        if sound:
+            yield Finding(Level.OK, "the ranges", f"{sound} of their ends are trained for one epoch")
+
+    def _must_be_finite(self, metric: str) -> bool:
+        return metric == self.study.metric or is_loss(metric)
+
+    def _cost(self, outcome: Outcome, workers: int) -> Cost:
+        later = outcome.seconds[1:] or outcome.seconds  # the first one may load data and compile
+        seconds = sum(later) / len(later)
+        states = [len(state) for state in outcome.states if state is not None]
+        total = self.study.budget * self.study.epochs * seconds / workers
+        return Cost(seconds, outcome.memory, max(states, default=None), workers, total)
+
+
+def _is_bad(value: float) -> bool:
+    return value != value or value in (float("inf"), float("-inf"))
+
+
+def _difference(whole: Outcome, resumed: Outcome) -> str | None:
+    """Return where the second epoch of an undisturbed training and of an interrupted one differ; None if nowhere."""
+    one, other = whole.states[1], resumed.states[0]
+    if one is not None and other is not None and (key := first_difference(one, other)) is not None:
+        return key
+    return _first(whole.metrics[1], resumed.metrics[0])
+
+
+def _first(one: Mapping[str, float], other: Mapping[str, float]) -> str | None:
+    """Return the first metric that differs, with both values."""
+    for name in dict.fromkeys([*one, *other]):
+        here, there = one.get(name), other.get(name)
+        if here != there and not (here != here and there != there):
+            return f"{name}: {here!r} and {there!r}"
+    return None
+
+
+def _told(failure: Failure) -> str:
+    return f"{failure.error} ({failure.place})" if failure.place else failure.error
+
+
+def _file_finding(path: str) -> Finding:
+    return Finding(
+        Level.WARNING, "files", f"the training writes {path} into the working directory, which all trials share",
+        "name it by trial.number, or write it somewhere else",
+    )  # fmt: skip
+
+
+def describe_cost(cost: Cost) -> str:
+    """Return what a study costs as a sentence."""
+    state = f", a state of {format_size(cost.state)}" if cost.state is not None else ""
+    return (
+        f"an epoch takes {duration(cost.epoch_seconds)}, with {format_size(cost.memory)} of memory{state}; the budget "
+        f"takes at most {duration(cost.seconds)} with {cost.workers} worker{'s' * (cost.workers != 1)} like this one"
+    )
+
+
+def default_workers() -> int:
+    """Return the number of workers that a plan is told for, if none is given."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

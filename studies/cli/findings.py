@@ -1,0 +1,31 @@
+"""Print the findings of a check: a table, or lines on a narrow terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from rich.padding import Padding
+from rich.text import Text
+
+from caviar.studies.cli.output import console_of, out
+from caviar.studies.cli.tables import NARROW, table
+from caviar.studies.findings import Finding
+
+_LONG_LINE = 2000  # columns, in a file or a pipe, so that each finding is one line to search for
+_STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print findings on stdout, in the order given."""
+    if out().width < NARROW:
+        for f in findings:
+            out().print(Text.assemble((f.level, _STYLES[f.level]), f" {f.what}: {f.message}"))
+            if f.step:
+                out().print(Padding(Text(f.step), (0, 0, 0, 2)))
+        return
+    rows = table("", "check", "found", "what to do")
+    for f in findings:
+        rows.add_row(Text(f.level, style=_STYLES[f.level]), f.what, Text(f.message), Text(f.step))
+    console = out() if out().is_terminal else console_of(sys.stdout, width=_LONG_LINE)
+    console.print(rows)

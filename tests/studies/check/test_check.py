@@ -1,0 +1,178 @@
+"""`caviar.check` finds what is wrong with a training before it is searched; each fault is planted in a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import caviar
+from caviar.studies.check.run import CheckReport
+from caviar.studies.findings import Finding, Level
+
+_SOUND = """
+import os
+import random
+import sys
+import torch
+from caviar import Linear, Log, Study
+
+STUDY = Study(
+    name="planted", train="planted:train", metric="rmse", direction="minimize", epochs=6, budget=8,
+    tiers=[{"lr": Log(1e-4, 1e-1, default=1e-2)}, {"hidden": Linear(4, 32, default=8)}],
+)
+
+def train(trial):
+    x = torch.linspace(-1, 1, 64).reshape(-1, 1)
+    y = x.sin()
+    net = torch.nn.Sequential(torch.nn.Linear(1, trial["hidden"]), torch.nn.Tanh(), torch.nn.Linear(trial["hidden"], 1))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=trial["lr"])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=trial["lr"], total_steps=24)
+    trial.keep(net=net, optimizer=optimizer, schedule=schedule)
+    for epoch in trial.epochs():
+        for rows in trial.batches(torch.randperm(64).split(16)):
+            loss = (net(x[rows]) - y[rows]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        whole = (net(x) - y).square().mean().item()
+        trial.report(loss=whole, rmse=whole**0.5)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def check(project: Path, *changes: tuple[str, str]) -> CheckReport:
+    code = _SOUND
+    for before, after in changes:
+        assert before in code
+        code = code.replace(before, after)
+    (project / "planted.py").write_text(code)
+    return caviar.check("planted.py", workers=2, device="cpu")
+
+
+def worst(report: CheckReport) -> list[Finding]:
+    return [finding for finding in report.findings if finding.level != Level.OK]
+
+
+def line_of(project: Path, text: str) -> int:
+    return next(n for n, line in enumerate((project / "planted.py").read_text().splitlines(), 1) if text in line)
+
+
+def test_a_sound_training_has_no_faults_and_a_cost(project: Path) -> None:
+    steps: list[str] = []
+    (project / "planted.py").write_text(_SOUND)
+    report = caviar.check("planted.py", workers=4, device="cpu", on_step=steps.append)
+
+    assert worst(report) == []
+    assert not report.failed
+    assert report.cost is not None
+    assert report.cost.seconds == pytest.approx(6 * 8 * report.cost.epoch_seconds / 4)
+    assert report.cost.state is not None
+    assert steps[:2] == ["the defaults", "an interruption after the first epoch"]
+    assert steps[2:] == ["lr = 0.0001", "lr = 0.1", "hidden = 4", "hidden = 32"]
+
+
+@pytest.mark.parametrize(
+    ("change", "suspect", "text"),
+    [
+        (("optimizer=optimizer, ", ""), "optimizer (AdamW; ", "optimizer = torch"),
+        ((", schedule=schedule)", ")"), "schedule (OneCycleLR; ", "schedule = torch"),
+    ],
+)
+def test_what_is_not_saved_is_named_with_its_line(
+    project: Path, change: tuple[str, str], suspect: str, text: str
+) -> None:
+    (fault,) = worst(check(project, change))
+
+    assert fault.level == Level.ERROR
+    assert suspect in fault.message
+    assert f"planted.py, line {line_of(project, text)}) is not in trial.keep()" in fault.message
+
+
+def test_a_generator_that_goes_on_across_epochs_is_named_with_its_line(project: Path) -> None:
+    report = check(
+        project,
+        ("    for epoch in", "    order = torch.Generator().manual_seed(1)\n    for epoch in"),
+        ("torch.randperm(64)", "torch.randperm(64, generator=order)"),
+    )
+
+    (fault,) = worst(report)
+    assert f"order (Generator; {project / 'planted.py'}, line {line_of(project, 'order =')}) goes on" in fault.message
+
+
+def test_a_training_that_is_not_deterministic_is_told_from_one_that_is_not_saved(project: Path) -> None:
+    (fault,) = worst(check(project, ("rmse=whole**0.5", "rmse=whole**0.5 + int.from_bytes(os.urandom(2))")))
+
+    assert "two trainings of the same first epoch differ" in fault.message
+    assert "rmse: " in fault.message
+
+
+def test_a_metric_of_the_wrong_sign_is_noticed(project: Path) -> None:
+    (fault,) = worst(check(project, ('direction="minimize"', 'direction="maximize"')))
+
+    assert "while loss falls, and the study is to maximize it" in fault.message
+    assert fault.step == 'is it to be minimized? then: direction="minimize"'
+
+
+@pytest.mark.parametrize(
+    ("lines", "level", "message"),
+    [
+        ("raise ValueError('too few')", Level.ERROR, "ValueError: too few ("),
+        ("sys.exit(3)", Level.ERROR, "it calls sys.exit(3), which would end Caviar ("),
+        ("os.kill(os.getpid(), 9)", Level.ERROR, "its process was killed by SIGKILL"),
+        ("y = y * float('nan')", Level.WARNING, "loss and rmse are not finite after one epoch: such trials diverge"),
+    ],
+)
+def test_a_corner_that_breaks_the_training_is_named(project: Path, lines: str, level: Level, message: str) -> None:
+    (fault,) = worst(check(project, ("    net = ", f"    if trial['hidden'] == 4:\n        {lines}\n    net = ")))
+
+    assert (fault.level, fault.what) == (level, "hidden = 4")
+    assert message in fault.message
+
+
+def test_files_that_all_trials_would_write_are_named(project: Path) -> None:
+    (project / "notes.txt").write_text("mine")
+    (fault,) = worst(check(project, ("    for epoch", "    open('log.txt', 'w').close()\n    for epoch")))
+
+    assert fault.message == "the training writes log.txt into the working directory, which all trials share"
+
+
+def test_a_training_that_keeps_nothing_begins_again(project: Path) -> None:
+    report = check(project, ("    trial.keep(net=net, optimizer=optimizer, schedule=schedule)\n", ""))
+
+    (warning,) = worst(report)
+    assert warning.message == "nothing is saved: an interrupted trial begins again"
+    assert report.cost is not None
+    assert report.cost.state is None
+
+
+def test_a_metric_that_is_never_reported_is_an_error(project: Path) -> None:
+    (fault,) = worst(check(project, ("rmse=whole", "mse=whole")))
+
+    assert fault.message == "no epoch reported 'rmse'; reported: loss, mse"
+
+
+def test_defaults_that_cannot_be_trained_are_the_only_finding(project: Path) -> None:
+    report = check(project, ("    x = torch", "    y = undefined\n    x = torch"))
+
+    (fault,) = report.findings
+    assert fault.message.startswith("NameError: name 'undefined' is not defined (")
+    assert report.cost is None
+    assert report.failed
+
+
+def test_a_model_of_the_built_in_loop_is_checked_as_well() -> None:
+    report = caviar.check("digits", workers=2, device="cpu")
+
+    assert not report.failed
+    assert [f.message for f in report.findings if f.what == "resuming"] == [
+        "an interrupted trial goes on to the last bit"
+    ]
