@@ -195,11 +195,12 @@ class Check:
                 where = f"{name} = {number(value)}"
                 outcome = self._train(where, {**defaults, name: value}, 1)
                 bad = [m for m, v in (outcome.metrics or [{}])[0].items() if _is_bad(v) and self._must_be_finite(m)]
+                verb = "are" if len(bad) > 1 else "is"
                 if outcome.failure is not None:
                     yield Finding(Level.ERROR, where, _told(outcome.failure), "mend it, or make the range smaller")
                 elif bad:
                     yield Finding(
-                        Level.WARNING, where, f"{' and '.join(bad)} {'are' if len(bad) > 1 else 'is'} not finite after one epoch: such trials diverge",
+                        Level.WARNING, where, f"{' and '.join(bad)} {verb} not finite after one epoch: such trials diverge",
                         "make the range smaller if many are lost by it",
                     )  # fmt: skip
                 else:

@@ -173,6 +173,5 @@ def test_a_model_of_the_built_in_loop_is_checked_as_well() -> None:
     report = caviar.check("digits", workers=2, device="cpu")
 
     assert not report.failed
-    assert [f.message for f in report.findings if f.what == "resuming"] == [
-        "an interrupted trial goes on to the last bit"
-    ]
+    (resuming,) = [finding.message for finding in report.findings if finding.what == "resuming"]
+    assert resuming == "an interrupted trial goes on to the last bit"
