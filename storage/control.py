@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete, select, update
 from caviar.storage.checkpoints import of_trial, remove_files
 from caviar.storage.errors import TrialNotFound, TrialNotRunning
 from caviar.storage.events import log_event
-from caviar.storage.losses import end_killed, reap
+from caviar.storage.losses import end_early, killed_after, reap
 from caviar.storage.records import StudyRecord
 from caviar.storage.states import SPENT, Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, slot, study
@@ -56,7 +56,7 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
             connection.execute(update(slot).where(*of_slot).values(kill=True))
             return False
         connection.execute(update(slot).where(*of_slot).values(state=SlotState.DONE))
-        if not end_killed(connection, row.trial_id, row.epoch):  # this very moment
+        if not end_early(connection, row.trial_id, row.epoch, killed_after(row.epoch)):  # this very moment
             raise TrialNotRunning(f"trial {number} of '{record.name}' was ended by another Optuna program")
         dropped = delete(checkpoint).where(*of_trial(record.study_id, number))
         addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()

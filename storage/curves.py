@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, func, select, text
 
 from caviar.epoch import Epoch, from_document
 from caviar.storage.tables import epoch
@@ -42,6 +42,13 @@ def read_curves(engine: Engine, study_id: int) -> dict[int, list[Epoch]]:
         for row in connection.execute(_EPOCHS.where(epoch.c.study_id == study_id)):
             curves[row.slot].append(_epoch(row))
     return dict(curves)
+
+
+def trained_seconds(engine: Engine, study_id: int, slot_number: int) -> float:
+    """Return how many seconds the epochs of a trial took, in all of its workers together."""
+    query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0))
+    with engine.connect() as connection:
+        return float(connection.scalar(query.where(epoch.c.study_id == study_id, epoch.c.slot == slot_number)) or 0.0)
 
 
 def read_times(engine: Engine, study_id: int) -> dict[int, TrialTimes]:

@@ -66,7 +66,7 @@ _WORKERS = text("""
                 ELSE extract(epoch FROM now() - greatest(w.last_seen, max(t.datetime_complete) AT TIME ZONE 'UTC'))
                 END::float AS silent,
            (SELECT e.detail ->> 'why' FROM caviar.event e
-            WHERE e.study_id = w.study_id AND e.worker_id = w.worker_id AND e.kind = 'worker died'
+            WHERE e.study_id = w.study_id AND e.worker_id = w.worker_id AND e.kind IN ('worker died', 'timed out')
             ORDER BY e.event_id DESC LIMIT 1) AS why
     FROM caviar.worker w
     LEFT JOIN caviar.slot s ON s.worker_id = w.worker_id

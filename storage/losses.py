@@ -1,10 +1,12 @@
 """Lost leases of killed workers, dead hosts and cut networks: their slots are opened again, with their trials.
 
 A slot that is lost `LIMIT` times in a row without a new epoch is abandoned. It may be what kills its workers, such as a
-configuration that needs more memory than any machine has, and would otherwise occupy them for ever. A day of a panda is
+configuration that needs more memory than any machine has, and would otherwise occupy them for ever. Where its training
+itself hangs, crashes or leaves the process, `OWN_LIMIT` times are enough. A day of a panda is
 not abandoned: a person trains it, who may well kill the process five times.
 
-A trial that somebody has asked to end is ended: nobody needs to train it for that.
+A trial that somebody has asked to end is ended: nobody needs to train it for that. So is one that took too long, where
+its worker had to be ended for it.
 
 A slot whose trial another Optuna program ended is spent, with the result that it was given: its worker has lost it.
 """
@@ -14,7 +16,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, case, delete, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.exc import InternalError
 
 from caviar.storage import optuna_tables as optuna
@@ -27,6 +42,7 @@ from caviar.storage.tables import checkpoint, slot, worker
 LIMIT = 5  # losses in a row without a new epoch
 _OF_A_PANDA = (Phase.DAY, Phase.LOOK)
 SUSPECT = 2  # losses in a row after which a slot is trained alone, so that no other trial is lost with it
+OWN_LIMIT = SUSPECT + 1  # the last one alone, so that no other trial can be to blame
 
 
 def reap(connection: Connection, study_id: int) -> int:
@@ -93,10 +109,12 @@ def _take_back(
     )
     is_ended = lost.c.ended_as.is_not(None)
     losses = case((is_ended, slot.c.losses), else_=slot.c.losses + int(death.is_loss))
-    abandoned = and_(literal(death.is_loss), losses >= LIMIT, slot.c.phase.not_in(_OF_A_PANDA))
+    limit = OWN_LIMIT if death.is_own else LIMIT
+    abandoned = and_(literal(death.is_loss), losses >= limit, slot.c.phase.not_in(_OF_A_PANDA))
+    is_over = slot.c.kill | (slot.c.number == literal(death.overdue, Integer))
     state = case(
         (is_ended, SlotState.ENDED_ELSEWHERE),
-        (slot.c.kill, SlotState.DONE),
+        (is_over, SlotState.DONE),
         (abandoned, SlotState.ABANDONED),
         else_=SlotState.OPEN,
     )
@@ -113,11 +131,13 @@ def _take_back(
         if row.state == SlotState.ENDED_ELSEWHERE:
             _concede(connection, study_id, row)
             continue
-        log_event(connection, study_id, kind, slot=row.number, worker_id=row.worker_id, epoch=row.epoch, **detail)
+        event = EventKind.TIMED_OUT if row.number == death.overdue else kind
+        log_event(connection, study_id, event, slot=row.number, worker_id=row.worker_id, epoch=row.epoch, **detail)
         if row.state == SlotState.ABANDONED:
             _abandon(connection, study_id, row, death.why)
         elif row.state == SlotState.DONE:
-            end_killed(connection, row.trial_id, row.epoch)
+            why = death.why if row.number == death.overdue else killed_after(row.epoch)
+            end_early(connection, row.trial_id, row.epoch, why)
             _drop_checkpoint(connection, study_id, row.number)
     return sum(row.state != SlotState.ENDED_ELSEWHERE for row in rows)
 
@@ -131,15 +151,20 @@ def _concede(connection: Connection, study_id: int, row: Any) -> None:
     connection.execute(delete(checkpoint).where(checkpoint.c.study_id == study_id, checkpoint.c.slot == row.number))
 
 
-def end_killed(connection: Connection, trial_id: int, epoch: int) -> bool:
-    """End a killed trial that nobody trains, as pruned with its last value, or as failed if it has none; return False
-    if another Optuna program has ended it."""
+def killed_after(epoch: int) -> str:
+    """Return why a trial ended that somebody has killed."""
+    return f"killed by hand after epoch {epoch}"
+
+
+def end_early(connection: Connection, trial_id: int, epoch: int, why: str) -> bool:
+    """End a trial that nobody trains, as pruned with its last value, or as failed if it has none; return False if
+    another Optuna program has ended it."""
     curve = optuna.trial_intermediate_values
-    last = connection.execute(select(curve).where(curve.c.trial_id == trial_id, curve.c.step == epoch)).one_or_none()
-    value = None if last is None else last.intermediate_value
+    values = select(curve.c.intermediate_value).where(curve.c.trial_id == trial_id, curve.c.step <= epoch)
+    value = connection.scalar(values.order_by(curve.c.step.desc()).limit(1))
     if not optuna.end_trial(connection, trial_id, "FAIL" if value is None else "PRUNED", value):
         return False
-    attributes = {"epochs": epoch, "why it stopped": f"killed by hand after epoch {epoch}"}
+    attributes = {"epochs": epoch, "why it stopped": why}
     optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
     return True
 

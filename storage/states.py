@@ -117,6 +117,7 @@ class EventKind(StrEnum):
     KILL_ASKED = "kill asked"  # somebody asked to end it
     OUT_OF_MEMORY = "out of memory"  # on one worker; another one may have more
     TRAINED_AGAIN = "trained again"  # with another seed, to confirm the winner
+    TIMED_OUT = "timed out"  # it took too long, and heard no request to leave: its worker was ended for it
     ENDED_ELSEWHERE = "ended elsewhere"  # another Optuna program ended a slot's trial
     ZOMBIE_ENDED = "zombie ended"  # `caviar doctor` failed a trial that only seemed to run
     # Checkpoints and outages.

@@ -18,7 +18,7 @@ from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.definitions import find_study, load_studies
 from caviar.storage.errors import CheckpointNotRemoved
 from caviar.storage.files import CheckpointFiles, checkpoint_key
-from caviar.storage.losses import LIMIT, free_lost
+from caviar.storage.losses import free_lost
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import StudyRecord
@@ -78,7 +78,7 @@ def trials(engine: Engine) -> list[Finding]:
     for study in health.read_studies(engine):
         if study.abandoned:
             numbers = ", ".join(map(str, study.abandoned))
-            message = f"trial(s) {numbers} of '{study.name}' were given up: each lost {LIMIT} workers in a row"
+            message = f"trial(s) {numbers} of '{study.name}' were given up: each lost its workers again and again"
             step = f"caviar history {study.name} says why; if it was memory, narrow its ranges or start fewer workers"
             findings.append(Finding(Level.OK if study.done else Level.WARNING, "trials", message, step))
         if study.others.made:

@@ -33,6 +33,7 @@ from caviar.studies.workers.trial.ending import worst_value
 from caviar.studies.workers.trial.failures import training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint
 from caviar.studies.workers.trial.run import TrialRun
+from caviar.studies.workers.trial.time_limit import TimeLimit
 from caviar.studies.workers.trial.training import TrialTraining
 
 OnEpoch = Callable[[DayRecord, Epoch], None]
@@ -86,6 +87,10 @@ class DayRun(TrialRun):
         if epochs is not None:
             return epoch >= self._day.begins_at + epochs
         return sum(self._seconds.values()) >= (self._panda.day_seconds or math.inf)
+
+    def make_limit(self) -> TimeLimit:
+        """Return no limit: a day has a length of its own."""
+        return TimeLimit(None)
 
     def reason_to_stop(self, running: Sequence[FrozenTrial]) -> str | None:  # noqa: ARG002
         """Return None: no pruner stops a panda."""

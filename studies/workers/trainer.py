@@ -154,6 +154,9 @@ class Trainer:
             try:
                 trained = self._train(members)
             except Interrupted:
+                if len(members) == 1 and members[0].limit.is_over and not self._is_to_leave():
+                    self._attempt(members[0], partial(self._time_out, members[0]))
+                    continue
                 for run in members:
                     run.drop()
                 for run, result in results:
@@ -190,7 +193,7 @@ class Trainer:
         try:
             with training_code(self._context.pulse), self._context.pulse.epoch():
                 if len(members) == 1:
-                    return list(islice(members[0].training.epochs(self._context.study.epochs, self._leave_epoch), 1))
+                    return self._train_alone(members[0])
                 return self._cohort(members).epoch(self._leave_epoch)
         except TrainingRaised as raised:
             error = raised.error
@@ -205,6 +208,14 @@ class Trainer:
         for run in members:
             self._attempt(run, partial(self._open, run, run.reopen))
         return []
+
+    def _train_alone(self, run: TrialRun) -> list[Epoch]:
+        """Train one epoch of a trial, which may be left because the trial takes too long; in a cohort that waits for
+        the end of the epoch, since the others would lose it, too."""
+        limit = run.limit
+        with limit.epoch(), self._context.pulse.until(limit.deadline, run.held.number, limit.seconds):
+            epochs = run.training.epochs(self._context.study.epochs, lambda: self._leave_epoch() or limit.is_over)
+            return list(islice(epochs, 1))
 
     def _groups(self) -> list[list[TrialRun]]:
         """Divide the trials into those that are trained as one program."""
@@ -232,6 +243,10 @@ class Trainer:
 
     def _fail(self, run: TrialRun, error: Exception) -> bool:
         run.fail(error)
+        return False
+
+    def _time_out(self, run: TrialRun) -> bool:
+        run.time_out()
         return False
 
     def _leave(self, run: TrialRun, in_epoch: bool) -> bool:
@@ -265,6 +280,10 @@ class Trainer:
     def _leave_epoch(self) -> bool:
         """Return True, between two batches, if the epoch is to be left where it is."""
         self._context.pulse.beat()
+        return self._is_to_leave()
+
+    def _is_to_leave(self) -> bool:
+        """Return True if this worker is to leave its trials without waiting for the end of an epoch."""
         held = [run.held for run in self._runs]
         at_once = any(h.requested.at_once and h.requested.control != Control.RUN for h in held)
         return self._context.stop.overdue or at_once or all_lost(held)

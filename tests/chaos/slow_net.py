@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -43,4 +44,4 @@ class FickleNet(SlowNet):
             time.sleep(3600)
         elif how == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
-        os._exit(0 if how == "leave" else 3)
+        ctypes.CDLL(None)._exit(0 if how == "leave" else 3)  # os._exit would be an error of the trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -33,5 +34,7 @@ class Net(nn.Module):
                     threading.Event().wait()
                 case ".exit":
                     os._exit(0)
+                case ".leave":
+                    ctypes.CDLL(None)._exit(0)  # as a library written in C may
                 case ".die":
                     os.kill(os.getpid(), signal.SIGSEGV)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import time
 from typing import Any
 
 import torch
@@ -78,3 +80,19 @@ def stopping_itself(trial: Trial) -> None:
         trial.report(rmse=1 / epoch)
         if epoch == 2:
             break
+
+
+def slow(trial: Trial) -> None:
+    """Take a while for each epoch."""
+    for epoch in trial.epochs():
+        time.sleep(0.2)
+        trial.report(rmse=1 / epoch)
+    ENDED.append(trial.ended)
+
+
+def endless_from(trial: Trial) -> None:
+    """Train batches without an end from the epoch `endless` on."""
+    for epoch in trial.epochs():
+        for _ in trial.batches(itertools.repeat(0) if epoch >= trial["endless"] else range(3)):
+            time.sleep(0.01)
+        trial.report(rmse=1 / epoch)

@@ -17,7 +17,7 @@ from caviar.storage.control import kill_trial, set_control
 from caviar.storage.curves import read_curve
 from caviar.storage.errors import DamagedCheckpoint, LeaseLost
 from caviar.storage.events import read_events
-from caviar.storage.losses import LIMIT, leases_on, reap, release_dead
+from caviar.storage.losses import LIMIT, OWN_LIMIT, SUSPECT, leases_on, reap, release_dead
 from caviar.storage.records import Report, WorkerDeath
 from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import definition_of
@@ -236,6 +236,39 @@ def test_a_slot_is_abandoned_after_losses_that_may_be_its_fault(
         assert connection.scalar(text("SELECT losses FROM caviar.slot WHERE number = 0")) == LIMIT * is_loss
     told = [event.detail["why"] for event in read_events(engine, record.study_id, "abandoned")]
     assert told == ["lost 5 times after epoch 0 without getting further; last: it hung"] * (state == "abandoned")
+
+
+def test_a_slot_whose_training_itself_ends_its_workers_is_abandoned_once_it_was_alone(engine: Engine) -> None:
+    record, _ = register(engine, budget=3, strategy="random")
+    for losses in range(1, OWN_LIMIT + 1):
+        lease_of(ledger(engine, record, pid=11, machine="here").lease())
+        release_dead(engine, record.study_id, "here", {11: WorkerDeath("it hung", is_own=True)})
+        state = read_trials(engine, record.study_id)[0].state
+        assert state == ("abandoned" if losses == OWN_LIMIT > SUSPECT else "open")
+
+
+@pytest.mark.parametrize(("epochs", "state", "value"), [(2, "pruned", 0.7), (0, "fail", None)])
+def test_a_trial_that_took_too_long_is_over_and_others_of_its_worker_are_not(
+    engine: Engine, epochs: int, state: str, value: float | None
+) -> None:
+    record, _ = register(engine, strategy="random")
+    who, log = ledger(engine, record, pid=11, machine="here"), workers.log(engine, record)
+    late, other = lease_of(who.lease()), lease_of(who.lease())
+    for lease in (late, other):
+        log.begin(lease, PARAMETERS, {})
+    log.record([Report(late, replace(EPOCH, epoch=n), None if n == 2 else 0.7) for n in range(1, epochs + 1)] or [
+        Report(other, EPOCH, 0.5)
+    ])  # fmt: skip
+    death = WorkerDeath("took longer", "a stack", is_loss=False, overdue=late.slot.number)
+    assert release_dead(engine, record.study_id, "here", {11: death}) == 2
+    first, second = read_trials(engine, record.study_id)[:2]
+    assert (first.state, first.value, first.attributes["why it stopped"]) == (state, value, "took longer")
+    assert second.state == "running"
+    with engine.connect() as connection:
+        slots = connection.execute(text("SELECT state, losses FROM caviar.slot ORDER BY number LIMIT 2")).all()
+    assert slots == [("done", 0), ("open", 0)]
+    (event,) = read_events(engine, record.study_id, "timed out")
+    assert (event.slot, event.detail) == (0, {"epoch": epochs, "why": "took longer", "traceback": "a stack"})
 
 
 def test_under_an_earlier_lease_of_the_same_slot_nothing_is_written(engine: Engine) -> None:

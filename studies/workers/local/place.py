@@ -10,17 +10,20 @@ from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 
 from caviar.storage.losses import LIMIT
+from caviar.storage.processes import is_stopped
 from caviar.storage.records import WorkerDeath
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.process import SHOW_STACK, Lines, no_main_module, no_signals, work
-from caviar.studies.workers.local.pulse import SIZE, Pulse
+from caviar.studies.workers.local.pulse import SIZE, Overdue, Pulse
 from caviar.studies.workers.local.watchdog import Watchdog, silence_limit
+from caviar.studies.workers.trial.time_limit import overtime
 
 LOST = 255  # what multiprocessing makes of the exit code when the fork server, which knew it, has died
 # Of one place among the workers, in a row and without an epoch, before the run gives up: a slot is abandoned after
 # `losses.LIMIT`, and the next configurations may crash, too. Three in a row are no bad luck, as `SAME_ERRORS` are none.
 _RESTARTS = 3 * LIMIT
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)  # of the process's own making
 _BACK_OFF_SECONDS, _LONGEST_BACK_OFF = 1.0, 4.0  # doubled with every restart
 _LEAST_GRACE = 5.0  # seconds: with --grace 0, too, a sound worker hears of it between two batches
 _STACK_SECONDS, _END_SECONDS = 2.0, 5.0  # that a process may take to show its stack, and to end after SIGKILL
@@ -89,7 +92,7 @@ class Place:
         return self._goodbye
 
     def end_if_hanging(self, longest_epoch: float, *, asked: bool) -> WorkerDeath | None:
-        """End the process if its training hangs, and return why; None while it does not.
+        """End the process if its training hangs, or its trial takes too long and is not left; return why, or None.
 
         Args:
             longest_epoch: seconds of the longest epoch so far, of any worker.
@@ -100,9 +103,9 @@ class Place:
         watchdog.measure(asked=asked)
         limit = silence_limit(self._pulse, longest_epoch, self._options.epoch_timeout)
         grace = max(self._options.grace, _LEAST_GRACE)
-        if watchdog.silence < limit and (not asked or watchdog.silence_since_asked < grace):
+        hangs, overdue = watchdog.silence >= limit, self._overdue()
+        if not hangs and overdue is None and (not asked or watchdog.silence_since_asked < grace):
             return None
-        hangs = watchdog.silence >= limit
         with suppress(ProcessLookupError):
             os.kill(self.pid, SHOW_STACK)
         stack = self._read_stack(_STACK_SECONDS)
@@ -110,10 +113,18 @@ class Place:
         self.process.kill()
         self.process.join(_END_SECONDS)
         where = place_in(stack)
-        why = f"its training hung{where}: no batch for {watchdog.silence:.0f} s"
-        if not hangs:
-            why = f"its training did not leave{where}, {grace:g} s after it was asked to"
-        return WorkerDeath(why, stack, is_loss=hangs)
+        if overdue is not None:
+            why = f"{overtime(overdue.limit)}, and was not left{where}"
+            return WorkerDeath(why, stack, is_loss=False, overdue=overdue.trial)
+        if hangs:
+            return WorkerDeath(f"its training hung{where}: no batch for {watchdog.silence:.0f} s", stack, is_own=True)
+        why = f"its training did not leave{where}, {grace:g} s after it was asked to"
+        return WorkerDeath(why, stack, is_loss=False)
+
+    def _overdue(self) -> Overdue | None:
+        """Return the trial that takes too long, and has had time to be left; None while the process is stopped."""
+        overdue = self._pulse.overdue(time.monotonic() - _LEAST_GRACE)
+        return None if overdue is None or is_stopped(self.pid) else overdue
 
     def death(self) -> WorkerDeath:
         """Return how a process ended that has said nothing."""
@@ -121,9 +132,9 @@ class Place:
         if code == LOST:
             return WorkerDeath("it was lost with the process that starts workers")
         if code >= 0:
-            return WorkerDeath(f"its training left the process with exit code {code}")
+            return WorkerDeath(f"its training left the process with exit code {code}", is_own=True)
         stack = self._read_stack(0.0)
-        return WorkerDeath(f"it was killed by signal {-code}{place_in(stack)}", stack)
+        return WorkerDeath(f"it was killed by signal {-code}{place_in(stack)}", stack, is_own=-code in _CRASHES)
 
     def vacate(self, death: WorkerDeath | None = None) -> None:
         """Plan the start of another process, after a pause that grows with each that died.

@@ -8,9 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
-_BEATS, _PHASE, _LONGEST, SIZE = range(4)  # places in the shared memory, and how many there are
+_BEATS, _PHASE, _LONGEST, _DEADLINE, _TRIAL, _LIMIT, SIZE = range(
+    7
+)  # places in the shared memory, and how many there are
 _ELSEWHERE, _PREPARING, _IN_EPOCH = range(3)  # the phases
+
+
+class Overdue(NamedTuple):
+    """A trial that takes longer than it may, which are `limit` seconds."""
+
+    trial: int
+    limit: float
 
 
 class Pulse:
@@ -42,6 +52,26 @@ class Pulse:
     def longest_epoch(self) -> float:
         """Seconds of the longest epoch so far; 0 before the first."""
         return self._shared[_LONGEST]
+
+    def overdue(self, now: float) -> Overdue | None:
+        """Return the trial that should have ended by a moment of the monotonic clock; None if there is none."""
+        deadline, trial, limit = (self._shared[place] for place in (_DEADLINE, _TRIAL, _LIMIT))
+        return Overdue(int(trial), limit) if deadline and now >= deadline else None
+
+    @contextmanager
+    def until(self, deadline: float | None, trial: int, limit: float | None) -> Iterator[None]:
+        """Say when a trial is to be over, by the monotonic clock, which all processes of a machine have in common.
+
+        Args:
+            deadline: that moment; None if there is none.
+            limit: how many seconds the trial may take.
+        """
+        self._shared[_TRIAL], self._shared[_LIMIT] = trial, limit or 0.0
+        self._shared[_DEADLINE] = deadline or 0.0  # last: the others belong to it
+        try:
+            yield
+        finally:
+            self._shared[_DEADLINE] = 0.0
 
     def beat(self) -> None:
         """Give a sign of life."""

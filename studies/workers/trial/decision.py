@@ -2,7 +2,7 @@
 
 begin -> epoch -> GO_ON -> epoch -> ... -> COMPLETE   the last epoch is trained
                                      |---> DIVERGE    the metric or a loss is not finite
-                                     |---> PRUNE      the curve is bad, or somebody ended the trial
+                                     |---> PRUNE      the curve is bad, the time is over, or somebody ended the trial
                                      '---> GIVE_BACK  the worker or the study was asked to stop: another goes on
 """
 
@@ -36,13 +36,14 @@ class Verdict:
 
 
 def after_epoch(
-    *, epoch: int, last: int, losses: Mapping[str, float], bad_curve: str | None, asked: Asked, stop_asked: bool
-) -> Verdict:
+    *, epoch: int, last: int, losses: Mapping[str, float], bad_curve: str | None, asked: Asked, stop_asked: bool,
+    overtime: str | None = None,
+) -> Verdict:  # fmt: skip
     """Decide what comes after an epoch. The end of a trial takes precedence over a request to its worker.
 
     `losses` are the study's metric and every loss that the epoch has, by name, `bad_curve` is the pruner's reason to
-    stop the trial, `asked` a request of somebody through the database, and `stop_asked` says whether this process is to
-    stop.
+    stop the trial, `asked` a request of somebody through the database, `stop_asked` says whether this process is to
+    stop, and `overtime` why the trial has taken too long, if it has.
     """
     if bad := next((name for name, value in losses.items() if not math.isfinite(value)), None):
         return Verdict(Next.DIVERGE, f"diverged at epoch {epoch}: {bad} is not finite")
@@ -50,8 +51,8 @@ def after_epoch(
         return Verdict(Next.COMPLETE, "finished")
     if asked.kill:
         return Verdict(Next.PRUNE, f"killed by hand after epoch {epoch}")
-    if bad_curve is not None:
-        return Verdict(Next.PRUNE, bad_curve)
+    if (why := bad_curve or overtime) is not None:
+        return Verdict(Next.PRUNE, why)
     if stop_asked or asked.control != Control.RUN:
         return Verdict(Next.GIVE_BACK, f"given back after epoch {epoch}")
     return Verdict(Next.GO_ON, "")

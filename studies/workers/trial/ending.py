@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,6 +42,14 @@ class TrialEnd:
             if weights and (fallen := self._context.history.fallen()):
                 self._context.outage.insist(lambda: self._context.checkpoints.drop(fallen))
 
+    def time_out(self, why: str) -> None:
+        """End a trial that has taken too long in the middle of an epoch: pruned with its last value, if it has one."""
+        epoch = max(self._trial.intermediate_values, default=0)
+        if epoch:
+            self._end("PRUNED", self._trial.intermediate_values[epoch], why, epoch)
+        else:
+            self._fail(epoch, {"error": why, "place": "", "traceback": ""})
+
     def fail(self, error: Exception) -> None:
         """End a trial whose training code raised; one that ran out of memory gets one more try."""
         failure = describe(error)
@@ -48,14 +57,18 @@ class TrialEnd:
         epoch = max(self._trial.intermediate_values, default=0)
         context = self._context
         if not isinstance(error, torch.OutOfMemoryError):
-            self._end("FAIL", None, message, epoch, failure=failure)
-            context.outage.insist(lambda: stop_if_repeated(context.engine, context.record.study_id, failure))
+            self._fail(epoch, failure)
         elif context.outage.insist(self._ran_out_before):
             self._end("COMPLETE", worst_value(context), message, epoch, violated="out_of_memory")
         else:  # another worker, or another time, may have more memory
             context.record_event(EventKind.OUT_OF_MEMORY, self._held.lease, error=message)
             context.ledger.avoided.add(self._held.number)
             context.release(self._held.lease)
+
+    def _fail(self, epoch: int, failure: Mapping[str, str]) -> None:
+        context = self._context
+        self._end("FAIL", None, failure["error"], epoch, failure=failure)
+        context.outage.insist(lambda: stop_if_repeated(context.engine, context.record.study_id, failure))
 
     def _end(self, state: str, value: float | None, why: str, epoch: int, **more: Any) -> None:
         attributes = {"epochs": epoch, "why it stopped": why}

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.epoch import Epoch
 from caviar.models.training import Interrupted
+from caviar.storage.curves import trained_seconds
 from caviar.storage.errors import CheckpointUnreachable, DamagedCheckpoint
 from caviar.storage.records import Lease
 from caviar.storage.states import Control, EventKind
@@ -29,6 +30,7 @@ from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
 from caviar.studies.workers.trial.ending import TrialEnd
 from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint, load_checkpoint, resume
+from caviar.studies.workers.trial.time_limit import TimeLimit
 from caviar.studies.workers.trial.training import Ended, TrialTraining
 
 _ENDED = {
@@ -45,8 +47,11 @@ class TrialRun:
     database raises `DatabaseAway` when the patience is over.
 
     A kind of trial with rules of its own, such as a day of a panda, overrides `resume`, `is_over`, `reason_to_stop`,
-    `take`, `record`, `next_training`, `end`, `why_unusable` and `nudges`, and nothing else; it may use `context`,
-    `lease`, `trial` and `training`.
+    `make_limit`, `take`, `record`, `next_training`, `end`, `why_unusable` and `nudges`, and nothing else; it may use
+    `context`, `lease`, `trial` and `training`.
+
+    Attributes:
+        limit: how long the trial may train.
     """
 
     def __init__(self, context: WorkerContext, held: HeldLease, trial: FrozenTrial, outbox: Outbox) -> None:
@@ -58,6 +63,7 @@ class TrialRun:
         self._end = TrialEnd(context, held, trial)
         self._training: TrialTraining | None = None
         self._diverged = False
+        self.limit = TimeLimit(None)  # until the trial is open
         self._ended = Ended.LOST  # until it is written how the trial ended
 
     @property
@@ -83,6 +89,7 @@ class TrialRun:
                 self.context.record_event(EventKind.CHECKPOINT_REFUSED, self.lease, reason=refused)
             self._take_up(training)
         self.context.unsent.forget(self.held.number)
+        self.limit = self.make_limit()
         return not self.is_over(self.training.epoch)
 
     def _resume_unsent(self) -> bool:
@@ -130,6 +137,14 @@ class TrialRun:
         with training_code(context.pulse):
             return resume(context.study, self.held.number, values, context.bench, checkpoint)
 
+    def make_limit(self) -> TimeLimit:
+        """Return how long the trial may train, and has trained."""
+        context, seconds = self.context, self.context.study.trial_timeout
+        if seconds is None or not self.lease.epoch:
+            return TimeLimit(seconds)
+        study_id, number = self.lease.study_id, self.held.number
+        return TimeLimit(seconds, context.outage.insist(lambda: trained_seconds(context.engine, study_id, number)))
+
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this trial."""
         return epoch >= self.context.study.epochs
@@ -168,6 +183,7 @@ class TrialRun:
     def take(self, result: Epoch) -> None:
         """Take an epoch that was trained, to be written."""
         self._diverged = not result.is_finite(self.context.study.metric)
+        self.limit.add(result.seconds)
         self.record(result)
 
     def record(self, epoch: Epoch) -> None:
@@ -189,6 +205,7 @@ class TrialRun:
             bad_curve=None if repeated else self.reason_to_stop(running),
             asked=self.held.requested,
             stop_asked=self.context.stop.asked,
+            overtime=self.limit.why if self.limit.is_over else None,
         )
 
     def reason_to_stop(self, running: Sequence[FrozenTrial]) -> str | None:
@@ -222,6 +239,12 @@ class TrialRun:
     def end(self, verdict: Verdict) -> None:
         """Write how the trial ended. All of its epochs are written."""
         self._end.finish(verdict, self.training)
+
+    def time_out(self) -> None:
+        """End a trial that has taken too long, in the middle of an epoch: with its last value, if it has one."""
+        self.drop()
+        self._outbox.send(self.held)
+        self._end.time_out(self.limit.why)
 
     def fail(self, error: Exception) -> None:
         """End a trial whose training code raised."""

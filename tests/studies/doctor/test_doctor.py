@@ -246,7 +246,7 @@ def test_a_trial_that_was_given_up(engine: Engine, doctor: Doctor) -> None:
         doctor("--fix")
     found = only(doctor())
     assert (found["level"], found["what"]) == ("warning", "trials")
-    assert "trial(s) 0 of 'small' were given up: each lost 5 workers" in found["told"]
+    assert "trial(s) 0 of 'small' were given up: each lost its workers again and again" in found["told"]
     assert "caviar history small" in found["step"]
     worker(engine, record, study).run()
     conclude(engine, record, Path("nowhere"))

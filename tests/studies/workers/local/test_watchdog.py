@@ -198,14 +198,14 @@ def test_the_place_is_that_of_the_main_thread() -> None:
 class Leaving:
     """A study of two trials whose model fails as the files in a folder say."""
 
-    def __init__(self, engine: Engine, folder: Path, *faults: str) -> None:
+    def __init__(self, engine: Engine, folder: Path, *faults: str, **fields: Any) -> None:
         folder.mkdir()
         for number, fault in enumerate(faults):
             (folder / f"{number}.{fault}").touch()
         self.engine, self.heard = engine, list[str]()
         self.study = small_study(
             model=NET, tiers=({"learning_rate": Log(1e-3, 1, default=0.1)},), fixed={"folder": str(folder)},
-            budget=2, epochs=1, pruner="none",
+            budget=2, epochs=1, pruner="none", **fields,
         )  # fmt: skip
 
     def run(self, on_progress: Any = lambda record, now: None, **options: Any) -> Outcome:
@@ -225,12 +225,12 @@ class Leaving:
 
 
 @pytest.mark.slow
-def test_a_training_that_hangs_exits_or_crashes_is_told_with_its_stack_and_tried_again(
+def test_a_training_that_hangs_exits_or_crashes_is_told_with_its_stack_and_given_up_after_the_third_time(
     engine: Engine, tmp_path: Path
 ) -> None:
-    leaving = Leaving(engine, tmp_path / "faults", "hang", "exit", "die")
+    leaving = Leaving(engine, tmp_path / "faults", "hang", "leave", "die")
     outcome = leaving.run(epoch_timeout=3.0)
-    assert (outcome.now.complete, outcome.restarts) == (2, 3)
+    assert (outcome.now.complete, outcome.now.abandoned, outcome.restarts) == (1, 1, 3)
     hung, left, died = leaving.heard
     assert hung.startswith("its training hung in wait (")
     assert left == "its training left the process with exit code 0"
@@ -239,7 +239,7 @@ def test_a_training_that_hangs_exits_or_crashes_is_told_with_its_stack_and_tried
     assert [(e.slot, e.detail["why"]) for e in events] == [(0, hung), (0, left), (0, died)]
     for number, call in ((0, "leaving_net.py"), (2, "leaving_net.py")):
         assert call in events[number].detail["traceback"]
-    assert read_trials(engine, leaving.record.study_id)[0].attempts == 4
+    assert read_trials(engine, leaving.record.study_id)[0].attempts == 3
 
 
 @pytest.mark.slow
@@ -247,11 +247,37 @@ def test_the_death_with_which_a_run_gives_up_is_in_the_history(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(place_module, "_RESTARTS", 0)
-    leaving = Leaving(engine, tmp_path / "faults", "exit")
+    leaving = Leaving(engine, tmp_path / "faults", "leave")
     with pytest.raises(WorkersFailed, match="exit code 0"):
         leaving.run()
     (died,) = read_events(engine, leaving.record.study_id, "worker died")
     assert died.detail["why"] == "its training left the process with exit code 0"
+
+
+@pytest.mark.slow
+def test_a_trial_that_takes_too_long_and_hears_nothing_is_over(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place_module, "_LEAST_GRACE", 0.5)
+    leaving = Leaving(engine, tmp_path / "faults", "hang", trial_timeout=1)
+    outcome = leaving.run()
+    assert (outcome.now.failed, outcome.now.complete) == (1, 1)
+    first, _ = read_trials(engine, leaving.record.study_id)
+    why = first.attributes["why it stopped"]
+    assert why.startswith("took longer than its trial_timeout of 1 s, and was not left in wait (")
+    assert (first.attempts, leaving.heard) == (1, [why])
+    (event,) = read_events(engine, leaving.record.study_id, "timed out")
+    assert (event.slot, event.detail["why"]) == (0, why)
+    assert "leaving_net.py" in event.detail["traceback"]
+
+
+@pytest.mark.slow
+def test_a_training_that_calls_os_exit_fails_its_trial_at_once(engine: Engine, tmp_path: Path) -> None:
+    leaving = Leaving(engine, tmp_path / "faults", "exit")
+    outcome = leaving.run()
+    assert (outcome.now.failed, outcome.now.complete, outcome.restarts) == (1, 1, 0)
+    first, _ = read_trials(engine, leaving.record.study_id)
+    assert first.attributes["why it stopped"] == "it calls os._exit(0), which would end Caviar"
 
 
 @pytest.mark.slow
