@@ -37,7 +37,7 @@ from caviar.storage.processes import machine_id
 from caviar.storage.records import Lease, Provenance, Slot, StudyRecord, WorkerDeath
 from caviar.storage.settings import read_settings
 from caviar.storage.unsent import Unsent, UnsentStates
-from caviar.studies.cli import doctor as command
+from caviar.studies.cli import findings as printing
 from caviar.studies.cli import run
 from caviar.studies.definition import to_body
 from caviar.studies.doctor import database as server_checks
@@ -742,15 +742,15 @@ def test_the_table_is_a_line_for_each_check(engine: Engine, doctor: Doctor, caps
 
 
 def test_a_long_line_is_not_broken_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    command._print(Report(findings=[Finding("ok", "what", "told " * 100, "step " * 100)]))
+    printing.print_findings([Finding("ok", "what", "told " * 100, "step " * 100)])
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_the_levels_have_colours_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=StringIO(), force_terminal=True, width=80, color_system="standard")
-    monkeypatch.setattr(command, "out", lambda: console)
+    monkeypatch.setattr(printing, "out", lambda: console)
     levels = ("ok", "warning", "error")
-    command._print(Report(findings=[Finding(level, "what", "told [bold]", "step") for level in levels]))
+    printing.print_findings([Finding(level, "what", "told [bold]", "step") for level in levels])
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(f"\x1b[{colour}m{level}" in said for colour, level in zip((32, 33, 31), levels, strict=True))
     assert said.count("told [bold]") == 3
