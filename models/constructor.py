@@ -55,11 +55,18 @@ def make_model(
     model: Callable[..., nn.Module], sample: tuple[int, ...], outputs: int, /, **hyperparameters: Any
 ) -> nn.Module:
     """Make a network for examples of a shape and a number of outputs."""
+    positional, named = sizes(model, sample, outputs)
+    return model(*positional, **named, **hyperparameters)
+
+
+def sizes(
+    model: Callable[..., nn.Module], sample: tuple[int, ...], outputs: int
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments by which a constructor gets the shape of an example and the number of outputs."""
     constructor = read_constructor(model)
     if constructor.by_position:
-        return model(sample, outputs, **hyperparameters)
-    sizes = {name: sample if name in SAMPLE else outputs for name in constructor.sized}
-    return model(**sizes, **hyperparameters)
+        return (sample, outputs), {}
+    return (), {name: sample if name in SAMPLE else outputs for name in constructor.sized}
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

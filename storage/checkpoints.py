@@ -1,6 +1,7 @@
 """Checkpoints: the latest state of each unfinished trial, and the weights of the best finished ones.
 
-A state is stored in the database or, if CAVIAR_CHECKPOINTS is set, in a file that all machines reach. A file is written
+A state is stored in a file, in the folder of the built-in server or at the address in CAVIAR_CHECKPOINTS, which all
+machines reach; a shared database without such an address stores those that are small enough itself. A file is written
 before the transaction that names it, and removed after the transaction that stops naming it, so the database never
 names a file that is missing. `caviar doctor --fix` removes the files that a killed process left behind.
 """
@@ -11,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -27,7 +29,7 @@ from caviar.storage.errors import (
 from caviar.storage.files import CheckpointFiles, checkpoint_key
 from caviar.storage.ledger import fence, give_back
 from caviar.storage.records import Lease, StudyRecord
-from caviar.storage.settings import checkpoints_address
+from caviar.storage.settings import checkpoints_address, home_folder
 from caviar.storage.states import SPENT
 from caviar.storage.tables import checkpoint, slot
 
@@ -48,7 +50,7 @@ class CheckpointStore:
     """The checkpoints of one study: at most one for each trial, in the database or in `files`.
 
     Args:
-        files: where to write states; None writes them to the database, and reads files where CAVIAR_CHECKPOINTS says.
+        files: where to write states; None writes them to the database, and reads files where `files_here` says.
     """
 
     def __init__(self, engine: Engine, record: StudyRecord, files: CheckpointFiles | None = None) -> None:
@@ -62,10 +64,13 @@ class CheckpointStore:
         Raises:
             CheckpointNotWritten: the state is too large for the database, or its file cannot be written.
         """
+        return self._stage(lease.slot.number, epoch, state, lease.token)
+
+    def _stage(self, slot_number: int, epoch: int, state: bytes, token: UUID) -> Staged:
         digest = hashlib.sha256(state).hexdigest()
         if self._files is not None:
             # The token makes the name unique: a worker that lost its lease must not replace its successor's file.
-            key = f"{self._label}/{lease.slot.number}-{epoch}-{lease.token.hex[:12]}"
+            key = f"{self._label}/{slot_number}-{epoch}-{token.hex[:12]}"
             return Staged(epoch, digest, address=self._files.write(key, state))
         if len(state) > CHECKPOINT:
             raise CheckpointNotWritten(
@@ -84,10 +89,21 @@ class CheckpointStore:
         with self._engine.begin() as connection:
             take_time_for(connection, staged)
             fence(connection, lease, token=lease.token)
-            put_checkpoint(connection, lease, staged)
+            put_checkpoint(connection, lease.study_id, lease.slot.number, staged)
             if release:
                 give_back(connection, lease)
         self.tidy(lease.slot.number, staged)
+
+    def keep(self, slot_number: int, epoch: int, state: bytes) -> None:
+        """Store the state of a trial that is finished, as of a winner that was trained once more.
+
+        Raises:
+            CheckpointNotWritten: as for `stage`.
+        """
+        staged = self._stage(slot_number, epoch, state, uuid4())
+        with self._engine.begin() as connection:
+            take_time_for(connection, staged)
+            put_checkpoint(connection, self._study_id, slot_number, staged)
 
     def load(self, slot_number: int) -> bytes | None:
         """Return the state in the trial's checkpoint, or None if it has none.
@@ -111,7 +127,7 @@ class CheckpointStore:
         return state
 
     def _read(self, address: str) -> bytes:
-        files = self._files or files_here()
+        files = self._files or files_here(self._engine)
         if files is None or checkpoint_key(address)[0] != self._label:
             raise CheckpointUnreachable(
                 f"the checkpoint {address} is a file; set CAVIAR_CHECKPOINTS on this machine to the address that the "
@@ -131,7 +147,7 @@ class CheckpointStore:
         if kept is not None and kept.address is not None:
             self._addresses[slot_number] = kept.address
         if before is not None and (kept is None or before != kept.address):
-            remove_files(self._label, [before], self._files)
+            remove_files(self._engine, self._label, [before], self._files)
 
     def keep_only(self, slot_number: int | None) -> None:
         """Remove the checkpoints of all finished trials except one; None: of all."""
@@ -146,7 +162,7 @@ class CheckpointStore:
         dropped = delete(checkpoint).where(checkpoint.c.study_id == self._study_id, checkpoint.c.slot.in_(done))
         with self._engine.begin() as connection:
             addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
-        remove_files(self._label, addresses, self._files)
+        remove_files(self._engine, self._label, addresses, self._files)
 
 
 def of_trial(study_id: int, slot_number: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -154,17 +170,19 @@ def of_trial(study_id: int, slot_number: int) -> tuple[ColumnElement[bool], Colu
     return checkpoint.c.study_id == study_id, checkpoint.c.slot == slot_number
 
 
-def files_here() -> CheckpointFiles | None:
-    """Return the checkpoint files of this machine, the only ones that it reads or removes; None if it has none.
+def files_here(engine: Engine) -> CheckpointFiles | None:
+    """Return this machine's checkpoint files of a database, the only ones that it reads or removes; None without any.
 
     Raises:
-        BadCheckpointsAddress: CAVIAR_CHECKPOINTS cannot be used.
+        BadSetting, BadCheckpointsAddress: CAVIAR_CHECKPOINTS cannot be used.
     """
-    address = checkpoints_address()
+    address = checkpoints_address(engine.url, home_folder())
     return CheckpointFiles(address) if address else None
 
 
-def remove_files(label: str, addresses: Iterable[str | None], files: CheckpointFiles | None = None) -> None:
+def remove_files(
+    engine: Engine, label: str, addresses: Iterable[str | None], files: CheckpointFiles | None = None
+) -> None:
     """Remove files of the study `label` that the database no longer names, among this machine's checkpoint files.
 
     `caviar doctor` finds one that cannot be removed now.
@@ -172,7 +190,7 @@ def remove_files(label: str, addresses: Iterable[str | None], files: CheckpointF
     ours = [address for address in addresses if address is not None and checkpoint_key(address)[0] == label]
     if files is None:
         with suppress(BadCheckpointsAddress, BadSetting):
-            files = files_here()
+            files = files_here(engine)
     if files is not None:
         for address in ours:
             with suppress(CheckpointNotRemoved):
@@ -186,10 +204,10 @@ def take_time_for(connection: Connection, staged: Staged | None) -> None:
             connection.execute(text(f"SET LOCAL {limit} = 0"))
 
 
-def put_checkpoint(connection: Connection, lease: Lease, staged: Staged) -> None:
-    """Replace the trial's checkpoint, in a transaction that is fenced by the lease."""
+def put_checkpoint(connection: Connection, study_id: int, slot_number: int, staged: Staged) -> None:
+    """Replace a trial's checkpoint. While the trial is trained, the transaction must be fenced by its lease."""
     row = vars(staged)
-    statement = insert(checkpoint).values(study_id=lease.study_id, slot=lease.slot.number, **row)
+    statement = insert(checkpoint).values(study_id=study_id, slot=slot_number, **row)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["study_id", "slot"], set_={**row, "saved_at": func.now()})
     )

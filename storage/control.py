@@ -60,5 +60,5 @@ def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> 
             raise TrialNotRunning(f"trial {number} of '{record.name}' was ended by another Optuna program")
         dropped = delete(checkpoint).where(*of_trial(record.study_id, number))
         addresses = connection.scalars(dropped.returning(checkpoint.c.address)).all()
-    remove_files(record.label, addresses)
+    remove_files(engine, record.label, addresses)
     return True

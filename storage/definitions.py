@@ -198,4 +198,4 @@ def _delete(engine: Engine, name: str, label: str, study_id: int, optuna_study_i
             connection.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
         for table in (optuna.trials, *optuna.OF_A_STUDY, optuna.studies):
             connection.execute(delete(table).where(table.c.study_id == optuna_study_id))
-    remove_files(label, files)
+    remove_files(engine, label, files)

@@ -81,6 +81,18 @@ def is_installed(home: Path) -> bool:
     return (home / "postgres" / "data" / "PG_VERSION").exists()
 
 
+def is_server_of(url: URL, home: Path) -> bool:
+    """Return whether an address is that of the built-in server whose data are under `home`."""
+    return url.query.get("host") == str(_socket_folder(home / "postgres"))
+
+
+def _socket_folder(root: Path) -> Path:
+    folder = root / "socket"
+    if len(os.fsencode(folder / _SOCKET)) > _SOCKET_PATH_LIMIT or "," in str(root):  # a comma separates libpq's hosts
+        folder = Path(f"/tmp/caviar-{os.geteuid()}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}")
+    return folder
+
+
 def revive(home: Path, notify: Callable[[str], None]) -> None:
     """Start the server again if it died while it was in use; errors as in `serve`."""
     root = home / "postgres"
@@ -121,11 +133,7 @@ class _Server:
         self._notify = notify
         self._machine = root / "machine"  # names the machine on which the server was started
         self._account = self._choose_account()  # that the server runs as; None: the caller's own
-        self._socket_dir = root / "socket"
-        # For libpq a comma separates hosts.
-        if len(os.fsencode(self._socket_dir / _SOCKET)) > _SOCKET_PATH_LIMIT or "," in str(root):
-            digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-            self._socket_dir = Path(f"/tmp/caviar-{os.geteuid()}-{digest}")
+        self._socket_dir = _socket_folder(root)
         self.url = URL.create(
             "postgresql+psycopg2",
             username="postgres",

@@ -11,6 +11,7 @@ import platformdirs
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from caviar.storage.embedded import is_server_of
 from caviar.storage.errors import BadDatabaseUrl, BadSetting
 from caviar.text import flaw, shown
 
@@ -22,8 +23,8 @@ class Settings:
     """The address of the database, and the places of files."""
 
     database_url: URL | None  # None means the built-in server under `home`
-    home: Path  # the folder of the built-in server's data, and of states that workers save during an outage
-    checkpoints: str | None = None  # where they are written, as file:///folder or s3://bucket/prefix; None: database
+    home: Path  # the folder of the built-in server's data and states, and of those that workers save during an outage
+    checkpoints: str | None = None  # where states are written: file:///folder or s3://bucket/prefix; None: database
 
 
 def read_settings(database_url: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -35,9 +36,19 @@ def read_settings(database_url: str | None = None, environ: Mapping[str, str] | 
     """
     environ = os.environ if environ is None else environ
     address = database_url or environ.get("CAVIAR_DATABASE_URL") or _from_file(environ.get("CAVIAR_DATABASE_URL_FILE"))
-    home = environ.get("CAVIAR_HOME") or platformdirs.user_data_dir("caviar", appauthor=False)
-    database = parse_url(address) if address else None
-    return Settings(database, read_folder("CAVIAR_HOME", home), checkpoints_address(environ))
+    database, home = parse_url(address) if address else None, home_folder(environ)
+    return Settings(database, home, checkpoints_address(database, home, environ))
+
+
+def home_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder in which this user's built-in server and states are.
+
+    Raises:
+        BadSetting: it cannot be one.
+    """
+    environ = os.environ if environ is None else environ
+    given = environ.get("CAVIAR_HOME") or platformdirs.user_data_dir("caviar", appauthor=False)
+    return read_folder("CAVIAR_HOME", given)
 
 
 def read_folder(setting: str, given: str | Path) -> Path:
@@ -56,8 +67,13 @@ def read_folder(setting: str, given: str | Path) -> Path:
         ) from None
 
 
-def checkpoints_address(environ: Mapping[str, str] | None = None) -> str | None:
-    """Return the address at which this machine has checkpoint files; None if it has none.
+def checkpoints_address(url: URL | None, home: Path, environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the address at which this machine has the checkpoint files of a database; None if it has none.
+
+    Those of the built-in server are in `home`, where states have no limit, unless CAVIAR_CHECKPOINTS says otherwise.
+
+    Args:
+        url: the database's; None for the built-in server.
 
     Raises:
         BadSetting: it is not UTF-8, or has a control character.
@@ -65,7 +81,7 @@ def checkpoints_address(environ: Mapping[str, str] | None = None) -> str | None:
     address = (os.environ if environ is None else environ).get("CAVIAR_CHECKPOINTS") or None
     if address and (why := flaw(address)):
         raise BadSetting(f"CAVIAR_CHECKPOINTS {why}: {shown(address)}; give a place that any machine can name")
-    return address
+    return address or (f"file://{home}/checkpoints" if url is None or is_server_of(url, home) else None)
 
 
 def _from_file(path: str | None) -> str | None:

@@ -51,6 +51,7 @@ class Progress(SlotCounts):
     best: TrialRecord | None
     others: OtherTrials
     at_once: bool = False  # whether workers shall leave in the middle of an epoch, too
+    unkept: str | None = None  # why states of trials cannot be kept; None where they can, or none is needed any more
 
 
 _TRIALS = """
@@ -104,10 +105,20 @@ OTHERS = """
     (SELECT json_build_array(count(*), count(*) FILTER (WHERE t.state = 'WAITING')) FROM public.trials t
       WHERE t.study_id = s.optuna_study_id AND NOT EXISTS (SELECT FROM caviar.slot x WHERE x.trial_id = t.trial_id))
 """
+# Why the last state that could not be written was not, until one of the same trial is, or any is in a file.
+_UNKEPT = """
+    (SELECT e.detail ->> 'reason' FROM caviar.event e
+      WHERE e.study_id = s.study_id AND e.kind = 'checkpoint not written'
+        AND NOT EXISTS (SELECT FROM caviar.checkpoint c
+                        WHERE c.study_id = e.study_id AND c.saved_at >= e.at
+                          AND (c.slot = e.slot OR c.address IS NOT NULL))
+        AND EXISTS (SELECT FROM caviar.slot x WHERE x.study_id = e.study_id AND x.state IN ('open', 'leased'))
+      ORDER BY e.event_id DESC LIMIT 1)
+"""
 STUDY_COLUMNS = f"""
     s.control, s.at_once, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version,
     NOT EXISTS (SELECT FROM public.studies o WHERE o.study_id = s.optuna_study_id) AS deleted,
-    {OTHERS} AS others
+    {OTHERS} AS others, {_UNKEPT} AS unkept
 """
 _STUDY = text(f"SELECT {STUDY_COLUMNS} FROM caviar.study s WHERE s.study_id = :study")
 
@@ -182,6 +193,7 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
         ),
         best=None if best is None else _trial(best),
         others=OtherTrials(*study_row.others),
+        unkept=study_row.unkept,
     )
 
 

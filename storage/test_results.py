@@ -41,10 +41,9 @@ def tested_slot(engine: Engine, study_id: int) -> int | None:
 
 
 def write_test(engine: Engine, study_id: int, slot_number: int, metrics: Mapping[str, float]) -> None:
-    """Store the measurement of a trial's model on the test set. A second one changes nothing."""
+    """Store the measurement of a trial's model on the test set. The first one of a study that is done counts."""
+    result = insert(test_result).values(study_id=study_id, slot=slot_number, metrics=to_document(metrics))
     with engine.begin() as connection:
-        connection.execute(
-            insert(test_result)
-            .values(study_id=study_id, slot=slot_number, metrics=to_document(metrics))
-            .on_conflict_do_nothing()
-        )
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), {"study": study_id})
+        if connection.scalar(_TESTED, {"study": study_id}) is None:
+            connection.execute(result.on_conflict_do_nothing())

@@ -230,7 +230,7 @@ class TrialLog:
             if failure is not None:
                 log_event(connection, lease.study_id, EventKind.TRIAL_FAILED, slot=lease.slot.number, **failure)
             if weights is not None:
-                put_checkpoint(connection, lease, weights)
+                put_checkpoint(connection, lease.study_id, lease.slot.number, weights)
             else:
                 drop_checkpoint(connection, lease)
 

@@ -87,7 +87,8 @@ def save(
     """Write the weights of a study's winner, and how to load them, into a new folder.
 
     Args:
-        folder: the folder to make; it gets model.pt (a state_dict), config.json, and the example load.py.
+        folder: the folder to make; it gets model.pt (a state_dict), config.json, and the example load.py, which needs
+            PyTorch and, for a model of the user's own, its code, but not Caviar.
 
     Returns:
         The winner.
@@ -177,8 +178,9 @@ def _confirm(
     on_progress: Callable[[Retraining], None],
 ) -> Winner | None:
     """Do what `confirm` does; return None if this process was asked to stop."""
+    from caviar.studies.results.conclusion import conclude
     from caviar.studies.results.retraining import FreshTrainings  # which loads PyTorch
-    from caviar.studies.results.winner import conclude, finalists, read_winner
+    from caviar.studies.results.winner import finalists, read_winner
 
     outage = watching(lambda: stop.asked)
     outage.insist(lambda: refuse_panda(engine, record))
@@ -202,6 +204,6 @@ def _confirm(
     if not trainings.run(progressed):
         return None
     is_done = state_of(outage.insist(lambda: progress(engine, record))) == StudyState.DONE
-    if is_done and not outage.insist(lambda: conclude(engine, record, data_dir, lambda: stop.asked)):
+    if is_done and not conclude(engine, record, data_dir, lambda: stop.asked, outage):
         return None
     return outage.insist(lambda: read_winner(engine, record))

@@ -171,7 +171,7 @@ def run(
         now = outage.insist(lambda: progress(engine, record))
         if now.done < now.budget:
             record, now = _work(engine, record, options, spread(workers, visible_gpus()), stop, on_event)
-        is_measured = now.done == now.budget and measure_winner(engine, record, options, stop, outage)
+        is_measured = now.done == now.budget and measure_winner(engine, record, options, stop, outage, on_event)
         return _result(engine, record, now, stop, outage, started, is_measured=is_measured)
 
 
@@ -256,7 +256,9 @@ def _work(
     return outcome.record, outcome.now
 
 
-def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, outage: Outage) -> bool:
+def measure_winner(
+    engine: Engine, record: StudyRecord, options: WorkerOptions, stop: Stop, outage: Outage, on_event: Listener = ignore
+) -> bool:
     """Measure the winner of a study that is done on the test set; return False if this process was asked to stop.
 
     Raises:
@@ -264,13 +266,13 @@ def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, 
         CheckpointUnreachable: the winner's weights are in a place that this machine does not reach.
         DataUnavailable: the data are not here.
     """
-    from caviar.studies.results.winner import conclude
+    from caviar.studies.results.conclusion import conclude
 
     def asked() -> bool:
         return stop.asked
 
     try:
-        return not stop.asked and outage.insist(lambda: conclude(engine, record, options.data_dir, asked))
+        return not stop.asked and conclude(engine, record, options.data_dir, asked, outage, on_event)
     except DatabaseAway:
         if not stop.asked:  # a process that stops does not wait for it
             raise
@@ -278,7 +280,7 @@ def measure_winner(engine: Engine, record: StudyRecord, options: WorkerOptions, 
 
 
 def _is_concluded(engine: Engine, record: StudyRecord) -> bool:
-    from caviar.studies.results.winner import is_concluded
+    from caviar.studies.results.conclusion import is_concluded
 
     return is_concluded(engine, record)
 
@@ -293,7 +295,7 @@ def _measure_here_or_elsewhere(
         data = definition_of(record).data
         if data is not None:
             check_available(data, options.data_dir)
-        return measure_winner(engine, record, options, stop, outage)
+        return measure_winner(engine, record, options, stop, outage, on_event)
     except (DataUnavailable, CheckpointUnreachable) as error:
         on_event(TestedElsewhere(str(error)))
         return True

@@ -18,7 +18,7 @@ from caviar.storage.definitions import load_study
 from caviar.storage.engine import open_database
 from caviar.storage.outage import Outage
 from caviar.storage.records import StudyRecord
-from caviar.storage.settings import Settings, read_folder, read_settings
+from caviar.storage.settings import Settings, checkpoints_address, read_folder, read_settings
 from caviar.storage.timing import PATIENCE
 
 # A person may want to hear of the built-in server's start or of a download; the command prints what is logged here.
@@ -32,7 +32,8 @@ def settings_of(database: str | Engine | None = None) -> Settings:
         BadDatabaseUrl: the address cannot be read, or is not one of PostgreSQL.
     """
     if isinstance(database, Engine):
-        return replace(read_settings(), database_url=database.url)
+        given, url = read_settings(), database.url
+        return replace(given, database_url=url, checkpoints=checkpoints_address(url, given.home))
     return read_settings(database)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from caviar.studies.cli.output import err, print_line, print_remark, spinner
-from caviar.studies.cli.sentences import cohort_sentence
+from caviar.studies.cli.sentences import cohort_sentence, unkept_sentence
 from caviar.studies.workers.local import events
 from caviar.studies.workers.local.devices import cores
 
@@ -107,6 +107,13 @@ def _remark(event: events.RunEvent) -> str:
             return f"the database is back, after {event.seconds:.0f} s"
         case events.Stopping():
             return f"stopping: each worker finishes its epoch, for up to {event.grace:g} s; Ctrl-C leaves at once"
+        case events.StatesNotKept():
+            return unkept_sentence(event.reason)
+        case events.WinnerTrainedAgain():
+            return (
+                f"the weights of the winner, trial {event.trial}, are not kept: it is trained once more for its test, "
+                f"up to {event.epochs} epochs"
+            )
         case events.TestedElsewhere():
             return f"the winner is tested elsewhere: {event.reason}"
         case events.ServerNotice():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from caviar.storage.states import EventKind
 from caviar.studies.results.formatting import number
+from caviar.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,14 @@ def others_sentence(others: OtherTrials) -> str:
     """Return in words what other Optuna programs added to a study."""
     waits = f", {others.waiting} of them for the next slot" if others.waiting else ""
     return f"and {others.made} trial{'s' if others.made > 1 else ''} of other Optuna programs{waits}"
+
+
+def unkept_sentence(reason: str) -> str:
+    """Return in words that states of trials are not kept, and what follows from that."""
+    return (
+        f"states are not kept: an interrupted trial begins again, and the winner is trained once more at the end; "
+        f"{one_line(reason)}"
+    )
 
 
 def sentence(event: EventRecord) -> str:

@@ -18,7 +18,7 @@ from caviar.storage.snapshot import CURVES, Snapshot
 from caviar.storage.states import EventKind
 from caviar.storage.status import Progress
 from caviar.studies.cli.output import settings_line
-from caviar.studies.cli.sentences import others_sentence, rare_ends, sentence
+from caviar.studies.cli.sentences import others_sentence, rare_ends, sentence, unkept_sentence
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import number
@@ -76,6 +76,7 @@ def view(study: Study, snapshot: Snapshot, rate: str, screen: Screen) -> Rendera
         _tiers(study, now, screen),
         Text(f"{counts};  {saved(study, now)}", style="dim"),
         *_others(now),
+        *_unkept(now),
         *_best(study, snapshot, screen),
         *_running(study, snapshot, screen),
         *_workers(snapshot, screen),
@@ -151,6 +152,11 @@ def _best(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[Renderab
 def _others(now: Progress) -> Iterator[RenderableType]:
     if now.others.made:
         yield Text(others_sentence(now.others), style="yellow")
+
+
+def _unkept(now: Progress) -> Iterator[RenderableType]:
+    if now.unkept is not None:
+        yield Text(unkept_sentence(now.unkept), style="yellow")
 
 
 def _running(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[RenderableType]:

@@ -7,7 +7,7 @@ database does not know yet: nothing of a study is removed while any worker of it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -23,11 +23,13 @@ from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import StudyRecord
 from caviar.storage.settings import Settings
+from caviar.storage.status import read_progress
 from caviar.storage.unsent import UnsentFile, unsent_files
-from caviar.studies.doctor.database import is_gone
+from caviar.studies.doctor.database import is_gone, unfinished
 from caviar.studies.findings import Finding, Level, format_size
 from caviar.studies.lifecycle.manager import free_dead_workers
 from caviar.studies.results.winner import standings
+from caviar.text import one_line
 
 _MEND = "caviar doctor --fix"
 _DAY = 86_400.0  # seconds after which nobody waits for a trial that was made by hand
@@ -123,8 +125,11 @@ def _zombies(engine: Engine, zombies: Sequence[health.Zombie]) -> Finding:
 
 
 def checkpoints(engine: Engine) -> list[Finding]:
-    """Find checkpoints of finished studies other than the winner's. Those of a panda are days to go back to."""
-    findings = []
+    """Find states that are not kept, and checkpoints of finished studies other than the winner's.
+
+    Those of a panda are days to go back to.
+    """
+    findings = list(_unkept(engine))
     for study in health.read_studies(engine):
         record = find_study(engine, study.name) if study.done else None
         if record is None or not health.spent_checkpoints(engine, record.study_id, -1):
@@ -139,6 +144,14 @@ def checkpoints(engine: Engine) -> list[Finding]:
             findings.append(Finding(Level.WARNING, "checkpoints", message, _MEND, mend))
     count, size = health.checkpoint_size(engine)
     return findings or [Finding(Level.OK, "checkpoints", f"{count} in the database, {format_size(size)}")]
+
+
+def _unkept(engine: Engine) -> Iterator[Finding]:
+    for record in unfinished(engine):
+        reason = read_progress(engine, record, maximize=True).unkept
+        if reason is not None:
+            why, _, step = one_line(reason).partition("; ")
+            yield Finding(Level.WARNING, "checkpoints", f"states of '{record.name}' are not kept: {why}", step)
 
 
 def _keep_only(engine: Engine, record: StudyRecord, winner: int) -> str:

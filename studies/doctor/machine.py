@@ -22,7 +22,9 @@ def disk(settings: Settings) -> list[Finding]:
     """Check that the folders for files have room and can be written to."""
     folders = {"CAVIAR_HOME": settings.home}
     if settings.checkpoints and settings.checkpoints.startswith("file://"):
-        folders["CAVIAR_CHECKPOINTS"] = Path(settings.checkpoints.removeprefix("file://"))
+        place = Path(settings.checkpoints.removeprefix("file://"))
+        if settings.home not in place.parents:
+            folders["CAVIAR_CHECKPOINTS"] = place
     return [_room(name, folder) for name, folder in folders.items()]
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os.path
+import re
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from sqlalchemy import Engine
 
 from caviar.models.checkpoint import from_bytes
+from caviar.models.constructor import sizes
 from caviar.models.data import moments, shape
 from caviar.models.errors import BadCheckpoint
 from caviar.models.optim import SETTINGS
+from caviar.models.registry import MODELS, model_class
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.records import StudyRecord
 from caviar.studies.errors import NothingToDo
@@ -22,34 +26,49 @@ from caviar.studies.results.formatting import to_json
 from caviar.studies.results.winner import Winner
 from caviar.studies.workers.trial.resumption import load_checkpoint
 
-_EXAMPLE = '''"""Load the model and look at one example. For a model of your own, start this in its folder."""
+_EXAMPLE = '''"""Load the model and look at one example.
+
+It needs PyTorch, but not Caviar; for a model of your own, start it in the folder with its code.
+"""
 
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
-from caviar.models.constructor import make_model
-from caviar.models.registry import model_class
+
+
+def as_argument(size):
+    return tuple(size) if isinstance(size, list) else size
+
 
 sys.path.insert(1, os.getcwd())  # for a model of your own
 here = Path(__file__).parent
 config = json.loads((here / "config.json").read_text())
-model = make_model(
-    model_class(config["model"]), tuple(config["sample"]), config["outputs"], **config["hyperparameters"]
+module, _, name = config["class"].partition(":")
+model = getattr(import_module(module), name)(
+    *map(as_argument, config["sizes"]["positional"]),
+    **{size: as_argument(value) for size, value in config["sizes"]["named"].items()},
+    **config["hyperparameters"],
 )
 model.load_state_dict(torch.load(here / "model.pt", weights_only=True))
 model.eval()
 x = torch.rand(1, *config["sample"])  # an example, as the data set has it
 x = (x - torch.tensor(config["mean"])) / torch.tensor(config["deviation"])
-print("class", model(x).argmax(dim=1).item())
+y = model(x)
+print("class", y.argmax(dim=1).item()) if config["outputs"] > 1 else print("value", y.item())
 '''
+_NETWORK = "network"  # the folder with a copy of the code of one of Caviar's own models
+_OWN_IMPORT = re.compile(r"^from caviar\.([\w.]*?)(\w+) import", re.MULTILINE)
 
 
 def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, folder: Path, data_dir: Path) -> None:
-    """Write model.pt (a state_dict), config.json and load.py into a new folder.
+    """Write model.pt (a state_dict), config.json and load.py, which needs no Caviar, into a new folder.
+
+    The code of one of Caviar's own models is copied beside them.
 
     Args:
         winner: the study's winner; None where it has none yet.
@@ -72,16 +91,17 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
     if state is None or state["epoch"] < study.epochs:
         why = checkpoint.refused or "they are removed, or were too large for the database"
         raise NothingToDo(
-            f"the weights of trial {number} are not kept ({why}); a new study keeps large ones in the place that "
-            f"CAVIAR_CHECKPOINTS names"
+            f"the weights of trial {number} are not kept ({why}); a study keeps large ones in the place that "
+            f"CAVIAR_CHECKPOINTS names when it is trained"
         )
     values = winner.hyperparameters
     sample, outputs = shape(study.built_in.data)
+    positional, named = sizes(model_class(study.built_in.model), sample, outputs)
     scale = moments(study.built_in.data, data_dir)
     mean, deviation = scale if scale is not None else (torch.zeros(1), torch.ones(1))  # such data are taken as they are
     config = {
-        "model": study.model, "sample": list(sample), "outputs": outputs, "mean": mean.tolist(),
-        "deviation": deviation.tolist(),
+        "model": study.model, "class": _class_path(study.built_in.model), "sample": list(sample), "outputs": outputs,
+        "sizes": {"positional": positional, "named": named}, "mean": mean.tolist(), "deviation": deviation.tolist(),
         "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
         "trial": number, "validation": to_json(winner.validation), "test": to_json(winner.test),
@@ -91,3 +111,20 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
         torch.save(state["model"], unfinished / "model.pt")
         (unfinished / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         (unfinished / "load.py").write_text(_EXAMPLE)
+        if study.built_in.model in MODELS:
+            _copy_code(MODELS[study.built_in.model].partition(":")[0], unfinished / _NETWORK)
+
+
+def _class_path(model: str) -> str:
+    """Return where load.py finds the class of a model: for Caviar's own, in the copy beside it."""
+    module, _, name = MODELS[model].rpartition(".")[2].partition(":") if model in MODELS else ("", "", "")
+    return f"{_NETWORK}.{module}:{name}" if module else model
+
+
+def _copy_code(module: str, folder: Path) -> None:
+    """Copy a module of Caviar's, and those of Caviar's that it imports, as a package of their own."""
+    folder.mkdir(exist_ok=True)
+    source = Path(import_module(module).__file__ or "").read_text(encoding="utf-8")
+    (folder / f"{module.rpartition('.')[2]}.py").write_text(_OWN_IMPORT.sub(r"from .\2 import", source), "utf-8")
+    for above, last in _OWN_IMPORT.findall(source):
+        _copy_code(f"caviar.{above}{last}", folder)

@@ -61,6 +61,7 @@ class StudyStatus(SlotCounts):
         workers: how many processes train the trials of `running`.
         code: the user's own code that the trials are trained with, in words: how many files, and at which commit;
             empty if it is Caviar's alone.
+        unkept: why the states of its trials are not kept, so that an interrupted one begins again; None where they are.
     """
 
     name: str
@@ -74,6 +75,7 @@ class StudyStatus(SlotCounts):
     running: tuple[RunningTrial, ...]
     others: OtherTrials
     code: str
+    unkept: str | None
 
     @property
     def is_panda(self) -> bool:
@@ -175,7 +177,7 @@ def study_status(record: StudyRecord, study: Study, progress: Progress) -> Study
         best=None if best is None else BestTrial(best.value, best.slot.number, study.values(best.parameters)),
         tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, progress.budget * study.epochs),
         workers=progress.workers, running=progress.running, others=progress.others,
-        code=code_line(record.provenance),
+        code=code_line(record.provenance), unkept=progress.unkept,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from tests.helpers.workers import register, worker
 
 pytestmark = pytest.mark.optuna

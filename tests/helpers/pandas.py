@@ -10,7 +10,7 @@ import torch
 from sqlalchemy import Engine
 
 from caviar.storage.records import Provenance, StudyRecord
-from caviar.storage.settings import read_settings
+from caviar.studies.api.session import settings_of
 from caviar.studies.panda.birth import begin
 from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.planning import next_day
@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {"batch_size": 256, "learning_rate": 0.5}
 
 def context_of(engine: Engine, record: StudyRecord, stop: Stop | None = None, cohort: int = 1) -> WorkerContext:
     study = small_study(**{**record.body, "tiers": STUDY.tiers})
-    order = WorkerOptions(read_settings(), record.name, Path("nowhere"), cohort=cohort)
+    order = WorkerOptions(settings_of(engine), record.name, Path("nowhere"), cohort=cohort)
     return WorkerContext(
         engine,
         record,

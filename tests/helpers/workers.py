@@ -13,9 +13,9 @@ from caviar.models.data import Data, load
 from caviar.storage.ledger import Ledger
 from caviar.storage.processes import machine_id
 from caviar.storage.records import StudyRecord, WorkerRecord
-from caviar.storage.settings import read_settings
 from caviar.storage.trials import TrialLog
 from caviar.storage.workers import register_worker
+from caviar.studies.api.session import settings_of
 from caviar.studies.definition import Study, Way
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import package_versions
@@ -57,7 +57,7 @@ def log(engine: Engine, record: StudyRecord) -> TrialLog:
 
 
 def worker(engine: Engine, record: StudyRecord, study: Study, stop: Stop | None = None, **options: Any) -> Worker:
-    given = WorkerOptions(read_settings(), record.name, Path("nowhere"), **options)
+    given = WorkerOptions(settings_of(engine), record.name, Path("nowhere"), **options)
     process = register_process(engine, record)
     bench = Bench(torch.device("cpu"), digits() if study.way is Way.MODEL else None)
     return Worker(WorkerContext(engine, record, study, process, bench, stop or Stop(), given))

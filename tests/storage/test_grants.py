@@ -38,7 +38,7 @@ from caviar.studies.dashboard.server import application
 from caviar.studies.doctor.run import examine
 from caviar.studies.lifecycle.manager import free_dead_workers, progress
 from caviar.studies.panda.journal import read_journal
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from caviar.studies.workers.local.signals import Stop
 from tests.helpers import workers
 from tests.helpers.command import Caviar

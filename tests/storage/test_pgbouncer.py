@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from caviar.storage.engine import make_engine
 from caviar.storage.migrate import ensure_schema
 from caviar.studies.lifecycle.manager import progress
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from tests.helpers.pooler import Pooler
 from tests.helpers.workers import register, worker
 

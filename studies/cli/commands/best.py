@@ -49,7 +49,10 @@ def best(
                 return code
         if save is not None:
             caviar.save(study, save, data_dir=data_dir, database=engine)
-            print_remark(f"the winner is in {save}: model.pt, config.json and load.py, which shows how to use them")
+            print_remark(
+                f"the winner is in {save}: model.pt, config.json and load.py, which shows how to use them, "
+                f"without Caviar"
+            )
         winner, panda = caviar.best(study, database=engine), caviar.is_panda(study, database=engine)
     if as_json:
         print_json(winner)

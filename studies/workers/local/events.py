@@ -71,6 +71,13 @@ class WorkersStarted:
 
 
 @dataclass(frozen=True)
+class StatesNotKept:
+    """The state of a trial could not be saved, for this reason: if it is interrupted, it begins again."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class WorkersEnded:
     """The workers of this machine have ended."""
 
@@ -78,6 +85,14 @@ class WorkersEnded:
     trials: int  # that they finished
     restarts: int  # workers that died and were replaced
     seconds: float  # from their start to their end
+
+
+@dataclass(frozen=True)
+class WinnerTrainedAgain:
+    """The weights of the trial that won are not kept: it is trained once more to be measured on the test set."""
+
+    trial: int
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -149,7 +164,7 @@ class Stopping:
 RunEvent: TypeAlias = (
     CheckBegan | CheckEnded | DataFetched | ModelFound | MachineDiffers | EarlierVersion | WorkersStarted | TrialsFreed
     | WorkerDied | Progressed | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping | WorkersEnded
-    | TestedElsewhere
+    | StatesNotKept | WinnerTrainedAgain | TestedElsewhere
 )  # fmt: skip
 Listener: TypeAlias = Callable[[RunEvent], None]
 

@@ -70,7 +70,8 @@ def supervise(
     outage = reported_outage(options.settings, options.patience, lambda: stop.overdue, on_event)
     if freed := outage.insist(lambda: free_dead_workers(engine, record)):
         on_event(events.TrialsFreed(freed))
-    watch = _Watch(engine, record, outage, stop, on_event)
+    has_files = options.settings.checkpoints is not None
+    watch = _Watch(engine, record, outage, stop, on_event, has_files=has_files)
     with _freeing_dead(engine, record, watch.deaths), WorkerPool(options, devices) as pool:
         watch.until_over(pool)
         if stop.asked:
@@ -83,8 +84,9 @@ class _Watch:
     """Watches a study and the pool of workers on it."""
 
     def __init__(
-        self, engine: Engine, record: StudyRecord, outage: Outage, stop: Stop, on_event: events.Listener
-    ) -> None:
+        self, engine: Engine, record: StudyRecord, outage: Outage, stop: Stop, on_event: events.Listener,
+        *, has_files: bool,
+    ) -> None:  # fmt: skip
         self.record = record
         self._engine = engine
         self._outage = outage
@@ -95,6 +97,8 @@ class _Watch:
         self._cohort_events = len(outage.insist(self._read_cohort_events))
         self._reasons: set[str] = set()  # of cohort sizes that were reported
         self.progress = outage.insist(lambda: take_snapshot(engine, record)).progress
+        # Why states are not kept, as it was reported last; where they go to files now, of before this run.
+        self._unkept = self.progress.unkept if has_files else None
 
     def until_over(self, pool: WorkerPool) -> None:
         """Replace workers and report what happens, until no worker is needed any more or this process is to stop."""
@@ -135,6 +139,9 @@ class _Watch:
             self._report_cohorts()
             self._messages = snapshot.messages
         self._outage.over()
+        if snapshot.progress.unkept not in (None, self._unkept):
+            self._unkept = snapshot.progress.unkept
+            self._on_event(events.StatesNotKept(self._unkept))
         self.progress = snapshot.progress
         self._on_event(events.Progressed(definition_of(self.record), snapshot))
 

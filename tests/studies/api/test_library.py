@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 
 import caviar
 from caviar.studies.cli import run as run_command
+from caviar.studies.results.conclusion import conclude
 from caviar.studies.results.formatting import to_json
-from caviar.studies.results.winner import conclude
 from tests.helpers.studies import small_study
 from tests.helpers.workers import register, worker
 

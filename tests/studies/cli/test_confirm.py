@@ -24,7 +24,7 @@ from caviar.studies.cli import run
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import provenance_of
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from tests.helpers.studies import small_study
 from tests.helpers.workers import register, worker
 

@@ -26,7 +26,7 @@ from caviar.storage.grants import grant_worker
 from caviar.studies.cli import run
 from caviar.studies.dashboard.server import DashboardServer
 from caviar.studies.lifecycle.manager import open_study, progress
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from tests.helpers.browser import browser, needs_chromedriver
 from tests.helpers.roles import execute, new_role
 from tests.helpers.studies import small_study

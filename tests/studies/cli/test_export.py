@@ -23,10 +23,10 @@ from caviar.storage.definitions import load_study
 from caviar.studies.cli import run
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.results.conclusion import conclude
 from caviar.studies.results.export.rows import ExportedTrial, epoch_table, read_exported, trial_table
 from caviar.studies.results.export.to_file import write_table
 from caviar.studies.results.formatting import without_password
-from caviar.studies.results.winner import conclude
 from caviar.studies.space.scales import Choice, Log
 from tests.helpers.workers import register, worker
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from caviar.studies.cli import run
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from tests.helpers.browser import browser, needs_chromedriver
 from tests.helpers.workers import register, worker
 

@@ -172,6 +172,7 @@ def test_the_embedded_server_needs_no_configuration(caviar: list[str], folder: P
     now = json.loads(own.run("status", "digits", "--json"))
     assert now["complete"] + now["pruned"] == 4
     assert not (folder / "home" / "postgres" / "data" / "postmaster.pid").exists()  # the last one out stopped it
+    assert len(list((folder / "home" / "checkpoints").rglob("*.checkpoint"))) == 1  # the winner's
     assert "digits is complete: 4 trials" in own.run("run", "digits", "--budget", "4", "--strategy", "random")
 
 

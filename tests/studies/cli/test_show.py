@@ -32,7 +32,7 @@ from caviar.studies.api.session import data_folder
 from caviar.studies.cli import run
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
 from caviar.studies.lifecycle.manager import open_study
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from caviar.studies.space.scales import Choice, Log
 from tests.helpers.pandas import born, days
 from tests.helpers.studies import small_study, write_study
@@ -50,6 +50,14 @@ def said(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         return captured.out
 
     return say
+
+
+WITHOUT_CAVIAR = """
+import runpy, sys
+sys.modules["caviar"] = None  # an import of it fails
+sys.path[0] = str(__import__("pathlib").Path(sys.argv[1]).resolve().parent)  # as Python does for a script
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
 
 
 @pytest.fixture
@@ -277,14 +285,16 @@ def test_the_winner_is_saved_with_an_example_that_works(
     assert run(["best", "small", "--save", str(folder)]) == 0
     assert "load.py" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "load.py", "model.pt"]
-    told = subprocess.run([sys.executable, "load.py"], cwd=folder, capture_output=True, text=True, check=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "load.py", "model.pt", "network"]
+    told = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CAVIAR, "load.py"], cwd=folder, capture_output=True, text=True, check=True
+    )
     assert re.fullmatch(r"class \d\n", told.stdout)
     config = json.loads((folder / "config.json").read_text())
     own = shutil.copytree(folder, tmp_path / "own")  # a model of one's own, from the folder of its code
-    (tmp_path / "net.py").write_text("from caviar.models.mlp import MLP as Net\n")
-    (own / "config.json").write_text(json.dumps({**config, "model": "net:Net"}))
-    words = [sys.executable, "own/load.py"]
+    shutil.move(own / "network", tmp_path / "mine")
+    (own / "config.json").write_text(json.dumps({**config, "class": "mine.mlp:MLP"}))
+    words = [sys.executable, "-c", WITHOUT_CAVIAR, "own/load.py"]
     assert subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.startswith("class ")
     model = model_class(config["model"])(tuple(config["sample"]), config["outputs"], **config["hyperparameters"])
     model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))

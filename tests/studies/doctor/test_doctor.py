@@ -46,7 +46,7 @@ from caviar.studies.doctor.run import Report, examine
 from caviar.studies.findings import Finding
 from caviar.studies.lifecycle.manager import extend_study
 from caviar.studies.lifecycle.provenance import package_versions
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from caviar.studies.workers.local.devices import cores
 from tests.helpers.command import INDEPENDENT, Caviar, count_everything, rows, until
 from tests.helpers.pandas import born, days

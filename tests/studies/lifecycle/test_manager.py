@@ -33,7 +33,7 @@ from caviar.studies.definition import Study, change, to_body
 from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotComparable
 from caviar.studies.lifecycle import manager
 from caviar.studies.lifecycle.manager import definition_of, extend_study, open_study, progress
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from caviar.studies.search.plan import plan
 from caviar.studies.search.strategies import Proposer
 from caviar.studies.space.base import Value

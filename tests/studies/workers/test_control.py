@@ -25,11 +25,11 @@ from caviar.storage.ledger import Ledger
 from caviar.storage.losses import LIMIT, free_lost
 from caviar.storage.outage import Outage
 from caviar.storage.records import Report, StudyRecord
-from caviar.storage.settings import read_settings
 from caviar.storage.status import read_trials
 from caviar.storage.waiting import limit_waits
 from caviar.storage.workers import read_workers
 from caviar.studies.api.running import measure_winner
+from caviar.studies.api.session import settings_of
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.summaries import state_of
 from caviar.studies.workers.local.options import WorkerOptions
@@ -310,7 +310,7 @@ def test_who_is_asked_to_leave_does_not_wait_until_the_winner_is_tested_elsewher
     record, study = register(engine, budget=4)
     worker(engine, record, study).run()
     own = make_engine(engine.url)
-    order = WorkerOptions(read_settings(), record.name, Path("nowhere"))
+    order = WorkerOptions(settings_of(engine), record.name, Path("nowhere"))
     with Stop() as stop, own.connect() as other:
         limit_waits(lambda: stop.asked)
         other.execute(text("SELECT pg_advisory_xact_lock(hashtext('caviar.test'), :study)"), {"study": record.study_id})

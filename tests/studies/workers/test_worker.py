@@ -21,7 +21,7 @@ from caviar.storage.curves import read_curve
 from caviar.storage.events import read_events
 from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import progress
-from caviar.studies.results.winner import conclude
+from caviar.studies.results.conclusion import conclude
 from caviar.studies.workers.trainer import Trainer
 from caviar.studies.workers.worker import Worker
 from tests.helpers.epochs import figures

@@ -1,0 +1,134 @@
+"""The winner is measured once: with no transaction meanwhile, by one of several machines, and its weights are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+import caviar.studies.workers.trial.resumption
+from caviar.models.training import Training
+from caviar.storage.checkpoints import CheckpointStore, files_here
+from caviar.storage.events import read_events
+from caviar.storage.records import StudyRecord
+from caviar.storage.states import EventKind
+from caviar.storage.test_results import read_tests, write_test
+from caviar.studies.results import conclusion
+from caviar.studies.results.conclusion import conclude
+from caviar.studies.results.winner import standings
+from caviar.studies.workers.local.events import RunEvent, WinnerTrainedAgain
+from tests.helpers.roles import execute
+from tests.helpers.workers import register, worker
+
+NOWHERE = Path("nowhere")
+_ACTIVE = """
+    SELECT count(*) FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+    AND (a.state = 'idle in transaction' OR EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid))
+"""
+
+
+@pytest.fixture
+def lost(engine: Engine) -> StudyRecord:
+    """A study that is done, and whose winner's weights are not kept."""
+    record, study = register(engine, epochs=3, budget=4, pruner="none")
+    worker(engine, record, study).run()
+    execute(engine, "DELETE FROM caviar.checkpoint")
+    return record
+
+
+def winner(engine: Engine, record: StudyRecord) -> int:
+    found = standings(engine, record).winner
+    assert found is not None
+    return found.trial
+
+
+def test_a_winner_is_trained_again_without_a_transaction_and_its_weights_are_kept(
+    engine: Engine, lost: StudyRecord
+) -> None:
+    seen, events = [], list[RunEvent]()
+
+    def leave() -> bool:
+        with engine.connect() as connection:
+            seen.append(connection.scalar(text(_ACTIVE)))
+        return False
+
+    assert conclude(engine, lost, NOWHERE, leave, on_event=events.append)
+    assert len(seen) > 10
+    assert set(seen) == {0}
+    number = winner(engine, lost)
+    assert events == [WinnerTrainedAgain(number, 3)]
+    assert list(read_tests(engine, lost.study_id)) == [number]
+    assert CheckpointStore(engine, lost).load(number) is not None
+    assert conclude(engine, lost, NOWHERE, on_event=events.append)
+    assert len(events) == 1  # it is measured
+
+
+def test_who_is_asked_to_leave_leaves_it_undone(engine: Engine, lost: StudyRecord) -> None:
+    assert not conclude(engine, lost, NOWHERE, lambda: True)
+    assert read_tests(engine, lost.study_id) == {}
+
+
+def test_a_machine_stops_when_another_one_was_quicker(
+    engine: Engine, lost: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conclusion, "_LOOK_SECONDS", 0.0)
+    number, epochs, real = winner(engine, lost), list[int](), Training.epochs
+
+    def slower(training: Training, *words: object) -> object:
+        for epoch in real(training, *words):  # type: ignore[arg-type]
+            epochs.append(epoch.epoch)
+            write_test(engine, lost.study_id, number, {"loss": 0.25, "accuracy": 0.75})
+            yield epoch
+
+    monkeypatch.setattr(Training, "epochs", slower)
+    assert conclude(engine, lost, NOWHERE)
+    assert epochs == [1]
+    assert read_tests(engine, lost.study_id) == {number: {"loss": 0.25, "accuracy": 0.75}}
+
+
+def test_the_first_result_counts_whichever_trial_it_is_of(engine: Engine, lost: StudyRecord) -> None:
+    write_test(engine, lost.study_id, 1, {"loss": 0.1, "accuracy": 0.9})
+    for slot in (1, 2):
+        write_test(engine, lost.study_id, slot, {"loss": 0.5, "accuracy": 0.5})
+    assert read_tests(engine, lost.study_id) == {1: {"loss": 0.1, "accuracy": 0.9}}
+    assert winner(engine, lost) == 1
+
+
+def test_weights_that_have_no_place_are_said_and_the_winner_is_measured(
+    engine: Engine, lost: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caviar.storage.checkpoints.CHECKPOINT", 1000)
+    assert files_here(engine) is None
+    assert conclude(engine, lost, NOWHERE)
+    number = winner(engine, lost)
+    assert list(read_tests(engine, lost.study_id)) == [number]
+    (event,) = read_events(engine, lost.study_id, EventKind.CHECKPOINT_NOT_WRITTEN)
+    assert event.slot == number
+    assert "too large for the database" in event.detail["reason"]
+
+
+def test_an_outage_at_the_end_does_not_train_it_once_more(
+    engine: Engine, lost: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from caviar.storage.outage import Outage
+
+    made, failures, resume = list[int](), [3], caviar.studies.workers.trial.resumption.resume
+
+    def fails(*words: object) -> None:
+        failures[0] -= 1
+        if failures[0] >= 0:
+            raise OperationalError("", {}, Exception("server closed the connection unexpectedly"))
+        write_test(*words)  # type: ignore[arg-type]
+
+    def counted(*words: object) -> object:
+        made.append(1)
+        return resume(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(conclusion, "write_test", fails)
+    monkeypatch.setattr(caviar.studies.workers.trial.resumption, "resume", counted)
+    assert conclude(engine, lost, NOWHERE, outage=Outage(60))
+    assert (made, failures) == ([1], [-1])
+    assert len(read_tests(engine, lost.study_id)) == 1
