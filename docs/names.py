@@ -35,6 +35,25 @@ _SECTIONS = {
 }
 
 
+_INTEGRATIONS = """\
+## Integrations
+
+Each needs its extra, such as `pip install 'caviar[lightning]'`, and is imported from the module in its heading.
+
+### `caviar.integrations.lightning`
+
+::: caviar.integrations.lightning.TrialCallback
+
+### `caviar.integrations.transformers`
+
+::: caviar.integrations.transformers.TrialCallback
+
+### `caviar.integrations.accelerate`
+
+::: caviar.integrations.accelerate.Prepared
+"""
+
+
 def page() -> str:
     """Return the page as Markdown."""
     sections: dict[str, list[str]] = {title: [] for title in [*_SECTIONS.values(), _RECORDS, _ERRORS]}
@@ -44,7 +63,7 @@ def page() -> str:
     for title, names in sections.items():
         if names:
             parts += [f"## {title}\n", *(f"::: caviar.{name}\n" for name in names)]
-    return "\n".join(parts)
+    return "\n".join([*parts, _INTEGRATIONS])
 
 
 def _title(module: str, name: str) -> str:

@@ -113,7 +113,7 @@ def test_the_python_call_of_every_command_exists() -> None:
 def test_every_public_name_is_in_the_python_reference() -> None:
     text = names.PAGE.read_text()
     assert text == names.page(), "make docs brings docs/reference/python.md up to date"
-    assert set(re.findall(r"^::: caviar\.(\w+)", text, re.MULTILINE)) == set(caviar.__all__)
+    assert set(re.findall(r"^::: caviar\.(\w+)$", text, re.MULTILINE)) == set(caviar.__all__)
 
 
 @each_page

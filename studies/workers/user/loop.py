@@ -65,20 +65,31 @@ class Loop:
         """Yield the number of each epoch that is to be trained."""
         if self._began:
             raise TrialMisused("trial.epochs() was called twice; a trial has one loop")
-        self.parts.check_restored()
-        self._began = True
-        self.ended = self._turn(None)
-        while self.ended is None:
+        while self.begin_epoch():
+            yield self.epoch + 1
+            self.end_epoch()
+
+    def begin_epoch(self) -> bool:
+        """Begin the next epoch, and seed it; return False if the trial goes on no more."""
+        if not self._began:
+            self.parts.check_restored()
+            self._began = True
+            self.ended = self._turn(None)
+        if self.ended is None:
             seed_all(*self._seed, self.epoch + 1)
             self._metrics, self._started = {}, time.perf_counter()
-            yield self.epoch + 1
-            if self.is_left:
-                self.ended = Ended.GIVEN_BACK
-                return
-            finished = self.finish_epoch()
-            if finished is None:
-                raise TrialMisused(f"epoch {self.epoch + 1} reported nothing; call trial.report(...) in each epoch")
-            self.ended = self._turn(finished)
+        return self.ended is None
+
+    def end_epoch(self) -> bool:
+        """Give the worker the epoch that was trained, with what it reported; return False if the trial ends with it."""
+        if self.is_left:
+            self.ended = Ended.GIVEN_BACK
+            return False
+        finished = self.finish_epoch()
+        if finished is None:
+            raise TrialMisused(f"epoch {self.epoch + 1} reported nothing; call trial.report(...) in each epoch")
+        self.ended = self._turn(finished)
+        return self.ended is None
 
     def finish_epoch(self) -> Epoch | None:
         """Return the epoch in progress, which is trained; None if there is none, or it has reported nothing."""
@@ -102,9 +113,15 @@ class Loop:
     def batches(self, source: Iterable[Batch]) -> Iterator[Batch]:
         """Yield batches; between two of them the worker gives a sign of life, and may leave the epoch."""
         for batch in source:
-            if self.leave():
-                self.is_left, self._metrics = True, None
-                if self.unwinds:
-                    raise EpochLeft
+            if not self.goes_on():
                 return
             yield batch
+
+    def goes_on(self) -> bool:
+        """Give a sign of life between two batches; return False, or raise EpochLeft, if the epoch is to be left."""
+        if not self.leave():
+            return True
+        self.is_left, self._metrics = True, None
+        if self.unwinds:
+            raise EpochLeft
+        return False

@@ -123,3 +123,34 @@ class Trial:
         later: each batch is a sign of life.
         """
         return self._loop.batches(batches)
+
+    def goes_on(self) -> bool:
+        """Give a sign of life between two batches, as `batches` does; return False if the epoch is to be left.
+
+        For the callback of a framework that has the loop over the batches.
+        """
+        return self._loop.goes_on()
+
+    def begin_epoch(self) -> bool:
+        """Begin the next epoch, as `epochs` does; return False if there is none, since the trial goes on no more.
+
+        For the callback of a framework that has the loop over the epochs: when it begins one, and has read none of its
+        batches. What `keep` named is saved by `end_epoch`.
+
+        Example:
+            >>> class Tuned(Callback):
+            ...     def on_epoch_begin(self):
+            ...         trial.begin_epoch()
+            ...     def on_epoch_end(self, logs):
+            ...         trial.report(**logs)
+            ...         self.model.stop_training = not trial.end_epoch()
+        """
+        return self._loop.begin_epoch()
+
+    def end_epoch(self) -> bool:
+        """End the epoch that `begin_epoch` began, with what it reported; return False if the trial goes on no more.
+
+        Raises:
+            TrialMisused: the epoch reported nothing.
+        """
+        return self._loop.end_epoch()
