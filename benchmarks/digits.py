@@ -31,7 +31,7 @@ def search(strategy: str, seed: int, budget: int, workers: int, database: Engine
     assert result.winner.test is not None
     return {
         "strategy": strategy, "seed": seed, "seconds": result.seconds, "trial": result.winner.trial,
-        "validation": result.winner.validation.accuracy, "test": result.winner.test.accuracy,
+        "validation": result.winner.metrics["accuracy"], "test": result.winner.test["accuracy"],
         "epochs": result.status.epochs.trained, "hyperparameters": dict(result.winner.hyperparameters),
     }  # fmt: skip
 

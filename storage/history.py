@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ _CHANGED = text("""
     SELECT t.trial_id, coalesce(s.number, t.number) AS number, t.datetime_start, t.datetime_complete,
            s.state IS NOT NULL AND s.state <> 'ended elsewhere' AS is_own,
            CASE WHEN s.state IN ('open', 'leased') THEN 'RUNNING' ELSE t.state::text END AS state,
-           (SELECT v.value FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
+           (SELECT CASE v.value_type WHEN 'INF_POS' THEN 'Infinity' WHEN 'INF_NEG' THEN '-Infinity' ELSE v.value END
+              FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
            (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
               FROM public.trial_params p WHERE p.trial_id = t.trial_id) AS params,
            CASE WHEN :seen >= 0 OR t.state <> 'COMPLETE' OR s.state IN ('open', 'leased')
@@ -162,9 +164,9 @@ class History(_View):
         return [self._waiting[trial_id] for trial_id in sorted(self._waiting)]
 
     def sound_values(self) -> list[float]:
-        """Return the values of the slots' complete trials that violate no constraint."""
+        """Return the values of the slots' sound trials."""
         complete = [self._trials[trial_id] for trial_id in self._complete]
-        return [t.value for t in complete if t.value is not None and is_feasible(t)]
+        return [t.value for t in complete if t.value is not None and is_sound(t)]
 
     def study(self) -> optuna.Study:
         """Return a new Optuna study over these trials. An Optuna study caches them, so make one for each proposal."""
@@ -191,7 +193,7 @@ class History(_View):
         return self._compared[others]
 
     def _rank(self, trial: FrozenTrial) -> None:
-        if trial.value is not None and is_feasible(trial):
+        if is_sound(trial):
             sign = -1 if self._direction == optuna.study.StudyDirection.MAXIMIZE else 1
             insort(self._best, trial, key=lambda t: (sign * (t.value or 0.0), t.number))
             self._fallen += [fallen.number for fallen in self._best[BEST:]]
@@ -231,9 +233,16 @@ def quiet() -> Iterator[None]:
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
-    """Return True if a trial violates no constraint: it neither diverged nor ran out of memory."""
+    """Return True if a trial violates no constraint: it neither diverged nor ran out of memory, nor is above a bound of
+    its study."""
     given = (value for key, value in trial.system_attrs.items() if key.startswith("constraints"))
     return all(isinstance(violation, int | float) and violation <= 0 for violation in given)
+
+
+def is_sound(trial: FrozenTrial) -> bool:
+    """Return True if a trial is complete with a value that is a finite number, and violates no constraint."""
+    has_value = trial.value is not None and math.isfinite(trial.value)
+    return trial.state == TrialState.COMPLETE and has_value and is_feasible(trial)
 
 
 def _frozen(row: Any) -> FrozenTrial | None:

@@ -107,6 +107,12 @@ OF_A_TRIAL = (
 OF_A_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
 
+# A row of trial_system_attributes is a constraint that is violated: its value, as JSON, is neither 0 nor below.
+CONSTRAINT = "constraints:"
+VIOLATED = rf"a.key LIKE '{CONSTRAINT}%' AND a.value_json !~ '^(-|0(\.0*)?$)'"
+CONSTRAINT_NAME = f"substr(a.key, {len(CONSTRAINT) + 1})"
+
+
 def end_trial(connection: sa.Connection, trial_id: int, state: str, value: float | None = None) -> bool:
     """End a trial that runs; the value, the objective's, may be infinite.
 

@@ -19,6 +19,7 @@ from caviar.storage.errors import PandaBusy, UnknownDay
 from caviar.storage.events import log_event
 from caviar.storage.losses import free_lost, reap
 from caviar.storage.nudges import NudgeRecord, nudges_of, settle
+from caviar.storage.optuna_tables import CONSTRAINT_NAME, VIOLATED
 from caviar.storage.records import Slot, StudyRecord
 from caviar.storage.states import Control, EventKind, NudgeState, Phase, SlotState
 from caviar.storage.tables import day, nudge, panda, slot, study
@@ -85,11 +86,11 @@ class Life:
     nudges: tuple[NudgeRecord, ...]
 
 
-_DAYS = text("""
+_DAYS = text(f"""
     SELECT d.parent, d.begins_at, d.settings, d.decay_from, d.epochs, d.is_look, d.number, s.state, s.epoch, s.trial_id,
            v.value, CASE WHEN s.state <> 'done' THEN NULL ELSE lower(t.state::text) END AS ended,
-           (SELECT min(split_part(a.key, ':', 2)) FROM public.trial_system_attributes a
-             WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') AS violated,
+           (SELECT min({CONSTRAINT_NAME}) FROM public.trial_system_attributes a
+             WHERE a.trial_id = s.trial_id AND {VIOLATED}) AS violated,
            EXISTS (SELECT FROM caviar.checkpoint c
                    WHERE c.study_id = d.study_id AND c.slot = d.number AND s.state = 'done') AS saved,
            CASE s.state WHEN 'leased' THEN w.host || ':' || w.pid || ' (' || w.device || ')' END AS holder,

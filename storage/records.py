@@ -176,7 +176,7 @@ class TrialRecord:
     parameters: Mapping[str, float]  # as Optuna stores them, by stored name
     epoch: int  # the last that was written
     attempts: int  # leases of the slot
-    violated: str | None  # the constraint that it violates, `diverged` or `out_of_memory`
+    violated: str | None  # the constraints that it violates: `diverged`, `out_of_memory`, or metrics above their bounds
     attributes: Mapping[str, Any]  # Optuna's user attributes
     seconds: float  # of all its epochs
     host: str | None  # of its last worker

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
+from caviar.storage.optuna_tables import VIOLATED
 from caviar.storage.records import EventRecord, StudyRecord
 from caviar.storage.status import STUDY_COLUMNS, Progress, one_moment, progress_of
 from caviar.storage.timing import SILENT
@@ -49,7 +50,7 @@ _SNAPSHOT = """
           LEFT JOIN public.trial_values v ON v.trial_id = d.trial_id AND v.objective = 0
           CROSS JOIN LATERAL (
             SELECT EXISTS (SELECT FROM public.trial_system_attributes a
-                           WHERE a.trial_id = d.trial_id AND a.key LIKE 'constraints:%') AS there) c
+                           WHERE a.trial_id = d.trial_id AND {violated}) AS there) c
           WHERE d.study_id = s.study_id AND d.state = 'done'
           WINDOW ended AS (ORDER BY t.datetime_complete, d.number)) q
         GROUP BY part) p) AS trail
@@ -77,7 +78,12 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Sna
         StudyNotFound: the study was deleted.
     """
     query = _SNAPSHOT.format(
-        columns=STUDY_COLUMNS, messages=MESSAGES, curves=CURVES, parts=PARTS, most="max" if maximize else "min"
+        columns=STUDY_COLUMNS,
+        violated=VIOLATED,
+        messages=MESSAGES,
+        curves=CURVES,
+        parts=PARTS,
+        most="max" if maximize else "min",
     )
     with one_moment(engine) as connection:
         row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT}).one_or_none()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
 
 from caviar.storage.errors import StudyDeleted, StudyNotFound, TrialNotFound
-from caviar.storage.optuna_tables import from_json, trials
+from caviar.storage.optuna_tables import CONSTRAINT_NAME, VIOLATED, from_json, trials
 from caviar.storage.records import OtherTrials, PhaseCount, RunningTrial, StudyRecord, TrialRecord, slot_of
 from caviar.storage.states import Control, Phase, SlotState, TrialState
 from caviar.storage.tables import slot
@@ -52,9 +53,10 @@ class Progress(SlotCounts):
     others: OtherTrials
     at_once: bool = False  # whether workers shall leave in the middle of an epoch, too
     unkept: str | None = None  # why states of trials cannot be kept; None where they can, or none is needed any more
+    violations: Mapping[str, int] = field(default_factory=dict)  # trials that violate a constraint, by its name
 
 
-_TRIALS = """
+_TRIALS = f"""
     SELECT s.number, s.tier, s.phase, s.free, s.epoch, s.attempts, w.host, t.number AS optuna_number,
            CASE WHEN s.state IN ('abandoned', 'ended elsewhere') THEN s.state WHEN s.trial_id IS NULL THEN 'open'
                 WHEN s.state = 'done' THEN coalesce(lower(t.state::text), 'fail') ELSE 'running' END AS state,
@@ -63,8 +65,8 @@ _TRIALS = """
              WHERE p.trial_id = s.trial_id) AS parameters,
            (SELECT json_object_agg(a.key, a.value_json) FROM public.trial_user_attributes a
              WHERE a.trial_id = s.trial_id) AS attributes,
-           (SELECT min(split_part(a.key, ':', 2)) FROM public.trial_system_attributes a
-             WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') AS violated,
+           (SELECT string_agg({CONSTRAINT_NAME}, ', ' ORDER BY a.key) FROM public.trial_system_attributes a
+             WHERE a.trial_id = s.trial_id AND {VIOLATED}) AS violated,
            coalesce((SELECT sum(e.seconds) FROM caviar.epoch e
              WHERE e.study_id = s.study_id AND e.slot = s.number), 0) AS seconds
     FROM caviar.slot s
@@ -96,7 +98,7 @@ _PHASES = text(f"""
     LEFT JOIN public.trial_values v ON v.trial_id = s.trial_id AND v.objective = 0
     LEFT JOIN LATERAL (
         SELECT bool_or(a.key = 'constraints:diverged') AS diverged FROM public.trial_system_attributes a
-        WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%') c ON true
+        WHERE a.trial_id = s.trial_id AND {VIOLATED}) c ON true
     WHERE s.study_id = :study GROUP BY s.tier, s.phase ORDER BY first
 """)
 
@@ -115,17 +117,24 @@ _UNKEPT = """
         AND EXISTS (SELECT FROM caviar.slot x WHERE x.study_id = e.study_id AND x.state IN ('open', 'leased'))
       ORDER BY e.event_id DESC LIMIT 1)
 """
+# The number of trials that violate each constraint, by its name.
+_VIOLATIONS = f"""
+    (SELECT json_object_agg(y.name, y.trials ORDER BY y.name) FROM (
+      SELECT {CONSTRAINT_NAME} AS name, count(*) AS trials
+      FROM caviar.slot x JOIN public.trial_system_attributes a USING (trial_id)
+      WHERE x.study_id = s.study_id AND x.state = 'done' AND {VIOLATED} GROUP BY a.key) y)
+"""
 STUDY_COLUMNS = f"""
     s.control, s.at_once, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version,
     NOT EXISTS (SELECT FROM public.studies o WHERE o.study_id = s.optuna_study_id) AS deleted,
-    {OTHERS} AS others, {_UNKEPT} AS unkept
+    {OTHERS} AS others, {_UNKEPT} AS unkept, {_VIOLATIONS} AS violations
 """
 _STUDY = text(f"SELECT {STUDY_COLUMNS} FROM caviar.study s WHERE s.study_id = :study")
 
 _RUNNING = text("""
     SELECT s.number, s.tier, s.phase, s.epoch, s.kill, w.host || ':' || w.pid AS worker, w.machine,
            (SELECT i.intermediate_value FROM public.trial_intermediate_values i
-             WHERE i.trial_id = s.trial_id AND i.step = s.epoch) AS value
+             WHERE i.trial_id = s.trial_id AND i.step <= s.epoch ORDER BY i.step DESC LIMIT 1) AS value
     FROM caviar.slot s JOIN caviar.worker w ON w.worker_id = s.worker_id
     WHERE s.study_id = :study AND s.state = 'leased' AND s.expires_at >= now() ORDER BY s.number
 """)
@@ -138,10 +147,10 @@ _NUMBERS = text("""
 # A trial that violates a constraint, such as one that diverged, is never the best. Ties go to the lower number.
 _BEST = (
     _TRIALS
-    + """
+    + f"""
     AND s.state = 'done' AND t.state = 'COMPLETE' AND NOT EXISTS (SELECT FROM public.trial_system_attributes a
-      WHERE a.trial_id = s.trial_id AND a.key LIKE 'constraints:%')
-    ORDER BY v.value {direction}, s.number LIMIT 1
+      WHERE a.trial_id = s.trial_id AND {VIOLATED})
+    ORDER BY v.value {{direction}} NULLS LAST, s.number LIMIT 1
 """
 )
 
@@ -194,6 +203,7 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
         best=None if best is None else _trial(best),
         others=OtherTrials(*study_row.others),
         unkept=study_row.unkept,
+        violations=study_row.violations or {},
     )
 
 

@@ -202,7 +202,7 @@ class TrialLog:
         value: float | None,
         attributes: Mapping[str, Any],
         *,
-        violated: str | None = None,
+        constraints: Mapping[str, float] | None = None,
         weights: Staged | None = None,
         failure: Mapping[str, Any] | None = None,
     ) -> None:
@@ -212,7 +212,7 @@ class TrialLog:
             state: `COMPLETE`, `PRUNED` or `FAIL`.
             value: the objective's value; None for a failed trial.
             attributes: user attributes to add.
-            violated: the constraint that the trial violates, such as "diverged".
+            constraints: by name, how far the trial is above a bound; below or at 0 it keeps it.
             weights: the state to keep as the trial's checkpoint; None removes its checkpoint.
             failure: what a failed trial raised, for the event.
 
@@ -225,8 +225,9 @@ class TrialLog:
             if not optuna.end_trial(connection, trial_id, state, value):
                 raise LeaseLost(lease.slot.number, _ENDED)
             optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)
-            if violated is not None:  # as trial.set_constraint writes it
-                optuna.set_attributes(connection, "trial_system_attributes", trial_id, {f"constraints:{violated}": 1.0})
+            if constraints:  # as trial.set_constraint writes them
+                stored = {f"{optuna.CONSTRAINT}{name}": violation for name, violation in constraints.items()}
+                optuna.set_attributes(connection, "trial_system_attributes", trial_id, stored)
             if failure is not None:
                 log_event(connection, lease.study_id, EventKind.TRIAL_FAILED, slot=lease.slot.number, **failure)
             if weights is not None:

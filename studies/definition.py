@@ -5,19 +5,18 @@ Knows no database, and imports neither Optuna nor torch.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, Field, StrictInt, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, StrictInt, ValidationError, model_validator
 
 from caviar.durations import to_seconds
 from caviar.epoch import ACCURACY
 from caviar.limits import EPOCHS, RANKS, STUDY_NAME
 from caviar.studies.errors import DefinitionError
-from caviar.studies.metric import check_metric, with_metric
+from caviar.studies.metric import bounds_of, check_constraints, check_metric, with_metric
 from caviar.studies.search.pruners import check_pruner
 from caviar.studies.search.strategies import check_grid, check_strategy
 from caviar.studies.space.base import Value, check_value
@@ -87,6 +86,9 @@ class Study(SearchSpace):
             was measured.
         direction: `maximize` or `minimize`; may be left out where the metric's name says it: one that ends in `loss`
             is minimized, one that ends in `accuracy` maximized.
+        constraints: upper bounds by the names of metrics, such as `{"latency_ms": 20}`: a trial whose last value of one
+            is above its bound cannot win, and the search avoids what is like it. For a lower bound, let the training
+            measure the negative.
         epochs: number of epochs of a trial that is not stopped early; 1 to 1,000,000.
         budget: number of trials, pruned and failed ones included; each tier needs one at least, and 100,000 are most.
         seed: seed of the search, and of the training of each trial; 0 to 2**63 - 1.
@@ -119,6 +121,7 @@ class Study(SearchSpace):
     test: str | None = None
     gpus: StrictInt = Field(default=0, ge=0, le=RANKS)
     metric: str = ACCURACY
+    constraints: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     epochs: StrictInt = Field(ge=1, le=EPOCHS)
     pruner: str = "pace"
     tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
@@ -144,6 +147,7 @@ class Study(SearchSpace):
     def _check_fields(self) -> None:
         self._check_way()
         check_metric(self.metric, self.direction, of_model=self.way is Way.MODEL)
+        check_constraints(self.constraints, of_model=self.way is Way.MODEL)
         for name, value in self.fixed.items():
             check_value(value)
             if any(name in tier for tier in self.tiers):
@@ -199,9 +203,15 @@ class Study(SearchSpace):
         """The name of a model, or the path of the user's function; None for a command."""
         return self.model or self.train or self.objective
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest value that a trial can have: those of a model's metrics are known."""
+        return bounds_of(self.metric) if self.way is Way.MODEL else super().bounds
+
     def is_possible(self, value: float) -> bool:
-        """Return whether a trial can have that value of the metric: no accuracy is above 1, and neither is below 0."""
-        return 0.0 <= value <= (1.0 if self.metric == ACCURACY else math.inf)
+        """Return whether a trial can have that value of the metric."""
+        low, high = self.bounds
+        return low <= value <= high
 
     @property
     def noisy(self) -> bool:

@@ -1,17 +1,25 @@
-"""The metric of a study: the names that it may have, and which direction is better where the name says so."""
+"""The metric of a study: the names that it may have, which direction is better, and the values that it can have.
+
+So much of a metric's meaning is in its name, and it is known here alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from caviar.epoch import ACCURACY, TRAINING_LOSS, VALIDATION_LOSS, is_loss
+from caviar.epoch import ACCURACY, BUILT_IN, TRAINING_LOSS, VALIDATION_LOSS, is_loss
 from caviar.limits import NAME
 from caviar.studies.errors import DefinitionError
 from caviar.text import flaw, quoted, shown
 
 OF_A_MODEL = (ACCURACY, VALIDATION_LOSS, TRAINING_LOSS)  # that Caviar's own loop can be searched by
+OF_A_TEST = (ACCURACY, "loss")  # what is measured on the test set of a model
+DIVERGED, OUT_OF_MEMORY = "diverged", "out_of_memory"
+NO_RESULT = (DIVERGED, OUT_OF_MEMORY)  # the constraints that are no metrics
 _ALIAS = "loss"  # of the validation loss, in a study of a model
+_TRAINING, _VALIDATION = (TRAINING_LOSS, "train_loss", "loss"), (VALIDATION_LOSS, "val_loss", "valid_loss", "eval_loss")
 _CERTAIN = (*OF_A_MODEL, _ALIAS)  # names whose direction is beyond doubt
 
 
@@ -64,3 +72,40 @@ def check_metric(metric: str, direction: str, *, of_model: bool) -> None:
         )
     if metric in _CERTAIN and direction != (right := direction_of(metric)):
         raise DefinitionError(f"{metric} is something to {right}, not to {direction}")
+
+
+def check_constraints(bounds: Mapping[str, float], *, of_model: bool) -> None:
+    """Check the constraints of a study, which are bounds by the names of metrics.
+
+    Raises:
+        DefinitionError: a name cannot be shown, is one that Caviar gives to trials without a result, or is of no
+            metric that a model's training measures.
+    """
+    for name in bounds:
+        if why := "is empty" if not name.strip() else flaw(name, NAME):
+            raise DefinitionError(f"the name of the constraint '{shown(name)}' {why}")
+        if name in NO_RESULT:
+            raise DefinitionError(f"'{name}' is the constraint of trials that end like that; call the metric otherwise")
+        if of_model and name not in BUILT_IN:
+            raise DefinitionError(
+                f"a model's training does not measure '{shown(name)}'; constraints can be of {', '.join(BUILT_IN)}"
+            )
+
+
+def pair_of_losses(measured: Collection[str]) -> tuple[str, str] | None:
+    """Return the names of a training loss and of a validation loss among metrics, as common libraries call them; None
+    where not both are there."""
+    training = next((name for name in _TRAINING if name in measured), None)
+    validation = next((name for name in _VALIDATION if name in measured), None)
+    return (training, validation) if training and validation else None
+
+
+def bounds_of(metric: str) -> tuple[float, float]:
+    """Return the lowest and the highest value that a metric of Caviar's own loop can have."""
+    return 0.0, 1.0 if metric == ACCURACY else math.inf
+
+
+def worst_of(values: Iterable[float], *, maximize: bool) -> float:
+    """Return the worst of some values. Of none, it is infinite, which the search takes for as bad as the worst that it
+    will know."""
+    return min(values, default=-math.inf) if maximize else max(values, default=math.inf)

@@ -51,9 +51,19 @@ def is_loss(name: str) -> bool:
 
 
 def metric_names(epochs: Iterable[Epoch]) -> list[str]:
-    """Return the names of all metrics of some epochs: those of Caviar's own loop in its order, then the others'."""
-    found = {name for epoch in epochs for name in epoch.metrics}
+    """Return the names of all metrics of some epochs, as `in_order` lists them."""
+    return in_order(name for epoch in epochs for name in epoch.metrics)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of metrics once each: those of Caviar's own loop as it names them, then the others."""
+    found = set(names)
     return [name for name in BUILT_IN if name in found] + sorted(found.difference(BUILT_IN))
+
+
+def last_values(epochs: Iterable[Epoch]) -> dict[str, float]:
+    """Return the last value of each metric of a trial: not every epoch need have all of them."""
+    return {name: value for epoch in epochs for name, value in epoch.metrics.items()}
 
 
 def check_metrics(given: Mapping[str, object]) -> dict[str, float]:

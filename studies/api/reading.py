@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
+from caviar.epoch import metric_names
 from caviar.storage import pandas
 from caviar.storage.curves import read_curves
 from caviar.storage.definitions import load_studies, load_study
@@ -27,8 +28,10 @@ from caviar.storage.workers import read_workers
 from caviar.studies.api.records import History, LearningCurve
 from caviar.studies.api.session import connect, opened, watching
 from caviar.studies.definition import Study, change
+from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.loader import catalog_names, select_study
 from caviar.studies.lifecycle.manager import definition_of, progress, take_snapshot
+from caviar.studies.metric import direction_of
 from caviar.studies.results.summaries import (
     StudyPlan,
     StudyState,
@@ -40,6 +43,8 @@ from caviar.studies.results.summaries import (
     trial_summaries,
 )
 from caviar.studies.workers.local.events import Progressed
+from caviar.suggestions import did_you_mean
+from caviar.text import shown
 
 if TYPE_CHECKING:
     from caviar.studies.results.importance import Importances
@@ -149,7 +154,7 @@ def best(study: str, *, database: str | Engine | None = None) -> Winner | None:
 
     Examples:
         >>> winner = caviar.best("digits")
-        >>> winner.hyperparameters, winner.validation.accuracy
+        >>> winner.hyperparameters, winner.metrics["accuracy"]
     """
     from caviar.studies.results.winner import read_winner
 
@@ -157,11 +162,17 @@ def best(study: str, *, database: str | Engine | None = None) -> Winner | None:
         return read_winner(engine, record)
 
 
-def curves(study: str, *, top: int | None = None, database: str | Engine | None = None) -> tuple[LearningCurve, ...]:
+def curves(
+    study: str, *, metric: str | None = None, top: int | None = None, database: str | Engine | None = None
+) -> tuple[LearningCurve, ...]:
     """Return the learning curves of a study's ended trials: complete ones first, the best of each kind first.
 
     Args:
+        metric: the name of one that the training measured; None for the study's own, by which trials are ordered.
         top: how many; None for all.
+
+    Raises:
+        OptionError: no trial measured that metric.
 
     Examples:
         >>> for curve in caviar.curves("digits", top=5):
@@ -174,8 +185,17 @@ def curves(study: str, *, top: int | None = None, database: str | Engine | None 
     sign = -1 if definition.maximize else 1
     sound = [t for t in summaries if t.value is not None and not t.violated and t.trial in epochs]
     sound.sort(key=lambda t: (t.state != TrialState.COMPLETE, sign * (t.value or 0.0), t.trial))
-    metric = definition.metric
-    return tuple(LearningCurve(t, metric, tuple(e.value(metric) for e in epochs[t.trial])) for t in sound[:top])
+    metric = definition.metric if metric is None else metric
+    if metric != definition.metric and metric not in (known := metric_names(e for c in epochs.values() for e in c)):
+        raise OptionError(
+            f"no trial of '{study}' measured '{shown(metric)}'; {did_you_mean(metric, known)}"
+            f"measured were: {', '.join(known) or 'none'}"
+        )
+    own = metric == definition.metric
+    maximize = (definition.direction if own else direction_of(metric) or definition.direction) == "maximize"
+    return tuple(
+        LearningCurve(t, metric, maximize, tuple(e.value(metric) for e in epochs[t.trial])) for t in sound[:top]
+    )
 
 
 def importance(study: str, *, database: str | Engine | None = None) -> Importances | None:

@@ -16,11 +16,13 @@ class LearningCurve:
 
     Attributes:
         metric: the name of what is drawn, such as `accuracy`.
+        maximize: whether its higher values are the better ones, or else its lower ones.
         values: the metric after each epoch; None where it was not measured.
     """
 
     trial: TrialSummary
     metric: str
+    maximize: bool
     values: tuple[float | None, ...]
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from caviar.storage.states import EventKind
+from caviar.studies.metric import NO_RESULT
 from caviar.studies.results.formatting import number
 from caviar.text import one_line
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from caviar.storage.records import EventRecord, OtherTrials
-    from caviar.storage.status import SlotCounts
+    from caviar.storage.status import Progress
+    from caviar.studies.results.summaries import StudyStatus
 
 
 def cohort_sentence(detail: Mapping[str, Any]) -> str:
@@ -25,9 +27,10 @@ def cohort_sentence(detail: Mapping[str, Any]) -> str:
     return f"each worker trains its trials one by one: {why or f'as one program they would be {times:g} times as fast'}"
 
 
-def rare_ends(now: SlotCounts) -> str:
+def rare_ends(now: Progress | StudyStatus) -> str:
     """Return what else became of trials, to follow a list of counts; empty in most studies."""
     counts = {"abandoned": now.abandoned, "ended by other programs": now.ended_elsewhere}
+    counts |= {f"above the bound of {name}": count for name, count in now.violations.items() if name not in NO_RESULT}
     return "".join(f", {count} {what}" for what, count in counts.items() if count)
 
 

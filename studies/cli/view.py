@@ -139,7 +139,7 @@ def _best(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[Renderab
     best, trail = snapshot.progress.best, snapshot.trail
     if best is None or best.value is None:
         return
-    parts = [("best ", ""), (number(best.value), "bold green"), (f" (trial {best.slot.number})", "")]
+    parts = [(f"best {study.metric} ", ""), (number(best.value), "bold green"), (f" (trial {best.slot.number})", "")]
     if len(trail) > 1 and trail[0] != best.value:
         low, high = sorted((trail[0], trail[-1]))
         line = sparkline(trail, low, high, screen.blocks, width=min(max(screen.width // 3, 8), 40))

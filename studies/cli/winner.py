@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from caviar.epoch import Epoch, metric_names
 from caviar.storage.states import Phase
 from caviar.studies.cli.output import out, print_line
-from caviar.studies.results.formatting import number
+from caviar.studies.results.formatting import number, told_apart
 
 if TYPE_CHECKING:
     from caviar.studies.results.winner import Winner
 
+_HEAD = len("if trained again")
 _OF_A_PANDA = (Phase.DAY, Phase.LOOK)
 
 
 def print_winner(winner: Winner) -> None:
-    """Print a winner: its accuracy first, then its hyperparameters."""
+    """Print a winner: its metric first, then what else was measured, then its hyperparameters."""
     which = f" of {winner.study} (tier {winner.tier}, {winner.phase})"
     out().print(Text.assemble((f"winner: trial {winner.trial}", "bold"), which))
-    later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"
-    test = f"{winner.test.accuracy:.4f}  (measured once)" if winner.test else later
-    validation = winner.validation
-    accuracy = (f"{validation.accuracy:.4f}", "green")
-    out().print(Text.assemble("  validation accuracy  ", accuracy, f"  (loss {validation.loss:.4g})"))
+    others = {name: value for name, value in winner.metrics.items() if name != winner.metric}
+    _print_line(winner.metric, number(winner.value), f"  ({_listed(others)})" if others else "")
     if expected := winner.expected:
-        out().print(
-            f"  if trained again     {number(expected.value)} is expected, on average {number(expected.low)} to "
-            f"{number(expected.high)} (90 %)"
-        )
-    out().print(Text.assemble("  test accuracy        ", (test, "green")))
+        low, high = told_apart(expected.low, expected.high)
+        _print_line("if trained again", f"{number(expected.value)}", f" is expected, on average {low} to {high} (90 %)")
+    later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"
+    if winner.test:
+        _print_line("test", _listed(winner.test), "  (measured once)")
+    elif winner.has_test:
+        _print_line("test", later, "")
     width = max(map(len, winner.hyperparameters), default=0)
     for name, value in winner.hyperparameters.items():
         out().print(f"  {name:<{width}}  {number(value)}")
@@ -38,3 +40,12 @@ def print_winner(winner: Winner) -> None:
         from caviar.studies.results.confirmation import in_words
 
         print_line(f"  {in_words(winner.confirmation)}")
+
+
+def _print_line(head: str, value: str, rest: str) -> None:
+    out().print(Text.assemble(f"  {head:<{_HEAD}}  ", (value, "green"), rest))
+
+
+def _listed(metrics: Mapping[str, float]) -> str:
+    names = metric_names([Epoch(0, metrics, 0.0)])
+    return ", ".join(f"{name} {number(metrics[name])}" for name in names)

@@ -31,7 +31,7 @@ def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None
 def note_text(study: Study, winner: Winner | None = None) -> str:
     """Return the note as Markdown."""
     goal = (
-        f"To {study.direction} the validation {study.metric} of `{study.subject}`, by Caviar: "
+        f"To {study.direction} {study.metric} of `{study.subject}`, by Caviar: "
         f"{study.budget} trials of at most {study.epochs} epochs, strategy `{study.strategy}`, seed {study.seed}."
     )
     searched = "\n".join(f"- tier {tier}: `{name}`, {scale}" for name, tier, scale in study.hyperparameters())
@@ -43,7 +43,7 @@ def note_text(study: Study, winner: Winner | None = None) -> str:
 def _won(study: Study, winner: Winner | None) -> list[str]:
     if winner is None:
         return []
-    test = f", test accuracy {winner.test.accuracy:.4f}" if winner.test else ""
+    test = "".join(f", test {name} {number(value)}" for name, value in (winner.test or {}).items())
     values = ", ".join(f"`{name}` {number(value)}" for name, value in winner.hyperparameters.items())
     here = f" (number {winner.optuna_number} here)" if winner.optuna_number not in (None, winner.trial) else ""
     return [f"**Winner: trial {winner.trial}**{here}, {study.metric} {number(winner.value)}{test}: {values}."]

@@ -221,8 +221,8 @@ def _new_rate(wanted: float, now: float, scale: BaseScale | None) -> dict[str, f
 
 
 def _training(epoch: Epoch) -> float:
-    return epoch.metrics[TRAINING_LOSS]
+    return epoch.metrics.get(TRAINING_LOSS, math.nan)
 
 
 def _validation(epoch: Epoch) -> float:
-    return epoch.metrics[VALIDATION_LOSS]
+    return epoch.metrics.get(VALIDATION_LOSS, math.nan)

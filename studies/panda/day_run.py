@@ -141,11 +141,11 @@ class DayRun(TrialRun):
                 {"after epoch": n.epoch, **n.settings, **({"why": n.why} if n.why else {})} for n in self._nudges
             ],
         }
-        violated = "diverged" if diverged else None
+        constraints = {"diverged": 1.0} if diverged else None
         trial_id: int = self.trial._trial_id
         context.outage.insist(
             lambda: context.log.finish(
-                self.lease, trial_id, "COMPLETE", value, attributes, violated=violated, weights=weights
+                self.lease, trial_id, "COMPLETE", value, attributes, constraints=constraints, weights=weights
             )
         )
         context.checkpoints.tidy(self.lease.slot.number, weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from caviar.studies.panda.records import Curve, Journal, JournalDay
+from caviar.studies.results.formatting import number
 from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, good_range
 
 Figure = dict[str, Any]  # plotly's JSON
@@ -13,7 +14,7 @@ Figure = dict[str, Any]  # plotly's JSON
 def panda_figures(journal: Journal) -> dict[str, Figure]:
     """Return the figures of a panda's journal, by name, as plotly's JSON."""
     return {
-        "curves": _curves(journal, "curve", f"validation {journal.metric}", nudges=True),
+        "curves": _curves(journal, "curve", journal.metric, nudges=True),
         "losses": _losses(journal),
         "tree": _tree(journal),
     }
@@ -41,7 +42,7 @@ def _curves(journal: Journal, curve: Curve, title: str, *, nudges: bool, dash: s
             "type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": y, "showlegend": False,
             "line": {"color": _colour(day), "dash": dash}, "marker": {"size": 4},
             "opacity": 1 if day.current else FADED * 2,
-            "hovertemplate": f"{name}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
+            "hovertemplate": f"{name}, epoch %{{x}}: %{{y:.5g}}<extra></extra>",
         })  # fmt: skip
     if nudges:
         data.append(_nudges(journal, curve))
@@ -95,7 +96,7 @@ def _tree(journal: Journal) -> Figure:
         "x": [day.epoch for day in days], "y": [-day.branch for day in days],
         "text": [str(day.day) for day in days], "textposition": "top center",
         "customdata": [
-            f"{day.verdict.word}{'' if (value := day.last('curve')) is None else f', {value:.4f}'}"
+            f"{day.verdict.word}{'' if (value := day.last('curve')) is None else f', {number(value)}'}"
             for day in days
         ],
         "marker": {"size": 14, "color": [_colour(day) for day in days]},

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
 from caviar.storage.events import log_event, read_events
-from caviar.storage.history import is_feasible
+from caviar.storage.history import is_sound
 from caviar.storage.states import EventKind
 from caviar.studies.definition import Study
+from caviar.studies.results.formatting import alike, told_apart
 
 _SURE = 0.95
 Trainings = dict[int, dict[int, float]]  # the metric after the last epoch, by trial and by the training's number
@@ -61,7 +62,7 @@ def runner_up(study: Study, trials: Sequence[FrozenTrial], winner: int) -> int |
 
     Of equal values the first trial is taken; None where there is no such trial. `trials` are the study's own.
     """
-    values = {t.number: study.trained(t.params) for t in trials if _is_sound(t)}
+    values = {t.number: study.trained(t.params) for t in trials if is_sound(t)}
     sign = -1 if study.maximize else 1
     others = [t for t in trials if t.number in values and values[t.number] != values.get(winner)]
     best = min(others, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
@@ -138,9 +139,10 @@ def in_words(confirmation: Confirmation) -> str:
     number, other = len(confirmation.winner_values), len(confirmation.runner_up_values)
     times = f"{number} times each" if number == other else f"{number} and {other} times"
     more = f"caviar best {confirmation.study} --confirm {2 * max(number, other)}"
+    own, others = told_apart(confirmation.winner_mean, confirmation.runner_up_mean)
     means = (
-        f"trained again {times} with fresh seeds, the winner comes to {confirmation.winner_mean:.4f} on average, trial "
-        f"{confirmation.runner_up} to {confirmation.runner_up_mean:.4f}; {_difference(confirmation)}"
+        f"trained again {times} with fresh seeds, the winner comes to {own} on average, trial "
+        f"{confirmation.runner_up} to {others}; {_difference(confirmation)}"
     )
     if confirmation.low is None:
         return f"{means}; all trainings of each came to the same value, which hides their noise: repeat more ({more})"
@@ -158,10 +160,6 @@ def _difference(confirmation: Confirmation) -> str:
     by, low, high = confirmation.better_by, confirmation.low, confirmation.high
     word = "worse" if by < 0 else "better"
     if low is None or high is None:
-        return f"it was {word} by {abs(by):.4f}"
-    ends = sorted((low, high) if by >= 0 else (-low, -high))
-    return f"it was {word} by {abs(by):.4f}, {ends[0]:.4f} to {ends[1]:.4f} (95 %, Welch's t)"
-
-
-def _is_sound(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE and trial.value is not None and is_feasible(trial)
+        return f"it was {word} by {alike(by)[0].removeprefix('-')}"
+    size, first, last = alike(abs(by), *sorted((low, high) if by >= 0 else (-low, -high)))
+    return f"it was {word} by {size}, {first} to {last} (95 %, Welch's t)"

@@ -18,7 +18,49 @@ def number(value: object) -> str:
     """Return a value as a person would write it: four significant digits of a float, and a dash for None."""
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _digits(value, 4) if isinstance(value, float) else str(value)
+
+
+def alike(*values: float, sign: str = "") -> list[str]:
+    """Return a difference and the ends of its interval with as many decimals each, three digits of the largest.
+
+    Args:
+        sign: `+` to have one before positive numbers, too.
+
+    Example:
+        >>> alike(0.1, 0.05, 0.15), alike(-4.0, 1234.5)
+        (['0.100', '0.050', '0.150'], ['-4', '1234'])
+    """
+    largest = max(map(abs, values))
+    if not 1e-5 <= largest < 1e7:
+        return [f"{value:{sign}.3g}" for value in values]
+    decimals = max(2 - math.floor(math.log10(largest)), 0)
+    return [f"{value:{sign}.{decimals}f}" for value in values]
+
+
+def told_apart(*values: float) -> list[str]:
+    """Return numbers as `number` does, with as many digits as it takes to tell apart those that differ.
+
+    Example:
+        >>> told_apart(1234.51, 1234.54), told_apart(0.9722, 0.9806)
+        (['1234.51', '1234.54'], ['0.9722', '0.9806'])
+    """
+    for count in range(4, 17):
+        shown = [_digits(value, count) for value in values]
+        if len(set(shown)) == len(set(values)):
+            break
+    return shown
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a number without digits that no picture shows; None where JSON has none for it."""
+    return None if value is None or finite(value) is None else float(f"{value:.7g}")
+
+
+def _digits(value: float, count: int) -> str:
+    """Return a number with so many significant digits, and with all that stand before its point up to ten million."""
+    text = f"{value:.{count}g}"
+    return f"{value:.0f}" if 10**count <= abs(float(text)) < 1e7 else text
 
 
 def duration(seconds: float) -> str:

@@ -104,7 +104,7 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
         "sizes": {"positional": positional, "named": named}, "mean": mean.tolist(), "deviation": deviation.tolist(),
         "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
-        "trial": number, "validation": to_json(winner.validation), "test": to_json(winner.test),
+        "trial": number, "metrics": to_json(winner.metrics), "test": to_json(winner.test),
     }  # fmt: skip
     with atomic_write(folder, "--save") as unfinished:
         unfinished.mkdir(parents=True)

@@ -17,11 +17,13 @@ from caviar.models.cohort_kinds import groups, why_alone
 from caviar.models.cohort_pace import measure
 from caviar.models.data import load
 from caviar.models.training import Interrupted, Training
+from caviar.storage.history import is_sound, read_frozen_trials
 from caviar.storage.outage import Outage
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.metric import worst_of
 from caviar.studies.results.confirmation import read_trainings, write_trainings
 from caviar.studies.workers.trial.build import THREADS, assemble
 from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
@@ -119,12 +121,20 @@ class FreshTrainings:
         self._done += len(cohort)
 
     def _last_values(self, trainings: Sequence[Training], progressed: Callable[[float], None]) -> list[float]:
-        """Return the metric of each training after its last epoch; that of guessing if it diverged."""
+        """Return the metric of each training after its last epoch; a bad one if it diverged."""
         cohort = Cohort(trainings) if len(trainings) > 1 else None
         metric, finite = self._study.metric, [True] * len(trainings)
         for epoch in range(1, self._study.epochs + 1):
             results = cohort.epoch(self._leave) if cohort else [next(trainings[0].epochs(epoch, self._leave))]
             finite = [before and result.is_finite(metric) for before, result in zip(finite, results, strict=True)]
             progressed(self._done + len(trainings) * epoch / self._study.epochs)
-        guess = self._data.guess(metric) or 0.0
-        return [result.metrics[metric] if ok else guess for result, ok in zip(results, finite, strict=True)]
+        return [r.metrics[metric] if ok else self._worst() for r, ok in zip(results, finite, strict=True)]
+
+    def _worst(self) -> float:
+        """Return the value of a training that diverged: that of guessing, or else the worst of the study's trials."""
+        guess = self._data.guess(self._study.metric)
+        if guess is not None:
+            return guess
+        trials = read_frozen_trials(self._engine, self._record.optuna_study_id)
+        sound = [t.value for t in trials if t.value is not None and is_sound(t)]
+        return worst_of(sound, maximize=self._study.maximize)

@@ -15,6 +15,7 @@ from caviar.storage.states import Control, Phase, TrialState
 from caviar.storage.status import Progress, SlotCounts
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.provenance import code_line
+from caviar.studies.metric import NO_RESULT
 from caviar.studies.search.plan import plan
 from caviar.studies.space.base import BaseScale, Value
 
@@ -36,7 +37,7 @@ class StudyState(StrEnum):
 
 @dataclass(frozen=True)
 class BestTrial:
-    """The complete trial with the best value so far; `value` is the study's metric after its last epoch."""
+    """The complete trial with the best value so far; `value` is its last one of the study's metric."""
 
     value: float | None
     trial: int
@@ -62,12 +63,15 @@ class StudyStatus(SlotCounts):
         code: the user's own code that the trials are trained with, in words: how many files, and at which commit;
             empty if it is Caviar's alone.
         unkept: why the states of its trials are not kept, so that an interrupted one begins again; None where they are.
+        violations: the number of trials that violate a constraint, by its name.
     """
 
     name: str
     state: StudyState
     strategy: str
     seed: int
+    metric: str
+    direction: str
     best: BestTrial | None
     tiers: tuple[PhaseCount, ...]
     epochs: EpochCount
@@ -76,6 +80,7 @@ class StudyStatus(SlotCounts):
     others: OtherTrials
     code: str
     unkept: str | None
+    violations: Mapping[str, int]
 
     @property
     def is_panda(self) -> bool:
@@ -97,8 +102,9 @@ class TrialSummary:
         tier: the newest tier that was searched, from 1.
         state: `open`, `running`, `complete`, `pruned`, `fail`, `abandoned`, or `ended elsewhere`: by another Optuna
             program, which may have given it a value of its own.
-        value: the study's metric after the last epoch; None before there is one.
-        violated: the constraint that it violates, `diverged` or `out_of_memory`; else None.
+        metric, value: the name of the study's metric, and the trial's last value of it; None before there is one.
+        violated: the constraints that it violates: `diverged`, `out_of_memory`, or the names of metrics that are above
+            their bounds; else None.
         epochs: how many it trained, in `seconds`.
         attempts: how often a worker took it up.
         worker: the process that began it, as host:pid.
@@ -111,6 +117,7 @@ class TrialSummary:
     tier: int
     phase: Phase
     state: TrialState
+    metric: str
     value: float | None
     violated: str | None
     epochs: int
@@ -120,6 +127,13 @@ class TrialSummary:
     why_it_stopped: str | None
     hyperparameters: Mapping[str, Value]
     optuna_number: int | None
+
+    @property
+    def ending(self) -> str:
+        """Its state in words, or the constraint that it violates."""
+        if self.violated is None or self.violated in NO_RESULT:
+            return str(self.violated or self.state).replace("_", " ")
+        return f"above the bound of {self.violated}"
 
 
 @dataclass(frozen=True)
@@ -174,10 +188,12 @@ def study_status(record: StudyRecord, study: Study, progress: Progress) -> Study
     return StudyStatus(
         **{count.name: getattr(progress, count.name) for count in fields(SlotCounts)},
         name=record.name, state=state_of(progress), strategy=study.strategy, seed=study.seed,
+        metric=study.metric, direction=study.direction,
         best=None if best is None else BestTrial(best.value, best.slot.number, study.values(best.parameters)),
         tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, progress.budget * study.epochs),
         workers=progress.workers, running=progress.running, others=progress.others,
         code=code_line(record.provenance), unkept=progress.unkept,
+        violations=progress.violations,
     )  # fmt: skip
 
 
@@ -185,9 +201,9 @@ def trial_summaries(study: Study, trials: Sequence[TrialRecord]) -> list[TrialSu
     """Summarise the trial of each slot, in the order given."""
     return [
         TrialSummary(
-            t.slot.number, t.slot.tier, t.slot.phase, t.state, t.value, t.violated, t.epoch, round(t.seconds, 3),
-            t.attempts, t.attributes.get("worker"), t.attributes.get("why it stopped"), study.values(t.parameters),
-            t.optuna_number,
+            t.slot.number, t.slot.tier, t.slot.phase, t.state, study.metric, t.value, t.violated, t.epoch,
+            round(t.seconds, 3), t.attempts, t.attributes.get("worker"), t.attributes.get("why it stopped"),
+            study.values(t.parameters), t.optuna_number,
         )
         for t in trials
     ]  # fmt: skip

@@ -5,20 +5,19 @@ Only trials of the study's own slots can win: others that Optuna's clients added
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
-from caviar.epoch import ACCURACY, VALIDATION_LOSS, Epoch
+from caviar.epoch import Epoch, last_values
 from caviar.storage.curves import read_curve
 from caviar.storage.history import read_frozen_trials
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, Way
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
@@ -36,22 +35,16 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """The metrics of a model on one set of examples: accuracy, 0 to 1, and mean cross-entropy in nats."""
-
-    accuracy: float
-    loss: float
-
-
-@dataclass(frozen=True)
 class Winner:
     """The trial that won a study so far.
 
     Attributes:
-        value, validation: the study's metric, and both metrics, after the last epoch.
+        metric, value: the name of the study's metric, and the trial's last value of it.
+        metrics: the last value of everything that the training measured, by name.
         expected: the metric that other trainings of its configuration would have on average; None with few trials.
         hyperparameters: all that it was trained with, the fixed ones too.
-        test: None before the study is done.
+        test: what was measured on the test set, by name; None before that.
+        has_test: whether its study measures its winner on a test set, when it is done.
         confirmation: the comparison with the runner-up; None before both were trained again.
         optuna_number: its number in Optuna's tools.
     """
@@ -60,11 +53,13 @@ class Winner:
     trial: int
     tier: int
     phase: str
+    metric: str
     value: float | None
     expected: Interval | None
     hyperparameters: Mapping[str, Value]
-    validation: Metrics
-    test: Metrics | None
+    metrics: Mapping[str, float]
+    test: Mapping[str, float] | None
+    has_test: bool
     confirmation: Confirmation | None
     epochs: int
     curve: tuple[Epoch, ...]
@@ -106,14 +101,13 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         return None
     study, number, expected = known.study, known.winner.trial, known.winner
     trial, curve = read_trial(engine, record.study_id, number), read_curve(engine, record.study_id, number)
-    test = read_test(engine, record.study_id, number)
     value, low, high = expected.value, expected.low, expected.high
     return Winner(
-        study.name, number, trial.slot.tier, trial.slot.phase, trial.value,
+        study.name, number, trial.slot.tier, trial.slot.phase, study.metric, trial.value,
         expected=None if value is None or low is None or high is None else Interval(value, low, high),
         hyperparameters={**study.fixed, **study.values(trial.parameters)},
-        validation=Metrics(*(curve[-1].metrics.get(name, math.nan) for name in (ACCURACY, VALIDATION_LOSS))),
-        test=Metrics(**test) if test else None,
+        metrics=last_values(curve), test=read_test(engine, record.study_id, number),
+        has_test=study.way is Way.MODEL,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
     )  # fmt: skip

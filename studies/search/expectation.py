@@ -11,9 +11,9 @@ from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from caviar.storage.history import BEST, is_feasible
+from caviar.storage.history import BEST, is_sound
 from caviar.studies.search.candidates import Cube, cube
 from caviar.studies.search.observations import Observations, from_half_rank, half_rank, key_of, standardised
 from caviar.studies.search.surrogate import NOISE, Array, fit, one_thread
@@ -105,8 +105,7 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     100 trials is 0.063; that of the trial which the model expects most of among all is 0.070, that of the best value
     0.075. `tested` is the number of the winner, if that is decided.
     """
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    sound = {key_of(t) for t in complete if is_feasible(t)}
+    sound = {key_of(t) for t in trials if is_sound(t)}
     decided = {key for key in sound if key[0] == tested}
     observed = Observations(space)
     observed.learn(trials)
@@ -124,5 +123,5 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     place = min(range(len(places)), key=lambda at: (round(float(mean[at]), 9), losses[at], numbers[at]))
     sign = -1 if space.maximize else 1
     ends = sign * model.losses(mean[place] + deviation[place] * np.array([-_SURE, 0, _SURE]))
-    low, value, high = np.clip(np.sort(ends), 0.0, 1.0 if space.maximize else None).tolist()
+    low, value, high = np.clip(np.sort(ends), *space.bounds).tolist()
     return Expected(numbers[place], value, low, high)

@@ -168,10 +168,7 @@ def _epoch(trial: FrozenTrial) -> int:
 
 
 def _sound(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials that violate no constraint."""
-    from optuna.trial import TrialState
+    """Return the complete trials with a value, that violate no constraint."""
+    from caviar.storage.history import is_sound
 
-    from caviar.storage.history import is_feasible
-
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [trial for trial in trials if is_feasible(trial)]
+    return [trial for trial in study.get_trials(deepcopy=False) if is_sound(trial)]

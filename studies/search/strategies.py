@@ -103,17 +103,26 @@ class _OptunaSampler:
 
 
 def _without_constraints(program: optuna.Study) -> optuna.Study:
-    """Return a study of the same trials but for their constraints: a trial that violates one has a bad value already,
-    and Optuna's GPSampler refuses a study in which some trials have constraints and others have not."""
+    """Return a study of the same trials without constraints, in which a trial that violates one has the worst value.
+
+    Optuna's GPSampler refuses a study in which some trials have constraints and others have not.
+    """
+    from optuna.study import StudyDirection
     from optuna.trial import TrialState, create_trial
 
-    from caviar.storage.history import study_of
+    from caviar.storage.history import is_sound, study_of
 
+    shown = program.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+    sound = [t.value for t in shown if t.value is not None and is_sound(t)]
+    worst = (min if program.direction == StudyDirection.MAXIMIZE else max)(sound, default=0.0)
     trials = {
-        t._trial_id: create_trial(state=t.state, value=t.value, params=t.params, distributions=t.distributions)
-        for t in program.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+        t._trial_id: create_trial(
+            state=t.state, value=worst if t.state == TrialState.COMPLETE and not is_sound(t) else t.value,
+            params=t.params, distributions=t.distributions,
+        )
+        for t in shown
         if t.params
-    }
+    }  # fmt: skip
     return study_of(trials, program.direction)
 
 

@@ -5,6 +5,7 @@ A search needs nothing else: it knows neither model nor data. `Study` is a searc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -102,6 +103,11 @@ class SearchSpace(BaseModel):
     def maximize(self) -> bool:
         """Whether a higher value of a trial is better."""
         return self.direction == "maximize"
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest value that a trial can have."""
+        return -math.inf, math.inf
 
     @property
     def noisy(self) -> bool:

@@ -14,7 +14,7 @@ from caviar.studies.results.report.records import (
     ReportedTrial,
 )
 from caviar.studies.results.summaries import StudyState
-from caviar.studies.results.winner import Metrics, Winner
+from caviar.studies.results.winner import Winner
 from caviar.studies.space.scales import Choice, Log, LogOneMinus
 
 EPOCHS = 20
@@ -28,20 +28,9 @@ HYPERPARAMETERS = (
 
 
 STUDY = ReportedStudy(
-    "small",
-    "mlp on digits",
-    "mlp",
-    "digits",
-    "accuracy",
-    "maximize",
-    EPOCHS,
-    0,
-    0,
-    "tiered",
-    "pace",
-    StudyState.DONE,
-    0,
-)
+    "small", "mlp on digits", "mlp", "digits", "accuracy", "maximize", {}, EPOCHS, 0, 0, "tiered", "pace",
+    StudyState.DONE, 0,
+)  # fmt: skip
 
 
 Curve = tuple[tuple[int, float], ...]
@@ -50,14 +39,20 @@ Curve = tuple[tuple[int, float], ...]
 def trial(number: int, value: float, unit: float = 0.5, state: str = "complete", **fields: Any) -> ReportedTrial:
     rise = tuple((e, value * (1 - 0.3 * 0.5**e)) for e in range(1, (EPOCHS if state == "complete" else 4) + 1))
     made = {
-        "trial": number, "tier": 1 + number % 3, "phase": "all", "state": state, "value": value, "violated": None,
-        "epochs": len(rise), "seconds": 1.0, "attempts": 1, "worker": f"host:{number % 2}",
+        "trial": number, "tier": 1 + number % 3, "phase": "all", "state": state, "metric": "accuracy", "value": value,
+        "violated": None, "epochs": len(rise), "seconds": 1.0, "attempts": 1, "worker": f"host:{number % 2}",
         "why_it_stopped": "finished", "optuna_number": number,
         "hyperparameters": {"learning_rate": 10 ** (4 * unit - 4), "momentum": 0.99 + number / 1e6, "activation": "a"},
         "units": {"learning_rate": unit, "momentum": 0.5, "activation": 0.25}, "began": float(number),
-        "ended": float(number) + 2, "curve": rise, "losses": tuple((0.5 / e, 0.6 / e) for e, _ in rise), "zoom": None,
+        "ended": float(number) + 2, "curve": rise, "zoom": None,
+        "metrics": losses([0.5 / e for e, _ in rise], [0.6 / e for e, _ in rise]),
     }  # fmt: skip
     return ReportedTrial(**{**made, **fields})
+
+
+def losses(training: Sequence[float], validation: Sequence[float]) -> dict[str, tuple[float, ...]]:
+    """Both losses by name, for each epoch."""
+    return {"training_loss": tuple(training), "validation_loss": tuple(validation)}
 
 
 def trained_with(t: ReportedTrial, name: str, value: Any, unit: float) -> ReportedTrial:
@@ -71,8 +66,8 @@ def curve(*values: float) -> Curve:
 
 def won_by(t: ReportedTrial, **fields: Any) -> Winner:
     made = Winner(
-        "small", t.trial, 1, "all", t.value, None, t.hyperparameters, Metrics(t.value or 0.0, 0.1), None, None,
-        t.epochs, (),
+        "small", t.trial, 1, "all", t.metric, t.value, None, t.hyperparameters, {"accuracy": t.value or 0.0}, None,
+        True, None, t.epochs, (),
     )  # fmt: skip
     return replace(made, **fields)
 

@@ -19,6 +19,7 @@ from caviar.studies.workers.user.trial import Trial
 TIERS = ({"lr": Log(1e-4, 1e-1, default=1e-2)}, {"hidden": Linear(4, 32, default=8)})
 
 ENDED: list[object] = []  # how the trials of this process have ended, in that order
+SOUND: set[int] = set()  # numbers of the trials that do not diverge
 ERRORS: list[Exception] = []  # that functions are to raise, in that order
 
 
@@ -96,3 +97,27 @@ def endless_from(trial: Trial) -> None:
         for _ in trial.batches(itertools.repeat(0) if epoch >= trial["endless"] else range(3)):
             time.sleep(0.01)
         trial.report(rmse=1 / epoch)
+
+
+def now_and_then(trial: Trial) -> None:
+    """Report the study's metric in every second epoch alone."""
+    for epoch in trial.epochs():
+        trial.report(size=1234.5, **({"rmse": 1 / epoch} if epoch % 2 == 0 else {}))
+
+
+def of_another_name(trial: Trial) -> None:
+    """Report everything but the study's metric."""
+    for epoch in trial.epochs():
+        trial.report(loss=1 / epoch, mae=0.5)
+
+
+def with_latency(trial: Trial) -> None:
+    """Larger nets are better, and slower."""
+    for epoch in trial.epochs():
+        trial.report(rmse=1 / trial["hidden"] + 0.1 / epoch, latency_ms=float(trial["hidden"]))
+
+
+def diverging(trial: Trial) -> None:
+    """Diverge in the first epoch, all trials but those that a test names by `SOUND`."""
+    for epoch in trial.epochs():
+        trial.report(rmse=1e-7 * (1 + trial["lr"]) / epoch if trial.number in SOUND else float("nan"))

@@ -22,24 +22,28 @@ _BESIDE, _BESIDE_NARROW = 40, 16  # columns of the cells before a curve
 
 def curves(
     study: StoredStudy,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Another metric than the study's, by its name.", show_default=False),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Only the best N trials.")] = 10,
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
     """Draw the learning curves of the best trials, all on one scale, complete ones first.
 
-    Example: caviar curves digits --top 5
+    Examples: caviar curves digits --top 5, caviar curves digits --metric validation_loss
 
-    In Python: caviar.curves("digits", top=5)
+    In Python: caviar.curves("digits", top=5), caviar.curves("digits", metric="validation_loss")
     """
-    found = caviar.curves(study, top=top, database=database)
+    found = caviar.curves(study, metric=metric, top=top, database=database)
     if as_json:
         print_json(found)
         return
     if not found:
         print_line(f"no trial of '{study}' has ended with a curve yet; go on with: caviar run {study}")
         return
-    low, high = ends([curve.finite_values for curve in found], maximize=found[0].metric == "accuracy")
+    low, high = ends([curve.finite_values for curve in found], maximize=found[0].maximize)
     out().print(_rows(found, low, high))  # a choice may be [/relu]
     extent = f"{found[0].metric} by epoch, from {number(low)} to {number(high)}"
     print_line(f"\n{extent}; with pictures: caviar report {study} --open", style="dim")
@@ -48,11 +52,12 @@ def curves(
 def _rows(found: Sequence[caviar.LearningCurve], low: float, high: float) -> RenderableType:
     narrow = out().width < NARROW
     width = min(WIDTH, max(out().width - (_BESIDE_NARROW if narrow else _BESIDE), 2))
-    heads, rows = ["trial", "value", "curve"] if narrow else ["trial", "phase", "state", "value", "curve"], []
+    value, rows = found[0].trial.metric, []
+    heads = ["trial", value, "curve"] if narrow else ["trial", "phase", "state", value, "curve"]
     for curve in found:
         t = curve.trial
         line = sparkline(curve.finite_values, low, high, BLOCKS if unicode() else ASCII, width=width)
-        cells = {"trial": str(t.trial), "phase": f"{t.tier} {t.phase}", "state": t.state, "value": number(t.value),
+        cells = {"trial": str(t.trial), "phase": f"{t.tier} {t.phase}", "state": t.state, value: number(t.value),
                  "curve": line}  # fmt: skip
         rows.append(([cells[head] for head in heads], settings_line(t.hyperparameters)))
     return with_settings(out(), heads, rows)

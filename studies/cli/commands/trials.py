@@ -50,8 +50,8 @@ def _names(listed: Sequence[caviar.TrialSummary]) -> list[str]:
 def _table(listed: Sequence[caviar.TrialSummary]) -> RenderableType:
     """Return a row for each trial, with a column for each hyperparameter if the terminal has room for them."""
     rows = [
-        {"trial": str(t.trial), "phase": f"{t.tier} {t.phase}", "state": (t.violated or t.state).replace("_", " "),
-         "value": number(t.value), "epochs": str(t.epochs)}
+        {"trial": str(t.trial), "phase": f"{t.tier} {t.phase}", "state": t.ending,
+         t.metric: number(t.value), "epochs": str(t.epochs)}
         for t in listed
     ]  # fmt: skip
     if any(t.optuna_number not in (None, t.trial) for t in listed):

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine
 
-from caviar.epoch import Epoch, metric_names
+from caviar.epoch import Epoch, in_order, metric_names
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.states import TrialState
 from caviar.storage.status import read_trials
 from caviar.storage.test_results import read_tests
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, Way
 from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.metric import OF_A_TEST
 from caviar.studies.results.summaries import TrialSummary, trial_summaries
 
 # A trial's columns, before its hyperparameters: accuracies from 0 to 1, times in UTC, seconds of training.
 TRIAL: Mapping[str, type] = {
-    "trial": int, "tier": int, "phase": str, "state": str, "value": float, "violated": str, "epochs": int,
-    "why_it_stopped": str, "worker": str, "host": str, "began": datetime, "ended": datetime, "seconds": float,
-    "attempts": int, "test_accuracy": float, "test_loss": float,
+    "trial": int, "tier": int, "phase": str, "state": str, "metric": str, "value": float, "violated": str,
+    "epochs": int, "why_it_stopped": str, "worker": str, "host": str, "began": datetime, "ended": datetime,
+    "seconds": float, "attempts": int,
 }  # fmt: skip
+
+_OF_EACH_EPOCH = ("trial", "epoch", "seconds")  # columns; a metric of such a name gets a prefix
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,14 @@ class ExportedTrial(TrialSummary):
     host: str | None
     began: datetime | None
     ended: datetime | None
-    test_accuracy: float | None
-    test_loss: float | None
+    test: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[Epoch, ...] = ()
 
     @property
     def results(self) -> dict[str, float]:
         """Its results by the names of their columns, those that it has."""
-        values = {name: getattr(self, name) for name in ("value", "test_accuracy", "test_loss")}
-        return {name: value for name, value in values.items() if value is not None}
+        value = {} if self.value is None else {"value": self.value}
+        return {**value, **{f"test_{name}": value for name, value in self.test.items()}}
 
     def timed_epochs(self) -> Iterator[tuple[Epoch, float]]:
         """Yield each epoch with the time of its end in seconds since 1970, as the epochs' durations add up."""
@@ -79,14 +81,19 @@ def read_exported(engine: Engine, record: StudyRecord, *, epochs: bool) -> list[
 
 
 def trial_table(study: Study, trials: Sequence[ExportedTrial]) -> Table:
-    """Return a row for each trial."""
-    return _table(study, trials, TRIAL, (([getattr(t, name) for name in TRIAL], t) for t in trials))
+    """Return a row for each trial, with what was measured on the test set where that was done."""
+    tested = in_order([*(OF_A_TEST if study.way is Way.MODEL else ()), *(name for t in trials for name in t.test)])
+    columns = {**TRIAL, **{f"test_{name}": float for name in tested}}
+    rows = (([*(getattr(t, name) for name in TRIAL), *map(t.test.get, tested)], t) for t in trials)
+    return _table(study, trials, columns, rows)
 
 
 def epoch_table(study: Study, trials: Sequence[ExportedTrial]) -> Table:
     """Return a row for each epoch: its metrics, the seconds that it took, and the hyperparameters of its trial."""
     names = metric_names(epoch for t in trials for epoch in t.curve)
-    columns = {"trial": int, "epoch": int, **dict.fromkeys(names, float), "seconds": float}
+    columns: dict[str, type] = {"trial": int, "epoch": int}
+    columns |= {f"metric_{name}" if name in _OF_EACH_EPOCH else name: float for name in names}
+    columns["seconds"] = float
     rows = (([t.trial, epoch.epoch, *map(epoch.value, names), epoch.seconds], t) for t in trials for epoch in t.curve)
     return _table(study, trials, columns, rows)
 
@@ -95,12 +102,11 @@ def _exported(
     study: Study, trial: TrialRecord, summary: TrialSummary, when: TrialTimes | None, test: Mapping[str, float] | None,
     curves: Mapping[int, Sequence[Epoch]],
 ) -> ExportedTrial:  # fmt: skip
-    test = test or {}
     ended = when.ended if when and trial.state not in (TrialState.OPEN, TrialState.RUNNING) else None
     values = summary.hyperparameters
     fields = {**vars(summary), "hyperparameters": {**values, **study.fixed} if values else {}}
     return ExportedTrial(
-        **fields, host=trial.host, test_accuracy=test.get("accuracy"), test_loss=test.get("loss"),
+        **fields, host=trial.host, test=test or {},
         began=when.began.astimezone(UTC) if when else None, ended=ended.astimezone(UTC) if ended else None,
         curve=tuple(epoch for epoch in curves.get(summary.trial, ()) if epoch.epoch <= trial.epoch),
     )  # fmt: skip

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,10 @@ from caviar.studies.results.export.targets import Export, Target
 from caviar.studies.results.formatting import without_password
 
 if TYPE_CHECKING:
+    from caviar.epoch import Epoch
     from caviar.studies.results.export.rows import ExportedTrial
 
-_BATCH = 200  # epochs of four metrics each; a batch may hold 1,000
+_BATCH = 900  # metrics; a batch may hold 1,000
 _TAG = 5000  # characters
 _ENDS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED", "abandoned": "FAILED",
          "ended elsewhere": "KILLED"}  # fmt: skip
@@ -88,19 +90,37 @@ def _write(client: Any, experiment: str, label: str, trial: ExportedTrial, began
     new = [(e, round(1000 * at)) for e, at in trial.timed_epochs() if e.epoch > written]
     results = {name: value for name, value in trial.results.items() if run.data.metrics.get(name) != value}
     tagged = {name: value for name in _TAGS if (value := getattr(trial, name)) is not None}
-    for first in range(0, max(len(new), 1), _BATCH):
-        part = new[first : first + _BATCH]
-        metrics = [Metric(name, value, at, e.epoch) for e, at in part for name, value in e.metrics.items()]
+    parts = list(_parts(new))
+    for part in parts:
+        metrics = [Metric(_name(name), value, at, e.epoch) for e, at in part for name, value in e.metrics.items()]
         # In the same batch as the epochs, so that the tag never names epochs that are not there.
         tags, params = [RunTag("caviar.epochs", str(part[-1][0].epoch))] if part else [], []
-        if first + _BATCH >= len(new):  # in few statements, which are what takes the time
-            metrics += [Metric(name, value, ended or start, trial.epochs) for name, value in results.items()]
+        if part is parts[-1]:  # in few statements, which are what takes the time
+            metrics += [Metric(_name(name), value, ended or start, trial.epochs) for name, value in results.items()]
             params = [Param(n, str(v)) for n, v in trial.hyperparameters.items() if n not in run.data.params]
             tags += [RunTag(f"caviar.{name}", str(value)[:_TAG]) for name, value in tagged.items()]
         client.log_batch(run_id, metrics, params, tags)
     end = _ENDS.get(trial.state)
     if end and run.info.status != end:
         client.set_terminated(run_id, end, end_time=ended)
+
+
+def _parts(epochs: Sequence[tuple[Epoch, int]]) -> Iterator[list[tuple[Epoch, int]]]:
+    """Divide epochs, with their times, into parts that fit into a batch; at least one part, which may be empty."""
+    part: list[tuple[Epoch, int]] = []
+    size = 0
+    for epoch, at in epochs:
+        if part and size + len(epoch.metrics) > _BATCH:
+            yield part
+            part, size = [], 0
+        part.append((epoch, at))
+        size += len(epoch.metrics)
+    yield part
+
+
+def _name(metric: str) -> str:
+    """Return the name of a metric as MLflow takes it."""
+    return re.sub(r"[^\w\-. :/]", "_", metric)
 
 
 def _milliseconds(at: datetime) -> int:

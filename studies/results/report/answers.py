@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from caviar.storage.states import TrialState
 from caviar.studies.results.confirmation import Comparison, in_words
+from caviar.studies.results.formatting import number, told_apart
 from caviar.studies.results.importance import order_in_words
 from caviar.studies.results.report.noise import Noise, noise_of
 from caviar.studies.results.report.records import Answer, Report, ReportedHyperparameter, ReportedTrial
@@ -25,7 +26,7 @@ _LAST = 4  # a quarter of the epochs: the last ones
 _TOP = 5  # of the best trials, whose curves are examined
 _LATE = 0.75  # of the epochs: a validation loss that was lowest later than that is no reason to train shorter
 _SOME, _SHIFT = 3, 0.15  # diverged trials, and their distance from others on a scale, to say where trials diverge
-_WORSE = 1.1  # times the lowest validation loss: overfit
+_WORSE = 0.1  # of the lowest validation loss above it: overfit
 
 _UNKNOWN = "one training of each does not show how much they vary"
 _TOO_SHORT = "The curves are too short to tell."
@@ -41,8 +42,9 @@ def answers(report: Report) -> list[Answer]:
         _edge(report, report.trials[report.winner.trial]),
         _enough(report, best, noise),
         _diverged(report),
+        *([_constrained(report, report.winner)] if report.study.constraints else []),
         _still_improving(report, best[:_TOP], noise),
-        _overfit(report, best[:_TOP]),
+        *([_overfit(report, best[:_TOP], report.losses[1])] if report.losses else []),
         _ahead(report, report.winner, noise),
         _order(report),
     ]
@@ -86,9 +88,8 @@ def _enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) 
         return Answer(question, f"It cannot be told: {_UNKNOWN}.", _confirm(report))
     reach, values = _NEAR * noise.deviation, _values(best)
     near = sum(abs(value - values[0]) <= reach for value in values)
-    evidence = (
-        f"{near} of {len(best)} complete trials are within the noise (± {reach:.4f}, {noise.source}) of the best value"
-    )
+    within = f"within the noise (± {number(reach)}, {noise.source}) of the best value"
+    evidence = f"{near} of {len(best)} complete trials are {within}"
     if near >= _ENOUGH:
         return Answer(question, f"Yes: {evidence}, so that more of them would change little.")
     if study.state != StudyState.DONE:
@@ -138,6 +139,17 @@ def _where(name: str, *, large: bool, bad: Sequence[ReportedTrial], fine: Sequen
     )
 
 
+def _constrained(report: Report, winner: Winner) -> Answer:
+    """Say how many trials violate each constraint, and how near the winner is to its bounds."""
+    parts = []
+    for name, bound in report.study.constraints.items():
+        last = [t.last(name) for t in report.trials]
+        above = sum(value is not None and value > bound for value in last)
+        own = f"; the winner has {number(winner.metrics[name])}" if name in winner.metrics else ""
+        parts.append(f"{above} of {report.cost.done} have a {name} above {number(bound)}{own}")
+    return Answer("How many trials violate a constraint?", f"{'. '.join(parts)}.")
+
+
 def _still_improving(report: Report, top: Sequence[ReportedTrial], noise: Noise | None) -> Answer:
     question, epochs = "Do the best curves still improve at their last epoch?", report.study.epochs
     sign = 1 if report.study.maximize else -1
@@ -152,20 +164,20 @@ def _still_improving(report: Report, top: Sequence[ReportedTrial], noise: Noise 
         return Answer(question, _TOO_SHORT)
     if noise is None:
         return Answer(question, f"It cannot be told: {_UNKNOWN}.", _confirm(report))
-    evidence = f"{sum(improving)} of the best {len(improving)} do, by more than the noise ({noise.deviation:.4f})"
+    evidence = f"{sum(improving)} of the best {len(improving)} do, by more than the noise ({number(noise.deviation)})"
     if 2 * sum(improving) > len(improving):
         return Answer(question, f"Yes: {evidence}. Train longer.", _retune(report, "longer", f"--epochs {2 * epochs}"))
     return Answer(question, f"No: {evidence}. {epochs} epochs are enough.")
 
 
-def _overfit(report: Report, top: Sequence[ReportedTrial]) -> Answer:
+def _overfit(report: Report, top: Sequence[ReportedTrial], validation: str) -> Answer:
     lowest_at, examined = [], 0
     for t in top:
-        losses = [validation for _, validation in t.losses]
+        losses = t.metrics.get(validation, ())
         finite = [loss for loss in losses if loss is not None]
         examined += len(finite) >= _LAST
-        if len(finite) >= _LAST and losses[-1] is not None and losses[-1] > _WORSE * min(finite):
-            lowest_at.append(losses.index(min(finite)) + 1)
+        if len(finite) >= _LAST and losses[-1] is not None and losses[-1] > min(finite) + _WORSE * abs(min(finite)):
+            lowest_at.append(t.curve[losses.index(min(finite))][0])
     question = "Do they overfit?"
     if not examined:
         return Answer(question, _TOO_SHORT)
@@ -192,7 +204,8 @@ def _ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
     other = report.trials[report.runner_up].value or 0.0
     value, confirm = winner.value or 0.0, _confirm(report)
     apart = value - other if report.study.maximize else other - value
-    values = f"trial {report.runner_up} came to {other:.4f}, the winner to {value:.4f}"
+    its, others = told_apart(value, other)
+    values = f"trial {report.runner_up} came to {others}, the winner to {its}"
     if apart < 0:
         return Answer(
             question, f"Not by its value: {values}; but of another training of the winner more is expected.", confirm
@@ -202,7 +215,7 @@ def _ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
     if noise is None:
         return Answer(question, f"It cannot be told: {values}; {_UNKNOWN}.", confirm)
     if apart <= (reach := _NEAR * math.sqrt(2) * noise.deviation):  # both have it
-        within = f"within the noise of two trainings (± {reach:.4f}, {noise.source})"
+        within = f"within the noise of two trainings (± {number(reach)}, {noise.source})"
         return Answer(question, f"It cannot be told: {values}, {within}.", confirm)
     return Answer(question, f"It seems so: {values}; one training of each cannot say more.", confirm)
 

@@ -15,6 +15,7 @@ from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, col
 _LINE = 1.2
 _CURVES, _BEST_CURVES = 300, 150  # that can be told apart in one figure; of more, the best ones and some others
 _TOP = 5
+_COLUMNS, _PANELS = 3, 12  # panels beside one another, and panels in all, of other metrics
 _NARROW_ROW = 260  # pixels of each of several panels below one another
 _ENDS = {  # of a bar of the timeline: how opaque, which pattern
     TrialState.COMPLETE: (1.0, ""), TrialState.PRUNED: (0.4, ""), TrialState.FAIL: (0.4, ""),
@@ -30,6 +31,7 @@ def figures(report: Report) -> dict[str, Figure]:
     drawn = {
         "curves": _curves(report),
         "train against validation": _losses(report),
+        "other metrics": _other_metrics(report),
         "hyperparameters": hyperparameters(report),
         "best so far": _best_so_far(report),
         "importance": importance(report),
@@ -63,44 +65,65 @@ def _joined(trials: Iterable[ReportedTrial]) -> dict[str, list[Any]]:
     return {"x": x, "y": y, "text": text}
 
 
-def _ending(t: ReportedTrial) -> str:
-    return str(t.violated or t.state).replace("_", " ")
-
-
 def _curves(report: Report) -> Figure:
     winner = None if report.winner is None else report.winner.trial
     drawn = [t for t in thinned(report) if t.trial != winner]
     data = []
     for tier in sorted({t.tier for t in drawn}):
         of_tier = [t for t in drawn if t.tier == tier]
-        for state in sorted({_ending(t) for t in of_tier}):
+        for state in sorted({t.ending for t in of_tier}):
             data.append({
                 "type": "scatter", "mode": "lines", "name": f"tier {tier}, {state}",
                 "opacity": 1.0 if state == TrialState.COMPLETE else FADED,
                 "line": {"color": colour(tier), "width": _LINE},
-                "hovertemplate": "%{text}<br>epoch %{x}: %{y:.4f}<extra></extra>",
-                **_joined([t for t in of_tier if _ending(t) == state]),
+                "hovertemplate": "%{text}<br>epoch %{x}: %{y:.5g}<extra></extra>",
+                **_joined([t for t in of_tier if t.ending == state]),
             })  # fmt: skip
     if winner is not None:
         data.append({"type": "scatter", "mode": "lines", "name": f"winner: trial {winner}",
                      "line": {"color": WINNER, "width": 3}, **_joined([report.trials[winner]])})  # fmt: skip
     ends = [value for t in report.best_first() for _, value in t.curve[1:] if value is not None]
-    yaxis = {"title": {"text": f"validation {report.study.metric}"}, **good_range(ends, maximize=report.study.maximize)}
+    yaxis = {"title": {"text": report.study.metric}, **good_range(ends, maximize=report.study.maximize)}
     return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": yaxis}}
 
 
 def _losses(report: Report) -> Figure | None:
+    if report.losses is None:
+        return None
+    data = [
+        {"name": f"trial {t.trial}, {name}", **_line(t, metric, place, dash)}
+        for place, t in enumerate(report.best_first()[:_TOP])
+        for name, metric, dash in zip(("training", "validation"), report.losses, ("dot", "solid"), strict=True)
+    ]
+    positive = all(value > 0 for line in data for value in line["y"] if value is not None)
+    yaxis = {"title": {"text": "loss"}, **({"type": "log"} if positive else {})}
+    return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": yaxis}} if data else None
+
+
+def _other_metrics(report: Report) -> Figure | None:
+    """Draw the best trials' curves of everything else that was measured, a panel for each metric."""
+    names = [name for name in report.metrics if name not in (report.study.metric, *(report.losses or ()))][:_PANELS]
+    rows = -(-len(names) // _COLUMNS)
+    grid = {"columns": min(len(names), _COLUMNS), "rows": rows, "pattern": "independent"}
+    layout: Figure = {"grid": grid, "showlegend": False, "height": _NARROW_ROW * rows}
     data = []
-    for place, t in enumerate(report.best_first()[:_TOP]):
-        epochs = [epoch for epoch, _ in t.curve]
-        for name, at, dash in (("training", 0, "dot"), ("validation", 1, "solid")):
-            data.append({
-                "type": "scatter", "mode": "lines", "name": f"trial {t.trial}, {name}", "x": epochs,
-                "y": [losses[at] for losses in t.losses],
-                "line": {"dash": dash, "color": (WINNER, *TIER_COLOURS)[place % 5]},
-            })  # fmt: skip
-    layout = {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": "loss"}, "type": "log"}}
-    return {"data": data, "layout": layout} if data else None
+    for panel, name in enumerate(names):
+        axis = str(panel + 1) if panel else ""
+        layout |= {f"xaxis{axis}": {"title": {"text": "epoch"}}, f"yaxis{axis}": {"title": {"text": name}}}
+        data += [
+            {"name": f"trial {t.trial}", "xaxis": f"x{axis}", "yaxis": f"y{axis}", **_line(t, name, place)}
+            for place, t in enumerate(report.best_first()[:_TOP])
+        ]
+    narrow = {"grid": {**grid, "columns": 1, "rows": len(names)}, "height": _NARROW_ROW * len(names)}
+    return {"data": data, "layout": layout, "narrow": narrow} if data else None
+
+
+def _line(t: ReportedTrial, metric: str, place: int, dash: str = "solid") -> dict[str, Any]:
+    """Return a trial's curve of a metric as a line, in the colour of its place among the best."""
+    epochs = [epoch for epoch, _ in t.curve]
+    colours = (WINNER, *TIER_COLOURS)
+    return {"type": "scatter", "mode": "lines", "x": epochs, "y": list(t.metrics.get(metric, (None,) * len(epochs))),
+            "connectgaps": True, "line": {"dash": dash, "color": colours[place % len(colours)]}}  # fmt: skip
 
 
 def _best_so_far(report: Report) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from caviar.studies.lifecycle.provenance import code_line
-from caviar.studies.results.formatting import number
+from caviar.studies.results.formatting import alike, number, told_apart
 from caviar.studies.results.report.document import card, document
 from caviar.studies.results.report.figures import figures
 from caviar.studies.results.report.records import Report, ReportedStudy, ReportedTrial
@@ -50,16 +50,15 @@ def _winner(report: Report) -> str:
     winner = report.winner
     if winner is None:
         return "<p>No trial is complete yet.</p>"
-    cards = [card(f"{winner.validation.accuracy:.4f}", "validation accuracy")]
-    cards.append(card(f"{winner.test.accuracy:.4f}" if winner.test else "-", "test accuracy, measured once"))
+    cards = [card(number(winner.value), winner.metric)]
+    cards += [card(number(value), f"test {name}, measured once") for name, value in (winner.test or {}).items()]
     if expected := winner.expected:
-        cards.append(
-            card(f"{expected.low:.4f} to {expected.high:.4f}", "expected of another training, on average (90 %)")
-        )
+        ends = " to ".join(told_apart(expected.low, expected.high))
+        cards.append(card(ends, "expected of another training, on average (90 %)"))
     if (confirmed := winner.confirmation) and confirmed.low is not None and confirmed.high is not None:
         cards.append(
             card(
-                f"{confirmed.low:+.4f} to {confirmed.high:+.4f}",
+                " to ".join(alike(confirmed.low, confirmed.high, sign="+")),
                 f"better than trial {confirmed.runner_up}, by fresh trainings of both (95 %)",
             )
         )
@@ -107,7 +106,7 @@ def _columns(report: Report) -> list[str]:
 
 def _row(report: Report, t: ReportedTrial) -> list[str]:
     values = [number(t.hyperparameters.get(h.name)) for h in report.hyperparameters]
-    return [str(t.trial), str(t.tier), t.phase, t.violated or t.state, number(t.value),
+    return [str(t.trial), str(t.tier), t.phase, t.ending, number(t.value),
             str(t.epochs), *values, t.why_it_stopped or ""]  # fmt: skip
 
 

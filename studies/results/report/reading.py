@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from caviar.epoch import TRAINING_LOSS, VALIDATION_LOSS, Epoch
+from caviar.epoch import Epoch, metric_names
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.events import read_events
 from caviar.storage.records import StudyRecord, TrialRecord
@@ -16,7 +16,7 @@ from caviar.storage.revisions import read_versions
 from caviar.storage.status import read_progress, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
-from caviar.studies.results.formatting import finite
+from caviar.studies.results.formatting import rounded
 from caviar.studies.results.importance import importances
 from caviar.studies.results.report.answers import answers
 from caviar.studies.results.report.records import (
@@ -47,8 +47,9 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     workers = read_workers(engine, study_id)
     report = Report(
         study=ReportedStudy(
-            study.name, study.subject, study.model, study.data, study.metric, study.direction, study.epochs,
-            progress.budget, study.seed, study.strategy, study.pruner, state_of(progress), len(study.prior),
+            study.name, study.subject, study.model, study.data, study.metric, study.direction, study.constraints,
+            study.epochs, progress.budget, study.seed, study.strategy, study.pruner, state_of(progress),
+            len(study.prior),
         ),
         hyperparameters=tuple(ReportedHyperparameter(*each) for each in study.hyperparameters()),
         winner=read_winner(engine, record, current), runner_up=current.runner_up,
@@ -78,15 +79,11 @@ def _trial(
         **vars(summary),
         began=_since(start, times.began) if times else None,
         ended=_since(start, times.ended) if times and times.ended else None,
-        curve=tuple((e.epoch, _rounded(e.value(study.metric))) for e in curve),
-        losses=tuple((_rounded(e.value(TRAINING_LOSS)), _rounded(e.value(VALIDATION_LOSS))) for e in curve),
+        curve=tuple((e.epoch, rounded(e.value(study.metric))) for e in curve),
+        metrics={name: tuple(rounded(e.value(name)) for e in curve) for name in metric_names(curve)},
         zoom=record.attributes.get("zoom"),
         units={name: round(scales[name].unit(value), 4) for name, value in summary.hyperparameters.items()},
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or finite(value) is None else round(value, 6)
 
 
 def _since(start: datetime, at: datetime) -> float:

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caviar.epoch import in_order
 from caviar.storage.records import DefinitionRecord
 from caviar.storage.states import TrialState
+from caviar.studies.metric import pair_of_losses
 from caviar.studies.results.importance import Importances
 from caviar.studies.results.summaries import SearchedHyperparameter, StudyState, TrialSummary
 from caviar.studies.results.winner import Winner
@@ -27,6 +29,7 @@ class ReportedStudy:
     data: str | None
     metric: str
     direction: str
+    constraints: Mapping[str, float]
     epochs: int
     budget: int
     seed: int
@@ -64,8 +67,8 @@ class ReportedTrial(TrialSummary):
     """A trial with its curves.
 
     Attributes:
-        curve: epoch and value of each epoch; None for a value that isn't finite.
-        losses: training and validation loss of each epoch.
+        curve: number and value of each epoch; None where it has none that is a finite number.
+        metrics: everything that was measured, by name, for the epochs of `curve` likewise.
         zoom: the lowest and highest value of each hyperparameter that the search was zoomed into; None without a zoom.
         units: the place of each of its hyperparameters on the hyperparameter's scale, 0 to 1.
     """
@@ -73,9 +76,13 @@ class ReportedTrial(TrialSummary):
     began: float | None
     ended: float | None
     curve: tuple[tuple[int, float | None], ...]
-    losses: tuple[tuple[float | None, float | None], ...]
+    metrics: Mapping[str, tuple[float | None, ...]]
     zoom: Mapping[str, tuple[Value, Value]] | None
     units: Mapping[str, float]
+
+    def last(self, metric: str) -> float | None:
+        """Return its last value of a metric; None if it has none that is a finite number."""
+        return next((value for value in reversed(self.metrics.get(metric, ())) if value is not None), None)
 
     @property
     def is_sound(self) -> bool:
@@ -163,6 +170,16 @@ class Report:
             for v in self.provenance
         ]
         return {**vars(self), "provenance": versions}
+
+    @property
+    def losses(self) -> tuple[str, str] | None:
+        """The names of the training loss and of the validation loss; None where not both are measured."""
+        return pair_of_losses(self.metrics)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all metrics that any trial measured."""
+        return in_order(name for t in self.trials for name in t.metrics)
 
     def best_first(self) -> list[ReportedTrial]:
         """Return the complete, sound trials, the best one first; of equal values the first trial."""

@@ -31,7 +31,7 @@ def hyperparameters(report: Report) -> Figure:
             "type": "scatter", "mode": "markers", "xaxis": x, "yaxis": y, "showlegend": False,
             "x": [on_axis(t.hyperparameters[h.name]) for t in there], "y": [t.value for t in there],
             "customdata": [t.trial for t in there],
-            "hovertemplate": "trial %{customdata}: %{x}<br>%{y:.4f}<extra></extra>",
+            "hovertemplate": "trial %{customdata}: %{x}<br>%{y:.5g}<extra></extra>",
             "marker": {"size": 6, "color": [colour(t.tier) for t in there],
                        "opacity": [FADED if t.state == TrialState.PRUNED else 0.9 for t in there]},
         })  # fmt: skip
@@ -51,7 +51,7 @@ def _layout(report: Report, columns: int, above: int) -> Figure:
     layout: Figure = {"height": _ROW * rows + above, "margin": {"t": above, "r": 20, "b": 20},
                      "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom"}}  # fmt: skip
     values = [t.value for t in report.trials if t.value is not None and not t.violated]
-    title = {"text": f"validation {report.study.metric}"}
+    title = {"text": report.study.metric}
     for place, h in enumerate(report.hyperparameters):
         layout |= _axes(h, place, columns, count)
         layout[f"yaxis{place + 1}"] |= good_range(values, maximize=report.study.maximize)

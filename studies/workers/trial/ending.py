@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from optuna.trial import FrozenTrial
 
+from caviar.epoch import in_order, last_values
+from caviar.limits import NUMBER
+from caviar.storage.curves import read_curve
 from caviar.storage.events import read_events
 from caviar.storage.history import BEST
 from caviar.storage.states import EventKind
+from caviar.studies.metric import DIVERGED, OUT_OF_MEMORY, worst_of
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.trial.checkpoints import stage
 from caviar.studies.workers.trial.decision import Next, Verdict
 from caviar.studies.workers.trial.failures import describe, stop_if_repeated
 from caviar.studies.workers.trial.training import TrialTraining
+
+_DIVERGED, _OUT_OF_MEMORY = {DIVERGED: 1.0}, {OUT_OF_MEMORY: 1.0}
 
 
 class TrialEnd:
@@ -31,37 +38,64 @@ class TrialEnd:
         """End a trial as its last epoch decided."""
         epoch = training.epoch
         if verdict.next is Next.DIVERGE:
-            self._end("COMPLETE", worst_value(self._context), verdict.why, epoch, violated="diverged")
+            self._end("COMPLETE", worst_value(self._context), verdict.why, epoch, constraints=_DIVERGED)
             return
-        value = self._trial.intermediate_values[epoch]
+        value, bounds = self._last_value(), self._context.study.constraints
+        measured = self._last_metrics(epoch) if value is None or bounds else {}
+        constraints = violations(bounds, measured)
         if verdict.next is Next.PRUNE:
-            self._end("PRUNED", value, verdict.why, epoch)
+            self._end("PRUNED", value, verdict.why, epoch, constraints=constraints)
+        elif value is None or constraints.keys() < bounds.keys():
+            self._end_without_result(measured, epoch)
         else:
-            weights = stage(self._context, self._held, training) if self._may_win(value) else None
-            self._end("COMPLETE", value, verdict.why, epoch, weights=weights)
-            if weights and (fallen := self._context.history.fallen()):
-                self._context.outage.insist(lambda: self._context.checkpoints.drop(fallen))
+            self._complete(value, constraints, verdict.why, training)
 
-    def time_out(self, why: str) -> None:
-        """End a trial that has taken too long in the middle of an epoch: pruned with its last value, if it has one."""
-        epoch = max(self._trial.intermediate_values, default=0)
-        if epoch:
-            self._end("PRUNED", self._trial.intermediate_values[epoch], why, epoch)
-        else:
+    def _complete(self, value: float, constraints: Mapping[str, float], why: str, training: TrialTraining) -> None:
+        may_win = all(violation <= 0 for violation in constraints.values()) and self._may_win(value)
+        weights = stage(self._context, self._held, training) if may_win else None
+        self._end("COMPLETE", value, why, training.epoch, constraints=constraints, weights=weights)
+        if weights and (fallen := self._context.history.fallen()):
+            self._context.outage.insist(lambda: self._context.checkpoints.drop(fallen))
+
+    def _end_without_result(self, measured: Mapping[str, float], epoch: int) -> None:
+        """Fail a trial that never measured what its study needs; a study of such trials is stopped."""
+        study = self._context.study
+        needed = [name for name in (study.metric, *study.constraints) if name not in measured]
+        there = ", ".join(in_order(measured)) or "nothing"
+        error = f"no result: it never measured {', '.join(needed)}; it measured {there}"
+        self._fail(epoch, {"error": error, "place": "", "traceback": ""})
+
+    def _last_value(self) -> float | None:
+        """Return the last value of the study's metric, which not every epoch need have; None if none has."""
+        curve = self._trial.intermediate_values
+        return curve[max(curve)] if curve else None
+
+    def _last_metrics(self, epoch: int) -> dict[str, float]:
+        """Return the last value of each metric until an epoch; all of them are written."""
+        engine, study_id, number = self._context.engine, self._context.record.study_id, self._held.number
+        curve = self._context.outage.insist(lambda: read_curve(engine, study_id, number))
+        return last_values(one for one in curve if one.epoch <= epoch)
+
+    def time_out(self, why: str, epoch: int) -> None:
+        """End a trial that has taken too long after `epoch`, in the middle of the next: pruned with its last value, if
+        it has one."""
+        value, bounds = self._last_value(), self._context.study.constraints
+        if value is None:
             self._fail(epoch, {"error": why, "place": "", "traceback": ""})
+        else:
+            constraints = violations(bounds, self._last_metrics(epoch) if bounds else {})
+            self._end("PRUNED", value, why, epoch, constraints=constraints)
 
-    def fail(self, error: Exception) -> None:
-        """End a trial whose training code raised; one that ran out of memory gets one more try."""
+    def fail(self, error: Exception, epoch: int) -> None:
+        """End a trial whose training code raised after `epoch`; one that ran out of memory gets one more try."""
         failure = describe(error)
-        message = failure["error"]
-        epoch = max(self._trial.intermediate_values, default=0)
         context = self._context
         if not isinstance(error, torch.OutOfMemoryError):
             self._fail(epoch, failure)
         elif context.outage.insist(self._ran_out_before):
-            self._end("COMPLETE", worst_value(context), message, epoch, violated="out_of_memory")
+            self._end("COMPLETE", worst_value(context), failure["error"], epoch, constraints=_OUT_OF_MEMORY)
         else:  # another worker, or another time, may have more memory
-            context.record_event(EventKind.OUT_OF_MEMORY, self._held.lease, error=message)
+            context.record_event(EventKind.OUT_OF_MEMORY, self._held.lease, error=failure["error"])
             context.ledger.avoided.add(self._held.number)
             context.release(self._held.lease)
 
@@ -89,11 +123,17 @@ class TrialEnd:
 
 
 def worst_value(context: WorkerContext) -> float:
-    """Return the value of a trial that has none: the worst of all complete trials and of guessing.
+    """Return the value of a trial that has none: the worst of all sound trials and of guessing.
 
     Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
     """
     maximize, data, values = context.study.maximize, context.bench.data, context.history.sound_values()
     if data is not None and (guess := data.guess(context.study.metric)) is not None:
         values.append(guess)
-    return (min if maximize else max)(values, default=0.0)
+    return worst_of(values, maximize=maximize)
+
+
+def violations(bounds: Mapping[str, float], measured: Mapping[str, float]) -> dict[str, float]:
+    """Return how far metrics are above their bounds, those that were measured; what is no number is far above."""
+    over = {name: measured[name] - bound for name, bound in bounds.items() if name in measured}
+    return {name: NUMBER if math.isnan(by) else min(max(by, -NUMBER), NUMBER) for name, by in over.items()}

@@ -62,6 +62,7 @@ class TrialRun:
         self._keeper = CheckpointKeeper(context, held, outbox)
         self._end = TrialEnd(context, held, trial)
         self._training: TrialTraining | None = None
+        self._trained = held.lease.epoch  # the last epoch of the trial's curve
         self._diverged = False
         self.limit = TimeLimit(None)  # until the trial is open
         self._ended = Ended.LOST  # until it is written how the trial ended
@@ -120,7 +121,7 @@ class TrialRun:
     def _take_up(self, training: TrialTraining) -> None:
         curve = self.trial.intermediate_values
         self.trial.intermediate_values = {e: value for e, value in curve.items() if e <= training.epoch}
-        self._training = training
+        self._training, self._trained = training, training.epoch
 
     def why_unusable(self, unsent: Unsent) -> str | None:  # noqa: ARG002
         """Return why this machine's own state, which goes on where the database ends, cannot be used even so."""
@@ -153,8 +154,7 @@ class TrialRun:
         """Go back to the last checkpoint, or to the beginning, after an epoch was left in its middle."""
         self.drop()
         self._outbox.forget(self.held)
-        epoch = max([self.lease.epoch, *self.trial.intermediate_values])
-        self.held.lease = replace(self.lease, epoch=epoch)
+        self.held.lease = replace(self.lease, epoch=max(self.lease.epoch, self._trained))
         return self.open(begun=True)
 
     def close(self) -> None:
@@ -191,6 +191,7 @@ class TrialRun:
         value = epoch.value(self.context.study.metric)
         if value is not None and math.isfinite(value):
             self.trial.intermediate_values[epoch.epoch] = value
+        self._trained = epoch.epoch
         self._outbox.add(self.held, epoch, value)
 
     def judge(self, result: Epoch, running: Sequence[FrozenTrial]) -> Verdict:
@@ -198,11 +199,12 @@ class TrialRun:
         self.held.check()
         # Trained once more after its worker died: that the trial goes on was decided the first time.
         repeated = result.epoch < self.lease.epoch
+        is_judged = not repeated and result.value(self.context.study.metric) is not None
         return after_epoch(
             epoch=result.epoch,
             last=result.epoch if self.is_over(result.epoch) else result.epoch + 1,
             losses=result.losses(self.context.study.metric),
-            bad_curve=None if repeated else self.reason_to_stop(running),
+            bad_curve=self.reason_to_stop(running) if is_judged else None,
             asked=self.held.requested,
             stop_asked=self.context.stop.asked,
             overtime=self.limit.why if self.limit.is_over else None,
@@ -244,13 +246,13 @@ class TrialRun:
         """End a trial that has taken too long, in the middle of an epoch: with its last value, if it has one."""
         self.drop()
         self._outbox.send(self.held)
-        self._end.time_out(self.limit.why)
+        self._end.time_out(self.limit.why, self._trained)
 
     def fail(self, error: Exception) -> None:
         """End a trial whose training code raised."""
         self.drop()
         self._outbox.send(self.held)
-        self._end.fail(error)
+        self._end.fail(error, self._trained)
 
     def save_on_this_machine(self) -> bool:
         """Save on this machine what the database does not have; return False if there is nothing to save."""

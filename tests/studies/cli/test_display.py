@@ -53,8 +53,9 @@ def shown(
 
 def test_the_view_has_all_that_one_looks_for() -> None:
     text = shown(100)
-    for part in ("5/8 trials", "tier 2", "4 complete, 1 pruned, 0 failed", "best 0.9731 (trial 4)", "momentum 0.99",
-                 "batch_size 256", "decay 0", "trial 5", "epoch 1/2", "0.81", "12 trials/min, 40 s left", "running",
+    for part in ("5/8 trials", "tier 2", "4 complete, 1 pruned, 0 failed", "best accuracy 0.9731 (trial 4)",
+                 "momentum 0.99", "batch_size 256", "decay 0",
+                 "trial 5", "epoch 1/2", "0.81", "12 trials/min, 40 s left", "running",
                  "11 of 16 epochs trained", "workers: host 2, other 1", "leases lost: 2, taken over: 1",
                  "trial 5 was lost after epoch 1: its worker died", "up from 0.71  ▁▆█", "▁█"):  # fmt: skip
         assert part in text, part

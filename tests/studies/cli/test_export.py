@@ -177,26 +177,8 @@ STUDY = Study(
 
 def mixed() -> list[ExportedTrial]:
     def made(number: int, hyperparameters: dict[str, Any], value: float | None = None, why: str | None = None) -> Any:
-        return ExportedTrial(
-            number,
-            1,
-            "all",
-            "open",
-            value,
-            None,
-            0,
-            0.0,
-            0,
-            None,
-            why,
-            hyperparameters,
-            number,
-            None,
-            None,
-            None,
-            None,
-            None,
-        )
+        return ExportedTrial(number, 1, "all", "open", "accuracy", value, None, 0, 0.0, 0, None, why, hyperparameters,
+                             number, None, None, None)  # fmt: skip
 
     first = {"rate": 0.1, "kind": "a", "decay": 0, "epochs": 3}
     second = {**first, "kind": 2, "decay": 0.5}

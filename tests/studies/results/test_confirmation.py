@@ -93,9 +93,9 @@ def test_of_a_loss_the_lowest_is_the_runner_up() -> None:
 def test_the_words_name_both_and_the_verdict() -> None:
     found = Confirmation("small", 7, (0.9,) * 5, (0.8,) * 3, 0.9, 0.8, 0.1, 0.05, 0.15, Comparison.BETTER)
     assert "5 and 3 times" in in_words(found)
-    assert "trial 7 to 0.8000" in in_words(found)
+    assert "trial 7 to 0.8;" in in_words(found)
     assert in_words(found).endswith(": more than the noise of a training")
-    assert "it was better by 0.1000, 0.0500 to 0.1500 (95 %" in in_words(found)
+    assert "it was better by 0.100, 0.050 to 0.150 (95 %" in in_words(found)
     worse = in_words(replace(found, better_by=-0.0011, low=-0.003, high=0.0008, verdict=Comparison.OPEN))
     assert "it was worse by 0.0011, -0.0008 to 0.0030 (95 %" in worse
     assert ", which the noise of a training may explain; more" in worse
@@ -104,5 +104,5 @@ def test_the_words_name_both_and_the_verdict() -> None:
     assert "the runner-up is the better one" in worse
     assert worse.endswith("take its hyperparameters (caviar trials small)")
     same = in_words(replace(found, low=None, high=None, verdict=Comparison.OPEN))
-    assert "it was better by 0.1000; all trainings of each came to the same" in same
+    assert "it was better by 0.100; all trainings of each came to the same" in same
     assert same.endswith("repeat more (caviar best small --confirm 10)")

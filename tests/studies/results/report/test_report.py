@@ -23,7 +23,7 @@ from caviar.studies.results.report.records import (
 from caviar.studies.results.summaries import StudyState
 from caviar.studies.results.winner import Interval
 from caviar.studies.space.scales import Grid, Log, PowersOfTwo
-from tests.helpers.reports import EPOCHS, HYPERPARAMETERS, curve, report, trained_with, trial, won_by
+from tests.helpers.reports import EPOCHS, HYPERPARAMETERS, curve, losses, report, trained_with, trial, won_by
 
 
 def answered(of: Report) -> Report:
@@ -104,14 +104,14 @@ def test_curves_that_still_improve_and_curves_that_are_flat() -> None:
 
 
 def test_overfitting_is_seen_in_the_validation_loss() -> None:
-    bowl = tuple((0.1, abs(e - 8) / 10 + 0.2) for e in range(1, 21))
-    shorter = said(report([trial(i, 0.9, losses=bowl) for i in range(5)]), "overfit")
+    bowl = losses([0.1] * 20, [abs(e - 8) / 10 + 0.2 for e in range(1, 21)])
+    shorter = said(report([trial(i, 0.9, metrics=bowl) for i in range(5)]), "overfit")
     assert "around epoch 8" in shorter.answer
     assert shorter.command == "caviar retune small --name small-shorter --epochs 8"
-    late = tuple((0.1, 0.5 if e == 20 else 1 / e) for e in range(1, 21))
-    assert said(report([trial(i, 0.9, losses=late) for i in range(5)]), "overfit").command is None
+    late = losses([0.1] * 20, [0.5 if e == 20 else 1 / e for e in range(1, 21)])
+    assert said(report([trial(i, 0.9, metrics=late) for i in range(5)]), "overfit").command is None
     assert said(report([trial(i, 0.9) for i in range(5)]), "overfit").answer.startswith("No")
-    assert "too short" in said(report([trial(0, 0.9, losses=((1.0, 1.0),))]), "overfit").answer
+    assert "too short" in said(report([trial(0, 0.9, metrics=losses([1.0], [1.0]))]), "overfit").answer
 
 
 def test_a_runner_up_within_what_is_expected_cannot_be_told_from_the_winner() -> None:
@@ -138,7 +138,7 @@ def test_a_lead_within_the_noise_is_to_be_confirmed_and_what_was_confirmed_is_to
     confirmed = replace(made, winner=won_by(made.trials[0], confirmation=better))
     assert said(confirmed, "runner-up").answer.startswith("Yes: trained again 5 times each")
     assert said(confirmed, "runner-up").command is None
-    assert "+0.0500 to +0.1500" in page(answered(confirmed))
+    assert "+0.050 to +0.150" in page(answered(confirmed))
     undecided = replace(better, low=None, high=None, verdict=Comparison.OPEN)
     open_ = replace(made, winner=won_by(made.trials[0], confirmation=undecided))
     assert said(open_, "runner-up").answer.startswith("It cannot be told: trained again 5 times each")
