@@ -19,7 +19,7 @@ from caviar.storage.definitions import delete_remains, delete_study, find_study,
 from caviar.storage.errors import ForeignStudy, LeaseLost, StudyDeleted, StudyNotFound, TrialNotFound, TrialNotRunning
 from caviar.storage.events import read_events
 from caviar.storage.health import read_studies
-from caviar.storage.history import History, read_frozen_trials
+from caviar.storage.history import History, is_feasible, read_frozen_trials
 from caviar.storage.losses import free_lost
 from caviar.storage.records import OtherTrials, Report, StudyRecord
 from caviar.storage.snapshot import read_snapshot
@@ -274,9 +274,35 @@ def test_two_constraints_of_a_trial_count_it_once(engine: Engine) -> None:
     lease = lease_of(who.lease())
     trial_id = writes.begin(lease, PARAMETERS, {})
     loaded(engine)._storage.set_trial_system_attr(trial_id, "constraints:mine", 1.0)
-    writes.finish(lease, trial_id, "COMPLETE", 0.1, {}, violated="diverged")
+    writes.finish(lease, trial_id, "COMPLETE", 0.1, {}, constraints={"diverged": 1.0})
     now = read_progress(engine, record, maximize=True)
     assert (now.budget, now.complete, now.diverged, now.done) == (3, 1, 1, 1)
+    assert now.violations == {"diverged": 1, "mine": 1}
+    assert read_trial(engine, record.study_id, 0).violated == "diverged, mine"
+
+
+@pytest.mark.parametrize(
+    "stored", ["1.0", "1e-300", "0", "0.0", "-0.0", "-1e-300", "-2", "Infinity", "-Infinity", "null", '"x"', "x", "[]"]
+)
+def test_a_constraint_is_violated_in_every_view_or_in_none(engine: Engine, stored: str) -> None:
+    """Whatever its JSON is: for the search, the status, the list of trials and the trail of best values."""
+    record, _ = register(engine)
+    who, writes = ledger(engine, record), log(engine, record)
+    lease = lease_of(who.lease())
+    trial_id = writes.begin(lease, PARAMETERS, {})
+    assert trial_id is not None
+    writes.finish(lease, trial_id, "COMPLETE", 0.5, {})
+    with engine.begin() as connection:
+        statement = (
+            "INSERT INTO public.trial_system_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value)"
+        )
+        connection.execute(text(statement), {"trial": trial_id, "key": "constraints:a:b", "value": stored})
+    (known,) = read_frozen_trials(engine, record.optuna_study_id)
+    now, violated = read_snapshot(engine, record, maximize=True), not is_feasible(known)
+    assert violated == (stored not in ("0", "0.0", "-0.0", "-1e-300", "-2", "-Infinity"))
+    assert read_trial(engine, record.study_id, 0).violated == ("a:b" if violated else None)
+    assert now.progress.violations == ({"a:b": 1} if violated else {})
+    assert (now.progress.best is None, now.trail == (), now.progress.phases[0].best is None) == (violated,) * 3
 
 
 def test_a_number_that_no_slot_has_is_told(engine: Engine) -> None:

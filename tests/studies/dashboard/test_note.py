@@ -35,7 +35,7 @@ def test_the_dashboard_shows_what_the_study_is_and_at_its_end_who_won(engine: En
     leave_note(engine, record)
     begun = shown(engine, record)
     assert begun["version"] == 1
-    assert "To maximize accuracy of `mlp` on `digits`" in begun["body"]
+    assert "To maximize accuracy of `mlp on digits`" in begun["body"]
     assert "- tier 1: `learning_rate`, 0.0001 … 1, log" in begun["body"]
     worker(engine, record, study).run()
     winner = read_winner(engine, record)

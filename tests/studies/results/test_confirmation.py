@@ -97,7 +97,7 @@ def test_the_words_name_both_and_the_verdict() -> None:
     assert in_words(found).endswith(": more than the noise of a training")
     assert "it was better by 0.100, 0.050 to 0.150 (95 %" in in_words(found)
     worse = in_words(replace(found, better_by=-0.0011, low=-0.003, high=0.0008, verdict=Comparison.OPEN))
-    assert "it was worse by 0.0011, -0.0008 to 0.0030 (95 %" in worse
+    assert "it was worse by 0.00110, -0.00080 to 0.00300 (95 %" in worse
     assert ", which the noise of a training may explain; more" in worse
     assert worse.endswith("more trainings may tell (caviar best small --confirm 10)")
     worse = in_words(replace(found, better_by=-0.1, low=-0.15, high=-0.05, verdict=Comparison.WORSE))
