@@ -130,7 +130,7 @@ def ends_a_trial_that_diverged(engine: Engine, weak: Engine) -> None:
     trial_id = log.begin(lease, PARAMETERS, {})
     for _ in range(2):  # an epoch that is trained again replaces itself
         log.record([Report(lease, EPOCH, float("nan"))])
-    log.finish(lease, trial_id, "COMPLETE", 0.1, {}, violated="diverged")
+    log.finish(lease, trial_id, "COMPLETE", 0.1, {}, constraints={"diverged": 1.0})
     assert progress(weak, record).diverged == 1
 
 

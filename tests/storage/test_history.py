@@ -105,8 +105,8 @@ def test_the_best_are_complete_and_sound_and_the_first_of_equal_ones(
     who, history = ledger(engine, record), History(engine, record.optuna_study_id, maximize=True)
     history.refresh()
     ends: list[tuple[str, float, dict[str, object]]] = [
-        ("COMPLETE", 0.3, {}), ("COMPLETE", 0.9, {"constraints": {"diverged": 1.0}}), ("PRUNED", 0.8, {}), ("COMPLETE", 0.5, {}),
-        ("COMPLETE", 0.5, {}), ("COMPLETE", 0.4, {}),
+        ("COMPLETE", 0.3, {}), ("COMPLETE", 0.9, {"constraints": {"diverged": 1.0}}), ("PRUNED", 0.8, {}),
+        ("COMPLETE", 0.5, {}), ("COMPLETE", 0.5, {}), ("COMPLETE", 0.4, {}),
     ]  # fmt: skip
     found = []
     for state, value, more in ends:
