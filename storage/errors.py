@@ -85,6 +85,10 @@ class TrialNotRunning(StorageError):
     """The trial has not begun, or has ended already."""
 
 
+class NoSlotLeft(StorageError):
+    """No slot of the study could take the trial that is to be enqueued."""
+
+
 class LeaseLost(StorageError):
     """This worker's lease on a slot is gone, or on every slot of a study, so nothing was written."""
 

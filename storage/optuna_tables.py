@@ -95,6 +95,15 @@ trial_user_attributes = _attributes("trial_user_attributes")
 trial_system_attributes = _attributes("trial_system_attributes")
 trial_heartbeats = sa.Table("trial_heartbeats", metadata, sa.Column("trial_id", sa.Integer))
 
+# The next number of a study's trials is their count. An earlier version gave a trial the number of its slot: where the
+# count is such a number, the lowest that is free. The row of the study, `:optuna_study`, must be locked.
+NEXT_NUMBER = """
+    SELECT CASE WHEN coalesce(max(number), -1) < count(*) THEN count(*) ELSE (
+        SELECT min(n) FROM generate_series(0, (SELECT count(*) FROM public.trials WHERE study_id = :optuna_study)) n
+        WHERE n NOT IN (SELECT number FROM public.trials WHERE study_id = :optuna_study)) END AS next
+    FROM public.trials WHERE study_id = :optuna_study
+"""
+
 # In the order in which their rows may be deleted.
 OF_A_TRIAL = (
     trial_params,

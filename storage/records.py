@@ -185,7 +185,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class OtherTrials:
-    """The number of trials that other Optuna programs made in a study, not counted in its budget, and how many of them
+    """The number of trials without a slot, which other Optuna programs made or somebody enqueued, and how many of them
     wait for a slot, since they were enqueued."""
 
     made: int = 0

@@ -113,6 +113,7 @@ class EventKind(StrEnum):
     # Trials.
     TRIAL_FAILED = "trial failed"  # it raised an error
     RAISED_AFTER_END = "raised after its end"  # the user's code did, when the result was written already
+    ENQUEUED = "enqueued"  # somebody asked for a trial with these values
     ENQUEUED_REFUSED = "enqueued trial refused"  # no slot can have the values that another program gave it
     KILL_ASKED = "kill asked"  # somebody asked to end it
     OUT_OF_MEMORY = "out of memory"  # on one worker; another one may have more

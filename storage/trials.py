@@ -37,14 +37,8 @@ _LOCK = text("""
     FOR NO KEY UPDATE OF study, o, slot
 """)
 
-# The next number is the count. An earlier version gave a trial the number of its slot: where the count is such a
-# number, the lowest that is free.
-_BEGIN = text("""
-    WITH counted AS (
-        SELECT CASE WHEN coalesce(max(number), -1) < count(*) THEN count(*) ELSE (
-            SELECT min(n) FROM generate_series(0, (SELECT count(*) FROM public.trials WHERE study_id = :optuna_study)) n
-            WHERE n NOT IN (SELECT number FROM public.trials WHERE study_id = :optuna_study)) END AS next
-        FROM public.trials WHERE study_id = :optuna_study
+_BEGIN = text(f"""
+    WITH counted AS ({optuna.NEXT_NUMBER}
     ), taken AS (
         UPDATE public.trials SET state = 'RUNNING', datetime_start = timezone('UTC', now())
         WHERE trial_id = :waiting AND state = 'WAITING' RETURNING trial_id

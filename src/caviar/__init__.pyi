@@ -35,6 +35,8 @@ from caviar.studies.api.documents import confirm as confirm
 from caviar.studies.api.documents import export as export
 from caviar.studies.api.documents import report as report
 from caviar.studies.api.documents import save as save
+from caviar.studies.api.enqueueing import Enqueued as Enqueued
+from caviar.studies.api.enqueueing import enqueue as enqueue
 from caviar.studies.api.leasing import lease_trials as lease_trials
 from caviar.studies.api.machine import dashboard as dashboard
 from caviar.studies.api.machine import doctor as doctor

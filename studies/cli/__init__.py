@@ -23,6 +23,7 @@ from caviar.studies.cli.commands import (
     database,
     delete,
     doctor,
+    enqueue,
     export,
     history,
     importance,
@@ -50,8 +51,8 @@ app = typer.Typer(
 _COMMANDS: tuple[Callable[..., object], ...] = (
     status.ls, plan.plan, run_command.run, join.join, status.status, best.best, trials.trials, importance.importance,
     curves.curves, report.report, export.export, workers.workers, history.history, check.check, doctor.doctor,
-    control.pause, control.resume, control.stop, control.kill, control.extend, retune.retune, delete.delete,
-    dashboard.dashboard,
+    control.pause, control.resume, control.stop, control.kill, control.extend, enqueue.enqueue, retune.retune,
+    delete.delete, dashboard.dashboard,
 )  # fmt: skip
 for _command in _COMMANDS:  # each by its function's name
     app.command()(_command)

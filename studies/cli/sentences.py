@@ -35,9 +35,11 @@ def rare_ends(now: Progress | StudyStatus) -> str:
 
 
 def others_sentence(others: OtherTrials) -> str:
-    """Return in words what other Optuna programs added to a study."""
-    waits = f", {others.waiting} of them for the next slot" if others.waiting else ""
-    return f"and {others.made} trial{'s' if others.made > 1 else ''} of other Optuna programs{waits}"
+    """Return in words what other Optuna programs added to a study, and how many trials wait that were enqueued."""
+    added, waiting = others.made - others.waiting, others.waiting
+    parts = [f"{added} trial{'s' * (added > 1)} of other Optuna programs"] if added else []
+    parts += [f"{waiting} enqueued trial{'s' * (waiting > 1)}, which the next slots take"] if waiting else []
+    return f"and {'; '.join(parts)}"
 
 
 def unkept_sentence(reason: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from caviar.studies.panda.advice import Outcome
 from caviar.studies.panda.records import Journal, JournalDay
-from caviar.studies.panda.settings import parse_settings
 from caviar.studies.space.base import Value
+from caviar.studies.space.words import parse_settings
 
 _UNUSABLE = (Outcome.DIVERGED, Outcome.UNFINISHED, Outcome.ABANDONED)
 

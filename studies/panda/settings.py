@@ -58,33 +58,6 @@ def change_settings(now: EpochSettings, settings: Mapping[str, Any], epoch: int)
     return EpochSettings({**now.settings, **settings}, epoch if sets_rate else now.decay_from)
 
 
-def parse_settings(words: Sequence[str]) -> dict[str, Value]:
-    """Parse words such as `learning_rate=0.01`. What looks like a number is one.
-
-    Raises:
-        OptionError: a word is not of the form name=value, or gives a name a second value.
-    """
-    parsed: dict[str, Value] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or not name or not text:
-            raise OptionError(f"'{word}' is no setting; give name=value, such as learning_rate=0.01")
-        if name in parsed:
-            raise OptionError(f"'{name}' is given twice; give one value")
-        parsed[name] = _value(text)
-    return parsed
-
-
-def _value(text: str) -> Value:
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if not math.isfinite(number):
-        return text
-    return int(number) if number.is_integer() and "." not in text else number
-
-
 def check_names(settings: Mapping[str, Value], allowed: Collection[str] | None = None) -> dict[str, Value]:
     """Check the names and types of settings, and return them with numbers in the type that the training takes.
 

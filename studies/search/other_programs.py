@@ -58,7 +58,15 @@ def fixed_values(space: SearchSpace, trial: FrozenTrial) -> FixedValues:
     asked = trial.system_attrs.get(_FIXED) or {}
     if not isinstance(asked, Mapping):
         raise CannotTake(f"its {_FIXED} are no values by name: make it with enqueue_trial")
-    given: Mapping[str, Any] = asked
+    return check_asked(space, asked)
+
+
+def check_asked(space: SearchSpace, given: Mapping[str, Any]) -> FixedValues:
+    """Return the values that somebody asks for, each by the hyperparameter's name or by its stored name.
+
+    Raises:
+        CannotTake: as for `fixed_values`.
+    """
     scales, stored_names, kinds = space.scales(), space.stored_names(), space.distributions()
     names = {stored: name for name, stored in stored_names.items()}
     values: dict[str, Value] = {}

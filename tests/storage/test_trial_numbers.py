@@ -202,11 +202,16 @@ def test_upgrade_of_a_database_in_use(engine: Engine, new_database: Callable[...
 
     from caviar.storage import migrate
 
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA caviar CASCADE; CREATE SCHEMA caviar"))
-        command.upgrade(migrate.alembic_config(connection), "0006")
     record, study = register(engine, budget=4, epochs=1)
     began_before(engine, record, 1)
+    with engine.begin() as connection:
+        command.downgrade(migrate.alembic_config(connection), "0007")
+        states = "CHECK (state IN ('open', 'leased', 'done', 'abandoned'))"
+        connection.execute(
+            text(f"ALTER TABLE caviar.slot DROP CONSTRAINT ck_slot_state, ADD CONSTRAINT ck_slot_state {states}")
+        )
+        connection.execute(text("UPDATE caviar.schema_version SET version_num = '0006'"))
+    engine.dispose()
     migrate.upgrade(engine)
     loaded(engine).tell(1, 0.5)
     worker(engine, record, study).run()

@@ -30,7 +30,7 @@ def nudge(
 
     In Python: caviar.panda.nudge("baby", {"learning_rate": 0.01, "momentum": 0.95}, why="the loss is noisy")
     """
-    from caviar.studies.panda.settings import parse_settings
+    from caviar.studies.space.words import parse_settings
 
     given = parse_settings(settings)
     trains = caviar.panda.nudge(name, given, why=why, study=study, database=database).trains

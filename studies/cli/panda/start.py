@@ -48,7 +48,7 @@ def start(
 
     In Python: caviar.panda.start("baby", study="mnist", settings={"learning_rate": 0.03}, day="5epochs")
     """
-    from caviar.studies.panda.settings import parse_settings
+    from caviar.studies.space.words import parse_settings
 
     file = study if study and Path(study).parent != Path() else None  # a model beside it isn't found from here
     left = f"left before it was measured; go on with: {again(f'caviar panda train {name}', file)}"

@@ -65,7 +65,7 @@ def test_what_other_programs_made_and_ended_is_counted_where_there_is_any() -> N
     assert "other Optuna programs" not in shown(100)
     assert "ended by" not in shown(100)
     text = shown(100, replace(SNAPSHOT, progress=replace(NOW, others=OtherTrials(3, 1), ended_elsewhere=2)))
-    assert "and 3 trials of other Optuna programs, 1 of them for the next slot" in text
+    assert "and 2 trials of other Optuna programs; 1 enqueued trial, which the next slots take" in text
     assert "0 diverged, 2 ended by other programs;" in text
 
 

@@ -23,10 +23,10 @@ from caviar.studies.panda.settings import (
     NUDGEABLE,
     change_settings,
     check_names,
-    parse_settings,
     settings_after,
 )
 from caviar.studies.space.scales import Log, LogOneMinus
+from caviar.studies.space.words import parse_settings
 from tests.helpers.epochs import measured
 
 RATES = {"learning_rate": Log(1e-4, 1, default=0.1), "momentum": LogOneMinus(0.9, 0.999, default=0.9)}
