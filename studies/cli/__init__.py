@@ -27,6 +27,7 @@ from caviar.studies.cli.commands import (
     export,
     history,
     importance,
+    init,
     join,
     plan,
     report,
@@ -49,10 +50,10 @@ app = typer.Typer(
     epilog="Begin with: caviar plan digits, then caviar run digits",
 )
 _COMMANDS: tuple[Callable[..., object], ...] = (
-    status.ls, plan.plan, run_command.run, join.join, status.status, best.best, trials.trials, importance.importance,
-    curves.curves, report.report, export.export, workers.workers, history.history, check.check, doctor.doctor,
-    control.pause, control.resume, control.stop, control.kill, control.extend, enqueue.enqueue, retune.retune,
-    delete.delete, dashboard.dashboard,
+    status.ls, init.init, plan.plan, run_command.run, join.join, status.status, best.best, trials.trials,
+    importance.importance, curves.curves, report.report, export.export, workers.workers, history.history,
+    check.check, doctor.doctor, control.pause, control.resume, control.stop, control.kill, control.extend,
+    enqueue.enqueue, retune.retune, delete.delete, dashboard.dashboard,
 )  # fmt: skip
 for _command in _COMMANDS:  # each by its function's name
     app.command()(_command)
