@@ -45,7 +45,8 @@ def trial(number: int, value: float, unit: float = 0.5, state: str = "complete",
         "hyperparameters": {"learning_rate": 10 ** (4 * unit - 4), "momentum": 0.99 + number / 1e6, "activation": "a"},
         "units": {"learning_rate": unit, "momentum": 0.5, "activation": 0.25}, "began": float(number),
         "ended": float(number) + 2, "curve": rise, "zoom": None,
-        "metrics": losses([0.5 / e for e, _ in rise], [0.6 / e for e, _ in rise]),
+        "metrics": losses([0.5 / e for e, _ in rise], [0.6 / e for e, _ in rise])
+        | {"accuracy": tuple(v for _, v in rise), "learning_rate": (0.1,) * len(rise)},
     }  # fmt: skip
     return ReportedTrial(**{**made, **fields})
 

@@ -59,9 +59,10 @@ def _joined(trials: Iterable[ReportedTrial]) -> dict[str, list[Any]]:
     y: list[Any] = []
     text: list[str] = []
     for t in trials:
-        x += [*(epoch for epoch, _ in t.curve), None]
-        y += [*(value for _, value in t.curve), None]
-        text += [f"trial {t.trial}"] * len(t.curve) + [""]
+        points = [(epoch, value) for epoch, value in t.curve if value is not None]  # an epoch without one is no gap
+        x += [*(epoch for epoch, _ in points), None]
+        y += [*(value for _, value in points), None]
+        text += [f"trial {t.trial}"] * len(points) + [""]
     return {"x": x, "y": y, "text": text}
 
 

@@ -14,6 +14,7 @@ from caviar.studies.results.summaries import StudyState
 _TITLES = {
     "curves": "Learning curves: the pruned ones fade (a double click shows all)",
     "train against validation": "Training (dotted) against validation loss of the best five",
+    "other metrics": "What else the best five measured",
     "hyperparameters": "Each hyperparameter against the result, on its own scale; below, where it was proposed from",
     "best so far": "The best value over trials, epochs and time",
     "importance": "What decided the result?",

@@ -291,3 +291,35 @@ def test_the_page_asks_no_network_and_holds_whatever_names_there_are() -> None:
     assert "default-src 'none'" in text
     assert "<script src=" not in text
     assert "<link" not in text
+
+
+def test_every_metric_has_a_picture_and_the_page_a_title_for_it() -> None:
+    drawn = figures(report([trial(i, 0.9) for i in range(3)]))["other metrics"]
+    assert drawn["layout"]["yaxis"]["title"]["text"] == "learning_rate"  # the others have pictures of their own
+    assert [line["name"] for line in drawn["data"]] == ["trial 0", "trial 1", "trial 2"]
+    assert "What else the best five measured" in page(report([trial(0, 0.9)]))
+
+
+def test_metrics_of_ones_own_have_a_panel_each_with_gaps() -> None:
+    metrics = {"rmse": (None, 1.0, None, 0.5), "latency_ms": (1234.5, 1e-7, None, 2.0), "train_loss": (-1.0,) * 4}
+    study = {"metric": "rmse", "direction": "minimize", "constraints": {"latency_ms": 20.0}}
+    own = report(
+        [trial(0, 0.5, metric="rmse", metrics=metrics, curve=((1, None), (2, 1.0), (3, None), (4, 0.5)))], study=study
+    )
+    drawn = figures(own)
+    assert "train against validation" not in drawn
+    panels = drawn["other metrics"]
+    assert [panels["layout"][f"yaxis{n}"]["title"]["text"] for n in ("", "2")] == ["latency_ms", "train_loss"]
+    assert panels["data"][0]["y"] == [1234.5, 1e-7, None, 2.0]
+    assert [a.question for a in answers(own) if "overfit" in a.question] == []
+    (said_of_it,) = [a.answer for a in answers(own) if "constraint" in a.question]
+    assert said_of_it == "0 of 1 have a latency_ms above 20."
+    page(answered(own))
+
+
+def test_losses_below_0_are_not_drawn_on_a_log_axis() -> None:
+    below = [trial(0, 0.9, metrics=losses([-1.0] * 4, [-0.5] * 4))]
+    assert "type" not in figures(report(below))["train against validation"]["layout"]["yaxis"]
+    assert figures(report([trial(0, 0.9)]))["train against validation"]["layout"]["yaxis"]["type"] == "log"
+    worse = [trial(i, 0.9, metrics=losses([-1.0] * 20, [abs(e - 8) - 20.0 for e in range(1, 21)])) for i in range(5)]
+    assert said(report(worse), "overfit").answer.startswith("Yes")
