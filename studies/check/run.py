@@ -200,7 +200,8 @@ class Check:
                     yield Finding(Level.ERROR, where, _told(outcome.failure), "mend it, or make the range smaller")
                 elif bad:
                     yield Finding(
-                        Level.WARNING, where, f"{' and '.join(bad)} {verb} not finite after one epoch: such trials diverge",
+                        Level.WARNING, where,
+                        f"{' and '.join(bad)} {verb} not finite after one epoch: such trials diverge",
                         "make the range smaller if many are lost by it",
                     )  # fmt: skip
                 else:

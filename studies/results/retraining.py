@@ -6,7 +6,8 @@ anew the next time, with the same seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -21,12 +22,14 @@ from caviar.storage.history import is_sound, read_frozen_trials
 from caviar.storage.outage import Outage
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
-from caviar.studies.errors import WorkersFailed
+from caviar.studies.definition import Way
+from caviar.studies.errors import NothingToDo, WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.metric import worst_of
 from caviar.studies.results.confirmation import read_trainings, write_trainings
-from caviar.studies.workers.trial.build import THREADS, assemble
+from caviar.studies.workers.trial.build import THREADS, Bench, make_training
 from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
+from caviar.studies.workers.trial.training import Ended, TrialTraining
 
 Planned = tuple[int, int]  # a trial, and the number of its fresh training
 
@@ -59,7 +62,9 @@ class FreshTrainings:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._values = {t: self._study.values(read_trial(engine, record.study_id, t).parameters) for t in trials}
         torch.set_num_threads(THREADS)
-        self._data = load(self._study.built_in.data, data_dir, torch.device(self.device))
+        self._bench = Bench(torch.device(self.device))
+        if self._study.way is Way.MODEL:
+            self._bench = Bench(self._bench.device, load(self._study.built_in.data, data_dir, self._bench.device))
         self._done = 0.0
 
     def run(self, progressed: Callable[[float], None]) -> bool:
@@ -81,11 +86,13 @@ class FreshTrainings:
 
     def _cohorts(self) -> list[list[Planned]]:
         """Divide the missing trainings into cohorts, each trained as one program."""
+        if self._study.way is not Way.MODEL:
+            return [[one] for one in self.missing]
         by_trial = [[one for one in self.missing if one[0] == trial] for trial in self._values]
         by_trial = [ones for ones in by_trial if ones]
         try:
             with training_code():
-                is_one_kind = len(groups([self._make(ones[0]) for ones in by_trial])) == 1
+                is_one_kind = len(groups(self._built_in(ones[0] for ones in by_trial))) == 1
                 alike = [self.missing] if is_one_kind else by_trial
                 return [cohort for group in alike for cohort in self._sized(group)]
         except TrainingRaised:  # trained one by one, the error names its trial
@@ -94,13 +101,16 @@ class FreshTrainings:
     def _sized(self, group: Sequence[Planned]) -> list[list[Planned]]:
         """Divide trainings of one kind into cohorts of the size that trains fastest."""
         size = 1
-        if len(group) > 1 and why_alone(self._make(group[0])) is None:
-            size, _ = measure(lambda number: self._make(group[number]), len(group))
+        if len(group) > 1 and why_alone(self._built_in(group[:1])[0]) is None:
+            size, _ = measure(lambda number: self._built_in([group[number]])[0], len(group))
         return [list(group[at : at + size]) for at in range(0, len(group), size)]
 
-    def _make(self, planned: Planned) -> Training:
+    def _make(self, planned: Planned) -> TrialTraining:
         trial, number = planned
-        return assemble(self._study, trial, self._values[trial], self._data, again=number)
+        return make_training(self._study, trial, self._values[trial], self._bench, again=number)
+
+    def _built_in(self, planned: Iterable[Planned]) -> list[Training]:
+        return [training for one in planned if isinstance(training := self._make(one), Training)]
 
     def _train(self, cohort: Sequence[Planned], progressed: Callable[[float], None]) -> None:
         """Train a cohort to its end and write its results; if its code raises, train each half of it."""
@@ -120,19 +130,36 @@ class FreshTrainings:
         self._outage.insist(lambda: write_trainings(self._engine, self._record.study_id, results, **detail))
         self._done += len(cohort)
 
-    def _last_values(self, trainings: Sequence[Training], progressed: Callable[[float], None]) -> list[float]:
-        """Return the metric of each training after its last epoch; a bad one if it diverged."""
-        cohort = Cohort(trainings) if len(trainings) > 1 else None
+    def _last_values(self, trainings: Sequence[TrialTraining], progressed: Callable[[float], None]) -> list[float]:
+        """Return the metric of each training after its last epoch; the worst that is known if it diverged."""
+        if len(trainings) == 1:
+            return [self._last_value(trainings[0], progressed)]
+        cohort = Cohort([training for training in trainings if isinstance(training, Training)])
         metric, finite = self._study.metric, [True] * len(trainings)
         for epoch in range(1, self._study.epochs + 1):
-            results = cohort.epoch(self._leave) if cohort else [next(trainings[0].epochs(epoch, self._leave))]
+            results = cohort.epoch(self._leave)
             finite = [before and result.is_finite(metric) for before, result in zip(finite, results, strict=True)]
             progressed(self._done + len(trainings) * epoch / self._study.epochs)
-        return [r.metrics[metric] if ok else self._worst() for r, ok in zip(results, finite, strict=True)]
+        return [result.metrics[metric] if ok else self._worst for result, ok in zip(results, finite, strict=True)]
 
+    def _last_value(self, training: TrialTraining, progressed: Callable[[float], None]) -> float:
+        """Train to the end, wherever that is, and return the last value of the metric."""
+        metric, value = self._study.metric, None
+        for epoch in training.epochs(self._study.epochs, self._leave):
+            if not epoch.is_finite(metric):
+                training.close(Ended.DIVERGED)
+                return self._worst
+            value = epoch.value(metric) if metric in epoch.metrics else value
+            progressed(self._done + epoch.epoch / self._study.epochs)
+        training.close(Ended.COMPLETE)
+        if value is None:
+            raise NothingToDo(f"it reported no '{metric}'")
+        return value
+
+    @cached_property
     def _worst(self) -> float:
         """Return the value of a training that diverged: that of guessing, or else the worst of the study's trials."""
-        guess = self._data.guess(self._study.metric)
+        guess = self._bench.data.guess(self._study.metric) if self._bench.data is not None else None
         if guess is not None:
             return guess
         trials = read_frozen_trials(self._engine, self._record.optuna_study_id)
