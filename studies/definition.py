@@ -194,6 +194,11 @@ class Study(SearchSpace):
         return BuiltIn(self.model, self.data)
 
     @property
+    def has_test(self) -> bool:
+        """Whether the winner may be measured on a test set: data may turn out to have none."""
+        return self.way is Way.MODEL or self.test is not None
+
+    @property
     def subject(self) -> str:
         """What is trained, in a few words that follow `trials of`: such as `mlp on digits`."""
         return f"{self.model} on {self.data}" if self.way is Way.MODEL else str(getattr(self, self.way))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,18 +26,22 @@ from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.winner import standings
 from caviar.studies.workers.local.events import Listener, WinnerTrainedAgain, ignore
 
-if TYPE_CHECKING:
-    from caviar.models.training import Training
-
 _LOOK_SECONDS = 5.0  # between two looks whether another machine was quicker
 
 
 def is_concluded(engine: Engine, record: StudyRecord) -> bool:
     """Return True if the winner was measured on the test set, or there is no winner or nothing that could test it."""
     winner = standings(engine, record).winner
-    if definition_of(record).way is not Way.MODEL:
+    if not definition_of(record).has_test:
         return True
     return winner is None or read_test(engine, record.study_id, winner.trial) is not None
+
+
+class _Lost(NamedTuple):
+    """The state of a trial whose weights were lost, and that was trained once more."""
+
+    epoch: int
+    state: dict[str, Any]
 
 
 def conclude(
@@ -93,7 +97,7 @@ def conclude(
 def _untested(engine: Engine, name: str) -> tuple[StudyRecord, TrialRecord | None]:
     """Return the winner that is still to be tested; where there is none, remove the checkpoints of all others."""
     record = load_study(engine, name)
-    winner, can_test = standings(engine, record).winner, definition_of(record).way is Way.MODEL
+    winner, can_test = standings(engine, record).winner, definition_of(record).has_test
     if winner is not None and can_test and read_test(engine, record.study_id, winner.trial) is None:
         return record, read_trial(engine, record.study_id, winner.trial)
     CheckpointStore(engine, record).keep_only(winner.trial if winner else None)
@@ -121,8 +125,8 @@ def _asked_or_late(engine: Engine, record: StudyRecord, leave: Callable[[], bool
 def _measure(
     engine: Engine, record: StudyRecord, best: TrialRecord, data_dir: Path, stop: Callable[[], bool], outage: Outage,
     on_event: Listener,
-) -> tuple[dict[str, float], Training | None]:  # fmt: skip
-    """Return a trial's metrics on the test set, and its training if it had to be trained once more.
+) -> tuple[dict[str, float], _Lost | None]:  # fmt: skip
+    """Return a trial's metrics on the test set, and its state if it had to be trained once more.
 
     Without a test set there are no metrics, and nothing is trained.
     """
@@ -130,47 +134,61 @@ def _measure(
 
     from caviar.models.data import load_all
     from caviar.models.training import Training, evaluate
-    from caviar.studies.workers.trial.build import THREADS, Bench
+    from caviar.studies.workers.trial.build import THREADS, Bench, measure_trial
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
     from caviar.studies.workers.trial.resumption import load_checkpoint, resume
+    from caviar.studies.workers.trial.training import Ended
 
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     study, number = definition_of(record), best.slot.number
-    data, test = load_all(study.built_in.data, data_dir, device)
-    if test is None:
-        return {}, None
+    bench, test = Bench(device), None
+    if study.way is Way.MODEL:
+        data, test = load_all(study.built_in.data, data_dir, device)
+        if test is None:
+            return {}, None
+        bench = Bench(device, data)
+    values = study.values(best.parameters)
     checkpoint = outage.insist(lambda: load_checkpoint(CheckpointStore(engine, record), number))
     try:
         with training_code():
-            training, refused = resume(study, number, study.values(best.parameters), Bench(device, data), checkpoint)
-            assert isinstance(training, Training)
+            training, refused = resume(study, number, values, bench, checkpoint)
         if refused:
             detail = {"trial": number, "reason": refused}
             outage.insist(lambda: record_event(engine, record.study_id, EventKind.CHECKPOINT_REFUSED, **detail))
-        is_lost = training.epoch < study.epochs
+        if training.state() is None:
+            raise WorkersFailed(
+                f"trial {number} of '{record.name}' won, but its training saves nothing that {study.test} could "
+                f"measure: give trial.keep() its network"
+            )
+        is_lost = training.epoch < best.epoch
         if is_lost:
-            on_event(WinnerTrainedAgain(number, study.epochs - training.epoch))
+            on_event(WinnerTrainedAgain(number, best.epoch - training.epoch))
         with training_code():
-            for _ in training.epochs(study.epochs, stop):
+            for _ in training.epochs(best.epoch, stop):
                 pass
-            loss, accuracy = evaluate(training.model, test, stop)
+            state = training.state()
+            if isinstance(training, Training) and test is not None:
+                metrics = dict(zip(("loss", "accuracy"), evaluate(training.model, test, stop), strict=True))
+            else:
+                training.close(Ended.COMPLETE)
+                metrics = measure_trial(study, number, values, bench, state or {})
     except TrainingRaised as raised:
         raise WorkersFailed(
             f"trial {number} of '{record.name}' won, but could not be measured on the test set: "
             f"{describe(raised.error)['error']}; once its model is mended, run: caviar run {record.name}"
         ) from raised.error
-    return {"loss": loss, "accuracy": accuracy}, training if is_lost else None
+    return metrics, _Lost(training.epoch, state) if is_lost and state is not None else None
 
 
-def _keep(engine: Engine, record: StudyRecord, number: int, training: Training, outage: Outage) -> None:
+def _keep(engine: Engine, record: StudyRecord, number: int, lost: _Lost, outage: Outage) -> None:
     """Keep the weights of a trial that was trained once more, where there is a place for them."""
     from caviar.models.checkpoint import to_bytes
 
-    state = to_bytes(training.state())
+    state = to_bytes(lost.state)
     try:
         store = CheckpointStore(engine, record, files_here(engine))
-        outage.insist(lambda: store.keep(number, training.epoch, state))
+        outage.insist(lambda: store.keep(number, lost.epoch, state))
     except StorageError as error:
         detail = {"slot": number, "reason": str(error)}
         outage.insist(lambda: record_event(engine, record.study_id, EventKind.CHECKPOINT_NOT_WRITTEN, **detail))

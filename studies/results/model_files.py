@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os.path
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from sqlalchemy import Engine
@@ -19,10 +21,12 @@ from caviar.models.optim import SETTINGS
 from caviar.models.registry import MODELS, model_class
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.records import StudyRecord
+from caviar.studies.definition import Study, Way
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.formatting import to_json
+from caviar.studies.results.own_files import write_own_files
 from caviar.studies.results.winner import Winner
 from caviar.studies.workers.trial.resumption import load_checkpoint
 
@@ -34,8 +38,10 @@ It needs PyTorch, but not Caviar; for a model of your own, start it in the folde
 import json
 import os
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,7 +72,7 @@ _OWN_IMPORT = re.compile(r"^from caviar\.([\w.]*?)(\w+) import", re.MULTILINE)
 
 
 def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, folder: Path, data_dir: Path) -> None:
-    """Write model.pt (a state_dict), config.json and load.py, which needs no Caviar, into a new folder.
+    """Write the weights, config.json and load.py, which needs no Caviar, into a new folder.
 
     The code of one of Caviar's own models is copied beside them.
 
@@ -88,12 +94,23 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
         state = from_bytes(checkpoint.state, torch.device("cpu")) if checkpoint.state is not None else None
     except BadCheckpoint as error:
         raise NothingToDo(f"the weights of trial {number} cannot be read: {error}") from error
-    if state is None or state["epoch"] < study.epochs:
+    if study.way not in (Way.MODEL, Way.TRAIN):
+        raise NothingToDo(f"'{record.name}' trains by {study.way}=, of which no weights are known; see its own files")
+    if state is None or state["epoch"] < winner.epochs:
         why = checkpoint.refused or "they are removed, or were too large for the database"
         raise NothingToDo(
             f"the weights of trial {number} are not kept ({why}); a study keeps large ones in the place that "
             f"CAVIAR_CHECKPOINTS names when it is trained"
         )
+    with atomic_write(folder, "--save") as unfinished:
+        unfinished.mkdir(parents=True)
+        if study.way is Way.MODEL:
+            _write_model(unfinished, study, winner, state, data_dir)
+        else:
+            write_own_files(unfinished, study, winner, state)
+
+
+def _write_model(folder: Path, study: Study, winner: Winner, state: Mapping[str, Any], data_dir: Path) -> None:
     values = winner.hyperparameters
     sample, outputs = shape(study.built_in.data)
     positional, named = sizes(model_class(study.built_in.model), sample, outputs)
@@ -104,15 +121,13 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
         "sizes": {"positional": positional, "named": named}, "mean": mean.tolist(), "deviation": deviation.tolist(),
         "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
-        "trial": number, "metrics": to_json(winner.metrics), "test": to_json(winner.test),
+        "trial": winner.trial, "metrics": to_json(winner.metrics), "test": to_json(winner.test),
     }  # fmt: skip
-    with atomic_write(folder, "--save") as unfinished:
-        unfinished.mkdir(parents=True)
-        torch.save(state["model"], unfinished / "model.pt")
-        (unfinished / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        (unfinished / "load.py").write_text(_EXAMPLE)
-        if study.built_in.model in MODELS:
-            _copy_code(MODELS[study.built_in.model].partition(":")[0], unfinished / _NETWORK)
+    torch.save(state["model"], folder / "model.pt")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "load.py").write_text(_EXAMPLE)
+    if study.built_in.model in MODELS:
+        _copy_code(MODELS[study.built_in.model].partition(":")[0], folder / _NETWORK)
 
 
 def _class_path(model: str) -> str:

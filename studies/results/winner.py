@@ -107,7 +107,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         expected=None if value is None or low is None or high is None else Interval(value, low, high),
         hyperparameters={**study.fixed, **study.values(trial.parameters)},
         metrics=last_values(curve), test=read_test(engine, record.study_id, number),
-        has_test=study.way is Way.MODEL,
+        has_test=study.has_test,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
     )  # fmt: skip

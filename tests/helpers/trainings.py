@@ -20,6 +20,7 @@ TIERS = ({"lr": Log(1e-4, 1e-1, default=1e-2)}, {"hidden": Linear(4, 32, default
 
 ENDED: list[object] = []  # how the trials of this process have ended, in that order
 SOUND: set[int] = set()  # numbers of the trials that do not diverge
+TESTED: list[int] = []  # the trials that were tested
 ERRORS: list[Exception] = []  # that functions are to raise, in that order
 
 
@@ -27,6 +28,7 @@ def register_training(engine: Engine, function: str, **fields: Any) -> tuple[Stu
     """Register a study that is trained by a function of this module."""
     ENDED.clear()
     ERRORS.clear()
+    TESTED.clear()
     values = {"name": "own", "metric": "rmse", "direction": "minimize", "epochs": 4, "budget": 5, "tiers": TIERS}
     study = Study(train=f"tests.helpers.trainings:{function}", **{**values, **fields})
     return open_study(engine, study), study
@@ -58,6 +60,21 @@ def regression(trial: Trial) -> None:
     ENDED.append(trial.ended)
     if ERRORS:
         raise ERRORS.pop(0)
+
+
+def test_of_regression(trial: Trial) -> dict[str, float]:
+    """Return the number of weights, and whether the batch norm has seen batches: only the network is restored."""
+    net = torch.nn.Sequential(
+        torch.nn.Linear(2, trial["hidden"]), torch.nn.BatchNorm1d(trial["hidden"]), torch.nn.ReLU(),
+        torch.nn.Dropout(0.1), torch.nn.Linear(trial["hidden"], 1),
+    )  # fmt: skip
+    trial.keep(net=net)
+    TESTED.append(trial.number)
+    return {"weights": float(sum(p.numel() for p in net.parameters())), "batches": float(net[1].num_batches_tracked)}
+
+
+def test_without_metrics(trial: Trial) -> None:
+    """Return nothing."""
 
 
 def without_state(trial: Trial) -> None:

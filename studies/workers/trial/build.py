@@ -21,6 +21,7 @@ from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.training import TrialTraining
 from caviar.studies.workers.user.loop_training import LoopTraining
+from caviar.studies.workers.user.measuring import measure
 from caviar.studies.workers.user.trial import Trial
 from caviar.studies.workers.user.turns import FunctionTurns
 from caviar.suggestions import did_you_mean
@@ -57,7 +58,8 @@ def check(study: Study) -> None:
         if study.way is Way.MODEL:
             _check_built_in(study)
         elif study.entry is not None:
-            load_function(study.entry)
+            for path in filter(None, (study.entry, study.test)):
+                load_function(path)
 
 
 def _check_built_in(study: Study) -> None:
@@ -208,6 +210,19 @@ def make_training(
         trial = partial(Trial, number, {**study.fixed, **values}, bench.device)
         return LoopTraining(turns, trial, _seed_parts(study, number, again), study.epochs, state)
     raise NotImplementedError(study.way)
+
+
+def measure_trial(
+    study: Study, number: int, values: Mapping[str, Value], bench: Bench, state: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return what the study's `test=` function measures of a trial that is trained, by its state.
+
+    Raises:
+        BadCheckpoint: `state` does not fit. Whatever the function raises is raised, too.
+    """
+    assert study.test is not None, "the study has a test= function"
+    trial = partial(Trial, number, {**study.fixed, **values}, bench.device)
+    return measure(load_function(study.test), trial, _seed_parts(study, number, None), state)
 
 
 def assemble(

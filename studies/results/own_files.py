@@ -1,0 +1,71 @@
+"""What is saved of a winner that a function of the user's own has trained: states, values, and a script for both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from caviar.studies.definition import Study
+from caviar.studies.results.formatting import to_json
+from caviar.studies.results.winner import Winner
+
+_EXAMPLE = '''"""Load what the winner has trained: `saved.kept` has all that the training function gives to trial.keep().
+
+It needs PyTorch and your own code, but not Caviar; start it in the folder with that code.
+"""
+
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+
+class Saved:
+    """The winner, as the training function gets a trial: everything is restored, and no epoch is left to train."""
+
+    def __init__(self, config, states):
+        self.number, self.values, self.last_epoch = config["trial"], config["hyperparameters"], config["epochs"]
+        self.epoch, self.ended, self.rank, self.world_size = self.last_epoch, "complete", 0, 1
+        self.device, self.kept, self._states = torch.device("cpu"), {}, states
+
+    def __getitem__(self, name):
+        return self.values[name]
+
+    def keep(self, **objects):
+        for name, part in objects.items():
+            part.load_state_dict(self._states[name])
+        self.kept.update(objects)
+
+    def epochs(self):
+        return iter(())
+
+
+sys.path.insert(1, os.getcwd())
+here = Path(__file__).parent
+config = json.loads((here / "config.json").read_text())
+states = torch.load(here / "states.pt", weights_only=True)
+saved = Saved(config, states)
+module, _, name = config["train"].partition(":")
+getattr(import_module(module), name)(saved)
+for name, part in saved.kept.items():
+    print(name, type(part).__name__)
+'''
+
+
+def write_own_files(folder: Path, study: Study, winner: Winner, state: Mapping[str, Any]) -> None:
+    """Write states.pt (a state_dict of each object in `keep`), config.json and load.py into a folder."""
+    config = {
+        "study": study.name, "trial": winner.trial, "train": study.train, "epochs": state["epoch"],
+        "hyperparameters": dict(winner.hyperparameters), "metrics": to_json(winner.metrics),
+        "test": to_json(winner.test),
+    }  # fmt: skip
+    torch.save(state["parts"], folder / "states.pt")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    (folder / "load.py").write_text(_EXAMPLE, "utf-8")
