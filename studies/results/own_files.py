@@ -13,7 +13,7 @@ from caviar.studies.definition import Study
 from caviar.studies.results.formatting import to_json
 from caviar.studies.results.winner import Winner
 
-_EXAMPLE = '''"""Load what the winner has trained: `saved.kept` has all that the training function gives to trial.keep().
+_EXAMPLE = '''"""Load what the winner has trained: `saved.kept` has what the training function gives to trial.keep().
 
 It needs PyTorch and your own code, but not Caviar; start it in the folder with that code.
 """
