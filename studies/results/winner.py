@@ -17,7 +17,7 @@ from caviar.storage.history import read_frozen_trials
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
