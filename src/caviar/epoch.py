@@ -85,7 +85,8 @@ def _checked(given: Mapping[str, object]) -> Iterator[tuple[str, float]]:
         if why := flaw(name, NAME):
             raise ValueError(f"the name of the metric '{shown(name)}' {why}")
         try:
-            yield name, float(value)  # type: ignore[arg-type]  # a tensor of one element is a number, too
+            detached = value.detach() if hasattr(value, "detach") else value  # a tensor of one element is a number, too
+            yield name, float(detached)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError, RuntimeError):
             raise ValueError(f"the metric '{name}' is {quoted(value)}, which is no number") from None
 

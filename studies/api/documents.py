@@ -87,8 +87,9 @@ def save(
     """Write the weights of a study's winner, and how to load them, into a new folder.
 
     Args:
-        folder: the folder to make; it gets model.pt (a state_dict), config.json, and the example load.py, which needs
-            PyTorch and, for a model of the user's own, its code, but not Caviar.
+        folder: the folder to make; it gets model.pt (a state_dict), or for a `train=` study states.pt (one of each
+            object in `trial.keep`), config.json, and the example load.py, which needs PyTorch and the user's own code,
+            but not Caviar.
 
     Returns:
         The winner.

@@ -50,7 +50,7 @@ def best(
         if save is not None:
             caviar.save(study, save, data_dir=data_dir, database=engine)
             print_remark(
-                f"the winner is in {save}: model.pt, config.json and load.py, which shows how to use them, "
+                f"the winner is in {save}: its weights, config.json, and load.py, which shows how to use both, "
                 f"without Caviar"
             )
         winner, panda = caviar.best(study, database=engine), caviar.is_panda(study, database=engine)
