@@ -39,7 +39,7 @@ _CHANGED = text("""
               FROM public.trial_system_attributes a WHERE a.trial_id = t.trial_id) AS attributes
     FROM public.trials t LEFT JOIN caviar.slot s ON s.trial_id = t.trial_id
     WHERE t.study_id = :study
-      AND (t.trial_id > :seen OR t.trial_id = :anew OR t.trial_id = ANY(CAST(:waiting AS int[]))
+      AND (t.trial_id > :seen OR t.trial_id = ANY(CAST(:anew AS int[])) OR t.trial_id = ANY(CAST(:waiting AS int[]))
            OR t.trial_id = ANY(CAST(:running AS int[])) AND t.state <> 'RUNNING'
               AND coalesce(s.state NOT IN ('open', 'leased'), true))
     ORDER BY t.trial_id
@@ -94,7 +94,8 @@ class History(_View):
     """The trials that a search learns from as an Optuna storage, which samplers and pruners read and never write.
 
     These are the trials of the study's slots, and what `learn` makes of a finished trial of another Optuna program, or
-    of one that such a program ended; None leaves it out. Only a slot's own can be among the best.
+    of one that such a program ended; None leaves it out. Only a slot's own can be among the best. `grows` says whether
+    trials get hyperparameters while they run, so that those of running trials are read again.
     """
 
     def __init__(
@@ -104,12 +105,13 @@ class History(_View):
         *,
         maximize: bool,
         learn: Callable[[FrozenTrial], FrozenTrial | None] = lambda trial: None,  # noqa: ARG005
+        grows: bool = False,
     ) -> None:
         self._direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
         super().__init__({}, self._direction)
         self._engine = engine
         self._optuna_study_id = optuna_study_id
-        self._learn = learn
+        self._learn, self._grows = learn, grows
         self._waiting: dict[int, FrozenTrial] = {}  # enqueued by other programs, by id
         self._running: set[int] = set()
         self._complete: dict[int, None] = {}  # in the order in which they were read
@@ -122,8 +124,9 @@ class History(_View):
     def refresh(self, anew: int | None = None) -> None:
         """Read the trials that began or ended since the last call, and again the curve of the trial with the Optuna id
         `anew`, which this worker continues."""
+        again = [*(self._running if self._grows else ()), *(() if anew is None else [anew])]
         parameters = {
-            "study": self._optuna_study_id, "seen": self._seen, "anew": anew,
+            "study": self._optuna_study_id, "seen": self._seen, "anew": sorted(set(again)),
             "running": sorted(self._running), "waiting": sorted(self._waiting),
         }  # fmt: skip
         with self._engine.connect() as connection:

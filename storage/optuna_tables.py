@@ -15,6 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from caviar.limits import TEXT
+from caviar.text import shown
+
 metadata = sa.MetaData(schema="public")
 
 UTC_NOW = sa.func.timezone("UTC", sa.func.now())  # Optuna stores UTC without a zone
@@ -164,6 +167,28 @@ def from_json(stored: str) -> Any:
         return json.loads(stored)
     except (ValueError, RecursionError):
         return stored
+
+
+def plain_value(number: float, distribution: str) -> int | float | str:
+    """Return the value of a hyperparameter by its own distribution, as Optuna's JSON: a number, or a choice as a text.
+
+    A distribution that makes no sense leaves the number as it is: any program may have written it.
+    """
+    known = from_json(distribution)
+    kind, of = (known.get("name"), known.get("attributes")) if isinstance(known, dict) else (None, None)
+    try:
+        if kind == "IntDistribution":
+            return int(number)
+        if kind == "CategoricalDistribution":
+            return plain_choice(of["choices"][int(number)])  # type: ignore[index]
+    except (LookupError, TypeError, ValueError, OverflowError):
+        pass
+    return number
+
+
+def plain_choice(choice: Any) -> int | float | str:
+    """Return one of Optuna's choices as a number or a text: None, True and False are texts."""
+    return choice if isinstance(choice, int | float) and not isinstance(choice, bool) else shown(str(choice), TEXT)
 
 
 def as_json(attributes: Mapping[str, Any]) -> dict[str, list[str]]:

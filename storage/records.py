@@ -180,6 +180,7 @@ class TrialRecord:
     attributes: Mapping[str, Any]  # Optuna's user attributes
     seconds: float  # of all its epochs
     host: str | None  # of its last worker
+    named: Mapping[str, int | float | str] = field(default_factory=dict)  # the values that an objective was suggested
     optuna_number: int | None = None  # Optuna counts the trials of all programs, in the order in which they began
 
 

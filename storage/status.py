@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, text
 
 from caviar.storage.errors import StudyDeleted, StudyNotFound, TrialNotFound
-from caviar.storage.optuna_tables import CONSTRAINT_NAME, VIOLATED, from_json, trials
+from caviar.storage.optuna_tables import CONSTRAINT_NAME, VIOLATED, from_json, plain_value, trials
 from caviar.storage.records import OtherTrials, PhaseCount, RunningTrial, StudyRecord, TrialRecord, slot_of
 from caviar.storage.states import Control, Phase, SlotState, TrialState
 from caviar.storage.tables import slot
+from caviar.text import shown
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ _TRIALS = f"""
            CASE WHEN s.state IN ('done', 'ended elsewhere') AND t.state <> 'FAIL' THEN v.value END AS value,
            (SELECT json_object_agg(p.param_name, p.param_value) FROM public.trial_params p
              WHERE p.trial_id = s.trial_id) AS parameters,
+           CASE WHEN (SELECT d.body ->> 'objective' FROM caviar.definition d WHERE d.study_id = :study
+                       ORDER BY d.version DESC LIMIT 1) IS NOT NULL
+                THEN (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json)
+                        ORDER BY p.param_id) FROM public.trial_params p WHERE p.trial_id = s.trial_id) END AS named,
            (SELECT json_object_agg(a.key, a.value_json) FROM public.trial_user_attributes a
              WHERE a.trial_id = s.trial_id) AS attributes,
            (SELECT string_agg({CONSTRAINT_NAME}, ', ' ORDER BY a.key) FROM public.trial_system_attributes a
@@ -250,6 +255,7 @@ def _trial(row: Any) -> TrialRecord:
         state=TrialState(row.state),
         value=row.value,
         parameters=row.parameters or {},
+        named={shown(name): plain_value(value, kind) for name, value, kind in row.named or ()},
         epoch=row.epoch,
         attempts=row.attempts,
         violated=row.violated,

@@ -76,20 +76,22 @@ class Study(SearchSpace):
         data: name of a data set in `caviar.models.data_sets.DATA_SETS`, or the path of a function that returns tensors
             or map-style datasets: `(training, validation)` or `(training, validation, test)`, each of them `(x, y)`.
         train: path of a function, `package.module:function`, which is called with a `caviar.Trial` and trains it.
-        objective: path of an objective of Optuna's. Its `tiers` are lists of names; what none names comes last.
+        objective: path of an objective of Optuna's, which says the ranges itself: its `tiers` are lists of names, and
+            what none names comes last. It may report any number of epochs.
         command: a program with its arguments, in which `{learning_rate}` stands for that hyperparameter.
         test: path of a function that measures the winner on the test set: it is called once, with a `caviar.Trial`.
         gpus: number of GPUs of one trial, each with a process of its own, 1 to 64; 0 for one process on a device that
             it may share with other trials.
         metric: what is searched by, of all that a training measures in an epoch; of a model `accuracy`,
             `validation_loss`, for which `loss` is short, or `training_loss`. The value of a trial is the last one that
-            was measured.
+            was measured. Of an objective it is called `value`, unless it is given another name.
         direction: `maximize` or `minimize`; may be left out where the metric's name says it: one that ends in `loss`
             is minimized, one that ends in `accuracy` maximized.
         constraints: upper bounds by the names of metrics, such as `{"latency_ms": 20}`: a trial whose last value of one
             is above its bound cannot win, and the search avoids what is like it. For a lower bound, let the training
             measure the negative.
-        epochs: number of epochs of a trial that is not stopped early; 1 to 1,000,000.
+        epochs: number of epochs of a trial that is not stopped early; 1 to 1,000,000. An objective may leave it out:
+            it ends by itself, and the number only serves to show how far its trials are.
         budget: number of trials, pruned and failed ones included; each tier needs one at least, and 100,000 are most.
         seed: seed of the search, and of the training of each trial; 0 to 2**63 - 1.
         strategy: `tiered`, its variant without a model `classic`, or one to compare with, such as `random`; all are in
@@ -97,7 +99,8 @@ class Study(SearchSpace):
         pruner: which trials are stopped early, by a name in `caviar.studies.search.pruners.PRUNERS`: `pace` stops those
             that learn at less than half the pace of the best one, `none` none; or by the class of one of Optuna's
             pruners, with arguments if need be, such as `PercentilePruner(percentile=25.0)`.
-        tiers: the scales of the hyperparameters by priority; one to four tiers.
+        tiers: the scales of the hyperparameters by priority; one to four tiers. For an objective lists of names, or
+            none.
         epoch_timeout: how long an epoch may go without a batch before the training counts as hung, and its worker is
             replaced: seconds, or a text such as `90s`, `30min`, `2h`, `1d`. None for ten times the longest epoch so
             far, but at least 5 minutes, and an hour before the first.
@@ -122,9 +125,9 @@ class Study(SearchSpace):
     gpus: StrictInt = Field(default=0, ge=0, le=RANKS)
     metric: str = ACCURACY
     constraints: Mapping[str, FiniteFloat] = Field(default_factory=dict)
-    epochs: StrictInt = Field(ge=1, le=EPOCHS)
+    epochs: StrictInt | None = Field(default=None, ge=1, le=EPOCHS)
     pruner: str = "pace"
-    tiers: tuple[Mapping[str, Scale], ...] = Field(min_length=1, max_length=4)
+    tiers: tuple[Mapping[str, Scale | None], ...] = Field(default=(), max_length=4)
     fixed: Mapping[str, Value] = Field(default_factory=dict)
     epoch_timeout: _Duration = None
     trial_timeout: _Duration = None
@@ -146,6 +149,10 @@ class Study(SearchSpace):
 
     def _check_fields(self) -> None:
         self._check_way()
+        if self.way is Way.OBJECTIVE:
+            self._check_objective()
+        else:
+            self._check_ranges()
         check_metric(self.metric, self.direction, of_model=self.way is Way.MODEL)
         check_constraints(self.constraints, of_model=self.way is Way.MODEL)
         for name, value in self.fixed.items():
@@ -176,6 +183,37 @@ class Study(SearchSpace):
             raise DefinitionError(f"test is for a train= function, not for {self.way}=")
         if self.gpus and self.way is not Way.TRAIN:
             raise DefinitionError(f"gpus is for a train= function, not for {self.way}=")
+
+    def _check_ranges(self) -> None:
+        """Check that the definition says what an objective says itself."""
+        if not self.tiers:
+            raise DefinitionError("tiers: give 1 or more; given ()")
+        if any(None in tier.values() for tier in self.tiers):
+            raise DefinitionError(
+                f"tiers has names without scales; give each a scale, such as Log(1e-4, 1, default=0.1): only an "
+                f"objective= says the ranges itself, not a {self.way}="
+            )
+        if self.epochs is None:
+            raise DefinitionError("epochs: it is missing")
+
+    def _check_objective(self) -> None:
+        """Check that nothing is given that an objective says itself."""
+        if not self.by_trials:
+            raise DefinitionError(
+                "an objective says the ranges itself; give tiers as lists of names, such as [['lr'], ['units']]"
+            )
+        if self.fixed:
+            raise DefinitionError("fixed is not for an objective=, which sets what is not searched in its own code")
+        if self.prior:
+            raise DefinitionError(
+                "an objective= cannot begin with the results of an earlier study, whose ranges may be others; extend "
+                "that study with a larger budget"
+            )
+        if self.strategy == "grid":
+            raise DefinitionError(
+                "the strategy grid needs the ranges before the first trial, and an objective= says them in its trials; "
+                "take another strategy"
+            )
 
     @property
     def way(self) -> Way:
@@ -212,6 +250,15 @@ class Study(SearchSpace):
     def bounds(self) -> tuple[float, float]:
         """The lowest and the highest value that a trial can have: those of a model's metrics are known."""
         return bounds_of(self.metric) if self.way is Way.MODEL else super().bounds
+
+    @property
+    def last_epoch(self) -> int:
+        """The number of the last epoch that a trial may have."""
+        return EPOCHS if self.epochs is None else self.epochs
+
+    def planned_epochs(self, trials: int) -> int | None:
+        """Return the epochs of so many trials that are not stopped early; None if nobody knows them before."""
+        return None if self.epochs is None else trials * self.epochs
 
     def is_possible(self, value: float) -> bool:
         """Return whether a trial can have that value of the metric."""

@@ -18,6 +18,7 @@ OF_A_MODEL = (ACCURACY, VALIDATION_LOSS, TRAINING_LOSS)  # that Caviar's own loo
 OF_A_TEST = (ACCURACY, "loss")  # what is measured on the test set of a model
 DIVERGED, OUT_OF_MEMORY = "diverged", "out_of_memory"
 NO_RESULT = (DIVERGED, OUT_OF_MEMORY)  # the constraints that are no metrics
+VALUE = "value"  # of an objective, unless it is given another name
 _ALIAS = "loss"  # of the validation loss, in a study of a model
 _TRAINING, _VALIDATION = (TRAINING_LOSS, "train_loss", "loss"), (VALIDATION_LOSS, "val_loss", "valid_loss", "eval_loss")
 _CERTAIN = (*OF_A_MODEL, _ALIAS)  # names whose direction is beyond doubt
@@ -29,7 +30,7 @@ def with_metric(fields: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: no direction is given, and the name does not say one.
     """
-    metric = fields.get("metric", ACCURACY)
+    metric = fields.get("metric", ACCURACY if fields.get("objective") is None else VALUE)
     if metric == _ALIAS and fields.get("model") is not None:
         metric = VALIDATION_LOSS
     named = {**fields, "metric": metric}

@@ -197,7 +197,7 @@ def _confirm(
     )
 
     def progressed(done: float) -> None:
-        of = (len(trainings.missing), definition.epochs, trainings.device)
+        of = (len(trainings.missing), definition.last_epoch, trainings.device)
         on_progress(Retraining(winner, runner_up, done, *of))
 
     if trainings.missing:

@@ -143,7 +143,7 @@ def _train(request: Request) -> Outcome:
             if study.way is Way.MODEL:
                 bench = Bench(bench.device, load(study.built_in.data, Path(request.data_dir), bench.device))
             training, refused = resume(study, 0, request.values, bench, LoadedCheckpoint(request.state))
-            for _, epoch in zip(range(request.epochs), training.epochs(study.epochs, never), strict=False):
+            for _, epoch in zip(range(request.epochs), training.epochs(study.last_epoch, never), strict=False):
                 state = training.state()
                 outcome.numbers.append(epoch.epoch)
                 outcome.metrics.append(dict(epoch.metrics))

@@ -31,14 +31,15 @@ class Cost:
         epoch_seconds: of one epoch at the defaults, on one worker; the first one counts where there is no other.
         memory: bytes of one worker, Python and PyTorch included; of the GPU where there is one.
         state: bytes of a trial's state; None where nothing is saved.
-        seconds: of the whole budget, if no trial ends early, on `workers` workers.
+        seconds: of the whole budget, if no trial ends early, on `workers` workers; None where nobody knows how many
+            epochs a trial has.
     """
 
     epoch_seconds: float
     memory: int
     state: int | None
     workers: int
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Check:
         """Try the study; return what was found, the worst first."""
         before = snapshot(Path.cwd())
         defaults = {name: scale.default for name, scale in self.study.scales().items()}
-        epochs = min(_EPOCHS, self.study.epochs)
+        epochs = min(_EPOCHS, self.study.last_epoch)
         outcome = self._train("the defaults", defaults, epochs)
         findings = list(self._at_defaults(outcome, epochs))
         cost = None
@@ -216,7 +217,8 @@ class Check:
         later = outcome.seconds[1:] or outcome.seconds  # the first one may load data and compile
         seconds = sum(later) / len(later)
         states = [len(state) for state in outcome.states if state is not None]
-        total = self.study.budget * self.study.epochs * seconds / workers
+        planned = self.study.planned_epochs(self.study.budget)
+        total = None if planned is None else planned * seconds / workers
         return Cost(seconds, outcome.memory, max(states, default=None), workers, total)
 
 
@@ -255,10 +257,11 @@ def _file_finding(path: str) -> Finding:
 def describe_cost(cost: Cost) -> str:
     """Return what a study costs as a sentence."""
     state = f", a state of {format_size(cost.state)}" if cost.state is not None else ""
-    return (
-        f"an epoch takes {duration(cost.epoch_seconds)}, with {format_size(cost.memory)} of memory{state}; the budget "
-        f"takes at most {duration(cost.seconds)} with {cost.workers} worker{'s' * (cost.workers != 1)} like this one"
-    )
+    epoch = f"an epoch takes {duration(cost.epoch_seconds)}, with {format_size(cost.memory)} of memory{state}"
+    if cost.seconds is None:
+        return epoch
+    workers = f"{cost.workers} worker{'s' * (cost.workers != 1)} like this one"
+    return f"{epoch}; the budget takes at most {duration(cost.seconds)} with {workers}"
 
 
 def default_workers() -> int:

@@ -21,8 +21,8 @@ from caviar.studies.cli.output import settings_line
 from caviar.studies.cli.sentences import others_sentence, rare_ends, sentence, unkept_sentence
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.definition import Study
-from caviar.studies.results.formatting import number
-from caviar.studies.results.summaries import StudyState, state_of
+from caviar.studies.results.formatting import number, of_planned
+from caviar.studies.results.summaries import StudyState, state_of, values_of
 
 _NARROW, _WIDE = 60, 100  # columns below which less is shown, and from which more is
 _HOSTS = 4  # that are named
@@ -86,7 +86,7 @@ def view(study: Study, snapshot: Snapshot, rate: str, screen: Screen) -> Rendera
 
 def saved(study: Study, now: Progress) -> str:
     """Return in words how many epochs were trained, of those of the whole budget."""
-    return f"{now.epochs_trained} of {now.budget * study.epochs} epochs trained"
+    return f"{of_planned(now.epochs_trained, study.planned_epochs(now.budget))} epochs trained"
 
 
 def phase_now(now: Progress) -> str:
@@ -146,7 +146,7 @@ def _best(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[Renderab
         change = f", {'up' if best.value > trail[0] else 'down'} from {number(trail[0])}"
         parts += [(change, "dim"), ("  ", ""), (line, "green")]
     yield Text.assemble(*parts)
-    yield Text(screen.text(settings_line(study.values(best.parameters))), style="dim")
+    yield Text(screen.text(settings_line(values_of(study, best))), style="dim")
 
 
 def _others(now: Progress) -> Iterator[RenderableType]:
@@ -175,13 +175,15 @@ def _running(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[Rende
 def _trial(
     study: Study, r: RunningTrial, curve: Sequence[float], low: float, high: float, screen: Screen
 ) -> list[RenderableType]:
-    width = min(study.epochs, _CURVE if screen.width >= _NARROW else _CURVE // 2)
-    line = sparkline(curve, low, high, screen.blocks, width=max(width, 2), planned=study.epochs) if curve else ""
+    planned, widest = study.epochs or 0, _CURVE if screen.width >= _NARROW else _CURVE // 2
+    width = min(planned, widest) if planned else widest
+    line = sparkline(curve, low, high, screen.blocks, width=max(width, 2), planned=planned) if curve else ""
+    epochs = f"{r.epoch}/{planned}" if planned else str(r.epoch)
     colour = _TIERS[(r.tier - 1) % len(_TIERS)]
     row: list[RenderableType] = [Text(f"trial {r.trial}", colour), Text(line.ljust(width), colour)]
     if screen.width < _NARROW:
-        return [*row, f"{r.epoch}/{study.epochs}", number(r.value)]
-    row += [f"epoch {r.epoch}/{study.epochs}", number(r.value), f"tier {r.tier} {r.phase}"]
+        return [*row, epochs, number(r.value)]
+    row += [f"epoch {epochs}", number(r.value), f"tier {r.tier} {r.phase}"]
     return [*row, Text(screen.text(r.worker), style="dim")] if screen.width >= _WIDE else row
 
 

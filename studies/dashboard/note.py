@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,14 +31,21 @@ def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None
 
 def note_text(study: Study, winner: Winner | None = None) -> str:
     """Return the note as Markdown."""
+    epochs = f" of at most {study.epochs} epochs" if study.epochs else ""
     goal = (
         f"To {study.direction} {study.metric} of `{study.subject}`, by Caviar: "
-        f"{study.budget} trials of at most {study.epochs} epochs, strategy `{study.strategy}`, seed {study.seed}."
+        f"{study.budget} trials{epochs}, strategy `{study.strategy}`, seed {study.seed}."
     )
     searched = "\n".join(f"- tier {tier}: `{name}`, {scale}" for name, tier, scale in study.hyperparameters())
+    if study.by_trials:
+        searched = "\n".join(_tier(*tier) for tier in enumerate(study.names(), start=1))
     commands = [f"caviar report {study.name} --open", f"caviar {'best' if winner else 'status'} {study.name}"]
     shown = "\n".join(["```console", *(f"$ {command}" for command in commands), "```"])
     return "\n\n".join([f"## {study.name}", goal, *_won(study, winner), shown, searched])
+
+
+def _tier(number: int, names: Sequence[str]) -> str:
+    return f"- tier {number}: {', '.join(f'`{name}`' for name in names) or 'what the objective names besides'}"
 
 
 def _won(study: Study, winner: Winner | None) -> list[str]:

@@ -59,6 +59,8 @@ def compare(before: Study, after: Study) -> Revision:
             revision.comparable.append(sentence)
         else:
             revision.refused.append(sentence)
+    if before.by_trials and after.by_trials and old["tiers"] != new["tiers"]:
+        revision.comparable.append(f"tiers: {_names(before)} before, {_names(after)} now")
     if before.model == after.model:
         _compare_fixed(before, after, revision)
         _compare_tiers(before, after, revision)
@@ -69,6 +71,10 @@ def with_prior(study: Study, of: Study) -> Study:
     """Return a comparable version of `of` with its prior, whose trials have the default of what is new."""
     defaults = {name: scale.default for name, scale in study.scales().items()}
     return change(study, prior=[{"values": {**defaults, **t.values}, "loss": t.loss} for t in of.prior])
+
+
+def _names(study: Study) -> str:
+    return "; ".join(", ".join(tier) for tier in study.tiers) or "none"
 
 
 def _brief(value: Any) -> str:

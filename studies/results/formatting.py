@@ -70,6 +70,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def of_planned(count: int, planned: int | None) -> str:
+    """Return a count with what is planned, if anybody knows that.
+
+    Example:
+        >>> of_planned(3, 8), of_planned(3, None)
+        ('3 of 8', '3')
+    """
+    return str(count) if planned is None else f"{count} of {planned}"
+
+
 def finite(value: float | None) -> float | None:
     """Return the number, or None where JSON has none for it: the loss of a trial that diverged."""
     return value if value is not None and math.isfinite(value) else None

@@ -24,7 +24,9 @@ from caviar.models.seeding import derive
 from caviar.studies.definition import Study
 from caviar.studies.search.candidates import Cube, cube
 from caviar.studies.search.observations import Observations, half_rank, standardised
+from caviar.studies.search.optuna_space import space_of
 from caviar.studies.search.surrogate import Array, Surrogate, fit, one_thread
+from caviar.studies.space.search_space import SearchSpace
 
 ENOUGH = 10  # trials: with fewer, an interval says nothing
 _PLACES, _OTHERS = 8, 128  # places along a hyperparameter's axis, and places of the others for each of them
@@ -91,27 +93,34 @@ class Importances:
 
 
 def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | None:
-    """Return what mattered, from a study's own trials; None with fewer than ten, or if all have the same value."""
-    observed = Observations(study)
+    """Return what mattered, from a study's own trials; None with fewer than ten, or if all have the same value.
+
+    Where trials name their hyperparameters themselves, those that all of them have are compared; None if there are
+    none.
+    """
+    space = space_of(study, trials)
+    if space is None:
+        return None
+    observed = Observations(space)
     observed.learn(trials)
     x, losses = observed.points[-_MOST:], observed.losses[-_MOST:]
     if len(x) < ENOUGH or np.ptp(losses) == 0:
         return None
-    tiers = [tier for _, tier, _ in study.hyperparameters()]
+    tiers = [study.tier_of(name) for name in space.scales()]
     varied = [len(set(column)) > 1 for column in x.T.tolist()]
     rng = np.random.default_rng(derive(study.seed, "importance"))
     with one_thread():
-        whole = _shares(study, x, losses, rng)
+        whole = _shares(space, x, losses, rng)
         draws = list[Array]()
         while len(draws) < _DRAWS:
             drawn = rng.integers(len(x), size=len(x))
             if np.ptp(losses[drawn]) > 0:
-                draws.append(_shares(study, x[drawn], losses[drawn], rng))
+                draws.append(_shares(space, x[drawn], losses[drawn], rng))
     low, high = np.percentile(draws, _INTERVAL, axis=0)
     ranked = [
         # Trials that are drawn twice make the process surer than it is: the interval is widened to the share itself.
         Importance(name, tier, float(whole[i]), float(min(low[i], whole[i])), float(max(high[i], whole[i])), varied[i])
-        for i, (name, tier) in enumerate(zip(study.scales(), tiers, strict=True))
+        for i, (name, tier) in enumerate(zip(space.scales(), tiers, strict=True))
     ]
     ranked.sort(key=lambda importance: -importance.share)
     return Importances(len(x), tuple(ranked), _orders(np.array(draws)[:, varied], np.array(tiers)[varied], tiers))
@@ -132,9 +141,9 @@ def order_in_words(importances: Importances) -> list[str]:
     ]
 
 
-def _shares(study: Study, x: Array, losses: Array, rng: np.random.Generator) -> Array:
+def _shares(space: SearchSpace, x: Array, losses: Array, rng: np.random.Generator) -> Array:
     """Return each hyperparameter's share of the variation, by a process that is fitted to these trials."""
-    axes = cube(study)
+    axes = cube(space)
     process = fit(x, standardised(half_rank(losses)), axes.unordered, axes.lengths)
     others = axes.snap(rng.random((_OTHERS, x.shape[1])))
     effects, everywhere = [], [process.posterior(others)[0]]

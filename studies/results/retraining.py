@@ -136,21 +136,21 @@ class FreshTrainings:
             return [self._last_value(trainings[0], progressed)]
         cohort = Cohort([training for training in trainings if isinstance(training, Training)])
         metric, finite = self._study.metric, [True] * len(trainings)
-        for epoch in range(1, self._study.epochs + 1):
+        for epoch in range(1, self._study.last_epoch + 1):
             results = cohort.epoch(self._leave)
             finite = [before and result.is_finite(metric) for before, result in zip(finite, results, strict=True)]
-            progressed(self._done + len(trainings) * epoch / self._study.epochs)
+            progressed(self._done + len(trainings) * epoch / self._study.last_epoch)
         return [result.metrics[metric] if ok else self._worst for result, ok in zip(results, finite, strict=True)]
 
     def _last_value(self, training: TrialTraining, progressed: Callable[[float], None]) -> float:
         """Train to the end, wherever that is, and return the last value of the metric."""
         metric, value = self._study.metric, None
-        for epoch in training.epochs(self._study.epochs, self._leave):
+        for epoch in training.epochs(self._study.last_epoch, self._leave):
             if not epoch.is_finite(metric):
                 training.close(Ended.DIVERGED)
                 return self._worst
             value = epoch.value(metric) if metric in epoch.metrics else value
-            progressed(self._done + epoch.epoch / self._study.epochs)
+            progressed(self._done + epoch.epoch / self._study.last_epoch)
         training.close(Ended.COMPLETE)
         if value is None:
             raise NothingToDo(f"it reported no '{metric}'")

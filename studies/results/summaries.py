@@ -46,10 +46,11 @@ class BestTrial:
 
 @dataclass(frozen=True)
 class EpochCount:
-    """Epochs that all trials of a study trained so far, and those of the whole budget, were no trial pruned."""
+    """Epochs that all trials of a study trained so far, and those of the whole budget, were no trial pruned; None where
+    an objective does not say how many it reports."""
 
     trained: int
-    planned: int
+    planned: int | None
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,10 @@ class StudyPlan:
     direction: str
     fixed: Mapping[str, Value]
     budget: int
-    epochs: int
-    hyperparameters: tuple[SearchedHyperparameter, ...]
+    epochs: int | None  # None where an objective does not say how many it reports
+    hyperparameters: tuple[SearchedHyperparameter, ...]  # none where an objective says their ranges
     slots: tuple[Slot, ...]
+    by_trials: bool = False  # whether trials name their hyperparameters themselves
 
     def json_fields(self) -> dict[str, Any]:
         """Return the fields of its JSON document, in which a slot's number is `slot`."""
@@ -182,6 +184,11 @@ def state_of(progress: Progress) -> StudyState:
     return StudyState.RUNNING if progress.leased else StudyState.WAITING
 
 
+def values_of(study: Study, trial: TrialRecord) -> dict[str, Value]:
+    """Return the hyperparameters of a trial by name, those that it has."""
+    return dict(trial.named) if study.by_trials else study.values(trial.parameters)
+
+
 def study_status(record: StudyRecord, study: Study, progress: Progress) -> StudyStatus:
     """Summarise the progress of a study."""
     best = progress.best
@@ -189,8 +196,8 @@ def study_status(record: StudyRecord, study: Study, progress: Progress) -> Study
         **{count.name: getattr(progress, count.name) for count in fields(SlotCounts)},
         name=record.name, state=state_of(progress), strategy=study.strategy, seed=study.seed,
         metric=study.metric, direction=study.direction,
-        best=None if best is None else BestTrial(best.value, best.slot.number, study.values(best.parameters)),
-        tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, progress.budget * study.epochs),
+        best=None if best is None else BestTrial(best.value, best.slot.number, values_of(study, best)),
+        tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, study.planned_epochs(progress.budget)),
         workers=progress.workers, running=progress.running, others=progress.others,
         code=code_line(record.provenance), unkept=progress.unkept,
         violations=progress.violations,
@@ -203,7 +210,7 @@ def trial_summaries(study: Study, trials: Sequence[TrialRecord]) -> list[TrialSu
         TrialSummary(
             t.slot.number, t.slot.tier, t.slot.phase, t.state, study.metric, t.value, t.violated, t.epoch,
             round(t.seconds, 3), t.attempts, t.attributes.get("worker"), t.attributes.get("why it stopped"),
-            study.values(t.parameters), t.optuna_number,
+            values_of(study, t), t.optuna_number,
         )
         for t in trials
     ]  # fmt: skip
@@ -215,5 +222,5 @@ def study_plan(study: Study) -> StudyPlan:
         study.name, study.strategy, study.subject, study.model, study.data, study.metric, study.direction,
         dict(study.fixed),
         study.budget, study.epochs, tuple(SearchedHyperparameter(*each) for each in study.hyperparameters()),
-        tuple(plan(study)),
+        tuple(plan(study)), study.by_trials,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
+from caviar.studies.results.summaries import values_of
 from caviar.studies.search.expectation import Expected, winner_of
 from caviar.studies.space.base import Value
 
@@ -105,7 +106,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
     return Winner(
         study.name, number, trial.slot.tier, trial.slot.phase, study.metric, trial.value,
         expected=None if value is None or low is None or high is None else Interval(value, low, high),
-        hyperparameters={**study.fixed, **study.values(trial.parameters)},
+        hyperparameters={**study.fixed, **values_of(study, trial)},
         metrics=last_values(curve), test=read_test(engine, record.study_id, number),
         has_test=study.has_test,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.search_space import intersection_search_space
 from optuna.study import StudyDirection
-from pydantic import ConfigDict, InstanceOf
+from optuna.trial import FrozenTrial
+from pydantic import ConfigDict, InstanceOf, field_serializer
 
-from caviar.studies.space.base import BaseScale, Value, bin_of, on_log, place_on_log, within
+from caviar.storage.optuna_tables import plain_choice
+from caviar.studies.space.base import Axis, BaseScale, Value, bin_of, on_log, place_on_log, within
 from caviar.studies.space.search_space import SearchSpace
 
 
@@ -40,6 +50,8 @@ class OptunaScale(BaseScale):
         if isinstance(kind, CategoricalDistribution):
             return (kind.to_internal_repr(value) + 0.5) / len(kind.choices)
         assert isinstance(kind, FloatDistribution | IntDistribution)
+        if kind.single():
+            return 0.5
         if self.bins and kind.step is not None:
             return within((round((float(value) - kind.low) / kind.step) + 0.5) / self.bins, 0.0, 1.0)
         low, high = _ends(kind)
@@ -50,6 +62,65 @@ class OptunaScale(BaseScale):
     def distribution(self) -> BaseDistribution:
         return self.of
 
+    def axis(self, name: str) -> Axis:
+        if isinstance(self.of, CategoricalDistribution):
+            return Axis(name, "category", categories=tuple(map(plain_choice, self.of.choices)))
+        assert isinstance(self.of, FloatDistribution | IntDistribution)
+        return Axis(name, "log" if self.of.log else "linear")
+
+    @field_serializer("of")
+    def _as_json(self, of: BaseDistribution) -> Any:
+        return json.loads(distribution_to_json(of))
+
+    def __str__(self) -> str:
+        if isinstance(self.of, CategoricalDistribution):
+            return f"one of {', '.join(map(str, self.of.choices))}"
+        assert isinstance(self.of, FloatDistribution | IntDistribution)
+        axis = f"{'log' if self.of.log else 'linear'}{' integer' if isinstance(self.of, IntDistribution) else ''}"
+        return f"{self.of.low:g} … {self.of.high:g}, {axis}"
+
+
+def space_of(space: SearchSpace, trials: Iterable[FrozenTrial]) -> SearchSpace | None:
+    """Return the search space that a model can learn from: the space itself; or, where trials name their
+    hyperparameters, those that all trials with a result have in common, with the same range. None if there are none."""
+    if not space.by_trials:
+        return space
+    common = intersection_search_space(list(trials), include_pruned=True)
+    kinds = {name: kind for name, kind in common.items() if not kind.single()}
+    if not kinds:
+        return None
+    direction = StudyDirection.MAXIMIZE if space.maximize else StudyDirection.MINIMIZE
+    tiers = [list(tier) for tier in space.tiers]
+    return search_space(kinds, tiers, space.budget, space.seed, direction, space.strategy)
+
+
+def named_scales(trials: Iterable[FrozenTrial]) -> dict[str, OptunaScale]:
+    """Return a scale for each hyperparameter that trials have named, by which all their values can be drawn: its
+    choices as numbers and texts, or the whole of its ranges where they differ."""
+    kinds: dict[str, BaseDistribution] = {}
+    for trial in trials:
+        for name, kind in trial.distributions.items():
+            kinds[name] = _widest(kinds[name], kind) if name in kinds else _plain(kind)
+    return {name: OptunaScale(kind) for name, kind in kinds.items()}
+
+
+def _plain(kind: BaseDistribution) -> BaseDistribution:
+    if isinstance(kind, CategoricalDistribution):
+        return CategoricalDistribution(list(dict.fromkeys(map(plain_choice, kind.choices))))
+    return kind
+
+
+def _widest(known: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
+    """Return a distribution with the values of both, which are of one kind."""
+    if isinstance(known, CategoricalDistribution) or type(known) is not type(other) or known == other:
+        return known
+    assert isinstance(known, FloatDistribution | IntDistribution)
+    assert isinstance(other, FloatDistribution | IntDistribution)
+    low, high = min(known.low, other.low), max(known.high, other.high)
+    if isinstance(known, IntDistribution):
+        return IntDistribution(int(low), int(high), log=known.log)
+    return FloatDistribution(low, high, log=known.log)
+
 
 def search_space(
     space: Mapping[str, BaseDistribution],
@@ -57,6 +128,7 @@ def search_space(
     budget: int,
     seed: int,
     direction: StudyDirection,
+    strategy: str = "tiered",
 ) -> SearchSpace:
     """Return the search space of distributions, by tier; parameters that no tier names are in the last one."""
     others = [name for name in space if not any(name in tier for tier in tiers)]
@@ -64,7 +136,7 @@ def search_space(
     scales = [{name: OptunaScale(of=space[name]) for name in tier if name in space} for tier in names]
     used = tuple(tier for tier in scales if tier)
     way: Literal["maximize", "minimize"] = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
-    return SearchSpace(direction=way, budget=max(budget, len(used)), seed=seed, tiers=used)
+    return SearchSpace(direction=way, budget=max(budget, len(used)), seed=seed, strategy=strategy, tiers=used)
 
 
 def _count(kind: BaseDistribution) -> int:

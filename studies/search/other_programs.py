@@ -15,7 +15,7 @@ from caviar.studies.space.base import Value
 from caviar.studies.space.search_space import SearchSpace
 from caviar.text import quoted, shown
 
-_FIXED = "fixed_params"  # the system attribute in which Optuna's enqueue_trial keeps values
+FIXED = "fixed_params"  # the system attribute in which Optuna's enqueue_trial keeps values
 
 
 class CannotTake(ValueError):
@@ -35,6 +35,8 @@ def learned(space: SearchSpace, trial: FrozenTrial) -> FrozenTrial | None:
 
     It must have a finite value, violate no constraint, and have each hyperparameter of the space within its range.
     """
+    if space.by_trials:  # nobody knows what its names mean
+        return None
     finished = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     if not finished or trial.value is None or not math.isfinite(trial.value) or not is_feasible(trial):
         return None
@@ -50,14 +52,16 @@ def learned(space: SearchSpace, trial: FrozenTrial) -> FrozenTrial | None:
 def fixed_values(space: SearchSpace, trial: FrozenTrial) -> FixedValues:
     """Return the values that an enqueued trial asks for, each by the hyperparameter's name or by its stored name.
 
+    Where trials name their hyperparameters themselves, they are taken as they are.
+
     Raises:
         CannotTake: one is of no hyperparameter, given twice, or outside its range.
     """
     if trial.params:
         raise CannotTake("it has parameters of its own already: make it with enqueue_trial")
-    asked = trial.system_attrs.get(_FIXED) or {}
+    asked = trial.system_attrs.get(FIXED) or {}
     if not isinstance(asked, Mapping):
-        raise CannotTake(f"its {_FIXED} are no values by name: make it with enqueue_trial")
+        raise CannotTake(f"its {FIXED} are no values by name: make it with enqueue_trial")
     return check_asked(space, asked)
 
 
@@ -67,6 +71,8 @@ def check_asked(space: SearchSpace, given: Mapping[str, Any]) -> FixedValues:
     Raises:
         CannotTake: as for `fixed_values`.
     """
+    if space.by_trials:
+        return FixedValues(given, given)
     scales, stored_names, kinds = space.scales(), space.stored_names(), space.distributions()
     names = {stored: name for name, stored in stored_names.items()}
     values: dict[str, Value] = {}

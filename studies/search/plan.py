@@ -26,7 +26,7 @@ _SHARES = (20, 30, 50, 40)
 
 def plan(space: SearchSpace) -> list[Slot]:
     """Return the slots of a budget; slot 0 is the default configuration, slot 1 the best of a prior."""
-    names = [tuple(tier) for tier in space.tiers]
+    names = space.names()
     everything = sum(names, ())
     slots = [Slot(0, 1, Phase.DEFAULT, ())]
     if space.prior:
@@ -67,7 +67,7 @@ def _with_model(space: SearchSpace) -> bool:
 def _spans(space: SearchSpace) -> list[range]:
     """Return the slots in which each tier is the newest; the first span includes the default configuration and the
     best of a prior."""
-    tiers, more = len(space.tiers), 1 if space.prior else 0
+    tiers, more = len(space.names()), 1 if space.prior else 0
     total, budget = sum(_SHARES[:tiers]), space.budget - more
     ends = [round(budget * sum(_SHARES[: tier + 1]) / total) for tier in range(tiers)]
     for tier in range(tiers):  # at least one slot each, however small the budget

@@ -5,7 +5,7 @@ Distributions stay the full range for the whole life of a study: tiers and zoom 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from secrets import randbelow
 from typing import Any
@@ -14,6 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from caviar.limits import SEED, TRIALS
@@ -103,7 +104,8 @@ class TieredSampler(BaseSampler):
                     fixed[name] = value
                 elif self._definition is not None:  # else Optuna warns of it, and keeps it
                     raise ValueError(f"{name} = {value!r} is outside its scale: {search.scale(name)}")
-        proposal = search.tiers.propose(study, search.slot(trial.number), fixed, trial._trial_id)
+        slot = self._slot_of(search.space, trial.number) or search.slot(trial.number)
+        proposal = search.tiers.propose(study, slot, fixed, trial._trial_id)
         if proposal.zoom and self._definition is not None:
             study._storage.set_trial_user_attr(trial._trial_id, "zoom", dict(proposal.zoom))
         return {name: value for name, value in proposal.stored.items() if name in search_space}
@@ -124,16 +126,24 @@ class TieredSampler(BaseSampler):
             raise ValueError(f"the study's definition is to {self._definition.direction}; say so to Optuna too")
         search, of = self._search, None if self._definition else (space, study.direction)
         if search is None or search[0] != of:
-            search = of, _Search(search_space(space, *self._given, self._seed, study.direction))
+            search = of, _Search(self._space_of(space, study.direction))
             self._search = search
         return search[1]
+
+    def _space_of(self, kinds: Mapping[str, BaseDistribution], direction: StudyDirection) -> SearchSpace:
+        """Return the search space of the distributions that trials have in common."""
+        return search_space(kinds, *self._given, self._seed, direction)
+
+    def _slot_of(self, space: SearchSpace, number: int) -> Slot | None:  # noqa: ARG002
+        """Return the slot of a trial, where it is not planned by the space alone."""
+        return None
 
 
 class _Search:
     """A search space with its plan."""
 
     def __init__(self, space: SearchSpace) -> None:
-        self._space, self.tiers, self._slots = space, Tiers(space), plan(space)
+        self.space, self.tiers, self._slots = space, Tiers(space), plan(space)
 
     def slot(self, number: int) -> Slot:
         """Return the slot of a trial; beyond the budget the last phase goes on."""
@@ -141,4 +151,4 @@ class _Search:
 
     def scale(self, stored: str) -> BaseScale:
         """Return the scale of a stored name."""
-        return next(self._space.scales()[name] for name, own in self._space.stored_names().items() if own == stored)
+        return next(self.space.scales()[name] for name, own in self.space.stored_names().items() if own == stored)

@@ -47,11 +47,13 @@ class Proposer:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        self._strategy = STRATEGIES[space.strategy](space)
+        self._strategy = None if space.by_trials else STRATEGIES[space.strategy](space)
 
     def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any] | None = None) -> Proposal:
         """Return the hyperparameters of a slot's trial, which begins with the defaults or with what won before if the
-        slot's phase says so; as `Strategy.propose` otherwise."""
+        slot's phase says so; as `Strategy.propose` otherwise. None are proposed where trials name them themselves."""
+        if self._strategy is None:
+            return Proposal({}, {}, {})
         if slot.phase == Phase.DEFAULT:
             return self._space.proposal({name: scale.default for name, scale in self._space.scales().items()})
         if slot.phase == Phase.PRIOR:
@@ -91,7 +93,7 @@ class _OptunaSampler:
 
         seed = derive(self._space.seed, "sampler", slot.number) % 2**32
         sampler: BaseSampler = getattr(samplers, self._sampler)(seed=seed, **self._options)
-        program = program if self._constraints else _without_constraints(program)
+        program = program if self._constraints else without_constraints(program)
         trial = create_trial(state=TrialState.RUNNING)
         trial.number = slot.number
         chosen = sampler.sample_relative(program, trial, sampler.infer_relative_search_space(program, trial))
@@ -102,7 +104,7 @@ class _OptunaSampler:
         return self._space.proposal(self._space.trained(chosen))
 
 
-def _without_constraints(program: optuna.Study) -> optuna.Study:
+def without_constraints(program: optuna.Study) -> optuna.Study:
     """Return a study of the same trials without constraints, in which a trial that violates one has the worst value.
 
     Optuna's GPSampler refuses a study in which some trials have constraints and others have not.

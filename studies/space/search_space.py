@@ -1,25 +1,29 @@
 """The search space of a study: scales by tier, a budget of trials, and what an earlier search knows.
 
 A search needs nothing else: it knows neither model nor data. `Study` is a search space with both.
+
+Where trials name their hyperparameters themselves, as an Optuna objective does, a tier has names without scales.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictInt, field_validator
 
 from caviar.limits import HYPERPARAMETERS, NAME, SEED, TRIALS
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import BaseScale, Value
-from caviar.text import flaw, shown
+from caviar.text import flaw, quoted, shown
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+_TIERS = 4
 
 
 class PriorTrial(BaseModel):
@@ -64,8 +68,16 @@ class SearchSpace(BaseModel):
     budget: StrictInt = Field(ge=1, le=TRIALS)
     seed: StrictInt = Field(default=0, ge=0, le=SEED)
     strategy: str = "tiered"
-    tiers: tuple[Mapping[str, InstanceOf[BaseScale]], ...] = Field(min_length=1, max_length=4)
+    tiers: tuple[Mapping[str, InstanceOf[BaseScale] | None], ...] = Field(max_length=_TIERS)
     prior: tuple[PriorTrial, ...] = ()
+
+    @field_validator("tiers", mode="before")
+    @classmethod
+    def _names_without_scales(cls, given: Any) -> Any:
+        """Take a list of names for a tier of hyperparameters without scales."""
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            return given
+        return [_without_scales(tier) if isinstance(tier, list | tuple | str) else tier for tier in given]
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002
         self._check_tiers()
@@ -73,7 +85,12 @@ class SearchSpace(BaseModel):
             self._check_prior(trial)
 
     def _check_tiers(self) -> None:
-        names = [name for tier in self.tiers for name in tier]
+        names, scales = [], []
+        for tier in self.tiers:
+            names += list(tier)
+            scales += list(tier.values())
+        if None in scales and any(scales):
+            raise DefinitionError("some hyperparameters have a scale and others have none; give all of them one")
         if len(names) > HYPERPARAMETERS:
             raise DefinitionError(f"{len(names):,} hyperparameters are too many to search; {HYPERPARAMETERS} are most")
         if why := next((f"'{shown(name)}' {why}" for name in names if (why := flaw(name, NAME))), None):
@@ -83,11 +100,12 @@ class SearchSpace(BaseModel):
         for number, tier in enumerate(self.tiers, start=1):
             if not tier:
                 raise DefinitionError(f"tier {number} is empty; leave it out or name a scale in it")
-        least = len(self.tiers) + bool(self.prior)
+        tiers = len(self.names())
+        least = tiers + bool(self.prior)
         if self.budget < least:
             prior = ", and the best of the prior another" if self.prior else ""
             raise DefinitionError(
-                f"a budget of {self.budget} is too small for {len(self.tiers)} tiers, each of which needs a trial"
+                f"a budget of {self.budget} is too small for {tiers} tiers, each of which needs a trial"
                 f"{prior}; give --budget {least} or more"
             )
 
@@ -114,11 +132,28 @@ class SearchSpace(BaseModel):
         """Whether trials of one configuration differ in their values, so that a second one is worth its time."""
         return False
 
+    @property
+    def by_trials(self) -> bool:
+        """Whether trials name their hyperparameters themselves, with the range of each."""
+        return not self._scales
+
+    def names(self) -> list[tuple[str, ...]]:
+        """Return the names of each tier. Where trials name hyperparameters themselves, those in no tier are one more
+        tier, the last; of four tiers, they belong to the fourth."""
+        names = [tuple(tier) for tier in self.tiers]
+        return [*names, ()] if self.by_trials and len(names) < _TIERS else names
+
+    def tier_of(self, name: str) -> int:
+        """Return the tier of a hyperparameter, from 1; the last one for a name that no tier has."""
+        tiers = self.names()
+        return next((number for number, names in enumerate(tiers, start=1) if name in names), len(tiers))
+
     def hyperparameters(self) -> Iterator[tuple[str, int, BaseScale]]:
-        """Yield name, tier (1 is the first) and scale of each hyperparameter, by priority."""
+        """Yield name, tier (1 is the first) and scale of each hyperparameter that has a scale, by priority."""
         for number, tier in enumerate(self.tiers, start=1):
             for name, scale in tier.items():
-                yield name, number, scale
+                if scale is not None:
+                    yield name, number, scale
 
     def scales(self) -> Mapping[str, BaseScale]:
         """Return the scale of each hyperparameter, by priority."""
@@ -138,6 +173,8 @@ class SearchSpace(BaseModel):
 
     def trained(self, stored: Mapping[str, Any]) -> dict[str, Value]:
         """Return the values of a configuration that Optuna keeps as `stored`."""
+        if self.by_trials:
+            return dict(stored)
         return {name: scale.from_stored(stored[self._stored_names[name]]) for name, scale in self._scales.items()}
 
     def values(self, internal: Mapping[str, float]) -> dict[str, Value]:
@@ -162,7 +199,7 @@ class SearchSpace(BaseModel):
 
     @cached_property
     def _scales(self) -> dict[str, BaseScale]:
-        return {name: scale for tier in self.tiers for name, scale in tier.items()}
+        return {name: scale for name, _, scale in self.hyperparameters()}
 
     @cached_property
     def _stored_names(self) -> dict[str, str]:
@@ -171,3 +208,11 @@ class SearchSpace(BaseModel):
     @cached_property
     def _distributions(self) -> dict[str, BaseDistribution]:
         return {self._stored_names[name]: scale.distribution() for name, scale in self._scales.items()}
+
+
+def _without_scales(tier: object) -> object:
+    if not isinstance(tier, list | tuple) or not all(isinstance(name, str) for name in tier):
+        raise ValueError(f"give a mapping of names to scales, or a list of names; given {quoted(tier)}")
+    if twice := next((name for name in tier if tier.count(name) > 1), None):
+        raise ValueError(f"'{shown(twice)}' stands twice in a tier")
+    return dict.fromkeys(tier)

@@ -64,7 +64,11 @@ class WorkerContext:
         self.ledger = Ledger(self.engine, record.study_id, record.version, worker_id, lease_seconds)
         self.log = TrialLog(self.engine, record.version, lease_seconds)
         self.history = History(
-            self.engine, record.optuna_study_id, maximize=self.study.maximize, learn=partial(_learned, self.study)
+            self.engine,
+            record.optuna_study_id,
+            maximize=self.study.maximize,
+            learn=partial(_learned, self.study),
+            grows=self.study.by_trials,
         )
         files = CheckpointFiles(options.settings.checkpoints) if options.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)

@@ -214,7 +214,7 @@ class Trainer:
         the end of the epoch, since the others would lose it, too."""
         limit = run.limit
         with limit.epoch(), self._context.pulse.until(limit.deadline, run.held.number, limit.seconds):
-            epochs = run.training.epochs(self._context.study.epochs, lambda: self._leave_epoch() or limit.is_over)
+            epochs = run.training.epochs(self._context.study.last_epoch, lambda: self._leave_epoch() or limit.is_over)
             return list(islice(epochs, 1))
 
     def _groups(self) -> list[list[TrialRun]]:

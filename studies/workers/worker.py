@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from caviar.storage.states import Control
 from caviar.storage.workers import end_worker
+from caviar.studies.definition import Way
+from caviar.studies.search.slot_sampler import TieredSlots
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trainer import Trainer
+from caviar.studies.workers.trial.objective_run import ObjectiveRun
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 2.0  # seconds between two attempts to lease what another worker may lose
 
@@ -17,7 +21,7 @@ class Worker:
 
     def __init__(self, context: WorkerContext) -> None:
         self.context = context
-        self._trainer = Trainer(context)
+        self._trainer = _trainer(context)
 
     def run(self) -> None:
         """Work until nothing is left, the study is paused, stopped or changed, or this process is asked to stop.
@@ -38,3 +42,9 @@ class Worker:
             time.sleep(wait)
             wait = min(_LONGEST_WAIT, wait * 1.5)
         context.outage.insist(lambda: end_worker(context.engine, context.process.worker_id))
+
+
+def _trainer(context: WorkerContext) -> Trainer:
+    if context.study.way is Way.OBJECTIVE:
+        return Trainer(context, make_run=partial(ObjectiveRun, tiers=TieredSlots(context.study)))
+    return Trainer(context)

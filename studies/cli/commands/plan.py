@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ from rich.text import Text
 
 import caviar
 from caviar.studies.cli.options import AsJson, Selector
-from caviar.studies.cli.output import out, print_json
+from caviar.studies.cli.output import out, print_json, print_line
 from caviar.studies.cli.tables import NARROW, table
 from caviar.studies.results.formatting import number
 
@@ -19,6 +18,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from caviar.storage.records import Slot
+    from caviar.studies.results.summaries import StudyPlan
+
+_BY_TRIALS = (
+    "The objective names its hyperparameters and their ranges in its trials. The first trial has the middle of each "
+    "range, and nothing is searched before a trial has named it. An interrupted trial begins again, with the same "
+    "values."
+)
 
 
 def plan(
@@ -39,30 +45,45 @@ def plan(
     if as_json:
         print_json(planned)
         return
+    epochs = f" of {planned.epochs} epochs" if planned.epochs else ""
     what = (
-        f": {planned.subject}, {planned.strategy}, {planned.budget} trials of {planned.epochs} epochs, "
+        f": {planned.subject}, {planned.strategy}, {planned.budget} trials{epochs}, "
         f"to {planned.direction} {planned.metric}"
     )
     out().print(Text.assemble((planned.name, "bold"), what))
     first = 0 if out().width >= NARROW else 1  # the first column that there is room for
-    scales = table(*("tier", "hyperparameter", "range and scale", "default")[first:])
-    for h in planned.hyperparameters:
-        scales.add_row(*(str(h.tier), h.name, str(h.scale), number(h.scale.default))[first:])
-    out().print(scales)
+    if planned.by_trials:
+        print_line(_BY_TRIALS)
+    else:
+        scales = table(*("tier", "hyperparameter", "range and scale", "default")[first:])
+        for h in planned.hyperparameters:
+            scales.add_row(*(str(h.tier), h.name, str(h.scale), number(h.scale.default))[first:])
+        out().print(scales)
     out().print()
-    out().print(_slots(planned.slots, first))
+    out().print(_slots(planned, first))
     given = {"--budget": budget, "--strategy": strategy}
     words = [study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     out().print(f"\nrun it with: caviar run {' '.join(words)}", style="dim")
 
 
-def _slots(planned: Sequence[Slot], first: int) -> Table:
+def _slots(planned: StudyPlan, first: int) -> Table:
     """Return a row for each run of slots of the same tier and phase."""
     rows = table(*("trials", "slots", "tier", "phase", "free")[first:])
-    for (tier, phase), run in groupby(planned, key=lambda s: (s.tier, s.phase)):
+    for (tier, phase), run in groupby(planned.slots, key=lambda s: (s.tier, s.phase)):
         slots = list(run)
         begin, last = slots[0].number, slots[-1].number
         numbers = f"{begin}-{last}" if last > begin else str(begin)
         free = ", ".join(slots[-1].free) or ("none: the earlier winner" if phase == "prior" else "none: every default")
+        if planned.by_trials:
+            free = _named(slots[-1], planned.slots[-1].tier)
         rows.add_row(*(str(len(slots)), numbers, str(tier), phase, free)[first:])
     return rows
+
+
+def _named(slot: Slot, last: int) -> str:
+    """Return what a slot may change of what an objective names: the names of its tiers, and in the last all others."""
+    if slot.phase == "default":
+        return "none: the middle of every range"
+    if slot.tier < last:
+        return ", ".join(slot.free)
+    return "all that it names"

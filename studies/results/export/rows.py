@@ -121,7 +121,8 @@ def _table(
     A hyperparameter whose name another column has gets a prefix.
     """
     columns = list(first.items())
-    names = [*study.scales(), *study.fixed]
+    named = (name for t in trials for name in t.hyperparameters) if study.by_trials else study.scales()
+    names = list(dict.fromkeys([*named, *study.fixed]))
     for name in names:
         kinds = {type(t.hyperparameters[name]) for t in trials if name in t.hyperparameters}
         kind = kinds.pop() if len(kinds) == 1 else float if kinds <= {int, float} else str

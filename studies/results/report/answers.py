@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Sequence
 
 from caviar.storage.states import TrialState
+from caviar.studies.definition import Way
 from caviar.studies.results.confirmation import Comparison, in_words
 from caviar.studies.results.formatting import number, told_apart
 from caviar.studies.results.importance import order_in_words
@@ -57,7 +58,9 @@ def _edge(report: Report, winner: ReportedTrial) -> Answer:
         if side is None:
             continue
         place = f"{h.name} ({winner.hyperparameters[h.name]:.4g}, the {side} end of {h.scale})"
-        if h.room[side == "upper"]:
+        if report.study.way is Way.OBJECTIVE:
+            wider.append(place)
+        elif h.room[side == "upper"]:
             wider.append(place)
             widen.append(f"--widen {h.name}")
         elif any(h.room):
@@ -65,8 +68,9 @@ def _edge(report: Report, winner: ReportedTrial) -> Answer:
         else:
             listed.append(place)
     question = "Is the best point at the edge of its range?"
+    of_code = "; a wider range in the objective is another study" if report.study.way is Way.OBJECTIVE else ""
     parts = [
-        *([f"{', '.join(wider)}: better values may lie beyond"] if wider else []),
+        *([f"{', '.join(wider)}: better values may lie beyond{of_code}"] if wider else []),
         *([f"{', '.join(listed)}: to try others, name more values in a study's file"] if listed else []),
         *([f"{', '.join(ends)}: nothing lies beyond"] if ends else []),
     ]
@@ -166,8 +170,9 @@ def _still_improving(report: Report, top: Sequence[ReportedTrial], noise: Noise 
         return Answer(question, f"It cannot be told: {_UNKNOWN}.", _confirm(report))
     evidence = f"{sum(improving)} of the best {len(improving)} do, by more than the noise ({number(noise.deviation)})"
     if 2 * sum(improving) > len(improving):
-        return Answer(question, f"Yes: {evidence}. Train longer.", _retune(report, "longer", f"--epochs {2 * epochs}"))
-    return Answer(question, f"No: {evidence}. {epochs} epochs are enough.")
+        longer = _retune(report, "longer", f"--epochs {2 * epochs}") if epochs else None
+        return Answer(question, f"Yes: {evidence}. Train longer.", longer)
+    return Answer(question, f"No: {evidence}. {epochs or 'So many'} epochs are enough.")
 
 
 def _overfit(report: Report, top: Sequence[ReportedTrial], validation: str) -> Answer:
@@ -190,7 +195,7 @@ def _overfit(report: Report, top: Sequence[ReportedTrial], validation: str) -> A
         question,
         f"Yes: the validation loss of {len(lowest_at)} of the best {examined} was lowest around epoch {epoch}. Train "
         f"shorter, or name more dropout or weight decay in a study's file.",
-        _retune(report, "shorter", f"--epochs {epoch}") if epoch <= _LATE * report.study.epochs else None,
+        _retune(report, "shorter", f"--epochs {epoch}") if epoch <= _LATE * (report.study.epochs or 0) else None,
     )
 
 
@@ -241,6 +246,9 @@ def _confirm(report: Report) -> str | None:
     return f"caviar best {report.study.name} --confirm 5"
 
 
-def _retune(report: Report, suffix: str, option: str) -> str:
+def _retune(report: Report, suffix: str, option: str) -> str | None:
+    """Return the command of a study that begins with these results; None of an objective, whose code has the ranges."""
     name = report.study.name
+    if report.study.way is Way.OBJECTIVE:
+        return None
     return f"caviar retune {name} --name {name}-{suffix} {option}"

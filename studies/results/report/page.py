@@ -41,7 +41,7 @@ def page(report: Report) -> str:
 
 def _summary(study: ReportedStudy) -> str:
     return (
-        f"{study.subject}: {study.budget} trials of {study.epochs} epochs to "
+        f"{study.subject}: {study.budget} trials{f' of {study.epochs} epochs' if study.epochs else ''} to "
         f"{study.direction} {study.metric}, {study.strategy}, pruner {study.pruner}, seed {study.seed}; "
         f"{study.state}"
     )
@@ -72,12 +72,13 @@ def _winner(report: Report) -> str:
 
 def _cost(report: Report) -> str:
     cost = report.cost
-    planned = cost.done * report.study.epochs
-    saved = f" ({max(1 - cost.epochs / planned, 0.0):.0%} saved)" if report.study.state == StudyState.DONE else ""
+    of = "" if cost.epochs_planned is None else f", of {cost.epochs_planned} planned"
+    if report.study.epochs is not None and report.study.state == StudyState.DONE:
+        of += f" ({max(1 - cost.epochs / (cost.done * report.study.epochs), 0.0):.0%} saved)"
     cards = {
         "trials": f"{cost.done}",
         "complete / pruned / failed": f"{cost.complete} / {cost.pruned} / {cost.failed}",
-        f"epochs, of {cost.epochs_planned} planned{saved}": str(cost.epochs),
+        f"epochs{of}": str(cost.epochs),
         "training, all workers together": f"{cost.training_seconds:.0f} s",
         "from the first trial to the last": f"{cost.wall_seconds:.0f} s",
         f"workers on {cost.hosts} host(s)": str(cost.workers),

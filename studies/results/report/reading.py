@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -28,7 +28,10 @@ from caviar.studies.results.report.records import (
     ReportedTrial,
 )
 from caviar.studies.results.summaries import TrialSummary, state_of, trial_summaries
-from caviar.studies.results.winner import read_winner, standings
+from caviar.studies.results.winner import Standings, read_winner, standings
+from caviar.studies.search.optuna_space import named_scales
+from caviar.studies.space.base import BaseScale
+from caviar.text import shown
 
 
 def read_report(engine: Engine, record: StudyRecord) -> Report:
@@ -40,8 +43,9 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     times, events = read_times(engine, study_id), read_events(engine, study_id)
     progress = read_progress(engine, record, maximize=study.maximize)
     start = min((t.began for t in times.values()), default=record.created_at)
+    scales = _scales(current)
     trials = tuple(
-        _trial(study, summary, trial, curves.get(summary.trial, ()), times.get(summary.trial), start)
+        _trial(study, scales, summary, trial, curves.get(summary.trial, ()), times.get(summary.trial), start)
         for summary, trial in zip(trial_summaries(study, records), records, strict=True)
     )
     workers = read_workers(engine, study_id)
@@ -49,14 +53,14 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
         study=ReportedStudy(
             study.name, study.subject, study.model, study.data, study.metric, study.direction, study.constraints,
             study.epochs, progress.budget, study.seed, study.strategy, study.pruner, state_of(progress),
-            len(study.prior),
+            len(study.prior), study.way,
         ),
-        hyperparameters=tuple(ReportedHyperparameter(*each) for each in study.hyperparameters()),
+        hyperparameters=tuple(ReportedHyperparameter(name, study.tier_of(name), scales[name]) for name in scales),
         winner=read_winner(engine, record, current), runner_up=current.runner_up,
         cost=Cost(
             progress.done, progress.complete, progress.pruned, progress.failed, progress.diverged, progress.abandoned,
             progress.ended_elsewhere, progress.others.made,
-            epochs=progress.epochs_trained, epochs_planned=progress.budget * study.epochs,
+            epochs=progress.epochs_trained, epochs_planned=study.planned_epochs(progress.budget),
             training_seconds=round(sum(e.seconds for curve in curves.values() for e in curve), 1),
             wall_seconds=max((t.ended or 0.0 for t in trials), default=0.0),
             workers=len(workers), hosts=len({w.host for w in workers}),
@@ -70,11 +74,18 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     return replace(report, answers=tuple(answers(report)))
 
 
+def _scales(current: Standings) -> Mapping[str, BaseScale]:
+    """Return the scale of each hyperparameter, by priority: the study's own, or those that its trials have named."""
+    study = current.study
+    named = named_scales(current.trials) if study.by_trials else {}
+    return {shown(name): named[name] for name in sorted(named, key=study.tier_of)} or study.scales()
+
+
 def _trial(
-    study: Study, summary: TrialSummary, record: TrialRecord, curve: Sequence[Epoch], times: TrialTimes | None,
+    study: Study, scales: Mapping[str, BaseScale], summary: TrialSummary, record: TrialRecord, curve: Sequence[Epoch],
+    times: TrialTimes | None,
     start: datetime,
 ) -> ReportedTrial:  # fmt: skip
-    scales = study.scales()
     return ReportedTrial(
         **vars(summary),
         began=_since(start, times.began) if times else None,
@@ -82,7 +93,11 @@ def _trial(
         curve=tuple((e.epoch, rounded(e.value(study.metric))) for e in curve),
         metrics={name: tuple(rounded(e.value(name)) for e in curve) for name in metric_names(curve)},
         zoom=record.attributes.get("zoom"),
-        units={name: round(scales[name].unit(value), 4) for name, value in summary.hyperparameters.items()},
+        units={
+            name: round(scales[name].unit(value), 4)
+            for name, value in summary.hyperparameters.items()
+            if name in scales
+        },
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from caviar.epoch import in_order
 from caviar.storage.records import DefinitionRecord
 from caviar.storage.states import TrialState
+from caviar.studies.definition import Way
 from caviar.studies.metric import pair_of_losses
 from caviar.studies.results.importance import Importances
 from caviar.studies.results.summaries import SearchedHyperparameter, StudyState, TrialSummary
@@ -30,13 +31,14 @@ class ReportedStudy:
     metric: str
     direction: str
     constraints: Mapping[str, float]
-    epochs: int
+    epochs: int | None  # None where an objective does not say how many it reports
     budget: int
     seed: int
     strategy: str
     pruner: str
     state: StudyState
     prior: int
+    way: Way = Way.MODEL
 
     @property
     def maximize(self) -> bool:
@@ -109,7 +111,7 @@ class Cost:
     ended_elsewhere: int
     others: int
     epochs: int
-    epochs_planned: int
+    epochs_planned: int | None
     training_seconds: float
     wall_seconds: float
     workers: int

@@ -74,7 +74,7 @@ class TrialAssigner:
         if partner and by_model(study, slot) and not self._held.keys() >= set(slot.free):
             fixed = {stored: partner.params[stored] for stored in self._held.values()} | fixed
         proposal = self._proposer.propose(self._context.history.study(), slot, fixed)
-        if not given.values:
+        if not given.values or study.by_trials:
             return proposal
         zoom = {name: ends for name, ends in proposal.zoom.items() if name not in given.values}
         return study.proposal({**proposal.values, **given.values}, {**proposal.stored, **given.stored}, zoom)

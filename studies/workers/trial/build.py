@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
@@ -57,6 +58,8 @@ def check(study: Study) -> None:
     with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
         if study.way is Way.MODEL:
             _check_built_in(study)
+        elif study.objective is not None:
+            _check_takes_trial(load_function(study.objective), study.objective)
         elif study.entry is not None:
             for path in filter(None, (study.entry, study.test)):
                 load_function(path)
@@ -185,6 +188,19 @@ def load_function(path: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
+def _check_takes_trial(objective: Callable[..., Any], path: str) -> None:
+    if inspect.isclass(objective):
+        raise DefinitionError(f"'{path}' is a class; give the path of a function, or of an object that can be called")
+    if inspect.iscoroutinefunction(objective):
+        raise DefinitionError(f"'{path}' is an async function, whose call trains nothing; give one without async")
+    try:
+        inspect.signature(objective).bind("trial")
+    except TypeError as error:
+        raise DefinitionError(f"'{path}' cannot be called with a trial alone: {error}") from None
+    except ValueError:  # Python cannot tell, as of some functions in C
+        return
+
+
 def make_training(
     study: Study,
     number: int,
@@ -208,7 +224,14 @@ def make_training(
     if study.train is not None:
         turns = bench.caller.turns() if bench.caller else FunctionTurns(load_function(study.train))
         trial = partial(Trial, number, {**study.fixed, **values}, bench.device)
-        return LoopTraining(turns, trial, _seed_parts(study, number, again), study.epochs, state)
+        return LoopTraining(turns, trial, seed_parts(study, number, again), study.last_epoch, state)
+    if study.objective is not None:
+        from caviar.studies.workers.user.objective import ObjectiveTraining  # these load Optuna
+        from caviar.studies.workers.user.optuna_trial import lone_trial
+
+        objective, seed = load_function(study.objective), seed_parts(study, number, again)
+        lone = partial(lone_trial, study, number, values)
+        return ObjectiveTraining(objective, lone, seed, study.metric, lambda: None)
     raise NotImplementedError(study.way)
 
 
@@ -222,7 +245,7 @@ def measure_trial(
     """
     assert study.test is not None, "the study has a test= function"
     trial = partial(Trial, number, {**study.fixed, **values}, bench.device)
-    return measure(load_function(study.test), trial, _seed_parts(study, number, None), state)
+    return measure(load_function(study.test), trial, seed_parts(study, number, None), state)
 
 
 def assemble(
@@ -235,8 +258,9 @@ def assemble(
     fresh seeds, which no trial has.
     """
     build, settings = _split(study, values)
-    return Training(build, settings, data, derive(*_seed_parts(study, number, again)), state)
+    return Training(build, settings, data, derive(*seed_parts(study, number, again)), state)
 
 
-def _seed_parts(study: Study, number: int, again: int | None) -> tuple[int | str, ...]:
+def seed_parts(study: Study, number: int, again: int | None = None) -> tuple[int | str, ...]:
+    """Return what the seed of a trial's training depends on."""
     return (study.seed, "trial", number) if again is None else (study.seed, "again", number, again)

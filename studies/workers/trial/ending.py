@@ -38,7 +38,7 @@ class TrialEnd:
         """End a trial as its last epoch decided."""
         epoch = training.epoch
         if verdict.next is Next.DIVERGE:
-            self._end("COMPLETE", worst_value(self._context), verdict.why, epoch, constraints=_DIVERGED)
+            self.diverge(verdict.why, epoch)
             return
         value, bounds = self._last_value(), self._context.study.constraints
         measured = self._last_metrics(epoch) if value is None or bounds else {}
@@ -85,6 +85,14 @@ class TrialEnd:
         else:
             constraints = violations(bounds, self._last_metrics(epoch) if bounds else {})
             self._end("PRUNED", value, why, epoch, constraints=constraints)
+
+    def close(self, state: str, value: float | None, why: str, epoch: int) -> None:
+        """End a trial in an Optuna state, such as `PRUNED`, which its own code decided."""
+        self._end(state, value, why, epoch)
+
+    def diverge(self, why: str, epoch: int) -> None:
+        """End a trial as complete, with the worst value and a constraint that it violates."""
+        self._end("COMPLETE", worst_value(self._context), why, epoch, constraints=_DIVERGED)
 
     def fail(self, error: Exception, epoch: int) -> None:
         """End a trial whose training code raised after `epoch`; one that ran out of memory gets one more try."""

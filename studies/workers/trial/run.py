@@ -148,7 +148,7 @@ class TrialRun:
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this trial."""
-        return epoch >= self.context.study.epochs
+        return epoch >= self.context.study.last_epoch
 
     def reopen(self) -> bool:
         """Go back to the last checkpoint, or to the beginning, after an epoch was left in its middle."""
