@@ -119,7 +119,7 @@ class Retraining:
     Attributes:
         winner, runner_up: the numbers of the trials that are trained again.
         done: trainings that are finished, of `total`, with the share of those that run.
-        epochs: the length of each training.
+        epochs: the length of each training; None where an objective does not say it.
         device: `cpu` or `cuda`.
     """
 
@@ -127,7 +127,7 @@ class Retraining:
     runner_up: int
     done: float
     total: int
-    epochs: int
+    epochs: int | None
     device: str
 
 
@@ -197,7 +197,7 @@ def _confirm(
     )
 
     def progressed(done: float) -> None:
-        of = (len(trainings.missing), definition.last_epoch, trainings.device)
+        of = (len(trainings.missing), definition.epochs, trainings.device)
         on_progress(Retraining(winner, runner_up, done, *of))
 
     if trainings.missing:

@@ -6,9 +6,11 @@ anew the next time, with the same seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from sqlalchemy import Engine
@@ -30,6 +32,7 @@ from caviar.studies.results.confirmation import read_trainings, write_trainings
 from caviar.studies.workers.trial.build import THREADS, Bench, make_training
 from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
 from caviar.studies.workers.trial.training import Ended, TrialTraining
+from caviar.studies.workers.user.objective import ObjectiveTraining
 
 Planned = tuple[int, int]  # a trial, and the number of its fresh training
 
@@ -60,12 +63,20 @@ class FreshTrainings:
         finished = read_trainings(engine, record.study_id)
         self.missing = [(t, n) for n in range(count) for t in trials if n not in finished.get(t, {})]
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._values = {t: self._study.values(read_trial(engine, record.study_id, t).parameters) for t in trials}
+        self._values = self._values_of(trials)
         torch.set_num_threads(THREADS)
         self._bench = Bench(torch.device(self.device))
         if self._study.way is Way.MODEL:
             self._bench = Bench(self._bench.device, load(self._study.built_in.data, data_dir, self._bench.device))
         self._done = 0.0
+
+    def _values_of(self, trials: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+        """Return the hyperparameters of trials, as their training takes them."""
+        if self._study.by_trials:
+            named = {t.number: t.params for t in read_frozen_trials(self._engine, self._record.optuna_study_id)}
+            return {number: named[number] for number in trials}
+        records = (read_trial(self._engine, self._record.study_id, number) for number in trials)
+        return {trial.slot.number: self._study.values(trial.parameters) for trial in records}
 
     def run(self, progressed: Callable[[float], None]) -> bool:
         """Do all trainings that are missing; return False if `leave` ended that.
@@ -145,6 +156,9 @@ class FreshTrainings:
     def _last_value(self, training: TrialTraining, progressed: Callable[[float], None]) -> float:
         """Train to the end, wherever that is, and return the last value of the metric."""
         metric, value = self._study.metric, None
+        if isinstance(training, ObjectiveTraining):
+            returned = training.run(self._leave)
+            return returned if returned is not None and math.isfinite(returned) else self._worst
         for epoch in training.epochs(self._study.last_epoch, self._leave):
             if not epoch.is_finite(metric):
                 training.close(Ended.DIVERGED)

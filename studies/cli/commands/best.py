@@ -73,9 +73,10 @@ def _confirm(study: str, times: int, data_dir: Path | None, engine: Engine, *, q
 
         def on_progress(now: caviar.Retraining) -> None:
             if now.done == 0:
+                epochs = "" if now.epochs is None else f" of {now.epochs} epochs"
                 print_remark(
                     f"training trial {now.winner}, the winner, and trial {now.runner_up}, the runner-up, again: "
-                    f"{now.total} trainings of {now.epochs} epochs on {now.device}"
+                    f"{now.total} trainings{epochs} on {now.device}"
                 )
             bar.update(task, completed=now.done, total=now.total)
 

@@ -87,6 +87,12 @@ class ObjectiveTraining:
             if isinstance(message, Epoch):
                 yield message
 
+    def run(self, leave: Callable[[], bool]) -> float | None:
+        """Let the objective come to its end, and return its value; as `epochs` does otherwise."""
+        for _ in self.epochs(EPOCHS, leave):
+            pass
+        return self.outcome.value if self.outcome else None
+
     def state(self) -> None:
         """Return None: nothing of an objective is saved."""
         return
