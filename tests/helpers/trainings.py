@@ -138,3 +138,17 @@ def diverging(trial: Trial) -> None:
     """Diverge in the first epoch, all trials but those that a test names by `SOUND`."""
     for epoch in trial.epochs():
         trial.report(rmse=1e-7 * (1 + trial["lr"]) / epoch if trial.number in SOUND else float("nan"))
+
+
+class _Unreadable:
+    def state_dict(self) -> dict[str, object]:
+        return {"rule": _Unreadable}
+
+    def load_state_dict(self, state: dict[str, object]) -> None: ...
+
+
+def unreadable(trial: Trial) -> None:
+    """Keep a state that would have to be unpickled."""
+    trial.keep(odd=_Unreadable())
+    for epoch in trial.epochs():
+        trial.report(rmse=1 / epoch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,6 +17,7 @@ from caviar.storage.unsent import Unsent
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
+from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
 from caviar.studies.workers.trial.training import TrialTraining
 
 _CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a trial that goes on
@@ -23,8 +25,12 @@ _CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a trial that goes on
 
 def stage(context: WorkerContext, held: HeldLease, training: TrialTraining) -> Staged | None:
     """Make a training's state ready to be saved; return None where it has none, or, with an event, where that is not
-    possible."""
-    state = training.state()
+    possible.
+
+    Raises:
+        TrainingRaised: the training's own code did, which says what its state is.
+    """
+    state = _state(context, training)
     if state is None:
         return None
     try:
@@ -32,6 +38,11 @@ def stage(context: WorkerContext, held: HeldLease, training: TrialTraining) -> S
     except CheckpointNotWritten as error:
         context.record_event(EventKind.CHECKPOINT_NOT_WRITTEN, held.lease, reason=str(error))
         return None
+
+
+def _state(context: WorkerContext, training: TrialTraining) -> dict[str, Any] | None:
+    with training_code(context.pulse):
+        return training.state()
 
 
 def save_on_this_machine(trials: Iterable[tuple[int, Callable[[], bool]]]) -> list[str]:
@@ -46,6 +57,9 @@ def save_on_this_machine(trials: Iterable[tuple[int, Callable[[], bool]]]) -> li
                 saved.append(str(number))
         except OSError as error:
             sentences.append(f"trial {number} goes on from its last checkpoint, since no file can be written ({error})")
+        except TrainingRaised as raised:
+            reason = describe(raised.error)["error"]
+            sentences.append(f"trial {number} goes on from its last checkpoint, since it has no state ({reason})")
     if saved:
         which = f"trial{'s' if len(saved) > 1 else ''} {', '.join(saved)}"
         sentences.append(f"what was not written of {which} is kept on this machine")
@@ -81,7 +95,7 @@ class CheckpointKeeper:
 
     def snapshot(self, training: TrialTraining, *, diverged: bool = False) -> None:
         """Copy the state in case the outage lasts. A trial that diverged has none: it is better trained again."""
-        epochs, state = self._outbox.unwritten(self._held), None if diverged else training.state()
+        epochs, state = self._outbox.unwritten(self._held), None if diverged else _state(self._context, training)
         self._unsent = None if state is None else Unsent(training.epoch, epochs, to_bytes(state))
 
     def save(self, training: TrialTraining) -> None:

@@ -104,3 +104,12 @@ def test_a_trial_that_is_pruned_lets_its_function_come_to_its_end(engine: Engine
     states = [trial.state for trial in read_trials(engine, record.study_id)]
     assert TrialState.PRUNED in states
     assert [Ended.PRUNED if state == TrialState.PRUNED else Ended.COMPLETE for state in states] == ENDED
+
+
+def test_a_state_that_cannot_be_saved_ends_its_trial_alone(engine: Engine) -> None:
+    record, study = register_training(engine, "unreadable", budget=2)
+    worker(engine, record, study).run()
+
+    for trial in read_trials(engine, record.study_id):
+        assert trial.state == TrialState.FAIL
+        assert "the state odd['rule'] is a type" in trial.attributes["why it stopped"]
