@@ -59,3 +59,10 @@ def test_what_cannot_be_kept_says_why(metrics: dict[str, object], message: str) 
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         check_metrics(metrics)
     assert "\n" not in str(caught.value)
+
+
+def test_a_loss_with_its_gradient_is_a_number(recwarn: pytest.WarningsRecorder) -> None:
+    torch = pytest.importorskip("torch")
+
+    assert check_metrics({"loss": torch.tensor(0.5, requires_grad=True)}) == {"loss": 0.5}
+    assert not recwarn.list
