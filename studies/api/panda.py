@@ -43,7 +43,7 @@ from caviar.studies.panda.candidates import best_first, within_noise
 from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.length import parse_length
 from caviar.studies.panda.records import DayEpoch, Journal, JournalDay
-from caviar.studies.panda.settings import NUDGEABLE, check_names, next_settings
+from caviar.studies.panda.settings import check_names, next_settings
 from caviar.studies.space.base import Value
 from caviar.studies.workers.local.events import Listener as RunListener
 from caviar.studies.workers.local.events import ignore
@@ -186,9 +186,9 @@ def train(
 
     _check_count("days", days, TRIALS)
 
-    def check(life: Life, study: Study) -> None:  # noqa: ARG001 - as a plan of candidates
+    def check(life: Life, study: Study) -> None:
         if all(day.state != SlotState.OPEN for day in life.days):
-            next_day(life, name)
+            next_day(life, study)
 
     with training_panda(name, study, allow_mismatch, on_event, check, **options) as context:
         return _trained(context, is_done=train_days(context, days, _on_epoch(on_event)))
@@ -223,9 +223,9 @@ def try_(
     from caviar.studies.panda.train import train
 
     _check_count("epochs", epochs, EPOCHS)
-    changes = [{}, *(check_names(candidate, NUDGEABLE) for candidate in candidates)]
-    planned = partial(candidate_days, name=name, candidates=changes, epochs=epochs)
-    with training_panda(name, study, allow_mismatch, on_event, planned, cohort=len(changes), **options) as context:
+    planned = partial(candidate_days, candidates=[{}, *candidates], epochs=epochs)
+    cohort = 1 + len(candidates)
+    with training_panda(name, study, allow_mismatch, on_event, planned, cohort=cohort, **options) as context:
         engine, record = context.engine, context.record
         plan = partial(planned, study=context.study)
         days = train(context, plan, _on_epoch(on_event), finish_first=False)
@@ -254,7 +254,8 @@ def nudge(
 
     Args:
         settings: new values of learning_rate, momentum, batch_size, decay, dropout, weight_decay, beta1, beta2 or
-            epsilon; other settings would need another network or optimizer.
+            epsilon; other settings would need another network or optimizer. For a `train=` study, of any of its
+            hyperparameters: `trial["lr"]` gives the new value from the next epoch on.
         why: the reason, for the journal.
 
     Returns:
@@ -273,8 +274,9 @@ def nudge(
     import_model(study)
     with opened(name, database) as (engine, record):
         now = next_settings(read_life(engine, record))
-        given = check_names(settings, NUDGEABLE)
-        check_settings(definition_of(record), {**now.settings, **given}, given)
+        definition = definition_of(record)
+        given = check_names(definition, settings)
+        check_settings(definition, {**now.settings, **given}, given)
         add_nudge(engine, record.study_id, given, why, current_user())
         return read_journal(engine, record)
 

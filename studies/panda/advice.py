@@ -32,6 +32,7 @@ class Outcome(StrEnum):
     BETTER = "better"  # by more than the noise
     WORSE = "worse"  # by more than the noise
     NO_DIFFERENT = "no different"  # the difference is within the noise
+    FIRST = "the first"  # that the metric was measured in: there is nothing to compare it with
     BORN = "born"  # the first day: the model is measured before anything is done to it
     DIVERGED = "diverged"  # a loss was not finite
     OUT_OF_MEMORY = "out of memory"  # twice
@@ -109,9 +110,12 @@ class Window:
 def judge(window: Window, metric: str, *, maximize: bool, examples: int) -> Verdict:
     """Compare a whole day with the one before; `examples` is the size of the validation set."""
     sign = 1 if maximize else -1
-    values = [sign * epoch.metrics[metric] for epoch in (*window.before, *window.own)]
-    difference = values[-1] - sign * window.before[-1].metrics[metric]
-    earlier, own = values[: len(window.before)], values[len(window.before) :]
+    earlier, own = (
+        [sign * epoch.metrics[metric] for epoch in epochs if metric in epoch.metrics]
+        for epochs in (window.before, window.own)
+    )
+    values = [*earlier, *own]
+    difference = values[-1] - earlier[-1]
     pairs = [*pairwise(earlier[-_NOISE_EPOCHS:]), *pairwise(own)]  # the step into this day is what is judged
     falls = [max(a - b, 0.0) for a, b in pairs]
     noise = math.sqrt(sum(fall**2 for fall in falls) / max(len(falls), 1))
@@ -120,6 +124,17 @@ def judge(window: Window, metric: str, *, maximize: bool, examples: int) -> Verd
     if difference > noise:
         return Verdict(Outcome.BETTER, difference, noise)
     return Verdict(Outcome.WORSE if difference < -noise else Outcome.NO_DIFFERENT, difference, noise)
+
+
+def advise_by_metric(verdict: Verdict, metric: str, parent: int | None) -> Advice:
+    """Return advice from the metric alone, of a training whose losses and learning rate are not known."""
+    if verdict.word is Outcome.WORSE:
+        return Advice(f"the {metric} got worse by more than its noise: go back, and change a setting", back=parent)
+    if verdict.word is Outcome.NO_DIFFERENT:
+        return Advice(f"the {metric} changed by no more than its noise: change a setting, or end here")
+    if verdict.word in (Outcome.BETTER, Outcome.FIRST):
+        return Advice("go on as it is")
+    return Advice(f"the day is {verdict.word}: go back, and change a setting", back=parent)
 
 
 def why_rate_too_high(window: Window) -> str | None:

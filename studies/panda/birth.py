@@ -14,12 +14,12 @@ from caviar.storage.pandas import BIRTH, TIER, NewDay, Origin, PandaRecord, add_
 from caviar.storage.records import Provenance, Slot, StudyRecord
 from caviar.storage.states import Phase
 from caviar.storage.status import read_trial
-from caviar.studies.definition import Study, change, to_body
+from caviar.studies.definition import Study, Way, change, to_body
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.planning import check_settings
-from caviar.studies.panda.settings import NUDGEABLE, OF_THE_RATE, check_names
+from caviar.studies.panda.settings import OF_THE_RATE, check_names
 from caviar.studies.results.winner import standings
 from caviar.studies.space.base import Value
 from caviar.text import whole_number
@@ -56,8 +56,8 @@ def begin(
             f"the name '{name}' is taken by a study or panda in the database; go on with that panda: "
             f"caviar panda train {name}; or give another NAME"
         )
-    given = check_names(settings, NUDGEABLE if ancestor else None)
     own = panda_definition(study, name)
+    given = check_names(own, settings, is_born=ancestor is not None)
     defaults = {scale_name: scale.default for scale_name, scale in own.scales().items()}
     everything = {**defaults, **(ancestor.settings if ancestor else {}), **given}
     check_settings(own, everything, given)
@@ -83,8 +83,16 @@ def begin(
 
 
 def panda_definition(study: Study, name: str) -> Study:
-    """Return a panda's definition: the study's model, data and scales, without a last epoch and without pruning."""
-    return change(study, name=name, epochs=EPOCHS, pruner="none")
+    """Return a panda's definition: that of the study without pruning, and a model's without a last epoch.
+
+    A function of the user's own may have a schedule with an end, and keeps it.
+
+    Raises:
+        OptionError: the study trains in a way that saves no state of one model.
+    """
+    if study.way not in (Way.MODEL, Way.TRAIN):
+        raise OptionError(f"'{study.name}' trains by {study.way}=; a panda needs a study with model= or train=")
+    return change(study, name=name, epochs=EPOCHS if study.way is Way.MODEL else None, pruner="none")
 
 
 def find_ancestor(engine: Engine, origin: str) -> Ancestor:

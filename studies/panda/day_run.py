@@ -23,11 +23,13 @@ from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
 from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
 from caviar.storage.states import EventKind
 from caviar.storage.unsent import Unsent
+from caviar.studies.definition import Way
+from caviar.studies.errors import TrialMisused
 from caviar.studies.panda.settings import EpochSettings, settings_after
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
-from caviar.studies.workers.trial.build import assemble
+from caviar.studies.workers.trial.build import assemble, make_training
 from caviar.studies.workers.trial.decision import Next, Verdict
 from caviar.studies.workers.trial.ending import worst_value
 from caviar.studies.workers.trial.failures import training_code
@@ -35,6 +37,7 @@ from caviar.studies.workers.trial.resumption import LoadedCheckpoint
 from caviar.studies.workers.trial.run import TrialRun
 from caviar.studies.workers.trial.time_limit import TimeLimit
 from caviar.studies.workers.trial.training import TrialTraining
+from caviar.studies.workers.user.loop_training import LoopTraining
 
 OnEpoch = Callable[[DayRecord, Epoch], None]
 
@@ -61,7 +64,7 @@ class DayRun(TrialRun):
         self._now = EpochSettings(day.settings, day.decay_from)
         self._seconds: dict[int, float] = {}  # of this day's epochs
 
-    def resume(self, checkpoint: LoadedCheckpoint) -> tuple[Training, str | None]:
+    def resume(self, checkpoint: LoadedCheckpoint) -> tuple[TrialTraining, str | None]:
         """Return the training as the day goes on from its own state, or else from the end of the day before."""
         context, number = self.context, self._day.number
         own, refused = self._read(checkpoint)
@@ -75,13 +78,15 @@ class DayRun(TrialRun):
         self._now = settings_after(self._day, self._nudges, at)
         with training_code():
             training = self._assemble(state)
-        if number == BIRTH and own is None:
+            if training.state() is None:
+                raise TrialMisused("a panda is saved after each day: call trial.keep(net=..., optimizer=...)")
+        if number == BIRTH and own is None and isinstance(training, Training):
             self._measure_birth(training)
         return training, refused
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this day."""
-        if self._day.number == BIRTH:
+        if self._day.number == BIRTH or epoch >= self.context.study.epochs:
             return True
         epochs = self._day.epochs or self._panda.day_epochs
         if epochs is not None:
@@ -120,6 +125,9 @@ class DayRun(TrialRun):
         if now == self._now:
             return training
         self._now = now
+        if isinstance(training, LoopTraining):
+            training.trial.values.update(now.settings)
+            return training
         with training_code():
             return self._assemble(training.state())
 
@@ -142,10 +150,12 @@ class DayRun(TrialRun):
             ],
         }
         constraints = {"diverged": 1.0} if diverged else None
+        # At its birth a model of the user's own is not measured, and no complete trial of Optuna's is without value.
+        state = "PRUNED" if value is None else "COMPLETE"
         trial_id: int = self.trial._trial_id
         context.outage.insist(
             lambda: context.log.finish(
-                self.lease, trial_id, "COMPLETE", value, attributes, constraints=constraints, weights=weights
+                self.lease, trial_id, state, value, attributes, constraints=constraints, weights=weights
             )
         )
         context.checkpoints.tidy(self.lease.slot.number, weights)
@@ -180,7 +190,10 @@ class DayRun(TrialRun):
     def _read_nudges(self) -> list[NudgeRecord]:
         return read_nudges(self.context.engine, self.lease.study_id, self._day.number)
 
-    def _assemble(self, state: Any) -> Training:
+    def _assemble(self, state: Any) -> TrialTraining:
+        context = self.context
+        if context.study.way is not Way.MODEL:
+            return make_training(context.study, self._panda.seed_number, self._now.settings, context.bench, state)
         training = assemble(self.context.study, self._panda.seed_number, self._now.settings, self._data, state)
         training.decay_from = self._now.decay_from
         return training
@@ -212,7 +225,7 @@ class DayRun(TrialRun):
 
     @property
     def _device(self) -> Any:
-        return self.context.bench.device
+        return self.context.bench.device if self.context.study.way is Way.MODEL else "cpu"
 
     @property
     def _data(self) -> Data:

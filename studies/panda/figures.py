@@ -15,7 +15,7 @@ def panda_figures(journal: Journal) -> dict[str, Figure]:
     """Return the figures of a panda's journal, by name, as plotly's JSON."""
     return {
         "curves": _curves(journal, "curve", journal.metric, nudges=True),
-        "losses": _losses(journal),
+        **({"losses": _losses(journal)} if any(day.training_loss[-1:] != (None,) for day in journal.days[1:]) else {}),
         "tree": _tree(journal),
     }
 

@@ -17,7 +17,16 @@ from caviar.storage.pandas import BIRTH, DayRecord, Life, read_life
 from caviar.storage.records import EventRecord, StudyRecord
 from caviar.storage.states import SPENT, EventKind, NudgeState, SlotState
 from caviar.studies.definition import Study, from_body
-from caviar.studies.panda.advice import Advice, Outcome, Verdict, Window, advise, judge, why_rate_too_high
+from caviar.studies.panda.advice import (
+    Advice,
+    Outcome,
+    Verdict,
+    Window,
+    advise,
+    advise_by_metric,
+    judge,
+    why_rate_too_high,
+)
 from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.lineage import branches, nearest_saved, path
 from caviar.studies.panda.records import BestEpoch, Journal, JournalDay, Nudge, Remark, TakenNudge
@@ -27,6 +36,7 @@ from caviar.studies.results.formatting import finite
 _MOVES_WEIGHTS = {"learning_rate", "momentum", "batch_size", "decay"}
 _SPOILED = 0.5  # share of the loss at birth: above it, a day of too high a rate is not worth going back to
 _REMARKS = (EventKind.NOTE, EventKind.WENT_BACK, EventKind.PICKED)
+_READ = {TRAINING_LOSS, VALIDATION_LOSS, LEARNING_RATE}  # the metrics that advice on curves is read from
 _FEW_EXAMPLES = 1000  # assumed where the size of the validation set was not written
 
 
@@ -86,15 +96,17 @@ class _Reading:
 
     def _verdict(self, day: DayRecord) -> Verdict:
         if day.number == BIRTH:
-            born, over = day.ended == "complete", day.state == SlotState.DONE
+            born, over = day.ended in ("complete", "pruned"), day.state == SlotState.DONE
             return Verdict(Outcome.BORN if born else Outcome.FAILED if over else Outcome.UNFINISHED)
         if day.violated:
             return Verdict(Outcome(day.violated.replace("_", " ")))
         if day.state != SlotState.DONE:
             return Verdict(Outcome.ABANDONED if day.state in SPENT else Outcome.UNFINISHED)
         own, before = self._curve(day), self._before(day)
-        if day.ended != "complete" or not own or not before:
+        if day.ended != "complete" or not own:
             return Verdict(Outcome.FAILED)
+        if not any(self.study.metric in epoch.metrics for epoch in before):
+            return Verdict(Outcome.FIRST)
         whole = Window(before, own, day.settings, day.parent or BIRTH)
         birth = next((event.detail for event in self.events if event.kind == EventKind.BORN), {})
         examples = int(birth.get("validation_examples", _FEW_EXAMPLES))
@@ -107,6 +119,8 @@ class _Reading:
         since = max((epoch for epoch in nudged if own and epoch < own[-1].epoch), default=day.begins_at)
         before += [epoch for epoch in own if epoch.epoch <= since]
         own = [epoch for epoch in own if epoch.epoch > since]
+        if not all(epoch.metrics.keys() >= _READ for epoch in (*before, *own)):
+            return None
         if not own or not before or nearest_saved(self.life, day) is None:
             return None
         settings = settings_after(day, nudges, own[-1].epoch - 1).settings
@@ -130,6 +144,8 @@ class _Reading:
         head = life.days[life.panda.head]
         if head.state not in SPENT or head.number == BIRTH:
             return None
+        if not all(epoch.metrics.keys() >= _READ for epoch in (*self._before(head), *self._curve(head))):
+            return self._with_commands(advise_by_metric(verdict, self.study.metric, head.parent))
         window = self._window(head, too_high)
         if window is None or verdict.word in (Outcome.FAILED, Outcome.ABANDONED):
             earlier = nearest_saved(life, head)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import DayRecord, Life
 from caviar.storage.states import NudgeState
+from caviar.studies.definition import Study, Way
 from caviar.studies.errors import OptionError
 from caviar.studies.space.base import Value
+from caviar.suggestions import did_you_mean
 
 # Changes of these leave the shape of the network, and the optimizer's memory, as they are.
 NUDGEABLE = (
@@ -58,12 +60,19 @@ def change_settings(now: EpochSettings, settings: Mapping[str, Any], epoch: int)
     return EpochSettings({**now.settings, **settings}, epoch if sets_rate else now.decay_from)
 
 
-def check_names(settings: Mapping[str, Value], allowed: Collection[str] | None = None) -> dict[str, Value]:
+def check_names(study: Study, settings: Mapping[str, Value], *, is_born: bool = True) -> dict[str, Value]:
     """Check the names and types of settings, and return them with numbers in the type that the training takes.
+
+    Args:
+        is_born: whether the model is there already, so that its shape cannot be changed. A function of the user's own
+            decides itself what it does with a change: any of its study's hyperparameters may be changed.
 
     Raises:
         OptionError: a name is not allowed, or a numeric setting has a value that is no finite number.
     """
+    if study.way is not Way.MODEL:
+        return _of_own(study, settings)
+    allowed = NUDGEABLE if is_born else None
     checked: dict[str, Value] = {}
     for name, value in settings.items():
         if allowed is not None and name not in allowed:
@@ -75,3 +84,16 @@ def check_names(settings: Mapping[str, Value], allowed: Collection[str] | None =
             raise OptionError(f"{name} must be a number; given '{value}'")
         checked[name] = float(value) if name in _FLOATS else value
     return checked
+
+
+def _of_own(study: Study, settings: Mapping[str, Value]) -> dict[str, Value]:
+    known: dict[str, Value] = {name: scale.default for name, scale in study.scales().items()} | dict(study.fixed)
+    for name, value in settings.items():
+        if name not in known:
+            raise OptionError(
+                f"'{name}' is no hyperparameter of '{study.name}'; {did_you_mean(name, known)}it has: "
+                f"{', '.join(known)}"
+            )
+        if isinstance(known[name], int | float) and isinstance(value, str | bool):
+            raise OptionError(f"{name} must be a number; given '{value}'")
+    return {n: float(v) if isinstance(known[n], float) and not isinstance(v, str) else v for n, v in settings.items()}

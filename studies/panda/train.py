@@ -46,7 +46,7 @@ def train_days(context: WorkerContext, count: int, on_epoch: OnEpoch | None = No
     """Train some days, an unfinished one first; return False if this process or the panda was asked to stop."""
     left = count
     while left > 0:
-        trained = train(context, partial(next_day, name=context.record.name), on_epoch)
+        trained = train(context, partial(next_day, study=context.study), on_epoch)
         if any(day.state == SlotState.OPEN for day in trained):
             return False
         left -= any(day.number and not day.is_look for day in trained)  # a birth or candidates that were left are none

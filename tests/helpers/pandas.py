@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.studies.api.session import settings_of
+from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.panda.birth import begin
 from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.planning import next_day
@@ -51,4 +52,4 @@ def born(engine: Engine, name: str = "baby", **given: Any) -> StudyRecord:
 
 def days(engine: Engine, record: StudyRecord, count: int = 1, context: WorkerContext | None = None, **how: Any) -> None:
     for _ in range(count):
-        train(context or context_of(engine, record), partial(next_day, name=record.name), **how)
+        train(context or context_of(engine, record), partial(next_day, study=definition_of(record)), **how)

@@ -28,7 +28,7 @@ from caviar.storage.pandas import DayRecord, go_back, open_days, read_life
 from caviar.storage.records import Lease, Provenance, Slot, StudyRecord
 from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.errors import DefinitionError, NotComparable, OptionError, WorkersFailed
-from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.manager import definition_of, open_study
 from caviar.studies.panda.advice import Advice
 from caviar.studies.panda.birth import begin, find_ancestor
 from caviar.studies.panda.candidates import best_first
@@ -172,7 +172,7 @@ def test_a_day_that_is_left_goes_on_first(engine: Engine) -> None:
     days(engine, whole)
     stopped_after_an_epoch(engine, record)
     assert read_life(engine, record).days[1].state == "open"
-    plan = partial(candidate_days, study=STUDY, name="baby", candidates=[{}], epochs=1)
+    plan = partial(candidate_days, study=definition_of(record), candidates=[{}], epochs=1)
     with pytest.raises(UnknownDay, match="day 1 of 'baby' is not finished; first: caviar panda train baby"):
         train(context_of(engine, record), plan, finish_first=False)
     days(engine, record)
@@ -202,7 +202,7 @@ def test_a_nudge_of_a_day_that_was_left_takes_effect_with_its_next_epoch(engine:
 
 def test_a_nudge_of_a_day_that_waits_for_its_first_epoch_is_in_the_journal(engine: Engine) -> None:
     record = born(engine)
-    open_days(engine, record, partial(next_day, name="baby"))
+    open_days(engine, record, partial(next_day, study=definition_of(record)))
     add_nudge(engine, record.study_id, {"learning_rate": 0.1}, "at last", "me")
     days(engine, record)
     assert [e[4] for e in curve(engine, record, 1)] == [0.1, 0.1]
@@ -241,7 +241,7 @@ def test_somebody_lets_it_rest(engine: Engine) -> None:
         if result.epoch == 2:
             set_control(engine, record.study_id, "stop")
 
-    (day,) = train(context_of(engine, record), partial(next_day, name="baby"), hear)
+    (day,) = train(context_of(engine, record), partial(next_day, study=definition_of(record)), hear)
     assert (day.state, day.epoch) == ("open", 2)
     assert load_study(engine, "baby").control == "stop"
     days(engine, record)
@@ -254,10 +254,10 @@ def test_whoever_is_refused_does_not_undo_a_stop(engine: Engine) -> None:
     def hear(day: DayRecord, result: Epoch) -> None:
         set_control(engine, record.study_id, "stop")
         with pytest.raises(PandaBusy):
-            open_days(engine, record, partial(next_day, name="baby"))
+            open_days(engine, record, partial(next_day, study=definition_of(record)))
         assert load_study(engine, "baby").control == "stop"
 
-    train(context_of(engine, record), partial(next_day, name="baby"), hear)
+    train(context_of(engine, record), partial(next_day, study=definition_of(record)), hear)
 
 
 def test_a_day_that_raises_is_told_of_and_can_be_left(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +312,7 @@ def test_no_nudge_is_lost_without_a_word(engine: Engine) -> None:
     record = born(engine)
     days(engine, record)
     add_nudge(engine, record.study_id, {"learning_rate": 0.2}, "before the looks", "me")
-    plan = partial(candidate_days, study=STUDY, name="baby", candidates=[{}, {"momentum": 0.95}], epochs=1)
+    plan = partial(candidate_days, study=definition_of(record), candidates=[{}, {"momentum": 0.95}], epochs=1)
 
     def hear(day: DayRecord, result: Epoch) -> None:
         if day.number == 2:
@@ -375,7 +375,7 @@ def test_one_at_a_time_trains_a_panda(engine: Engine) -> None:
 
     def hear(day: DayRecord, result: Epoch) -> None:
         with pytest.raises(PandaBusy, match=r"one model, and test:1 \(cpu\) trains it: day 1, epoch") as caught:
-            open_days(engine, record, partial(next_day, name="baby"))
+            open_days(engine, record, partial(next_day, study=definition_of(record)))
         with pytest.raises(PandaBusy):
             go_back(engine, record, 0, "me")
         refused.append(caught.value)
@@ -420,7 +420,7 @@ def test_a_day_that_was_left_is_abandoned_by_going_back(engine: Engine) -> None:
 
 def test_a_day_whose_process_was_killed_five_times_begins_again(engine: Engine) -> None:
     record = born(engine)
-    open_days(engine, record, partial(next_day, name=record.name))
+    open_days(engine, record, partial(next_day, study=definition_of(record)))
     for _ in range(LIMIT):
         expire(engine, lease_of(context_of(engine, record).ledger.lease()))
     days(engine, record)
@@ -449,7 +449,7 @@ def test_candidates_begin_at_the_same_state_and_the_best_can_be_picked(engine: E
     record = born(engine)
     days(engine, record)
     candidates: list[dict[str, Any]] = [{}, {"learning_rate": 0.1}, {"learning_rate": 1.0}, {"momentum": 0.95}]
-    plan = partial(candidate_days, study=STUDY, name="baby", candidates=candidates, epochs=2)
+    plan = partial(candidate_days, study=definition_of(record), candidates=candidates, epochs=2)
     numbers = [day.number for day in train(context_of(engine, record, cohort=4), plan, finish_first=False)]
     assert numbers == [2, 3, 4, 5]
     life = read_life(engine, record)

@@ -20,7 +20,6 @@ from caviar.studies.panda.length import DayLength, parse_length
 from caviar.studies.panda.lineage import branches, kept_days, path
 from caviar.studies.panda.records import JournalDay
 from caviar.studies.panda.settings import (
-    NUDGEABLE,
     change_settings,
     check_names,
     settings_after,
@@ -28,6 +27,7 @@ from caviar.studies.panda.settings import (
 from caviar.studies.space.scales import Log, LogOneMinus
 from caviar.studies.space.words import parse_settings
 from tests.helpers.epochs import measured
+from tests.helpers.studies import small_study
 
 RATES = {"learning_rate": Log(1e-4, 1, default=0.1), "momentum": LogOneMinus(0.9, 0.999, default=0.9)}
 
@@ -205,7 +205,7 @@ def test_a_day_is_epochs_or_a_time() -> None:
 
 def test_words_become_settings() -> None:
     words = ["learning_rate=1", "batch_size=64", "activation=gelu", "dropout=.5"]
-    read = check_names(parse_settings(words))
+    read = check_names(small_study(), parse_settings(words), is_born=False)
     assert read == {"learning_rate": 1.0, "batch_size": 64, "activation": "gelu", "dropout": 0.5}
     assert isinstance(read["learning_rate"], float)
     assert isinstance(read["batch_size"], int)
@@ -214,7 +214,7 @@ def test_words_become_settings() -> None:
     for bad, why in {"x": "is no setting", "momentum=fast": "must be a number", "layers=3": "cannot be changed",
                      "learning_rate=nan": "must be a number"}.items():  # fmt: skip
         with pytest.raises(OptionError, match=why):
-            check_names(parse_settings([bad]), NUDGEABLE)
+            check_names(small_study(), parse_settings([bad]))
 
 
 def test_candidates_that_differ_by_noise_alone_are_said_to() -> None:
