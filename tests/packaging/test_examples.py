@@ -34,7 +34,8 @@ def run(tmp_path: Path, new_database: Callable[..., URL]) -> Run:
         if not folder.exists():
             shutil.copytree(EXAMPLES / name, folder)
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=folder, env=environ, text=True, stdin=subprocess.DEVNULL, capture_output=True,
+            [sys.executable, *arguments], cwd=folder, env=environ, text=True, stdin=subprocess.DEVNULL,
+            capture_output=True,
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
