@@ -86,7 +86,7 @@ class DayRun(TrialRun):
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this day."""
-        if self._day.number == BIRTH or epoch >= self.context.study.epochs:
+        if self._day.number == BIRTH or epoch >= self.context.study.last_epoch:
             return True
         epochs = self._day.epochs or self._panda.day_epochs
         if epochs is not None:

@@ -63,9 +63,9 @@ def _head_to_build_on(life: Life, study: Study) -> DayRecord:
         UnknownDay: its state is not kept, since it diverged, failed or was abandoned; or no epoch is left.
     """
     head, name = life.days[life.panda.head], study.name
-    if head.epoch >= study.epochs:
+    if head.epoch >= study.last_epoch:
         raise UnknownDay(
-            f"'{name}' has trained its {study.epochs} epochs; go back with: caviar panda back {name}, or begin a panda "
+            f"'{name}' has trained its {study.last_epoch} epochs; go back with: caviar panda back {name}, or begin a panda "
             f"of a study with more epochs"
         )
     if not head.saved:
