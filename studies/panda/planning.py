@@ -65,8 +65,8 @@ def _head_to_build_on(life: Life, study: Study) -> DayRecord:
     head, name = life.days[life.panda.head], study.name
     if head.epoch >= study.last_epoch:
         raise UnknownDay(
-            f"'{name}' has trained its {study.last_epoch} epochs; go back with: caviar panda back {name}, or begin a panda "
-            f"of a study with more epochs"
+            f"'{name}' has trained its {study.last_epoch} epochs; go back with: caviar panda back {name}, or begin a "
+            f"panda of a study with more epochs"
         )
     if not head.saved:
         earlier = nearest_saved(life, head)
