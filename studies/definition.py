@@ -14,16 +14,16 @@ from pydantic import BeforeValidator, Field, FiniteFloat, StrictInt, ValidationE
 
 from caviar.durations import to_seconds
 from caviar.epoch import ACCURACY
-from caviar.limits import EPOCHS, RANKS, STUDY_NAME
+from caviar.limits import EPOCHS, RANKS, STUDY_NAME, TEXT
 from caviar.studies.errors import DefinitionError
-from caviar.studies.metric import bounds_of, check_constraints, check_metric, with_metric
+from caviar.studies.metric import bounds_of, check_constraints, check_metric, check_report, with_metric
 from caviar.studies.search.pruners import check_pruner
 from caviar.studies.search.strategies import check_grid, check_strategy
 from caviar.studies.space.base import Value, check_value
 from caviar.studies.space.problems import first_problem
 from caviar.studies.space.scales import Scale
 from caviar.studies.space.search_space import PriorTrial, SearchSpace
-from caviar.text import shown
+from caviar.text import flaw, shown
 
 __all__ = ["PriorTrial", "Study", "Way", "change", "from_body", "to_body"]
 
@@ -79,6 +79,8 @@ class Study(SearchSpace):
         objective: path of an objective of Optuna's, which says the ranges itself: its `tiers` are lists of names, and
             what none names comes last. It may report any number of epochs.
         command: a program with its arguments, in which `{learning_rate}` stands for that hyperparameter.
+        report: regular expression that finds the metrics in a line of a command's output: each of its named groups is
+            one, but for `epoch`, the number of the epoch. None for a command that reports them itself.
         test: path of a function that measures the winner on the test set: it is called once, with a `caviar.Trial`.
         gpus: number of GPUs of one trial, each with a process of its own, 1 to 64; 0 for one process on a device that
             it may share with other trials.
@@ -121,6 +123,7 @@ class Study(SearchSpace):
     train: str | None = None
     objective: str | None = None
     command: str | None = None
+    report: str | None = None
     test: str | None = None
     gpus: StrictInt = Field(default=0, ge=0, le=RANKS)
     metric: str = ACCURACY
@@ -179,6 +182,12 @@ class Study(SearchSpace):
                 raise DefinitionError(
                     f"{name} is '{shown(path)}'; give the path of a function, package.module:function"
                 )
+        if self.command is not None and (why := flaw(self.command, TEXT, allowed="\n\t")):
+            raise DefinitionError(f"the command {why}")
+        if self.report is not None:
+            if self.command is None:
+                raise DefinitionError(f"report is for a command=, not for {self.way}=")
+            check_report(self.report, [self.metric, *self.constraints])
         if self.test is not None and self.way is not Way.TRAIN:
             raise DefinitionError(f"test is for a train= function, not for {self.way}=")
         if self.gpus and self.way is not Way.TRAIN:

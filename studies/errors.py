@@ -48,7 +48,15 @@ class TrialMisused(StudyError):
 
 
 class CommandFailed(StudyError):
-    """A command that trains a trial failed: it ended without the study's metric, or reported what cannot be."""
+    """A command that trains a trial failed: it ended without the study's metric, or reported what cannot be.
+
+    Attributes:
+        cause: what is the same where the command fails in the same way once more.
+    """
+
+    def __init__(self, message: str, cause: str | None = None) -> None:
+        super().__init__(message)
+        self.cause = message if cause is None else cause
 
 
 class NothingToDo(StudyError):

@@ -6,11 +6,12 @@ So much of a metric's meaning is in its name, and it is known here alone.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from caviar.epoch import ACCURACY, BUILT_IN, TRAINING_LOSS, VALIDATION_LOSS, is_loss
-from caviar.limits import NAME
+from caviar.limits import NAME, TEXT
 from caviar.studies.errors import DefinitionError
 from caviar.text import flaw, quoted, shown
 
@@ -73,6 +74,28 @@ def check_metric(metric: str, direction: str, *, of_model: bool) -> None:
         )
     if metric in _CERTAIN and direction != (right := direction_of(metric)):
         raise DefinitionError(f"{metric} is something to {right}, not to {direction}")
+
+
+def check_report(report: str, needed: Iterable[str]) -> None:
+    """Check the regular expression that finds the metrics in a command's output.
+
+    Args:
+        needed: the study's metric, and those of its constraints.
+
+    Raises:
+        DefinitionError: it is none, or has no group for a metric that is needed.
+    """
+    if why := flaw(report, TEXT):
+        raise DefinitionError(f"the expression of report= {why}")
+    try:
+        groups = re.compile(report).groupindex
+    except (re.error, RecursionError, OverflowError) as error:
+        raise DefinitionError(f"report= is no regular expression: {error}; given '{shown(report)}'") from None
+    for metric in needed:
+        if metric not in groups:
+            there = ", ".join(map(shown, groups)) or "none"
+            group = f"(?P<{metric}>\\S+)" if metric.isidentifier() else f"and '{shown(metric)}' cannot be one's name"
+            raise DefinitionError(f"report= has no group for {shown(metric)}, {group}; its named groups: {there}")
 
 
 def check_constraints(bounds: Mapping[str, float], *, of_model: bool) -> None:

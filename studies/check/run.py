@@ -21,6 +21,10 @@ from caviar.studies.space.base import Value
 
 _EPOCHS = 3  # at the defaults: a curve that one can see the direction of
 _NOISE = 1e-12
+_SAVED_BY = {  # what lets a training be saved
+    Way.TRAIN: "call trial.keep(net=..., optimizer=...)",
+    Way.COMMAND: "write what it goes on from into the folder that {folder} stands for",
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Check:
         """Go on from the state after the first epoch, in another process, and compare the second epoch."""
         what, state = "resuming", outcome.states[0]
         if state is None:
-            how = "call trial.keep(net=..., optimizer=...)" if self.study.way is Way.TRAIN else ""
+            how = _SAVED_BY.get(self.study.way, "")
             yield Finding(Level.WARNING, what, "nothing is saved: an interrupted trial begins again", how)
             return
         if len(outcome.numbers) < 2:

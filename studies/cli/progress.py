@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from caviar.limits import TEXT
 from caviar.studies.cli.output import err, print_line, print_remark, spinner
 from caviar.studies.cli.sentences import cohort_sentence, unkept_sentence
 from caviar.studies.workers.local import events
 from caviar.studies.workers.local.devices import cores
+from caviar.text import shown
 
 if TYPE_CHECKING:
     from caviar.storage.status import Progress
@@ -89,6 +91,8 @@ def _remark(event: events.RunEvent) -> str:
     match event:
         case events.DataFetched():
             return f"the data set '{event.name}' is now in {event.folder}"
+        case events.CommandFound():
+            return f"running this command in {event.folder}: {shown(event.command, TEXT)}"
         case events.ModelFound():
             return f"running the code of {event.model} in {event.file}, a file of the user {event.owner}"
         case events.EarlierVersion():

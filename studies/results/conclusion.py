@@ -165,7 +165,7 @@ def _measure(
         if is_lost:
             on_event(WinnerTrainedAgain(number, best.epoch - training.epoch))
         with training_code():
-            for _ in training.epochs(best.epoch, stop):
+            for _ in training.epochs(best.epoch, lambda alive=True: stop()):  # noqa: ARG005
                 pass
             state = training.state()
             if isinstance(training, Training) and test is not None:

@@ -29,6 +29,7 @@ from caviar.studies.results.formatting import to_json
 from caviar.studies.results.own_files import write_own_files
 from caviar.studies.results.winner import Winner
 from caviar.studies.workers.trial.resumption import load_checkpoint
+from caviar.studies.workers.user.folder import unpack
 
 _EXAMPLE = '''"""Load the model and look at one example.
 
@@ -74,6 +75,8 @@ _OWN_IMPORT = re.compile(r"^from caviar\.([\w.]*?)(\w+) import", re.MULTILINE)
 def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, folder: Path, data_dir: Path) -> None:
     """Write the weights, config.json and load.py, which needs no Caviar, into a new folder.
 
+    Of a command it is the winning trial's own folder that is written.
+
     The code of one of Caviar's own models is copied beside them.
 
     Args:
@@ -94,7 +97,7 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
         state = from_bytes(checkpoint.state, torch.device("cpu")) if checkpoint.state is not None else None
     except BadCheckpoint as error:
         raise NothingToDo(f"the weights of trial {number} cannot be read: {error}") from error
-    if study.way not in (Way.MODEL, Way.TRAIN):
+    if study.way is Way.OBJECTIVE:
         raise NothingToDo(f"'{record.name}' trains by {study.way}=, of which no weights are known; see its own files")
     if state is None or state["epoch"] < winner.epochs:
         why = checkpoint.refused or "they are removed, or were too large for the database"
@@ -106,8 +109,18 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
         unfinished.mkdir(parents=True)
         if study.way is Way.MODEL:
             _write_model(unfinished, study, winner, state, data_dir)
+        elif study.way is Way.COMMAND:
+            _write_folder(unfinished, winner, state)
         else:
             write_own_files(unfinished, study, winner, state)
+
+
+def _write_folder(folder: Path, winner: Winner, state: Mapping[str, Any]) -> None:
+    """Write the trial's own folder of a command, as it was at its end."""
+    try:
+        unpack(state.get("files"), folder)
+    except BadCheckpoint as error:
+        raise NothingToDo(f"the folder of trial {winner.trial} cannot be written: {error}") from error
 
 
 def _write_model(folder: Path, study: Study, winner: Winner, state: Mapping[str, Any], data_dir: Path) -> None:

@@ -159,7 +159,7 @@ class FreshTrainings:
         if isinstance(training, ObjectiveTraining):
             returned = training.run(self._leave)
             return returned if returned is not None and math.isfinite(returned) else self._worst
-        for epoch in training.epochs(self._study.last_epoch, self._leave):
+        for epoch in training.epochs(self._study.last_epoch, lambda alive=True: self._leave()):  # noqa: ARG005
             if not epoch.is_finite(metric):
                 training.close(Ended.DIVERGED)
                 return self._worst

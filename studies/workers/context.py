@@ -129,7 +129,7 @@ def begin_work(
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
     study = definition_of(record)
-    bench = Bench(torch.device(device), caller=caller)
+    bench = Bench(torch.device(device), caller=caller, is_stopping=lambda: stop.asked)
     if study.way is Way.MODEL:
         with pulse.training():
             data = load(study.built_in.data, options.data_dir, bench.device)

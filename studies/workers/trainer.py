@@ -214,7 +214,9 @@ class Trainer:
         the end of the epoch, since the others would lose it, too."""
         limit = run.limit
         with limit.epoch(), self._context.pulse.until(limit.deadline, run.held.number, limit.seconds):
-            epochs = run.training.epochs(self._context.study.last_epoch, lambda: self._leave_epoch() or limit.is_over)
+            epochs = run.training.epochs(
+                self._context.study.last_epoch, lambda alive=True: self._leave_epoch(alive) or limit.is_over
+            )
             return list(islice(epochs, 1))
 
     def _groups(self) -> list[list[TrialRun]]:
@@ -277,9 +279,10 @@ class Trainer:
             self._cohorts.clear()
             self._lease_at = self._refreshed_at = 0.0
 
-    def _leave_epoch(self) -> bool:
-        """Return True, between two batches, if the epoch is to be left where it is."""
-        self._context.pulse.beat()
+    def _leave_epoch(self, alive: bool = True) -> bool:
+        """Return True, between two batches, if the epoch is to be left where it is; as `Leave` says."""
+        if alive:
+            self._context.pulse.beat()
         return self._is_to_leave()
 
     def _is_to_leave(self) -> bool:

@@ -192,6 +192,7 @@ def project(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "my_study.py").write_text(study)
     (tmp_path / "my_model.py").write_text(blocks(root / "docs" / "guides" / "own-model.md", "python")[0])
     monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # has `python`
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -218,6 +219,22 @@ def test_the_guides_model_is_trained(project: Path) -> None:
     file = project / "my_study.py"
     file.write_text(file.read_text().replace('model="mlp"', 'model="my_model:Net"'))
     assert run(["run", str(file)]) == 0
+
+
+@pytest.mark.slow
+def test_the_guides_commands_are_searched(project: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = root / "docs" / "guides" / "command.md"
+    study, training = blocks(guide, "python")[:2]
+    (project / "tune.py").write_text(study.replace("budget=20", "budget=4"))
+    (project / "train.py").write_text(training)
+    assert run(["run", "tune.py", "--workers", "1"]) == 0
+    (project / "train.sh").write_text(blocks(guide, "bash")[0])
+    shell = (
+        study.replace('"prices"', '"shell"').replace("python train.py", "sh train.sh").replace("budget=20", "budget=4")
+    )
+    (project / "shell.py").write_text(shell)
+    assert run(["run", "shell.py", "--workers", "1"]) == 0
+    assert capsys.readouterr().out.count("best 88") > 0
 
 
 def test_nothing_in_the_tree_names_this_machine(root: Path) -> None:

@@ -59,5 +59,6 @@ def log(engine: Engine, record: StudyRecord) -> TrialLog:
 def worker(engine: Engine, record: StudyRecord, study: Study, stop: Stop | None = None, **options: Any) -> Worker:
     given = WorkerOptions(settings_of(engine), record.name, Path("nowhere"), **options)
     process = register_process(engine, record)
-    bench = Bench(torch.device("cpu"), digits() if study.way is Way.MODEL else None)
-    return Worker(WorkerContext(engine, record, study, process, bench, stop or Stop(), given))
+    data, asked = digits() if study.way is Way.MODEL else None, stop or Stop()
+    bench = Bench(torch.device("cpu"), data, is_stopping=lambda: asked.asked)
+    return Worker(WorkerContext(engine, record, study, process, bench, asked, given))

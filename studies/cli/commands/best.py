@@ -49,10 +49,9 @@ def best(
                 return code
         if save is not None:
             caviar.save(study, save, data_dir=data_dir, database=engine)
-            print_remark(
-                f"the winner is in {save}: its weights, config.json, and load.py, which shows how to use both, "
-                f"without Caviar"
-            )
+            has_weights = (save / "config.json").exists() and (save / "load.py").exists()  # else it is a command's own
+            what = ": its weights, config.json, and load.py, which shows how to use both, without Caviar"
+            print_remark(f"the winner is in {save}{what if has_weights else ''}")
         winner, panda = caviar.best(study, database=engine), caviar.is_panda(study, database=engine)
     if as_json:
         print_json(winner)

@@ -39,6 +39,14 @@ class DataFetched:
 
 
 @dataclass(frozen=True)
+class CommandFound:
+    """A command that only the database names is run in a folder of this machine."""
+
+    command: str
+    folder: Path
+
+
+@dataclass(frozen=True)
 class ModelFound:
     """This machine matches the study, and is about to run the code of a model that is not Caviar's own."""
 
@@ -162,9 +170,9 @@ class Stopping:
 
 
 RunEvent: TypeAlias = (
-    CheckBegan | CheckEnded | DataFetched | ModelFound | MachineDiffers | EarlierVersion | WorkersStarted | TrialsFreed
-    | WorkerDied | Progressed | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping | WorkersEnded
-    | StatesNotKept | WinnerTrainedAgain | TestedElsewhere
+    CheckBegan | CheckEnded | DataFetched | CommandFound | ModelFound | MachineDiffers | EarlierVersion | WorkersStarted
+    | TrialsFreed | WorkerDied | Progressed | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping
+    | WorkersEnded | StatesNotKept | WinnerTrainedAgain | TestedElsewhere
 )  # fmt: skip
 Listener: TypeAlias = Callable[[RunEvent], None]
 

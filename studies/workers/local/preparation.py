@@ -35,6 +35,7 @@ from caviar.studies.lifecycle.provenance import (
 from caviar.studies.workers.local.events import (
     CheckBegan,
     CheckEnded,
+    CommandFound,
     DataFetched,
     Listener,
     MachineDiffers,
@@ -149,6 +150,8 @@ def _provenance_here(stored: StudyRecord, study: Study, data_dir: Path) -> Prove
 
 def _check_found_model(study: Study, on_event: Listener) -> None:
     """Do what `check_model` does, and name the files of the user's code before: the database chose it, no person."""
+    if study.command is not None:
+        on_event(CommandFound(study.command, Path.cwd()))
     for path in own_paths(study):
         file = file_of(path)
         if file is not None:

@@ -16,13 +16,15 @@ from caviar.models.data import shape
 from caviar.models.optim import SETTINGS, Settings
 from caviar.models.registry import constructor_of, model_class
 from caviar.models.seeding import derive
-from caviar.models.training import Training
+from caviar.models.training import Training, never
 from caviar.studies.definition import Study, Way
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.training import TrialTraining
+from caviar.studies.workers.user.command import CommandTraining, Given
 from caviar.studies.workers.user.loop_training import LoopTraining
 from caviar.studies.workers.user.measuring import measure
+from caviar.studies.workers.user.program import check_command, program_of
 from caviar.studies.workers.user.trial import Trial
 from caviar.studies.workers.user.turns import FunctionTurns
 from caviar.suggestions import did_you_mean
@@ -47,19 +49,22 @@ class Bench(NamedTuple):
     device: torch.device
     data: Data | None = None  # on the device; None where the training brings its own
     caller: Caller | None = None  # the program that trains the trials itself, where one does
+    is_stopping: Callable[[], bool] = never  # whether this process was asked to stop
 
 
 _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "adam"}
 
 
 def check(study: Study) -> None:
-    """Check that the study's model and data exist and take every value that the search may try, or that the function
-    exists which trains a trial."""
+    """Check that the study's model and data exist and take every value that the search may try, or that the function or
+    the program exists which trains a trial."""
     with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
         if study.way is Way.MODEL:
             _check_built_in(study)
         elif study.objective is not None:
             _check_takes_trial(load_function(study.objective), study.objective)
+        elif study.command is not None:
+            check_command(study)
         elif study.entry is not None:
             for path in filter(None, (study.entry, study.test)):
                 load_function(path)
@@ -234,6 +239,11 @@ def make_training(
         objective, seed = load_function(study.objective), seed_parts(study, number, again)
         lone = partial(lone_trial, study, number, values)
         return ObjectiveTraining(objective, lone, seed, study.metric, lambda: None)
+    if study.command is not None:
+        own_seed = derive(*seed_parts(study, number, again))
+        given = Given(number, own_seed, str(bench.device), max(1, study.gpus))
+        program, everything = program_of(study), {**study.fixed, **values}
+        return CommandTraining(program, everything, given, is_stopping=bench.is_stopping, state=state)
     raise NotImplementedError(study.way)
 
 

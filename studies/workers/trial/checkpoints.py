@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -30,19 +31,22 @@ def stage(context: WorkerContext, held: HeldLease, training: TrialTraining) -> S
     Raises:
         TrainingRaised: the training's own code did, which says what its state is.
     """
-    state = _state(context, training)
-    if state is None:
-        return None
     try:
-        return context.checkpoints.stage(held.lease, training.epoch, to_bytes(state))
+        state = _state(context, training)
+        return None if state is None else context.checkpoints.stage(held.lease, training.epoch, to_bytes(state))
     except CheckpointNotWritten as error:
         context.record_event(EventKind.CHECKPOINT_NOT_WRITTEN, held.lease, reason=str(error))
         return None
 
 
 def _state(context: WorkerContext, training: TrialTraining) -> dict[str, Any] | None:
-    with training_code(context.pulse):
-        return training.state()
+    try:
+        with training_code(context.pulse):
+            return training.state()
+    except TrainingRaised as raised:
+        if isinstance(raised.error, CheckpointNotWritten):  # the folder of a command has something else than files, say
+            raise raised.error from None
+        raise
 
 
 def save_on_this_machine(trials: Iterable[tuple[int, Callable[[], bool]]]) -> list[str]:
@@ -95,7 +99,9 @@ class CheckpointKeeper:
 
     def snapshot(self, training: TrialTraining, *, diverged: bool = False) -> None:
         """Copy the state in case the outage lasts. A trial that diverged has none: it is better trained again."""
-        epochs, state = self._outbox.unwritten(self._held), None if diverged else _state(self._context, training)
+        epochs, state = self._outbox.unwritten(self._held), None
+        with suppress(CheckpointNotWritten):  # the event of which the database would not get now
+            state = None if diverged else _state(self._context, training)
         self._unsent = None if state is None else Unsent(training.epoch, epochs, to_bytes(state))
 
     def save(self, training: TrialTraining) -> None:

@@ -17,6 +17,7 @@ from caviar.storage.control import set_control
 from caviar.storage.events import read_events
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import last_finished
+from caviar.studies.errors import CommandFailed
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.text import storable
 
@@ -58,14 +59,18 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def describe(error: Exception) -> dict[str, str]:
-    """Return the message of an error, the file and line that raised it, and its whole traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    failure: dict[str, str] = storable({
-        "error": reason_of(error),
-        "place": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "",
-        "traceback": "".join(traceback.format_exception(error)),
-    })  # fmt: skip
-    return failure
+    """Return the message of an error, the file and line that raised it, and its whole traceback.
+
+    Of a command that failed: what is the same in failures like it, and the end of its output.
+    """
+    if isinstance(error, CommandFailed):  # where it was raised says nothing of the command
+        failure = {"place": "", "traceback": str(error), "cause": error.cause}
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        failure = {"place": place, "traceback": "".join(traceback.format_exception(error))}
+    described: dict[str, str] = storable({"error": reason_of(error), **failure})
+    return described
 
 
 def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
@@ -76,9 +81,10 @@ def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) 
     raised = {event.slot: _kind(event.detail) for event in read_events(engine, study_id, EventKind.TRIAL_FAILED)}
     last = [raised.get(number) for number in last_finished(engine, study_id, SAME_ERRORS)]
     if last == [_kind(failure)] * SAME_ERRORS:
-        why = f"{SAME_ERRORS} trials in a row raised the same: {failure['error']} ({failure['place']})"
+        where = f" ({failure['place']})" if failure["place"] else ""
+        why = f"{SAME_ERRORS} trials in a row raised the same: {failure['error']}{where}"
         set_control(engine, study_id, Control.STOP, why=why)
 
 
 def _kind(failure: Mapping[str, str]) -> tuple[str, str]:
-    return failure["error"].partition(":")[0], failure["place"]
+    return failure["error"].partition(":")[0], failure.get("cause", failure["place"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -19,6 +19,18 @@ class Ended(StrEnum):
     LOST = "lost"  # another worker has the trial already, or another program ended it
 
 
+class Leave(Protocol):
+    """Asks whether an epoch is to be left where it is."""
+
+    def __call__(self, alive: bool = True) -> bool:
+        """Return True to leave it.
+
+        Args:
+            alive: whether the training has got on since the last question; a training that does not for long hangs.
+        """
+        ...
+
+
 class TrialTraining(Protocol):
     """The training of a trial. `caviar.models.training.Training` is one, and what `workers.user` has are others."""
 
@@ -27,7 +39,7 @@ class TrialTraining(Protocol):
         """The last epoch that was trained; 0 before the first."""
         ...
 
-    def epochs(self, last: int, leave: Callable[[], bool]) -> Iterator[Epoch]:
+    def epochs(self, last: int, leave: Leave) -> Iterator[Epoch]:
         """Train up to and including epoch `last`, and yield the result of each epoch.
 
         It may end before: then the training has come to its end by itself, and the trial is complete.

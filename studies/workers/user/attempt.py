@@ -1,7 +1,7 @@
 """The files of one attempt at a trial by a command, on this machine: its folder, its values, its pipes and its output.
 
-Several workers of this machine may have attempts of a study. Each holds a lock on its own, which the kernel releases
-however the worker ends; the next attempt of the study removes those that nobody holds.
+Each worker holds a lock on its own attempt, which the kernel releases however the worker ends; the next attempt on
+this machine, at a trial of any study, removes those that nobody holds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ _TAIL = 16_384  # bytes of the output that messages may quote
 
 
 class Attempt:
-    """A new folder below `place`, the folder of a study's attempts, with what a command is given.
+    """A new folder below `place`, with what a command is given.
+
+    Args:
+        place: the folder of this machine's attempts.
+        name: of the trial, for those who look there.
 
     Attributes:
         folder: the trial's own, which is saved; empty at first.
@@ -35,12 +39,12 @@ class Attempt:
         OSError: nothing can be written at `place`.
     """
 
-    def __init__(self, place: Path, number: int) -> None:
+    def __init__(self, place: Path, name: str) -> None:
         place.mkdir(parents=True, exist_ok=True)
         with (place / "lock").open("a+") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
             _remove_dead(place)
-            self._root = Path(tempfile.mkdtemp(prefix=f"{number}-", dir=place))
+            self._root = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=place))
             self._lock = (self._root / "lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.folder, self.trial = self._root / "folder", self._root / "trial.json"

@@ -6,10 +6,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from signal import Signals
-from typing import Any
+from typing import Any, NamedTuple
 
 from caviar.epoch import Epoch
 from caviar.foreign_code import reason_of
@@ -17,39 +15,29 @@ from caviar.models.errors import BadCheckpoint
 from caviar.models.training import Interrupted
 from caviar.studies.errors import CommandFailed
 from caviar.studies.space.base import Value
-from caviar.studies.workers.trial.training import Ended
+from caviar.studies.workers.trial.training import Ended, Leave
 from caviar.studies.workers.user.attempt import Attempt
-from caviar.studies.workers.user.command_line import CommandLine
 from caviar.studies.workers.user.environment import environment
 from caviar.studies.workers.user.epoch_stream import EpochStream
 from caviar.studies.workers.user.folder import pack, unpack
 from caviar.studies.workers.user.process_group import GRACE, ProcessGroup, Source
+from caviar.studies.workers.user.program import Program
 from caviar.studies.workers.user.reports import RanAhead
 from caviar.text import shown
 
 _WAIT_SECONDS = 0.2  # for output, between two questions whether to leave
 _END_SECONDS = 60.0  # without output that a command may take to its end after the last epoch, such as for a test
 _READINGS = 100  # of what has been reported by now, before the folder is saved; a command may write all the time
-_QUOTED_LINES = 20  # of the output, in the trial's failure
+_QUOTED_LINES, _QUOTED_LINE = 20, 500  # of the output in the trial's failure, and characters of its last line
 
 
-@dataclass(frozen=True)
-class Program:
-    """The command of a study, for all of its trials.
+class Given(NamedTuple):
+    """What the placeholders of a trial stand for that are no hyperparameters, but for its files and its epochs."""
 
-    Args:
-        line: with placeholders.
-        expression: finds the metrics in a line of output; None for a command that reports them itself.
-        metric: the study's.
-        working_folder: where it runs.
-        place: the folder on this machine for the files of its trials.
-    """
-
-    line: CommandLine
-    expression: re.Pattern[str] | None
-    metric: str
-    working_folder: Path
-    place: Path
+    number: int  # of the trial
+    seed: int  # of the trial
+    device: str  # such as cpu or cuda:0
+    gpus: int = 1
 
 
 class CommandTraining:
@@ -57,8 +45,7 @@ class CommandTraining:
 
     Args:
         values: the trial's hyperparameters.
-        given: the values of the other placeholders, but for those of its files and epochs.
-        silent_leave: asked in place of `leave` while nothing is heard of the command; None for `leave` itself.
+        given: what else the command is given.
         is_stopping: returns whether this process was asked to stop: then a command that ends was asked, too.
         state: the `state()` of an earlier process; None for a trial that begins.
 
@@ -71,21 +58,20 @@ class CommandTraining:
         self,
         program: Program,
         values: Mapping[str, Value],
-        given: Mapping[str, Value],
+        given: Given,
         *,
-        silent_leave: Callable[[], bool] | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
         grace: float = GRACE,
         state: Mapping[str, Any] | None = None,
     ) -> None:
         self._program, self._values, self._given, self._grace = program, values, given, grace
-        self._silent_leave, self._is_stopping = silent_leave, is_stopping
+        self._is_stopping = is_stopping
         self.epoch = 0
         self._folder_epoch = 0  # that the folder goes on from
         self._group: ProcessGroup | None = None
         self._heard_at = 0.0
         self._is_closed = False
-        self._attempt = Attempt(program.place, int(given["number"]))
+        self._attempt = Attempt(program.place, f"{program.name}-{given.number}")
         try:
             self._stream = self._new_stream() if state is None else self._restore(state)
         except BaseException:
@@ -111,7 +97,7 @@ class CommandTraining:
         unpack(files, self._attempt.folder)
         return stream
 
-    def epochs(self, last: int, leave: Callable[[], bool]) -> Iterator[Epoch]:
+    def epochs(self, last: int, leave: Leave) -> Iterator[Epoch]:
         """Wait for one epoch after the other, and yield the result of each; as `TrialTraining` says.
 
         Raises:
@@ -126,7 +112,7 @@ class CommandTraining:
             self.close(Ended.LOST)
             raise
 
-    def _next(self, last: int, leave: Callable[[], bool]) -> Epoch | None:
+    def _next(self, last: int, leave: Leave) -> Epoch | None:
         """Return the next epoch; None if the command came to its end without another one."""
         stream = self._stream
         if not stream.waiting:
@@ -149,16 +135,24 @@ class CommandTraining:
 
     def _start(self, last: int) -> ProcessGroup:
         attempt, epoch = self._attempt, self._folder_epoch
-        given = {**self._given, "epochs": last, "epoch": epoch, "folder": str(attempt.folder)}
+        given: dict[str, Value] = {
+            **self._given._asdict(),
+            "epochs": last,
+            "epoch": epoch,
+            "folder": str(attempt.folder),
+        }
         attempt.describe({**given, "values": dict(self._values)})
-        variables = {"TRIAL": attempt.trial, "REPORT": attempt.reports, "FOLDER": attempt.folder, "EPOCH": epoch}
+        variables = {
+            "CAVIAR_TRIAL": attempt.trial, "CAVIAR_REPORT": attempt.reports, "CAVIAR_FOLDER": attempt.folder,
+            "CAVIAR_EPOCH": epoch,
+        }  # fmt: skip
         self._heard_at = time.monotonic()
         return ProcessGroup(
             self._program.line.fill_in(self._values, {**given, "trial": str(attempt.trial)}),
-            environment(str(given["device"]), variables), self._program.working_folder, attempt.reports, self._grace,
+            environment(self._given.device, variables), self._program.working_folder, attempt.reports, self._grace,
         )  # fmt: skip
 
-    def _hear(self, group: ProcessGroup, leave: Callable[[], bool]) -> None:
+    def _hear(self, group: ProcessGroup, leave: Leave) -> None:
         """Wait a moment for what the command writes.
 
         Raises:
@@ -167,7 +161,7 @@ class CommandTraining:
         is_heard = self._take(group, _WAIT_SECONDS)
         if is_heard:
             self._heard_at = time.monotonic()
-        if leave() if is_heard or self._silent_leave is None else self._silent_leave():
+        if leave(alive=is_heard):
             raise Interrupted
 
     def _take(self, group: ProcessGroup, seconds: float) -> bool:
@@ -199,7 +193,7 @@ class CommandTraining:
         self._attempt.answer(self._stream.unanswered)
         self._stream.unanswered = 0
 
-    def _await_end(self, group: ProcessGroup, leave: Callable[[], bool]) -> None:
+    def _await_end(self, group: ProcessGroup, leave: Leave) -> None:
         """Let the command come to its end after the last epoch; one that trains on is ended later."""
         self._let_go_on()
         stream = self._stream
@@ -220,9 +214,9 @@ class CommandTraining:
 
     def _failure(self, what: str) -> CommandFailed:
         lines = self._attempt.output.last_lines(_QUOTED_LINES)
-        if not lines:
-            return CommandFailed(f"the command {what}; it printed nothing")
-        return CommandFailed("\n  ".join([f"the command {what}; its last line: {shown(lines[-1], 500)}", *lines]))
+        last = f"its last line: {shown(lines[-1].strip(), _QUOTED_LINE)}" if lines else "it printed nothing"
+        # The same mistake may well print this trial's batch size.
+        return CommandFailed("\n  ".join([f"the command {what}; {last}", *lines]), re.sub(r"\d+", "#", last))
 
     def state(self) -> dict[str, Any] | None:
         """Return the folder, with what was reported until now; None if it is empty, or reports are counted.

@@ -14,7 +14,7 @@ def environment(device: str, given: Mapping[str, object]) -> dict[str, str]:
 
     Args:
         device: such as cpu or cuda:1; of several GPUs the command sees that one alone.
-        given: what Caviar gives, by the last part of the variables' names, such as `FOLDER` of `CAVIAR_FOLDER`.
+        given: those that Caviar gives.
     """
     variables = {name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN)}
     variables.setdefault("PYTHONUNBUFFERED", "1")  # else lines come late, and many at once
@@ -22,4 +22,4 @@ def environment(device: str, given: Mapping[str, object]) -> dict[str, str]:
         index = int(device.partition(":")[2] or 0)
         visible = [one for one in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
         variables["CUDA_VISIBLE_DEVICES"] = visible[index] if visible else str(index)
-    return variables | {f"CAVIAR_{name}": str(value) for name, value in given.items()}
+    return variables | {name: str(value) for name, value in given.items()}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caviar.limits import FOLDER, FOLDER_FILES
+from caviar.limits import FILES, FOLDER
 from caviar.models.errors import BadCheckpoint
 from caviar.storage.errors import CheckpointNotWritten
 from caviar.text import flaw, shown
@@ -36,8 +36,8 @@ def pack(folder: Path) -> dict[str, Tensor]:
         for path, entry in _walk(folder, ""):
             files[path] = _read(entry, path, left)
             left -= len(files[path])
-            if len(files) > FOLDER_FILES:
-                raise CheckpointNotWritten(f"its folder has more than {FOLDER_FILES:,} files")
+            if len(files) > FILES:
+                raise CheckpointNotWritten(f"its folder has more than {FILES:,} files")
     except OSError as error:
         where = f" ({shown(os.path.relpath(os.fsdecode(error.filename), folder))})" if error.filename else ""
         raise CheckpointNotWritten(f"its folder cannot be read: {error.strerror}{where}") from None
@@ -92,8 +92,8 @@ def unpack(files: Any, folder: Path) -> None:
 
 
 def _checked(files: Any) -> Mapping[str, Tensor]:
-    if not isinstance(files, Mapping) or len(files) > FOLDER_FILES:
-        raise BadCheckpoint(f"the checkpoint has no folder of at most {FOLDER_FILES:,} files")
+    if not isinstance(files, Mapping) or len(files) > FILES:
+        raise BadCheckpoint(f"the checkpoint has no folder of at most {FILES:,} files")
     size, folders = 0, set[str]()
     for path, data in files.items():
         if not isinstance(path, str) or _flaw(path):

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from caviar.storage.processes import is_alive
 from caviar.studies.errors import CommandFailed
 from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user import command as module
-from caviar.studies.workers.user.command import CommandTraining, Program
+from caviar.studies.workers.user.command import CommandTraining, Given
 from caviar.studies.workers.user.command_line import CommandLine
+from caviar.studies.workers.user.program import Program
 from tests.helpers.command import until
 
-GIVEN = {"number": 4, "seed": 7, "device": "cpu", "gpus": 1}
+GIVEN = Given(number=4, seed=7, device="cpu")
 EXPRESSION = re.compile(r"epoch (?P<epoch>\d+) rmse (?P<rmse>\S+)")
 # Goes on from its folder: writes what it is to be resumed from before it reports.
 SAVING = """
@@ -47,7 +48,7 @@ class Commands:
         self.made = list[CommandTraining]()
 
     def __call__(self, line: str, expression: re.Pattern[str] | None = EXPRESSION, **given: Any) -> CommandTraining:
-        program = Program(CommandLine.parse(line), expression, "rmse", self.folder, self.folder / "place")
+        program = Program("own", CommandLine.parse(line), expression, "rmse", self.folder, self.folder / "place")
         self.made.append(CommandTraining(program, {"lr": 1e-05, "units": 64}, GIVEN, **{"grace": 0.3, **given}))
         return self.made[-1]
 
@@ -102,7 +103,13 @@ def test_a_command_gets_its_values_folder_and_epoch(commands: Commands, tmp_path
     arguments, trial, variables, folder = json.loads((tmp_path / "seen.json").read_text())
     given = ["0", "5", "7", "4", "cpu", "1", "--lr", "1e-05", "--units", "64"]
     assert arguments == ["--lr=1e-05", trial["folder"], *given]
-    assert trial == {**GIVEN, "epoch": 0, "epochs": 5, "folder": trial["folder"], "values": {"lr": 1e-05, "units": 64}}
+    assert trial == {
+        **GIVEN._asdict(),
+        "epoch": 0,
+        "epochs": 5,
+        "folder": trial["folder"],
+        "values": {"lr": 1e-05, "units": 64},
+    }
     assert {n for n in variables if n.startswith(("CAVIAR", "PG"))} == {
         "CAVIAR_TRIAL", "CAVIAR_REPORT", "CAVIAR_FOLDER", "CAVIAR_EPOCH",
     }  # fmt: skip
@@ -245,7 +252,11 @@ def test_a_program_that_is_not_there_fails(commands: Commands) -> None:
 
 
 def test_nothing_of_a_trial_is_left_on_the_machine(commands: Commands, tmp_path: Path) -> None:
-    for script, leave in (("echo 'epoch 1 rmse 1'", never), ("exit 1", never), ("echo x; sleep 600", lambda: True)):
+    for script, leave in (
+        ("echo 'epoch 1 rmse 1'", never),
+        ("exit 1", never),
+        ("echo x; sleep 600", lambda alive=True: True),
+    ):
         training = commands.shell(f"echo $$ > pid; {script}")
         try:
             next(training.epochs(5, leave))
@@ -269,23 +280,23 @@ def test_what_a_killed_worker_left_is_removed_and_nothing_that_lives(commands: C
 
 def test_an_epoch_is_left_at_once(commands: Commands) -> None:
     training = commands.shell("echo 'epoch 1 rmse 1'; sleep 600")
-    epochs = training.epochs(5, lambda: training.epoch == 1)
+    epochs = training.epochs(5, lambda alive=True: training.epoch == 1)
     assert next(epochs).epoch == 1
     with pytest.raises(Interrupted):
         next(epochs)
 
 
 def test_silence_is_no_sign_of_life(commands: Commands) -> None:
-    asked = list[str]()
+    asked = list[bool]()
 
-    def ask(how: str, leaves: bool = False) -> Callable[[], bool]:
-        return lambda: asked.append(how) or leaves  # type: ignore[func-returns-value]
+    def leave(alive: bool = True) -> bool:
+        asked.append(alive)
+        return len(asked) == 4
 
-    training = commands.shell("echo one; sleep 600", silent_leave=lambda: asked.append("silent") or len(asked) > 2)  # type: ignore[func-returns-value]
     with pytest.raises(Interrupted):
-        next(training.epochs(5, ask("heard")))
-    assert asked.count("heard") == 1
-    assert asked[-1] == "silent"
+        next(commands.shell("sleep 0.5; echo one; sleep 600").epochs(5, leave))
+    assert asked.count(True) == 1
+    assert asked[-1] is False
 
 
 def test_a_command_that_was_ended_with_its_worker_has_not_failed(commands: Commands) -> None:

@@ -63,7 +63,7 @@ def test_names_that_not_every_machine_takes_are_not_saved(tmp_path: Path) -> Non
 
 
 def test_a_folder_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FOLDER_FILES", 2)
+    monkeypatch.setattr(module, "FILES", 2)
     monkeypatch.setattr(module, "FOLDER", 2**20)
     for name in "ab":
         (tmp_path / name).write_bytes(b"x" * 2**19)
@@ -133,7 +133,7 @@ def test_a_hostile_state_writes_nothing(tmp_path: Path, files: Any) -> None:
 
 
 def test_a_state_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FOLDER_FILES", 2)
+    monkeypatch.setattr(module, "FILES", 2)
     with pytest.raises(BadCheckpoint, match="at most 2 files"):
         unpack(dict.fromkeys("abc", BYTES), tmp_path)
     monkeypatch.setattr(module, "FOLDER", 3)
