@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
-from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -47,6 +46,7 @@ from tests.helpers.faulty_net import StopAfter, with_fault
 from tests.helpers.pandas import born, context_of, days
 from tests.helpers.roles import engine_as, execute, new_role
 from tests.helpers.workers import ledger, register, worker
+from tests.helpers.wsgi import asked
 
 EPOCH = measured(1, 0.5, 0.6, 0.7, 0.1, 0.01)
 _pandas = count()
@@ -208,17 +208,7 @@ def opens_the_dashboard(engine: Engine, weak: Engine) -> None:
         (f"/api/studies/{record.optuna_study_id}", '"Complete"'),
         (f"/api/studies/{record.optuna_study_id}/param_importances", "learning_rate"),
     ):
-        assert has in _asked(shown, path), path
-
-
-def _asked(shown: Any, path: str) -> str:
-    """Return the answer of a WSGI application."""
-    environ: dict[str, Any] = {}
-    setup_testing_defaults(environ)
-    said: list[str] = []
-    body = b"".join(shown({**environ, "PATH_INFO": path}, lambda status, *_: said.append(status)))
-    assert said == ["200 OK"], (path, said, body)
-    return body.decode()
+        assert has in asked(shown, path), path
 
 
 ALL = [

@@ -333,6 +333,21 @@ def test_curves_are_drawn_the_best_one_first(finished: None, said: Callable[...,
     assert "caviar report small --open" in told
 
 
+def test_curves_of_another_metric_are_drawn_by_its_name(
+    finished: None, said: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = json.loads(said("curves", "small", "--top", "2", "--json"))
+    drawn = json.loads(said("curves", "small", "--top", "2", "--metric", "validation_loss", "--json"))
+    assert [d["trial"] for d in drawn] == [d["trial"] for d in own]  # as the study ranks them
+    assert {d["metric"] for d in drawn} == {"validation_loss"}
+    assert all(a["curve"] != b["curve"] for a, b in zip(own, drawn, strict=True))
+    assert "validation_loss by epoch, from " in said("curves", "small", "--metric", "validation_loss")
+    assert run(["curves", "small", "--metric", "val_loss"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "caviar: no trial of 'small' measured 'val_loss'; did you mean validation_loss? measured were: training_loss,"
+    )
+
+
 def test_a_choice_in_brackets_is_shown_as_it_is(
     engine: Engine, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

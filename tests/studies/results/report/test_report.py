@@ -308,6 +308,7 @@ def test_metrics_of_ones_own_have_a_panel_each_with_gaps() -> None:
     )
     drawn = figures(own)
     assert "train against validation" not in drawn
+    assert (drawn["curves"]["data"][0]["x"], drawn["curves"]["data"][0]["y"]) == ([2, 4, None], [1.0, 0.5, None])
     panels = drawn["other metrics"]
     assert [panels["layout"][f"yaxis{n}"]["title"]["text"] for n in ("", "2")] == ["latency_ms", "train_loss"]
     assert panels["data"][0]["y"] == [1234.5, 1e-7, None, 2.0]

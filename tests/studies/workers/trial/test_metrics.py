@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import optuna
@@ -12,12 +13,15 @@ from caviar.storage.curves import read_curve
 from caviar.storage.events import read_events
 from caviar.storage.states import Control, EventKind, TrialState
 from caviar.storage.status import read_trials
+from caviar.studies.dashboard.server import application
 from caviar.studies.lifecycle.manager import progress
+from caviar.studies.results.report.page import page
 from caviar.studies.results.report.reading import read_report
 from caviar.studies.results.winner import read_winner
 from caviar.studies.workers.trial.ending import violations
 from tests.helpers.trainings import SOUND, register_training
 from tests.helpers.workers import worker
+from tests.helpers.wsgi import asked
 
 
 def in_optuna(engine: Engine) -> optuna.Study:
@@ -39,11 +43,11 @@ def test_an_epoch_may_lack_the_metric(engine: Engine) -> None:
 
 def test_a_trial_is_not_judged_by_an_epoch_without_the_metric(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     record, study = register_training(engine, "now_and_then", epochs=6, budget=2)
-    asked: list[int] = []
+    judged: list[int] = []
     run = "caviar.studies.workers.trial.run.TrialRun.reason_to_stop"
-    monkeypatch.setattr(run, lambda self, running: asked.append(self.training.epoch))
+    monkeypatch.setattr(run, lambda self, running: judged.append(self.training.epoch))
     worker(engine, record, study).run()
-    assert asked == [2, 4, 6] * 2
+    assert judged == [2, 4, 6] * 2
 
 
 def test_a_trial_that_never_measures_the_metric_fails_and_says_what_it_measured(engine: Engine) -> None:
@@ -100,6 +104,9 @@ def test_where_no_trial_has_a_value_yet_a_diverged_one_is_infinitely_bad(engine:
     assert report.winner is not None
     assert report.winner.value == min(t.value or 1 for t in others)
     assert report.importance is not None
+    assert "diverged" in page(report)
+    seen = json.loads(asked(application(engine), f"/api/studies/{record.optuna_study_id}"))["trials"]
+    assert [trial["values"] for trial in seen[:2]] == [["inf"]] * 2  # the dashboard's word for it
 
 
 def test_a_diverged_trial_has_the_worst_value_that_is_known(engine: Engine) -> None:
