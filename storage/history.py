@@ -27,8 +27,7 @@ _CHANGED = text("""
     SELECT t.trial_id, coalesce(s.number, t.number) AS number, t.datetime_start, t.datetime_complete,
            s.state IS NOT NULL AND s.state <> 'ended elsewhere' AS is_own,
            CASE WHEN s.state IN ('open', 'leased') THEN 'RUNNING' ELSE t.state::text END AS state,
-           (SELECT CASE v.value_type WHEN 'INF_POS' THEN 'Infinity' WHEN 'INF_NEG' THEN '-Infinity' ELSE v.value END
-              FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
+           (SELECT v.value FROM public.trial_values v WHERE v.trial_id = t.trial_id AND v.objective = 0) AS value,
            (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
               FROM public.trial_params p WHERE p.trial_id = t.trial_id) AS params,
            CASE WHEN :seen >= 0 OR t.state <> 'COMPLETE' OR s.state IN ('open', 'leased')

@@ -46,6 +46,8 @@ STATEMENTS = [
     f"INSERT INTO caviar.checkpoint (study_id, slot, epoch, digest, address) "
     f"SELECT study_id, 1, 1, {WRITTEN}, {WRITTEN} FROM caviar.study ON CONFLICT (study_id, slot) DO UPDATE "
     f"SET digest = excluded.digest, state = NULL, address = excluded.address",
+    f"UPDATE caviar.epoch SET metrics = metrics || {IN_JSON}",
+    f"INSERT INTO caviar.test_result (study_id, slot, metrics) SELECT study_id, number, {IN_JSON} FROM caviar.slot",
     *(
         f"INSERT INTO public.{table} (trial_id, key, value_json) SELECT trial_id, key, '{json.dumps(EVIL)}' "
         f"FROM public.trials, unnest(ARRAY[{WRITTEN}, 'why it stopped', 'worker']) key "
@@ -68,8 +70,10 @@ LIMITED = {"caviar.slot.state", "caviar.nudge.state", "caviar.study.control"}  #
 
 COMMANDS = [
     ["ls"], ["status"], ["status", "small"], ["best", "small"], ["trials", "small"], ["trials", "small", "--csv"],
-    ["importance", "small"], ["curves", "small"], ["report", "small"], ["report", "small", "-o", "small.html"],
-    ["export", "small", "--to", "small.csv"], ["workers"], ["workers", "small", "--all"], ["history", "small"],
+    ["importance", "small"], ["curves", "small"], ["curves", "small", "--metric", "x"],
+    ["report", "small"], ["report", "small", "-o", "small.html"],
+    ["export", "small", "--to", "small.csv"], ["export", "small", "--to", "epochs.csv", "--epochs"],
+    ["workers"], ["workers", "small", "--all"], ["history", "small"],
     ["doctor"], ["doctor", "--fix"], ["best", "small", "--save", "saved"], ["kill", "small", "1"],
     ["panda", "log", "baby"], ["report", "baby"], ["report", "baby", "-o", "baby.html"], ["history", "baby"],
     ["panda", "nudge", "baby", "learning_rate=0.1"], ["panda", "back", "baby", "--to", "0"],

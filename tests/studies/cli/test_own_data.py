@@ -97,7 +97,7 @@ def test_a_study_of_ones_own_data_and_network_is_run_and_its_winner_works_elsewh
     assert "loading" not in done.stdout
     assert (folder / "loads").read_text() == "xxxx"  # the check, each worker, and the test of the winner
     best = document(command, "best", "own")
-    assert best["validation"]["accuracy"] > 0.6
+    assert best["metrics"]["accuracy"] > 0.6
     assert best["test"]["accuracy"] > 0.5
     digest = load_study(engine, "own").provenance.data
     assert digest is not None
