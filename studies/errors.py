@@ -59,6 +59,12 @@ class CommandFailed(StudyError):
         self.cause = message if cause is None else cause
 
 
+class RanksDied(StudyError):
+    """A process of the several that train a trial together was killed, or crashed: the others cannot go on."""
+
+    exit_code = 1
+
+
 class NothingToDo(StudyError):
     """There is no trial, winner or model for what was asked."""
 

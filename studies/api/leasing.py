@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from caviar.studies.definition import Study, Way, change
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import progress
-from caviar.studies.workers.local.devices import visible_gpus
+from caviar.studies.workers.local.devices import processes_of_program, visible_gpus
 from caviar.studies.workers.local.events import Listener, ignore
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.patience import reported_outage
@@ -27,6 +28,7 @@ from caviar.studies.workers.local.signals import Stop
 
 if TYPE_CHECKING:
     from caviar.studies.workers.user.caller import Caller
+    from caviar.studies.workers.user.ranks import Ranks
     from caviar.studies.workers.user.trial import Trial
 
 
@@ -49,22 +51,33 @@ def lease_trials(
     This process is one worker of the study, beside those of `run` and `join` on any machine. A trial that another
     worker lost goes on here. An error that leaves the loop gives its trial back.
 
+    A program that torchrun or srun starts as several processes, of a study with that many `gpus`, gets the same trials
+    in all of them. The first process is the worker; only that one uses the database. `torch.distributed` is initialised
+    unless it is already.
+
     Args:
         study: a definition with `train=`, its file, or its name, as for `run`.
-        device: to train on, such as `cuda:1`; None for the first GPU, or else the CPU.
+        device: to train on, such as `cuda:1`; None for the GPU of this process, by LOCAL_RANK, or else the CPU.
         budget, name, accept, on_event, lease, renew, grace, patience: as for `run`.
 
     Yields:
         A trial. The body of the loop builds what it trains, and loops over `trial.epochs()`.
 
     Raises:
-        OptionError: the study is not one of a `train=` function.
+        OptionError: the study is not one of a `train=` function, or has another number of `gpus` than the program has
+            processes.
         CaviarError: as `run` does.
 
     Examples:
         >>> for trial in caviar.lease_trials("tune.py"):
         ...     train(trial)
     """
+    where = device or (f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if visible_gpus() else "cpu")
+    ranks = _meet(where) if processes_of_program() > 1 else None
+    if ranks is not None and ranks.rank:
+        with Stop(grace):  # rank 0 hears the signal, too, and says when to end
+            yield from _follow(ranks, where)
+        return
     settings = settings_of(database)
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
         require_writable(engine)
@@ -75,6 +88,11 @@ def lease_trials(
         definition = change(given, budget=budget, name=name)
         if definition.way is not Way.TRAIN:
             raise OptionError(f"'{definition.name}' trains by {definition.way}=; a program leases trials of a train=")
+        if max(definition.gpus, 1) != processes_of_program():
+            raise OptionError(
+                f"'{definition.name}' has gpus={definition.gpus}, and this program has {processes_of_program()} "
+                f"process(es): start it by torchrun --nproc-per-node {max(definition.gpus, 1)}, or change gpus="
+            )
         options = WorkerOptions(settings, definition.name, data_folder(), lease, renew, grace, patience)
         opened = outage.insist(
             lambda: begin_or_resume(
@@ -88,14 +106,32 @@ def lease_trials(
         from caviar.studies.workers.user.caller import Caller
         from caviar.studies.workers.worker import Worker
 
-        where = device or ("cuda:0" if visible_gpus() else "cpu")
-
         def work(caller: Caller) -> None:
             Worker(begin_work(engine, record, options, where, stop, caller=caller)).run()
 
-        yield from Caller(work).trials(stop.ask)
+        try:
+            yield from Caller(work, ranks).trials(stop.ask)
+        finally:
+            if ranks is not None:
+                ranks.tell_all_is_over()
         if stop.interrupted:
             raise KeyboardInterrupt
         now = outage.insist(partial(progress, engine, record))
         if now.done == now.budget:
             measure_winner(engine, record, options, stop, outage)
+
+
+def _meet(device: str) -> Ranks:
+    import torch
+
+    from caviar.studies.workers.user.ranks import meet
+
+    return meet(torch.device(device))
+
+
+def _follow(ranks: Ranks, device: str) -> Iterator[Trial]:
+    import torch
+
+    from caviar.studies.workers.user.following import follow
+
+    return follow(ranks, torch.device(device))

@@ -158,6 +158,7 @@ def run(
         definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)
         options = WorkerOptions(
             settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort,
+            ranks=definition.gpus,
             epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition.epoch_timeout,
         )  # fmt: skip
         opened = outage.insist(
@@ -170,7 +171,7 @@ def run(
             on_event(EarlierVersion(record.name, record.version))
         now = outage.insist(lambda: progress(engine, record))
         if now.done < now.budget:
-            record, now = _work(engine, record, options, spread(workers, visible_gpus()), stop, on_event)
+            record, now = _work(engine, record, options, spread(workers, visible_gpus(), options.ranks), stop, on_event)
         is_measured = now.done == now.budget and measure_winner(engine, record, options, stop, outage, on_event)
         return _result(engine, record, now, stop, outage, started, is_measured=is_measured)
 
@@ -225,7 +226,7 @@ def join(
         record = outage.insist(lambda: load_study(engine, study))
         outage.insist(lambda: refuse_panda(engine, record))
         options = WorkerOptions(
-            settings, study, folder, lease, renew, grace, patience, cohort,
+            settings, study, folder, lease, renew, grace, patience, cohort, ranks=definition_of(record).gpus,
             epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition_of(record).epoch_timeout,
         )  # fmt: skip
 
@@ -236,7 +237,7 @@ def join(
         if state_of(now) not in (StudyState.STOPPED, StudyState.DONE):
             WorkerPool.warm_up()  # the workers' imports, while this process has its own
             options = replace(options, code=outage.insist(check), allow_mismatch=allow_mismatch)
-            devices = places(gpus, workers_per_gpu, workers, visible_gpus())
+            devices = places(gpus, workers_per_gpu, workers, visible_gpus(), options.ranks)
             record, now = _work(engine, record, options, devices, stop, on_event)
         elif now.done == now.budget and not outage.insist(lambda: _is_concluded(engine, record)):
             outage.insist(check)  # the winner may have to be trained again

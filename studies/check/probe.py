@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -133,13 +133,14 @@ def _train(request: Request) -> Outcome:
     from caviar.studies.workers.trial.build import THREADS, Bench
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
     from caviar.studies.workers.trial.resumption import LoadedCheckpoint, resume
+    from caviar.studies.workers.user.rank_starter import RankStarter
 
     torch.set_num_threads(THREADS)
     study, outcome, refused = from_body(request.body), Outcome(), None
     failure: Failure | None = None
     try:
-        with training_code():
-            bench = Bench(torch.device(request.device))
+        with RankStarter("fork") if study.gpus else nullcontext() as starter, training_code():
+            bench = Bench(torch.device(request.device), starter=starter)
             if study.way is Way.MODEL:
                 bench = Bench(bench.device, load(study.built_in.data, Path(request.data_dir), bench.device))
             training, refused = resume(study, 0, request.values, bench, LoadedCheckpoint(request.state))

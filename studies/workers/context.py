@@ -31,6 +31,7 @@ from caviar.studies.definition import Study, Way
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions, refuse_other_data
 from caviar.studies.search.other_programs import learned
+from caviar.studies.workers.local.devices import split_place
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import Stop
@@ -39,6 +40,7 @@ from caviar.text import storable
 
 if TYPE_CHECKING:
     from caviar.studies.workers.user.caller import Caller
+    from caviar.studies.workers.user.rank_starter import RankStarter
 
 
 @dataclass
@@ -115,21 +117,26 @@ def begin_work(
     stop: Stop,
     pulse: Pulse | None = None,
     caller: Caller | None = None,
+    starter: RankStarter | None = None,
 ) -> WorkerContext:
-    """Make this process a worker of a study, on a device such as cpu or cuda:0.
+    """Make this process a worker of a study, on a device such as cpu or cuda:0, or several, such as cuda:0,cuda:1.
 
     Args:
         pulse: its signs of life, where another process supervises it.
         caller: the program that trains the trials itself, if this is its process.
+        starter: starts the ranks of a trial that has several devices.
     """
     pulse = pulse or Pulse()
     if caller is None:  # else both are the program's own
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
         torch.set_num_threads(THREADS)
-    if device.startswith("cuda"):
+    study, devices = definition_of(record), split_place(device)
+    if device.startswith("cuda") and (caller or not study.gpus):  # else only the ranks use it
         torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
-    study = definition_of(record)
-    bench = Bench(torch.device(device), caller=caller, is_stopping=lambda: stop.asked)
+    bench = Bench(
+        torch.device(devices[0]), caller=caller, is_stopping=lambda: stop.asked,
+        devices=devices if study.gpus else (), starter=starter,
+    )  # fmt: skip
     if study.way is Way.MODEL:
         with pulse.training():
             data = load(study.built_in.data, options.data_dir, bench.device)

@@ -24,6 +24,7 @@ from caviar.models.training import Interrupted, Training
 from caviar.storage.errors import CheckpointUnreachable, DatabaseAway, LeaseLost
 from caviar.storage.records import Lease
 from caviar.storage.states import Control
+from caviar.studies.errors import RanksDied
 from caviar.studies.workers.cohort_size import CohortSize
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.heartbeat import Heartbeat
@@ -79,6 +80,8 @@ class Trainer:
                     self._train_epoch()
         except DatabaseAway as error:
             raise DatabaseAway("; ".join([str(error), *self._save_on_this_machine()])) from error
+        except RanksDied:
+            raise
         except Exception as error:
             # It concerns one trial; the others shall lose nothing by it.
             saved = self._save_on_this_machine() if isinstance(error, CheckpointUnreachable) else []
@@ -244,6 +247,8 @@ class Trainer:
         return True
 
     def _fail(self, run: TrialRun, error: Exception) -> bool:
+        if isinstance(error, RanksDied):  # no fault of the trial, as far as is known: it is lost as with its worker
+            raise error
         run.fail(error)
         return False
 

@@ -202,8 +202,10 @@ def project(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch, 
 def test_every_python_example_runs(page: Path, number: int, project: Path) -> None:
     program = blocks(page, "python")[number]
     if "STUDY = Study(" in program:
-        (project / "example.py").write_text(program)
-        assert run(["plan", str(project / "example.py")]) == 0
+        module = re.search(r'train="(\w+):', program)  # the file's own name
+        file = project / f"{module[1] if module else 'example'}.py"
+        file.write_text(program)
+        assert run(["plan", str(file)]) == 0
         return
     if '"digits"' in program:
         assert run(["run", "digits", "--budget", "4"]) == 0
@@ -212,6 +214,14 @@ def test_every_python_example_runs(page: Path, number: int, project: Path) -> No
         [sys.executable, "-c", program], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_guides_training_on_several_gpus_runs(project: Path, root: Path) -> None:
+    (study,) = blocks(root / "docs" / "guides" / "several-gpus.md", "python")
+    (project / "tune.py").write_text(study.replace("epochs=10, budget=20", "epochs=2, budget=3"))
+    assert run(["run", "tune.py", "--workers", "1"]) == 0
+    assert [trial.state for trial in caviar.trials("two-gpus")] == ["complete"] * 3
 
 
 @pytest.mark.slow

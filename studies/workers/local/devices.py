@@ -21,6 +21,11 @@ def visible_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def processes_of_program() -> int:
+    """Return how many processes this program has, by the variables of torchrun."""
+    return whole_number(os.environ.get("WORLD_SIZE", "1")) or 1
+
+
 def check_workers(workers: int, least: int = 1) -> None:
     """Check the number of workers that one command is to start."""
     if not least <= workers <= WORKERS:
@@ -35,16 +40,29 @@ def check_places(gpus: str | None, per_gpu: int, workers: int | None) -> None:
         _numbers(gpus)
 
 
-def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) -> list[str]:
-    """Return a device for each worker, GPUs first.
+def split_place(place: str) -> tuple[str, ...]:
+    """Return the devices of a worker's place, of which there are several where a trial has several GPUs."""
+    return tuple(place.split(","))
+
+
+def first_devices(kind: str, count: int) -> tuple[str, ...]:
+    """Return so many devices of a kind, cpu or cuda, the first ones of this machine."""
+    return tuple(f"cuda:{number}" if kind == "cuda" else "cpu" for number in range(count))
+
+
+def places(gpus: str | None, per_gpu: int, workers: int | None, available: int, ranks: int = 0) -> list[str]:
+    """Return the place of each worker, GPUs first: a device, or several with commas between them.
 
     A worker on a CPU uses one thread, so workers share the cores without being in each other's way.
 
     Args:
         gpus: `all`, `none`, or numbers such as `0,2`; None stands for `all` if `workers` is None, else for `none`.
         workers: the number of workers on the CPU; None stands for one on each core if no GPU is used, else for 0.
+        ranks: processes of each trial, which have a GPU each that nothing else uses; 0 for a worker that trains itself.
     """
     check_places(gpus, per_gpu, workers)
+    if ranks:
+        return _group_places(gpus, per_gpu, workers, available, ranks)
     if gpus is None:
         gpus = "all" if workers is None else "none"
     chosen = _chosen(gpus, available)
@@ -56,8 +74,38 @@ def places(gpus: str | None, per_gpu: int, workers: int | None, available: int) 
     return devices
 
 
-def spread(workers: int, available: int) -> list[str]:
-    """Return a device for each of a number of workers: the GPUs in turn, or the CPU where there are none."""
+def _group_places(gpus: str | None, per_gpu: int, workers: int | None, available: int, ranks: int) -> list[str]:
+    if per_gpu > 1:
+        raise OptionError(f"--workers-per-gpu {per_gpu}: each trial of this study has {ranks} GPUs of its own; give 1")
+    chosen = _chosen(gpus or ("all" if workers is None else "none"), available)
+    if chosen and len(chosen) < ranks:
+        raise OptionError(f"each trial of this study has {ranks} GPUs; {len(chosen)} are given, so let more be used")
+    if workers is None:
+        workers = 0 if chosen else max(1, cores() // ranks)
+    groups = [chosen[at : at + ranks] for at in range(0, len(chosen) - ranks + 1, ranks)]
+    found = [",".join(f"cuda:{number}" for number in group) for group in groups]
+    found += [",".join(["cpu"] * ranks)] * workers
+    if not found:
+        raise OptionError("there is nothing to work on: give --workers 1 or more, or --gpus all")
+    check_workers(len(found))
+    return found
+
+
+def spread(workers: int, available: int, ranks: int = 0) -> list[str]:
+    """Return the place of each of a number of workers: the GPUs in turn, or the CPU where there are none.
+
+    Args:
+        ranks: processes of each trial, which have a GPU each that nothing else uses; 0 for a worker that trains itself.
+    """
+    if ranks and available:
+        if workers * ranks > available:
+            raise OptionError(
+                f"{workers} workers: each trial of this study has {ranks} GPUs of its own, and torch sees {available} "
+                f"here; give {f'at most {available // ranks}' if available >= ranks else 'a study of fewer gpus='}"
+            )
+        return [",".join(f"cuda:{worker * ranks + rank}" for rank in range(ranks)) for worker in range(workers)]
+    if ranks:
+        return [",".join(["cpu"] * ranks)] * workers
     return [f"cuda:{number % available}" if available else "cpu" for number in range(workers)]
 
 

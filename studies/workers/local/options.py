@@ -48,6 +48,7 @@ class WorkerOptions:
     cohort: int | None = 1  # trials that each worker trains as one program; None for as many as make it faster
     code: str | None = None  # digest of all training code when the command was started; None leaves it unchecked
     allow_mismatch: bool = False  # whether to work although this machine's code is not that of the study
+    ranks: int = 0  # processes of each trial, beside the worker; 0 if it trains itself
     epoch_timeout: float | None = None  # seconds without a batch after which a training hangs; None as `watchdog` says
 
     def __post_init__(self) -> None:

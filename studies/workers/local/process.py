@@ -15,23 +15,28 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, MutableSequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from caviar.errors import CaviarError
 from caviar.foreign_code import end_process
 from caviar.storage.engine import open_database
 from caviar.storage.errors import DatabaseAway
 from caviar.storage.records import StudyRecord
-from caviar.studies.errors import MachineMismatch
+from caviar.studies.errors import MachineMismatch, RanksDied
 from caviar.studies.lifecycle.loader import importing_project
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import GRACEFUL, Stop
 
+if TYPE_CHECKING:
+    from caviar.studies.workers.user.rank_starter import RankStarter
+
 SHOW_STACK = signal.SIGUSR2  # answered even by a process that hangs outside of Python
+RANKS_DIED = os.EX_SOFTWARE  # the exit code of a worker whose trial lost a rank, as if the worker had died
 KILL_SECONDS = 10.0  # that a worker may live after its grace
 _LONGEST_MESSAGE = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
 _one_start = threading.Lock()  # of a process at a time: all threads share sys.modules
@@ -50,12 +55,15 @@ def work(options: WorkerOptions, device: str, lines: Lines) -> None:
     """Run a worker to its end, in a process of its own."""
     faulthandler.enable(lines.stacks.fileno())
     faulthandler.register(SHOW_STACK, lines.stacks.fileno())
-    with Stop(options.grace) as stop:
+    with _rank_starter(options) as starter, Stop(options.grace) as stop:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, GRACEFUL)
         _follow_parent(stop, options.grace)
         try:
             with importing_project():  # a model's module that runs a study would start workers in this one
-                _run_worker(options, device, stop, Pulse(lines.pulse))
+                _run_worker(options, device, stop, Pulse(lines.pulse), starter)
+        except RanksDied as error:
+            lines.goodbye.send(str(error))
+            raise SystemExit(RANKS_DIED) from None
         except Exception as error:  # noqa: BLE001 - sent to the parent, whose terminal it is
             message = str(error) if isinstance(error, DatabaseAway) else f"{type(error).__name__}: {error}"
             if not isinstance(error, CaviarError):
@@ -82,7 +90,16 @@ def _follow_parent(stop: Stop, grace: float) -> None:
     threading.Thread(target=follow, name="parent watch", daemon=True).start()
 
 
-def _run_worker(options: WorkerOptions, device: str, stop: Stop, pulse: Pulse) -> None:
+def _rank_starter(options: WorkerOptions) -> AbstractContextManager[RankStarter | None]:
+    """Return what starts the ranks of the worker's trials, while this process has no thread that a fork would lose."""
+    if not options.ranks:
+        return nullcontext()
+    from caviar.studies.workers.user.rank_starter import RankStarter
+
+    return RankStarter("fork")
+
+
+def _run_worker(options: WorkerOptions, device: str, stop: Stop, pulse: Pulse, starter: RankStarter | None) -> None:
     from caviar.storage.definitions import load_study
     from caviar.storage.outage import Outage
     from caviar.studies.workers.context import begin_work
@@ -94,7 +111,7 @@ def _run_worker(options: WorkerOptions, device: str, stop: Stop, pulse: Pulse) -
         record = outage.insist(lambda: load_study(engine, options.study))
         with pulse.training():
             _check_code(options, record)
-        Worker(begin_work(engine, record, options, device, stop, pulse)).run()
+        Worker(begin_work(engine, record, options, device, stop, pulse, starter=starter)).run()
 
 
 def _check_code(options: WorkerOptions, record: StudyRecord) -> None:

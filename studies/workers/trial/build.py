@@ -20,11 +20,15 @@ from caviar.models.training import Training, never
 from caviar.studies.definition import Study, Way
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import Value
+from caviar.studies.workers.local.devices import first_devices
 from caviar.studies.workers.trial.training import TrialTraining
 from caviar.studies.workers.user.command import CommandTraining, Given
+from caviar.studies.workers.user.following import LeadingTraining
+from caviar.studies.workers.user.group import GroupTraining
 from caviar.studies.workers.user.loop_training import LoopTraining
 from caviar.studies.workers.user.measuring import measure
 from caviar.studies.workers.user.program import check_command, program_of
+from caviar.studies.workers.user.rank_starter import RankStarter
 from caviar.studies.workers.user.trial import Trial
 from caviar.studies.workers.user.turns import FunctionTurns
 from caviar.suggestions import did_you_mean
@@ -50,6 +54,8 @@ class Bench(NamedTuple):
     data: Data | None = None  # on the device; None where the training brings its own
     caller: Caller | None = None  # the program that trains the trials itself, where one does
     is_stopping: Callable[[], bool] = never  # whether this process was asked to stop
+    devices: tuple[str, ...] = ()  # of the ranks of a trial; () for the first ones of this machine
+    starter: RankStarter | None = None  # of the ranks; None for one that each trial makes
 
 
 _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "adam"}
@@ -229,9 +235,7 @@ def make_training(
         assert bench.data is not None, "the data of a model are loaded before"
         return assemble(study, number, values, bench.data, state, again=again)
     if study.train is not None:
-        turns = bench.caller.turns() if bench.caller else FunctionTurns(load_function(study.train))
-        trial = partial(Trial, number, {**study.fixed, **values}, bench.device)
-        return LoopTraining(turns, trial, seed_parts(study, number, again), study.last_epoch, state)
+        return _train_function(study.train, study, number, values, bench, state, again)
     if study.objective is not None:
         from caviar.studies.workers.user.objective import ObjectiveTraining  # these load Optuna
         from caviar.studies.workers.user.optuna_trial import lone_trial
@@ -245,6 +249,26 @@ def make_training(
         program, everything = program_of(study), {**study.fixed, **values}
         return CommandTraining(program, everything, given, is_stopping=bench.is_stopping, state=state)
     raise NotImplementedError(study.way)
+
+
+def _train_function(
+    function: str, study: Study, number: int, values: Mapping[str, Value], bench: Bench,
+    state: Mapping[str, Any] | None, again: int | None,
+) -> TrialTraining:  # fmt: skip
+    """Return the training of a trial by a function: here, or where a program calls it, or in several processes."""
+    everything, seed, caller = {**study.fixed, **values}, seed_parts(study, number, again), bench.caller
+    if caller and caller.ranks:
+        turns = caller.turns()
+        return LeadingTraining(caller.ranks, turns, number, everything, bench.device, seed, study.last_epoch, state)
+    if study.gpus:
+        devices = bench.devices or first_devices(bench.device.type, study.gpus)
+        return GroupTraining(
+            bench.starter or RankStarter(), devices, state,
+            function=function, number=number, values=everything, seed=seed, last=study.last_epoch, threads=THREADS,
+        )  # fmt: skip
+    trial = partial(Trial, number, everything, bench.device)
+    own_turns = caller.turns() if caller else FunctionTurns(load_function(function))
+    return LoopTraining(own_turns, trial, seed, study.last_epoch, state)
 
 
 def measure_trial(

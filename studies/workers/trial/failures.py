@@ -32,6 +32,16 @@ class TrainingRaised(Exception):
         self.error = error
 
 
+class RaisedElsewhere(Exception):
+    """Training code raised an error in another process.
+
+    Attributes:
+        failure: what `describe` returned there.
+    """
+
+    failure: Mapping[str, str]
+
+
 @contextmanager
 def training_code(pulse: Pulse | None = None) -> Iterator[None]:
     """Run code of a model or its training; whatever it raises but `Interrupted` becomes `TrainingRaised`.
@@ -63,6 +73,8 @@ def describe(error: Exception) -> dict[str, str]:
 
     Of a command that failed: what is the same in failures like it, and the end of its output.
     """
+    if isinstance(error, RaisedElsewhere):
+        return dict(error.failure)
     if isinstance(error, CommandFailed):  # where it was raised says nothing of the command
         failure = {"place": "", "traceback": str(error), "cause": error.cause}
     else:

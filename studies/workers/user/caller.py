@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, greenlet
 
@@ -14,15 +14,20 @@ from caviar.studies.workers.user.loop import Loop
 from caviar.studies.workers.user.trial import Trial
 from caviar.studies.workers.user.turns import Pause
 
+if TYPE_CHECKING:
+    from caviar.studies.workers.user.ranks import Ranks
+
 
 class Caller:
     """A program that takes one trial after the other from a worker.
 
     Args:
         work: the worker's whole work, which makes the turns of each trial by `turns`.
+        ranks: the processes of the program, of which this is the first; None if it is the only one.
     """
 
-    def __init__(self, work: Callable[[Caller], None]) -> None:
+    def __init__(self, work: Callable[[Caller], None], ranks: Ranks | None = None) -> None:
+        self.ranks = ranks
         self._program = getcurrent()
         self._worker = greenlet(lambda: work(self))
 

@@ -1,9 +1,9 @@
-"""The environment variables of a command: this process's own, without what leads to the database."""
+"""The environment variables of a process that trains: this process's own, without what leads to the database."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 
 # Caviar's own variables and those of libpq: they may have a password, and a training needs none of them.
 _HIDDEN = ("CAVIAR_", "PG")
@@ -19,7 +19,18 @@ def environment(device: str, given: Mapping[str, object]) -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN)}
     variables.setdefault("PYTHONUNBUFFERED", "1")  # else lines come late, and many at once
     if device.startswith("cuda"):
-        index = int(device.partition(":")[2] or 0)
-        visible = [one for one in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
-        variables["CUDA_VISIBLE_DEVICES"] = visible[index] if visible else str(index)
+        variables["CUDA_VISIBLE_DEVICES"] = visible_devices([device], variables)
     return variables | {name: str(value) for name, value in given.items()}
+
+
+def visible_devices(devices: Sequence[str], variables: Mapping[str, str] = os.environ) -> str:
+    """Return the value of CUDA_VISIBLE_DEVICES that leaves these GPUs of the visible ones, such as cuda:1."""
+    indices = [int(device.partition(":")[2] or 0) for device in devices]
+    visible = [one for one in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+    return ",".join(visible[index] if visible else str(index) for index in indices)
+
+
+def hide(variables: MutableMapping[str, str]) -> None:
+    """Remove what leads to the database."""
+    for name in [name for name in variables if name.startswith(_HIDDEN)]:
+        del variables[name]

@@ -138,7 +138,7 @@ class _Command:
             return self._exit is None
         stopped = set[int]()
         # First nothing starts processes any more, then nothing lives: else one that forks all the time escapes.
-        while new := set(_descendants(os.getpid())) - stopped:
+        while new := set(descendants(os.getpid())) - stopped:
             for pid in new:
                 _send(pid, signal.SIGSTOP)
             stopped |= new
@@ -152,7 +152,7 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _descendants(of: int) -> Iterator[int]:
+def descendants(of: int) -> Iterator[int]:
     """Yield the ids of all processes that a process started, directly or through others."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):

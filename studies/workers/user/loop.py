@@ -30,6 +30,7 @@ class Loop:
         state: the `state()` of an earlier process; None for a trial that begins.
         turn: gives the worker its turn, with an epoch that is trained, or None before the first; returns, when it is
             the user's turn again, why the trial goes on no more, or None if it does.
+        rank: number of this process among those that train the trial together; what others than 0 report is not used.
 
     Attributes:
         epoch: number of the last epoch that was trained; 0 before the first.
@@ -39,14 +40,17 @@ class Loop:
         is_left: whether an epoch was left in its middle.
     """
 
-    def __init__(self, seed: tuple[int | str, ...], last: int, state: Mapping[str, Any] | None, turn: Turn) -> None:
+    def __init__(
+        self, seed: tuple[int | str, ...], last: int, state: Mapping[str, Any] | None, turn: Turn, rank: int = 0
+    ) -> None:
         self.epoch: int = state["epoch"] if state else 0
         self.last = last
         self.ended: Ended | None = None
         self.leave: Callable[[], bool] = never
         self.unwinds, self.is_left = True, False
-        self._seed, self._turn = seed, turn
-        self.parts = Parts(state["parts"] if state else None)
+        self._seed, self._turn, self._is_first = seed, turn, rank == 0
+        self._own_seed = () if rank == 0 else ("rank", rank)  # each draws numbers of its own, such as of dropout
+        self.parts = Parts(state["parts"] if state else None, is_saved=self._is_first)
         self._metrics: dict[str, float] | None = None  # of the epoch in progress
         self._started = 0.0
         self._began = False
@@ -76,7 +80,7 @@ class Loop:
             self._began = True
             self.ended = self._turn(None)
         if self.ended is None:
-            seed_all(*self._seed, self.epoch + 1)
+            seed_all(*self._seed, self.epoch + 1, *self._own_seed)
             self._metrics, self._started = {}, time.perf_counter()
         return self.ended is None
 
@@ -94,14 +98,14 @@ class Loop:
     def finish_epoch(self) -> Epoch | None:
         """Return the epoch in progress, which is trained; None if there is none, or it has reported nothing."""
         metrics, self._metrics = self._metrics, None
-        if not metrics:
+        if metrics is None or (self._is_first and not metrics):
             return None
         self.epoch += 1
         return Epoch(self.epoch, metrics, time.perf_counter() - self._started)
 
     def report(self, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the epoch in progress."""
-        if self.is_left:
+        if self.is_left or not self._is_first:
             return
         if self._metrics is None:
             raise TrialMisused("trial.report() was called outside of the loop over trial.epochs()")

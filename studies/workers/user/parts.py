@@ -13,6 +13,7 @@ from torch import Tensor
 from caviar.foreign_code import reason_of
 from caviar.models.errors import BadCheckpoint
 from caviar.studies.errors import TrialMisused
+from caviar.studies.workers.user.sharding import divided, gathered
 from caviar.text import quoted
 
 
@@ -21,10 +22,11 @@ class Parts:
 
     Args:
         saved: the states of an earlier process, by name; None for a trial that begins.
+        is_saved: whether this process saves the states; another one of the same trial has its share in them.
     """
 
-    def __init__(self, saved: Mapping[str, Any] | None) -> None:
-        self._saved = saved
+    def __init__(self, saved: Mapping[str, Any] | None, *, is_saved: bool = True) -> None:
+        self._saved, self._is_saved = saved, is_saved
         self.objects: dict[str, Any] = {}
         self._is_checked = False
 
@@ -54,7 +56,7 @@ class Parts:
         if name not in saved:
             raise BadCheckpoint(f"the checkpoint has no '{name}', but {_names(saved)}")
         try:
-            part.load_state_dict(saved[name])
+            part.load_state_dict(divided(saved[name], part))
         except Exception as error:
             raise BadCheckpoint(f"the checkpoint does not fit '{name}': {reason_of(error)}") from error
 
@@ -71,8 +73,8 @@ class Parts:
         Raises:
             TrialMisused: one has a value in it that is neither a tensor nor plain, and could not be read again.
         """
-        states = {name: part.state_dict() for name, part in self.objects.items()}
-        if not self._is_checked:
+        states = {name: gathered(part.state_dict(), wanted=self._is_saved) for name, part in self.objects.items()}
+        if self._is_saved and not self._is_checked:
             for name, state in states.items():
                 _check_plain(state, name)
             self._is_checked = True

@@ -95,7 +95,7 @@ class Trial:
         It goes on behind the last epoch that was saved, and ends when the trial is complete, pruned, paused, killed or
         handed back; `ended` says which. `random`, NumPy and PyTorch are seeded anew for each epoch, so that an
         interrupted trial draws what it would have drawn. An epoch is whatever reports: an epoch of the data, or so many
-        steps.
+        steps. Of several ranks each draws numbers of its own in an epoch, and all of them leave the loop together.
 
         Raises:
             TrialMisused: an epoch reported nothing.
@@ -106,7 +106,7 @@ class Trial:
         """Report metrics of the epoch in progress, such as `loss=0.3, rmse=1.2`; one of them is the study's metric.
 
         It may be called several times in an epoch; the last value of a name counts. They are written, with their
-        epoch, when the loop over `epochs()` goes on.
+        epoch, when the loop over `epochs()` goes on. Of several ranks, what the first one reports counts.
 
         Args:
             metrics: by any name, a number, or a tensor of one. A loss that is not finite ends the trial: it diverged.

@@ -45,3 +45,37 @@ def test_what_cannot_be_had(gpus: str, workers: int | None, available: int, mess
 def test_workers_take_the_gpus_in_turn() -> None:
     assert spread(3, 2) == ["cuda:0", "cuda:1", "cuda:0"]
     assert spread(2, 0) == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "available", "expected"),
+    [
+        (None, None, 4, ["cuda:0,cuda:1", "cuda:2,cuda:3"]),
+        ("all", None, 5, ["cuda:0,cuda:1", "cuda:2,cuda:3"]),
+        ("0,2,3", 1, 4, ["cuda:0,cuda:2", "cpu,cpu"]),
+        ("none", 2, 4, ["cpu,cpu", "cpu,cpu"]),
+        (None, None, 0, ["cpu,cpu"] * max(1, cores() // 2)),
+    ],
+)
+def test_trials_of_two_gpus_have_them_for_themselves(
+    gpus: str | None, workers: int | None, available: int, expected: list[str]
+) -> None:
+    assert places(gpus, 1, workers, available, ranks=2) == expected
+
+
+def test_gpus_that_do_not_suffice_for_a_trial_are_refused() -> None:
+    with pytest.raises(OptionError, match="each trial of this study has 2 GPUs; 1 are given"):
+        places("0", 1, None, 4, ranks=2)
+    with pytest.raises(
+        OptionError, match="--workers-per-gpu 2: each trial of this study has 2 GPUs of its own; give 1"
+    ):
+        places("all", 2, None, 4, ranks=2)
+    with pytest.raises(OptionError, match=r"3 workers: .* torch sees 4 here; give at most 2"):
+        spread(3, 4, ranks=2)
+    with pytest.raises(OptionError, match="torch sees 1 here; give a study of fewer gpus="):
+        spread(1, 1, ranks=2)
+
+
+def test_workers_of_several_ranks_have_several_devices() -> None:
+    assert spread(2, 4, ranks=2) == ["cuda:0,cuda:1", "cuda:2,cuda:3"]
+    assert spread(1, 0, ranks=3) == ["cpu,cpu,cpu"]
