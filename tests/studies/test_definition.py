@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -80,6 +81,13 @@ def test_the_name_of_the_metric_says_what_is_better(metric: str, name: str, dire
     study = small_study(metric=metric)
     assert (study.metric, study.direction) == (name, direction)
     assert from_body(to_body(study)) == study
+
+
+def test_what_a_metric_can_be_is_known_of_a_models_alone() -> None:
+    """A training of one's own may well measure an accuracy in percent."""
+    own = small_study(model=None, data=None, train="tune:train")
+    assert (own.bounds, own.is_possible(93.5), small_study().is_possible(93.5)) == ((-math.inf, math.inf), True, False)
+    assert small_study(metric="loss").bounds == (0.0, math.inf)
 
 
 def test_a_name_that_does_not_say_what_is_better_needs_a_direction() -> None:

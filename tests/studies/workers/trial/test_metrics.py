@@ -7,7 +7,7 @@ import math
 
 import optuna
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from caviar.storage.curves import read_curve
 from caviar.storage.events import read_events
@@ -20,7 +20,7 @@ from caviar.studies.results.report.reading import read_report
 from caviar.studies.results.winner import read_winner
 from caviar.studies.workers.trial.ending import violations
 from tests.helpers.trainings import SOUND, register_training
-from tests.helpers.workers import worker
+from tests.helpers.workers import register, worker
 from tests.helpers.wsgi import asked
 
 
@@ -80,6 +80,15 @@ def test_what_is_above_its_bound_does_not_win(engine: Engine) -> None:
     assert in_optuna(engine).best_trial.number == winner.optuna_number
     (said,) = [a.answer for a in read_report(engine, record).answers if "constraint" in a.question]
     assert said == f"{now.violations['latency_ms']} of 12 have a latency_ms above 20; the winner has {largest:g}."
+
+
+def test_no_weights_are_kept_of_trials_that_cannot_win(engine: Engine) -> None:
+    record, study = register(engine, budget=3, constraints={"training_loss": -1.0})
+    worker(engine, record, study).run()
+    assert [t.violated for t in read_trials(engine, record.study_id)] == ["training_loss"] * 3
+    assert read_winner(engine, record) is None
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM caviar.checkpoint")) == 0
 
 
 def test_a_bound_of_something_that_is_never_measured_is_a_failure(engine: Engine) -> None:
