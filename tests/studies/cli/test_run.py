@@ -17,8 +17,8 @@ from sqlalchemy.engine import URL
 from caviar.storage.definitions import load_study
 from caviar.storage.engine import make_engine
 from caviar.storage.events import read_events
-from caviar.storage.records import Provenance
 from caviar.studies.cli import run as run_here
+from caviar.studies.lifecycle.provenance import code_of
 from caviar.studies.workers.trial.build import THREADS
 from tests.helpers.command import INDEPENDENT, Caviar, count_everything, rows, until
 from tests.helpers.studies import TIERS, small_study, write_study
@@ -219,7 +219,7 @@ def test_a_model_that_is_not_found_again_spends_no_trial(empty_caviar: Caviar, e
     process.communicate(timeout=60)
     done = rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'")
     said = empty_caviar.run("run", "mine", code=2)  # from the database: the file's folder is not known there
-    assert "no model at 'net:Net'" in said
+    assert "there is no module net; give the command in the folder that has net" in said
     assert rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") == done
 
 
@@ -229,7 +229,7 @@ def test_an_error_in_a_worker_is_one_line(
     monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
     monkeypatch.setenv("CAVIAR_DATA_DIR", "/nowhere")
     monkeypatch.setattr("caviar.models.data.fetch", lambda name, folder: False)
-    monkeypatch.setattr("caviar.studies.workers.local.preparation.provenance_of", lambda study, folder: Provenance())
+    monkeypatch.setattr("caviar.studies.workers.local.preparation.provenance_of", lambda study, folder: code_of(study))
     assert run_here(["run", "mnist"]) == 1
     assert (
         "caviar: a worker failed: DataUnavailable: the data set 'mnist' is not in /nowhere" in capsys.readouterr().err
