@@ -34,7 +34,8 @@ from random import Random
 from typing import Any
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-PROGRAMS = ("plain-loop", "regression", "steps", "lightning", "transformers", "accelerate", "scikit-learn")
+PROGRAMS = ("plain-loop", "regression", "steps", "lightning", "transformers", "accelerate", "scikit-learn",
+            "objective", "command")  # fmt: skip
 BUDGET = 6  # trials of a study; there are as many studies as it takes
 
 

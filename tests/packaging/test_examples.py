@@ -56,8 +56,8 @@ def check_trials(run: Run, name: str, budget: int) -> None:
 def test_an_example_is_searched(name: str, run: Run) -> None:
     if name in FRAMEWORKS and find_spec(name) is None:
         pytest.skip(f"it is not installed: pip install 'caviar[{name}]'")
-    run(name, "-m", "caviar", "run", "tune.py", "--budget", "3", "--workers", "1")
-    check_trials(run, name, 3)
+    run(name, "-m", "caviar", "run", "tune.py", "--budget", "4", "--workers", "1")
+    check_trials(run, name, 4)
 
 
 @pytest.mark.slow
