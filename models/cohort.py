@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn, split
+from torch import Tensor, nn, split
 from torch.nn.functional import cross_entropy
 
-from caviar.epoch import Epoch
+from caviar.epoch import ACCURACY, Epoch
 from caviar.models.cohort_kinds import kind
 from caviar.models.data import Part
+from caviar.models.measures import LOSS, Loss
 from caviar.models.mlp import MLP
 from caviar.models.stacked_mlp import StackedMLP
 from caviar.models.stacked_module import StackedModule
@@ -33,7 +34,7 @@ class Cohort:
         if len({kind(member) for member in members}) != 1:
             raise ValueError("a cohort needs members of one kind")
         self.members = tuple(members)
-        self._stack = _stack([member.model for member in members])
+        self._stack = _stack([member.model for member in members], members[0].measures.loss)
         settings, optimizers = [m.settings for m in members], [m.optimizer for m in members]
         self._update = Members(settings, optimizers, self._stack.parameters, self._stack.views).update()
 
@@ -49,9 +50,9 @@ class Cohort:
             validation = self._evaluate(self.members[0].data.validation, leave)
         share = (time.perf_counter() - started) / len(self.members)
         results = []
-        for member, rate, loss, (held_out, accuracy) in zip(self.members, rates, training, validation, strict=True):
+        for member, rate, loss, measured in zip(self.members, rates, training, validation, strict=True):
             member.epoch += 1
-            results.append(Epoch(member.epoch, as_metrics(loss, held_out, accuracy, rate), share))
+            results.append(Epoch(member.epoch, as_metrics(loss, measured, rate), share))
         return results
 
     def _train(self, rates: Sequence[float], leave: Callable[[], bool]) -> list[float]:
@@ -69,23 +70,29 @@ class Cohort:
         self._update.settle()
         return (total / len(part.y)).tolist()
 
-    def _evaluate(self, part: Part, leave: Callable[[], bool]) -> list[tuple[float, float]]:
-        """Return each member's mean cross-entropy and accuracy."""
-        members = len(self.members)
+    def _evaluate(self, part: Part, leave: Callable[[], bool]) -> list[dict[str, float]]:
+        """Return what is measured of each member, as `training.evaluate` does."""
+        members, measures, outputs = len(self.members), self.members[0].measures, list[Tensor]()
         loss = torch.zeros(members, dtype=torch.float64, device=part.y.device)
         right = torch.zeros_like(loss)
         for x, y in zip(split(part.x, _EVALUATION_BATCH), split(part.y, _EVALUATION_BATCH), strict=True):
             if leave():
                 raise Interrupted
-            logits = self._stack.logits(x)
+            out = self._stack.outputs(x)
+            if not measures.adds_up:
+                outputs.append(out)
+                continue
             own = y.expand(members, -1)
-            loss += cross_entropy(logits.mT, own, reduction="none").sum(1)
-            right += (logits.argmax(2) == own).sum(1)
+            loss += cross_entropy(out.mT, own, reduction="none").sum(1)
+            right += (out.argmax(2) == own).sum(1)
+        if outputs:
+            return [measures.of(own, part.y) for own in torch.cat(outputs, 1)]
         # Divided here, as for one network: a GPU multiplies by the reciprocal, which changes the last digit.
         count = len(part.y)
-        return [(a / count, b / count) for a, b in zip(loss.tolist(), right.tolist(), strict=True)]
+        pairs = zip(loss.tolist(), right.tolist(), strict=True)
+        return [{LOSS: a / count, ACCURACY: b / count} for a, b in pairs]
 
 
-def _stack(models: Sequence[nn.Module]) -> StackedMLP | StackedModule:
+def _stack(models: Sequence[nn.Module], loss: Loss) -> StackedMLP | StackedModule:
     perceptrons = [model for model in models if type(model) is MLP]
-    return StackedMLP(perceptrons) if len(perceptrons) == len(models) else StackedModule(models)
+    return StackedMLP(perceptrons, loss) if len(perceptrons) == len(models) else StackedModule(models, loss)

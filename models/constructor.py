@@ -33,13 +33,17 @@ class Constructor:
 def read_constructor(model: Callable[..., nn.Module]) -> Constructor:
     """Read the constructor of a class.
 
-    Two required parameters before keyword-only ones are the shape and the number of outputs, whatever their names.
+    Two required parameters before keyword-only ones are the shape and the number of outputs, whatever their names. So
+    are the first arguments of a constructor that passes on whatever it gets.
     """
     every = inspect.signature(model).parameters.values()
     named = [p for p in every if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     sized = tuple(p.name for p in named if p.name in (*SAMPLE, *OUTPUTS))
     positional = [p.name for p in every if p.kind is not p.KEYWORD_ONLY and _is_required(p)]
-    by_position = not sized and len(positional) == 2 and any(p.kind is p.KEYWORD_ONLY for p in every)
+    kinds = {p.kind for p in every}
+    is_old_form = len(positional) == 2 and inspect.Parameter.KEYWORD_ONLY in kinds
+    passes_on = inspect.Parameter.VAR_POSITIONAL in kinds and inspect.Parameter.POSITIONAL_OR_KEYWORD not in kinds
+    by_position = not sized and (is_old_form or passes_on)
     if by_position:
         sized = tuple(positional)
     others = [p for p in named if p.name not in sized]

@@ -7,21 +7,20 @@ or BadData where the user's function returns what nothing can be trained on.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from caviar.models.data_sets import DATA_SETS, DataSet, NamedDataSet, Part, RawData
+from caviar.models.data_sets import DATA_SETS, DataSet, NamedDataSet, Part, RawData, Shape
 from caviar.models.errors import DataUnavailable, UnknownData
 from caviar.models.own_data import OwnData, is_class, numbers_of
 from caviar.suggestions import did_you_mean
 
 __all__ = [
     "Data", "Part", "check_available", "data_set", "digest", "fetch", "files", "load", "load_all", "moments",
-    "named_data_set", "read_anew", "shape",
+    "named_data_set", "shape",
 ]  # fmt: skip
 
 
@@ -51,12 +50,6 @@ class Data:
     def classes(self) -> int | None:
         """The number of classes; None where the targets are numbers."""
         return self.outputs if is_class(self.training.y) else None
-
-    def guess(self, metric: str) -> float | None:
-        """Return what a metric comes to by guessing among the classes; None where nobody can say."""
-        if self.classes is None:
-            return None
-        return 1 / self.classes if metric == "accuracy" else math.log(self.classes)
 
 
 def data_set(name: str) -> DataSet:
@@ -128,19 +121,12 @@ def digest(name: str, data_dir: Path) -> str:
     return data_set(name).digest(data_dir)
 
 
-def shape(name: str) -> tuple[tuple[int, ...], int]:
-    """Return the shape of one example, and how many numbers a network makes of it, such as one for each class.
+def shape(name: str) -> Shape:
+    """Return the shape of a data set's examples.
 
     A data set that has a name is not loaded for it; the user's function is called if it was not yet in this process.
     """
     return data_set(name).shape()
-
-
-def read_anew(name: str) -> None:
-    """Call the user's function and check what it returns, even if this process did so before; else do nothing."""
-    chosen = data_set(name)
-    if isinstance(chosen, OwnData):
-        chosen.read()
 
 
 def _read(name: str, data_dir: Path) -> RawData:

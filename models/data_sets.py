@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from caviar.models.digests import of_files
 from caviar.models.errors import DataUnavailable
@@ -57,14 +57,22 @@ def _shuffled(part: Part, *cuts: int) -> list[Part]:
     return [Part(part.x[rows], part.y[rows]) for rows in order.tensor_split(list(cuts))]
 
 
+class Shape(NamedTuple):
+    """The shape of one example, and how many numbers a network makes of it, such as one for each class."""
+
+    sample: tuple[int, ...]
+    outputs: int
+    is_classified: bool = True  # else the targets are numbers
+
+
 class DataSet(ABC):
     """Examples with targets, in a fixed split of training, validation and perhaps test examples."""
 
     normalised: ClassVar[bool]  # whether `data` gives x a mean of 0 and a standard deviation of 1 in each channel
 
     @abstractmethod
-    def shape(self) -> tuple[tuple[int, ...], int]:
-        """Return the shape of one example, and how many numbers a network makes of it, such as one for each class."""
+    def shape(self) -> Shape:
+        """Return the shape of its examples."""
 
     @abstractmethod
     def read(self, data_dir: Path) -> RawData:
@@ -95,8 +103,8 @@ class NamedDataSet(DataSet):
     def paths(self, data_dir: Path) -> list[Path]:
         """Return the files that it is read from, which need not exist."""
 
-    def shape(self) -> tuple[tuple[int, ...], int]:
-        return self.sample, self.classes
+    def shape(self) -> Shape:
+        return Shape(self.sample, self.classes)
 
     def is_in(self, data_dir: Path) -> bool:
         return all(map(os.path.isfile, self.paths(data_dir)))  # which is False too for what no path can be

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from caviar.foreign_code import no_exit, reason_of
-from caviar.models.data_sets import SPLIT_SEED, DataSet, Part, RawData
+from caviar.models.data_sets import SPLIT_SEED, DataSet, Part, RawData, Shape
 from caviar.models.digests import of_tensors
 from caviar.models.errors import BadData
 from caviar.models.functions import load_function
@@ -48,12 +48,13 @@ class OwnData(DataSet):
         test = parts.get("test")
         tensors = [t for part in (*parts.values(), *[None] * (3 - len(parts))) for t in _tensors(part)]
         raw = RawData(parts["training"], parts["validation"], lambda: test, of_tensors(tensors))
-        _known[self.path] = _Known(tuple(raw.training.x.shape[1:]), numbers_of(raw.training.y), raw.digest or "")
+        y = raw.training.y
+        shape = Shape(tuple(raw.training.x.shape[1:]), numbers_of(y), is_class(y))
+        _known[self.path] = _Known(shape, raw.digest or "")
         return raw
 
-    def shape(self) -> tuple[tuple[int, ...], int]:
-        known = self._known()
-        return known.sample, known.outputs
+    def shape(self) -> Shape:
+        return self._known().shape
 
     def digest(self, data_dir: Path) -> str:  # noqa: ARG002
         """Return the digest of the tensors that the function returned in this process."""
@@ -69,8 +70,7 @@ class OwnData(DataSet):
 class _Known:
     """What this process knows of a data set without keeping its tensors."""
 
-    sample: tuple[int, ...]
-    outputs: int
+    shape: Shape
     digest: str
 
 
@@ -145,7 +145,7 @@ def _part(given: Any) -> Part:
 
 def _targets(y: Tensor) -> Tensor:
     if y.is_floating_point():
-        raise _Wrong("has numbers as targets in y; give the number of each example's class, (n,) integers")
+        return _finite(y, "y")
     if y.is_complex() or y.ndim != 1:
         raise _Wrong(
             f"has y of {y.dtype} and shape {tuple(y.shape)}; give the number of each example's class, (n,) integers, "
@@ -172,7 +172,8 @@ def _finite(values: Tensor, name: str) -> Tensor:
 
 def _as_tensor(value: Any, name: str) -> Tensor:
     try:
-        return torch.as_tensor(value).detach().cpu()
+        with no_exit():
+            return torch.as_tensor(value).detach().cpu()
     except Exception as error:
         raise _Wrong(f"has as {name} {_kind(value)}, which makes no tensor: {reason_of(error)}") from error
 

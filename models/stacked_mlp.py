@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import grad_and_value, vmap
 from torch.nn.functional import gelu, log_softmax
 
+from caviar.models.measures import Loss, classification_loss
 from caviar.models.mlp import MLP
 from caviar.models.stacked_optim import Update
 
 _aten = torch.ops.aten
+StackedLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 # By activation: its function; and the gradient of its input, from that of its output, its output and its input.
 _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     nn.ReLU: (torch.relu, lambda gradient, value, _: _aten.threshold_backward(gradient, value, 0)),
@@ -27,9 +30,10 @@ _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[
 
 class StackedMLP:
     """K perceptrons of the same depth and activation, whose parameters become views of this object's tensors: weights
-    (K, out, in) and biases (K, 1, out) of each layer, from the input to the logits."""
+    (K, out, in) and biases (K, 1, out) of each layer, from the input to the outputs."""
 
-    def __init__(self, members: Sequence[MLP]) -> None:
+    def __init__(self, members: Sequence[MLP], loss: Loss = classification_loss) -> None:
+        self._loss = stacked_loss(loss)
         self._sizes = [[tuple(p.shape) for p in model.parameters()] for model in members]
         activation = next(type(m) for m in members[0].network if type(m) in _ACTIVATIONS)
         self._value, self._gradient = _ACTIVATIONS[activation]
@@ -62,10 +66,7 @@ class StackedMLP:
                 values.append(self._value(out))
                 masks.append(self._mask(values[layer], generators))
                 inputs.append(_masked(values[layer], masks[layer]))
-        logs = log_softmax(out, -1)
-        right = y.unsqueeze(-1)
-        losses = -logs.gather(-1, right).mean((1, 2))
-        gradient = logs.exp_().scatter_add_(-1, right, logs.new_full(right.shape, -1.0)).div_(x.shape[1])
+        gradient, losses = self._loss(out, y)
         update.step()
         for layer in reversed(range(layers)):
             behind = torch.bmm(gradient, self.parameters[2 * layer]) if layer else gradient  # before the weights move
@@ -76,8 +77,8 @@ class StackedMLP:
                 gradient = self._gradient(_masked(behind, mask), values[layer - 1], given[layer - 1])
         return losses
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the members' logits (K, n, classes) for the same examples x (n, ...), without dropout."""
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the members' outputs (K, n, outputs) for the same examples x (n, ...), without dropout."""
         members, width = self.parameters[0].shape[:2]
         # One product for all members: to their first layer, they are one wide layer.
         out = x.flatten(1) @ self.parameters[0].flatten(0, 1).T
@@ -97,6 +98,18 @@ class StackedMLP:
                 own = values.new_empty(values.shape[1], width).bernoulli_(1 - share, generator=generator)
                 mask[member, :, :width] = own.div_(1 - share) if share < 1 else 0
         return mask
+
+
+def stacked_loss(loss: Loss) -> StackedLoss:
+    """Return a function that gives the gradient of the members' losses in their outputs, and their losses (K,)."""
+    return _cross_entropy if loss is classification_loss else vmap(grad_and_value(loss))
+
+
+def _cross_entropy(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    logs = log_softmax(outputs, -1)
+    right = y.unsqueeze(-1)
+    losses = -logs.gather(-1, right).mean((1, 2))
+    return logs.exp_().scatter_add_(-1, right, logs.new_full(right.shape, -1.0)).div_(outputs.shape[1]), losses
 
 
 def _masked(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -10,22 +10,23 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
-from torch.nn.functional import cross_entropy
 
+from caviar.models.measures import Loss, classification_loss
 from caviar.models.stacked_optim import Update
 
 
 class StackedModule:
     """K networks of the same structure, whose parameters and buffers become views of this object's: (K, ...) each."""
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    def __init__(self, members: Sequence[nn.Module], loss: Loss = classification_loss) -> None:
+        self._of_outputs = loss
         self._network = members[0]  # its structure; the parameters and buffers are handed to it
         self._names = [name for name, _ in self._network.named_parameters()]
         self._buffer_names = [name for name, _ in self._network.named_buffers()]
         self.parameters = _stacked(model.parameters() for model in members)
         self._buffers = _stacked(model.buffers() for model in members)
         self._gradients: Callable[..., tuple[list[Tensor], Tensor]] = vmap(grad_and_value(self._loss))
-        self._logits: Callable[..., Tensor] = vmap(self._forward, in_dims=(0, 0, None))
+        self._outputs: Callable[..., Tensor] = vmap(self._forward, in_dims=(0, 0, None))
 
     def views(self, stacked: Sequence[Tensor], member: int) -> list[Tensor]:
         """Return a member's views of tensors that are stacked as the parameters are."""
@@ -40,17 +41,17 @@ class StackedModule:
             update.follow(number, gradient)
         return losses
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the members' logits (K, n, classes) for the same examples x (n, ...)."""
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the members' outputs (K, n, ...) for the same examples x (n, ...)."""
         self._network.eval()
-        return self._logits(self.parameters, self._buffers, x)
+        return self._outputs(self.parameters, self._buffers, x)
 
     def _forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor) -> Tensor:
         named = dict(zip([*self._names, *self._buffer_names], [*parameters, *buffers], strict=True))
         return functional_call(self._network, named, x)  # type: ignore[no-any-return]
 
     def _loss(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return cross_entropy(self._forward(parameters, buffers, x), y)
+        return self._of_outputs(self._forward(parameters, buffers, x), y)
 
 
 def _stacked(of_members: Iterable[Iterable[Tensor]]) -> list[Tensor]:

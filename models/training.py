@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from caviar.epoch import ACCURACY, LEARNING_RATE, TRAINING_LOSS, VALIDATION_LOSS, Epoch
 from caviar.models.data import Data, Part
 from caviar.models.errors import BadCheckpoint
+from caviar.models.measures import LOSS, Measures, default_loss
 from caviar.models.optim import Settings, learning_rate, make_optimizer
 from caviar.models.seeding import derive
 
@@ -39,6 +40,7 @@ class Training:
         build: makes the network, from the shape of an example and the number of outputs.
         data: the data; the network is put onto their device.
         seed: seed of initial weights, shuffles and dropout.
+        measures: the loss to train by, and what else is measured; None for the usual loss of such targets.
         state: the `state()` of an earlier run of the same network, data and seed. Its settings may have been
             different, except for the optimizer.
 
@@ -57,8 +59,10 @@ class Training:
         data: Data,
         seed: int,
         state: Mapping[str, Any] | None = None,
+        measures: Measures | None = None,
     ) -> None:
         self.build, self.settings, self.data, self.seed = build, settings, data, seed
+        self.measures = measures or Measures(default_loss(data.training.y))
         torch.manual_seed(derive(seed, "weights"))
         self.model = build(data.sample, data.outputs).to(data.training.x.device)
         for module in self.model.modules():
@@ -81,10 +85,9 @@ class Training:
             started = time.perf_counter()
             rate = self.learning_rate()
             training_loss = self._train_epoch(rate, leave)
-            validation_loss, accuracy = evaluate(self.model, self.data.validation, leave)
+            validation = evaluate(self.model, self.data.validation, self.measures, leave)
             self.epoch += 1
-            metrics = as_metrics(training_loss, validation_loss, accuracy, rate)
-            yield Epoch(self.epoch, metrics, time.perf_counter() - started)
+            yield Epoch(self.epoch, as_metrics(training_loss, validation, rate), time.perf_counter() - started)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on; random states need not be saved, see `seeding`."""
@@ -151,7 +154,7 @@ class Training:
         for batch in split(order, self.settings.batch_size):
             if leave():
                 raise Interrupted
-            loss = cross_entropy(self.model(x[batch]), y[batch])
+            loss = self.measures.loss(self.model(x[batch]), y[batch])
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -159,9 +162,10 @@ class Training:
         return float(total) / len(y)
 
 
-def as_metrics(training_loss: float, validation_loss: float, accuracy: float, rate: float) -> dict[str, float]:
-    """Return what this loop measures in an epoch, by name."""
-    return {TRAINING_LOSS: training_loss, VALIDATION_LOSS: validation_loss, ACCURACY: accuracy, LEARNING_RATE: rate}
+def as_metrics(training_loss: float, validation: Mapping[str, float], rate: float) -> dict[str, float]:
+    """Return what this loop measures in an epoch, by name; `validation` is what `evaluate` returned."""
+    others = {name: value for name, value in validation.items() if name != LOSS}
+    return {TRAINING_LOSS: training_loss, VALIDATION_LOSS: validation[LOSS], **others, LEARNING_RATE: rate}
 
 
 def _whole(value: Any) -> Any:
@@ -172,21 +176,28 @@ def _whole(value: Any) -> Any:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, part: Part, leave: Callable[[], bool] = never) -> tuple[float, float]:
-    """Return mean cross-entropy per example, in nats, and accuracy, 0 to 1, of a model on a part of the data.
+def evaluate(model: nn.Module, part: Part, measures: Measures, leave: Callable[[], bool] = never) -> dict[str, float]:
+    """Return what is measured of a model on a part of the data, by name: `loss`, `accuracy` of classes, and metrics.
 
     `leave` is called before each batch.
 
     Raises:
         Interrupted: `leave` returned True.
+        BadMeasure: a metric of the user's cannot be measured.
     """
     model.eval()
     device = part.y.device
     loss, right = torch.zeros((), dtype=torch.float64, device=device), torch.zeros((), device=device)
+    outputs: list[Tensor] = []
     for x, y in zip(split(part.x, _EVALUATION_BATCH), split(part.y, _EVALUATION_BATCH), strict=True):
         if leave():
             raise Interrupted
-        logits: Tensor = model(x)
-        loss += cross_entropy(logits, y, reduction="sum")
-        right += (logits.argmax(1) == y).sum()
-    return float(loss) / len(part.y), float(right) / len(part.y)
+        out: Tensor = model(x)
+        if measures.adds_up:
+            loss += cross_entropy(out, y, reduction="sum")
+            right += (out.argmax(1) == y).sum()
+        else:
+            outputs.append(out)
+    if outputs:
+        return measures.of(torch.cat(outputs), part.y)
+    return {LOSS: float(loss) / len(part.y), ACCURACY: float(right) / len(part.y)}

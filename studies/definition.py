@@ -16,7 +16,15 @@ from caviar.durations import to_seconds
 from caviar.epoch import ACCURACY
 from caviar.limits import EPOCHS, RANKS, STUDY_NAME, TEXT
 from caviar.studies.errors import DefinitionError
-from caviar.studies.metric import bounds_of, check_constraints, check_metric, check_report, with_metric
+from caviar.studies.metric import (
+    bounds_of,
+    check_constraints,
+    check_metric,
+    check_own_metrics,
+    check_report,
+    value_of_guessing,
+    with_metric,
+)
 from caviar.studies.search.pruners import check_pruner
 from caviar.studies.search.strategies import check_grid, check_strategy
 from caviar.studies.space.base import Value, check_value
@@ -75,6 +83,12 @@ class Study(SearchSpace):
             trained by the built-in loop, on `data`.
         data: name of a data set in `caviar.models.data_sets.DATA_SETS`, or the path of a function that returns tensors
             or map-style datasets: `(training, validation)` or `(training, validation, test)`, each of them `(x, y)`.
+        loss: path of a function of the outputs and targets of a batch that returns their mean loss, such as
+            `my_data:loss` or `torch.nn.functional:l1_loss`; None for the cross-entropy of classes, and for the mean
+            squared error where the targets are numbers.
+        metrics: what else is measured on the validation examples, by name: the path of a function of all their outputs
+            and targets that returns a number, or a function of `torchmetrics.functional` by its name, perhaps with
+            arguments, such as `{"rmse": "my_data:rmse", "f1": "f1_score(average='macro')"}`.
         train: path of a function, `package.module:function`, which is called with a `caviar.Trial` and trains it.
         objective: path of an objective of Optuna's, which says the ranges itself: its `tiers` are lists of names, and
             what none names comes last. It may report any number of epochs.
@@ -85,8 +99,8 @@ class Study(SearchSpace):
         gpus: number of GPUs of one trial, each with a process of its own, 1 to 64; 0 for one process on a device that
             it may share with other trials.
         metric: what is searched by, of all that a training measures in an epoch; of a model `accuracy`,
-            `validation_loss`, for which `loss` is short, or `training_loss`. The value of a trial is the last one that
-            was measured. Of an objective it is called `value`, unless it is given another name.
+            `validation_loss`, for which `loss` is short, `training_loss`, or one of its `metrics`. The value of a trial
+            is the last one that was measured. Of an objective it is called `value`, unless it is given another name.
         direction: `maximize` or `minimize`; may be left out where the metric's name says it: one that ends in `loss`
             is minimized, one that ends in `accuracy` maximized.
         constraints: upper bounds by the names of metrics, such as `{"latency_ms": 20}`: a trial whose last value of one
@@ -120,6 +134,8 @@ class Study(SearchSpace):
     name: str = Field(pattern=STUDY_NAME)
     model: str | None = None
     data: str | None = None
+    loss: str | None = None
+    metrics: Mapping[str, str] = Field(default_factory=dict)
     train: str | None = None
     objective: str | None = None
     command: str | None = None
@@ -156,8 +172,10 @@ class Study(SearchSpace):
             self._check_objective()
         else:
             self._check_ranges()
-        check_metric(self.metric, self.direction, of_model=self.way is Way.MODEL)
-        check_constraints(self.constraints, of_model=self.way is Way.MODEL)
+        of_model, own = self.way is Way.MODEL, self.metrics.keys()
+        check_own_metrics(self.metrics)
+        check_metric(self.metric, self.direction, of_model=of_model, own=own)
+        check_constraints(self.constraints, of_model=of_model, own=own)
         for name, value in self.fixed.items():
             check_value(value)
             if any(name in tier for tier in self.tiers):
@@ -176,7 +194,12 @@ class Study(SearchSpace):
                 if self.way is Way.MODEL
                 else f"data is for a model= that the built-in loop trains; {self.way} brings data of its own"
             )
-        for name in (Way.TRAIN, Way.OBJECTIVE, "test"):
+        for name in ("loss", "metrics"):
+            if getattr(self, name) and self.way is not Way.MODEL:
+                raise DefinitionError(
+                    f"{name} is for a model= that the built-in loop trains; {self.way} has a loop of its own"
+                )
+        for name in ("loss", Way.TRAIN, Way.OBJECTIVE, "test"):
             path = getattr(self, name)
             if path is not None and not _PATH.fullmatch(path):
                 raise DefinitionError(
@@ -258,7 +281,11 @@ class Study(SearchSpace):
     @property
     def bounds(self) -> tuple[float, float]:
         """The lowest and the highest value that a trial can have: those of a model's metrics are known."""
-        return bounds_of(self.metric) if self.way is Way.MODEL else super().bounds
+        return bounds_of(self.metric, usual_loss=self.loss is None) if self.way is Way.MODEL else super().bounds
+
+    def guess(self, classes: int | None) -> float | None:
+        """Return the metric of a network that guesses one of so many classes; None where nobody can say."""
+        return value_of_guessing(self.metric, classes, usual_loss=self.loss is None)
 
     @property
     def last_epoch(self) -> int:

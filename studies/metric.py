@@ -12,6 +12,8 @@ from typing import Any
 
 from caviar.epoch import ACCURACY, BUILT_IN, TRAINING_LOSS, VALIDATION_LOSS, is_loss
 from caviar.limits import NAME, TEXT
+from caviar.models.errors import BadMeasure
+from caviar.models.metric_calls import parse_metric
 from caviar.studies.errors import DefinitionError
 from caviar.text import flaw, quoted, shown
 
@@ -57,8 +59,9 @@ def direction_of(metric: str) -> str | None:
     return "maximize" if metric.lower().endswith("accuracy") else None
 
 
-def check_metric(metric: str, direction: str, *, of_model: bool) -> None:
-    """Check the metric of a study; `of_model` says whether Caviar's own loop measures it.
+def check_metric(metric: str, direction: str, *, of_model: bool, own: Collection[str] = ()) -> None:
+    """Check the metric of a study; `of_model` says whether Caviar's own loop measures it, and `own` are those that the
+    study gives to that loop.
 
     Raises:
         DefinitionError: it has no name, one that cannot be shown, or one that the loop does not measure; or its name
@@ -68,9 +71,11 @@ def check_metric(metric: str, direction: str, *, of_model: bool) -> None:
         raise DefinitionError("the metric has no name; give the name of what the training measures")
     if why := flaw(metric, NAME):
         raise DefinitionError(f"the name of the metric '{shown(metric)}' {why}")
-    if of_model and metric not in OF_A_MODEL:
+    known = (*OF_A_MODEL, *own)
+    if of_model and metric not in known:
         raise DefinitionError(
-            f"a model's training does not measure '{shown(metric)}'; metric can be {', '.join(OF_A_MODEL)}"
+            f"a model's training does not measure '{shown(metric)}'; metric can be {', '.join(known)}, or what metrics "
+            f"names, as in metrics={{'rmse': 'my_data:rmse'}}"
         )
     if metric in _CERTAIN and direction != (right := direction_of(metric)):
         raise DefinitionError(f"{metric} is something to {right}, not to {direction}")
@@ -98,8 +103,8 @@ def check_report(report: str, needed: Iterable[str]) -> None:
             raise DefinitionError(f"report= has no group for {shown(metric)}, {group}; its named groups: {there}")
 
 
-def check_constraints(bounds: Mapping[str, float], *, of_model: bool) -> None:
-    """Check the constraints of a study, which are bounds by the names of metrics.
+def check_constraints(bounds: Mapping[str, float], *, of_model: bool, own: Collection[str] = ()) -> None:
+    """Check the constraints of a study, which are bounds by the names of metrics; the rest is as for `check_metric`.
 
     Raises:
         DefinitionError: a name cannot be shown, is one that Caviar gives to trials without a result, or is of no
@@ -110,10 +115,28 @@ def check_constraints(bounds: Mapping[str, float], *, of_model: bool) -> None:
             raise DefinitionError(f"the name of the constraint '{shown(name)}' {why}")
         if name in NO_RESULT:
             raise DefinitionError(f"'{name}' is the constraint of trials that end like that; call the metric otherwise")
-        if of_model and name not in BUILT_IN:
+        if of_model and name not in (*BUILT_IN, *own):
             raise DefinitionError(
-                f"a model's training does not measure '{shown(name)}'; constraints can be of {', '.join(BUILT_IN)}"
+                f"a model's training does not measure '{shown(name)}'; constraints can be of "
+                f"{', '.join((*BUILT_IN, *own))}"
             )
+
+
+def check_own_metrics(metrics: Mapping[str, str]) -> None:
+    """Check the metrics that a study gives to Caviar's own loop.
+
+    Raises:
+        DefinitionError: a name cannot be shown or is taken, or there is no such function.
+    """
+    for name, function in metrics.items():
+        if why := "is empty" if not name.strip() else flaw(name, NAME):
+            raise DefinitionError(f"the name of the metric '{shown(name)}' {why}")
+        if name in (*BUILT_IN, _ALIAS):
+            raise DefinitionError(f"'{name}' is what a model's training measures by itself; call the metric otherwise")
+        try:
+            parse_metric(function)
+        except BadMeasure as error:
+            raise DefinitionError(f"the metric '{name}': {error}") from error
 
 
 def pair_of_losses(measured: Collection[str]) -> tuple[str, str] | None:
@@ -124,9 +147,28 @@ def pair_of_losses(measured: Collection[str]) -> tuple[str, str] | None:
     return (training, validation) if training and validation else None
 
 
-def bounds_of(metric: str) -> tuple[float, float]:
-    """Return the lowest and the highest value that a metric of Caviar's own loop can have."""
-    return 0.0, 1.0 if metric == ACCURACY else math.inf
+def bounds_of(metric: str, *, usual_loss: bool = True) -> tuple[float, float]:
+    """Return the lowest and the highest value that a metric of Caviar's own loop can have.
+
+    Args:
+        usual_loss: whether the loss is that of the loop; nothing is known of another one.
+    """
+    if metric == ACCURACY:
+        return 0.0, 1.0
+    return (0.0 if metric in OF_A_MODEL and usual_loss else -math.inf), math.inf
+
+
+def value_of_guessing(metric: str, classes: int | None, *, usual_loss: bool = True) -> float | None:
+    """Return a metric of Caviar's own loop where a network guesses one of so many classes; None if nobody can say.
+
+    Args:
+        usual_loss: as for `bounds_of`.
+    """
+    if classes is None or metric not in OF_A_MODEL:
+        return None
+    if metric == ACCURACY:
+        return 1 / classes
+    return math.log(classes) if usual_loss else None
 
 
 def worst_of(values: Iterable[float], *, maximize: bool) -> float:

@@ -21,7 +21,7 @@ from caviar.studies.panda.records import Journal
 from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.export.targets import export_study
 from caviar.studies.results.summaries import StudyState, state_of
-from caviar.studies.workers.local.preparation import check_model, fetch_data, find_user_modules
+from caviar.studies.workers.local.preparation import check_and_fetch, fetch_data, find_user_modules
 from caviar.studies.workers.local.signals import Stop
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _confirm(
     find_user_modules()
     fetch_data(definition, data_dir)
     refuse_other(record, provenance_of(definition, data_dir, run=False))
-    check_model(definition)
+    check_and_fetch(definition, data_dir)
     refuse_other(record, provenance_of(definition, data_dir))
 
     trainings = outage.insist(

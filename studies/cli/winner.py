@@ -32,7 +32,7 @@ def print_winner(winner: Winner) -> None:
     if winner.test:
         _print_line("test", _listed(winner.test), "  (measured once)")
     elif winner.has_test:
-        _print_line("test", later, "")
+        _print_line("test", later if winner.test is None else "the data have no test part", "")
     width = max(map(len, winner.hyperparameters), default=0)
     for name, value in winner.hyperparameters.items():
         out().print(f"  {name:<{width}}  {number(value)}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from caviar.limits import NAME
+from caviar.models.metric_calls import parse_metric
 from caviar.storage.records import Provenance, StudyRecord
 from caviar.studies.definition import Study, to_body
 from caviar.studies.errors import CodeMissing, MachineMismatch
@@ -96,7 +97,8 @@ def _files_of(study: Study) -> dict[str, Path]:
 def own_paths(study: Study) -> list[str]:
     """Return the paths of the user's own classes and functions in a study, `package.module:name`."""
     body = to_body(study)
-    return [path for field in _PATHS if ":" in (path := body.get(field) or "")]
+    paths = [path for field in _PATHS if ":" in (path := body.get(field) or "")]
+    return paths + [text for text in study.metrics.values() if isinstance(parse_metric(text), str)]
 
 
 def compare(there: Provenance, here: Provenance, clock_skew: float = 0.0) -> list[Difference]:

@@ -55,7 +55,7 @@ def compare(before: Study, after: Study) -> Revision:
         sentence = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
         if name == "budget" and after.budget < before.budget:
             revision.refused.append(f"{sentence}; a budget can grow, but not shrink (caviar stop ends a study early)")
-        elif name in _FREE:
+        elif name in _FREE or _is_more_to_see(name, before, after):
             revision.comparable.append(sentence)
         else:
             revision.refused.append(sentence)
@@ -65,6 +65,12 @@ def compare(before: Study, after: Study) -> Revision:
         _compare_fixed(before, after, revision)
         _compare_tiers(before, after, revision)
     return revision
+
+
+def _is_more_to_see(field: str, before: Study, after: Study) -> bool:
+    """Return whether a field is that of the metrics, and those are the same that decide on a trial's value."""
+    of_value = (after.metric, *after.constraints)
+    return field == "metrics" and all(before.metrics.get(name) == after.metrics.get(name) for name in of_value)
 
 
 def with_prior(study: Study, of: Study) -> Study:

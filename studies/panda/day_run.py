@@ -13,6 +13,7 @@ from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes, to_bytes
 from caviar.models.data import Data
 from caviar.models.errors import BadCheckpoint
+from caviar.models.measures import LOSS, Measures
 from caviar.models.training import Training, as_metrics, evaluate
 from caviar.storage.checkpoints import CheckpointStore, Staged
 from caviar.storage.curves import read_curve
@@ -236,8 +237,9 @@ class DayRun(TrialRun):
         """Write how good the model is before anything is done to it."""
         context, data = self.context, self._data
         with training_code():
-            losses = [evaluate(training.model, part) for part in (data.training, data.validation)]
-        self.record(Epoch(training.epoch, as_metrics(losses[0][0], *losses[1], training.learning_rate()), 0.0))
+            training_loss = evaluate(training.model, data.training, Measures(training.measures.loss))[LOSS]
+            validation = evaluate(training.model, data.validation, training.measures)
+        self.record(Epoch(training.epoch, as_metrics(training_loss, validation, training.learning_rate()), 0.0))
 
         def write() -> None:
             with context.engine.begin() as connection:

@@ -88,8 +88,7 @@ def conclude(
     number = best.slot.number
     if lost is not None:
         _keep(engine, record, number, lost, outage)
-    if metrics:
-        outage.insist(lambda: write_test(engine, record.study_id, number, metrics))
+    outage.insist(lambda: write_test(engine, record.study_id, number, metrics))  # none, where there is no test part
     outage.insist(lambda: CheckpointStore(engine, record).keep_only(number))
     return True
 
@@ -169,7 +168,7 @@ def _measure(
                 pass
             state = training.state()
             if isinstance(training, Training) and test is not None:
-                metrics = dict(zip(("loss", "accuracy"), evaluate(training.model, test, stop), strict=True))
+                metrics = evaluate(training.model, test, training.measures, stop)
             else:
                 training.close(Ended.COMPLETE)
                 metrics = measure_trial(study, number, values, bench, state or {})

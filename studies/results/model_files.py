@@ -66,7 +66,7 @@ model.eval()
 x = torch.rand(1, *config["sample"])  # an example, as the data set has it
 x = (x - torch.tensor(config["mean"])) / torch.tensor(config["deviation"])
 y = model(x)
-print("class", y.argmax(dim=1).item()) if config["outputs"] > 1 else print("value", y.item())
+print("class", y.argmax(dim=1).item()) if config["classified"] else print("value", *y.flatten().tolist())
 '''
 _NETWORK = "network"  # the folder with a copy of the code of one of Caviar's own models
 _OWN_IMPORT = re.compile(r"^from caviar\.([\w.]*?)(\w+) import", re.MULTILINE)
@@ -125,13 +125,14 @@ def _write_folder(folder: Path, winner: Winner, state: Mapping[str, Any]) -> Non
 
 def _write_model(folder: Path, study: Study, winner: Winner, state: Mapping[str, Any], data_dir: Path) -> None:
     values = winner.hyperparameters
-    sample, outputs = shape(study.built_in.data)
+    sample, outputs, is_classified = shape(study.built_in.data)
     positional, named = sizes(model_class(study.built_in.model), sample, outputs)
     scale = moments(study.built_in.data, data_dir)
     mean, deviation = scale if scale is not None else (torch.zeros(1), torch.ones(1))  # such data are taken as they are
     config = {
         "model": study.model, "class": _class_path(study.built_in.model), "sample": list(sample), "outputs": outputs,
-        "sizes": {"positional": positional, "named": named}, "mean": mean.tolist(), "deviation": deviation.tolist(),
+        "classified": is_classified, "sizes": {"positional": positional, "named": named},
+        "mean": mean.tolist(), "deviation": deviation.tolist(),
         "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
         "trial": winner.trial, "metrics": to_json(winner.metrics), "test": to_json(winner.test),

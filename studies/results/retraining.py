@@ -173,7 +173,7 @@ class FreshTrainings:
     @cached_property
     def _worst(self) -> float:
         """Return the value of a training that diverged: that of guessing, or else the worst of the study's trials."""
-        guess = self._bench.data.guess(self._study.metric) if self._bench.data is not None else None
+        guess = self._study.guess(self._bench.data.classes) if self._bench.data is not None else None
         if guess is not None:
             return guess
         trials = read_frozen_trials(self._engine, self._record.optuna_study_id)

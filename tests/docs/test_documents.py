@@ -34,6 +34,7 @@ from tests.helpers.documents import (
 )
 
 README = PAGES[0]
+OWN_MODEL = Path(__file__).parents[2] / "docs" / "guides" / "own-model.md"
 each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
@@ -190,7 +191,8 @@ def project(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch, 
     """A folder with the README's study and the guide's model, made small, and an address in the environment."""
     study = blocks(README, "python")[0].replace("epochs=20", "epochs=1").replace("budget=30", "budget=5")
     (tmp_path / "my_study.py").write_text(study)
-    (tmp_path / "my_model.py").write_text(blocks(root / "docs" / "guides" / "own-model.md", "python")[0])
+    for name, program in zip(("my_model", "my_data"), blocks(OWN_MODEL, "python"), strict=False):
+        (tmp_path / f"{name}.py").write_text(program)
     monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # has `python`
     monkeypatch.chdir(tmp_path)
@@ -222,6 +224,13 @@ def test_the_guides_training_on_several_gpus_runs(project: Path, root: Path) -> 
     (project / "tune.py").write_text(study.replace("epochs=10, budget=20", "epochs=2, budget=3"))
     assert run(["run", "tune.py", "--workers", "1"]) == 0
     assert [trial.state for trial in caviar.trials("two-gpus")] == ["complete"] * 3
+
+
+@pytest.mark.slow
+def test_the_guides_data_loss_and_metric_are_searched_by(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "prices.py").write_text(blocks(OWN_MODEL, "python")[2].replace("epochs=20", "epochs=3"))
+    assert run(["run", str(project / "prices.py"), "--budget", "4"]) == 0
+    assert re.search(r"^  rmse +\d", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from tests.helpers.bad_input import SETTINGS, Call, bad_text
 _FIELDS = {
     "name": '"mine"', "model": '"mlp"', "data": '"digits"', "epochs": "2", "budget": "8", "seed": "0",
     "metric": '"accuracy"', "direction": '"maximize"', "strategy": '"tiered"', "pruner": '"pace"', "fixed": "{}",
+    "metrics": "{}", "loss": "",
     "tiers": '({"learning_rate": Log(1e-4, 1, default=0.1)},)',
 }  # fmt: skip
 _NUMBERS = (
@@ -85,6 +86,27 @@ MODELS = (  # lines in the body of a model's class
     "def __init__(self, *_, learning_rate=1): super().__init__()",
     "def __init__(self, *_, **__): self.__init__()",
 )
+DATA = (  # lines in the body of a function that returns data
+    "1 / 0",
+    "sys.exit(0)",
+    "raise BaseException",
+    "raise Exception('a\\nb\\udce9')",
+    "raise type('E', (Exception,), {'__str__': lambda self: sys.exit()})()",
+    "return",
+    "return 3",
+    "return 'ab'",
+    "return (), ()",
+    "return (3, 4), (5, 6)",
+    "return ([], []), ([], [])",
+    "return ([1.0], [0, 1]), ([1.0], [0])",
+    "return ([[1.0], [2.0, 3.0]], [0, 1]), ([1.0], [0])",
+    "return ([10**400], [0]), ([1.0], [0])",
+    "return ([float('nan')], [0.5]), ([1.0], [0.5])",
+    "return ([1.0], [10**30]), ([1.0], [0])",
+    "return ([1.0, 2.0], [0, 10**12]), ([1.0], [0])",
+    "return (type('X', (), {'__array__': lambda self: exit()})(), [0]), ([1.0], [0])",
+    "yield 3",
+)
 _expression = st.sampled_from(_NUMBERS) | bad_text.map(ascii)
 _scale = st.tuples(
     st.sampled_from(["Log", "LogOneMinus", "Linear", "PowersOfTwo", "Grid", "Choice", "Nothing", "str"]),
@@ -119,6 +141,11 @@ def _with_model(body: str) -> Mapping[str, bytes]:
     return {"study.py": _source({"model": '"model_under_test:Net"'}), "model_under_test.py": model.encode()}
 
 
+def _with_data(body: str) -> Mapping[str, bytes]:
+    data = f"import sys\n\n\ndef load():\n    {body}\n"
+    return {"study.py": _source({"data": '"data_under_test:load"'}), "data_under_test.py": data.encode()}
+
+
 calls_with_files: SearchStrategy[Call] = st.one_of(
     st.tuples(st.sampled_from(sorted(_FIELDS)), _expression | st.just("")).map(lambda given: _planned(dict([given]))),
     _tiers.map(lambda tiers: _planned({"tiers": tiers})),
@@ -127,4 +154,5 @@ calls_with_files: SearchStrategy[Call] = st.one_of(
     st.sampled_from(AFTER).flatmap(lambda lines: _both({"study.py": _source({}, after=lines)})),
     st.binary(max_size=20).flatmap(lambda data: _both({"study.py": b"\xff" + data})),
     st.sampled_from(MODELS).flatmap(lambda body: _both(_with_model(body))),
+    st.sampled_from(DATA).flatmap(lambda body: _both(_with_data(body))),
 )

@@ -89,8 +89,8 @@ def test_files_that_cannot_be_read_are_one_clear_line(small_mnist: Path) -> None
 
 
 def test_shapes_are_known_without_the_data() -> None:
-    assert shape("digits") == ((1, 8, 8), 10)
-    assert shape("cifar10") == ((3, 32, 32), 10)
+    assert shape("digits") == ((1, 8, 8), 10, True)
+    assert shape("cifar10") == ((3, 32, 32), 10, True)
 
 
 def test_unknown_data_offers_the_nearest_names() -> None:

@@ -71,6 +71,11 @@ class Fixed(nn.Module):
         self.given = (width, layers, others)
 
 
+class PassesOn(ByPosition):
+    def __init__(self, *arguments: Any, **others: Any) -> None:
+        super().__init__(*arguments, **others)
+
+
 class TwoRequired(nn.Module):
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
@@ -85,6 +90,7 @@ class TwoRequired(nn.Module):
         (ByPosition, {}, ((1, 8, 8), 7, 3)),
         (ByPosition, {"width": 4}, ((1, 8, 8), 7, 4)),
         (Fixed, {"width": 9}, (9, (), {})),
+        (PassesOn, {"width": 9}, ((1, 8, 8), 7, 9)),
         (TwoRequired, {"width": 9, "depth": 2}, (9, 2)),
     ],
 )

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import IterableDataset, TensorDataset, random_split
 
 from caviar.models import digests
-from caviar.models.data import Data, digest, load, load_all, moments, read_anew, shape
+from caviar.models.data import Data, digest, load, load_all, moments, shape
 from caviar.models.errors import BadData, UnknownFunction
 
 CPU, NOWHERE = torch.device("cpu"), Path("nowhere")
@@ -31,7 +31,7 @@ def returns() -> Iterator[Returns]:
 
     def make(value: Any) -> str:
         module.load = value if callable(value) else lambda: value  # type: ignore[attr-defined]
-        read_anew("my_data:load")
+        loaded("my_data:load")
         return "my_data:load"
 
     yield make
@@ -50,7 +50,7 @@ def test_tensors_are_taken_as_they_are(returns: Returns) -> None:
     assert test is not None
     assert torch.equal(test.x, X[:2] + 1)
     assert (data.sample, data.classes, data.outputs) == ((3,), 4, 4)
-    assert shape(path) == ((3,), 4)
+    assert shape(path) == ((3,), 4, True)
     assert moments(path, NOWHERE) is None
 
 
@@ -64,6 +64,14 @@ def test_arrays_and_other_types_of_numbers_become_those_that_train(returns: Retu
     assert (data.training.x.dtype, data.training.y.dtype) == (torch.float32, torch.int64)
     assert (data.validation.x.dtype, data.validation.y.dtype) == (torch.float32, torch.int64)
     assert loaded(returns(((X, Y > 1), (X, Y > 1)))).classes == 2
+
+
+def test_numbers_as_targets_are_a_regression(returns: Returns) -> None:
+    path = returns(((X, Y.double()), (X, Y.double())))
+    data = loaded(path)
+    assert (data.training.y.shape, data.training.y.dtype) == ((12, 1), torch.float32)
+    assert (data.classes, data.outputs, shape(path)) == (None, 1, ((3,), 1, False))
+    assert loaded(returns(((X, X), (X, X)))).outputs == 3
 
 
 def test_one_number_an_example_is_a_row_of_one(returns: Returns) -> None:
@@ -153,6 +161,9 @@ WRONG = {
     "nan": (bad(x=torch.full((12, 3), torch.nan)), "has a value in x that is no finite float32, in example 0"),
     "too large": (bad(x=torch.full((12, 3), 1e300, dtype=torch.float64)), "no finite float32, in example 0"),
     "one-hot": (bad(y=torch.zeros(12, 4, dtype=torch.int64)), r"y of torch.int64 and shape \(12, 4\); give the number"),
+    "kinds": (bad(y=Y.float()), "has numbers in y, the training part classes"),
+    "targets": (((X, X), (X, X[:, :2])), r"has targets of shape \(2,\), the training part of \(3,\)"),
+    "nan in y": (((X, X), (X, X / 0)), "has a value in y that is no finite float32"),
     "complex": (bad(y=torch.zeros(12, dtype=torch.complex64)), "y of torch.complex64"),
     "negative": (bad(y=Y - 1), "has the class -1 in y; number the classes from 0"),
     "unseen": (bad(y=Y + 1), "has the class 4, the training part none above 3"),

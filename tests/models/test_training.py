@@ -148,7 +148,7 @@ def test_adam_is_the_published_algorithm() -> None:
 
 def test_losses_are_means_per_example_whatever_the_batch(digits: Data) -> None:
     training = make(digits, "mlp", "sgd")
-    loss, accuracy = evaluate(training.model, digits.validation)
+    loss, accuracy = evaluate(training.model, digits.validation, training.measures).values()
     logits = training.model(digits.validation.x)
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, digits.validation.y).item(), rel=1e-5)
     assert accuracy == pytest.approx((logits.argmax(1) == digits.validation.y).double().mean().item())

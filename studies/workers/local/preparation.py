@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -46,6 +47,9 @@ from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.user_code import file_of
 
+if TYPE_CHECKING:
+    from caviar.models.data import Data
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -57,21 +61,30 @@ class Opened:
 
 
 def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -> None:
-    """Check that a study can be trained, and download its data set where it is missing."""
-    check_model(study, on_event)
-    fetch_data(study, data_dir, on_event)
+    """Check that a study can be trained, which runs the user's code, and download its data set where it is missing.
 
-
-def check_model(study: Study, on_event: Listener = ignore) -> None:
-    """Check that a study can be trained, which runs the code of its model and of its data."""
+    Where the data, the loss or a metric are the user's, the defaults are trained for one step.
+    """
     find_user_modules()
     with _checking(study, on_event), importing_project():
-        from caviar.models.data import read_anew
         from caviar.studies.workers.trial.build import check
 
-        if study.data is not None:
-            read_anew(study.data)
+        own_data = _load(study, data_dir) if study.data in own_paths(study) else None  # first: it has the shapes
         check(study)
+    fetch_data(study, data_dir, on_event)
+    if study.data is not None and (own_data or study.loss or study.metrics):
+        with _checking(study, on_event), importing_project():
+            from caviar.studies.workers.trial.rehearsal import rehearse
+
+            rehearse(study, own_data or _load(study, data_dir))
+
+
+def _load(study: Study, data_dir: Path) -> Data:
+    import torch
+
+    from caviar.models.data import load
+
+    return load(study.built_in.data, data_dir, torch.device("cpu"))
 
 
 def fetch_data(study: Study, data_dir: Path, on_event: Listener = ignore) -> None:
@@ -121,7 +134,7 @@ def check_machine(
     here = _provenance_here(record, study, data_dir)
     differences = compare(record.provenance, here, clock_skew(engine))
     mismatched = refuse(differences)
-    _check_found_model(study, on_event)
+    _check_found(study, data_dir, on_event)
     if here.data is None:
         now = compare(record.provenance, provenance_of(study, data_dir))
         of_data = [difference for difference in now if difference.what == "data"]
@@ -148,15 +161,15 @@ def _provenance_here(stored: StudyRecord, study: Study, data_dir: Path) -> Prove
         raise CodeMissing(f"{error}; '{stored.name}' was begun with {source}" if source else str(error)) from error
 
 
-def _check_found_model(study: Study, on_event: Listener) -> None:
-    """Do what `check_model` does, and name the files of the user's code before: the database chose it, no person."""
+def _check_found(study: Study, data_dir: Path, on_event: Listener) -> None:
+    """Do what `check_and_fetch` does, and name the files of the user's code first: the database chose it, no person."""
     if study.command is not None:
         on_event(CommandFound(study.command, Path.cwd()))
     for path in own_paths(study):
         file = file_of(path)
         if file is not None:
             on_event(ModelFound(path, file, _owner_of(file)))
-    check_model(study, on_event)
+    check_and_fetch(study, data_dir, on_event)
 
 
 def _owner_of(file: Path) -> str:
@@ -192,13 +205,13 @@ def begin_or_resume(
         WorkerPool.warm_up()  # the workers' imports, while this process has its own
     find_user_modules()
     if stored is None:
-        check_model(study, on_event)
-    fetch_data(study, options.data_dir, on_event)
-    if stored is not None:
+        check_and_fetch(study, options.data_dir, on_event)
+    else:
+        fetch_data(study, options.data_dir, on_event)
         compared = _provenance_here(stored, study, options.data_dir)
         if not accept:
             refuse_other_code(stored, study, compared)
-        _check_found_model(study, on_event)
+        _check_found(study, options.data_dir, on_event)
     here = provenance_of(study, options.data_dir)
     opened = open_study(engine, study, here, accept=accept)
     return Opened(opened, replace(options, code=code_key(here)), begun=record is None)

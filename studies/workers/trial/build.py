@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,9 @@ from caviar.foreign_code import no_exit, reason_of
 from caviar.limits import PARAMETERS
 from caviar.models.constructor import OUTPUTS, SAMPLE, make_model
 from caviar.models.data import shape
+from caviar.models.functions import load_function
 from caviar.models.optim import SETTINGS, Settings
+from caviar.models.own_measures import own_measures
 from caviar.models.registry import constructor_of, model_class
 from caviar.models.seeding import derive
 from caviar.models.training import Training, never
@@ -32,8 +34,6 @@ from caviar.studies.workers.user.rank_starter import RankStarter
 from caviar.studies.workers.user.trial import Trial
 from caviar.studies.workers.user.turns import FunctionTurns
 from caviar.suggestions import did_you_mean
-from caviar.text import quoted
-from caviar.user_code import NotThere, load_object
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +77,7 @@ def check(study: Study) -> None:
 
 
 def _check_built_in(study: Study) -> None:
-    sample, outputs = shape(study.built_in.data)
+    sample, outputs, _ = shape(study.built_in.data)
     _check_names(study)
     scales = study.scales()
     defaults = {name: scale.default for name, scale in scales.items()}
@@ -93,6 +93,7 @@ def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[st
         return
     of_model = _of_model(study)
     optimizer = {**SETTINGS, **study.fixed, **values}["optimizer"]
+    changed = list(changed)
     for name in changed:
         if name not in SETTINGS and name not in of_model:
             raise DefinitionError(
@@ -102,7 +103,11 @@ def check_values(study: Study, values: Mapping[str, Value], changed: Iterable[st
         if _ONLY_FOR.get(name, optimizer) != optimizer:
             raise DefinitionError(f"'{name}' has no effect with the optimizer '{optimizer}'")
     with redirect_stdout(sys.stderr):
-        _try(study, values, *shape(study.built_in.data), "these settings")
+        if ":" in study.built_in.data and all(name in SETTINGS for name in changed):
+            with _refusing(study, "these settings"):
+                _split(study, values)  # the network stays as it is: its data need not be loaded
+        else:
+            _try(study, values, *shape(study.built_in.data)[:2], "these settings")
 
 
 def _check_names(study: Study) -> None:
@@ -141,15 +146,21 @@ def _try(study: Study, values: Mapping[str, Value], sample: tuple[int, ...], out
     """Build the network, first on torch's meta device, which has shapes and no numbers: quick, however large it is."""
     import torch
 
-    try:
+    with _refusing(study, what), no_exit():
         build, _ = _split(study, values)
-        with no_exit():
-            try:
-                with torch.device("meta"):
-                    model = build(sample, outputs)
-            except Exception:  # noqa: BLE001 - a sound constructor may ask a tensor for its numbers: again, with them
+        try:
+            with torch.device("meta"):
                 model = build(sample, outputs)
-            _check_model(model)
+        except Exception:  # noqa: BLE001 - a sound constructor may ask a tensor for its numbers: again, with them
+            model = build(sample, outputs)
+        _check_model(model)
+
+
+@contextmanager
+def _refusing(study: Study, what: str) -> Iterator[None]:
+    """Turn whatever is raised into the error that the study's values cannot be trained."""
+    try:
+        yield
     except Exception as error:
         raise DefinitionError(f"study '{study.name}': {what} cannot be trained: {reason_of(error)}") from error
 
@@ -184,21 +195,6 @@ def held_in_cohort(study: Study) -> list[str]:
     if study.way is not Way.MODEL:
         return []
     return [name for name in study.scales() if name not in may_differ(model_class(study.built_in.model))]
-
-
-def load_function(path: str) -> Callable[..., Any]:
-    """Return a function of the user's own, by its path, `package.module:function`.
-
-    Raises:
-        DefinitionError: there is none.
-    """
-    try:
-        function = load_object(path)
-    except NotThere as error:
-        raise DefinitionError(f"no function at '{path}': {error}") from error
-    if not callable(function):
-        raise DefinitionError(f"'{path}' is no function: {quoted(function)}")
-    return function  # type: ignore[no-any-return]
 
 
 def _check_takes_trial(objective: Callable[..., Any], path: str) -> None:
@@ -294,7 +290,8 @@ def assemble(
     fresh seeds, which no trial has.
     """
     build, settings = _split(study, values)
-    return Training(build, settings, data, derive(*seed_parts(study, number, again)), state)
+    measures = own_measures(study.loss, study.metrics, data)
+    return Training(build, settings, data, derive(*seed_parts(study, number, again)), state, measures)
 
 
 def seed_parts(study: Study, number: int, again: int | None = None) -> tuple[int | str, ...]:

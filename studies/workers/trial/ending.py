@@ -136,7 +136,7 @@ def worst_value(context: WorkerContext) -> float:
     Only sound trials count: one that explodes before it diverges would stretch the scale of all others.
     """
     maximize, data, values = context.study.maximize, context.bench.data, context.history.sound_values()
-    if data is not None and (guess := data.guess(context.study.metric)) is not None:
+    if data is not None and (guess := context.study.guess(data.classes)) is not None:
         values.append(guess)
     return worst_of(values, maximize=maximize)
 

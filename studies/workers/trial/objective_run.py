@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from caviar.epoch import Epoch
+from caviar.models.functions import load_function
 from caviar.storage.attempts import write_attribute, write_parameter
 from caviar.storage.errors import DatabaseAway, LeaseLost
 from caviar.studies.search.other_programs import FIXED
@@ -18,7 +19,7 @@ from caviar.studies.search.slot_sampler import SlotSampler, TieredSlots
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
-from caviar.studies.workers.trial.build import load_function, seed_parts
+from caviar.studies.workers.trial.build import seed_parts
 from caviar.studies.workers.trial.decision import Next, Verdict
 from caviar.studies.workers.trial.failures import training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint

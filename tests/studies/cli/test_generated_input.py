@@ -57,7 +57,9 @@ class Scene:
         self.inputs.mkdir()
         for name, content in call.files.items():
             (self.inputs / name).write_bytes(content)
-        for name in [name for name in sys.modules if name.startswith(("caviar_study_", "model_under_test"))]:
+        for name in [
+            name for name in sys.modules if name.startswith(("caviar_study_", "model_under_test", "data_under_test"))
+        ]:
             del sys.modules[name]
         path = list(sys.path)
         words = [word.replace("{folder}", str(self.inputs)) for word in call.words]

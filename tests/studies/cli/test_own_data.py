@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from sqlalchemy.engine import URL
 
 from caviar.storage.definitions import load_study, study_names
 from caviar.studies.cli import run
+from caviar.studies.lifecycle.manager import progress
 
 DATA = """
 from pathlib import Path
@@ -132,6 +134,118 @@ def test_another_machine_with_other_data_is_refused(command: Command, folder: Pa
     assert joined.returncode == 0, joined.stderr
 
 
+MEASURES = """
+import torch
+
+def load():
+    x = torch.randn(300, 4)
+    y = x.sum(1) + 0.1 * torch.randn(300)
+    return (x[:200], y[:200]), (x[200:], y[200:])
+
+def huber(outputs, y):
+    assert outputs.shape == y.shape
+    return torch.nn.functional.huber_loss(outputs, y, delta=2.0)
+
+def rmse(outputs, y):
+    return (outputs - y).square().mean().sqrt()
+"""
+REGRESSION = """
+from caviar import Log, Linear, Study
+
+STUDY = Study(
+    name="own", model="mlp", data="my_data:load", loss="my_data:huber", metrics={"rmse": "my_data:rmse"},
+    metric="rmse", direction="minimize", epochs=4, budget=6, seed=3, fixed={"batch_size": 32},
+    tiers=({"learning_rate": Log(1e-3, 0.3, default=0.03)}, {"hidden_units": Linear(4, 9, default=8)}),
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_regression_with_a_loss_and_a_metric_of_ones_own_is_searched_and_babysat(
+    command: Command, folder: Path, engine: Engine, tmp_path: Path
+) -> None:
+    (folder / "my_data.py").write_text(MEASURES)
+    (folder / "study.py").write_text(REGRESSION)
+    done = command("run", "study.py", "--cohort", "2")
+    assert done.returncode == 0, done.stderr
+    best = document(command, "best", "own")
+    assert best["metric"] == "rmse"
+    assert 0 < best["value"] < 1.0
+    assert set(best["metrics"]) == {"training_loss", "validation_loss", "rmse", "learning_rate"}
+    assert best["test"] == {}  # there is no such part
+    assert "the data have no test part" in command("best", "own").stdout
+    assert command("run", "study.py").returncode == 0
+    confirmed = command("best", "own", "--confirm", "2")
+    assert confirmed.returncode == 0, confirmed.stderr
+    assert command("report", "own").returncode == 0
+    assert command("best", "own", "--save", str(tmp_path / "winner")).returncode == 0
+    loaded = subprocess.run(
+        [sys.executable, tmp_path / "winner" / "load.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    assert math.isfinite(float(loaded.stdout.removeprefix("value ")))
+
+    started = command("panda", "start", "baby", "--study", "study.py")
+    assert started.returncode == 0, started.stderr
+    assert command("panda", "nudge", "baby", "learning_rate=0.01").returncode == 0
+    trained = command("panda", "train", "baby", "--days", "2")
+    assert trained.returncode == 0, trained.stderr
+    log = document(command, "panda", "log", "baby")
+    assert [day["day"] for day in log["days"]] == [0, 1, 2]
+    assert log["metric"] == "rmse"
+
+    (folder / "my_data.py").write_text(MEASURES.replace("delta=2.0", "delta=1.0"))
+    again = command("run", "study.py", "--budget", "8")
+    assert again.returncode == 2
+    assert "my_data.py changed" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "message"),
+    [
+        ("my_data", "def huber", "def hubert", "no function at 'my_data:huber'"),
+        ("my_data", "(outputs, y, delta=2.0)", "(outputs, y, reduction='none')", "the loss returns a tensor of shape"),
+        ("my_data", "return torch.nn.functional", "return 1.0; torch.nn.functional", "the loss returns a float"),
+        ("my_data", "delta=2.0)", "delta=2.0).detach()", "the loss has no gradient"),
+        ("my_data", "delta=2.0", "delta='a'", "the defaults cannot be trained: "),
+        ("my_data", "assert outputs.shape == y.shape", "1 / 0", "the defaults cannot be trained: ZeroDivisionError"),
+        ("my_data", ".mean().sqrt()", "", "the metric 'rmse' is tensor("),
+        ("my_data", "(outputs - y).sq", "outputs.sqare", "the metric 'rmse' cannot be measured: AttributeError"),
+        ("study", '"my_data:rmse"', '"f1_scor"', "torchmetrics.functional has no 'f1_scor'; did you mean f1_score"),
+        ("study", '"my_data:rmse"', '"f1_score("', "the metric 'rmse': 'f1_score(' is no metric; give the path"),
+        ("study", '{"rmse": ', '{"accuracy": ', "'accuracy' is what a model's training measures by itself"),
+        ("study", 'metric="rmse"', 'metric="mae"', "does not measure 'mae'; metric can be accuracy, validation_loss"),
+        ("study", 'metric="rmse", direction="minimize",', "", "'accuracy' is not measured on these data; there are:"),
+        ("study", 'loss="my_data:huber"', 'loss="huber"', "loss is 'huber'; give the path of a function"),
+        (
+            "study",
+            'loss="my_data:huber"',
+            "loss='torch.nn:L1Loss'",
+            "'torch.nn:L1Loss' is a class; give a function of outputs",
+        ),
+    ],
+)
+def test_a_loss_or_metric_that_is_wrong_is_one_line(
+    here: Path,
+    engine: Engine,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    before: str,
+    after: str,
+    message: str,
+) -> None:
+    (here / "my_data.py").write_text(MEASURES)
+    (here / "study.py").write_text(REGRESSION)
+    path = here / f"{file}.py"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    assert run(["run", "study.py"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert message in lines[-1]
+    assert len(lines) == 1
+    assert study_names(engine) == []
+
+
 @pytest.mark.parametrize(
     ("file", "before", "after", "message"),
     [
@@ -170,3 +284,15 @@ def test_whatever_is_wrong_is_one_line_before_anything_is_written(
     assert message in lines[-1]
     assert len(lines) == 1
     assert study_names(engine) == []
+
+
+@pytest.mark.slow
+def test_data_that_are_others_each_time_train_nothing(command: Command, folder: Path, engine: Engine) -> None:
+    (folder / "my_data.py").write_text(
+        DATA.replace("x = torch.randn(300, 4)", "x = torch.randn(300, 4) + time.time() % 1")
+    )
+    (folder / "my_data.py").write_text("import time\n" + (folder / "my_data.py").read_text())
+    done = command("run", "study.py")
+    assert done.returncode == 1
+    assert "its function has to return the same each time" in done.stderr
+    assert progress(engine, load_study(engine, "own")).done == 0

@@ -21,6 +21,7 @@ import torch
 from sqlalchemy import Engine, inspect, text
 
 from caviar.models.data import load_all
+from caviar.models.measures import Measures, classification_loss
 from caviar.models.mlp import ACTIVATIONS
 from caviar.models.registry import model_class
 from caviar.models.training import evaluate
@@ -301,7 +302,7 @@ def test_the_winner_is_saved_with_an_example_that_works(
     model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
     _, test = load_all(config["data"], Path("nowhere"), torch.device("cpu"))
     assert test is not None
-    _, accuracy = evaluate(model, test)
+    accuracy = evaluate(model, test, Measures(classification_loss))["accuracy"]
     assert accuracy == config["test"]["accuracy"] == json.loads(said("best", "small", "--json"))["test"]["accuracy"]
     assert run(["best", "small", "--save", str(folder)]) == 2
     assert "is there already" in capsys.readouterr().err

@@ -23,7 +23,7 @@ from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import open_study, progress
 from caviar.studies.space.scales import Choice, Linear, Log
-from caviar.studies.workers.local.preparation import check_model
+from caviar.studies.workers.local.preparation import check_and_fetch
 from tests.helpers.command import Caviar, rows, until
 from tests.helpers.studies import write_study
 from tests.helpers.workers import worker
@@ -159,10 +159,10 @@ def test_what_cannot_be_saved_is_said_and_the_trial_goes_on(
 def test_a_command_is_checked_before_a_run(here: Path, fields: dict[str, Any], why: str | None) -> None:
     study = study_of(**fields)
     if why is None:
-        check_model(study)
+        check_and_fetch(study, Path("nowhere"))
         return
     with pytest.raises(DefinitionError, match=why):
-        check_model(study)
+        check_and_fetch(study, Path("nowhere"))
 
 
 @pytest.mark.parametrize(
