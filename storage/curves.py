@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, func, select, text
 
 from caviar.epoch import Epoch, from_document
-from caviar.storage.tables import epoch
+from caviar.storage.tables import epoch, slot
+
+_RECENT = 50  # trials
 
 _EPOCHS = select(epoch.c.slot, epoch.c.epoch, epoch.c.metrics, epoch.c.seconds).order_by(epoch.c.slot, epoch.c.epoch)
 _TIMES = text("""
@@ -26,6 +28,13 @@ class TrialTimes:
 
     began: datetime
     ended: datetime | None
+
+
+class RecentSeconds(NamedTuple):
+    """How long an epoch and a trial took lately, on average; 0 before the first epoch."""
+
+    epoch: float
+    trial: float
 
 
 def read_curve(engine: Engine, study_id: int, slot_number: int) -> list[Epoch]:
@@ -49,6 +58,18 @@ def trained_seconds(engine: Engine, study_id: int, slot_number: int) -> float:
     query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0))
     with engine.connect() as connection:
         return float(connection.scalar(query.where(epoch.c.study_id == study_id, epoch.c.slot == slot_number)) or 0.0)
+
+
+def recent_seconds(engine: Engine, study_id: int) -> RecentSeconds:
+    """Return how long an epoch, and all epochs of a trial, took in the trials of a study that began last."""
+    last = select(slot.c.number).where(slot.c.study_id == study_id, slot.c.epoch > 0).order_by(slot.c.number.desc())
+    total, trials = func.sum(epoch.c.seconds), func.count(func.distinct(epoch.c.slot))
+    query = select(total / func.count(), total / trials).where(
+        epoch.c.study_id == study_id, epoch.c.slot.in_(last.limit(_RECENT))
+    )
+    with engine.connect() as connection:
+        of_epoch, of_trial = connection.execute(query.having(func.count() > 0)).one_or_none() or (0.0, 0.0)
+    return RecentSeconds(float(of_epoch), float(of_trial))
 
 
 def read_times(engine: Engine, study_id: int) -> dict[int, TrialTimes]:

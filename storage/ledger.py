@@ -47,7 +47,7 @@ _LEASE = text(f"""
         SELECT s.study_id, s.number
         FROM caviar.slot s JOIN caviar.study USING (study_id)
         JOIN public.studies o ON o.study_id = optuna_study_id  -- absent if another Optuna program deleted it
-        WHERE s.study_id = :study AND control = 'run' AND s.state = 'open'
+        WHERE s.study_id = :study AND control = 'run' AND s.state = 'open' AND (:new OR s.trial_id IS NOT NULL)
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
         ORDER BY s.number = ANY(:avoided), s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
     ), seen AS (
@@ -69,6 +69,7 @@ _LEASE_MORE = text(f"""
         WHERE held.phase IN (s.phase, CASE s.phase WHEN 'prior' THEN 'coarse' END)
           AND s.study_id = :study AND s.state = 'open' AND s.losses < :suspect AND s.number <> ALL(:avoided)
           AND s.number <> ALL(CAST(:at_work AS integer[]))
+          AND (:new OR s.trial_id IS NOT NULL)
     ), next AS (
         SELECT s.study_id, s.number
         FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'open' AND s.number IN (SELECT number FROM fitting)
@@ -156,13 +157,16 @@ class Ledger:
         self.lease_seconds = lease_seconds
         self.avoided: set[int] = set()  # slots that this worker leases last, since another one may have more memory
 
-    def lease(self) -> Lease | None:
+    def lease(self, *, new: bool = True) -> Lease | None:
         """Take back expired leases, then lease the next slot; None if no slot is open or the study does not run.
 
         If the connection fails, call it again: it returns the lease if the first call got it. Of several leases, whose
         answer `lease_more` did not get, it returns the first, and gives back the others.
+
+        Args:
+            new: whether a trial may begin; else only one that has begun goes on.
         """
-        leases = sorted(self._lease(_LEASE, {}), key=_number)
+        leases = sorted(self._lease(_LEASE, {"new": new}), key=_number)
         if len(leases) > 1:
             self._token = leases[0].token  # until they are given back, for this may have to be called once more
             with self._engine.begin() as connection:
@@ -171,14 +175,14 @@ class Ledger:
             self._token = None
         return leases[0] if leases else None
 
-    def lease_more(self, lease: Lease, count: int, at_work: Collection[int] = ()) -> list[Lease]:
+    def lease_more(self, lease: Lease, count: int, at_work: Collection[int] = (), *, new: bool = True) -> list[Lease]:
         """Take back expired leases, then lease up to `count` further slots of a held slot's phase.
 
         This leases at most the worker's fair share of the open slots. It leaves out slots that were lost twice without
         a new epoch: they may be what killed their workers, and are trained alone. It leaves out the slots `at_work`,
         too, which this worker trains: one of them may be open because its lease expired, and is about to be retaken.
         """
-        held = {"held": lease.token, "slot": lease.slot.number, "at_work": sorted(at_work)}
+        held = {"new": new, "held": lease.token, "slot": lease.slot.number, "at_work": sorted(at_work)}
         limits = {"count": count, "suspect": SUSPECT, "alive": SILENT}
         return sorted(self._lease(_LEASE_MORE, {**held, **limits}), key=_number)
 

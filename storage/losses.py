@@ -125,7 +125,8 @@ def _take_back(
         .values(state=state, losses=losses, token=None, expires_at=None)
         .returning(*of_slot, lost.c.ended_as)
     )
-    detail = {name: value for name, value in {"why": death.why, "traceback": death.traceback}.items() if value}
+    known = {"why": death.why, "traceback": death.traceback, "output": death.output}
+    detail = {name: value for name, value in known.items() if value}
     rows = connection.execute(statement, {"study": study_id}).all()
     for row in rows:
         if row.state == SlotState.ENDED_ELSEWHERE:

@@ -96,6 +96,7 @@ class WorkerDeath:
 
     why: str = ""  # in one line
     traceback: str = ""  # of all its threads, if it hung or crashed
+    output: str = ""  # the last lines that its training printed
     is_loss: bool = True  # whether its trials may be to blame: not if it was ended because somebody asked for that
     is_own: bool = False  # whether its training did it: it hung, crashed or left the process; else nobody knows
     overdue: int | None = None  # the slot whose trial took too long, for which the process was ended; it is over

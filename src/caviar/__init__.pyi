@@ -47,6 +47,7 @@ from caviar.studies.api.reading import history as history
 from caviar.studies.api.reading import importance as importance
 from caviar.studies.api.reading import is_panda as is_panda
 from caviar.studies.api.reading import list_studies as list_studies
+from caviar.studies.api.reading import logs as logs
 from caviar.studies.api.reading import plan as plan
 from caviar.studies.api.reading import status as status
 from caviar.studies.api.reading import trials as trials

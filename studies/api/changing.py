@@ -16,7 +16,8 @@ from caviar.storage.losses import free_lost
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
 from caviar.storage.states import Control
-from caviar.studies.api.session import connect, current_user, data_folder, opened
+from caviar.storage.trial_logs import TrialLogs
+from caviar.studies.api.session import connect, current_user, data_folder, opened, settings_of
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import (
@@ -200,6 +201,7 @@ def delete(study: str, *, database: str | Engine | None = None) -> None:
         free_dead_workers(engine, record)
         free_lost(engine, record)
         Outage(_DELETE_PATIENCE).insist(lambda: delete_study(engine, record))
+        TrialLogs(settings_of(database).home, record.label).remove()
 
 
 def _set_control(study: str, control: Control, at_once: bool, database: str | Engine | None) -> ControlChange:

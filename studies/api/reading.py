@@ -23,12 +23,13 @@ from caviar.storage.records import StudyRecord, WorkerSummary
 from caviar.storage.revisions import read_versions
 from caviar.storage.snapshot import Snapshot
 from caviar.storage.states import TrialState
-from caviar.storage.status import read_trials
+from caviar.storage.status import read_trial, read_trials
+from caviar.storage.trial_logs import TrialLogs
 from caviar.storage.workers import read_workers
 from caviar.studies.api.records import History, LearningCurve
-from caviar.studies.api.session import connect, opened, watching
+from caviar.studies.api.session import connect, opened, settings_of, watching
 from caviar.studies.definition import Study, change
-from caviar.studies.errors import OptionError
+from caviar.studies.errors import NothingToDo, OptionError
 from caviar.studies.lifecycle.loader import catalog_names, select_study
 from caviar.studies.lifecycle.manager import definition_of, progress, take_snapshot
 from caviar.studies.metric import direction_of
@@ -244,6 +245,33 @@ def history(study: str, *, database: str | Engine | None = None) -> History:
     """
     with opened(study, database) as (engine, record):
         return History(tuple(read_versions(engine, record.study_id)), tuple(read_events(engine, record.study_id)))
+
+
+def logs(study: str, trial: int | None = None, *, database: str | Engine | None = None) -> str:
+    """Return what the training of a trial has printed on this machine, by workers of `run` and `join`.
+
+    Only the end of much output is kept, and of trials that were trained as one program only that of the first.
+
+    Args:
+        trial: its number; None for what workers printed outside of trials, such as while they imported the code.
+
+    Raises:
+        TrialNotFound: the study has no such trial.
+        NothingToDo: nothing was printed here.
+
+    Examples:
+        >>> print(caviar.logs("digits", 7))
+    """
+    with opened(study, database) as (engine, record):
+        if trial is not None:
+            read_trial(engine, record.study_id, trial)
+        text = TrialLogs(settings_of(database).home, record.label).read(trial)
+    if text is None:
+        who = "the workers" if trial is None else f"trial {trial}"
+        raise NothingToDo(
+            f"{who} of '{study}' printed nothing on this machine; others that work on it: caviar workers {study}"
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # a progress bar begins its line again
 
 
 def is_panda(study: str, *, database: str | Engine | None = None) -> bool:

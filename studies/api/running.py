@@ -6,10 +6,10 @@ same time as this process does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -61,6 +61,7 @@ class RunResult:
         winner: None before the study is done, or if no trial came to a result.
         seconds: how long the call took.
         was_asked_to_stop: whether SIGTERM or SIGUSR1 ended it.
+        time_is_over: whether the call's `time` ended it, or was too short for another trial.
         stopped: the event that stopped the study for all machines; None if none did.
     """
 
@@ -69,6 +70,7 @@ class RunResult:
     winner: Winner | None
     seconds: float
     was_asked_to_stop: bool = False
+    time_is_over: bool = False
     stopped: EventRecord | None = None
 
     @property
@@ -88,6 +90,7 @@ def run(
     accept: bool = False,
     cohort: int | None = None,
     epoch_timeout: float | str | None = None,
+    time: float | str | None = None,
     on_event: Listener = ignore,
     lease: float = LEASE,
     renew: float = RENEW,
@@ -117,6 +120,9 @@ def run(
             as hung, and its worker is replaced: seconds, or a text such as `90s`, `30min`, `2h`. If neither is given,
             ten times the longest epoch of these workers so far, but at least 5 minutes, and an hour before the first
             epoch of any of them: give more where a later model takes longer to compile.
+        time: how long this call may take: seconds, or a text such as `90min` or `2h`. No trial begins that is not
+            expected to end in it, by the time that the study's last trials took. One that has not ended by then is
+            given back, and the next call goes on with it.
         on_event: called, in this thread, with each record of `caviar.studies.workers.local.events`, such as
             `Progressed`.
         lease: seconds of silence after which a worker loses its trials.
@@ -144,7 +150,8 @@ def run(
         ...         print(event.snapshot.progress.done, "trials are done")
         >>> caviar.run(study, on_event=show)
     """
-    started = time.monotonic()
+    started = monotonic()
+    until = _until(time, started)
     check_workers(workers)
     settings = settings_of(database)
     if settings.database_url is None and not is_installed(settings.home):
@@ -159,7 +166,7 @@ def run(
         options = WorkerOptions(
             settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort,
             ranks=definition.gpus,
-            epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition.epoch_timeout,
+            epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition.epoch_timeout, until=until,
         )  # fmt: skip
         opened = outage.insist(
             lambda: begin_or_resume(engine, definition, options, stored=stored, accept=accept, on_event=on_event)
@@ -169,11 +176,13 @@ def run(
             leave_note(engine, record)
         if compare(definition, definition_of(record)).changes:
             on_event(EarlierVersion(record.name, record.version))
-        now = outage.insist(lambda: progress(engine, record))
+        now, time_is_over = outage.insist(lambda: progress(engine, record)), False
         if now.done < now.budget:
-            record, now = _work(engine, record, options, spread(workers, visible_gpus(), options.ranks), stop, on_event)
+            devices = spread(workers, visible_gpus(), options.ranks)
+            record, now, time_is_over = _work(engine, record, options, devices, stop, on_event)
         is_measured = now.done == now.budget and measure_winner(engine, record, options, stop, outage, on_event)
-        return _result(engine, record, now, stop, outage, started, is_measured=is_measured)
+        result = _result(engine, record, now, stop, outage, started, is_measured=is_measured)
+        return replace(result, time_is_over=time_is_over and not is_measured)
 
 
 def join(
@@ -185,6 +194,7 @@ def join(
     allow_mismatch: bool = False,
     cohort: int | None = None,
     epoch_timeout: float | str | None = None,
+    time: float | str | None = None,
     on_event: Listener = ignore,
     lease: float = LEASE,
     renew: float = RENEW,
@@ -203,7 +213,7 @@ def join(
         workers_per_gpu: processes on each GPU.
         workers: processes on the CPU, one core each; None for one on each core of a machine without a GPU.
         allow_mismatch: train with other code, data or clock than the study's; its history records that.
-        cohort, epoch_timeout, on_event, lease, renew, grace, patience: as for `run`.
+        cohort, epoch_timeout, time, on_event, lease, renew, grace, patience: as for `run`.
 
     Returns:
         The outcome; a study that was stopped or done before is left as it is.
@@ -217,7 +227,8 @@ def join(
     Examples:
         >>> caviar.join("digits", gpus="0,2", workers_per_gpu=2, database="postgresql://me@host/database")
     """
-    started = time.monotonic()
+    started = monotonic()
+    until = _until(time, started)
     check_places(gpus, workers_per_gpu, workers)
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
         require_writable(engine)
@@ -228,33 +239,41 @@ def join(
         options = WorkerOptions(
             settings, study, folder, lease, renew, grace, patience, cohort, ranks=definition_of(record).gpus,
             epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition_of(record).epoch_timeout,
+            until=until,
         )  # fmt: skip
 
         def check() -> str | None:
             return check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
 
-        now = outage.insist(lambda: progress(engine, record))
+        now, time_is_over = outage.insist(lambda: progress(engine, record)), False
         if state_of(now) not in (StudyState.STOPPED, StudyState.DONE):
             WorkerPool.warm_up()  # the workers' imports, while this process has its own
             options = replace(options, code=outage.insist(check), allow_mismatch=allow_mismatch)
             devices = places(gpus, workers_per_gpu, workers, visible_gpus(), options.ranks)
-            record, now = _work(engine, record, options, devices, stop, on_event)
+            record, now, time_is_over = _work(engine, record, options, devices, stop, on_event)
         elif now.done == now.budget and not outage.insist(lambda: _is_concluded(engine, record)):
             outage.insist(check)  # the winner may have to be trained again
         is_measured = now.done == now.budget and _measure_here_or_elsewhere(
             engine, record, options, stop, outage, on_event
         )
-        return _result(engine, record, now, stop, outage, started, is_measured=is_measured)
+        result = _result(engine, record, now, stop, outage, started, is_measured=is_measured)
+        return replace(result, time_is_over=time_is_over and not is_measured)
+
+
+def _until(time: float | str | None, started: float) -> float | None:
+    seconds = read_duration("time", time)
+    return None if seconds is None else started + seconds
 
 
 def _work(
     engine: Engine, record: StudyRecord, options: WorkerOptions, devices: Sequence[str], stop: Stop, on_event: Listener
-) -> tuple[StudyRecord, Progress]:
-    """Run workers until the study is done or stopped; return it as they left it."""
+) -> tuple[StudyRecord, Progress, bool]:
+    """Run workers until the study is done or stopped, or the time is over; return it as they left it, and whether that
+    was for the time."""
     on_event(WorkersStarted(definition_of(record), tuple(devices)))
     outcome = supervise(engine, record, options, devices, stop, on_event)
     on_event(WorkersEnded(len(devices), outcome.trials, outcome.restarts, outcome.seconds))
-    return outcome.record, outcome.now
+    return outcome.record, outcome.now, outcome.time_is_over
 
 
 def measure_winner(
@@ -330,7 +349,7 @@ def _result(
         study=definition_of(record),
         status=study_status(record, definition_of(record), now),
         winner=winner,
-        seconds=time.monotonic() - started,
+        seconds=monotonic() - started,
         was_asked_to_stop=stop.asked and not is_measured,
         stopped=stops[-1] if stops else None,
     )

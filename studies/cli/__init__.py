@@ -29,6 +29,7 @@ from caviar.studies.cli.commands import (
     importance,
     init,
     join,
+    logs,
     plan,
     report,
     retune,
@@ -52,7 +53,7 @@ app = typer.Typer(
 _COMMANDS: tuple[Callable[..., object], ...] = (
     status.ls, init.init, plan.plan, run_command.run, join.join, status.status, best.best, trials.trials,
     importance.importance, curves.curves, report.report, export.export, workers.workers, history.history,
-    check.check, doctor.doctor, control.pause, control.resume, control.stop, control.kill, control.extend,
+    logs.logs, check.check, doctor.doctor, control.pause, control.resume, control.stop, control.kill, control.extend,
     enqueue.enqueue, retune.retune, delete.delete, dashboard.dashboard,
 )  # fmt: skip
 for _command in _COMMANDS:  # each by its function's name

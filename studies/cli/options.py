@@ -36,6 +36,16 @@ EpochTimeout = Annotated[
         "later model takes longer to compile.",
     ),
 ]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        show_default=False,
+        help="How long this command may take, such as 90min or 2h: no trial begins that is not expected to end in it, "
+        "and one that has not ended by then is given back, for the next command to go on with.",
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(

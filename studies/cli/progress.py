@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from caviar.durations import in_words
 from caviar.limits import TEXT
 from caviar.studies.cli.output import err, print_line, print_remark, spinner
 from caviar.studies.cli.sentences import cohort_sentence, unkept_sentence
@@ -109,6 +110,9 @@ def _remark(event: events.RunEvent) -> str:
             )
         case events.DatabaseBack():
             return f"the database is back, after {event.seconds:.0f} s"
+        case events.NoTimeLeft():
+            expected, left = in_words(event.expected), in_words(event.left)
+            return f"no further trial begins: one takes about {expected}, and {left} are left"
         case events.Stopping():
             return f"stopping: each worker finishes its epoch, for up to {event.grace:g} s; Ctrl-C leaves at once"
         case events.StatesNotKept():

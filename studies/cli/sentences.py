@@ -68,7 +68,7 @@ def sentence(event: EventRecord) -> str:
 
 
 def detail_line(detail: Any) -> str:
-    """Return an event's detail in one line, without its traceback, which --json shows."""
+    """Return an event's detail in one line, without what has many: --json shows the traceback and the output, too."""
     parts = {key: "; ".join(map(number, value)) if isinstance(value, list) else number(value)
              for key, value in detail.items() if value is not False}  # fmt: skip
-    return ", ".join(f"{key} {value}" for key, value in parts.items() if key != "traceback")
+    return ", ".join(f"{key} {value}" for key, value in parts.items() if key not in ("traceback", "output"))

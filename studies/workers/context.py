@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from caviar.models.data import load
 from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.curves import recent_seconds
 from caviar.storage.events import read_events, record_event
 from caviar.storage.files import CheckpointFiles
 from caviar.storage.history import History
@@ -33,8 +34,10 @@ from caviar.studies.lifecycle.provenance import package_versions, refuse_other_d
 from caviar.studies.search.other_programs import learned
 from caviar.studies.workers.local.devices import split_place
 from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.output import Output
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.time_left import TimeLeft
 from caviar.studies.workers.trial.build import THREADS, Bench
 from caviar.text import storable
 
@@ -58,6 +61,7 @@ class WorkerContext:
     stop: Stop
     options: WorkerOptions
     pulse: Pulse = field(default_factory=Pulse)
+    output: Output = field(default_factory=Output)  # where what is printed goes
 
     def __post_init__(self) -> None:
         record, options = self.record, self.options
@@ -72,6 +76,7 @@ class WorkerContext:
             learn=partial(_learned, self.study),
             grows=self.study.by_trials,
         )
+        self.time = TimeLeft(options.until, self.study.epochs, lambda: recent_seconds(self.engine, record.study_id))
         files = CheckpointFiles(options.settings.checkpoints) if options.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
         self.unsent = UnsentStates(options.settings.home, record)
@@ -116,6 +121,7 @@ def begin_work(
     device: str,
     stop: Stop,
     pulse: Pulse | None = None,
+    output: Output | None = None,
     caller: Caller | None = None,
     starter: RankStarter | None = None,
 ) -> WorkerContext:
@@ -123,6 +129,7 @@ def begin_work(
 
     Args:
         pulse: its signs of life, where another process supervises it.
+        output: where what its trainings print goes; None for where this process prints.
         caller: the program that trains the trials itself, if this is its process.
         starter: starts the ranks of a trial that has several devices.
     """
@@ -144,6 +151,6 @@ def begin_work(
             refuse_other_data(record, data.digest)
         bench = Bench(bench.device, data)
     process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
-    context = WorkerContext(engine, record, study, process, bench, stop, options, pulse)
+    context = WorkerContext(engine, record, study, process, bench, stop, options, pulse, output or Output())
     context.outage.insist(lambda: register_worker(engine, record.study_id, process))
     return context

@@ -62,6 +62,11 @@ class Trainer:
         self._partners = 0  # trials that have them
         self._refreshed_at = 0.0
 
+    @property
+    def together(self) -> int:
+        """How many trials are trained at a time, which share this worker."""
+        return self._size.now
+
     def work_on(self, lease: Lease) -> None:
         """Train a leased slot, and others that join its cohort, until all have ended or the worker is to stop.
 
@@ -108,7 +113,8 @@ class Trainer:
             return []
         try:
             at_work = [run.held.number for run in self._runs]
-            leases = context.ledger.lease_more(self._runs[0].lease, free, at_work)
+            room = context.time.room(self._size.now)
+            leases = context.ledger.lease_more(self._runs[0].lease, free, at_work, new=room.for_trial)
         except SQLAlchemyError as error:
             context.outage.failed(error)
             return []
@@ -193,6 +199,7 @@ class Trainer:
     def _train(self, members: Sequence[TrialRun]) -> list[Epoch]:
         """Train one epoch of trials that are one group; return nothing if that was not possible, or if the trial is
         alone and its training has come to its end by itself."""
+        self._context.output.follow(members[0].held.number)
         try:
             with training_code(self._context.pulse), self._context.pulse.epoch():
                 if len(members) == 1:
@@ -294,7 +301,7 @@ class Trainer:
         """Return True if this worker is to leave its trials without waiting for the end of an epoch."""
         held = [run.held for run in self._runs]
         at_once = any(h.requested.at_once and h.requested.control != Control.RUN for h in held)
-        return self._context.stop.overdue or at_once or all_lost(held)
+        return self._context.stop.overdue or self._context.time.is_over or at_once or all_lost(held)
 
     def _refresh(self) -> None:
         """Read the other trials, if one of this worker ended, or if the last reading is long ago."""

@@ -24,17 +24,25 @@ class Worker:
         self._trainer = _trainer(context)
 
     def run(self) -> None:
-        """Work until nothing is left, the study is paused, stopped or changed, or this process is asked to stop.
+        """Work until nothing is left, the study is paused, stopped or changed, this process is asked to stop, or no
+        trial can begin that would end in the command's time.
 
         While other workers train what is left, it waits: they may lose it.
         """
         context, wait = self.context, _FIRST_WAIT
         while not context.stop.asked:
-            lease = context.outage.insist(context.ledger.lease)
+            room = context.outage.insist(lambda: context.time.room(self._trainer.together))
+            if context.time.ran_short:
+                context.pulse.leave_for_want_of_time(room.trial_seconds)
+                break
+            lease = context.outage.insist(partial(context.ledger.lease, new=room.for_trial))
             if lease is not None:
                 self._trainer.work_on(lease)
                 wait = _FIRST_WAIT
                 continue
+            if not room.for_trial:
+                context.pulse.leave_for_want_of_time(room.trial_seconds)
+                break
             standing = context.outage.insist(context.ledger.standing)
             nothing = standing.open + standing.leased == 0
             if nothing or standing.control != Control.RUN or standing.version != context.record.version:

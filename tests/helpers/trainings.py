@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import os
 import random
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -152,3 +156,35 @@ def unreadable(trial: Trial) -> None:
     trial.keep(odd=_Unreadable())
     for epoch in trial.epochs():
         trial.report(rmse=1 / epoch)
+
+
+def misbehaving(trial: Trial) -> None:
+    """Do in the second epoch what the value `how` says, and report every epoch."""
+    for epoch in trial.epochs():
+        print(f"epoch {epoch} of trial {trial.number}")
+        if epoch == 2:
+            misbehave(trial["how"])
+        trial.report(rmse=1 / epoch)
+
+
+def misbehave(how: str) -> None:
+    match how:
+        case "exit":
+            sys.exit(3)
+        case "hard exit":
+            os._exit(0)
+        case "base":
+            raise BaseException("no more")
+        case "fork":
+            if os.fork():
+                os.wait()  # the other one goes on as if it were the training
+        case "crash":
+            print("about to crash", file=sys.stderr)
+            ctypes.string_at(0)
+        case "print":
+            for _ in range(100):
+                os.write(1, b"x" * 2**20 + b"\n")
+        case "leave a child":
+            subprocess.Popen(["sleep", "86399"])
+            time.sleep(1.5)
+            ctypes.CDLL(None)._exit(7)

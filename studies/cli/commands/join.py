@@ -13,6 +13,7 @@ from caviar.studies.cli.options import (
     Cohort,
     EpochTimeout,
     StoredStudy,
+    TimeLimit,
     TrainingOptions,
     cohort_size,
     takes_training_options,
@@ -43,6 +44,7 @@ def join(
     ] = False,
     cohort: Cohort = "auto",
     epoch_timeout: EpochTimeout = None,
+    time: TimeLimit = None,
     *,
     options: TrainingOptions,
 ) -> int:
@@ -61,7 +63,7 @@ def join(
         try:
             result = caviar.join(
                 study, gpus=gpus, workers_per_gpu=workers_per_gpu, workers=workers, allow_mismatch=allow_mismatch,
-                cohort=size, epoch_timeout=epoch_timeout, on_event=printer, **vars(options),
+                cohort=size, epoch_timeout=epoch_timeout, time=time, on_event=printer, **vars(options),
             )  # fmt: skip
         except KeyboardInterrupt:
             done = f"{printer.progress.done} of {printer.progress.budget} trials are done; " if printer.progress else ""
@@ -71,7 +73,7 @@ def join(
         return _print_end(result, "" if printer.has_worked else "nothing is left to do")
     now = result.status
     done = f"{now.done} of {now.budget} trials"
-    if result.was_asked_to_stop:
+    if result.was_asked_to_stop or result.time_is_over:
         print_line(f"left; {done} are done; nothing is lost; come back with: caviar join {study}")
     elif printer.has_worked:
         print_line(f"'{study}' was stopped: {done} are done; see why with: caviar history {study}; "

@@ -13,6 +13,7 @@ from caviar.studies.cli.options import (
     Cohort,
     EpochTimeout,
     Selector,
+    TimeLimit,
     TrainingOptions,
     cohort_size,
     takes_training_options,
@@ -47,6 +48,7 @@ def run(
     ] = False,
     cohort: Cohort = "auto",
     epoch_timeout: EpochTimeout = None,
+    time: TimeLimit = None,
     *,
     options: TrainingOptions,
 ) -> int:
@@ -60,7 +62,7 @@ def run(
 
     In Python: caviar.run("digits", workers=2)
     """
-    given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed}
+    given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed, "--time": time}
     again = " ".join(
         ["caviar run", study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     )
@@ -69,7 +71,7 @@ def run(
         try:
             result = caviar.run(
                 study, workers=workers, budget=budget, name=name, strategy=strategy, seed=seed, accept=accept,
-                cohort=size, epoch_timeout=epoch_timeout, on_event=printer, **vars(options),
+                cohort=size, epoch_timeout=epoch_timeout, time=time, on_event=printer, **vars(options),
             )  # fmt: skip
         except KeyboardInterrupt:
             done = f"{printer.progress.done} of {printer.progress.budget} trials" if printer.progress else "once"
@@ -82,6 +84,12 @@ def run(
 
 def _print_stop(result: caviar.RunResult, again: str) -> int:
     now = result.status
+    if result.time_is_over:
+        print_line(
+            f"stopped at {now.done} of {now.budget} trials, since its time is over or too short for another; "
+            f"nothing is lost; go on with: {again}"
+        )
+        return 0
     if result.stopped is None:
         print_line(f"stopped at {now.done} of {now.budget} trials; nothing is lost; go on with: {again}")
         return 0 if result.was_asked_to_stop else 1

@@ -163,6 +163,14 @@ class ServerNotice:
 
 
 @dataclass(frozen=True)
+class NoTimeLeft:
+    """No further trial begins here: one is expected to take `expected` seconds, and `left` are left."""
+
+    expected: float
+    left: float
+
+
+@dataclass(frozen=True)
 class Stopping:
     """This process was asked to stop: each worker has `grace` seconds to finish its epoch."""
 
@@ -172,7 +180,7 @@ class Stopping:
 RunEvent: TypeAlias = (
     CheckBegan | CheckEnded | DataFetched | CommandFound | ModelFound | MachineDiffers | EarlierVersion | WorkersStarted
     | TrialsFreed | WorkerDied | Progressed | CohortSized | DatabaseLost | DatabaseBack | ServerNotice | Stopping
-    | WorkersEnded | StatesNotKept | WinnerTrainedAgain | TestedElsewhere
+    | WorkersEnded | StatesNotKept | WinnerTrainedAgain | TestedElsewhere | NoTimeLeft
 )  # fmt: skip
 Listener: TypeAlias = Callable[[RunEvent], None]
 

@@ -50,6 +50,7 @@ class WorkerOptions:
     allow_mismatch: bool = False  # whether to work although this machine's code is not that of the study
     ranks: int = 0  # processes of each trial, beside the worker; 0 if it trains itself
     epoch_timeout: float | None = None  # seconds without a batch after which a training hangs; None as `watchdog` says
+    until: float | None = None  # the moment of the monotonic clock at which the command's time is over; None if never
 
     def __post_init__(self) -> None:
         for option, seconds, least in (

@@ -10,8 +10,9 @@ from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 
 from caviar.storage.losses import LIMIT
-from caviar.storage.processes import is_stopped
+from caviar.storage.processes import Process, descendants, end, is_stopped
 from caviar.storage.records import WorkerDeath
+from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.process import SHOW_STACK, Lines, no_main_module, no_signals, work
@@ -33,10 +34,10 @@ _LONGEST_STACK = 16_000  # characters; the last ones are those of the main threa
 class Place:
     """The place of one worker, and its process."""
 
-    def __init__(self, context: ForkServerContext, options: WorkerOptions, device: str) -> None:
+    def __init__(self, context: ForkServerContext, options: WorkerOptions, device: str, logs: TrialLogs) -> None:
         self.restarts = 0  # since a process that trained an epoch
         self._restart_at: float | None = None  # where the process has ended, and another one is to begin
-        self._context, self._options, self._device = context, options, device
+        self._context, self._options, self._device, self._logs = context, options, device, logs
         self._start()
 
     @property
@@ -52,6 +53,11 @@ class Place:
     def is_vacant(self) -> bool:
         """Whether the process has ended, and the pool knows."""
         return self._restart_at is not None
+
+    @property
+    def too_long(self) -> float | None:
+        """The seconds that a trial would have taken for which the worker had no time, and left; None if it did not."""
+        return self._pulse.too_long
 
     @property
     def longest_epoch(self) -> float:
@@ -72,6 +78,7 @@ class Place:
             line.close()
         self._watchdog = Watchdog(self._pulse, self.pid)
         self._stack = b""
+        self._started = set[Process]()  # by the process, which its training may do
         self._goodbye: str | None = None
         self._was_ended = False  # by `end_if_hanging`
         self._restart_at = None
@@ -99,6 +106,8 @@ class Place:
             asked: whether somebody asked for the end of this worker's training in the middle of an epoch.
         """
         self._read_stack(0.0)  # what a crash writes must not fill the line
+        self._logs.cut(self._pulse.log)
+        self._started |= descendants(self.pid)
         watchdog = self._watchdog
         watchdog.measure(asked=asked)
         limit = silence_limit(self._pulse, longest_epoch, self._options.epoch_timeout)
@@ -113,18 +122,26 @@ class Place:
         self.process.kill()
         self.process.join(_END_SECONDS)
         where = place_in(stack)
+        output = self._last_lines()
         if overdue is not None:
             why = f"{overtime(overdue.limit)}, and was not left{where}"
-            return WorkerDeath(why, stack, is_loss=False, overdue=overdue.trial)
+            return WorkerDeath(why, stack, output, is_loss=False, overdue=overdue.trial)
         if hangs:
-            return WorkerDeath(f"its training hung{where}: no batch for {watchdog.silence:.0f} s", stack, is_own=True)
+            why = f"its training hung{where}: no batch for {watchdog.silence:.0f} s"
+            return WorkerDeath(why, stack, output, is_own=True)
         why = f"its training did not leave{where}, {grace:g} s after it was asked to"
-        return WorkerDeath(why, stack, is_loss=False)
+        return WorkerDeath(why, stack, output, is_loss=False)
 
     def _overdue(self) -> Overdue | None:
         """Return the trial that takes too long, and has had time to be left; None while the process is stopped."""
         overdue = self._pulse.overdue(time.monotonic() - _LEAST_GRACE)
         return None if overdue is None or is_stopped(self.pid) else overdue
+
+    def clear(self) -> None:
+        """End what the process has started and left behind when it ended, and cut what it printed last."""
+        end(self._started)
+        self._started.clear()
+        self._logs.cut(self._pulse.log)
 
     def death(self) -> WorkerDeath:
         """Return how a process ended that has said nothing."""
@@ -132,9 +149,17 @@ class Place:
         if code == LOST:
             return WorkerDeath("it was lost with the process that starts workers")
         if code >= 0:
-            return WorkerDeath(f"its training left the process with exit code {code}", is_own=True)
-        stack = self._read_stack(0.0)
-        return WorkerDeath(f"it was killed by signal {-code}{place_in(stack)}", stack, is_own=-code in _CRASHES)
+            why = f"its training left the process with exit code {code}"
+            return WorkerDeath(why, output=self._last_lines(), is_own=True)
+        stack, is_own = self._read_stack(0.0), -code in _CRASHES
+        return WorkerDeath(
+            f"it was killed by signal {-code}{place_in(stack)}", stack, self._last_lines(), is_own=is_own
+        )
+
+    def _last_lines(self) -> str:
+        """Return the last lines that the training printed."""
+        trial = self._pulse.log
+        return "" if trial is None else self._logs.last_lines(trial)
 
     def vacate(self, death: WorkerDeath | None = None) -> None:
         """Plan the start of another process, after a pause that grows with each that died.

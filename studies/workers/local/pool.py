@@ -19,6 +19,7 @@ from multiprocessing.resource_tracker import ensure_running as ensure_tracker_ru
 from caviar.storage.errors import DatabaseAway
 from caviar.storage.processes import is_alive
 from caviar.storage.records import WorkerDeath
+from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.place import LOST, Place
@@ -41,14 +42,19 @@ class _Orphan:
 
 
 class WorkerPool:
-    """Worker processes from `with` to its end: one for each of `devices`, such as cpu or cuda:0."""
+    """Worker processes from `with` to its end: one for each of `devices`, such as cpu or cuda:0.
 
-    def __init__(self, options: WorkerOptions, devices: Sequence[str]) -> None:
+    Args:
+        logs: get what the trainings print.
+    """
+
+    def __init__(self, options: WorkerOptions, devices: Sequence[str], logs: TrialLogs) -> None:
         self._options = options
         self.warm_up()
         context = multiprocessing.get_context("forkserver")
         self.restarts = 0  # of workers that died, so far
-        self._places = [Place(context, options, device) for device in devices]
+        self.too_long: float | None = None  # seconds of a trial for which a worker had no time, and left
+        self._places = [Place(context, options, device, logs) for device in devices]
         self.pids = {place.pid for place in self._places}  # of all workers that were ever started
         self._longest_epoch = 0.0  # seconds, of any worker so far
         self._orphans: dict[int, _Orphan] = {}  # by process id
@@ -75,6 +81,7 @@ class WorkerPool:
             if place.exit_code is None:
                 place.process.kill()
                 place.process.join()
+            place.clear()
         while self._orphans:
             self._bury_orphans()
             time.sleep(0.1 * bool(self._orphans))
@@ -105,6 +112,7 @@ class WorkerPool:
                 death = self._death(place)
             if place.exit_code is None:  # it runs; or not even SIGKILL ends it now, and the next look tries again
                 continue
+            place.clear()
             if death is not None:
                 if place.exit_code == LOST:
                     self._adopt(place.pid, death)
@@ -112,6 +120,8 @@ class WorkerPool:
                     deaths[place.pid] = death
                 self.restarts += 1
                 place.vacate(death)
+            elif place.too_long is not None:
+                self.too_long = place.too_long
             elif wanted:
                 place.vacate()
 
@@ -150,6 +160,11 @@ class WorkerPool:
     def running(self) -> bool:
         """Return True if any worker runs."""
         return any(place.exit_code is None for place in self._places)
+
+    @property
+    def is_occupied(self) -> bool:
+        """Whether any worker runs, or is about to be replaced."""
+        return any(place.exit_code is None or place.is_vacant for place in self._places)
 
     def wait(self, seconds: float) -> None:
         """Wait until a worker ends, or for so many seconds."""

@@ -25,6 +25,7 @@ from caviar.errors import CaviarError
 from caviar.foreign_code import end_process
 from caviar.storage.engine import open_database
 from caviar.storage.errors import DatabaseAway
+from caviar.storage.processes import descendants, end
 from caviar.storage.records import StudyRecord
 from caviar.studies.errors import MachineMismatch, RanksDied
 from caviar.studies.lifecycle.loader import importing_project
@@ -85,6 +86,7 @@ def _follow_parent(stop: Stop, grace: float) -> None:
         wait([parent.sentinel])
         stop.ask()
         time.sleep(grace + KILL_SECONDS)
+        end(descendants(os.getpid()))
         end_process(1)
 
     threading.Thread(target=follow, name="parent watch", daemon=True).start()
@@ -102,16 +104,19 @@ def _rank_starter(options: WorkerOptions) -> AbstractContextManager[RankStarter 
 def _run_worker(options: WorkerOptions, device: str, stop: Stop, pulse: Pulse, starter: RankStarter | None) -> None:
     from caviar.storage.definitions import load_study
     from caviar.storage.outage import Outage
+    from caviar.storage.trial_logs import TrialLogs
     from caviar.studies.workers.context import begin_work
+    from caviar.studies.workers.local.output import LoggedOutput
     from caviar.studies.workers.worker import Worker
 
     pulse.started()
     outage = Outage(options.patience, lambda: stop.overdue)
     with open_database(options.settings, outage=outage, hurry=lambda: stop.overdue) as engine:
         record = outage.insist(lambda: load_study(engine, options.study))
+        output = LoggedOutput(TrialLogs(options.settings.home, record.label), pulse)
         with pulse.training():
             _check_code(options, record)
-        Worker(begin_work(engine, record, options, device, stop, pulse, starter=starter)).run()
+        Worker(begin_work(engine, record, options, device, stop, pulse, output, starter=starter)).run()
 
 
 def _check_code(options: WorkerOptions, record: StudyRecord) -> None:

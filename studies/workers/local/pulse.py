@@ -10,9 +10,8 @@ from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-_BEATS, _PHASE, _LONGEST, _DEADLINE, _TRIAL, _LIMIT, SIZE = range(
-    7
-)  # places in the shared memory, and how many there are
+# The places in the shared memory, and how many there are.
+_BEATS, _PHASE, _LONGEST, _DEADLINE, _TRIAL, _LIMIT, _TOO_LONG, _LOG, SIZE = range(9)
 _ELSEWHERE, _PREPARING, _IN_EPOCH = range(3)  # the phases
 
 
@@ -72,6 +71,24 @@ class Pulse:
             yield
         finally:
             self._shared[_DEADLINE] = 0.0
+
+    @property
+    def too_long(self) -> float | None:
+        """The seconds that a trial would have taken for which the worker had no time, and left; None if it did not."""
+        return self._shared[_TOO_LONG] or None
+
+    def leave_for_want_of_time(self, expected: float) -> None:
+        """Say that the worker leaves because a trial would take so many seconds, and less are left."""
+        self._shared[_TOO_LONG] = expected or 1.0  # 0 where nothing is known
+
+    @property
+    def log(self) -> int | None:
+        """The number of the trial whose file gets what this worker prints; None for the file of no trial."""
+        return int(self._shared[_LOG]) - 1 if self._shared[_LOG] else None
+
+    def writes_log(self, number: int | None) -> None:
+        """Say whose file gets what this worker prints."""
+        self._shared[_LOG] = 0 if number is None else number + 1
 
     def beat(self) -> None:
         """Give a sign of life."""

@@ -22,6 +22,7 @@ from caviar.storage.processes import machine_id
 from caviar.storage.records import EventRecord, StudyRecord, WorkerDeath
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress
+from caviar.storage.trial_logs import TrialLogs
 from caviar.storage.workers import finished_by
 from caviar.studies.lifecycle.manager import definition_of, free_dead_workers, take_snapshot
 from caviar.studies.workers.local import events
@@ -39,6 +40,7 @@ class Outcome:
 
     record: StudyRecord
     now: Progress
+    time_is_over: bool  # whether they left because the command's time was over, or too short for another trial
     trials: int  # that these workers finished
     restarts: int  # of workers that died
     seconds: float  # from the start of the workers to their end
@@ -70,14 +72,15 @@ def supervise(
     outage = reported_outage(options.settings, options.patience, lambda: stop.overdue, on_event)
     if freed := outage.insist(lambda: free_dead_workers(engine, record)):
         on_event(events.TrialsFreed(freed))
-    has_files = options.settings.checkpoints is not None
-    watch = _Watch(engine, record, outage, stop, on_event, has_files=has_files)
-    with _freeing_dead(engine, record, watch.deaths), WorkerPool(options, devices) as pool:
+    has_files, logs = options.settings.checkpoints is not None, TrialLogs(options.settings.home, record.label)
+    watch = _Watch(engine, record, outage, stop, on_event, options.until, has_files=has_files)
+    with _freeing_dead(engine, record, watch.deaths), WorkerPool(options, devices, logs) as pool:
         watch.until_over(pool)
-        if stop.asked:
+        if stop.asked or watch.is_late:
             on_event(events.Stopping(options.grace))
     trials = watch.last_look(pool.pids)
-    return Outcome(watch.record, watch.progress, trials, pool.restarts, time.monotonic() - started)
+    time_is_over = watch.is_late or pool.too_long is not None
+    return Outcome(watch.record, watch.progress, time_is_over, trials, pool.restarts, time.monotonic() - started)
 
 
 class _Watch:
@@ -85,13 +88,15 @@ class _Watch:
 
     def __init__(
         self, engine: Engine, record: StudyRecord, outage: Outage, stop: Stop, on_event: events.Listener,
-        *, has_files: bool,
+        until: float | None, *, has_files: bool,
     ) -> None:  # fmt: skip
         self.record = record
         self._engine = engine
         self._outage = outage
         self._stop = stop
         self._on_event = on_event
+        self._until = until
+        self._said_no_time = False
         self.deaths: dict[int, WorkerDeath] = {}  # of workers, by process id, that the database does not know of
         self._messages: tuple[EventRecord, ...] = ()  # the latest events of the last look
         self._cohort_events = len(outage.insist(self._read_cohort_events))
@@ -100,14 +105,21 @@ class _Watch:
         # Why states are not kept, as it was reported last; where they go to files now, of before this run.
         self._unkept = self.progress.unkept if has_files else None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the command's time is over."""
+        return self._until is not None and time.monotonic() >= self._until
+
     def until_over(self, pool: WorkerPool) -> None:
-        """Replace workers and report what happens, until no worker is needed any more or this process is to stop."""
-        while not self._stop.asked:
+        """Replace workers and report what happens, until no worker is needed any more, this process is to stop, or its
+        time is over."""
+        while not (self._stop.asked or self.is_late):
             wanted = self.progress.control == Control.RUN and self.progress.open > 0
             known = set(self.deaths)
             pool.replace_dead(self.deaths, wanted=wanted, asked=asked_to_leave(self.progress))
             for death in [death for pid, death in self.deaths.items() if pid not in known]:
                 self._on_event(events.WorkerDied(death.why))
+            self._report_time(pool)
             try:
                 if self.deaths:
                     free_dead_workers(self._engine, self.record, self.deaths)
@@ -119,6 +131,12 @@ class _Watch:
                 if self._is_over(pool):
                     return
             pool.wait(max(_LOOK_SECONDS, self._outage.pause))
+
+    def _report_time(self, pool: WorkerPool) -> None:
+        """Report, once, that a worker has left because it had no time for another trial."""
+        if pool.too_long is not None and self._until is not None and not self._said_no_time:
+            self._said_no_time = True
+            self._on_event(events.NoTimeLeft(pool.too_long, max(0.0, self._until - time.monotonic())))
 
     def last_look(self, pids: set[int]) -> int:
         """Report the study as the workers left it; return how many trials the processes of these ids finished."""
@@ -146,9 +164,11 @@ class _Watch:
         self._on_event(events.Progressed(definition_of(self.record), snapshot))
 
     def _is_over(self, pool: WorkerPool) -> bool:
-        """Return whether nothing is left, or the study is stopped and the last epochs have come to their end."""
+        """Return whether nothing is left, or all workers have left since the study is stopped or no time is left for a
+        trial."""
         nothing_left = self.progress.open + self.progress.leased == 0
-        return nothing_left or (self.progress.control == Control.STOP and not pool.running())
+        is_stopped = self.progress.control == Control.STOP and not pool.running()
+        return nothing_left or is_stopped or (pool.too_long is not None and not pool.is_occupied)
 
     def _report_cohorts(self) -> None:
         """Report new sizes of cohorts; workers that measured about the same are reported once."""

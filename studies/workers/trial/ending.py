@@ -22,6 +22,7 @@ from caviar.studies.workers.trial.checkpoints import stage
 from caviar.studies.workers.trial.decision import Next, Verdict
 from caviar.studies.workers.trial.failures import describe, stop_if_repeated
 from caviar.studies.workers.trial.training import TrialTraining
+from caviar.text import storable
 
 _DIVERGED, _OUT_OF_MEMORY = {DIVERGED: 1.0}, {OUT_OF_MEMORY: 1.0}
 
@@ -97,6 +98,8 @@ class TrialEnd:
     def fail(self, error: Exception, epoch: int) -> None:
         """End a trial whose training code raised after `epoch`; one that ran out of memory gets one more try."""
         failure = describe(error)
+        if output := self._context.output.last_lines(self._held.number):
+            failure["output"] = storable(output)
         context = self._context
         if not isinstance(error, torch.OutOfMemoryError):
             self._fail(epoch, failure)

@@ -135,6 +135,7 @@ class TrialRun:
     def resume(self, checkpoint: LoadedCheckpoint) -> tuple[TrialTraining, str | None]:
         """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was."""
         context, values = self.context, self.context.study.trained(self.trial.params)
+        context.output.follow(self.held.number)
         with training_code(context.pulse):
             return resume(context.study, self.held.number, values, context.bench, checkpoint)
 
@@ -161,6 +162,7 @@ class TrialRun:
         """Let the training come to its end, once the trial has left this worker; nothing of it counts any more."""
         if self._training is None:
             return
+        self.context.output.follow(self.held.number)
         try:
             with training_code(self.context.pulse):
                 self._training.close(self._ended)
@@ -206,7 +208,7 @@ class TrialRun:
             losses=result.losses(self.context.study.metric),
             bad_curve=self.reason_to_stop(running) if is_judged else None,
             asked=self.held.requested,
-            stop_asked=self.context.stop.asked,
+            stop_asked=self.context.stop.asked or not self.context.time.has_epoch(result.seconds),
             overtime=self.limit.why if self.limit.is_over else None,
         )
 

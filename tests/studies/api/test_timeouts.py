@@ -21,7 +21,7 @@ def options_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
     def work(_: Any, record: Any, options: WorkerOptions, *__: Any) -> Any:
         given.append(options)
-        return record, running.progress(engine, record)
+        return record, running.progress(engine, record), False
 
     monkeypatch.setattr(running, "_work", work)
 

@@ -23,6 +23,7 @@ from caviar.storage.processes import is_stopped
 from caviar.storage.records import StudyRecord, WorkerDeath
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_trials
+from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.space.scales import Log
 from caviar.studies.workers.local import place as place_module
@@ -119,7 +120,7 @@ def test_who_is_asked_to_leave_is_given_time_from_then_on(watched: tuple[Clock, 
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Place]]:
     """Makes a place whose process only sleeps."""
     context = multiprocessing.get_context("forkserver")
     monkeypatch.setattr(place_module, "work", sleep_on)
@@ -127,7 +128,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
 
     def make(**options: Any) -> Place:
         order = WorkerOptions(read_settings("postgresql://nobody@nowhere/none"), "small", Path("nowhere"), **options)
-        places.append(Place(context, order, "cpu"))
+        places.append(Place(context, order, "cpu", TrialLogs(tmp_path, "small")))
         return places[-1]
 
     yield make
