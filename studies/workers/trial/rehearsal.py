@@ -49,7 +49,12 @@ def rehearse(study: Study, data: Data) -> None:
 def _step(training: Training) -> float:
     part = training.data.training
     training.model.train()
-    loss = training.measures.loss(training.model(part.x[:_BATCH]), part.y[:_BATCH])
+    outputs, y = training.model(part.x[:_BATCH]), part.y[:_BATCH]
+    if y.is_floating_point() and outputs.ndim == 1:  # (n,) and (n, 1) make (n, n) differences, without an error
+        raise BadMeasure(
+            f"the network returns {tuple(outputs.shape)} where the targets are {tuple(y.shape)}; drop its squeeze()"
+        )
+    loss = training.measures.loss(outputs, y)
     if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
         what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
         raise BadMeasure(f"the loss returns {what}; return one floating-point number, such as losses.mean()")

@@ -148,6 +148,14 @@ def huber(outputs, y):
 
 def rmse(outputs, y):
     return (outputs - y).square().mean().sqrt()
+
+class Flat(torch.nn.Module):
+    def __init__(self, sample, outputs, hidden_units=8):
+        super().__init__()
+        self.layer = torch.nn.Linear(*sample, outputs)
+
+    def forward(self, x):
+        return self.layer(x).squeeze()
 """
 REGRESSION = """
 from caviar import Log, Linear, Study
@@ -207,6 +215,7 @@ def test_a_regression_with_a_loss_and_a_metric_of_ones_own_is_searched_and_babys
         ("my_data", "(outputs, y, delta=2.0)", "(outputs, y, reduction='none')", "the loss returns a tensor of shape"),
         ("my_data", "return torch.nn.functional", "return 1.0; torch.nn.functional", "the loss returns a float"),
         ("my_data", "delta=2.0)", "delta=2.0).detach()", "the loss has no gradient"),
+        ("study", 'model="mlp"', 'model="my_data:Flat"', "the network returns (8,) where the targets are (8, 1)"),
         ("my_data", "delta=2.0", "delta='a'", "the defaults cannot be trained: "),
         ("my_data", "assert outputs.shape == y.shape", "1 / 0", "the defaults cannot be trained: ZeroDivisionError"),
         ("my_data", ".mean().sqrt()", "", "the metric 'rmse' is tensor("),
