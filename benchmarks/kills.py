@@ -69,7 +69,8 @@ def disturb(program: str, kills: int, seed: int) -> dict[str, Any]:
             quiet = Search(engine, study, f"quiet-{seed}", seed)
             took = quiet.train()
             disturbed = Search(engine, study, f"disturbed-{seed}", seed)
-            disturbed.train_killed(kills - total["kills"], took / BUDGET / study.epochs, Random(seed))
+            epoch = took / sum(map(len, quiet.curves().values()))
+            disturbed.train_killed(kills - total["kills"], epoch, Random(seed))
             for name, number in disturbed.count(quiet.curves()).items():
                 total[name] += number
             seed += 1
