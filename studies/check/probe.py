@@ -26,7 +26,8 @@ class Request:
     Args:
         body: the definition of the study.
         state: where to go on from, as bytes of a checkpoint; None to begin.
-        epochs: the number of epochs to train.
+        epochs: the number of epochs to train; more for a command that goes on, until it has reported one by itself:
+            those that were reported before the interruption are a part of the state.
     """
 
     body: Mapping[str, Any]
@@ -69,6 +70,8 @@ class Outcome:
         unsaved: after the first epoch.
         failure: None if all epochs were trained.
         refused: why the state to go on from was refused.
+        uses_folder: whether a command that was given its folder goes on from it; None if that is not known, or no
+            question.
     """
 
     numbers: list[int] = field(default_factory=list)
@@ -79,6 +82,7 @@ class Outcome:
     unsaved: list[Unsaved] = field(default_factory=list)
     failure: Failure | None = None
     refused: str | None = None
+    uses_folder: bool | None = None
 
 
 def train(request: Request, timeout: float | None = None) -> Outcome:
@@ -133,10 +137,12 @@ def _train(request: Request) -> Outcome:
     from caviar.studies.workers.trial.build import THREADS, Bench
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
     from caviar.studies.workers.trial.resumption import LoadedCheckpoint, resume
+    from caviar.studies.workers.user.command import CommandTraining
     from caviar.studies.workers.user.rank_starter import RankStarter
 
     torch.set_num_threads(THREADS)
     study, outcome, refused = from_body(request.body), Outcome(), None
+    uses_folder: bool | None = None
     failure: Failure | None = None
     try:
         with RankStarter("fork") if study.gpus else nullcontext() as starter, training_code():
@@ -144,7 +150,8 @@ def _train(request: Request) -> Outcome:
             if study.way is Way.MODEL:
                 bench = Bench(bench.device, load(study.built_in.data, Path(request.data_dir), bench.device))
             training, refused = resume(study, 0, request.values, bench, LoadedCheckpoint(request.state))
-            for _, epoch in zip(range(request.epochs), training.epochs(study.last_epoch, never), strict=False):
+            command = training if isinstance(training, CommandTraining) and request.state is not None else None
+            for epoch in training.epochs(study.last_epoch, never):
                 state = training.state()
                 outcome.numbers.append(epoch.epoch)
                 outcome.metrics.append(dict(epoch.metrics))
@@ -152,6 +159,9 @@ def _train(request: Request) -> Outcome:
                 outcome.seconds.append(epoch.seconds)
                 if len(outcome.numbers) == 1:
                     outcome.unsaved.extend(find_unsaved(training))
+                uses_folder = command.uses_folder if command else None
+                if len(outcome.numbers) >= request.epochs and (command is None or uses_folder is not None):
+                    break
     except TrainingRaised as raised:
         described = describe(raised.error)
         failure = Failure(described["error"], described["place"], described["traceback"])
@@ -159,5 +169,6 @@ def _train(request: Request) -> Outcome:
     if request.device.startswith("cuda"):
         memory = torch.cuda.max_memory_allocated(request.device)
     return Outcome(
-        outcome.numbers, outcome.metrics, outcome.states, outcome.seconds, memory, outcome.unsaved, failure, refused
-    )
+        outcome.numbers, outcome.metrics, outcome.states, outcome.seconds, memory, outcome.unsaved, failure, refused,
+        uses_folder,
+    )  # fmt: skip

@@ -121,14 +121,25 @@ class Check:
             why = again.refused or (_told(again.failure) if again.failure else "")
             yield Finding(Level.ERROR, what, f"a trial that was interrupted after its first epoch cannot go on: {why}")
             return
-        if again.numbers != [outcome.numbers[1]]:
+        if again.uses_folder is False:
+            yield Finding(
+                Level.WARNING, what, f"it was interrupted after epoch {outcome.numbers[0]}, and begins again with "
+                "epoch 1: what was saved is not used", "read the folder that {folder} stands for when it starts",
+            )  # fmt: skip
+            return
+        if self.study.way is Way.COMMAND and again.uses_folder is None:
+            yield Finding(Level.OK, what, "not tried: the command had reported all epochs before it was interrupted")
+            return
+        if again.numbers[:1] != [outcome.numbers[1]]:
             yield Finding(
                 Level.WARNING, what, f"it was interrupted after epoch {outcome.numbers[0]}, and goes on with epoch "
                 f"{again.numbers[0] if again.numbers else 'none'}: what was saved is not used",
                 "read the state that it is given when it starts",
             )  # fmt: skip
             return
-        difference = _difference(outcome, again)
+        # A command's folder may be of a later epoch than the one that was taken.
+        is_command = self.study.way is Way.COMMAND
+        difference = _first(outcome.metrics[1], again.metrics[0]) if is_command else _difference(outcome, again)
         if difference is None:
             yield Finding(Level.OK, what, "an interrupted trial goes on to the last bit")
             return
@@ -160,7 +171,8 @@ class Check:
                     f"add it: trial.keep(..., {name}={suspect.name})",
                 )  # fmt: skip
         if not suspects:
-            yield Finding(Level.ERROR, what, message, "give trial.keep() all that the next epoch depends on")
+            how = "give trial.keep() all that the next epoch depends on"
+            yield Finding(Level.ERROR, what, message, _SAVED_BY[Way.COMMAND] if self.study.way is Way.COMMAND else how)
 
     def _direction(self, outcome: Outcome) -> Iterator[Finding]:
         """Compare the metric with the losses: one falls where the other gets worse."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from contextlib import suppress
 from signal import Signals
 from typing import Any, NamedTuple
 
-from caviar.epoch import Epoch
+from caviar.epoch import Epoch, check_metrics
 from caviar.foreign_code import reason_of
 from caviar.models.errors import BadCheckpoint
 from caviar.models.training import Interrupted
@@ -17,13 +18,13 @@ from caviar.studies.errors import CommandFailed
 from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.training import Ended, Leave
 from caviar.studies.workers.user.attempt import Attempt
-from caviar.studies.workers.user.environment import environment
+from caviar.studies.workers.user.environment import environment, own_device
 from caviar.studies.workers.user.epoch_stream import EpochStream
 from caviar.studies.workers.user.folder import pack, unpack
 from caviar.studies.workers.user.process_group import GRACE, ProcessGroup, Source
 from caviar.studies.workers.user.program import Program
 from caviar.studies.workers.user.reports import RanAhead
-from caviar.text import shown
+from caviar.text import quoted, shown
 
 _WAIT_SECONDS = 0.2  # for output, between two questions whether to leave
 _END_SECONDS = 60.0  # without output that a command may take to its end after the last epoch, such as for a test
@@ -36,7 +37,7 @@ class Given(NamedTuple):
 
     number: int  # of the trial
     seed: int  # of the trial
-    device: str  # such as cpu or cuda:0
+    device: str  # this process's name of it, such as cpu or cuda:1; the command sees one GPU alone, as cuda:0
     gpus: int = 1
 
 
@@ -68,6 +69,7 @@ class CommandTraining:
         self._is_stopping = is_stopping
         self.epoch = 0
         self._folder_epoch = 0  # that the folder goes on from
+        self._was_ahead = False  # whether the folder was of a later epoch than the reports
         self._group: ProcessGroup | None = None
         self._heard_at = 0.0
         self._is_closed = False
@@ -86,8 +88,8 @@ class CommandTraining:
 
     def _restore(self, state: Mapping[str, Any]) -> EpochStream:
         try:
-            waiting = [Epoch(int(number), dict(metrics), float(s)) for number, metrics, s in state["waiting"]]
             self.epoch = int(state["epoch"])
+            waiting = list(_waiting(state["waiting"], self.epoch + 1))
             self._folder_epoch = waiting[-1].epoch if waiting else self.epoch
             stream = self._new_stream(waiting, int(state["first"]))
             stream.has_metric = bool(state["has_metric"])
@@ -96,6 +98,17 @@ class CommandTraining:
             raise BadCheckpoint(f"the checkpoint is none of a command: {reason_of(error)}") from error
         unpack(files, self._attempt.folder)
         return stream
+
+    @property
+    def uses_folder(self) -> bool | None:
+        """Whether the command, given the folder of an earlier process, goes on from it: begins behind epoch 1.
+
+        None if it was given none, or has reported no epoch yet.
+        """
+        if self._was_ahead:
+            return True
+        began_at = self._stream.began_at
+        return None if self._folder_epoch == 0 or began_at is None else began_at > 1
 
     def epochs(self, last: int, leave: Leave) -> Iterator[Epoch]:
         """Wait for one epoch after the other, and yield the result of each; as `TrialTraining` says.
@@ -137,6 +150,7 @@ class CommandTraining:
         attempt, epoch = self._attempt, self._folder_epoch
         given: dict[str, Value] = {
             **self._given._asdict(),
+            "device": own_device(self._given.device),
             "epochs": last,
             "epoch": epoch,
             "folder": str(attempt.folder),
@@ -182,7 +196,7 @@ class CommandTraining:
     def _begin_again(self, group: ProcessGroup) -> None:
         """Have the command started with an empty folder: its own goes on behind an epoch that was never reported."""
         group.end()
-        self._group, self._folder_epoch = None, 0
+        self._group, self._folder_epoch, self._was_ahead = None, 0, True
         self._attempt.empty()
         has_metric = self._stream.has_metric
         self._stream = self._new_stream(self._stream.waiting)
@@ -244,6 +258,20 @@ class CommandTraining:
         if self._group is not None:
             self._group.end()
         self._attempt.remove()
+
+
+def _waiting(given: Iterable[Any], number: int) -> Iterator[Epoch]:
+    """Return the epochs of a state that were not taken yet, which follow one another from `number` on.
+
+    Raises:
+        TypeError, ValueError: they are none.
+    """
+    for expected, (epoch, metrics, seconds) in enumerate(given, number):
+        if type(epoch) is not int or epoch != expected:
+            raise ValueError(f"epoch {expected} is called {quoted(epoch)}")
+        if not (isinstance(seconds, float) and 0 <= seconds < math.inf):
+            raise ValueError(f"epoch {epoch} took {quoted(seconds)} seconds")
+        yield Epoch(epoch, check_metrics(dict(metrics)), seconds)
 
 
 def _how(code: int) -> str:

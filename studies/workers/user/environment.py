@@ -23,6 +23,11 @@ def environment(device: str, given: Mapping[str, object]) -> dict[str, str]:
     return variables | {name: str(value) for name, value in given.items()}
 
 
+def own_device(device: str) -> str:
+    """Return what a process that sees one GPU alone calls its device: cuda:0 instead of cuda:1, say."""
+    return "cuda:0" if device.startswith("cuda") else device
+
+
 def visible_devices(devices: Sequence[str], variables: Mapping[str, str] = os.environ) -> str:
     """Return the value of CUDA_VISIBLE_DEVICES that leaves these GPUs of the visible ones, such as cuda:1."""
     indices = [int(device.partition(":")[2] or 0) for device in devices]

@@ -56,6 +56,11 @@ class EpochStream:
         """The command's own number of its first epoch; None if it does not number them, or not yet."""
         return None if self._reports.is_counted else self._reports.first
 
+    @property
+    def began_at(self) -> int | None:
+        """The epoch of the first report, counted from 1; None before it."""
+        return self._reports.began_at
+
     def take(self, source: Source, data: bytes) -> None:
         """Take what the command has written next.
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,25 +24,59 @@ from caviar.storage.errors import CheckpointNotWritten
 from caviar.text import flaw, shown
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 1_000  # bytes, which every file system takes
+_TRIES, _PAUSE = 4, 0.1  # to read the folder as it is at one time, and seconds between two of them
+
+
+class _Changed(CheckpointNotWritten):
+    """The command changed the folder while it was read; a moment later it may be at rest."""
+
+
+class _Version(NamedTuple):
+    """Tells a file from another one that has taken its place, and from itself before it was written to."""
+
+    inode: int
+    size: int
+    modified: int  # in nanoseconds
+
+    @classmethod
+    def of(cls, facts: os.stat_result) -> _Version:
+        return cls(facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 def pack(folder: Path) -> dict[str, Tensor]:
-    """Return the files below a folder: their bytes, by their path in it.
+    """Return the files below a folder, all as they were at one time: their bytes, by their path in it.
 
     Raises:
-        CheckpointNotWritten: there is something else than regular files, too much of them, or a file was changed while
-            it was read.
+        CheckpointNotWritten: there is something else than regular files, too much of them, or they were changed each
+            time that they were read.
     """
-    files, left = dict[str, Tensor](), FOLDER
+    for _ in range(_TRIES - 1):
+        with suppress(_Changed):
+            return _pack_once(folder)
+        time.sleep(_PAUSE)
+    return _pack_once(folder)
+
+
+def _pack_once(folder: Path) -> dict[str, Tensor]:
+    files, versions, left = dict[str, Tensor](), dict[str, _Version](), FOLDER
     try:
         for path, entry in _walk(folder, ""):
-            files[path] = _read(entry, path, left)
+            files[path], versions[path] = _read(entry, path, left)
             left -= len(files[path])
             if len(files) > FILES:
                 raise CheckpointNotWritten(f"its folder has more than {FILES:,} files")
+        # Those read first may have been replaced meanwhile: together they would be of no epoch.
+        now = {path: _Version.of(os.stat(entry.path, follow_symlinks=False)) for path, entry in _walk(folder, "")}
     except OSError as error:
         where = f" ({shown(os.path.relpath(os.fsdecode(error.filename), folder))})" if error.filename else ""
-        raise CheckpointNotWritten(f"its folder cannot be read: {error.strerror}{where}") from None
+        kind = _Changed if isinstance(error, FileNotFoundError) else CheckpointNotWritten
+        raise kind(f"its folder cannot be read: {error.strerror}{where}") from None
+    if now != versions:
+        path = next(path for path in sorted({*now, *versions}) if now.get(path) != versions.get(path))
+        raise _Changed(
+            f"the files in its folder were changed while they were saved, such as {shown(path)}; write one file, or "
+            "a new folder, and rename it when it is complete"
+        )
     return files
 
 
@@ -59,22 +95,23 @@ def _walk(folder: str | Path, above: str) -> Iterator[tuple[str, os.DirEntry[str
                 raise CheckpointNotWritten(f"{shown(path)} in its folder is {kind}; only regular files are saved")
 
 
-def _read(entry: os.DirEntry[str], path: str, most: int) -> Tensor:
+def _read(entry: os.DirEntry[str], path: str, most: int) -> tuple[Tensor, _Version]:
     """Read a file, which the command may write to meanwhile."""
     opened = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(opened, "rb") as file:
         before = os.fstat(opened)
         if not stat.S_ISREG(before.st_mode):
-            raise CheckpointNotWritten(f"{shown(path)} in its folder was replaced while it was saved")
+            raise _Changed(f"{shown(path)} in its folder was replaced while it was saved")
         if before.st_size > most:
             raise CheckpointNotWritten(f"its folder has more than {FOLDER / 2**30:g} GiB")
         data = bytearray(before.st_size)
         size, after = file.readinto(data), os.fstat(opened)
-    if (size, after.st_size, after.st_mtime_ns) != (before.st_size, before.st_size, before.st_mtime_ns):
-        raise CheckpointNotWritten(
+    if size != before.st_size or _Version.of(after) != _Version.of(before):
+        raise _Changed(
             f"{shown(path)} in its folder was changed while it was saved; write it under another name, and rename it"
         )
-    return torch.from_numpy(np.frombuffer(data, dtype=np.uint8)) if data else torch.empty(0, dtype=torch.uint8)
+    content = torch.from_numpy(np.frombuffer(data, dtype=np.uint8)) if data else torch.empty(0, dtype=torch.uint8)
+    return content, _Version.of(after)
 
 
 def unpack(files: Any, folder: Path) -> None:

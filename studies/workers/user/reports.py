@@ -98,6 +98,7 @@ class EpochReports:
 
     def __init__(self, metric: str, known: int = 0, first: int | None = None, *, goes_on: bool = False) -> None:
         self.first = first
+        self.began_at: int | None = None  # the epoch of the first report, counted from 1; None before it
         self.is_counted = False  # whether reports have no epochs, and are counted
         self._metric, self._known, self._goes_on = metric, known, goes_on
         self._number = 0  # of the epoch that was reported last
@@ -111,6 +112,8 @@ class EpochReports:
             RanAhead: the first epoch of a command that goes on leaves one out.
         """
         number = self._number_of(report)
+        if self.began_at is None:
+            self.began_at = number
         if number != self._number:
             yield from self.finish()
             self._number, self._metrics = number, {}

@@ -169,6 +169,57 @@ def test_defaults_that_cannot_be_trained_are_the_only_finding(project: Path) -> 
     assert report.failed
 
 
+_COMMAND = r"""
+from caviar import Log, Study
+
+STUDY = Study(
+    name="planted", command="sh train.sh {lr}", report=r"epoch (?P<epoch>\d+) (rmse (?P<rmse>\S+)|loss (?P<loss>\S+))",
+    metric="rmse", direction="minimize", epochs=4, budget=8, tiers=[{"lr": Log(1e-4, 1e-1, default=1e-2)}],
+)
+"""
+# Leaves its last epoch to a process that goes on, however late its output is read.
+_SCRIPT = """
+n=$(cat $CAVIAR_FOLDER/n 2> /dev/null || echo 0)
+while [ $n -lt 4 ]; do
+  n=$((n + 1)); echo $n > $CAVIAR_FOLDER/new; mv $CAVIAR_FOLDER/new $CAVIAR_FOLDER/n
+  echo "epoch $n rmse $((10 - n))"; sleep 0.3
+  [ $n -ne 3 ] || [ $CAVIAR_EPOCH -gt 0 ] || sleep 600
+done
+"""
+
+
+def check_command(project: Path, script: str) -> CheckReport:
+    (project / "planted.py").write_text(_COMMAND)
+    (project / "train.sh").write_text(script)
+    return caviar.check("planted.py", workers=2, device="cpu")
+
+
+def test_a_command_that_goes_on_from_its_folder_has_no_faults(project: Path) -> None:
+    report = check_command(project, _SCRIPT)
+
+    assert worst(report) == []
+    assert "an interrupted trial goes on to the last bit" in [finding.message for finding in report.findings]
+
+
+@pytest.mark.parametrize("pause", ["0.3", "0"])
+def test_a_command_that_does_not_read_its_folder_is_noticed(project: Path, pause: str) -> None:
+    """Also one that has reported more than the first epoch by the time of the interruption."""
+    script = _SCRIPT.replace("$(cat $CAVIAR_FOLDER/n 2> /dev/null || echo 0)", "0").replace("0.3", pause)
+    (fault,) = worst(check_command(project, script))
+
+    assert fault.level == Level.WARNING
+    assert (
+        fault.message == "it was interrupted after epoch 1, and begins again with epoch 1: what was saved is not used"
+    )
+
+
+def test_a_command_that_reports_a_metric_twice_is_an_error(project: Path) -> None:
+    (fault,) = worst(check_command(project, "echo epoch 1 loss 1; echo epoch 1 loss 2; echo epoch 1 rmse 3"))
+
+    assert fault.level == Level.ERROR
+    assert "epoch 1 has two values of loss" in fault.message
+
+
 def test_a_model_of_the_built_in_loop_is_checked_as_well() -> None:
     report = caviar.check("digits", workers=2, device="cpu")
 

@@ -47,9 +47,11 @@ class Commands:
         self.folder = folder
         self.made = list[CommandTraining]()
 
-    def __call__(self, line: str, expression: re.Pattern[str] | None = EXPRESSION, **given: Any) -> CommandTraining:
+    def __call__(
+        self, line: str, expression: re.Pattern[str] | None = EXPRESSION, trial: Given = GIVEN, **given: Any
+    ) -> CommandTraining:
         program = Program("own", CommandLine.parse(line), expression, "rmse", self.folder, self.folder / "place")
-        self.made.append(CommandTraining(program, {"lr": 1e-05, "units": 64}, GIVEN, **{"grace": 0.3, **given}))
+        self.made.append(CommandTraining(program, {"lr": 1e-05, "units": 64}, trial, **{"grace": 0.3, **given}))
         return self.made[-1]
 
     def shell(self, script: str, **given: Any) -> CommandTraining:
@@ -115,6 +117,20 @@ def test_a_command_gets_its_values_folder_and_epoch(commands: Commands, tmp_path
     }  # fmt: skip
     assert "secret" not in str(variables)
     assert folder == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("device", "own", "visible"), [("cuda:1", "cuda:0", "5"), ("cuda", "cuda:0", "3"), ("cpu", "cpu", "3,5")]
+)
+def test_a_command_sees_its_own_gpu_as_the_first(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, own: str, visible: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    script = 'echo $2 $CUDA_VISIBLE_DEVICES > seen; cp $1 given.json; echo "epoch 1 rmse 1"'
+    (tmp_path / "script.sh").write_text(script)
+    all_of(commands("sh script.sh {trial} {device}", trial=GIVEN._replace(device=device)), last=1)
+    assert (tmp_path / "seen").read_text().split() == [own, visible]
+    assert json.loads((tmp_path / "given.json").read_text())["device"] == own
 
 
 def test_a_program_in_c_is_a_command(commands: Commands, tmp_path: Path) -> None:
@@ -208,6 +224,17 @@ def test_a_folder_that_is_ahead_of_the_reports_is_emptied(commands: Commands) ->
         {"epoch": 2, "first": None, "has_metric": True, "waiting": [], "files": {}},
         {"epoch": 2, "first": 1, "has_metric": True, "waiting": [3], "files": {}},
         {"epoch": 2, "first": 1, "has_metric": True, "waiting": [], "files": {"../x": torch.zeros(1)}},
+        *(
+            {"epoch": 2, "first": 1, "has_metric": True, "waiting": waiting, "files": {}}
+            for waiting in (
+                [[3.0, {"rmse": 1.0}, 1.0]],
+                [[4, {"rmse": 1.0}, 1.0]],
+                [[3, {"rmse": 1.0}, 1.0], [3, {"rmse": 1.0}, 1.0]],
+                [[3, {"rmse": "low"}, 1.0]],
+                [[3, {"a\nb": 1.0}, 1.0]],
+                [[3, {"rmse": 1.0}, float("nan")]],
+            )
+        ),
     ],
 )
 def test_a_state_of_something_else_is_refused(commands: Commands, tmp_path: Path, state: dict[str, Any]) -> None:

@@ -93,6 +93,30 @@ def test_a_file_that_is_being_written_is_not_saved(tmp_path: Path, monkeypatch: 
         pack(tmp_path)
 
 
+def step(folder: Path, epoch: int) -> None:
+    for name in "ab":
+        (folder / "new").write_text(str(epoch))
+        (folder / "new").rename(folder / name)
+
+
+def test_files_of_two_epochs_are_never_saved_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAUSE", 0)
+    step(tmp_path, 1)
+    read, epochs = module._read, iter([2])
+
+    def read_and_step(entry: os.DirEntry[str], *given: Any) -> Any:
+        content = read(entry, *given)
+        if entry.name == "a" and (epoch := next(epochs, None)):
+            step(tmp_path, epoch)
+        return content
+
+    monkeypatch.setattr(module, "_read", read_and_step)
+    assert {path: data.numpy().tobytes() for path, data in pack(tmp_path).items()} == {"a": b"2", "b": b"2"}
+    epochs = iter(range(3, 100))
+    with pytest.raises(CheckpointNotWritten, match=r"the files in its folder were changed .*, such as a; write one"):
+        pack(tmp_path)
+
+
 @pytest.mark.parametrize(
     "files",
     [
