@@ -53,11 +53,12 @@ def read_curves(engine: Engine, study_id: int) -> dict[int, list[Epoch]]:
     return dict(curves)
 
 
-def trained_seconds(engine: Engine, study_id: int, slot_number: int) -> float:
-    """Return how many seconds the epochs of a trial took, in all of its workers together."""
+def trained_seconds(engine: Engine, study_id: int, slot_number: int, last: int) -> float:
+    """Return how many seconds the epochs of a trial up to `last` took, in all of its workers together."""
     query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0))
     with engine.connect() as connection:
-        return float(connection.scalar(query.where(epoch.c.study_id == study_id, epoch.c.slot == slot_number)) or 0.0)
+        of_trial = (epoch.c.study_id == study_id, epoch.c.slot == slot_number, epoch.c.epoch <= last)
+        return float(connection.scalar(query.where(*of_trial)) or 0.0)
 
 
 def recent_seconds(engine: Engine, study_id: int) -> RecentSeconds:

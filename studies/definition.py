@@ -241,6 +241,8 @@ class Study(SearchSpace):
                 "an objective= cannot begin with the results of an earlier study, whose ranges may be others; extend "
                 "that study with a larger budget"
             )
+        if self.constraints:
+            raise DefinitionError("constraints is not for an objective=; call trial.set_constraint(...) in it")
         if self.strategy == "grid":
             raise DefinitionError(
                 "the strategy grid needs the ranges before the first trial, and an objective= says them in its trials; "

@@ -37,7 +37,7 @@ from caviar.studies.workers.trial.failures import training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint
 from caviar.studies.workers.trial.run import TrialRun
 from caviar.studies.workers.trial.time_limit import TimeLimit
-from caviar.studies.workers.trial.training import TrialTraining
+from caviar.studies.workers.trial.training import Ended, TrialTraining
 from caviar.studies.workers.user.loop_training import LoopTraining
 
 OnEpoch = Callable[[DayRecord, Epoch], None]
@@ -80,6 +80,7 @@ class DayRun(TrialRun):
         with training_code():
             training = self._assemble(state)
             if training.state() is None:
+                training.close(Ended.LOST)
                 raise TrialMisused("a panda is saved after each day: call trial.keep(net=..., optimizer=...)")
         if number == BIRTH and own is None and isinstance(training, Training):
             self._measure_birth(training)

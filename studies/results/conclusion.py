@@ -21,7 +21,7 @@ from caviar.storage.states import EventKind
 from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot, write_test
 from caviar.studies.definition import Way
-from caviar.studies.errors import WorkersFailed
+from caviar.studies.errors import TrialMisused, WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.winner import standings
 from caviar.studies.workers.local.events import Listener, WinnerTrainedAgain, ignore
@@ -135,8 +135,8 @@ def _measure(
     from caviar.models.training import Training, evaluate
     from caviar.studies.workers.trial.build import THREADS, Bench, measure_trial
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
-    from caviar.studies.workers.trial.resumption import load_checkpoint, resume
-    from caviar.studies.workers.trial.training import Ended
+    from caviar.studies.workers.trial.resumption import load_checkpoint, own_state, resume
+    from caviar.studies.workers.trial.training import ended
 
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -151,26 +151,24 @@ def _measure(
     checkpoint = outage.insist(lambda: load_checkpoint(CheckpointStore(engine, record), number))
     try:
         with training_code():
+            if study.way is not Way.MODEL and (saved := own_state(checkpoint, best.epoch)) is not None:
+                return measure_trial(study, number, values, bench, saved), None
             training, refused = resume(study, number, values, bench, checkpoint)
         if refused:
             detail = {"trial": number, "reason": refused}
             outage.insist(lambda: record_event(engine, record.study_id, EventKind.CHECKPOINT_REFUSED, **detail))
-        if training.state() is None:
-            raise WorkersFailed(
-                f"trial {number} of '{record.name}' won, but its training saves nothing that {study.test} could "
-                f"measure: give trial.keep() its network"
-            )
         is_lost = training.epoch < best.epoch
         if is_lost:
             on_event(WinnerTrainedAgain(number, best.epoch - training.epoch))
-        with training_code():
+        with training_code(), ended(training):
+            if training.state() is None:
+                raise TrialMisused("it saves nothing that the test could measure: give trial.keep() its network")
             for _ in training.epochs(best.epoch, lambda alive=True: stop()):  # noqa: ARG005
                 pass
             state = training.state()
             if isinstance(training, Training) and test is not None:
                 metrics = evaluate(training.model, test, training.measures, stop)
             else:
-                training.close(Ended.COMPLETE)
                 metrics = measure_trial(study, number, values, bench, state or {})
     except TrainingRaised as raised:
         raise WorkersFailed(

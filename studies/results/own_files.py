@@ -15,7 +15,7 @@ from caviar.studies.results.winner import Winner
 
 _EXAMPLE = '''"""Load what the winner has trained: `saved.kept` has what the training function gives to trial.keep().
 
-It needs PyTorch and your own code, but not Caviar; start it in the folder with that code.
+It needs PyTorch and your own code, and Caviar only if that code imports it; start it in the folder with that code.
 """
 
 import json
@@ -45,6 +45,21 @@ class Saved:
 
     def epochs(self):
         return iter(())
+
+    def goes_on(self):
+        return False
+
+    def begin_epoch(self):
+        return False
+
+    def batches(self, batches):
+        return iter(batches)
+
+    def report(self, **metrics):
+        pass
+
+    def end_epoch(self):
+        return False
 
 
 sys.path.insert(1, os.getcwd())

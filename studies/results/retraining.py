@@ -31,7 +31,7 @@ from caviar.studies.metric import worst_of
 from caviar.studies.results.confirmation import read_trainings, write_trainings
 from caviar.studies.workers.trial.build import THREADS, Bench, make_training
 from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
-from caviar.studies.workers.trial.training import Ended, TrialTraining
+from caviar.studies.workers.trial.training import TrialTraining, ended
 from caviar.studies.workers.user.objective import ObjectiveTraining
 
 Planned = tuple[int, int]  # a trial, and the number of its fresh training
@@ -159,13 +159,12 @@ class FreshTrainings:
         if isinstance(training, ObjectiveTraining):
             returned = training.run(self._leave)
             return returned if returned is not None and math.isfinite(returned) else self._worst
-        for epoch in training.epochs(self._study.last_epoch, lambda alive=True: self._leave()):  # noqa: ARG005
-            if not epoch.is_finite(metric):
-                training.close(Ended.DIVERGED)
-                return self._worst
-            value = epoch.value(metric) if metric in epoch.metrics else value
-            progressed(self._done + epoch.epoch / self._study.last_epoch)
-        training.close(Ended.COMPLETE)
+        with ended(training):
+            for epoch in training.epochs(self._study.last_epoch, lambda alive=True: self._leave()):  # noqa: ARG005
+                if not epoch.is_finite(metric):
+                    return self._worst
+                value = epoch.value(metric) if metric in epoch.metrics else value
+                progressed(self._done + epoch.epoch / self._study.last_epoch)
         if value is None:
             raise NothingToDo(f"it reported no '{metric}'")
         return value

@@ -188,3 +188,21 @@ def misbehave(how: str) -> None:
             subprocess.Popen(["sleep", "86399"])
             time.sleep(1.5)
             ctypes.CDLL(None)._exit(7)
+
+
+class _NoState:
+    def state_dict(self) -> dict[str, object]:
+        if ERRORS:
+            raise ERRORS.pop(0)
+        return {}
+
+    def load_state_dict(self, state: dict[str, object]) -> None: ...
+
+
+def under_autocast(trial: Trial) -> None:
+    """Report whether autocast is on where the function begins; its loop is under it, and what it keeps may raise."""
+    was_on = torch.is_autocast_enabled("cpu")
+    trial.keep(part=_NoState())
+    with torch.autocast("cpu"):
+        for _ in trial.epochs():
+            trial.report(rmse=float(was_on))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -30,6 +30,15 @@ def load_checkpoint(store: CheckpointStore, number: int) -> LoadedCheckpoint:
         return LoadedCheckpoint(store.load(number))
     except DamagedCheckpoint as error:
         return LoadedCheckpoint(refused=str(error))
+
+
+def own_state(checkpoint: LoadedCheckpoint, epoch: int) -> dict[str, Any] | None:
+    """Return the state of a training of the user's own if it is that after `epoch`; None if it is another, or none."""
+    try:
+        state = from_bytes(checkpoint.state, torch.device("cpu")) if checkpoint.state is not None else None
+    except BadCheckpoint:  # the training is resumed without it, and says why
+        return None
+    return state if state is not None and state.get("epoch") == epoch else None
 
 
 def resume(

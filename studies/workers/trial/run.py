@@ -144,8 +144,9 @@ class TrialRun:
         context, seconds = self.context, self.context.study.trial_timeout
         if seconds is None or not self.lease.epoch:
             return TimeLimit(seconds)
-        study_id, number = self.lease.study_id, self.held.number
-        return TimeLimit(seconds, context.outage.insist(lambda: trained_seconds(context.engine, study_id, number)))
+        study_id, number, last = self.lease.study_id, self.held.number, self.training.epoch
+        spent = context.outage.insist(lambda: trained_seconds(context.engine, study_id, number, last))
+        return TimeLimit(seconds, spent)  # an interruption's lost epochs are not the trial's fault
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this trial."""
@@ -160,21 +161,24 @@ class TrialRun:
 
     def close(self) -> None:
         """Let the training come to its end, once the trial has left this worker; nothing of it counts any more."""
-        if self._training is None:
+        training, self._training = self._training, None
+        if training is None:
             return
         self.context.output.follow(self.held.number)
         try:
             with training_code(self.context.pulse):
-                self._training.close(self._ended)
+                training.close(self._ended)
         except TrainingRaised as raised:
             reason = describe(raised.error)["error"]
             self.context.record_event(EventKind.RAISED_AFTER_END, self.lease, ended=str(self._ended), error=reason)
-        finally:
-            self.drop()
 
     def drop(self) -> None:
-        """Drop the state of an epoch that was left in its middle, before anything else that can fail may save it."""
-        self._training = None
+        """Drop the state of an epoch that was left in its middle, before anything else that can fail may save it.
+
+        Code of the user's own that stands in it is let out: a mode that it has set, such as autocast, would be that of
+        the next trial, too.
+        """
+        self.close()
 
     def leave_epoch(self) -> None:
         """Give the trial back in the middle of an epoch: the next worker goes on from the last checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -29,6 +30,18 @@ class Leave(Protocol):
             alive: whether the training has got on since the last question; a training that does not for long hangs.
         """
         ...
+
+
+@contextmanager
+def ended(training: TrialTraining) -> Iterator[None]:
+    """Let a training come to its end in any case: a mode that its code has set would else be that of the next one."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):  # the first error is the one that counts
+            training.close(Ended.LOST)
+        raise
+    training.close(Ended.COMPLETE)
 
 
 class TrialTraining(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -118,6 +119,6 @@ def _without_numbers(value: Any) -> Any:
     """Return a value with empty tensors, since theirs may be gigabytes, and can always be read."""
     if type(value) is Tensor or isinstance(value, torch.nn.Parameter):
         return torch.empty(0)
-    if type(value) is dict:
+    if type(value) in (dict, OrderedDict):  # as a network's state is
         return {name: _without_numbers(each) for name, each in value.items()}
     return type(value)(map(_without_numbers, value)) if type(value) in (list, tuple) else value

@@ -15,7 +15,7 @@ from greenlet import getcurrent, greenlet
 
 from caviar.epoch import Epoch
 from caviar.studies.workers.trial.training import Ended
-from caviar.studies.workers.user.loop import EpochLeft, Loop
+from caviar.studies.workers.user.loop import Loop
 from caviar.studies.workers.user.trial import Trial
 
 
@@ -87,7 +87,11 @@ class FunctionTurns:
     def _call(self, trial: Trial, loop: Loop) -> Pause:
         try:
             self._function(trial)
-        except EpochLeft:
+        except BaseException:
+            if loop.is_left:  # whatever the code makes of being left, the epoch was not trained
+                return Pause.LEFT
+            raise
+        if loop.is_left:
             return Pause.LEFT
         last = loop.finish_epoch()  # of a loop that the function left by itself
         if last is not None:

@@ -146,6 +146,21 @@ def test_an_epoch_is_left_between_two_batches() -> None:
     assert batches == 3
 
 
+@pytest.mark.parametrize("raised", [None, ValueError("in its own handler")])
+def test_an_epoch_is_left_whatever_the_code_makes_of_it(raised: Exception | None) -> None:
+    def train(trial: Trial) -> None:
+        for _ in trial.epochs():
+            try:
+                list(trial.batches(range(10)))
+            except BaseException:  # noqa: BLE001
+                if raised is not None:
+                    raise raised from None
+                return
+
+    with pytest.raises(Interrupted):
+        next(iter(open_training(train).epochs(4, lambda: True)))
+
+
 def test_a_function_that_keeps_nothing_has_no_state() -> None:
     def train(trial: Trial) -> None:
         for _ in trial.epochs():

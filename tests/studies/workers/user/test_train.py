@@ -113,3 +113,13 @@ def test_a_state_that_cannot_be_saved_ends_its_trial_alone(engine: Engine) -> No
     for trial in read_trials(engine, record.study_id):
         assert trial.state == TrialState.FAIL
         assert "the state odd['rule'] is a type" in trial.attributes["why it stopped"]
+
+
+def test_a_trial_whose_state_cannot_be_had_leaves_no_mode_to_the_next(engine: Engine) -> None:
+    record, study = register_training(engine, "under_autocast", budget=2, epochs=2)
+    ERRORS.append(ValueError("no state"))
+    worker(engine, record, study).run()
+
+    failed, sound = read_trials(engine, record.study_id)
+    assert failed.state == TrialState.FAIL
+    assert (sound.state, sound.value) == (TrialState.COMPLETE, 0.0)
