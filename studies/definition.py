@@ -95,7 +95,8 @@ class Study(SearchSpace):
         command: a program with its arguments, in which `{learning_rate}` stands for that hyperparameter.
         report: regular expression that finds the metrics in a line of a command's output: each of its named groups is
             one, but for `epoch`, the number of the epoch. None for a command that reports them itself.
-        test: path of a function that measures the winner on the test set: it is called once, with a `caviar.Trial`.
+        test: path of a function that measures the winner on the test set: it is called once, with a `caviar.Trial`, and
+            returns metrics, such as `{"rmse": 1.2}`. What it gives to `trial.keep` is restored.
         gpus: number of GPUs of one trial, each with a process of its own, 1 to 64; 0 for one process on a device that
             it may share with other trials.
         metric: what is searched by, of all that a training measures in an epoch; of a model `accuracy`,

@@ -49,7 +49,8 @@ def lease_trials(
     """Yield the trials of a study, one after the other, to be trained in this process until its budget is spent.
 
     This process is one worker of the study, beside those of `run` and `join` on any machine. A trial that another
-    worker lost goes on here. An error that leaves the loop gives its trial back.
+    worker lost goes on here. An error that leaves the loop gives its trial back. PyTorch uses one thread, as in every
+    worker: with more, a trial that goes on elsewhere would differ in its last digits.
 
     A program that torchrun or srun starts as several processes, of a study with that many `gpus`, gets the same trials
     in all of them. The first process is the worker; only that one uses the database. `torch.distributed` is initialised

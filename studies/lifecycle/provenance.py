@@ -169,7 +169,8 @@ def refuse_other(record: StudyRecord, here: Provenance) -> None:
     if others:
         raise MachineMismatch(
             f"what '{record.name}' was trained with differs from what is here: {listing(others)}; bring them in "
-            f"line to compare its trials{_where(record.provenance)}"
+            f"line to compare its trials{_where(record.provenance)}; or, where other code trains the same, accept it: "
+            f"caviar run FILE --accept"
         )
 
 

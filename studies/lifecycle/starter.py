@@ -153,7 +153,7 @@ def train(trial: Trial) -> None:
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            error = nn.functional.mse_loss(net(x[768:].to(trial.device)), y[768:].to(trial.device)).item()
+            error = nn.functional.mse_loss(net(x[768:].to(trial.device)), y[768:].to(trial.device)).sqrt().item()
         trial.report(@REPORTED@)
 '''
 _OBJECTIVE = '''"""A study of an objective as Optuna has it. Run it: caviar run @FILE@."""

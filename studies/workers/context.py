@@ -134,9 +134,9 @@ def begin_work(
         starter: starts the ranks of a trial that has several devices.
     """
     pulse = pulse or Pulse()
-    if caller is None:  # else both are the program's own
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # a worker has no terminal of its own
-        torch.set_num_threads(THREADS)
+    if caller is None:  # else the terminal is the program's own
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(THREADS)
     study, devices = definition_of(record), split_place(device)
     if device.startswith("cuda") and (caller or not study.gpus):  # else only the ranks use it
         torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too

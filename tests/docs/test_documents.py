@@ -189,7 +189,7 @@ PROGRAMS = [(page, number) for page in PAGES for number, _ in enumerate(blocks(p
 @pytest.fixture
 def project(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
     """A folder with the README's study and the guide's model, made small, and an address in the environment."""
-    study = blocks(README, "python")[0].replace("epochs=20", "epochs=1").replace("budget=30", "budget=5")
+    study = blocks(README, "python")[1].replace("epochs=20", "epochs=1").replace("budget=30", "budget=5")
     (tmp_path / "my_study.py").write_text(study)
     for name, program in zip(("my_model", "my_data"), blocks(OWN_MODEL, "python"), strict=False):
         (tmp_path / f"{name}.py").write_text(program)

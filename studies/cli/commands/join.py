@@ -87,7 +87,7 @@ def _print_end(result: caviar.RunResult, why: str) -> int:
     name = result.status.name
     print_line(Text.assemble((f"{name} is complete", "bold"), f": {why}" if why else ""))
     if result.winner is None:
-        print_line(f"no trial came to a result; see why with: caviar trials {name}")
+        print_line(f"no trial came to a result; see why with: caviar history {name}")
         return 1
     print_winner(result.winner)
     print_line(f"\nnext: caviar trials {name}  (every trial)", style="dim")

@@ -112,7 +112,7 @@ def _print_end(result: caviar.RunResult, selector: str) -> int:
     took = f"; this run took {result.seconds:.0f} s" if result.seconds > 1 else ""
     print_line(Text.assemble((f"{now.name} is complete", "bold"), f": {now.done} trials ({counts}); {trained}{took}"))
     if result.winner is None:
-        print_line(f"no trial came to a result; see why with: caviar trials {now.name}")
+        print_line(f"no trial came to a result; see why with: caviar history {now.name}")
         return 1
     print_winner(result.winner)
     run_ = f"caviar run {selector} --budget {study.budget}"

@@ -191,7 +191,8 @@ def begin_or_resume(
 ) -> Opened:
     """Begin a study, or go on with the one of that name, ready for workers of this machine.
 
-    A study that has spent its budget is opened as it is: neither its model nor its data need to be here.
+    A study that has spent its budget is opened as it is: neither its model nor its data need to be here, unless other
+    code is to be accepted.
 
     Args:
         stored: where the database has the definition, if it comes from there. It names the model's module, and other
@@ -200,7 +201,11 @@ def begin_or_resume(
     """
     record = find_study(engine, study.name)
     if record is not None and not _has_work(engine, record, study.budget):
-        return Opened(open_study(engine, study, accept=accept), options, begun=False)
+        here = None
+        if accept:  # of other code, too: what is here is compared
+            find_user_modules()
+            here = provenance_of(study, options.data_dir)
+        return Opened(open_study(engine, study, here, accept=accept), options, begun=False)
     if in_processes:
         WorkerPool.warm_up()  # the workers' imports, while this process has its own
     find_user_modules()

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import Engine
 
+from caviar import foreign_code
 from caviar.foreign_code import no_exit, reason_of
 from caviar.models.training import Interrupted
 from caviar.storage.control import set_control
@@ -78,7 +79,7 @@ def describe(error: Exception) -> dict[str, str]:
     if isinstance(error, CommandFailed):  # where it was raised says nothing of the command
         failure = {"place": "", "traceback": str(error), "cause": error.cause}
     else:
-        frames = traceback.extract_tb(error.__traceback__)
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != foreign_code.__file__]
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
         failure = {"place": place, "traceback": "".join(traceback.format_exception(error))}
     described: dict[str, str] = storable({"error": reason_of(error), **failure})
