@@ -36,6 +36,10 @@ from caviar.text import flaw, shown
 __all__ = ["PriorTrial", "Study", "Way", "change", "from_body", "to_body"]
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:name
+NO_PRIOR = (
+    "an objective= cannot begin with the results of an earlier study, whose ranges may be others; go on with that study "
+    "and a larger budget: caviar extend"
+)
 
 
 class Way(StrEnum):
@@ -238,10 +242,7 @@ class Study(SearchSpace):
         if self.fixed:
             raise DefinitionError("fixed is not for an objective=, which sets what is not searched in its own code")
         if self.prior:
-            raise DefinitionError(
-                "an objective= cannot begin with the results of an earlier study, whose ranges may be others; extend "
-                "that study with a larger budget"
-            )
+            raise DefinitionError(NO_PRIOR)
         if self.constraints:
             raise DefinitionError("constraints is not for an objective=; call trial.set_constraint(...) in it")
         if self.strategy == "grid":

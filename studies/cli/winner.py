@@ -11,6 +11,7 @@ from caviar.epoch import Epoch, metric_names
 from caviar.storage.states import Phase
 from caviar.studies.cli.output import out, print_line
 from caviar.studies.results.formatting import number, told_apart
+from caviar.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from caviar.studies.results.winner import Winner
@@ -36,6 +37,8 @@ def print_winner(winner: Winner) -> None:
     width = max(map(len, winner.hyperparameters), default=0)
     for name, value in winner.hyperparameters.items():
         out().print(f"  {name:<{width}}  {number(value)}")
+    for name in winner.never_suggested:
+        print_line(f"  no trial suggested '{name}', which a tier names; {did_you_mean(name, winner.hyperparameters)}")
     if winner.confirmation:
         from caviar.studies.results.confirmation import in_words
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from caviar.studies.definition import PriorTrial, Study, change
+from caviar.studies.definition import NO_PRIOR, PriorTrial, Study, change
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.expectation import winner_of
 from caviar.studies.search.observations import Observations
@@ -32,6 +32,8 @@ def retuned(
             half of its width, powers of two by two of them, a grid of integers by a step; what is above 0 stays so.
         fields: of the new study, as `Study` has them; those of None are as before.
     """
+    if study.by_trials:
+        raise DefinitionError(f"study '{study.name}': {NO_PRIOR}")
     winner = winner_of(study, trials, tested)
     if winner is None:
         raise DefinitionError(f"no trial of '{study.name}' is complete: there is nothing to begin with")

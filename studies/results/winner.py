@@ -48,6 +48,7 @@ class Winner:
         has_test: whether its study measures its winner on a test set, when it is done.
         confirmation: the comparison with the runner-up; None before both were trained again.
         optuna_number: its number in Optuna's tools.
+        never_suggested: names in the tiers of its study that the objective suggested in no trial.
     """
 
     study: str
@@ -65,6 +66,7 @@ class Winner:
     epochs: int
     curve: tuple[Epoch, ...]
     optuna_number: int | None = None
+    never_suggested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,14 @@ class Standings:
     def runner_up(self) -> int | None:
         """The number of the best trial of another configuration; None where there is none."""
         return None if self.winner is None else runner_up(self.study, self.trials, self.winner.trial)
+
+    @property
+    def never_suggested(self) -> tuple[str, ...]:
+        """The names in the study's tiers that an objective suggested in no trial."""
+        if not self.study.by_trials:
+            return ()
+        suggested = {name for trial in self.trials for name in trial.params}
+        return tuple(name for tier in self.study.tiers for name in tier if name not in suggested)
 
 
 def standings(engine: Engine, record: StudyRecord) -> Standings:
@@ -111,6 +121,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         has_test=study.has_test,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
+        never_suggested=known.never_suggested,
     )  # fmt: skip
 
 

@@ -19,10 +19,17 @@ SEEN: list[dict[str, Any]] = []  # the parameters of each call that came to its 
 ACTIONS: list[Callable[[optuna.Trial], Any]] = []  # what `acting` does, in that order
 
 
-def objective_study(objective: str, **fields: Any) -> Study:
+def objective_study(named: str, **fields: Any) -> Study:
     """A study of an objective of this module."""
-    values = {"name": "own", "direction": "minimize", "budget": 6, "tiers": [["lr"]], "pruner": "none"}
-    return Study(objective=f"tests.helpers.objectives:{objective}", **{**values, **fields})
+    values = {
+        "name": "own",
+        "objective": f"tests.helpers.objectives:{named}",
+        "direction": "minimize",
+        "budget": 6,
+        "tiers": [["lr"]],
+        "pruner": "none",
+    }
+    return Study(**{**values, **fields})
 
 
 def register_objective(engine: Engine, objective: str, **fields: Any) -> tuple[StudyRecord, Study]:

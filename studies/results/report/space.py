@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from caviar.storage.states import TrialState
+from caviar.studies.definition import Way
 from caviar.studies.results.report.boxes import boxes, outline
 from caviar.studies.results.report.records import Report, ReportedHyperparameter, ReportedTrial
 from caviar.studies.results.report.style import FADED, colour, good_range
@@ -96,8 +97,10 @@ def importance(report: Report) -> Figure | None:
 
 def parallel_coordinates(report: Report) -> Figure | None:
     """Draw every trial as a line through its values, on the scales that were searched."""
-    names = [h.name for h in report.hyperparameters]
-    there = [t for t in report.trials if t.is_sound and set(names) <= t.units.keys()]
+    names, there = [h.name for h in report.hyperparameters], [t for t in report.trials if t.is_sound]
+    if report.study.way is Way.OBJECTIVE:  # what only some trials have is left out, instead of all others
+        names = [name for name in names if all(name in t.units for t in there)]
+    there = [t for t in there if set(names) <= t.units.keys()]
     if len(there) > _LINES:
         there = report.best_first()[:_LINES]
     if not there:
