@@ -37,8 +37,8 @@ __all__ = ["PriorTrial", "Study", "Way", "change", "from_body", "to_body"]
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:name
 NO_PRIOR = (
-    "an objective= cannot begin with the results of an earlier study, whose ranges may be others; go on with that study "
-    "and a larger budget: caviar extend"
+    "an objective= cannot begin with the results of an earlier study, whose ranges may be others; go on with that "
+    "study and a larger budget: caviar extend"
 )
 
 

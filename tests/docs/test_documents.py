@@ -204,7 +204,7 @@ def project(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch, 
 def test_every_python_example_runs(page: Path, number: int, project: Path) -> None:
     program = blocks(page, "python")[number]
     if "STUDY = Study(" in program:
-        module = re.search(r'train="(\w+):', program)  # the file's own name
+        module = re.search(r'(?:train|objective)="(\w+):', program)  # the file's own name
         file = project / f"{module[1] if module else 'example'}.py"
         file.write_text(program)
         assert run(["plan", str(file)]) == 0

@@ -105,10 +105,7 @@ class ObjectiveRun(TrialRun):
         training.check()
         try:
             self.context.outage.insist(statement)
-        except LeaseLost:
-            self.held.lost = True
-            training.unwind()
-        except DatabaseAway:
+        except (LeaseLost, DatabaseAway):
             training.unwind()
 
 
