@@ -88,10 +88,14 @@ def panda_definition(study: Study, name: str) -> Study:
     A function of the user's own may have a schedule with an end, and keeps it.
 
     Raises:
-        OptionError: the study trains in a way that saves no state of one model.
+        OptionError: the study trains in a way that saves no state of one model, or in several processes.
     """
     if study.way not in (Way.MODEL, Way.TRAIN):
         raise OptionError(f"'{study.name}' trains by {study.way}=; a panda needs a study with model= or train=")
+    if study.gpus:
+        raise OptionError(
+            f"'{study.name}' has gpus={study.gpus}; a panda trains in one process: begin it with a study without gpus="
+        )
     return change(study, name=name, epochs=EPOCHS if study.way is Way.MODEL else None, pruner="none")
 
 

@@ -119,6 +119,8 @@ def fail(trial: Trial, how: str) -> None:
     if how == "starter":
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
+    if how == "sleep":  # without a sign of life
+        time.sleep(600)
     if how == "hang":
         for _ in trial.batches(iter(int, 1)):
             time.sleep(0.01)

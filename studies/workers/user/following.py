@@ -110,3 +110,5 @@ def follow(ranks: Ranks, device: torch.device) -> Iterator[Trial]:
         yield Trial(given["number"], given["values"], device, loop, ranks.rank, ranks.size)
         if loop.ended is None:
             follower.finish()
+        if follower.is_over:
+            return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,13 @@ from caviar.epoch import Epoch
 from caviar.models.checkpoint import from_bytes
 from caviar.models.training import Interrupted
 from caviar.studies.errors import TrialMisused
-from caviar.studies.workers.trial.training import Ended
+from caviar.studies.workers.trial.training import Ended, Leave
 from caviar.studies.workers.user.channel import Message
 from caviar.studies.workers.user.rank_group import RankGroup
 from caviar.studies.workers.user.rank_starter import RankStarter
 from caviar.studies.workers.user.ranks import GO_ON, SAVE, end
 
+_WAIT_SECONDS = 0.2  # for a message, between two questions whether to leave
 _END_SECONDS = 60.0  # without a batch that the code behind the loop over the epochs may take
 
 
@@ -54,13 +55,14 @@ class GroupTraining:
                 self._group.kill()
                 raise TrialMisused("the training ended before its first epoch; loop over trial.epochs() in it")
 
-    def _next(self) -> Message:
-        message = self._group.next()
-        if message is None:
+    def _next(self, seconds: float | None = None) -> Message:
+        """Return the next message of a rank; an empty one after so many seconds without any."""
+        message = self._group.next(seconds)
+        if message is None and self._group.is_over:
             raise TrialMisused("the ranks came to their end in the middle of the training")
-        return message
+        return message or {}
 
-    def epochs(self, last: int, leave: Callable[[], bool]) -> Iterator[Epoch]:
+    def epochs(self, last: int, leave: Leave) -> Iterator[Epoch]:
         """Train one epoch after the other, and yield the result of each; as `TrialTraining` says."""
         while self.epoch < last and not self._has_returned:
             self._group.send(GO_ON)
@@ -70,17 +72,17 @@ class GroupTraining:
             self.epoch = epoch.epoch
             yield epoch
 
-    def _train_epoch(self, leave: Callable[[], bool]) -> Epoch | None:
+    def _train_epoch(self, leave: Leave) -> Epoch | None:
         """Wait for the result of an epoch; return None if the code came to its end by itself."""
         while True:
-            message = self._next()
+            message = self._next(_WAIT_SECONDS)
             if "epoch" in message:
                 number, metrics, seconds = message["epoch"]
                 return Epoch(number, metrics, seconds)
             if "returned" in message:
                 self._has_returned = True
                 return None
-            if leave():  # after a batch of a rank
+            if leave(alive=bool(message)):  # a message is of a batch; code without `trial.batches` sends none
                 self._group.kill()
                 raise Interrupted
 

@@ -91,14 +91,21 @@ class Follower:
 
     Args:
         save: puts the state together, which takes all ranks.
+
+    Attributes:
+        is_over: whether rank 0 has left all trials, in the middle of this one; it says nothing more.
     """
 
     def __init__(self, ranks: Ranks, save: Callable[[], Any]) -> None:
         self._ranks, self._save = ranks, save
+        self.is_over = False
 
     def turn(self, epoch: Epoch | None = None) -> Ended | None:  # noqa: ARG002 - what rank 0 reports counts
         """Wait until rank 0 goes on, or the trial has ended, as `Loop` asks for it."""
         while (message := self._ranks.hear()) != GO_ON:
+            if message == OVER:
+                self.is_over = True
+                return Ended.LOST
             if message != SAVE:
                 return Ended(message["ended"])
             self._save()

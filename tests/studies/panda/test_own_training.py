@@ -12,6 +12,7 @@ import torch
 from sqlalchemy import Engine
 
 from caviar.storage.curves import read_curve
+from caviar.storage.definitions import find_study
 from caviar.storage.errors import UnknownDay
 from caviar.storage.nudges import add_nudge
 from caviar.storage.pandas import read_life
@@ -142,6 +143,14 @@ def test_what_is_no_hyperparameter_cannot_be_nudged(engine: Engine) -> None:
         check_names(definition_of(record), {"momentum": 0.9})
     with pytest.raises(OptionError, match="lr must be a number; given 'fast'"):
         check_names(definition_of(record), {"lr": "fast"})
+
+
+def test_a_panda_trains_in_one_process(engine: Engine) -> None:
+    with pytest.raises(
+        OptionError, match=r"^'own' has gpus=2; a panda trains in one process: begin it with a study wi"
+    ):
+        begin(engine, change(STUDY, gpus=2), "baby", {}, Provenance(), DayLength(2, None))
+    assert find_study(engine, "baby") is None
 
 
 def test_a_panda_needs_a_state(engine: Engine) -> None:

@@ -134,11 +134,12 @@ def test_a_rank_that_ends_before_the_others_is_a_mistake_in_the_code(starter: Ra
         train(open_group(starter, "returning"))
 
 
-def test_an_epoch_is_left_in_its_middle_by_all_ranks(starter: RankStarter, tmp_path: Path) -> None:
-    path, asked = tmp_path / "notes", []
-    training = open_group(starter, "failing", how="hang", rank=1, notes=str(path))
+@pytest.mark.parametrize("how", ["hang", "sleep"])
+def test_an_epoch_is_left_in_its_middle_by_all_ranks(starter: RankStarter, tmp_path: Path, how: str) -> None:
+    path, asked = tmp_path / "notes", list[int]()
+    training = open_group(starter, "failing", how=how, rank=1, notes=str(path))
 
-    def leave() -> bool:
+    def leave(alive: bool = True) -> bool:
         asked.append(training.epoch)
         return training.epoch == 1 and asked.count(1) > 3
 
