@@ -101,8 +101,8 @@ class Study(SearchSpace):
             one, but for `epoch`, the number of the epoch. None for a command that reports them itself.
         test: path of a function that measures the winner on the test set: it is called once, with a `caviar.Trial`, and
             returns metrics, such as `{"rmse": 1.2}`. What it gives to `trial.keep` is restored.
-        gpus: number of GPUs of one trial, each with a process of its own, 1 to 64; 0 for one process on a device that
-            it may share with other trials.
+        gpus: number of GPUs of one trial, 1 to 64, each with a process of its own that trains by `train`; a `command`
+            has them all. 0 for one process on a device that it may share with other trials.
         metric: what is searched by, of all that a training measures in an epoch; of a model `accuracy`,
             `validation_loss`, for which `loss` is short, `training_loss`, or one of its `metrics`. The value of a trial
             is the last one that was measured. Of an objective it is called `value`, unless it is given another name.
@@ -218,8 +218,8 @@ class Study(SearchSpace):
             check_report(self.report, [self.metric, *self.constraints])
         if self.test is not None and self.way is not Way.TRAIN:
             raise DefinitionError(f"test is for a train= function, not for {self.way}=")
-        if self.gpus and self.way is not Way.TRAIN:
-            raise DefinitionError(f"gpus is for a train= function, not for {self.way}=")
+        if self.gpus and self.way not in (Way.TRAIN, Way.COMMAND):
+            raise DefinitionError(f"gpus is for a train= function or a command=, not for {self.way}=")
 
     def _check_ranges(self) -> None:
         """Check that the definition says what an objective says itself."""

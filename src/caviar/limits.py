@@ -31,4 +31,3 @@ DURATION = 31_536_000.0  # seconds of an epoch, a trial or a run: a year
 CHECKPOINT = 64 * 2**20  # bytes of one state in the database; a larger one needs CAVIAR_CHECKPOINTS
 FOLDER = 4 * 2**30  # bytes of all files in the folder of a command's trial: they are in memory while they are saved
 FILES = 10_000  # in that folder
-OUTPUT = 4 * 2**20  # bytes of a file with a command's output; the one before is kept, too

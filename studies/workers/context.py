@@ -142,7 +142,7 @@ def begin_work(
         torch.cuda.set_device(device)  # whatever a model makes on "cuda" is to be here too
     bench = Bench(
         torch.device(devices[0]), caller=caller, is_stopping=lambda: stop.asked,
-        devices=devices if study.gpus else (), starter=starter,
+        devices=devices if study.gpus else (), starter=starter, write=(output or Output()).write,
     )  # fmt: skip
     if study.way is Way.MODEL:
         with pulse.training():

@@ -18,6 +18,9 @@ class Output:
     def follow(self, number: int | None) -> None:
         """Let what is printed from now on belong to a trial; None for to none."""
 
+    def write(self, data: bytes) -> None:
+        """Add what a program printed that trains a trial; without a file for it, it is left out."""
+
     def last_lines(self, number: int) -> str:  # noqa: ARG002
         """Return the last lines that a trial printed."""
         return ""
@@ -53,6 +56,11 @@ class LoggedOutput(Output):
         os.close(file)
         self._pulse.writes_log(number)
         self._logs.cut(left)  # which nobody else does any more
+
+    def write(self, data: bytes) -> None:
+        """Add what a program printed that trains the trial."""
+        with suppress(OSError):  # a full disk
+            os.write(_STREAMS[0], data)
 
     def last_lines(self, number: int) -> str:
         """Return the last lines that a trial printed."""

@@ -19,6 +19,7 @@ from caviar.studies.workers.local.process import SHOW_STACK, Lines, no_main_modu
 from caviar.studies.workers.local.pulse import SIZE, Overdue, Pulse
 from caviar.studies.workers.local.watchdog import Watchdog, silence_limit
 from caviar.studies.workers.trial.time_limit import overtime
+from caviar.studies.workers.user.process_group import is_guardian
 
 LOST = 255  # what multiprocessing makes of the exit code when the fork server, which knew it, has died
 # Of one place among the workers, in a row and without an epoch, before the run gives up: a slot is abandoned after
@@ -138,8 +139,11 @@ class Place:
         return None if overdue is None or is_stopped(self.pid) else overdue
 
     def clear(self) -> None:
-        """End what the process has started and left behind when it ended, and cut what it printed last."""
-        end(self._started)
+        """End what the process has started and left behind when it ended, and cut what it printed last.
+
+        The guardian of a command is left to its work: it ends also what was started since the last look.
+        """
+        end(process for process in self._started if not is_guardian(process.pid))
         self._started.clear()
         self._logs.cut(self._pulse.log)
 

@@ -56,6 +56,7 @@ class Bench(NamedTuple):
     is_stopping: Callable[[], bool] = never  # whether this process was asked to stop
     devices: tuple[str, ...] = ()  # of the ranks of a trial; () for the first ones of this machine
     starter: RankStarter | None = None  # of the ranks; None for one that each trial makes
+    write: Callable[[bytes], None] = lambda data: None  # noqa: ARG005 - takes what a command prints
 
 
 _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "adam"}
@@ -241,9 +242,12 @@ def make_training(
         return ObjectiveTraining(objective, lone, seed, study.metric, lambda: None)
     if study.command is not None:
         own_seed = derive(*seed_parts(study, number, again))
-        given = Given(number, own_seed, str(bench.device), max(1, study.gpus))
-        program, everything = program_of(study), {**study.fixed, **values}
-        return CommandTraining(program, everything, given, is_stopping=bench.is_stopping, state=state)
+        several = bench.devices or (first_devices(bench.device.type, study.gpus) if study.gpus else ())
+        devices = several or (str(bench.device),)
+        given, everything = Given(number, own_seed, devices), {**study.fixed, **values}
+        return CommandTraining(
+            program_of(study), everything, given, is_stopping=bench.is_stopping, write=bench.write, state=state
+        )
     raise NotImplementedError(study.way)
 
 

@@ -1,4 +1,4 @@
-"""The files of one attempt at a trial by a command, on this machine: its folder, its values, its pipes and its output.
+"""The files of one attempt at a trial by a command, on this machine: its folder, its values and its pipes.
 
 Each worker holds a lock on its own attempt, which the kernel releases however the worker ends; the next attempt on
 this machine, at a trial of any study, removes those that nobody holds.
@@ -14,12 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
-
-from caviar.limits import OUTPUT
-from caviar.text import printable
-
-_TAIL = 16_384  # bytes of the output that messages may quote
+from typing import Any
 
 
 class Attempt:
@@ -33,7 +28,6 @@ class Attempt:
         folder: the trial's own, which is saved; empty at first.
         trial: a JSON file with its values.
         reports: a named pipe, to which the command may write reports.
-        output: what the command has printed.
 
     Raises:
         OSError: nothing can be written at `place`.
@@ -53,7 +47,6 @@ class Attempt:
         for pipe in (self.reports, answers):
             os.mkfifo(pipe, 0o600)
         self._answers = os.open(answers, os.O_RDWR | os.O_NONBLOCK)
-        self.output = OutputFile(self._root / "output.log")
 
     def describe(self, values: Mapping[str, Any]) -> None:
         """Write the JSON file."""
@@ -71,7 +64,6 @@ class Attempt:
 
     def remove(self) -> None:
         """Remove everything."""
-        self.output.close()
         os.close(self._answers)
         shutil.rmtree(self._root, ignore_errors=True)
         self._lock.close()
@@ -82,36 +74,3 @@ def _remove_dead(place: Path) -> None:
         with suppress(OSError), (root / "lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(root, ignore_errors=True)
-
-
-class OutputFile:
-    """What a command has printed: at most `OUTPUT` bytes in a file, as many before them in another, and the end of it.
-
-    Args:
-        path: of the file; the one before has `.1` behind its name.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[bytes] = path.open("wb", buffering=0)
-        self._size, self._tail = 0, b""
-
-    def write(self, data: bytes) -> None:
-        """Add what was printed. A disk that is full ends no trial: the file then lacks some of it."""
-        self._tail = (self._tail + data)[-_TAIL:]
-        with suppress(OSError):
-            if self._size + len(data) > OUTPUT:
-                self._file.close()
-                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-                self._file, self._size = self._path.open("wb", buffering=0), 0
-            self._size += len(data)
-            self._file.write(data)
-
-    def last_lines(self, most: int) -> list[str]:
-        """Return the last lines that are not empty, without control characters."""
-        lines = printable(self._tail.decode("utf-8", "replace").replace("\r", "\n")).splitlines()
-        return [line.rstrip() for line in lines if line.strip()][-most:]
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

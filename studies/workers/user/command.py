@@ -24,6 +24,7 @@ from caviar.studies.workers.user.folder import pack, unpack
 from caviar.studies.workers.user.process_group import GRACE, ProcessGroup, Source
 from caviar.studies.workers.user.program import Program
 from caviar.studies.workers.user.reports import RanAhead
+from caviar.studies.workers.user.tail import Tail
 from caviar.text import quoted, shown
 
 _WAIT_SECONDS = 0.2  # for output, between two questions whether to leave
@@ -37,8 +38,7 @@ class Given(NamedTuple):
 
     number: int  # of the trial
     seed: int  # of the trial
-    device: str  # this process's name of it, such as cpu or cuda:1; the command sees one GPU alone, as cuda:0
-    gpus: int = 1
+    devices: tuple[str, ...] = ("cpu",)  # such as cuda:1, as this process calls them
 
 
 class CommandTraining:
@@ -48,6 +48,7 @@ class CommandTraining:
         values: the trial's hyperparameters.
         given: what else the command is given.
         is_stopping: returns whether this process was asked to stop: then a command that ends was asked, too.
+        write: takes what the command prints.
         state: the `state()` of an earlier process; None for a trial that begins.
 
     Raises:
@@ -62,17 +63,19 @@ class CommandTraining:
         given: Given,
         *,
         is_stopping: Callable[[], bool] = lambda: False,
+        write: Callable[[bytes], None] = lambda data: None,  # noqa: ARG005
         grace: float = GRACE,
         state: Mapping[str, Any] | None = None,
     ) -> None:
         self._program, self._values, self._given, self._grace = program, values, given, grace
-        self._is_stopping = is_stopping
+        self._is_stopping, self._write = is_stopping, write
         self.epoch = 0
         self._folder_epoch = 0  # that the folder goes on from
         self._was_ahead = False  # whether the folder was of a later epoch than the reports
         self._group: ProcessGroup | None = None
         self._heard_at = 0.0
         self._is_closed = False
+        self._tail = Tail()
         self._attempt = Attempt(program.place, f"{program.name}-{given.number}")
         try:
             self._stream = self._new_stream() if state is None else self._restore(state)
@@ -149,8 +152,10 @@ class CommandTraining:
     def _start(self, last: int) -> ProcessGroup:
         attempt, epoch = self._attempt, self._folder_epoch
         given: dict[str, Value] = {
-            **self._given._asdict(),
-            "device": own_device(self._given.device),
+            "number": self._given.number,
+            "seed": self._given.seed,
+            "device": own_device(self._given.devices[0]),
+            "gpus": len(self._given.devices),
             "epochs": last,
             "epoch": epoch,
             "folder": str(attempt.folder),
@@ -163,7 +168,7 @@ class CommandTraining:
         self._heard_at = time.monotonic()
         return ProcessGroup(
             self._program.line.fill_in(self._values, {**given, "trial": str(attempt.trial)}),
-            environment(self._given.device, variables), self._program.working_folder, attempt.reports, self._grace,
+            environment(self._given.devices, variables), self._program.working_folder, attempt.reports, self._grace,
         )  # fmt: skip
 
     def _hear(self, group: ProcessGroup, leave: Leave) -> None:
@@ -183,7 +188,8 @@ class CommandTraining:
         received = group.receive(seconds)
         for source, data in received:
             if source is Source.OUTPUT:
-                self._attempt.output.write(data)
+                self._write(data)
+                self._tail.add(data)
             try:
                 self._stream.take(source, data)
             except RanAhead:
@@ -227,7 +233,7 @@ class CommandTraining:
             raise self._failure(f"ended without reporting {self._program.metric}")
 
     def _failure(self, what: str) -> CommandFailed:
-        lines = self._attempt.output.last_lines(_QUOTED_LINES)
+        lines = self._tail.last_lines(_QUOTED_LINES)
         last = f"its last line: {shown(lines[-1].strip(), _QUOTED_LINE)}" if lines else "it printed nothing"
         # The same mistake may well print this trial's batch size.
         return CommandFailed("\n  ".join([f"the command {what}; {last}", *lines]), re.sub(r"\d+", "#", last))

@@ -9,22 +9,22 @@ from collections.abc import Mapping, MutableMapping, Sequence
 _HIDDEN = ("CAVIAR_", "PG")
 
 
-def environment(device: str, given: Mapping[str, object]) -> dict[str, str]:
-    """Return the variables of a command that trains on a device.
+def environment(devices: Sequence[str], given: Mapping[str, object]) -> dict[str, str]:
+    """Return the variables of a command that trains on devices.
 
     Args:
-        device: such as cpu or cuda:1; of several GPUs the command sees that one alone.
+        devices: such as cpu or cuda:1; of all GPUs the command sees these alone.
         given: those that Caviar gives.
     """
     variables = {name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN)}
     variables.setdefault("PYTHONUNBUFFERED", "1")  # else lines come late, and many at once
-    if device.startswith("cuda"):
-        variables["CUDA_VISIBLE_DEVICES"] = visible_devices([device], variables)
+    if devices[0].startswith("cuda"):
+        variables["CUDA_VISIBLE_DEVICES"] = visible_devices(devices, variables)
     return variables | {name: str(value) for name, value in given.items()}
 
 
 def own_device(device: str) -> str:
-    """Return what a process that sees one GPU alone calls its device: cuda:0 instead of cuda:1, say."""
+    """Return what a process that sees its own GPUs alone calls the first: cuda:0 instead of cuda:1, say."""
     return "cuda:0" if device.startswith("cuda") else device
 
 

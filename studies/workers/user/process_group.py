@@ -27,6 +27,14 @@ _AT_ONCE = 65_536  # bytes of one reading
 _PIPE = 2**20  # bytes that a pipe holds at most, on Linux
 
 
+def is_guardian(pid: int) -> bool:
+    """Return True if a process is the guardian of a command; False where that cannot be known."""
+    try:
+        return guardian.__file__.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # no such process, or no Linux
+        return False
+
+
 class Source(Enum):
     """Where a command has written."""
 

@@ -27,7 +27,7 @@ from caviar.studies.workers.user.command_line import CommandLine
 from caviar.studies.workers.user.program import Program
 from tests.helpers.command import until
 
-GIVEN = Given(number=4, seed=7, device="cpu")
+GIVEN = Given(number=4, seed=7)
 EXPRESSION = re.compile(r"epoch (?P<epoch>\d+) rmse (?P<rmse>\S+)")
 # Goes on from its folder: writes what it is to be resumed from before it reports.
 SAVING = """
@@ -106,7 +106,10 @@ def test_a_command_gets_its_values_folder_and_epoch(commands: Commands, tmp_path
     given = ["0", "5", "7", "4", "cpu", "1", "--lr", "1e-05", "--units", "64"]
     assert arguments == ["--lr=1e-05", trial["folder"], *given]
     assert trial == {
-        **GIVEN._asdict(),
+        "number": 4,
+        "seed": 7,
+        "device": "cpu",
+        "gpus": 1,
         "epoch": 0,
         "epochs": 5,
         "folder": trial["folder"],
@@ -128,7 +131,7 @@ def test_a_command_sees_its_own_gpu_as_the_first(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     script = 'echo $2 $CUDA_VISIBLE_DEVICES > seen; cp $1 given.json; echo "epoch 1 rmse 1"'
     (tmp_path / "script.sh").write_text(script)
-    all_of(commands("sh script.sh {trial} {device}", trial=GIVEN._replace(device=device)), last=1)
+    all_of(commands("sh script.sh {trial} {device}", trial=GIVEN._replace(devices=(device,))), last=1)
     assert (tmp_path / "seen").read_text().split() == [own, visible]
     assert json.loads((tmp_path / "given.json").read_text())["device"] == own
 
@@ -351,15 +354,25 @@ def test_a_command_that_trains_on_or_hangs_after_the_last_epoch_is_not_waited_fo
     assert all_of(commands.shell("echo 'epoch 1 rmse 1'; sleep 600"), last=1) == [(1, {"rmse": 1})]
 
 
-def test_output_is_kept_in_a_bounded_file(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = "for n in $(seq 3000); do echo 0123456789; done; head -c 100000000 /dev/zero; echo; echo 'epoch 1 rmse 1'"
-    monkeypatch.setattr("caviar.studies.workers.user.attempt.OUTPUT", 2**20)
-    training = commands.shell(script)
+def test_output_is_passed_on_and_only_its_end_is_kept(commands: Commands) -> None:
+    printed = list[int]()
+    script = "head -c 100000000 /dev/zero; echo; for n in $(seq 3000); do echo 0123456789; done; echo 'epoch 1 rmse 1'"
+    training = commands.shell(script, write=lambda data: printed.append(len(data)))
     assert all_of(training) == [(1, {"rmse": 1})]
-    sizes = [file.stat().st_size for file in training._attempt.folder.parent.glob("output.log*")]
-    assert len(sizes) == 2
-    assert max(sizes) <= 2**20
-    assert training._attempt.output.last_lines(1) == ["epoch 1 rmse 1"]
+    assert sum(printed) == 100_000_000 + 1 + 3000 * 11 + len("epoch 1 rmse 1\n")
+    assert training._tail.last_lines(2) == ["0123456789", "epoch 1 rmse 1"]
+    assert len(training._tail._data) <= 16_384
+
+
+def test_a_command_sees_its_own_gpus_alone(commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for visible, seen in (("", "1,3"), ("4,5,6,7", "5,7")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        training = commands.shell(
+            "echo $CUDA_VISIBLE_DEVICES > seen; echo 'epoch 1 rmse 1'",
+            trial=GIVEN._replace(devices=("cuda:1", "cuda:3")),
+        )
+        all_of(training)
+        assert (tmp_path / "seen").read_text().strip() == seen
 
 
 def test_the_time_of_an_epoch_is_measured(commands: Commands) -> None:

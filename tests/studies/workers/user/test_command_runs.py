@@ -19,11 +19,13 @@ from caviar.storage.definitions import load_study
 from caviar.storage.events import read_events
 from caviar.storage.processes import is_alive
 from caviar.storage.status import read_trials
+from caviar.studies.cli.progress import _remark
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import open_study, progress
 from caviar.studies.space.scales import Choice, Linear, Log
-from caviar.studies.workers.local.preparation import check_and_fetch
+from caviar.studies.workers.local.events import CommandFound
+from caviar.studies.workers.local.preparation import check_and_fetch, check_machine
 from tests.helpers.command import Caviar, rows, until
 from tests.helpers.studies import write_study
 from tests.helpers.workers import worker
@@ -182,6 +184,14 @@ def test_a_definition_that_cannot_be_meant_is_refused(fields: dict[str, Any], wh
         study_of(**{"command": "sh {args}", **fields})
 
 
+def test_who_joins_reads_which_command_runs(engine: Engine, here: Path) -> None:
+    command = "sh train.sh {epochs} {number} 0 {args}"
+    record, heard = open_study(engine, study_of(command)), list[object]()
+    check_machine(engine, record, here, on_event=heard.append)
+    assert CommandFound(command, here) in heard
+    assert _remark(CommandFound(f"{command}\nrm", here)) == f"running this command in {here}: {command}\\nrm"
+
+
 def running(engine: Engine, number: int = 0, epochs: int = 2) -> Callable[[], bool]:
     return lambda: bool(
         rows(engine, f"SELECT count(*) FROM caviar.epoch WHERE slot = {number}") >= epochs
@@ -260,6 +270,7 @@ def test_no_password_reaches_a_command(caviar_here: Caviar, engine: Engine, here
     study = study_of("sh seen.sh {args}", budget=2, epochs=1)
     said = caviar_here.run("run", write_study(here / "own.py", study), "--workers", "1")
     assert "sh seen.sh" in said
+    assert "epoch 1 rmse 1\n" in caviar_here.run("logs", "own", "0")
     for file in ("env", "guardian"):
         seen = (here / file).read_text()
         assert "CAVIAR_TRIAL=" in seen

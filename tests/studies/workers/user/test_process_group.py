@@ -13,7 +13,7 @@ import pytest
 
 from caviar.storage.processes import is_alive
 from caviar.studies.errors import CommandFailed
-from caviar.studies.workers.user.process_group import ProcessGroup, Source
+from caviar.studies.workers.user.process_group import ProcessGroup, Source, is_guardian
 from tests.helpers.command import until
 
 # A process that has left the group, one whose parent has ended, one that has both, and one that hears no SIGTERM.
@@ -146,6 +146,15 @@ def test_nothing_of_a_command_outlives_its_worker(tmp_path: Path, number: int) -
         assert all(map(is_alive, escaped))
         worker.send_signal(number)
     until(lambda: not any(map(is_alive, escaped)))
+
+
+def test_a_guardian_is_known_from_others(start: Callable[..., ProcessGroup]) -> None:
+    group = start("sleep", "600")
+    assert group._leader is not None
+    assert [is_guardian(pid) for pid in (group._guardian.pid, group._leader, os.getpid(), 2**22)] == [
+        True,
+        *[False] * 3,
+    ]
 
 
 def test_a_guardian_that_is_killed_takes_the_group_with_it(start: Callable[..., ProcessGroup], tmp_path: Path) -> None:
