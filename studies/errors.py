@@ -60,9 +60,17 @@ class CommandFailed(StudyError):
 
 
 class RanksDied(StudyError):
-    """A process of the several that train a trial together was killed, or crashed: the others cannot go on."""
+    """A process of the several that train a trial together was killed, or crashed: the others cannot go on.
+
+    Attributes:
+        is_own: whether the training did it: it crashed or left the process; else nobody knows.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, *, is_own: bool = False) -> None:
+        super().__init__(message)
+        self.is_own = is_own
 
 
 class NothingToDo(StudyError):

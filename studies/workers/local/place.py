@@ -25,7 +25,7 @@ LOST = 255  # what multiprocessing makes of the exit code when the fork server, 
 # Of one place among the workers, in a row and without an epoch, before the run gives up: a slot is abandoned after
 # `losses.LIMIT`, and the next configurations may crash, too. Three in a row are no bad luck, as `SAME_ERRORS` are none.
 _RESTARTS = 3 * LIMIT
-_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)  # of the process's own making
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)  # of the process's own making
 _BACK_OFF_SECONDS, _LONGEST_BACK_OFF = 1.0, 4.0  # doubled with every restart
 _LEAST_GRACE = 5.0  # seconds: with --grace 0, too, a sound worker hears of it between two batches
 _STACK_SECONDS, _END_SECONDS = 2.0, 5.0  # that a process may take to show its stack, and to end after SIGKILL
@@ -155,7 +155,7 @@ class Place:
         if code >= 0:
             why = f"its training left the process with exit code {code}"
             return WorkerDeath(why, output=self._last_lines(), is_own=True)
-        stack, is_own = self._read_stack(0.0), -code in _CRASHES
+        stack, is_own = self._read_stack(0.0), -code in CRASHES
         return WorkerDeath(
             f"it was killed by signal {-code}{place_in(stack)}", stack, self._last_lines(), is_own=is_own
         )

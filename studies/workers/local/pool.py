@@ -23,7 +23,7 @@ from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.place import LOST, Place
-from caviar.studies.workers.local.process import KILL_SECONDS, RANKS_DIED, no_signals
+from caviar.studies.workers.local.process import KILL_SECONDS, RANKS_CRASHED, RANKS_DIED, no_signals
 
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
 # The last one freezes what is there, for a fork server that ends in a moment and workers that collect no such garbage.
@@ -136,8 +136,8 @@ class WorkerPool:
             return place.death()
         if not message:
             return None
-        if place.exit_code == RANKS_DIED:
-            return WorkerDeath(message)
+        if place.exit_code in (RANKS_DIED, RANKS_CRASHED):
+            return WorkerDeath(message, is_own=place.exit_code == RANKS_CRASHED)
         if place.exit_code == os.EX_TEMPFAIL:
             raise DatabaseAway(message)
         raise WorkersFailed(f"a worker failed: {message}")

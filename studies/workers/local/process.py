@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from caviar.studies.workers.user.rank_starter import RankStarter
 
 SHOW_STACK = signal.SIGUSR2  # answered even by a process that hangs outside of Python
-RANKS_DIED = os.EX_SOFTWARE  # the exit code of a worker whose trial lost a rank, as if the worker had died
+# The exit codes of a worker whose trial lost a rank, as if the worker had died: by an unknown hand, or by the training.
+RANKS_DIED, RANKS_CRASHED = os.EX_OSERR, os.EX_SOFTWARE
 KILL_SECONDS = 10.0  # that a worker may live after its grace
 _LONGEST_MESSAGE = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
 _one_start = threading.Lock()  # of a process at a time: all threads share sys.modules
@@ -64,7 +65,7 @@ def work(options: WorkerOptions, device: str, lines: Lines) -> None:
                 _run_worker(options, device, stop, Pulse(lines.pulse), starter)
         except RanksDied as error:
             lines.goodbye.send(str(error))
-            raise SystemExit(RANKS_DIED) from None
+            raise SystemExit(RANKS_CRASHED if error.is_own else RANKS_DIED) from None
         except Exception as error:  # noqa: BLE001 - sent to the parent, whose terminal it is
             message = str(error) if isinstance(error, DatabaseAway) else f"{type(error).__name__}: {error}"
             if not isinstance(error, CaviarError):

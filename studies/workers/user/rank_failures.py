@@ -14,7 +14,7 @@ import torch
 
 from caviar.models.errors import BadCheckpoint
 from caviar.studies.errors import RanksDied, TrialMisused
-from caviar.studies.workers.local.place import place_in
+from caviar.studies.workers.local.place import CRASHES, place_in
 from caviar.studies.workers.trial.failures import RaisedElsewhere
 from caviar.studies.workers.user.rank import KINDS, Job
 
@@ -54,7 +54,8 @@ def cause(
     if own:
         return _raised(own[0], failures[own[0]])
     if dead:
-        return RanksDied(" and ".join(f"rank {rank} {_how(exits[rank], job.stack(rank))}" for rank in dead))
+        why = " and ".join(f"rank {rank} {_how(exits[rank], job.stack(rank))}" for rank in dead)
+        return RanksDied(why, is_own=any(exits[rank] > 0 or -exits[rank] in CRASHES for rank in dead))
     if gone := sorted({*silent, *left}):
         return TrialMisused(f"rank {gone[0]} left its loop while others trained on; all have to leave it in one epoch")
     if by_time:

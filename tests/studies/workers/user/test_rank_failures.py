@@ -44,5 +44,7 @@ def test_the_first_reason_counts(
 ) -> None:  # fmt: skip
     job = Job("f", 0, {}, (0,), 1, ("cpu",) * 3, 1, 0, str(tmp_path), goes_on=False)
 
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=message) as raised:
         raise cause(failures, exits, left, job)
+    if isinstance(raised.value, RanksDied):
+        assert raised.value.is_own == (-11 in exits.values()), "a crash is the training's own"
