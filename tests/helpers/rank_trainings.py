@@ -170,6 +170,7 @@ def slow(trial: Trial) -> None:
     shared = DistributedDataParallel(net)
     for epoch in trial.epochs():
         note(trial, epoch=epoch, worker=worker)
+        print(f"rank {trial.rank} of trial {trial.number} trains epoch {epoch}")
         for x in trial.batches(torch.randn(4, 8, 4)):
             time.sleep(0.02)
             loss = (shared(x) - 1).square().mean()

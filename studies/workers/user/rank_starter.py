@@ -40,6 +40,7 @@ from caviar.studies.workers.user.rank import Job, read_job, train
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _IS_LINUX = sys.platform == "linux"
+_OUTPUT = (1, 2)  # the descriptors of stdout and stderr
 _END_SECONDS = 5.0  # that the starter may take to end
 
 
@@ -68,11 +69,11 @@ class RankStarter:
         self.close = Finalize(self, ours.close, exitpriority=0)  # else a process that ends would wait for the starter
 
     def start(self, job: Job) -> list[Channel]:
-        """Start the ranks of a job; return the lines to them."""
+        """Start the ranks of a job, which print where this process prints now; return the lines to them."""
         pairs = [socket.socketpair() for _ in job.devices]
         message = f"{job.write()}\n".encode()
         with suppress(OSError):  # it was killed: then its channel has an end, too
-            socket.send_fds(self._socket, [message], [theirs.fileno() for _, theirs in pairs])
+            socket.send_fds(self._socket, [message], [*_OUTPUT, *(theirs.fileno() for _, theirs in pairs)])
         for _, theirs in pairs:
             theirs.close()
         return [Channel(ours) for ours, _ in pairs]
@@ -101,35 +102,37 @@ def _serve(control: socket.socket, inherited: Sequence[socket.socket]) -> None:
     if _IS_LINUX:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # of processes that a dead rank leaves behind
     while (request := _receive(control)) is not None:
-        path, ends = request
+        path, descriptors = request
         if path:
-            _Group(control, read_job(path), ends).run()
+            output, ends = descriptors[: len(_OUTPUT)], descriptors[len(_OUTPUT) :]
+            _Group(control, read_job(path), output, [socket.socket(fileno=end) for end in ends]).run()
 
 
-def _receive(control: socket.socket) -> tuple[str, list[socket.socket]] | None:
-    """Wait for a request; return the path of a job, or an empty one to kill its ranks, and their ends of the lines."""
+def _receive(control: socket.socket) -> tuple[str, list[int]] | None:
+    """Wait for a request; return the path of a job, or an empty one to kill its ranks, and what came with it."""
     try:
-        data, descriptors, _, _ = socket.recv_fds(control, 4096, RANKS)
+        data, descriptors, _, _ = socket.recv_fds(control, 4096, len(_OUTPUT) + RANKS)
     except ConnectionError:
         return None
-    ends = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    return (data.decode().strip(), ends) if data else None
+    return (data.decode().strip(), descriptors) if data else None
 
 
 class _Group:
     """The ranks of one job, in their starter."""
 
-    def __init__(self, control: socket.socket, job: Job, ends: Sequence[socket.socket]) -> None:
+    def __init__(self, control: socket.socket, job: Job, output: Sequence[int], ends: Sequence[socket.socket]) -> None:
         self._control, self._channel, self._job = control, Channel(control), job
         context, starter = multiprocessing.get_context("fork"), os.getpid()
         self._ranks: list[BaseProcess] = []
         for rank in range(len(job.devices)):
-            arguments = (starter, control, job, rank, ends)
+            arguments = (starter, control, job, rank, output, ends)
             process = context.Process(target=_run, args=arguments, name=f"caviar rank {rank}")
             process.start()
             self._ranks.append(process)
         for end in ends:
             end.close()
+        for descriptor in output:
+            os.close(descriptor)
 
     def run(self) -> None:
         """Say of each rank how it ended, until all have, or kill them where the worker asks or ends."""
@@ -166,7 +169,9 @@ class _Group:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _run(starter: int, control: socket.socket, job: Job, rank: int, ends: Sequence[socket.socket]) -> None:
+def _run(
+    starter: int, control: socket.socket, job: Job, rank: int, output: Sequence[int], ends: Sequence[socket.socket]
+) -> None:
     """Be a rank."""
     if _IS_LINUX:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -177,6 +182,11 @@ def _run(starter: int, control: socket.socket, job: Job, rank: int, ends: Sequen
     for number, end in enumerate(ends):
         if number != rank:
             end.close()
+    for descriptor, standard in zip(output, _OUTPUT, strict=True):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     for number in GRACEFUL:  # a program that it starts does not inherit a handler
         signal.signal(number, _ignore)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, GRACEFUL)

@@ -21,8 +21,10 @@ from caviar.storage.definitions import load_study
 from caviar.storage.events import read_events
 from caviar.storage.processes import is_alive
 from caviar.storage.records import StudyRecord
+from caviar.storage.settings import read_settings
 from caviar.storage.states import EventKind
 from caviar.storage.status import read_trials
+from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError, RanksDied
 from caviar.studies.lifecycle.manager import open_study
@@ -92,7 +94,7 @@ def test_a_killed_rank_or_worker_is_lost_and_its_trial_goes_on(engine: Engine, t
     known = set[int]()
     thread = threading.Thread(target=disturb)
     thread.start()
-    caviar.run(study, database=engine, lease=4, renew=1)
+    caviar.run(study, database=engine)
     thread.join()
 
     record = load_study(engine, "ranks")
@@ -100,6 +102,8 @@ def test_a_killed_rank_or_worker_is_lost_and_its_trial_goes_on(engine: Engine, t
     assert why[0] == "rank 1 was killed by signal 9 (SIGKILL)"
     assert len(why) == 2
     assert not any(is_alive(note["pid"]) for note in notes(path))
+    printed = TrialLogs(read_settings().home, record.label).last_lines(1)
+    assert {f"rank {rank} of trial 1 trains epoch 12" for rank in range(2)} <= set(printed.splitlines())
     other = study_of("slow", budget=2, epochs=12, name="undisturbed", fixed={"notes": str(tmp_path / "others")})
     undisturbed = open_study(engine, other)
     worker(engine, undisturbed, other).run()
