@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from caviar.epoch import Epoch
 from caviar.storage.control import kill_trial, set_control
@@ -145,6 +145,7 @@ def test_an_objective_decides_itself(engine: Engine) -> None:
 @pytest.mark.parametrize("ask", [True, False])
 def test_a_trial_that_somebody_kills_is_pruned(engine: Engine, ask: bool) -> None:
     after: list[str] = []
+    begun: list[int] = []
 
     def act(trial: optuna.Trial) -> float:
         trial.report(3.0, 0)
@@ -153,6 +154,7 @@ def test_a_trial_that_somebody_kills_is_pruned(engine: Engine, ask: bool) -> Non
         kill_trial(engine, record, 0)
         try:
             for step in (1, 2, 3):
+                begun.append(step)
                 trial.report(2.0, step)
                 if ask and trial.should_prune():
                     trial.set_user_attr("cleared", True)
@@ -170,6 +172,7 @@ def test_a_trial_that_somebody_kills_is_pruned(engine: Engine, ask: bool) -> Non
     assert killed.attributes["why it stopped"] == "killed by hand after epoch 2"
     assert killed.attributes.get("cleared") is (True if ask else None)
     assert after == (["an exception"] if ask else [])
+    assert begun == [1]
     assert other.state == TrialState.COMPLETE
 
 
@@ -220,6 +223,42 @@ def test_a_trial_that_lost_its_lease_writes_nothing(engine: Engine) -> None:
     runs[0]._trainer.work_on(runs[0].context.ledger.lease())  # type: ignore[arg-type]
     lost = read_trials(engine, record.study_id)[0]
     assert (lost.state, lost.named) == (TrialState.RUNNING, {"lr": 0.5})
+
+
+def test_a_trial_that_begins_again_gets_what_is_stored_whatever_would_be_chosen_now(engine: Engine) -> None:
+    given: list[float] = []
+
+    def act(trial: optuna.Trial) -> float:
+        given.append(trial.params["lr"])
+        if len(given) == 1:
+            set_control(engine, record.study_id, "stop", at_once=True)
+        return reports(1.0)(trial)
+
+    record, study = register_objective(engine, "acting", budget=2)
+    ACTIONS.extend([act] * 2)
+    worker(engine, record, study).run()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE public.trial_params SET param_value = 0.125"))
+    set_control(engine, record.study_id, "run")
+    worker(engine, record, study).run()
+    assert given == [0.5, 0.125]
+
+
+def test_other_workers_see_what_a_running_trial_was_suggested(engine: Engine) -> None:
+    seen: list[set[str]] = []
+
+    def act(trial: optuna.Trial) -> float:
+        for name in ("early", "late"):
+            others.refresh()
+            seen.append(set(others.get_all_trials(0)[0].params))
+            trial.suggest_float(name, 0, 1)
+        return 1.0
+
+    record, study = register_objective(engine, "acting", budget=2)
+    others = worker(engine, record, study).context.history
+    ACTIONS.append(act)
+    worker(engine, record, study).run()
+    assert seen == [{"lr"}, {"lr", "early"}]
 
 
 def test_a_range_that_is_another_one_when_a_trial_begins_again(engine: Engine) -> None:
