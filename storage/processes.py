@@ -58,6 +58,14 @@ def descendants(pid: int) -> set[Process]:
     return found
 
 
+def name_of(pid: int) -> str:
+    """Return the name that a process has, or has given itself; empty where that cannot be known."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def end(processes: Iterable[Process]) -> None:
     """Kill those of some processes that still run."""
     for pid, began in processes:

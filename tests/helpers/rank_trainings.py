@@ -169,7 +169,7 @@ def slow(trial: Trial) -> None:
     worker = parent_of(os.getppid())
     shared = DistributedDataParallel(net)
     for epoch in trial.epochs():
-        note(trial, epoch=epoch, worker=worker)
+        note(trial, epoch=epoch, worker=worker, folder=folder_of())
         print(f"rank {trial.rank} of trial {trial.number} trains epoch {epoch}")
         for x in trial.batches(torch.randn(4, 8, 4)):
             time.sleep(0.02)
@@ -178,6 +178,12 @@ def slow(trial: Trial) -> None:
             loss.backward()
             optimizer.step()
         trial.report(loss=loss.detach())
+
+
+def folder_of() -> str:
+    """Return the folder between this rank and its worker, in which it has a file open."""
+    files = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    return next(str(Path(file).parent) for file in files if "caviar-ranks-" in file)
 
 
 def parent_of(pid: int) -> int:

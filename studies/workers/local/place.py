@@ -10,12 +10,12 @@ from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 
 from caviar.storage.losses import LIMIT
-from caviar.storage.processes import Process, descendants, end, is_stopped
+from caviar.storage.processes import Process, descendants, end, is_stopped, name_of
 from caviar.storage.records import WorkerDeath
 from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.workers.local.options import WorkerOptions
-from caviar.studies.workers.local.process import SHOW_STACK, Lines, no_main_module, no_signals, work
+from caviar.studies.workers.local.process import RANK_STARTER, SHOW_STACK, Lines, no_main_module, no_signals, work
 from caviar.studies.workers.local.pulse import SIZE, Overdue, Pulse
 from caviar.studies.workers.local.watchdog import Watchdog, silence_limit
 from caviar.studies.workers.trial.time_limit import overtime
@@ -141,9 +141,10 @@ class Place:
     def clear(self) -> None:
         """End what the process has started and left behind when it ended, and cut what it printed last.
 
-        The guardian of a command is left to its work: it ends also what was started since the last look.
+        The guardian of a command, and what starts ranks, are left to their work: they end also what was started since
+        the last look.
         """
-        end(process for process in self._started if not is_guardian(process.pid))
+        end(p for p in self._started if not is_guardian(p.pid) and name_of(p.pid) != RANK_STARTER)
         self._started.clear()
         self._logs.cut(self._pulse.log)
 

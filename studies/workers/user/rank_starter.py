@@ -31,14 +31,14 @@ from multiprocessing.util import Finalize
 from typing import Literal
 
 from caviar.limits import RANKS
-from caviar.studies.workers.local.process import no_main_module, no_signals
+from caviar.studies.workers.local.process import RANK_STARTER, no_main_module, no_signals
 from caviar.studies.workers.local.signals import GRACEFUL
 from caviar.studies.workers.user.channel import Channel
 from caviar.studies.workers.user.environment import hide, visible_devices
 from caviar.studies.workers.user.guardian import descendants
 from caviar.studies.workers.user.rank import Job, read_job, train
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 _IS_LINUX = sys.platform == "linux"
 _OUTPUT = (1, 2)  # the descriptors of stdout and stderr
 _END_SECONDS = 5.0  # that the starter may take to end
@@ -100,6 +100,7 @@ def _serve(control: socket.socket, inherited: Sequence[socket.socket]) -> None:
         signal.signal(number, signal.SIG_IGN)
     hide(os.environ)
     if _IS_LINUX:
+        _set_name(RANK_STARTER)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # of processes that a dead rank leaves behind
     while (request := _receive(control)) is not None:
         path, descriptors = request
@@ -174,6 +175,7 @@ def _run(
 ) -> None:
     """Be a rank."""
     if _IS_LINUX:
+        _set_name(f"caviar rank {rank}")
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != starter:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -210,6 +212,11 @@ def _ignore(*_: object) -> None:
     """Do nothing."""
 
 
-def _prctl(option: int, value: int) -> None:
+def _set_name(name: str) -> None:
+    """Give this process a name, by which `top` shows it, too."""
+    _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()))
+
+
+def _prctl(option: int, value: int | ctypes.c_char_p) -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")

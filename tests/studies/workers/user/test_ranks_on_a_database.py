@@ -101,7 +101,7 @@ def test_a_killed_rank_or_worker_is_lost_and_its_trial_goes_on(engine: Engine, t
     why = [event.detail.get("why") for event in read_events(engine, record.study_id, EventKind.WORKER_DIED)]
     assert why[0] == "rank 1 was killed by signal 9 (SIGKILL)"
     assert len(why) == 2
-    assert not any(is_alive(note["pid"]) for note in notes(path))
+    assert not any(is_alive(note["pid"]) or os.path.exists(note["folder"]) for note in notes(path))
     printed = TrialLogs(read_settings().home, record.label).last_lines(1)
     assert {f"rank {rank} of trial 1 trains epoch 12" for rank in range(2)} <= set(printed.splitlines())
     other = study_of("slow", budget=2, epochs=12, name="undisturbed", fixed={"notes": str(tmp_path / "others")})
