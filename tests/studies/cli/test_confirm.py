@@ -55,9 +55,9 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     made = Training.__init__
 
-    def note(self: Training, build: Any, settings: Any, data: Any, seed: int, state: Any = None) -> None:
+    def note(self: Training, build: Any, settings: Any, data: Any, seed: int, *others: Any, **options: Any) -> None:
         found.append(seed)
-        made(self, build, settings, data, seed, state)
+        made(self, build, settings, data, seed, *others, **options)
 
     monkeypatch.setattr(Training, "__init__", note)
     return found
