@@ -196,6 +196,7 @@ def project(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("CAVIAR_DATABASE_URL", database_url.render_as_string(hide_password=False))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # has `python`
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "tune", raising=False)  # of another page, which this process has imported
     return tmp_path
 
 

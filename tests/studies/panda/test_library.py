@@ -98,7 +98,7 @@ def test_a_model_of_ones_own_is_found_from_its_folder_and_by_its_studys_path(
     study = ("--study", str(project / "tune.py"))
     again = f"caviar panda train baby --study {project / 'tune.py'}"
     assert again in there.run("panda", "start", "baby", *study)
-    assert "no model at 'models.net:Net'" in there.run("panda", "train", "baby", code=2)
+    assert "there is no module models.net" in there.run("panda", "train", "baby", code=2)
     assert again in there.run("panda", "train", "baby", *study)
     assert again in there.run("panda", "nudge", "baby", "learning_rate=0.05", *study)
     assert again in there.run("panda", "try", "baby", "learning_rate=0.2", "--epochs", "1", *study)
