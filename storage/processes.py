@@ -66,6 +66,14 @@ def name_of(pid: int) -> str:
         return ""
 
 
+def signal_name(number: int) -> str:
+    """Return a signal by number and name, such as `9 (SIGKILL)`; by its number where it has no name."""
+    try:
+        return f"{number} ({signal.Signals(number).name})"
+    except ValueError:
+        return str(number)
+
+
 def end(processes: Iterable[Process]) -> None:
     """Kill those of some processes that still run."""
     for pid, began in processes:

@@ -268,6 +268,16 @@ class Study(SearchSpace):
         return BuiltIn(self.model, self.data)
 
     @property
+    def on_interruption(self) -> str:
+        """What becomes of a trial that is interrupted, as a sentence."""
+        return {
+            Way.MODEL: "An interrupted trial goes on from its last checkpoint, to the last bit.",
+            Way.TRAIN: "An interrupted trial goes on from what trial.keep() saves; without it, it begins again.",
+            Way.OBJECTIVE: "An interrupted trial begins again, with the same values.",
+            Way.COMMAND: "An interrupted trial is given its folder back; a program that does not read it begins again.",
+        }[self.way]
+
+    @property
     def has_test(self) -> bool:
         """Whether the winner may be measured on a test set: data may turn out to have none."""
         return self.way is Way.MODEL or self.test is not None

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from caviar.studies.api.session import data_folder, settings_of
-from caviar.studies.check.run import Check, CheckReport, default_workers
+from caviar.studies.check.run import Check, CheckReport
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import select_study
-from caviar.studies.workers.local.devices import check_workers, visible_gpus
+from caviar.studies.workers.local.devices import check_workers, cores, visible_gpus
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.preparation import check_and_fetch
 
@@ -51,6 +51,4 @@ def check(
     check_and_fetch(definition, folder)
     where = device or ("cuda:0" if visible_gpus() else "cpu")
     keeps_files = settings.checkpoints is not None or settings.database_url is None
-    return Check(change(definition), where, folder, keeps_files, epoch_timeout, on_step).run(
-        workers or default_workers()
-    )
+    return Check(change(definition), where, folder, keeps_files, epoch_timeout, on_step).run(workers or cores())

@@ -82,7 +82,7 @@ def plan(study: Study | str, *, budget: int | None = None, strategy: str | None 
         >>> for slot in caviar.plan("digits", budget=12).slots:
         ...     print(slot.number, slot.tier, slot.phase, slot.free)
     """
-    from caviar.studies.workers.trial.build import check
+    from caviar.studies.workers.trial.checks import check
 
     definition = change(study if isinstance(study, Study) else select_study(study), budget=budget, strategy=strategy)
     check(definition)

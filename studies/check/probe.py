@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from caviar.storage.processes import signal_name
 from caviar.studies.lifecycle.loader import importing_project
 from caviar.studies.space.base import Value
 from caviar.studies.workers.local.process import no_main_module, no_signals
@@ -105,7 +106,7 @@ def train(request: Request, timeout: float | None = None) -> Outcome:
     except EOFError:
         process.join()
         code = process.exitcode or 0
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left Python with exit code {code}"
+        how = f"was killed by signal {signal_name(-code)}" if code < 0 else f"left Python with exit code {code}"
         return Outcome(failure=Failure(f"its process {how}"))
     finally:
         process.kill()  # as a worker may be: nothing that it would still write counts

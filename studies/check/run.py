@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,8 +277,3 @@ def describe_cost(cost: Cost) -> str:
         return epoch
     workers = f"{cost.workers} worker{'s' * (cost.workers != 1)} like this one"
     return f"{epoch}; the budget takes at most {duration(cost.seconds)} with {workers}"
-
-
-def default_workers() -> int:
-    """Return the number of workers that a plan is told for, if none is given."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

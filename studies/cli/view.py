@@ -75,6 +75,7 @@ def view(study: Study, snapshot: Snapshot, rate: str, screen: Screen) -> Rendera
         _total(now, rate, screen),
         _tiers(study, now, screen),
         Text(f"{counts};  {saved(study, now)}", style="dim"),
+        *([] if state == StudyState.DONE else [Text(study.on_interruption, style="dim")]),
         *_others(now),
         *_unkept(now),
         *_best(study, snapshot, screen),

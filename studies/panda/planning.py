@@ -11,7 +11,7 @@ from caviar.studies.errors import OptionError
 from caviar.studies.panda.lineage import nearest_saved
 from caviar.studies.panda.settings import change_settings, check_names, next_settings
 from caviar.studies.space.base import Value
-from caviar.studies.workers.trial.build import check_values
+from caviar.studies.workers.trial.checks import check_values
 
 
 def next_day(life: Life, study: Study) -> list[NewDay]:

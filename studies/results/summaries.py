@@ -168,6 +168,7 @@ class StudyPlan:
     hyperparameters: tuple[SearchedHyperparameter, ...]  # none where an objective says their ranges
     slots: tuple[Slot, ...]
     by_trials: bool = False  # whether trials name their hyperparameters themselves
+    on_interruption: str = ""  # what becomes of a trial that is interrupted
 
     def json_fields(self) -> dict[str, Any]:
         """Return the fields of its JSON document, in which a slot's number is `slot`."""
@@ -222,5 +223,5 @@ def study_plan(study: Study) -> StudyPlan:
         study.name, study.strategy, study.subject, study.model, study.data, study.metric, study.direction,
         dict(study.fixed),
         study.budget, study.epochs, tuple(SearchedHyperparameter(*each) for each in study.hyperparameters()),
-        tuple(plan(study)), study.by_trials,
+        tuple(plan(study)), study.by_trials, study.on_interruption,
     )  # fmt: skip

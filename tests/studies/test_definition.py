@@ -14,7 +14,7 @@ from caviar.studies.definition import change, from_body, to_body
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.loader import catalog_names, select_study
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus
-from caviar.studies.workers.trial.build import check
+from caviar.studies.workers.trial.checks import check
 from tests.helpers.studies import TIERS, small_study
 
 

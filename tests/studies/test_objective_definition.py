@@ -12,7 +12,7 @@ from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.revision import compare
 from caviar.studies.space.scales import Log
 from caviar.studies.space.search_space import SearchSpace
-from caviar.studies.workers.trial.build import check
+from caviar.studies.workers.trial.checks import check
 from tests.helpers.objectives import objective_study
 from tests.helpers.studies import small_study
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 _BY_TRIALS = (
     "The objective names its hyperparameters and their ranges in its trials. The first trial has the middle of each "
-    "range, and nothing is searched before a trial has named it. An interrupted trial begins again, with the same "
-    "values."
+    "range, and nothing is searched before a trial has named it."
 )
 
 
@@ -61,6 +60,7 @@ def plan(
         out().print(scales)
     out().print()
     out().print(_slots(planned, first))
+    print_line(f"\n{planned.on_interruption}")
     given = {"--budget": budget, "--strategy": strategy}
     words = [study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
     out().print(f"\nrun it with: caviar run {' '.join(words)}", style="dim")

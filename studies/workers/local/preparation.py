@@ -67,7 +67,7 @@ def check_and_fetch(study: Study, data_dir: Path, on_event: Listener = ignore) -
     """
     find_user_modules()
     with _checking(study, on_event), importing_project():
-        from caviar.studies.workers.trial.build import check
+        from caviar.studies.workers.trial.checks import check
 
         own_data = _load(study, data_dir) if study.data in own_paths(study) else None  # first: it has the shapes
         check(study)

@@ -14,6 +14,7 @@ from caviar.epoch import Epoch, check_metrics
 from caviar.foreign_code import reason_of
 from caviar.models.errors import BadCheckpoint
 from caviar.models.training import Interrupted
+from caviar.storage.processes import signal_name
 from caviar.studies.errors import CommandFailed
 from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.training import Ended, Leave
@@ -284,8 +285,4 @@ def _how(code: int) -> str:
     """Return how a command ended, as the end of a sentence."""
     if code > 0:
         return f"ended with exit code {code}"
-    try:
-        name = f"signal {-code} ({Signals(-code).name})"
-    except ValueError:
-        name = f"signal {-code}"
-    return f"was ended by {name}{', as where memory is short' if code == -Signals.SIGKILL else ''}"
+    return f"was ended by signal {signal_name(-code)}{', as where memory is short' if code == -Signals.SIGKILL else ''}"

@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 _IS_LINUX = sys.platform == "linux"
 _LOOK_SECONDS = 1.0  # between two looks for the worker; the kernel tells of the end of the thread that started this
 _AGAIN_SECONDS, _LONGEST_AGAIN = 0.02, 1.0  # between two looks for processes that were killed
@@ -38,8 +38,8 @@ def main(worker: int, grace: float, arguments: list[str]) -> int:
     """Run a command until it ends, or is ended."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # sigwait takes them one by one: none is lost, none interrupts
     if _IS_LINUX:
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGALRM)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_PDEATHSIG, signal.SIGALRM)
     signal.setitimer(signal.ITIMER_REAL, _LOOK_SECONDS, _LOOK_SECONDS)
     if os.getppid() != worker:  # it died before the kernel was asked to tell
         return 1
@@ -72,7 +72,7 @@ def _start(arguments: list[str]) -> int:
     try:
         os.setsid()
         if _IS_LINUX:
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != guardian:
                 os._exit(1)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # which Python ignores
@@ -138,7 +138,7 @@ class _Command:
             return self._exit is None
         stopped = set[int]()
         # First nothing starts processes any more, then nothing lives: else one that forks all the time escapes.
-        while new := set(descendants(os.getpid())) - stopped:
+        while new := set(_descendants(os.getpid())) - stopped:
             for pid in new:
                 _send(pid, signal.SIGSTOP)
             stopped |= new
@@ -152,7 +152,7 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def descendants(of: int) -> Iterator[int]:
+def _descendants(of: int) -> Iterator[int]:
     """Yield the ids of all processes that a process started, directly or through others."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
@@ -166,7 +166,8 @@ def descendants(of: int) -> Iterator[int]:
         unseen += own
 
 
-def _prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int | ctypes.c_char_p) -> None:
+    """Set a property of this process, as prctl(2) does."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 

@@ -5,7 +5,6 @@ When one rank fails, the others fail soon after: whatever they send to it is not
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from caviar.models.errors import BadCheckpoint
+from caviar.storage.processes import signal_name
 from caviar.studies.errors import RanksDied, TrialMisused
 from caviar.studies.workers.local.place import CRASHES, place_in
 from caviar.studies.workers.trial.failures import RaisedElsewhere
@@ -74,9 +74,5 @@ def _how(code: int, stack: Path) -> str:
     """Return how a rank ended, as the end of a sentence."""
     if code > 0:
         return f"left with exit code {code}"
-    try:
-        name = f"{-code} ({signal.Signals(-code).name})"
-    except ValueError:
-        name = str(-code)
     where = place_in(stack.read_text(errors="replace")) if stack.exists() else ""
-    return f"was killed by signal {name}{where}"
+    return f"was killed by signal {signal_name(-code)}{where}"

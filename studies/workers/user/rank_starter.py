@@ -31,14 +31,15 @@ from multiprocessing.util import Finalize
 from typing import Literal
 
 from caviar.limits import RANKS
+from caviar.storage import processes
 from caviar.studies.workers.local.process import RANK_STARTER, no_main_module, no_signals
 from caviar.studies.workers.local.signals import GRACEFUL
 from caviar.studies.workers.user.channel import Channel
 from caviar.studies.workers.user.environment import hide, visible_devices
-from caviar.studies.workers.user.guardian import descendants
+from caviar.studies.workers.user.guardian import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 from caviar.studies.workers.user.rank import Job, read_job, train
 
-_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
+_PR_SET_NAME = 15
 _IS_LINUX = sys.platform == "linux"
 _OUTPUT = (1, 2)  # the descriptors of stdout and stderr
 _END_SECONDS = 5.0  # that the starter may take to end
@@ -101,7 +102,7 @@ def _serve(control: socket.socket, inherited: Sequence[socket.socket]) -> None:
     hide(os.environ)
     if _IS_LINUX:
         _set_name(RANK_STARTER)
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # of processes that a dead rank leaves behind
+        prctl(PR_SET_CHILD_SUBREAPER, 1)  # of processes that a dead rank leaves behind
     while (request := _receive(control)) is not None:
         path, descriptors = request
         if path:
@@ -165,9 +166,7 @@ class _Group:
             with suppress(OSError):  # it has no group yet, or nothing is left of it
                 os.killpg(process.pid or 0, signal.SIGKILL)
             process.kill()
-        for pid in descendants(os.getpid()) if _IS_LINUX else ():
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        processes.end(processes.descendants(os.getpid()))
 
 
 def _run(
@@ -176,7 +175,7 @@ def _run(
     """Be a rank."""
     if _IS_LINUX:
         _set_name(f"caviar rank {rank}")
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != starter:
             os.kill(os.getpid(), signal.SIGKILL)
     os.setsid()
@@ -214,9 +213,4 @@ def _ignore(*_: object) -> None:
 
 def _set_name(name: str) -> None:
     """Give this process a name, by which `top` shows it, too."""
-    _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()))
-
-
-def _prctl(option: int, value: int | ctypes.c_char_p) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
+    prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()))

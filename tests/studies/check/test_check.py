@@ -127,7 +127,7 @@ def test_a_metric_of_the_wrong_sign_is_noticed(project: Path) -> None:
     [
         ("raise ValueError('too few')", Level.ERROR, "ValueError: too few ("),
         ("sys.exit(3)", Level.ERROR, "it calls sys.exit(3), which would end Caviar ("),
-        ("os.kill(os.getpid(), 9)", Level.ERROR, "its process was killed by SIGKILL"),
+        ("os.kill(os.getpid(), 9)", Level.ERROR, "its process was killed by signal 9 (SIGKILL)"),
         ("y = y * float('nan')", Level.WARNING, "loss and rmse are not finite after one epoch: such trials diverge"),
     ],
 )
