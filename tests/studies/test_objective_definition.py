@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from caviar.errors import CaviarError
 from caviar.studies.definition import Study, change, from_body, to_body
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.revision import compare
@@ -141,11 +142,26 @@ def test_whatever_takes_a_trial_is_an_objective(name: str) -> None:
     ],
 )
 def test_what_cannot_be_called_with_a_trial_is_refused(name: str, told: str) -> None:
-    with pytest.raises(DefinitionError) as refused:
+    with pytest.raises(CaviarError) as refused:
         check(objective_study("silent", objective=f"{__name__}:{name}"))
     assert told in str(refused.value)
 
 
 def test_an_objective_whose_module_is_missing_or_broken() -> None:
-    with pytest.raises(DefinitionError, match="no function at 'nowhere:objective'"):
+    with pytest.raises(CaviarError, match="no function at 'nowhere:objective'"):
         check(objective_study("silent", objective="nowhere:objective"))
+
+
+def no_trial() -> None:
+    """A function that takes nothing."""
+
+
+@pytest.mark.parametrize("field", ["train", "test"])
+def test_a_function_of_a_train_study_has_to_take_a_trial(field: str) -> None:
+    paths = {"train": f"{__name__}:silent", "test": f"{__name__}:silent", field: f"{__name__}:no_trial"}
+    study = Study(
+        name="own", metric="rmse", direction="minimize", epochs=1, budget=1,
+        tiers=({"lr": Log(1e-3, 1, default=0.1)},), **paths,
+    )  # fmt: skip
+    with pytest.raises(DefinitionError, match="no_trial' cannot be called with a trial alone"):
+        check(study)
