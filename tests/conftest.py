@@ -38,6 +38,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("database")
 
 
+@pytest.fixture(autouse=True)
+def _own_imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget where a test's project is and what was imported from it: the next one has a `my_data` of its own."""
+    path, known, folder = [*sys.path], set(sys.modules), str(tmp_path_factory.getbasetemp())
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(folder):
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[URL]:
     """The address of a PostgreSQL that is as fast as one that may lose data.

@@ -158,7 +158,8 @@ def no_trial() -> None:
 
 @pytest.mark.parametrize("field", ["train", "test"])
 def test_a_function_of_a_train_study_has_to_take_a_trial(field: str) -> None:
-    paths = {"train": f"{__name__}:silent", "test": f"{__name__}:silent", field: f"{__name__}:no_trial"}
+    takes_one = "tests.helpers.trainings:without_state"
+    paths = {"train": takes_one, "test": takes_one, field: f"{__name__}:no_trial"}
     study = Study(
         name="own", metric="rmse", direction="minimize", epochs=1, budget=1,
         tiers=({"lr": Log(1e-3, 1, default=0.1)},), **paths,

@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +75,11 @@ def command(caviar: list[str], folder: Path, database_url: URL) -> Command:
 
 
 @pytest.fixture
-def here(folder: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder, in which this process stands; it imports its modules anew."""
+def here(folder: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, in which this process stands."""
     monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     monkeypatch.chdir(folder)
-    before = list(sys.path)
-    yield folder
-    sys.path[:] = before
-    for name in ("my_data", "my_net"):
-        sys.modules.pop(name, None)
+    return folder
 
 
 def document(command: Command, *words: str, **options: Any) -> Any:
