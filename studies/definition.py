@@ -5,23 +5,20 @@ Knows no database, and imports neither Optuna nor torch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, FiniteFloat, StrictInt, ValidationError, model_validator
 
 from caviar.durations import to_seconds
 from caviar.epoch import ACCURACY
-from caviar.limits import EPOCHS, RANKS, STUDY_NAME, TEXT
+from caviar.limits import EPOCHS, RANKS, STUDY_NAME
 from caviar.studies.errors import DefinitionError
 from caviar.studies.metric import (
     bounds_of,
     check_constraints,
     check_metric,
     check_own_metrics,
-    check_report,
     value_of_guessing,
     with_metric,
 )
@@ -31,31 +28,9 @@ from caviar.studies.space.base import Value, check_value
 from caviar.studies.space.problems import first_problem
 from caviar.studies.space.scales import Scale
 from caviar.studies.space.search_space import PriorTrial, SearchSpace
-from caviar.text import flaw, shown
+from caviar.studies.way import BuiltIn, Way, check_way
 
-__all__ = ["PriorTrial", "Study", "Way", "change", "from_body", "to_body"]
-
-_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:name
-NO_PRIOR = (
-    "an objective= cannot begin with the results of an earlier study, whose ranges may be others; go on with that "
-    "study and a larger budget: caviar extend"
-)
-
-
-class Way(StrEnum):
-    """How the training of a study gets in: the field of `Study` that names it."""
-
-    MODEL = "model"  # a network, trained by the built-in loop
-    TRAIN = "train"  # a function of a `caviar.Trial`, with a loop of its own
-    OBJECTIVE = "objective"  # an objective of Optuna's, unchanged
-    COMMAND = "command"  # a program in any language
-
-
-class BuiltIn(NamedTuple):
-    """What the built-in loop trains: the names of a model and of a data set."""
-
-    model: str
-    data: str
+__all__ = ["PriorTrial", "Study", "change", "from_body", "to_body"]
 
 
 def _seconds_or_none(given: object) -> float | None:
@@ -172,11 +147,7 @@ class Study(SearchSpace):
             raise DefinitionError(f"study '{self.name}': {error}") from None
 
     def _check_fields(self) -> None:
-        self._check_way()
-        if self.way is Way.OBJECTIVE:
-            self._check_objective()
-        else:
-            self._check_ranges()
+        check_way(self)
         of_model, own = self.way is Way.MODEL, self.metrics.keys()
         check_own_metrics(self.metrics)
         check_metric(self.metric, self.direction, of_model=of_model, own=own)
@@ -185,71 +156,6 @@ class Study(SearchSpace):
             check_value(value)
             if any(name in tier for tier in self.tiers):
                 raise DefinitionError(f"'{name}' stands twice: in a tier and in fixed")
-
-    def _check_way(self) -> None:
-        """Check that one field says how a trial is trained, and that those stand with it which it needs."""
-        given = [way for way in Way if getattr(self, way) is not None]
-        if len(given) != 1:
-            raise DefinitionError(
-                f"give one of {', '.join(Way)}, which say how a trial is trained; given: {', '.join(given) or 'none'}"
-            )
-        if (self.way is Way.MODEL) != (self.data is not None):
-            raise DefinitionError(
-                'the data of a model have to be named: data="digits"'
-                if self.way is Way.MODEL
-                else f"data is for a model= that the built-in loop trains; {self.way} brings data of its own"
-            )
-        for name in ("loss", "metrics"):
-            if getattr(self, name) and self.way is not Way.MODEL:
-                raise DefinitionError(
-                    f"{name} is for a model= that the built-in loop trains; {self.way} has a loop of its own"
-                )
-        for name in ("loss", Way.TRAIN, Way.OBJECTIVE, "test"):
-            path = getattr(self, name)
-            if path is not None and not _PATH.fullmatch(path):
-                raise DefinitionError(
-                    f"{name} is '{shown(path)}'; give the path of a function, package.module:function"
-                )
-        if self.command is not None and (why := flaw(self.command, TEXT, allowed="\n\t")):
-            raise DefinitionError(f"the command {why}")
-        if self.report is not None:
-            if self.command is None:
-                raise DefinitionError(f"report is for a command=, not for {self.way}=")
-            check_report(self.report, [self.metric, *self.constraints])
-        if self.test is not None and self.way is not Way.TRAIN:
-            raise DefinitionError(f"test is for a train= function, not for {self.way}=")
-        if self.gpus and self.way not in (Way.TRAIN, Way.COMMAND):
-            raise DefinitionError(f"gpus is for a train= function or a command=, not for {self.way}=")
-
-    def _check_ranges(self) -> None:
-        """Check that the definition says what an objective says itself."""
-        if not self.tiers:
-            raise DefinitionError("tiers: give 1 or more; given ()")
-        if any(None in tier.values() for tier in self.tiers):
-            raise DefinitionError(
-                f"tiers has names without scales; give each a scale, such as Log(1e-4, 1, default=0.1): only an "
-                f"objective= says the ranges itself, not a {self.way}="
-            )
-        if self.epochs is None:
-            raise DefinitionError("epochs: it is missing")
-
-    def _check_objective(self) -> None:
-        """Check that nothing is given that an objective says itself."""
-        if not self.by_trials:
-            raise DefinitionError(
-                "an objective says the ranges itself; give tiers as lists of names, such as [['lr'], ['units']]"
-            )
-        if self.fixed:
-            raise DefinitionError("fixed is not for an objective=, which sets what is not searched in its own code")
-        if self.prior:
-            raise DefinitionError(NO_PRIOR)
-        if self.constraints:
-            raise DefinitionError("constraints is not for an objective=; call trial.set_constraint(...) in it")
-        if self.strategy == "grid":
-            raise DefinitionError(
-                "the strategy grid needs the ranges before the first trial, and an objective= says them in its trials; "
-                "take another strategy"
-            )
 
     @property
     def way(self) -> Way:

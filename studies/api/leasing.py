@@ -15,10 +15,11 @@ from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
 from caviar.studies.api.running import measure_winner
 from caviar.studies.api.session import connect, data_folder, settings_of
 from caviar.studies.dashboard.note import leave_note
-from caviar.studies.definition import Study, Way, change
+from caviar.studies.definition import Study, change
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import progress
+from caviar.studies.way import Way
 from caviar.studies.workers.local.devices import processes_of_program, visible_gpus
 from caviar.studies.workers.local.events import Listener, ignore
 from caviar.studies.workers.local.options import WorkerOptions

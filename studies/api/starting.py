@@ -11,10 +11,10 @@ from pathlib import Path
 
 from caviar.epoch import ACCURACY, VALIDATION_LOSS
 from caviar.limits import EPOCHS, NAME, STUDY_NAME, TRIALS
-from caviar.studies.definition import Way
 from caviar.studies.errors import OptionError, OutputError
 from caviar.studies.lifecycle.starter import SETTINGS, Choices, next_page, study_file
 from caviar.studies.metric import check_metric, direction_of
+from caviar.studies.way import Way
 from caviar.text import flaw, shown
 
 _METRICS = {Way.MODEL: ACCURACY, Way.OBJECTIVE: "value"}  # by default; of the other ways a loss

@@ -134,7 +134,8 @@ def _train(request: Request) -> Outcome:
     from caviar.models.data import load
     from caviar.models.training import never
     from caviar.studies.check.unsaved import find_unsaved
-    from caviar.studies.definition import Way, from_body
+    from caviar.studies.definition import from_body
+    from caviar.studies.way import Way
     from caviar.studies.workers.trial.build import THREADS, Bench
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
     from caviar.studies.workers.trial.resumption import LoadedCheckpoint, resume

@@ -13,10 +13,11 @@ from caviar.studies.check.files import changed_files, snapshot
 from caviar.studies.check.probe import Failure, Outcome, Request, train
 from caviar.studies.check.states import first_difference
 from caviar.studies.check.unsaved import is_generator
-from caviar.studies.definition import Study, Way, to_body
+from caviar.studies.definition import Study, to_body
 from caviar.studies.findings import Finding, Level, format_size
 from caviar.studies.results.formatting import duration, number
 from caviar.studies.space.base import Value
+from caviar.studies.way import Way
 
 _EPOCHS = 3  # at the defaults: a curve that one can see the direction of
 _NOISE = 1e-12

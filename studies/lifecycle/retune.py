@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from caviar.studies.definition import NO_PRIOR, PriorTrial, Study, change
+from caviar.studies.definition import PriorTrial, Study, change
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.expectation import winner_of
 from caviar.studies.search.observations import Observations
 from caviar.studies.space.base import BaseScale
+from caviar.studies.way import NO_PRIOR
 
 _BEST, _OTHERS = 25, 25  # of the earlier trials: the model's cost grows with the cube of all
 

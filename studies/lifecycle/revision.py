@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from caviar.studies.definition import Study, Way, change, to_body
+from caviar.studies.definition import Study, change, to_body
 from caviar.studies.space.base import BaseScale, Value
+from caviar.studies.way import Way
 
 _FREE = (
     "budget",

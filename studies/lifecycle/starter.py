@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caviar.epoch import TRAINING_LOSS
-from caviar.studies.definition import Way
+from caviar.studies.way import Way
 
 
 @dataclass(frozen=True)

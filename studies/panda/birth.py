@@ -14,7 +14,7 @@ from caviar.storage.pandas import BIRTH, TIER, NewDay, Origin, PandaRecord, add_
 from caviar.storage.records import Provenance, Slot, StudyRecord
 from caviar.storage.states import Phase
 from caviar.storage.status import read_trial
-from caviar.studies.definition import Study, Way, change, to_body
+from caviar.studies.definition import Study, change, to_body
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.panda.length import DayLength
@@ -22,6 +22,7 @@ from caviar.studies.panda.planning import check_settings
 from caviar.studies.panda.settings import OF_THE_RATE, check_names
 from caviar.studies.results.winner import standings
 from caviar.studies.space.base import Value
+from caviar.studies.way import Way
 from caviar.text import whole_number
 
 

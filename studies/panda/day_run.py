@@ -24,9 +24,9 @@ from caviar.storage.nudges import NudgeRecord, read_nudges, take_nudges
 from caviar.storage.pandas import BIRTH, DayRecord, PandaRecord
 from caviar.storage.states import EventKind
 from caviar.storage.unsent import Unsent
-from caviar.studies.definition import Way
 from caviar.studies.errors import TrialMisused
 from caviar.studies.panda.settings import EpochSettings, settings_after
+from caviar.studies.way import Way
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox

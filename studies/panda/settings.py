@@ -10,9 +10,10 @@ from typing import Any
 from caviar.storage.nudges import NudgeRecord
 from caviar.storage.pandas import DayRecord, Life
 from caviar.storage.states import NudgeState
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError
 from caviar.studies.space.base import Value
+from caviar.studies.way import Way
 from caviar.suggestions import did_you_mean
 
 # Changes of these leave the shape of the network, and the optimizer's memory, as they are.

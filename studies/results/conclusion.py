@@ -20,10 +20,10 @@ from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.states import EventKind
 from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot, write_test
-from caviar.studies.definition import Way
 from caviar.studies.errors import TrialMisused, WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.winner import standings
+from caviar.studies.way import Way
 from caviar.studies.workers.local.events import Listener, WinnerTrainedAgain, ignore
 
 _LOOK_SECONDS = 5.0  # between two looks whether another machine was quicker

@@ -21,13 +21,14 @@ from caviar.models.optim import SETTINGS
 from caviar.models.registry import MODELS, model_class
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.records import StudyRecord
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.formatting import to_json
 from caviar.studies.results.own_files import write_own_files
 from caviar.studies.results.winner import Winner
+from caviar.studies.way import Way
 from caviar.studies.workers.trial.resumption import load_checkpoint
 from caviar.studies.workers.user.folder import unpack
 

@@ -28,10 +28,11 @@ from caviar.storage.states import EventKind
 from caviar.storage.trials import TrialLog
 from caviar.storage.unsent import UnsentStates
 from caviar.storage.workers import is_unregistered, register_worker
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions, refuse_other_data
 from caviar.studies.search.other_programs import learned
+from caviar.studies.way import Way
 from caviar.studies.workers.local.devices import split_place
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.output import Output

@@ -7,8 +7,8 @@ from functools import partial
 
 from caviar.storage.states import Control
 from caviar.storage.workers import end_worker
-from caviar.studies.definition import Way
 from caviar.studies.search.slot_sampler import TieredSlots
+from caviar.studies.way import Way
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trainer import Trainer
 from caviar.studies.workers.trial.objective_run import ObjectiveRun

@@ -16,9 +16,10 @@ from caviar.storage.records import StudyRecord, WorkerRecord
 from caviar.storage.trials import TrialLog
 from caviar.storage.workers import register_worker
 from caviar.studies.api.session import settings_of
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import package_versions
+from caviar.studies.way import Way
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.signals import Stop

@@ -15,10 +15,11 @@ from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.states import TrialState
 from caviar.storage.status import read_trials
 from caviar.storage.test_results import read_tests
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.metric import OF_A_TEST
 from caviar.studies.results.summaries import TrialSummary, trial_summaries
+from caviar.studies.way import Way
 
 # A trial's columns, before its hyperparameters: accuracies from 0 to 1, times in UTC, seconds of training.
 TRIAL: Mapping[str, type] = {

@@ -11,7 +11,6 @@ import statistics
 from collections.abc import Sequence
 
 from caviar.storage.states import TrialState
-from caviar.studies.definition import Way
 from caviar.studies.results.confirmation import Comparison, in_words
 from caviar.studies.results.formatting import number, told_apart
 from caviar.studies.results.importance import order_in_words
@@ -19,6 +18,7 @@ from caviar.studies.results.report.noise import Noise, noise_of
 from caviar.studies.results.report.records import Answer, Report, ReportedHyperparameter, ReportedTrial
 from caviar.studies.results.summaries import StudyState
 from caviar.studies.results.winner import Winner
+from caviar.studies.way import Way
 
 _EDGE = 0.05  # of a scale, at each end
 _NEAR = 2.0  # times the noise: values closer together than that may differ by luck alone

@@ -12,12 +12,12 @@ from typing import Any
 from caviar.epoch import in_order
 from caviar.storage.records import DefinitionRecord
 from caviar.storage.states import TrialState
-from caviar.studies.definition import Way
 from caviar.studies.metric import pair_of_losses
 from caviar.studies.results.importance import Importances
 from caviar.studies.results.summaries import SearchedHyperparameter, StudyState, TrialSummary
 from caviar.studies.results.winner import Winner
 from caviar.studies.space.base import Value
+from caviar.studies.way import Way
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from caviar.storage.states import TrialState
-from caviar.studies.definition import Way
 from caviar.studies.results.report.boxes import boxes, outline
 from caviar.studies.results.report.records import Report, ReportedHyperparameter, ReportedTrial
 from caviar.studies.results.report.style import FADED, colour, good_range
+from caviar.studies.way import Way
 
 _ROW = 400  # pixels of a row of panels
 _LEGEND = 20  # of a line of the legend, where it has one for each of its entries

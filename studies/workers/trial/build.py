@@ -13,8 +13,9 @@ from caviar.models.own_measures import own_measures
 from caviar.models.registry import model_class
 from caviar.models.seeding import derive
 from caviar.models.training import Training, never
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.space.base import Value
+from caviar.studies.way import Way
 from caviar.studies.workers.local.devices import first_devices
 from caviar.studies.workers.trial.training import TrialTraining
 from caviar.studies.workers.user.command import CommandTraining, Given

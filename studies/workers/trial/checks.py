@@ -15,9 +15,10 @@ from caviar.models.data import shape
 from caviar.models.functions import load_function
 from caviar.models.optim import SETTINGS
 from caviar.models.registry import constructor_of
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.space.base import Value
+from caviar.studies.way import Way
 from caviar.studies.workers.trial.build import split
 from caviar.studies.workers.user.program import check_command
 from caviar.suggestions import did_you_mean

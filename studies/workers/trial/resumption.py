@@ -11,8 +11,9 @@ from caviar.models.checkpoint import from_bytes
 from caviar.models.errors import BadCheckpoint
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.errors import DamagedCheckpoint
-from caviar.studies.definition import Study, Way
+from caviar.studies.definition import Study
 from caviar.studies.space.base import Value
+from caviar.studies.way import Way
 from caviar.studies.workers.trial.build import Bench, make_training
 from caviar.studies.workers.trial.training import TrialTraining
 

@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 
 import caviar
 from caviar.studies.cli import run
-from caviar.studies.definition import Way
 from caviar.studies.lifecycle.loader import select_study
+from caviar.studies.way import Way
 
 FILES = [".env.example", "CAVIAR.md", "tune.py"]
 
