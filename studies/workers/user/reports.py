@@ -11,6 +11,7 @@ from caviar.epoch import check_metrics
 from caviar.limits import EPOCHS
 from caviar.studies.errors import CommandFailed
 from caviar.studies.workers.user.lines import LONGEST
+from caviar.studies.workers.user.matching import SECONDS, TooSlow, search
 from caviar.text import shown
 
 _EPOCH = "epoch"  # the field, or the group, that says which epoch was trained; all others are metrics
@@ -57,9 +58,16 @@ def from_output(expression: re.Pattern[str], line: str) -> Report | None:
     """Read a line of a command's output; None if the expression does not match.
 
     Raises:
-        CommandFailed: a group that is to be a number matched something else.
+        CommandFailed: a group that is to be a number matched something else, or the expression takes too long.
     """
-    match = expression.search(line)
+    try:
+        match = search(expression, line)
+    except TooSlow:
+        raise CommandFailed(
+            f"the expression of report= takes more than {SECONDS:g} s for a line of the output; give one without a "
+            f"repetition in a repetition, such as (a+)+, and with fewer .*; the line: {shown(line)}",
+            cause="too slow",
+        ) from None
     if match is None:
         return None
     groups = {name: text for name, text in match.groupdict().items() if text is not None}
