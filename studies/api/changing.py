@@ -132,6 +132,7 @@ def retune(
     epochs: int | None = None,
     budget: int | None = None,
     seed: int | None = None,
+    accept: bool = False,
     data_dir: str | Path | None = None,
     database: str | Engine | None = None,
 ) -> Study:
@@ -147,6 +148,7 @@ def retune(
         epochs: the length of each trial, instead of as before.
         budget: the number of trials, instead of as before.
         seed: the seed of the search, instead of the next one.
+        accept: train with the code that is here, though the earlier study was trained with other code.
 
     Returns:
         The definition of the new study, which is in the database; `run(name)` trains it.
@@ -154,6 +156,8 @@ def retune(
     Raises:
         DefinitionError: the name is taken, no trial is complete, or a hyperparameter has no range to widen.
         NotComparable: the study is a panda.
+        MachineMismatch: the code here is not that of the earlier study, and is not accepted: none of it was run.
+        CodeMissing: the code is not here.
         DataUnavailable: the data are not here, and cannot be downloaded.
 
     Examples:
@@ -162,7 +166,7 @@ def retune(
     """
     from caviar.studies.lifecycle.retune import retuned  # these load Optuna
     from caviar.studies.results.winner import standings
-    from caviar.studies.workers.local.preparation import check_and_fetch
+    from caviar.studies.workers.local.preparation import check_stored
 
     folder = data_folder(data_dir)
     with opened(study, database) as (engine, record):
@@ -175,7 +179,7 @@ def retune(
             name=name, data=data, epochs=epochs, budget=budget,
             seed=earlier.study.seed + 1 if seed is None else seed,
         )  # fmt: skip
-        check_and_fetch(after, folder)
+        check_stored(record, after, folder, accept=accept)
         open_study(engine, after, provenance_of(after, folder))
     return after
 

@@ -100,6 +100,7 @@ def start(
     settings: Mapping[str, Value] | None = None,
     day: str = "1epoch",
     keep: str = "branch",
+    accept: bool = False,
     on_event: RunListener = ignore,
     **options: Unpack[Options],
 ) -> Trained:
@@ -111,11 +112,14 @@ def start(
         settings: values instead of the defaults.
         day: the length of a day: epochs, such as `5epochs`, or a time, such as `8h` or `30m`.
         keep: the days whose states are kept: `branch`, the current one and the best of each other; or `all`.
+        accept: train with the code that is here, though the study in the database was trained with other code.
 
     Raises:
         OptionError: the name is taken, or an option or a setting is not valid.
         UnknownStudy, StudyNotFound: there is no such study.
         DefinitionError: the model cannot be trained with these settings.
+        MachineMismatch: the code here is not that of the study in the database, and is not accepted: none of it was
+            run.
         DataUnavailable: the data are not here, and cannot be downloaded.
         KeyboardInterrupt: Ctrl-C ended it; `train` measures it then.
 
@@ -125,7 +129,7 @@ def start(
     """
     from caviar.studies.panda.birth import begin, find_ancestor, panda_definition
     from caviar.studies.panda.train import panda_worker, train
-    from caviar.studies.workers.local.preparation import check_and_fetch
+    from caviar.studies.workers.local.preparation import check_and_fetch, check_stored
 
     if (study is None) == (origin is None):
         raise OptionError("give either --study STUDY, to begin anew, or --from STUDY:TRIAL, to go on with its weights")
@@ -135,13 +139,18 @@ def start(
     with training_machine(name, **options) as (engine, worker, stop):
         outage = reported_outage(worker.settings, worker.patience, lambda: stop.asked, on_event)
         ancestor = outage.insist(lambda: find_ancestor(engine, origin)) if origin is not None else None
+        stored = None
         if ancestor is not None:
-            definition = ancestor.study
+            definition, stored = ancestor.study, ancestor.record
         elif isinstance(study, Study):
             definition = study
         else:
-            definition, _ = outage.insist(lambda: select_stored(engine, str(study)))
-        check_and_fetch(panda_definition(definition, name), worker.data_dir, on_event)
+            definition, stored = outage.insist(lambda: select_stored(engine, str(study)))
+        own = panda_definition(definition, name)
+        if stored is None:
+            check_and_fetch(own, worker.data_dir, on_event)
+        else:
+            check_stored(stored, own, worker.data_dir, accept=accept, on_event=on_event)
         here = provenance_of(definition, worker.data_dir)
         record = outage.insist(
             lambda: begin(

@@ -13,7 +13,7 @@ from typing import Literal
 from caviar.limits import NAME
 from caviar.models.metric_calls import parse_metric
 from caviar.storage.records import Provenance, StudyRecord
-from caviar.studies.definition import Study, to_body
+from caviar.studies.definition import Study, from_body, to_body
 from caviar.studies.errors import CodeMissing, MachineMismatch
 from caviar.studies.lifecycle.code_files import code_files, digest
 from caviar.studies.lifecycle.commits import commit_of
@@ -183,12 +183,13 @@ def refuse_other_data(record: StudyRecord, digest: str | None) -> None:
         )
 
 
-def refuse_other_code(stored: StudyRecord, study: Study, here: Provenance) -> None:
+def refuse_other_code(stored: StudyRecord, here: Provenance) -> None:
     """Refuse to run the user's own code, which a stored definition names, if it is not that of the study."""
     others = [d for d in compare(stored.provenance, here) if d.what == "code" and d.of != CAVIAR]
-    if others and own_paths(study):
+    paths = own_paths(from_body(stored.body))
+    if others and paths:
         raise MachineMismatch(
-            f"the code of {', '.join(map(shown, own_paths(study)))} differs from that of '{stored.name}' "
+            f"the code of {', '.join(map(shown, paths))} differs from that of '{stored.name}' "
             f"({code_change(stored.provenance, here)}), and was not run; bring it in line, or run it all the same with "
             f"--accept"
         )

@@ -30,6 +30,7 @@ from caviar.text import whole_number
 class Ancestor:
     """A trial whose weights a panda begins with: its study, its hyperparameters, and where it stands."""
 
+    record: StudyRecord
     study: Study
     settings: Mapping[str, Value]
     origin: Origin
@@ -124,4 +125,4 @@ def find_ancestor(engine: Engine, origin: str) -> Ancestor:
             f"begin with its hyperparameters alone: --study {name} --set learning_rate=..."
         )
     trial = read_trial(engine, record.study_id, number)
-    return Ancestor(study, study.values(trial.parameters), Origin(name, number, trial.epoch))
+    return Ancestor(record, study, study.values(trial.parameters), Origin(name, number, trial.epoch))

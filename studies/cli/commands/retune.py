@@ -23,6 +23,9 @@ def retune(
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs of each trial, instead of as before.")] = None,
     budget: Annotated[int | None, typer.Option(metavar="N", help="Trials, instead of as many as before.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed, instead of the next one.")] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Train with the code here, though the study was trained with other code.")
+    ] = False,
     data_dir: DataDir = None,
     database: Database = None,
 ) -> None:
@@ -38,8 +41,8 @@ def retune(
     wider = widen or []
     with spinner("loading PyTorch, and checking the study"):
         new = caviar.retune(
-            study, name, widen=wider, data=data, epochs=epochs, budget=budget, seed=seed, data_dir=data_dir,
-            database=database,
+            study, name, widen=wider, data=data, epochs=epochs, budget=budget, seed=seed, accept=accept,
+            data_dir=data_dir, database=database,
         )  # fmt: skip
     from caviar.studies.search.plan import SMALL_BUDGET
 

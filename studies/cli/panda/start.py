@@ -38,6 +38,9 @@ def start(
             metavar="WHAT", help="States that are kept: branch (the current one, the best of each other), or all."
         ),
     ] = "branch",
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Train with the code here, though the study was trained with other code.")
+    ] = False,
     *,
     options: TrainingOptions,
 ) -> int:
@@ -55,7 +58,7 @@ def start(
     try:
         result = caviar.panda.start(
             name, study=study, origin=from_, settings=parse_settings(set_ or []), day=day, keep=keep,
-            on_event=EventPrinter("checking the panda"), **vars(options),
+            accept=accept, on_event=EventPrinter("checking the panda"), **vars(options),
         )  # fmt: skip
     except KeyboardInterrupt:
         print_line(left)

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from caviar.storage.definitions import find_study
 from caviar.storage.engine import clock_skew
 from caviar.storage.events import record_event
-from caviar.storage.records import Provenance, StudyRecord
+from caviar.storage.records import StudyRecord
 from caviar.storage.states import EventKind
 from caviar.studies.definition import Study
 from caviar.studies.errors import CodeMissing
@@ -25,6 +25,7 @@ from caviar.studies.lifecycle.manager import definition_of, open_study, progress
 from caviar.studies.lifecycle.provenance import (
     Difference,
     code_key,
+    code_of,
     compare,
     origin,
     own_paths,
@@ -131,7 +132,8 @@ def check_machine(
         refuse_fatal(differences)
         return refuse_mismatch(record.name, record.provenance, differences, allowed=allow_mismatch)
 
-    here = _provenance_here(record, study, data_dir)
+    with _saying_origin(record):
+        here = provenance_of(study, data_dir, run=False)
     differences = compare(record.provenance, here, clock_skew(engine))
     mismatched = refuse(differences)
     _check_found(study, data_dir, on_event)
@@ -146,19 +148,39 @@ def check_machine(
     return code_key(here)
 
 
-def _provenance_here(stored: StudyRecord, study: Study, data_dir: Path) -> Provenance:
-    """Do what `provenance_of` does for a definition from the database, and say where code can be had that is not here.
-
-    None of the code runs.
-
-    Raises:
-        CodeMissing, DataUnavailable: as there.
-    """
+@contextmanager
+def _saying_origin(stored: StudyRecord) -> Iterator[None]:
+    """Say where code can be had that is not here."""
     try:
-        return provenance_of(study, data_dir, run=False)
+        yield
     except CodeMissing as error:
         source = origin(stored.provenance)
         raise CodeMissing(f"{error}; '{stored.name}' was begun with {source}" if source else str(error)) from error
+
+
+def check_stored(
+    stored: StudyRecord, study: Study, data_dir: Path, *, accept: bool = False, on_event: Listener = ignore
+) -> None:
+    """Do what `check_and_fetch` does for a study whose definition comes from the database, if its code is the same.
+
+    The database names the modules of the user's code, and other code may have these names here: none of it runs before
+    it was compared.
+
+    Args:
+        stored: whose code it has to be; perhaps of an earlier study.
+        accept: run other code, too.
+
+    Raises:
+        MachineMismatch: the code here is not that of the stored study, and is not accepted.
+        CodeMissing: it is not here.
+    """
+    find_user_modules()
+    with _saying_origin(stored):
+        here = code_of(definition_of(stored))
+    if not accept:
+        refuse_other_code(stored, here)
+    fetch_data(study, data_dir, on_event)
+    _check_found(study, data_dir, on_event)
 
 
 def _check_found(study: Study, data_dir: Path, on_event: Listener) -> None:
@@ -208,15 +230,10 @@ def begin_or_resume(
         return Opened(open_study(engine, study, here, accept=accept), options, begun=False)
     if in_processes:
         WorkerPool.warm_up()  # the workers' imports, while this process has its own
-    find_user_modules()
     if stored is None:
         check_and_fetch(study, options.data_dir, on_event)
     else:
-        fetch_data(study, options.data_dir, on_event)
-        compared = _provenance_here(stored, study, options.data_dir)
-        if not accept:
-            refuse_other_code(stored, study, compared)
-        _check_found(study, options.data_dir, on_event)
+        check_stored(stored, study, options.data_dir, accept=accept, on_event=on_event)
     here = provenance_of(study, options.data_dir)
     opened = open_study(engine, study, here, accept=accept)
     return Opened(opened, replace(options, code=code_key(here)), begun=record is None)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+import caviar
 from caviar.storage.records import StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.studies.api.running import join, run
@@ -27,6 +28,7 @@ from tests.helpers.roles import execute
 from tests.helpers.studies import small_study
 from tests.helpers.workers import worker
 
+NOT_RUN = r"guest_net\.layers:Net differs .*layers\.py changed; .*, and was not run"
 NET = """
 from pathlib import Path
 from caviar.models.mlp import MLP
@@ -72,12 +74,17 @@ def test_other_code_is_refused_before_any_of_it_runs(engine: Engine, ran: Path) 
     assert not ran.exists()
 
 
-def test_nor_does_it_run_to_test_the_winner_of_a_study_that_is_done(engine: Engine, ran: Path) -> None:
+def trained_with_other_code(engine: Engine, ran: Path) -> None:
+    """Spend a study's budget, and let it look as if its code had been other code."""
     record = begun(engine, same=True)
     worker(engine, record, definition_of(record)).run()
     ran.unlink()
     forget()  # as another process, on a machine that has other code
     execute(engine, """UPDATE caviar.definition SET files = '{"guest_net/layers.py": "other"}'""")
+
+
+def test_nor_does_it_run_to_test_the_winner_of_a_study_that_is_done(engine: Engine, ran: Path) -> None:
+    trained_with_other_code(engine, ran)
     with pytest.raises(MachineMismatch, match=r"begun: code \(guest_net/__init__\.py, guest_net/layers\.py\); "):
         join("small", database=engine)
     assert not ran.exists()
@@ -91,6 +98,29 @@ def test_nor_does_it_run_for_a_run_of_a_definition_from_the_database(
     with pytest.raises(MachineMismatch, match=r"guest_net\.layers:Net differs .*layers\.py changed\), and was not run"):
         run("small", name=name, database=engine)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("origin", [{"study": "small"}, {"origin": "small:best"}])
+def test_nor_does_it_run_for_a_panda_of_a_study_from_the_database(
+    engine: Engine, ran: Path, origin: dict[str, str]
+) -> None:
+    trained_with_other_code(engine, ran)
+    with pytest.raises(MachineMismatch, match=NOT_RUN):
+        caviar.panda.start("baby", **origin, database=engine)
+    assert not ran.exists()
+    assert [study.name for study in caviar.list_studies(database=engine)] == ["small"]
+    caviar.panda.start("baby", **origin, accept=True, database=engine)
+    assert ran.exists()
+
+
+def test_nor_does_it_run_for_a_retune(engine: Engine, ran: Path) -> None:
+    trained_with_other_code(engine, ran)
+    with pytest.raises(MachineMismatch, match=NOT_RUN):
+        caviar.retune("small", "again", database=engine)
+    assert not ran.exists()
+    assert [study.name for study in caviar.list_studies(database=engine)] == ["small"]
+    assert caviar.retune("small", "again", accept=True, database=engine).prior
+    assert ran.exists()
 
 
 def test_a_run_of_a_definition_from_the_database_names_the_same_code_before_it_runs(engine: Engine, ran: Path) -> None:
