@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,6 +16,11 @@ from caviar.storage.tables import epoch, slot
 _RECENT = 50  # trials
 
 _EPOCHS = select(epoch.c.slot, epoch.c.epoch, epoch.c.metrics, epoch.c.seconds).order_by(epoch.c.slot, epoch.c.epoch)
+_NEVER_MEASURED = text("""
+    SELECT name FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS n (name, place)
+    WHERE NOT EXISTS (SELECT FROM caviar.epoch e WHERE e.study_id = :study AND jsonb_exists(e.metrics, name))
+    ORDER BY place
+""")
 _TIMES = text("""
     SELECT s.number, t.datetime_start AT TIME ZONE 'UTC' AS began, t.datetime_complete AT TIME ZONE 'UTC' AS ended
     FROM caviar.slot s JOIN public.trials t ON t.trial_id = s.trial_id
@@ -51,6 +57,12 @@ def read_curves(engine: Engine, study_id: int) -> dict[int, list[Epoch]]:
         for row in connection.execute(_EPOCHS.where(epoch.c.study_id == study_id)):
             curves[row.slot].append(_epoch(row))
     return dict(curves)
+
+
+def never_measured(engine: Engine, study_id: int, names: Sequence[str]) -> list[str]:
+    """Return those of the metrics that no epoch of any trial of a study has."""
+    with engine.connect() as connection:
+        return list(connection.scalars(_NEVER_MEASURED, {"study": study_id, "names": list(names)}))
 
 
 def trained_seconds(engine: Engine, study_id: int, slot_number: int, last: int) -> float:

@@ -52,11 +52,13 @@ class CommandFailed(StudyError):
 
     Attributes:
         cause: what is the same where the command fails in the same way once more.
+        missing: the study's metric, if the command came to a good end without it; else None.
     """
 
-    def __init__(self, message: str, cause: str | None = None) -> None:
+    def __init__(self, message: str, cause: str | None = None, missing: str | None = None) -> None:
         super().__init__(message)
         self.cause = message if cause is None else cause
+        self.missing = missing
 
 
 class RanksDied(StudyError):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from caviar.epoch import ACCURACY, BUILT_IN, TRAINING_LOSS, VALIDATION_LOSS, is_loss
+from caviar.epoch import ACCURACY, BUILT_IN, TRAINING_LOSS, VALIDATION_LOSS, in_order, is_loss
 from caviar.limits import NAME, TEXT
 from caviar.models.errors import BadMeasure
 from caviar.models.metric_calls import parse_metric
 from caviar.studies.errors import DefinitionError
+from caviar.suggestions import did_you_mean
 from caviar.text import flaw, quoted, shown
 
 OF_A_MODEL = (ACCURACY, VALIDATION_LOSS, TRAINING_LOSS)  # that Caviar's own loop can be searched by
@@ -137,6 +138,18 @@ def check_own_metrics(metrics: Mapping[str, str]) -> None:
             parse_metric(function)
         except BadMeasure as error:
             raise DefinitionError(f"the metric '{name}': {error}") from error
+
+
+def of_missing(missing: Sequence[str], measured: Collection[str], verb: str) -> str:
+    """Return metrics that are missing, what they may be called, and what there is, as the end of a sentence.
+
+    Example:
+        >>> of_missing(["val_los"], ["loss", "val_loss"], "it measured")
+        'val_los; did you mean val_loss? it measured loss, val_loss'
+    """
+    near = "".join(did_you_mean(name, measured, limit=1) for name in missing)
+    there = ", ".join(map(shown, in_order(measured))) or "nothing"
+    return f"{', '.join(map(shown, missing))}; {near}{verb} {there}"
 
 
 def pair_of_losses(measured: Collection[str]) -> tuple[str, str] | None:

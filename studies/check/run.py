@@ -15,6 +15,7 @@ from caviar.studies.check.states import first_difference
 from caviar.studies.check.unsaved import is_generator
 from caviar.studies.definition import Study, to_body
 from caviar.studies.findings import Finding, Level, format_size
+from caviar.studies.metric import of_missing
 from caviar.studies.results.formatting import duration, number
 from caviar.studies.space.base import Value
 from caviar.studies.way import Way
@@ -95,14 +96,16 @@ class Check:
         return train(request, self.timeout)
 
     def _at_defaults(self, outcome: Outcome, epochs: int) -> Iterator[Finding]:
-        metric = self.study.metric
+        measured = {name for metrics in outcome.metrics for name in metrics}
+        missing = [name for name in (self.study.metric, *self.study.constraints) if name not in measured]
         if outcome.failure is not None:
             yield Finding(Level.ERROR, "the defaults", _told(outcome.failure), "mend it, and check again")
-        elif outcome.numbers and not any(metric in metrics for metrics in outcome.metrics):
-            reported = ", ".join(dict.fromkeys(name for metrics in outcome.metrics for name in metrics))
+        elif outcome.numbers and missing:
+            which = "the metric" if self.study.metric in missing else "the constraints"
+            what = of_missing(missing, measured, "there is")
             yield Finding(
-                Level.ERROR, "the metric", f"no epoch reported '{metric}'; reported: {reported}",
-                f"report it, or name another one: metric=\"{reported.split(', ')[0]}\"",
+                Level.ERROR, which, f"none of the first {len(outcome.numbers)} epochs has {what}",
+                "report it in the training, or give the study the name that is reported",
             )  # fmt: skip
         else:
             yield Finding(Level.OK, "the defaults", f"{min(epochs, len(outcome.numbers))} epochs are trained")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from optuna.trial import FrozenTrial
 
-from caviar.epoch import in_order, last_values
+from caviar.epoch import last_values
 from caviar.limits import NUMBER
 from caviar.storage.curves import read_curve
 from caviar.storage.events import read_events
 from caviar.storage.history import BEST
 from caviar.storage.states import EventKind
-from caviar.studies.metric import DIVERGED, OUT_OF_MEMORY, worst_of
+from caviar.studies.metric import DIVERGED, OUT_OF_MEMORY, of_missing, worst_of
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.trial.checkpoints import stage
 from caviar.studies.workers.trial.decision import Next, Verdict
-from caviar.studies.workers.trial.failures import describe, stop_if_repeated
+from caviar.studies.workers.trial.failures import describe, missing_of, stop_if_hopeless
 from caviar.studies.workers.trial.training import TrialTraining
 from caviar.text import storable
 
@@ -59,12 +59,11 @@ class TrialEnd:
             self._context.outage.insist(lambda: self._context.checkpoints.drop(fallen))
 
     def _end_without_result(self, measured: Mapping[str, float], epoch: int) -> None:
-        """Fail a trial that never measured what its study needs; a study of such trials is stopped."""
+        """Fail a trial that never measured what its study needs."""
         study = self._context.study
-        needed = [name for name in (study.metric, *study.constraints) if name not in measured]
-        there = ", ".join(in_order(measured)) or "nothing"
-        error = f"no result: it never measured {', '.join(needed)}; it measured {there}"
-        self._fail(epoch, {"error": error, "place": "", "traceback": ""})
+        missing = [name for name in (study.metric, *study.constraints) if name not in measured]
+        error = f"no result: it never measured {of_missing(missing, measured, 'it measured')}"
+        self._fail(epoch, {"error": error, "place": "", "traceback": ""}, missing)
 
     def _last_value(self) -> float | None:
         """Return the last value of the study's metric, which not every epoch need have; None if none has."""
@@ -102,7 +101,7 @@ class TrialEnd:
             failure["output"] = storable(output)
         context = self._context
         if not isinstance(error, torch.OutOfMemoryError):
-            self._fail(epoch, failure)
+            self._fail(epoch, failure, missing_of(error))
         elif context.outage.insist(self._ran_out_before):
             self._end("COMPLETE", worst_value(context), failure["error"], epoch, constraints=_OUT_OF_MEMORY)
         else:  # another worker, or another time, may have more memory
@@ -110,10 +109,10 @@ class TrialEnd:
             context.ledger.avoided.add(self._held.number)
             context.release(self._held.lease)
 
-    def _fail(self, epoch: int, failure: Mapping[str, str]) -> None:
+    def _fail(self, epoch: int, failure: Mapping[str, str], missing: Sequence[str] = ()) -> None:
         context = self._context
         self._end("FAIL", None, failure["error"], epoch, failure=failure)
-        context.outage.insist(lambda: stop_if_repeated(context.engine, context.record.study_id, failure))
+        context.outage.insist(lambda: stop_if_hopeless(context.engine, context.record.study_id, failure, missing))
 
     def _end(self, state: str, value: float | None, why: str, epoch: int, **more: Any) -> None:
         attributes = {"epochs": epoch, "why it stopped": why}

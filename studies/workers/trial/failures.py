@@ -1,12 +1,13 @@
 """Errors of training code, which may raise anything, apart from those of the database and of Caviar itself.
 
-A study whose trials fail one after the other with the same error is stopped.
+A study whose trials fail one after the other with the same error is stopped; so is one whose first trial did not
+measure what the study needs.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import Engine
@@ -15,12 +16,13 @@ from caviar import foreign_code
 from caviar.foreign_code import no_exit, reason_of
 from caviar.models.training import Interrupted
 from caviar.storage.control import set_control
+from caviar.storage.curves import never_measured
 from caviar.storage.events import read_events
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import last_finished
 from caviar.studies.errors import CommandFailed
 from caviar.studies.workers.local.pulse import Pulse
-from caviar.text import storable
+from caviar.text import shown, storable
 
 SAME_ERRORS = 3  # trials in a row
 
@@ -86,11 +88,25 @@ def describe(error: Exception) -> dict[str, str]:
     return described
 
 
-def stop_if_repeated(engine: Engine, study_id: int, failure: Mapping[str, str]) -> None:
-    """Stop a study whose last three trials raised the same error, which is a mistake in the code and no bad setting.
+def missing_of(error: Exception) -> list[str]:
+    """Return the metrics for want of which a training failed that came to a good end otherwise."""
+    return [error.missing] if isinstance(error, CommandFailed) and error.missing else []
 
-    The same is the same class of error from the same line: the message may well name this trial's batch size.
+
+def stop_if_hopeless(engine: Engine, study_id: int, failure: Mapping[str, str], missing: Sequence[str] = ()) -> None:
+    """Stop a study after a failure that is a mistake in the code or in the study, and no bad setting.
+
+    That is the same error in its last three trials, of the same class and from the same line: the message may well name
+    this trial's batch size. And it is a trial without a result, for want of metrics that no trial has measured yet.
+
+    Args:
+        missing: what the study needs and the trial has never measured.
     """
+    if missing and (never := never_measured(engine, study_id, missing)):
+        names = " or ".join(map(shown, never))
+        why = f"{failure['error']}; no trial has measured {names} so far: name in the study what its training reports"
+        set_control(engine, study_id, Control.STOP, why=why)
+        return
     raised = {event.slot: _kind(event.detail) for event in read_events(engine, study_id, EventKind.TRIAL_FAILED)}
     last = [raised.get(number) for number in last_finished(engine, study_id, SAME_ERRORS)]
     if last == [_kind(failure)] * SAME_ERRORS:

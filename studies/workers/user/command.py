@@ -16,6 +16,7 @@ from caviar.models.errors import BadCheckpoint
 from caviar.models.training import Interrupted
 from caviar.storage.processes import signal_name
 from caviar.studies.errors import CommandFailed
+from caviar.studies.metric import of_missing
 from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.training import Ended, Leave
 from caviar.studies.workers.user.attempt import Attempt
@@ -96,7 +97,7 @@ class CommandTraining:
             waiting = list(_waiting(state["waiting"], self.epoch + 1))
             self._folder_epoch = waiting[-1].epoch if waiting else self.epoch
             stream = self._new_stream(waiting, int(state["first"]))
-            stream.has_metric = bool(state["has_metric"])
+            stream.measured |= {self._program.metric} if state["has_metric"] else set()
             files = state["files"]
         except (KeyError, TypeError, ValueError) as error:
             raise BadCheckpoint(f"the checkpoint is none of a command: {reason_of(error)}") from error
@@ -205,9 +206,9 @@ class CommandTraining:
         group.end()
         self._group, self._folder_epoch, self._was_ahead = None, 0, True
         self._attempt.empty()
-        has_metric = self._stream.has_metric
+        measured = self._stream.measured
         self._stream = self._new_stream(self._stream.waiting)
-        self._stream.has_metric = has_metric
+        self._stream.measured = measured
 
     def _let_go_on(self) -> None:
         """Answer the reports of the epochs that were taken."""
@@ -230,14 +231,18 @@ class CommandTraining:
             raise Interrupted  # whoever ended this process ended all of its group, say
         if group.exit:
             raise self._failure(_how(group.exit))
-        if not self._stream.has_metric:
-            raise self._failure(f"ended without reporting {self._program.metric}")
+        metric, measured = self._program.metric, self._stream.measured
+        if metric not in measured:
+            said = of_missing([metric], measured, "it reported")
+            if not measured and self._program.expression is not None:
+                said = f"{metric}; no line of its output matches the expression of report="
+            raise self._failure(f"ended without reporting {said}", missing=metric)
 
-    def _failure(self, what: str) -> CommandFailed:
+    def _failure(self, what: str, missing: str | None = None) -> CommandFailed:
         lines = self._tail.last_lines(_QUOTED_LINES)
         last = f"its last line: {shown(lines[-1].strip(), _QUOTED_LINE)}" if lines else "it printed nothing"
-        # The same mistake may well print this trial's batch size.
-        return CommandFailed("\n  ".join([f"the command {what}; {last}", *lines]), re.sub(r"\d+", "#", last))
+        message = "\n  ".join([f"the command {what}; {last}", *lines])
+        return CommandFailed(message, re.sub(r"\d+", "#", last), missing)  # a mistake may print this trial's batch size
 
     def state(self) -> dict[str, Any] | None:
         """Return the folder, with what was reported until now; None if it is empty, or reports are counted.
@@ -254,7 +259,8 @@ class CommandTraining:
             return None
         files = pack(self._attempt.folder)
         waiting = [[epoch.epoch, dict(epoch.metrics), epoch.seconds] for epoch in stream.waiting]
-        known = {"epoch": self.epoch, "first": stream.first, "has_metric": stream.has_metric, "waiting": waiting}
+        has_metric = self._program.metric in stream.measured
+        known = {"epoch": self.epoch, "first": stream.first, "has_metric": has_metric, "waiting": waiting}
         return {**known, "files": files} if files else None
 
     def close(self, ended: Ended) -> None:  # noqa: ARG002 - a command is ended in one way

@@ -30,6 +30,7 @@ class EpochStream:
         error: why the command fails once these are taken; None while all is well.
         unanswered: reports of these epochs whose sender waits until they are written.
         answers: those whose sender can go on at once.
+        measured: the names of all metrics that were reported.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class EpochStream:
         self.waiting = deque(waiting)
         self.error: CommandFailed | None = None
         self.unanswered = self.answers = 0
-        self.has_metric = False
+        self.measured = set[str]()
         self._metric, self._expression = metric, expression
         self._lines = {source: Lines() for source in Source}
         self._reports = EpochReports(metric, self.waiting[-1].epoch if self.waiting else known, first, goes_on=goes_on)
@@ -82,7 +83,7 @@ class EpochStream:
             for line in lines:
                 report = None if self.error else self._report(source, line)
                 if report is not None:
-                    self.has_metric |= self._metric in report.metrics
+                    self.measured |= report.metrics.keys()
                     is_new = self._add(self._reports.add(report))
                     self.unanswered += report.wants_answer and is_new
                     self.answers += report.wants_answer and not is_new

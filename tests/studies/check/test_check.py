@@ -157,7 +157,14 @@ def test_a_training_that_keeps_nothing_begins_again(project: Path) -> None:
 def test_a_metric_that_is_never_reported_is_an_error(project: Path) -> None:
     (fault,) = worst(check(project, ("rmse=whole", "mse=whole")))
 
-    assert fault.message == "no epoch reported 'rmse'; reported: loss, mse"
+    assert fault.message == "none of the first 3 epochs has rmse; did you mean mse? there is loss, mse"
+
+
+def test_a_constraint_on_what_is_never_reported_is_an_error(project: Path) -> None:
+    (fault,) = worst(check(project, ("budget=8", "budget=8, constraints={'latency': 3}")))
+
+    assert (fault.level, fault.what) == (Level.ERROR, "the constraints")
+    assert fault.message == "none of the first 3 epochs has latency; there is loss, rmse"
 
 
 def test_defaults_that_cannot_be_trained_are_the_only_finding(project: Path) -> None:

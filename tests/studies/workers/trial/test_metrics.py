@@ -51,14 +51,27 @@ def test_a_trial_is_not_judged_by_an_epoch_without_the_metric(engine: Engine, mo
 
 
 def test_a_trial_that_never_measures_the_metric_fails_and_says_what_it_measured(engine: Engine) -> None:
-    record, study = register_training(engine, "of_another_name")
+    """Where no trial has measured it, the study ends with the first one: the name is wrong."""
+    record, study = register_training(engine, "of_another_name", metric="los", constraints={"ma": 1.0})
     worker(engine, record, study).run()
     trials = read_trials(engine, record.study_id)
-    assert [t.state for t in trials] == [TrialState.FAIL] * 3 + [TrialState.OPEN] * 2
-    assert trials[0].attributes["why it stopped"] == "no result: it never measured rmse; it measured loss, mae"
-    assert progress(engine, record).control == Control.STOP  # after three of the same kind
-    (event, *_) = read_events(engine, record.study_id, EventKind.TRIAL_FAILED)
-    assert event.detail["error"] == "no result: it never measured rmse; it measured loss, mae"
+    assert [t.state for t in trials] == [TrialState.FAIL] + [TrialState.OPEN] * 4
+    why = "no result: it never measured los, ma; did you mean loss? did you mean mae? it measured loss, mae"
+    assert trials[0].attributes["why it stopped"] == why
+    assert progress(engine, record).control == Control.STOP
+    (event,) = read_events(engine, record.study_id, EventKind.TRIAL_FAILED)
+    assert event.detail["error"] == why
+    (stopped,) = read_events(engine, record.study_id, EventKind.STOPPED)
+    assert stopped.detail["why"].startswith(f"{why}; no trial has measured los or ma so far")
+
+
+def test_where_another_trial_has_measured_the_metric_three_without_it_in_a_row_end_the_study(engine: Engine) -> None:
+    record, study = register_training(engine, "measured_by_the_first")
+    worker(engine, record, study).run()
+    trials = read_trials(engine, record.study_id)
+    assert [t.state for t in trials] == [TrialState.COMPLETE] + [TrialState.FAIL] * 3 + [TrialState.OPEN]
+    (stopped,) = read_events(engine, record.study_id, EventKind.STOPPED)
+    assert "3 trials in a row raised the same: no result: it never measured rmse" in stopped.detail["why"]
 
 
 def test_what_is_above_its_bound_does_not_win(engine: Engine) -> None:
