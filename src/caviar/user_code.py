@@ -1,14 +1,22 @@
-"""Classes and functions that a study names by a path, `package.module:name`: imported, or only looked for."""
+"""Classes and functions that a study names by a path, `package.module:name`: imported, or only looked for.
+
+And the line of such code that called Caviar.
+"""
 
 from __future__ import annotations
 
 import sys
+import sysconfig
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from caviar.foreign_code import IN_A_MODULE, no_exit, reason_of
+
+INSTALLED = frozenset({"site-packages", "dist-packages"})  # the folders of packages that pip has installed
+STANDARD = sysconfig.get_path("stdlib")
 
 
 class NotThere(Exception):
@@ -57,6 +65,23 @@ def _spec(module: str) -> ModuleSpec | None:
             return None
         found = PathFinder.find_spec(name, list(found.submodule_search_locations))
     return found
+
+
+def calling_line() -> str:
+    """Return the file and line, as `tune.py:12`, of the user's own code that called Caviar, directly or by a framework.
+
+    It is that of an installed package where there is no code of the user's own.
+    """
+    nearest = ""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if not str(frame.f_globals.get("__name__", "")).startswith("caviar."):
+            file = frame.f_code.co_filename
+            nearest = nearest or f"{file}:{frame.f_lineno}"
+            if not file.startswith(STANDARD) and INSTALLED.isdisjoint(Path(file).parts):
+                return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return nearest
 
 
 def _step(module: str) -> str:

@@ -12,12 +12,15 @@ from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caviar.storage.processes import signal_name
 from caviar.studies.lifecycle.loader import importing_project
 from caviar.studies.space.base import Value
 from caviar.studies.workers.local.process import no_main_module, no_signals
+
+if TYPE_CHECKING:
+    from caviar.studies.workers.user.rank_reports import RankReport
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Outcome:
         seconds: of each epoch.
         memory: the largest resident size of the process so far, in bytes, Python and PyTorch included.
         unsaved: after the first epoch.
+        reports: of each epoch, what each rank reported, by rank; empty where one process trains a trial.
         failure: None if all epochs were trained.
         refused: why the state to go on from was refused.
         uses_folder: whether a command that was given its folder goes on from it; None if that is not known, or no
@@ -81,9 +85,16 @@ class Outcome:
     seconds: list[float] = field(default_factory=list)
     memory: int = 0
     unsaved: list[Unsaved] = field(default_factory=list)
+    reports: list[Mapping[int, RankReport]] = field(default_factory=list)
     failure: Failure | None = None
     refused: str | None = None
     uses_folder: bool | None = None
+
+    @property
+    def measured(self) -> set[str]:
+        """The names of all metrics that were reported, by any rank."""
+        of_ranks = [report.metrics for reports in self.reports for report in reports.values()]
+        return {name for metrics in [*self.metrics, *of_ranks] for name in metrics}
 
 
 def train(request: Request, timeout: float | None = None) -> Outcome:
@@ -140,6 +151,7 @@ def _train(request: Request) -> Outcome:
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
     from caviar.studies.workers.trial.resumption import LoadedCheckpoint, resume
     from caviar.studies.workers.user.command import CommandTraining
+    from caviar.studies.workers.user.group import GroupTraining
     from caviar.studies.workers.user.rank_starter import RankStarter
 
     torch.set_num_threads(THREADS)
@@ -159,6 +171,8 @@ def _train(request: Request) -> Outcome:
                 outcome.metrics.append(dict(epoch.metrics))
                 outcome.states.append(None if state is None else to_bytes(state))
                 outcome.seconds.append(epoch.seconds)
+                if isinstance(training, GroupTraining):
+                    outcome.reports.append(training.reports)
                 if len(outcome.numbers) == 1:
                     outcome.unsaved.extend(find_unsaved(training))
                 uses_folder = command.uses_folder if command else None
@@ -171,6 +185,6 @@ def _train(request: Request) -> Outcome:
     if request.device.startswith("cuda"):
         memory = torch.cuda.max_memory_allocated(request.device)
     return Outcome(
-        outcome.numbers, outcome.metrics, outcome.states, outcome.seconds, memory, outcome.unsaved, failure, refused,
-        uses_folder,
+        outcome.numbers, outcome.metrics, outcome.states, outcome.seconds, memory, outcome.unsaved, outcome.reports,
+        failure, refused, uses_folder,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from caviar.epoch import is_loss
 from caviar.limits import CHECKPOINT
 from caviar.studies.check.files import changed_files, snapshot
 from caviar.studies.check.probe import Failure, Outcome, Request, train
+from caviar.studies.check.ranks import compare_ranks
 from caviar.studies.check.states import first_difference
 from caviar.studies.check.unsaved import is_generator
 from caviar.studies.definition import Study, to_body
@@ -78,7 +79,10 @@ class Check:
         defaults = {name: scale.default for name, scale in self.study.scales().items()}
         epochs = min(_EPOCHS, self.study.last_epoch)
         outcome = self._train("the defaults", defaults, epochs)
-        findings = list(self._at_defaults(outcome, epochs))
+        findings = [
+            *self._at_defaults(outcome, epochs),
+            *compare_ranks(outcome.reports, [self.study.metric, *self.study.constraints]),
+        ]
         cost = None
         if outcome.numbers:
             cost = self._cost(outcome, workers)
@@ -96,7 +100,7 @@ class Check:
         return train(request, self.timeout)
 
     def _at_defaults(self, outcome: Outcome, epochs: int) -> Iterator[Finding]:
-        measured = {name for metrics in outcome.metrics for name in metrics}
+        measured = outcome.measured
         missing = [name for name in (self.study.metric, *self.study.constraints) if name not in measured]
         if outcome.failure is not None:
             yield Finding(Level.ERROR, "the defaults", _told(outcome.failure), "mend it, and check again")

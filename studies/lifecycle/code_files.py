@@ -13,16 +13,14 @@ import importlib
 import os.path
 import shlex
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from caviar.studies.errors import CodeMissing
 from caviar.text import shown
+from caviar.user_code import INSTALLED, STANDARD
 
-_INSTALLED = {"site-packages", "dist-packages"}  # the folders of packages that pip has installed
-_STANDARD = sysconfig.get_path("stdlib")
 _BY_NAME = {"import_module", "__import__", "pkgutil"}  # what imports a module by a name that is made at run time
 
 
@@ -99,7 +97,7 @@ class _Modules:
             file = self._file(name)
             if file is not None:
                 root = file.parents[name.count(".") + (file.stem == "__init__")]
-                if root.name not in _INSTALLED:
+                if root.name not in INSTALLED:
                     self._roots.add(root)
                 found[_key(name, file)] = file
             elif self._spec(name) is None and name not in sys.modules:
@@ -146,8 +144,8 @@ class _Modules:
         return next((spec for spec in specs if spec is not None), None)
 
     def _is_of_project(self, file: Path) -> bool:
-        return not file.is_relative_to(_STANDARD) and any(
-            file.is_relative_to(root) and _INSTALLED.isdisjoint(file.relative_to(root).parts) for root in self._roots
+        return not file.is_relative_to(STANDARD) and any(
+            file.is_relative_to(root) and INSTALLED.isdisjoint(file.relative_to(root).parts) for root in self._roots
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from caviar.storage.ledger import Ledger
 from caviar.storage.outage import Outage
 from caviar.storage.processes import machine_id
 from caviar.storage.records import Lease, StudyRecord, WorkerRecord
-from caviar.storage.states import EventKind
+from caviar.storage.states import Control, EventKind
 from caviar.storage.trials import TrialLog
 from caviar.storage.unsent import UnsentStates
 from caviar.storage.workers import is_unregistered, register_worker
@@ -33,6 +34,7 @@ from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.lifecycle.provenance import package_versions, refuse_other_data
 from caviar.studies.search.other_programs import learned
 from caviar.studies.way import Way
+from caviar.studies.workers.lease import HeldLease, all_lost
 from caviar.studies.workers.local.devices import split_place
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.output import Output
@@ -91,6 +93,13 @@ class WorkerContext:
             return False
         register_worker(self.engine, self.record.study_id, self.process)
         return True
+
+    def asks_to_leave(self, held: Sequence[HeldLease], alive: bool = True) -> bool:
+        """Return True if this worker is to leave trials without waiting for the end of anything; as `Leave` says."""
+        if alive:
+            self.pulse.beat()
+        at_once = any(one.requested.at_once and one.requested.control != Control.RUN for one in held)
+        return self.stop.overdue or self.time.is_over or at_once or all_lost(held)
 
     def release(self, lease: Lease) -> None:
         """Give a slot back, as soon as the database answers."""

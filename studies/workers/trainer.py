@@ -23,12 +23,11 @@ from caviar.models.cohort_kinds import groups
 from caviar.models.training import Interrupted, Training
 from caviar.storage.errors import CheckpointUnreachable, DatabaseAway, LeaseLost
 from caviar.storage.records import Lease
-from caviar.storage.states import Control
 from caviar.studies.errors import RanksDied
 from caviar.studies.workers.cohort_size import CohortSize
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.heartbeat import Heartbeat
-from caviar.studies.workers.lease import HeldLease, all_lost
+from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.assignment import Assigner, TrialAssigner
 from caviar.studies.workers.trial.checkpoints import save_on_this_machine
@@ -163,7 +162,7 @@ class Trainer:
             try:
                 trained = self._train(members)
             except Interrupted:
-                if len(members) == 1 and members[0].limit.is_over and not self._is_to_leave():
+                if len(members) == 1 and members[0].limit.is_over and not self._leave_epoch(alive=False):
                     self._attempt(members[0], partial(self._time_out, members[0]))
                     continue
                 for run in members:
@@ -293,15 +292,7 @@ class Trainer:
 
     def _leave_epoch(self, alive: bool = True) -> bool:
         """Return True, between two batches, if the epoch is to be left where it is; as `Leave` says."""
-        if alive:
-            self._context.pulse.beat()
-        return self._is_to_leave()
-
-    def _is_to_leave(self) -> bool:
-        """Return True if this worker is to leave its trials without waiting for the end of an epoch."""
-        held = [run.held for run in self._runs]
-        at_once = any(h.requested.at_once and h.requested.control != Control.RUN for h in held)
-        return self._context.stop.overdue or self._context.time.is_over or at_once or all_lost(held)
+        return self._context.asks_to_leave([run.held for run in self._runs], alive)
 
     def _refresh(self) -> None:
         """Read the other trials, if one of this worker ended, or if the last reading is long ago."""

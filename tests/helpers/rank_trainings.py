@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from caviar.models.training import never
+from caviar.studies.workers.trial.training import Leave
 from caviar.studies.workers.user.group import GroupTraining
 from caviar.studies.workers.user.rank_starter import RankStarter
 from caviar.studies.workers.user.trial import Trial
@@ -26,10 +28,11 @@ LAST = 4
 
 
 def open_group(
-    starter: RankStarter, function: str, state: dict[str, Any] | None = None, *, ranks: int = 2, **values: Any
-) -> GroupTraining:
+    starter: RankStarter, function: str, state: dict[str, Any] | None = None, *, ranks: int = 2, leave: Leave = never,
+    **values: Any,
+) -> GroupTraining:  # fmt: skip
     return GroupTraining(
-        starter, ["cpu"] * ranks, state, function=f"tests.helpers.rank_trainings:{function}", number=7,
+        starter, ["cpu"] * ranks, state, leave, function=f"tests.helpers.rank_trainings:{function}", number=7,
         values={"lr": 0.01, **values}, seed=(0, "trial", 7), last=LAST, threads=1,
     )  # fmt: skip
 
@@ -133,6 +136,53 @@ def returning(trial: Trial) -> None:
         if epoch == 2 and trial.rank == 1:
             return
         dist.all_reduce(torch.ones(1), group=group)
+        trial.report(loss=1)
+
+
+def parting(trial: Trial) -> None:
+    """Leave in one rank, in the second epoch or before the first; the other one waits for it, or trains on."""
+    how, leaves = trial["how"], trial.rank == trial["rank"]
+    if how == "at once" and leaves:
+        return
+    for epoch in trial.epochs():
+        if epoch == 2 and leaves:
+            if how == "exit":
+                ctypes.CDLL(None)._exit(0)  # which no Python code can hold
+            return
+        if how == "wait":
+            dist.all_reduce(torch.ones(1))
+        trial.report(loss=1)
+
+
+def parting_slowly(trial: Trial) -> None:
+    """Leave in the second epoch in all ranks, but in one of them late."""
+    trial.keep(net=torch.nn.Linear(2, 2))
+    for epoch in trial.epochs():
+        dist.all_reduce(torch.ones(1))
+        trial.report(loss=1 / epoch)
+        if epoch == 2:
+            time.sleep(2.5 * trial.rank)
+            break
+
+
+def building(trial: Trial) -> None:
+    """Take for ever before the first epoch."""
+    note(trial, at="build")
+    time.sleep(600)
+
+
+def reporting(trial: Trial) -> None:
+    """Report in one rank alone."""
+    for _ in trial.epochs():
+        if trial.rank == trial["rank"]:
+            trial.report(loss=1)
+
+
+def reporting_too_early(trial: Trial) -> None:
+    """Report in one rank outside of the loop."""
+    if trial.rank == 1:
+        trial.report(loss=1)
+    for _ in trial.epochs():
         trial.report(loss=1)
 
 

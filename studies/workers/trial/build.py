@@ -17,7 +17,7 @@ from caviar.studies.definition import Study
 from caviar.studies.space.base import Value
 from caviar.studies.way import Way
 from caviar.studies.workers.local.devices import first_devices
-from caviar.studies.workers.trial.training import TrialTraining
+from caviar.studies.workers.trial.training import Leave, TrialTraining
 from caviar.studies.workers.user.command import CommandTraining, Given
 from caviar.studies.workers.user.following import LeadingTraining
 from caviar.studies.workers.user.group import GroupTraining
@@ -49,6 +49,7 @@ class Bench(NamedTuple):
     is_stopping: Callable[[], bool] = never  # whether this process was asked to stop
     devices: tuple[str, ...] = ()  # of the ranks of a trial; () for the first ones of this machine
     starter: RankStarter | None = None  # of the ranks; None for one that each trial makes
+    leave: Leave = never  # asks whether a trial is to be left while its ranks build
     write: Callable[[bytes], None] = lambda data: None  # noqa: ARG005 - takes what a command prints
 
 
@@ -121,7 +122,7 @@ def _train_function(
     if study.gpus:
         devices = bench.devices or first_devices(bench.device.type, study.gpus)
         return GroupTraining(
-            bench.starter or RankStarter(), devices, state,
+            bench.starter or RankStarter(), devices, state, bench.leave,
             function=function, number=number, values=everything, seed=seed, last=study.last_epoch, threads=THREADS,
         )  # fmt: skip
     trial = partial(Trial, number, everything, bench.device)

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
@@ -81,7 +82,7 @@ class TrialRun:
 
         Raises:
             TrainingRaised: the model or its training did.
-            Interrupted: this worker is to stop, and the trial's checkpoint cannot be read now.
+            Interrupted: this worker is to stop, and the trial's checkpoint cannot be read, or its ranks still build.
             CheckpointUnreachable: the patience with its place is over.
         """
         if not (begun and self._resume_unsent()):
@@ -135,9 +136,10 @@ class TrialRun:
     def resume(self, checkpoint: LoadedCheckpoint) -> tuple[TrialTraining, str | None]:
         """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was."""
         context, values = self.context, self.context.study.trained(self.trial.params)
+        bench = context.bench._replace(leave=partial(context.asks_to_leave, [self.held]))
         context.output.follow(self.held.number)
         with training_code(context.pulse):
-            return resume(context.study, self.held.number, values, context.bench, checkpoint)
+            return resume(context.study, self.held.number, values, bench, checkpoint)
 
     def make_limit(self) -> TimeLimit:
         """Return how long the trial may train, and has trained."""

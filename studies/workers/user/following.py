@@ -105,7 +105,7 @@ def follow(ranks: Ranks, device: torch.device) -> Iterator[Trial]:
         state = from_bytes(ranks.hear_bytes(), torch.device("cpu")) if message["goes_on"] else None
         follower = Follower(ranks, lambda: loop.state())  # noqa: B023 - used before the next one is made
         seed = tuple(given["seed"])
-        loop = Loop(seed, given["last"], state, follower.turn, ranks.rank)
+        loop = Loop(seed, given["last"], state, follower.turn, ranks.rank, may_be_silent=True)
         seed_all(*seed, "build")
         yield Trial(given["number"], given["values"], device, loop, ranks.rank, ranks.size)
         if loop.ended is None:

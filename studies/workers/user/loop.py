@@ -12,6 +12,7 @@ from caviar.studies.errors import TrialMisused
 from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.parts import Parts
 from caviar.studies.workers.user.seeds import seed_all
+from caviar.user_code import calling_line
 
 Batch = TypeVar("Batch")
 Turn = Callable[[Epoch | None], Ended | None]
@@ -30,7 +31,8 @@ class Loop:
         state: the `state()` of an earlier process; None for a trial that begins.
         turn: gives the worker its turn, with an epoch that is trained, or None before the first; returns, when it is
             the user's turn again, why the trial goes on no more, or None if it does.
-        rank: number of this process among those that train the trial together; what others than 0 report is not used.
+        rank: number of this process among those that train the trial together.
+        may_be_silent: whether an epoch may report nothing: for one of several ranks, whose reports are compared.
 
     Attributes:
         epoch: number of the last epoch that was trained; 0 before the first.
@@ -38,19 +40,22 @@ class Loop:
         leave: returns whether the epoch is to be left where it is.
         unwinds: whether an epoch is left by an exception; else its batches end, and what it reports does not count.
         is_left: whether an epoch was left in its middle.
+        places: where each metric of the last epoch was reported, by name, as `tune.py:12`.
     """
 
     def __init__(
-        self, seed: tuple[int | str, ...], last: int, state: Mapping[str, Any] | None, turn: Turn, rank: int = 0
-    ) -> None:
+        self, seed: tuple[int | str, ...], last: int, state: Mapping[str, Any] | None, turn: Turn, rank: int = 0,
+        *, may_be_silent: bool = False,
+    ) -> None:  # fmt: skip
         self.epoch: int = state["epoch"] if state else 0
         self.last = last
         self.ended: Ended | None = None
         self.leave: Callable[[], bool] = never
         self.unwinds, self.is_left = True, False
-        self._seed, self._turn, self._is_first = seed, turn, rank == 0
+        self.places: dict[str, str] = {}
+        self._seed, self._turn, self._may_be_silent = seed, turn, may_be_silent
         self._own_seed = () if rank == 0 else ("rank", rank)  # each draws numbers of its own, such as of dropout
-        self.parts = Parts(state["parts"] if state else None, is_saved=self._is_first)
+        self.parts = Parts(state["parts"] if state else None, is_saved=rank == 0)
         self._metrics: dict[str, float] | None = None  # of the epoch in progress
         self._started = 0.0
         self._began = False
@@ -81,7 +86,7 @@ class Loop:
             self.ended = self._turn(None)
         if self.ended is None:
             seed_all(*self._seed, self.epoch + 1, *self._own_seed)
-            self._metrics, self._started = {}, time.perf_counter()
+            self._metrics, self.places, self._started = {}, {}, time.perf_counter()
         return self.ended is None
 
     def end_epoch(self) -> bool:
@@ -89,23 +94,23 @@ class Loop:
         if self.is_left:
             self.ended = Ended.GIVEN_BACK
             return False
-        finished = self.finish_epoch()
-        if finished is None:
+        if self._metrics is None or not (self._metrics or self._may_be_silent):
             raise TrialMisused(f"epoch {self.epoch + 1} reported nothing; call trial.report(...) in each epoch")
-        self.ended = self._turn(finished)
+        self.ended = self._turn(self._finished(self._metrics))
         return self.ended is None
 
     def finish_epoch(self) -> Epoch | None:
         """Return the epoch in progress, which is trained; None if there is none, or it has reported nothing."""
-        metrics, self._metrics = self._metrics, None
-        if metrics is None or (self._is_first and not metrics):
-            return None
+        return self._finished(self._metrics) if self._metrics else None
+
+    def _finished(self, metrics: dict[str, float]) -> Epoch:
         self.epoch += 1
+        self._metrics = None
         return Epoch(self.epoch, metrics, time.perf_counter() - self._started)
 
     def report(self, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the epoch in progress."""
-        if self.is_left or not self._is_first:
+        if self.is_left:
             return
         if self._metrics is None:
             raise TrialMisused("trial.report() was called outside of the loop over trial.epochs()")
@@ -113,6 +118,7 @@ class Loop:
             self._metrics = check_metrics({**self._metrics, **metrics})
         except ValueError as error:
             raise TrialMisused(f"trial.report(): {error}") from None
+        self.places.update(dict.fromkeys(metrics, calling_line()))
 
     def batches(self, source: Iterable[Batch]) -> Iterator[Batch]:
         """Yield batches; between two of them the worker gives a sign of life, and may leave the epoch."""

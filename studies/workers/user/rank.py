@@ -1,13 +1,14 @@
 """One rank: a process that trains a trial together with others, and speaks with the worker that started it.
 
-Rank 0 tells the worker each epoch, waits for its answer, and passes that on to the others, so that all of them do the
-same. No rank knows the database.
+Each rank tells the worker of each epoch. Rank 0 waits for its answer, and passes that on to the others, so that all of
+them do the same. No rank knows the database.
 """
 
 from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -37,6 +38,7 @@ from caviar.user_code import NotThere, load_object
 # Of errors that the worker knows what to do with.
 KINDS = {"checkpoint": BadCheckpoint, "memory": torch.OutOfMemoryError}
 _BEAT_SECONDS = 0.2  # between two signs of life
+_LOOK_SECONDS = 0.5  # between two looks whether another collective was begun
 _LONGEST_TRACEBACK = 16_000  # characters; the last ones say where it happened
 
 
@@ -116,32 +118,42 @@ def _train(job: Job, rank: int, worker: Channel) -> None:
     if is_on_gpu:
         torch.cuda.set_device(device)
     dist.init_process_group(backend(device), device_id=device if is_on_gpu else None)
-    ranks = Ranks()
+    ranks = Ranks(device)
 
     def save() -> dict[str, Any] | None:
         return loop.state()
 
-    turns = Follower(ranks, save) if rank else _Leader(ranks, worker, save, job.saved_state)
+    boss = Follower(ranks, save) if rank else _Leader(ranks, worker, save, job.saved_state)
     state = from_bytes(job.given_state.read_bytes(), torch.device("cpu")) if job.goes_on else None
-    loop = Loop(job.seed, job.last, state, turns.turn, rank)
+    loop = Loop(job.seed, job.last, state, lambda epoch: turn(epoch), rank, may_be_silent=True)
     loop.leave = _Beats(worker)
+
+    def turn(epoch: Epoch | None) -> Ended | None:
+        worker.send({"ready": True} if epoch is None else _message(epoch, loop))
+        return boss.turn()
+
     trial = Trial(job.number, job.values, device, loop, rank, ranks.size)
     try:
         function = load_object(job.function)
     except NotThere as error:
         raise TrialMisused(f"no function at '{job.function}': {error}") from error
     seed_all(*job.seed, "build")  # the same on all ranks: so is what they build
-    function(trial)
-    if loop.ended is None:  # it has left its loop by itself
-        last = loop.finish_epoch()
-        if rank:
-            worker.send({"left": True})
-        if last is None or turns.turn(last) is None:
-            turns.finish()
+    with _Waiting(ranks, worker):
+        function(trial)
+        if loop.ended is None:  # it has left its loop by itself
+            last = loop.finish_epoch()
+            left = {"left": True, "collectives": ranks.collectives}
+            worker.send(left if last is None else {**left, **_message(last, loop)})
+            boss.finish()
+
+
+def _message(epoch: Epoch, loop: Loop) -> Message:
+    """Return what the worker has to know of an epoch."""
+    return {"epoch": [epoch.epoch, dict(epoch.metrics), epoch.seconds], "places": loop.places}
 
 
 class _Leader:
-    """The worker's turns of rank 0: it tells the worker, waits for what that says, and all ranks do it.
+    """The worker's turns of rank 0: it waits for what the worker says, and all ranks do it.
 
     Args:
         save: puts the state together, which takes all ranks.
@@ -151,18 +163,8 @@ class _Leader:
     def __init__(self, ranks: Ranks, worker: Channel, save: Callable[[], dict[str, Any] | None], path: Path) -> None:
         self._ranks, self._worker, self._save, self._path = ranks, worker, save, path
 
-    def turn(self, epoch: Epoch | None) -> Ended | None:
-        """Tell of an epoch, or before the first that everything is ready; wait until the worker lets it go on."""
-        return self._tell(
-            {"ready": True} if epoch is None else {"epoch": [epoch.epoch, dict(epoch.metrics), epoch.seconds]}
-        )
-
-    def finish(self) -> None:
-        """Tell that the training has come to its end by itself, and wait until the trial has ended."""
-        self._tell({"returned": True})
-
-    def _tell(self, said: Message) -> Ended | None:
-        self._worker.send(said)
+    def turn(self) -> Ended | None:
+        """Wait until the worker lets the training go on, or the trial has ended."""
         while messages := self._worker.receive():  # one at a time: it waits for an answer
             (message,) = messages
             self._ranks.tell(message)
@@ -175,6 +177,38 @@ class _Leader:
                 self._path.write_bytes(to_bytes(state))
             self._worker.send({"saved": state is not None})
         raise EOFError("the worker has ended")
+
+    def finish(self) -> None:
+        """Wait until the trial has ended; the training has come to its end by itself."""
+        while self.turn() is None:
+            pass  # the worker has not read yet that nothing goes on
+
+
+class _Waiting(threading.Thread):
+    """Tells the worker how many collectives this rank has begun, where it begins no further one for a while.
+
+    It may wait for a rank that will never begin that one, since it has left its loop: for half an hour, by default.
+    """
+
+    def __init__(self, ranks: Ranks, worker: Channel) -> None:
+        super().__init__(name="caviar collectives", daemon=True)
+        self._ranks, self._worker, self._is_over = ranks, worker, threading.Event()
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        self.join()
+
+    def run(self) -> None:
+        before = told = 0
+        while not self._is_over.wait(_LOOK_SECONDS):
+            begun = self._ranks.collectives
+            if begun == before != told:
+                self._worker.send({"collectives": begun})
+                told = begun
+            before = begun
 
 
 class _Beats:

@@ -30,6 +30,23 @@ class RankRaised(RaisedElsewhere):
         }  # fmt: skip
 
 
+class RanksMisused(RaisedElsewhere, TrialMisused):
+    """What the code does in one rank does not go with what it does in another.
+
+    Args:
+        place: the line of the user's own code, as `tune.py:12`; empty if it is not known.
+    """
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message)
+        self.failure = {"error": f"TrialMisused: {message}", "place": place, "traceback": ""}
+
+
+def left_alone(rank: int) -> RanksMisused:
+    """Return the error of ranks which a rank has left that has come to the end of its loop."""
+    return RanksMisused(f"rank {rank} left its loop while others trained on; all have to leave it in one epoch")
+
+
 class RankRanOut(RankRaised, torch.OutOfMemoryError):
     """A rank ran out of the memory of its GPU."""
 
@@ -44,20 +61,20 @@ def cause(
 
     Args:
         failures: what ranks said of the errors that ended them, by rank.
-        exits: how ranks ended before they were killed for this, by rank: an exit code, or negative a signal.
+        exits: how ranks ended before they were killed for this, by rank, though the training goes on: an exit code, or
+            negative a signal.
         left: ranks that have left their loop by themselves.
     """
     by_time = sorted(failures, key=lambda rank: float(failures[rank]["at"]))
     own = [rank for rank in by_time if not failures[rank]["is_of_others"]]
-    silent = {rank: exits[rank] for rank in sorted(exits) if rank not in failures}
-    dead = [rank for rank, code in silent.items() if code]
+    dead = [rank for rank in sorted(exits) if rank not in failures]
     if own:
         return _raised(own[0], failures[own[0]])
     if dead:
         why = " and ".join(f"rank {rank} {_how(exits[rank], job.stack(rank))}" for rank in dead)
-        return RanksDied(why, is_own=any(exits[rank] > 0 or -exits[rank] in CRASHES for rank in dead))
-    if gone := sorted({*silent, *left}):
-        return TrialMisused(f"rank {gone[0]} left its loop while others trained on; all have to leave it in one epoch")
+        return RanksDied(why, is_own=any(exits[rank] >= 0 or -exits[rank] in CRASHES for rank in dead))
+    if left:
+        return left_alone(min(left))
     if by_time:
         return _raised(by_time[0], failures[by_time[0]])
     return RanksDied("the process that starts the ranks was killed")
@@ -72,7 +89,7 @@ def _raised(rank: int, failure: Mapping[str, Any]) -> Exception:
 
 def _how(code: int, stack: Path) -> str:
     """Return how a rank ended, as the end of a sentence."""
-    if code > 0:
+    if code >= 0:
         return f"left with exit code {code}"
     where = place_in(stack.read_text(errors="replace")) if stack.exists() else ""
     return f"was killed by signal {signal_name(-code)}{where}"

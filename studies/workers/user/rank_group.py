@@ -14,10 +14,12 @@ from typing import Any
 import torch.distributed as dist
 
 from caviar.models.checkpoint import to_bytes
+from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.channel import Message
 from caviar.studies.workers.user.rank import Job
 from caviar.studies.workers.user.rank_failures import cause
 from caviar.studies.workers.user.rank_starter import RankStarter
+from caviar.studies.workers.user.ranks import end
 
 _SETTLE_SECONDS = 0.3  # after the first sign that a rank has failed: the reason may be another one's
 _KILL_SECONDS = 10.0  # that ranks may take to end after SIGKILL
@@ -32,14 +34,18 @@ class RankGroup:
         job: the other fields of the ranks' `Job`.
 
     Attributes:
+        size: how many ranks there are.
         is_over: whether all ranks have ended.
+        collectives: how many a rank had begun when it began no more for a while, by rank.
     """
 
     def __init__(
         self, starter: RankStarter, devices: Sequence[str], state: Mapping[str, Any] | None, **job: Any
     ) -> None:
-        self.is_over = False
+        self.size, self.is_over = len(devices), False
+        self.collectives: dict[int, int] = {}
         self._starter = starter
+        self._is_ending = False  # whether the ranks were told that the trial has ended
         folder = tempfile.mkdtemp(prefix="caviar-ranks-")
         self._clean = weakref.finalize(self, _clean, starter, folder)  # where nobody calls `kill`
         self._store = dist.TCPStore(  # type: ignore[attr-defined]  # it is documented
@@ -48,7 +54,7 @@ class RankGroup:
         self.job = Job(**job, devices=tuple(devices), port=self._store.port, folder=folder, goes_on=state is not None)
         if state is not None:
             self.job.given_state.write_bytes(to_bytes(dict(state)))
-        self._messages: deque[Message] = deque()  # not taken yet
+        self._messages: deque[tuple[int, Message]] = deque()  # not taken yet, with their ranks
         self._failures: dict[int, Message] = {}  # by rank
         self._exits: dict[int, int] = {}  # by rank
         self._left: set[int] = set()  # ranks that have left their loop by themselves
@@ -59,11 +65,16 @@ class RankGroup:
             self._selector.register(channel, selectors.EVENT_READ, rank)
 
     def send(self, message: Message) -> None:
-        """Send a message to rank 0."""
+        """Send a message to rank 0, which passes it on."""
         self._channels[0].send(message)
 
-    def next(self, seconds: float | None = None) -> Message | None:
-        """Wait for the next message of a rank; return None after so many seconds, or when all ranks have ended.
+    def end(self, ended: Ended) -> None:
+        """Tell the ranks that the trial has ended, after which they come to their end."""
+        self._is_ending = True
+        self.send(end(ended))
+
+    def next(self, seconds: float | None = None) -> tuple[int, Message] | None:
+        """Wait for the next message; return it with its rank, or None after so many seconds or when all have ended.
 
         Raises:
             RanksDied, RankRaised, BadCheckpoint: a rank has failed; all have ended.
@@ -76,14 +87,19 @@ class RankGroup:
             self._listen(left)
             if self._has_failed:
                 self._settle()
-                error = cause(self._failures, self._exits, self._left, self.job)
+                error = cause(self._failures, self._bad_exits, self._left, self.job)
                 self.kill()
                 raise error
         return self._messages.popleft() if self._messages else None
 
     @property
     def _has_failed(self) -> bool:
-        return bool(self._failures) or any(self._exits.values()) or not self._starter.channel.is_open
+        return bool(self._failures or self._bad_exits) or not self._starter.channel.is_open
+
+    @property
+    def _bad_exits(self) -> dict[int, int]:
+        """How ranks ended that should not have ended."""
+        return {rank: code for rank, code in self._exits.items() if code or not self._is_ending}
 
     def _settle(self) -> None:
         """Wait a moment for the other ranks, of which one may be the reason."""
@@ -100,10 +116,12 @@ class RankGroup:
                     self._note(message)
                 elif "failed" in message:
                     self._failures[key.data] = message["failed"]
-                elif "left" in message:
-                    self._left.add(key.data)
+                elif message.keys() == {"collectives"}:
+                    self.collectives[key.data] = message["collectives"]
                 else:
-                    self._messages.append(message)
+                    self._messages.append((key.data, message))
+                    if "left" in message:
+                        self._left.add(key.data)
             if not channel.is_open:
                 self._selector.unregister(channel)
                 self.is_over |= key.data is None

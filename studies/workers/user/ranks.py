@@ -22,13 +22,24 @@ class Ranks:
     """The ranks of the default process group of `torch.distributed`, which has been initialised.
 
     What Caviar sends goes through a group of its own, so that it never mixes with what the training sends.
+
+    Args:
+        device: the one that this rank trains on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        default = dist.group.WORLD
+        assert default is not None, "it has been initialised"
+        self._training: Any = default._get_backend(device)  # it is typed without its number
         group = dist.new_group(backend="gloo", timeout=_PATIENCE)
         assert isinstance(group, dist.ProcessGroup), "every rank is in it"
         self._group = group
+
+    @property
+    def collectives(self) -> int:
+        """How many collectives of the default group this rank has begun: as many as each other one, sooner or later."""
+        return int(self._training._get_sequence_number_for_group())
 
     def tell(self, message: Message) -> None:
         """Send a message to all other ranks; only rank 0 does."""
@@ -73,7 +84,7 @@ def meet(device: torch.device) -> Ranks:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group(backend(device))
-    return Ranks()
+    return Ranks(device)
 
 
 def backend(device: torch.device) -> str:
@@ -113,4 +124,5 @@ class Follower:
 
     def finish(self) -> None:
         """Wait until the trial has ended; the training has come to its end by itself."""
-        self.turn()
+        while self.turn() is None:
+            pass  # rank 0 trains on, or has told of its last epoch

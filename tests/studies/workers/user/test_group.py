@@ -134,6 +134,75 @@ def test_a_rank_that_ends_before_the_others_is_a_mistake_in_the_code(starter: Ra
         train(open_group(starter, "returning"))
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("wait", TrialMisused, "rank {} left its loop while others trained on"),
+        ("train", TrialMisused, "rank {} left its loop while others trained on"),
+        ("at once", TrialMisused, "rank {} left its loop while others trained on"),
+        ("exit", RanksDied, "^rank {} left with exit code 0$"),
+    ],
+)
+def test_a_rank_that_leaves_alone_is_noticed_at_once(
+    starter: RankStarter, how: str, rank: int, kind: type[Exception], message: str
+) -> None:
+    """And not when `torch.distributed` has waited for it for half an hour."""
+    with pytest.raises(kind, match=message.format(rank)) as raised:
+        train(open_group(starter, "parting", how=how, rank=rank))
+
+    if isinstance(raised.value, TrialMisused):
+        assert describe(raised.value)["error"].startswith(f"TrialMisused: rank {rank} left")
+
+
+def test_ranks_may_leave_their_loop_one_after_the_other(starter: RankStarter) -> None:
+    training = open_group(starter, "parting_slowly")
+
+    assert [epoch.epoch for epoch in training.epochs(LAST, never)] == [1, 2]
+    assert saved(training)["epoch"] == 2
+    training.close(Ended.COMPLETE)
+
+
+def test_ranks_are_left_before_their_first_epoch(starter: RankStarter, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+
+    with pytest.raises(Interrupted):
+        open_group(starter, "building", leave=lambda alive=True: not alive and len(pids(path)) == 2, notes=str(path))
+    assert len(pids(path)) == 2
+    assert not any(map(is_alive, pids(path)))
+
+
+def test_what_ranks_report_is_known_with_its_lines(starter: RankStarter) -> None:
+    training = open_group(starter, "ddp")
+    (metrics,) = train(training, 1)
+
+    first, second = training.reports[0], training.reports[1]
+    assert first.metrics == metrics != second.metrics
+    assert second.places.keys() == {"loss"}
+    file, _, line = second.places["loss"].rpartition(":")
+    assert "trial.report(loss=loss.detach())" in Path(file).read_text().splitlines()[int(line) - 1]
+    training.close(Ended.PRUNED)
+
+
+def test_a_report_of_another_rank_alone_is_named_with_its_line(starter: RankStarter) -> None:
+    with pytest.raises(
+        TrialMisused, match="rank 1 reported loss in epoch 1, and rank 0, whose report counts, nothing"
+    ) as raised:
+        train(open_group(starter, "reporting", rank=1))
+
+    assert "rank_trainings.py:" in describe(raised.value)["place"]
+    with pytest.raises(TrialMisused, match=r"epoch 1 reported nothing; call trial\.report"):
+        train(open_group(starter, "reporting", rank=2))
+    sound = open_group(starter, "reporting", rank=0)
+    assert train(sound) == [{"loss": 1.0}] * LAST
+    sound.close(Ended.COMPLETE)
+
+
+def test_a_report_outside_of_the_loop_is_a_mistake_in_any_rank(starter: RankStarter) -> None:
+    with pytest.raises(RankRaised, match=r"outside of the loop over trial\.epochs.*in rank 1"):
+        open_group(starter, "reporting_too_early")
+
+
 @pytest.mark.parametrize("how", ["hang", "sleep"])
 def test_an_epoch_is_left_in_its_middle_by_all_ranks(starter: RankStarter, tmp_path: Path, how: str) -> None:
     path, asked = tmp_path / "notes", list[int]()

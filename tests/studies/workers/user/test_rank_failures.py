@@ -32,7 +32,7 @@ OWN, LATER, FOLLOWS = failure("A: a", 2.0), failure("B: b", 3.0), failure("Runti
         ({}, {0: -11, 1: 3}, (), RanksDied, r"rank 0 was killed by signal 11 \(SIGSEGV\) and rank 1 left with exit"),
         ({0: FOLLOWS}, {}, (), RankRaised, "RuntimeError: gloo/, in rank 0"),
         ({0: FOLLOWS}, {}, (1,), TrialMisused, "rank 1 left its loop"),
-        ({0: FOLLOWS}, {2: 0}, (), TrialMisused, "rank 2 left its loop"),
+        ({0: FOLLOWS}, {2: 0}, (1,), RanksDied, "^rank 2 left with exit code 0$"),
         ({}, {}, (), RanksDied, "the process that starts the ranks was killed"),
         ({0: failure("E: full", 1.0, "memory")}, {}, (), torch.OutOfMemoryError, "E: full, in rank 0"),
         ({0: failure("BadCheckpoint: odd", 1.0, "checkpoint")}, {}, (), BadCheckpoint, "^odd$"),

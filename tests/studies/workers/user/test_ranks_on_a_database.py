@@ -24,14 +24,16 @@ from caviar.storage.records import StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.states import EventKind
 from caviar.storage.status import read_trials
+from caviar.storage.timing import LEAST_RENEW
 from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError, RanksDied
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.space.scales import Log
 from caviar.studies.workers.local.pool import WorkerPool
+from caviar.studies.workers.local.signals import Stop
 from tests.helpers.rank_trainings import notes
-from tests.helpers.workers import worker
+from tests.helpers.workers import ledger, worker
 
 ROOT = Path(__file__).parents[4]
 
@@ -73,6 +75,31 @@ def test_an_error_of_a_rank_fails_its_trial(engine: Engine, tmp_path: Path) -> N
     (event,) = read_events(engine, record.study_id, EventKind.TRIAL_FAILED)
     assert event.detail["error"] == "ValueError: no good, in rank 1"
     assert "rank_trainings.py:" in event.detail["place"]
+
+
+@pytest.mark.parametrize("way", ["stop", "pause --now"])
+def test_a_worker_leaves_ranks_that_still_build(engine: Engine, tmp_path: Path, way: str) -> None:
+    WorkerPool.warm_up()
+    path, stop = tmp_path / "notes", Stop(grace=0.0)
+    study = study_of("building", fixed={"notes": str(path)})
+    record = open_study(engine, study)
+
+    def ask() -> None:
+        while len(notes(path)) < 2:
+            time.sleep(0.05)
+        if way == "stop":
+            stop.ask()
+        else:
+            caviar.pause("ranks", now=True, database=engine)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    worker(engine, record, study, stop, renew_seconds=LEAST_RENEW).run()
+    thread.join()
+
+    assert not any(is_alive(note["pid"]) for note in notes(path))
+    standing = ledger(engine, record).standing()
+    assert (standing.leased, standing.open) == (0, 3), "another worker may begin it again at once"
 
 
 @pytest.mark.slow
