@@ -50,11 +50,21 @@ def descendants(pid: int) -> set[Process]:
     found: set[Process] = set()
     waiting = [pid]
     while waiting:
-        for child in _children(waiting.pop()):
+        for child in children(waiting.pop()):
             process = Process(child, _began(child))
             if process not in found:
                 found.add(process)
                 waiting.append(child)
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of the processes that one has started itself; none where that cannot be known."""
+    found: list[int] = []
+    with suppress(OSError):  # it has ended, or no Linux
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
     return found
 
 
@@ -84,15 +94,6 @@ def end(processes: Iterable[Process]) -> None:
 
 def _began(pid: int) -> str:
     return "".join(_stat(pid)[_BEGAN : _BEGAN + 1])
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    with suppress(OSError):  # it has ended, or no Linux
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with suppress(OSError):
-                children += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
-    return children
 
 
 def _state(pid: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from contextlib import suppress
@@ -17,6 +16,7 @@ from caviar.studies.errors import WorkersFailed
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.process import RANK_STARTER, SHOW_STACK, Lines, no_main_module, no_signals, work
 from caviar.studies.workers.local.pulse import SIZE, Overdue, Pulse
+from caviar.studies.workers.local.stacks import hanging_rank, place_in, ranks_of
 from caviar.studies.workers.local.watchdog import Watchdog, silence_limit
 from caviar.studies.workers.trial.time_limit import overtime
 from caviar.studies.workers.user.process_group import is_guardian
@@ -116,13 +116,10 @@ class Place:
         hangs, overdue = watchdog.silence >= limit, self._overdue()
         if not hangs and overdue is None and (not asked or watchdog.silence_since_asked < grace):
             return None
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, SHOW_STACK)
-        stack = self._read_stack(_STACK_SECONDS)
+        stack, where = self._ask_for_stacks()
         self._was_ended = True
         self.process.kill()
         self.process.join(_END_SECONDS)
-        where = place_in(stack)
         output = self._last_lines()
         if overdue is not None:
             why = f"{overtime(overdue.limit)}, and was not left{where}"
@@ -191,6 +188,24 @@ class Place:
         """Start no other process."""
         self._restart_at = None
 
+    def _ask_for_stacks(self) -> tuple[str, str]:
+        """Return the stacks of what trains, and where it is: of the worker, or of the ranks of its trial."""
+        stacks = {rank: self._ask_for_stack(pid) for rank, pid in ranks_of(self.pid).items()}
+        if not stacks:
+            stack = self._ask_for_stack(self.pid)
+            return stack, place_in(stack)
+        rank, longest = hanging_rank(stacks), _LONGEST_STACK // len(stacks)
+        together = "\n".join(f"Rank {number}:\n{stack[-longest:]}" for number, stack in stacks.items())
+        where = place_in(stacks[rank])
+        return together, f" in rank {rank}{',' if where else ''}{where}"
+
+    def _ask_for_stack(self, pid: int) -> str:
+        """Have a process show its stacks, and return them."""
+        self._stack = b""
+        with suppress(ProcessLookupError):
+            os.kill(pid, SHOW_STACK)
+        return self._read_stack(_STACK_SECONDS)
+
     def _read_stack(self, seconds: float) -> str:
         """Return what the process has written of its stacks, once it has paused or after so many seconds."""
         deadline = time.monotonic() + seconds
@@ -202,13 +217,3 @@ class Place:
                 self._stack += read
                 deadline = min(deadline, time.monotonic() + seconds / 10)
         return self._stack.decode("utf-8", "replace")[-_LONGEST_STACK:]
-
-
-def place_in(stack: str) -> str:
-    """Return where the main thread is, by the stacks of all threads, as words that follow another; empty if unknown.
-
-    `faulthandler` writes the main thread last, and of each thread the innermost call first.
-    """
-    main = stack.rpartition("hread 0x")[2]
-    match = re.search(r'File "(.+?)", line (\d+) in (.+)', main)
-    return f" in {match[3]} ({match[1]}:{match[2]})" if match else ""

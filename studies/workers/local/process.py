@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 SHOW_STACK = signal.SIGUSR2  # answered even by a process that hangs outside of Python
 # The exit codes of a worker whose trial lost a rank, as if the worker had died: by an unknown hand, or by the training.
 RANKS_DIED, RANKS_CRASHED = os.EX_OSERR, os.EX_SOFTWARE
-RANK_STARTER = "caviar starter"  # the name of the process that starts the ranks of a trial, at most 15 characters
+# The names of the process that starts the ranks of a trial, and of these with their numbers: at most 15 characters.
+RANK_STARTER, RANK = "caviar starter", "caviar rank "
 KILL_SECONDS = 10.0  # that a worker may live after its grace
 _LONGEST_MESSAGE = 8000  # characters of a traceback; more would not fit into a pipe that nobody reads yet
 _one_start = threading.Lock()  # of a process at a time: all threads share sys.modules

@@ -123,14 +123,14 @@ def _train(job: Job, rank: int, worker: Channel) -> None:
     def save() -> dict[str, Any] | None:
         return loop.state()
 
-    boss = Follower(ranks, save) if rank else _Leader(ranks, worker, save, job.saved_state)
+    turns = Follower(ranks, save) if rank else _Leader(ranks, worker, save, job.saved_state)
     state = from_bytes(job.given_state.read_bytes(), torch.device("cpu")) if job.goes_on else None
     loop = Loop(job.seed, job.last, state, lambda epoch: turn(epoch), rank, may_be_silent=True)
     loop.leave = _Beats(worker)
 
     def turn(epoch: Epoch | None) -> Ended | None:
         worker.send({"ready": True} if epoch is None else _message(epoch, loop))
-        return boss.turn()
+        return turns.turn()
 
     trial = Trial(job.number, job.values, device, loop, rank, ranks.size)
     try:
@@ -144,7 +144,7 @@ def _train(job: Job, rank: int, worker: Channel) -> None:
             last = loop.finish_epoch()
             left = {"left": True, "collectives": ranks.collectives}
             worker.send(left if last is None else {**left, **_message(last, loop)})
-            boss.finish()
+            turns.finish()
 
 
 def _message(epoch: Epoch, loop: Loop) -> Message:

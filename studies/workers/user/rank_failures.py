@@ -14,7 +14,8 @@ import torch
 from caviar.models.errors import BadCheckpoint
 from caviar.storage.processes import signal_name
 from caviar.studies.errors import RanksDied, TrialMisused
-from caviar.studies.workers.local.place import CRASHES, place_in
+from caviar.studies.workers.local.place import CRASHES
+from caviar.studies.workers.local.stacks import place_in
 from caviar.studies.workers.trial.failures import RaisedElsewhere
 from caviar.studies.workers.user.rank import KINDS, Job
 

@@ -32,7 +32,7 @@ from typing import Literal
 
 from caviar.limits import RANKS
 from caviar.storage import processes
-from caviar.studies.workers.local.process import RANK_STARTER, no_main_module, no_signals
+from caviar.studies.workers.local.process import RANK, RANK_STARTER, no_main_module, no_signals
 from caviar.studies.workers.local.signals import GRACEFUL
 from caviar.studies.workers.user.channel import Channel
 from caviar.studies.workers.user.environment import hide, visible_devices
@@ -174,7 +174,7 @@ def _run(
 ) -> None:
     """Be a rank."""
     if _IS_LINUX:
-        _set_name(f"caviar rank {rank}")
+        _set_name(f"{RANK}{rank}")
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != starter:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -191,7 +191,7 @@ def _run(
     for number in GRACEFUL:  # a program that it starts does not inherit a handler
         signal.signal(number, _ignore)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, GRACEFUL)
-    faulthandler.enable(job.stack(rank).open("w"))
+    faulthandler.enable(job.stack(rank).open("w"))  # of a crash; to SHOW_STACK it answers where its worker would
     size = len(job.devices)
     if _IS_LINUX:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all of them are on this machine

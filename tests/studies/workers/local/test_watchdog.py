@@ -30,10 +30,11 @@ from caviar.studies.workers.local import place as place_module
 from caviar.studies.workers.local import process
 from caviar.studies.workers.local.events import Progressed, WorkerDied
 from caviar.studies.workers.local.options import WorkerOptions
-from caviar.studies.workers.local.place import Place, place_in
+from caviar.studies.workers.local.place import Place
 from caviar.studies.workers.local.preparation import begin_or_resume
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.studies.workers.local.signals import Stop
+from caviar.studies.workers.local.stacks import hanging_rank, place_in
 from caviar.studies.workers.local.supervisor import Outcome, supervise
 from caviar.studies.workers.local.watchdog import Watchdog, silence_limit
 from tests.helpers.command import until
@@ -194,6 +195,31 @@ def test_the_place_is_that_of_the_main_thread() -> None:
     )
     assert place_in(stack) == " in forward (/b/net.py:12)"
     assert place_in("") == ""
+
+
+def stack_in(file: str, call: str) -> str:
+    return (
+        f'Current thread 0x02 (most recent call first):\n  File "{file}", line 3 in {call}\n  File "/a/tune.py", line 9'
+    )
+
+
+WAITING = stack_in("/lib/torch/distributed/distributed_c10d.py", "all_reduce")
+BACKWARD = stack_in("/lib/torch/autograd/graph.py", "_engine_run_backward")
+HANGING = stack_in("/a/tune.py", "train")
+
+
+@pytest.mark.parametrize(
+    ("stacks", "rank"),
+    [
+        ([WAITING, HANGING, BACKWARD], 1),
+        ([BACKWARD, WAITING, HANGING], 2),
+        ([HANGING, HANGING], 0),
+        ([WAITING, BACKWARD], 0),
+        ([HANGING, WAITING, ""], 2),
+    ],
+)
+def test_the_rank_at_fault_is_one_that_does_not_wait_for_the_others(stacks: list[str], rank: int) -> None:
+    assert hanging_rank(dict(enumerate(stacks))) == rank
 
 
 class Leaving:

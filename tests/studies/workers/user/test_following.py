@@ -9,7 +9,7 @@ import torch
 
 from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.following import follow
-from caviar.studies.workers.user.ranks import GO_ON, OVER, SAVE, Ranks
+from caviar.studies.workers.user.ranks import GO_ON, OVER, SAVE, Ranks, end
 
 
 class Scripted:
@@ -22,6 +22,23 @@ class Scripted:
 
     def hear(self) -> dict[str, Any]:
         return self.messages.pop(0)
+
+
+def test_a_trial_that_all_leave_by_themselves_is_over_when_rank_0_says_so() -> None:
+    """Its worker may still take the last epoch, and let rank 0 go on."""
+    given = {"number": 3, "values": {"lr": 0.1}, "seed": [0, "trial", 3], "last": 4}
+    begin, over = {"do": "begin", "trial": given, "goes_on": False}, end(Ended.COMPLETE)
+    ranks = Scripted(begin, GO_ON, GO_ON, over, begin, over, OVER)
+    trained = list[int]()
+
+    for trial in follow(cast(Ranks, ranks), torch.device("cpu")):
+        for epoch in trial.epochs():
+            trial.report(loss=1.0)
+            trained.append(epoch)
+            break
+
+    assert trained == [1]
+    assert not ranks.messages
 
 
 @pytest.mark.parametrize("leaves_itself", [False, True])

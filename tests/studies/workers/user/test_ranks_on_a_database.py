@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -135,6 +136,21 @@ def test_a_killed_rank_or_worker_is_lost_and_its_trial_goes_on(engine: Engine, t
     undisturbed = open_study(engine, other)
     worker(engine, undisturbed, other).run()
     assert curves(engine, record) == curves(engine, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_is_named_with_its_stack(engine: Engine, tmp_path: Path) -> None:
+    """Its worker waits for it, and so do the others, whose stacks say nothing."""
+    fixed = {"notes": str(tmp_path / "notes"), "how": "sleep", "rank": 1}
+    caviar.run(study_of("failing", budget=1, fixed=fixed), database=engine, epoch_timeout=8.0)
+
+    record = load_study(engine, "ranks")
+    first = read_events(engine, record.study_id, EventKind.WORKER_DIED)[0].detail
+    assert re.match(r"its training hung in rank 1, in fail \(.*rank_trainings\.py:\d+\): no batch for", first["why"])
+    ranks = first["traceback"].split("Rank ")
+    assert [part[0] for part in ranks[1:]] == ["0", "1"]
+    assert "all_reduce" in ranks[1]
+    assert not any(is_alive(note["pid"]) for note in notes(tmp_path / "notes"))
 
 
 @pytest.mark.slow
