@@ -126,7 +126,7 @@ CONSTRAINT_NAME = f"substr(a.key, {len(CONSTRAINT) + 1})"
 
 
 def end_trial(connection: sa.Connection, trial_id: int, state: str, value: float | None = None) -> bool:
-    """End a trial that runs; the value, the objective's, may be infinite.
+    """End a trial that runs; the value, the objective's, may be infinite. NaN is no value: the table has none for it.
 
     Return False if another Optuna program has ended it already, or deleted it; nothing was written then.
     """
@@ -134,7 +134,7 @@ def end_trial(connection: sa.Connection, trial_id: int, state: str, value: float
     ended = sa.update(trials).where(*running).values(state=state, datetime_complete=UTC_NOW)
     if not connection.execute(ended).rowcount:
         return False
-    if value is not None:
+    if value is not None and not math.isnan(value):
         number, kind = stored_value(value)
         row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
         given = insert(trial_values).values(**row)  # a program may have given it a value while it ran

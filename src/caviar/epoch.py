@@ -26,11 +26,13 @@ class Epoch:
             and `validation_loss`, the mean cross-entropy per example in nats, `accuracy`, the share of the validation
             examples that are classified correctly, and `learning_rate`.
         seconds: wall-clock time that the epoch took.
+        is_last: whether the training came to its end with it by itself, such as by early stopping.
     """
 
     epoch: int
     metrics: Mapping[str, float]
     seconds: float
+    is_last: bool = False
 
     def value(self, metric: str) -> float | None:
         """Return a metric after this epoch; None if it was not measured in this one."""

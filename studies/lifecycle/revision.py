@@ -15,12 +15,8 @@ from caviar.studies.definition import Study, change, to_body
 from caviar.studies.space.base import BaseScale, Value
 from caviar.studies.way import Way
 
-_FREE = (
-    "budget",
-    "pruner",
-    "epoch_timeout",
-    "trial_timeout",
-)  # fields that may change while the trials stay comparable
+# Fields that may change while the trials stay comparable: the test set is for the winner alone.
+_FREE = ("budget", "pruner", "epoch_timeout", "trial_timeout", "test")
 Stored = Mapping[str, tuple[float, str]]  # by name, the number in Optuna's tables, and the distribution as JSON
 
 
@@ -56,7 +52,7 @@ def compare(before: Study, after: Study) -> Revision:
         sentence = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
         if name == "budget" and after.budget < before.budget:
             revision.refused.append(f"{sentence}; a budget can grow, but not shrink (caviar stop ends a study early)")
-        elif name in _FREE or _is_more_to_see(name, before, after):
+        elif name in _FREE or _is_more_to_see(name, before, after) or (name == "epochs" and before.by_trials):
             revision.comparable.append(sentence)
         else:
             revision.refused.append(sentence)

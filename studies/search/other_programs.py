@@ -49,6 +49,21 @@ def learned(space: SearchSpace, trial: FrozenTrial) -> FrozenTrial | None:
     return own
 
 
+def check_stored(space: SearchSpace, params: Mapping[str, Any]) -> None:
+    """Check that each stored value of a trial is one that the search could have given it.
+
+    Anybody who may write trials may write values: they are arguments of programs, and of the user's code.
+
+    Raises:
+        CannotTake: one is outside of its range.
+    """
+    if space.by_trials:
+        return  # its code says the ranges, and what is stored is compared with them
+    for name, kind in space.distributions().items():
+        if name in params and not _contains(kind, params[name]):
+            raise CannotTake(f"its stored value {name} = {quoted(params[name])} is outside its range, {kind}")
+
+
 def fixed_values(space: SearchSpace, trial: FrozenTrial) -> FixedValues:
     """Return the values that an enqueued trial asks for, each by the hyperparameter's name or by its stored name.
 

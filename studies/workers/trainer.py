@@ -31,7 +31,7 @@ from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.assignment import Assigner, TrialAssigner
 from caviar.studies.workers.trial.checkpoints import save_on_this_machine
-from caviar.studies.workers.trial.decision import Next, Verdict
+from caviar.studies.workers.trial.decision import BY_ITSELF, Next, Verdict
 from caviar.studies.workers.trial.failures import TrainingRaised, training_code
 from caviar.studies.workers.trial.run import TrialRun
 
@@ -173,7 +173,7 @@ class Trainer:
                     self._attempt(run, partial(self._leave, run, in_epoch=run in members))
                 return
             if not trained and len(members) == 1 and members[0] in self._runs:
-                self._ended[members[0]] = Verdict(Next.COMPLETE, "its training came to its end by itself")
+                self._ended[members[0]] = BY_ITSELF
             for run, result in zip(members, trained, strict=bool(trained)):
                 run.take(result)
                 results.append((run, result))

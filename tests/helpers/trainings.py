@@ -104,6 +104,19 @@ def stopping_itself(trial: Trial) -> None:
             break
 
 
+def stopping_early(trial: Trial) -> None:
+    """Leave the loop in its third epoch, of whose state each epoch depends."""
+    weight = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(weight.weight)
+    trial.keep(weight=weight)
+    for epoch in trial.epochs():
+        with torch.no_grad():
+            weight.weight /= 2
+        trial.report(rmse=weight.weight.item())
+        if epoch == 3:
+            break
+
+
 def slow(trial: Trial) -> None:
     """Take a while for each epoch."""
     for epoch in trial.epochs():
@@ -181,6 +194,8 @@ def misbehave(how: str) -> None:
             os._exit(0)
         case "base":
             raise BaseException("no more")
+        case "interrupt":
+            raise KeyboardInterrupt
         case "fork":
             if os.fork():
                 os.wait()  # the other one goes on as if it were the training

@@ -39,7 +39,8 @@ class TrialCallback(Checkpoint):
             raise TrialMisused(f"Lightning begins behind epoch {trainer.current_epoch}, not {self._trial.epoch}")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.should_stop = not self._trial.begin_epoch()
+        self._goes_on = self._trial.begin_epoch()
+        trainer.should_stop = not self._goes_on
         if not self._logged:  # the first one here: its data were begun, which draws a number, before it was seeded
             iter(trainer.fit_loop._data_fetcher)
 
@@ -47,9 +48,11 @@ class TrialCallback(Checkpoint):
         trainer.should_stop |= not self._trial.goes_on()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._goes_on:
+            return
         before, self._logged = self._logged, dict(trainer.callback_metrics)
         self._trial.report(**{name: value for name, value in self._logged.items() if value is not before.get(name)})
-        trainer.should_stop |= not self._trial.end_epoch()
+        trainer.should_stop |= not self._trial.end_epoch(is_last=trainer.should_stop)
 
 
 class _State:

@@ -63,7 +63,7 @@ class TrialCallback(TrainerCallback):
             self._is_evaluated, self._parts = True, {**{name: of[name] for name in _FILES}, "trainer": state}
             logs = {**self._logs, **of["metrics"]}
             self._trial.report(**{name: value for name, value in logs.items() if not name.endswith(_CLOCKS)})
-            control.should_training_stop |= not self._trial.end_epoch()
+            control.should_training_stop |= not self._trial.end_epoch(is_last=control.should_training_stop)
 
     def state_dict(self) -> dict[str, Any]:
         states = {name: self._parts[name].state_dict() for name in _FILES}

@@ -27,9 +27,13 @@ class Pulse:
 
     Args:
         shared: memory of `SIZE` numbers, such as a `RawArray`; None where nobody supervises.
+
+    Attributes:
+        is_supervised: whether this process is a worker that a supervisor has started.
     """
 
     def __init__(self, shared: MutableSequence[float] | None = None) -> None:
+        self.is_supervised = shared is not None
         self._shared = [0.0] * SIZE if shared is None else shared
 
     @property

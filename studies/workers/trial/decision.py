@@ -35,6 +35,9 @@ class Verdict:
     why: str
 
 
+BY_ITSELF = Verdict(Next.COMPLETE, "its training came to its end by itself")
+
+
 def after_epoch(
     *, epoch: int, last: int, losses: Mapping[str, float], bad_curve: str | None, asked: Asked, stop_asked: bool,
     overtime: str | None = None,

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from sqlalchemy import Engine
 
 from caviar import foreign_code
-from caviar.foreign_code import no_exit, reason_of
+from caviar.foreign_code import LeftPython, no_exit, reason_of
 from caviar.models.training import Interrupted
 from caviar.storage.control import set_control
 from caviar.storage.curves import never_measured
@@ -62,6 +62,11 @@ def training_code(pulse: Pulse | None = None) -> Iterator[None]:
     except Exception as error:
         _let_go(error)
         raise TrainingRaised(error) from error
+    except KeyboardInterrupt as error:
+        if pulse is None or not pulse.is_supervised:
+            raise  # a person's Ctrl-C, which a worker handles before
+        _let_go(error)
+        raise TrainingRaised(LeftPython("it raises KeyboardInterrupt, which is no Exception")) from error
 
 
 def _let_go(error: BaseException | None) -> None:

@@ -16,6 +16,7 @@ from caviar.studies.space.base import Value
 from caviar.studies.way import Way
 from caviar.studies.workers.trial.build import Bench, make_training
 from caviar.studies.workers.trial.training import TrialTraining
+from caviar.studies.workers.user.loop_training import LoopTraining
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -51,7 +52,8 @@ def resume(
             # An object of the user's own puts its state where it belongs; random states, say, stay on the CPU.
             device = bench.device if study.way is Way.MODEL else torch.device("cpu")
             state = from_bytes(checkpoint.state, device)
-            return make_training(study, number, values, bench, state), None
+            training = make_training(study, number, values, bench, state)
+            return training, training.refused if isinstance(training, LoopTraining) else None
         except BadCheckpoint as error:
             return make_training(study, number, values, bench), str(error)
     return make_training(study, number, values, bench), checkpoint.refused

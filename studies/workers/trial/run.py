@@ -22,12 +22,13 @@ from caviar.storage.errors import CheckpointUnreachable, DamagedCheckpoint
 from caviar.storage.records import Lease
 from caviar.storage.states import Control, EventKind
 from caviar.storage.unsent import Unsent
+from caviar.studies.search.other_programs import check_stored
 from caviar.studies.search.pruners import make_pruner
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
 from caviar.studies.workers.trial.checkpoints import CheckpointKeeper
-from caviar.studies.workers.trial.decision import Next, Verdict, after_epoch
+from caviar.studies.workers.trial.decision import BY_ITSELF, Next, Verdict, after_epoch
 from caviar.studies.workers.trial.ending import TrialEnd
 from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
 from caviar.studies.workers.trial.resumption import LoadedCheckpoint, load_checkpoint, resume
@@ -135,10 +136,12 @@ class TrialRun:
 
     def resume(self, checkpoint: LoadedCheckpoint) -> tuple[TrialTraining, str | None]:
         """Return the training as it goes on from a checkpoint, and why the checkpoint was refused, if it was."""
-        context, values = self.context, self.context.study.trained(self.trial.params)
+        context, params = self.context, self.trial.params
         bench = context.bench._replace(leave=partial(context.asks_to_leave, [self.held]))
         context.output.follow(self.held.number)
         with training_code(context.pulse):
+            check_stored(context.study, params)
+            values = context.study.trained(params)
             return resume(context.study, self.held.number, values, bench, checkpoint)
 
     def make_limit(self) -> TimeLimit:
@@ -208,15 +211,17 @@ class TrialRun:
         # Trained once more after its worker died: that the trial goes on was decided the first time.
         repeated = result.epoch < self.lease.epoch
         is_judged = not repeated and result.value(self.context.study.metric) is not None
-        return after_epoch(
+        is_last = result.is_last or self.is_over(result.epoch)
+        verdict = after_epoch(
             epoch=result.epoch,
-            last=result.epoch if self.is_over(result.epoch) else result.epoch + 1,
+            last=result.epoch if is_last else result.epoch + 1,
             losses=result.losses(self.context.study.metric),
             bad_curve=self.reason_to_stop(running) if is_judged else None,
             asked=self.held.requested,
             stop_asked=self.context.stop.asked or not self.context.time.has_epoch(result.seconds),
             overtime=self.limit.why if self.limit.is_over else None,
         )
+        return BY_ITSELF if result.is_last and verdict.next is Next.COMPLETE else verdict
 
     def reason_to_stop(self, running: Sequence[FrozenTrial]) -> str | None:
         """Return why the pruner would stop this trial now; None if it would not."""

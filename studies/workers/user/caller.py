@@ -52,7 +52,7 @@ class Caller:
         """Say where the body of the program's loop has ended; return the next trial with its loop, or None."""
         if loop.is_left:
             return self._worker.switch(Pause.LEFT)
-        last = loop.finish_epoch()
+        last = loop.leave_loop()
         if last is not None:  # the program has left its loop by itself: whether it goes on is of no interest
             self._worker.switch(last)
         return self._worker.switch(Pause.RETURNED)

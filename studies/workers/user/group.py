@@ -74,12 +74,12 @@ class GroupTraining:
             said = self._wait_for_all(leave)
             if "epoch" not in said[0]:  # the code came to its end by itself
                 return
-            number, metrics, seconds = said[0]["epoch"]
+            number, metrics, seconds, is_last = said[0]["epoch"]
             self.reports = {r: RankReport(m["epoch"][1], m["places"]) for r, m in said.items() if "epoch" in m}
             if not metrics:
                 raise self._killed(nothing_reported(number, self.reports))
             self.epoch = number
-            yield Epoch(number, metrics, seconds)
+            yield Epoch(number, metrics, seconds, is_last)
 
     def _wait_for_all(self, leave: Leave) -> dict[int, Message]:
         """Wait until each rank is ready, has trained an epoch, or has left its loop; return what it said, by rank."""

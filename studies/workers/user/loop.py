@@ -41,6 +41,7 @@ class Loop:
         unwinds: whether an epoch is left by an exception; else its batches end, and what it reports does not count.
         is_left: whether an epoch was left in its middle.
         places: where each metric of the last epoch was reported, by name, as `tune.py:12`.
+        is_over: whether the code has left its loop by itself, here or in the process that `state` is from.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Loop:
         self.leave: Callable[[], bool] = never
         self.unwinds, self.is_left = True, False
         self.places: dict[str, str] = {}
+        self.is_over = bool(state and state.get("is_over"))
         self._seed, self._turn, self._may_be_silent = seed, turn, may_be_silent
         self._own_seed = () if rank == 0 else ("rank", rank)  # each draws numbers of its own, such as of dropout
         self.parts = Parts(state["parts"] if state else None, is_saved=rank == 0)
@@ -64,11 +66,16 @@ class Loop:
         """Save these objects between epochs, and restore them at once if the trial goes on."""
         if self._began:
             raise TrialMisused("trial.keep() was called in the loop over trial.epochs(); call it before")
-        self.parts.add(objects)
+        self.parts.add(objects, reverts=not self.unwinds)
+        self._begin_anew_if_refused()
+
+    def _begin_anew_if_refused(self) -> None:
+        if self.parts.refused is not None:
+            self.epoch, self.is_over = 0, False
 
     def state(self) -> dict[str, Any] | None:
         """Return the states of the objects in `keep`; None if there are none."""
-        return {"epoch": self.epoch, "parts": self.parts.states()} if self.parts else None
+        return {"epoch": self.epoch, "is_over": self.is_over, "parts": self.parts.states()} if self.parts else None
 
     def epochs(self) -> Iterator[int]:
         """Yield the number of each epoch that is to be trained."""
@@ -81,32 +88,40 @@ class Loop:
     def begin_epoch(self) -> bool:
         """Begin the next epoch, and seed it; return False if the trial goes on no more."""
         if not self._began:
-            self.parts.check_restored()
+            self.parts.check_restored(reverts=not self.unwinds)
+            self._begin_anew_if_refused()
             self._began = True
             self.ended = self._turn(None)
-        if self.ended is None:
+        goes_on = self.ended is None and not self.is_over
+        if goes_on:
             seed_all(*self._seed, self.epoch + 1, *self._own_seed)
             self._metrics, self.places, self._started = {}, {}, time.perf_counter()
-        return self.ended is None
+        return goes_on
 
-    def end_epoch(self) -> bool:
-        """Give the worker the epoch that was trained, with what it reported; return False if the trial ends with it."""
+    def end_epoch(self, *, is_last: bool = False) -> bool:
+        """Give the worker the epoch that was trained, with what it reported; return False if the trial ends with it.
+
+        Args:
+            is_last: whether the code leaves its loop with it by itself.
+        """
         if self.is_left:
             self.ended = Ended.GIVEN_BACK
             return False
         if self._metrics is None or not (self._metrics or self._may_be_silent):
             raise TrialMisused(f"epoch {self.epoch + 1} reported nothing; call trial.report(...) in each epoch")
-        self.ended = self._turn(self._finished(self._metrics))
+        self.is_over |= is_last
+        self.ended = self._turn(self._finished(self._metrics, is_last=is_last))
         return self.ended is None
 
-    def finish_epoch(self) -> Epoch | None:
-        """Return the epoch in progress, which is trained; None if there is none, or it has reported nothing."""
-        return self._finished(self._metrics) if self._metrics else None
+    def leave_loop(self) -> Epoch | None:
+        """Return the epoch in which the code has left its loop by itself; None if it has reported nothing in it."""
+        self.is_over |= self.ended is None
+        return self._finished(self._metrics, is_last=True) if self._metrics else None
 
-    def _finished(self, metrics: dict[str, float]) -> Epoch:
+    def _finished(self, metrics: dict[str, float], *, is_last: bool) -> Epoch:
         self.epoch += 1
         self._metrics = None
-        return Epoch(self.epoch, metrics, time.perf_counter() - self._started)
+        return Epoch(self.epoch, metrics, time.perf_counter() - self._started, is_last)
 
     def report(self, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the epoch in progress."""

@@ -59,6 +59,11 @@ class LoopTraining:
         return self._loop.epoch
 
     @property
+    def refused(self) -> str | None:
+        """Why the state was refused, where the code could not be run again without it; None if it was not."""
+        return self._loop.parts.refused
+
+    @property
     def parts(self) -> Mapping[str, Any]:
         """What the trial keeps, by name."""
         return self._loop.parts.objects

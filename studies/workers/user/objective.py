@@ -160,9 +160,7 @@ class ObjectiveTraining:
         except optuna.TrialPruned:
             if self._is_left:
                 return self._left()
-            last = None if self._last is None or math.isnan(self._last) else self._last
-            self.outcome = Outcome(last, self._answer or f"the objective ended it after epoch {self.epoch}")
-            return Pause.RETURNED
+            return self._pruned(self._answer or f"the objective ended it after epoch {self.epoch}")
         if self._is_left:  # and held the exception that was to unwind it
             return self._left()
         value = _value(returned)
@@ -175,7 +173,11 @@ class ObjectiveTraining:
         """Return that the objective was left; but one that somebody ended has ended by that."""
         if self.killed is None:
             return Pause.LEFT
-        self.outcome = Outcome(self._last, self.killed)
+        return self._pruned(self.killed)
+
+    def _pruned(self, why: str) -> Pause:
+        last = None if self._last is None or math.isnan(self._last) else self._last  # Optuna's tables have no NaN
+        self.outcome = Outcome(last, why)
         return Pause.RETURNED
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -24,18 +26,28 @@ class Parts:
     Args:
         saved: the states of an earlier process, by name; None for a trial that begins.
         is_saved: whether this process saves the states; another one of the same trial has its share in them.
+
+    Attributes:
+        objects: what was added, by name.
+        refused: why what was saved was refused, and the objects are as they were built; None if it was not.
     """
 
     def __init__(self, saved: Mapping[str, Any] | None, *, is_saved: bool = True) -> None:
         self._saved, self._is_saved = saved, is_saved
         self.objects: dict[str, Any] = {}
+        self.refused: str | None = None
+        self._before: dict[str, Any] = {}  # the states that objects had before they were restored
         self._is_checked = False
 
     def __bool__(self) -> bool:
         return bool(self.objects)
 
-    def add(self, objects: Mapping[str, Any]) -> None:
+    def add(self, objects: Mapping[str, Any], *, reverts: bool = False) -> None:
         """Add objects, and restore those that were saved.
+
+        Args:
+            reverts: what does not fit is refused, instead of an error, and all objects get back the states that they
+                were built with.
 
         Raises:
             TrialMisused: one has no state, or its name is taken.
@@ -51,7 +63,22 @@ class Parts:
                 raise TrialMisused(f"trial.keep() got '{name}' twice")
             self.objects[name] = part
             if self._saved is not None:
-                self._restore(name, part, self._saved)
+                with self._refusing(reverts):
+                    if reverts:
+                        self._before[name] = deepcopy(part.state_dict())
+                    self._restore(name, part, self._saved)
+
+    @contextmanager
+    def _refusing(self, reverts: bool) -> Iterator[None]:
+        try:
+            yield
+        except BadCheckpoint as error:
+            if not reverts:
+                raise
+            self.refused, self._saved = str(error), None
+            for name, state in self._before.items():
+                self.objects[name].load_state_dict(state)
+            self._before = {}
 
     def _restore(self, name: str, part: Any, saved: Mapping[str, Any]) -> None:
         if name not in saved:
@@ -61,12 +88,13 @@ class Parts:
         except Exception as error:
             raise BadCheckpoint(f"the checkpoint does not fit '{name}': {reason_of(error)}") from error
 
-    def check_restored(self) -> None:
-        """Raise BadCheckpoint if something was saved that no object took."""
+    def check_restored(self, *, reverts: bool = False) -> None:
+        """Raise BadCheckpoint, or refuse what was saved as `add` does, if something was saved that no object took."""
         left = [] if self._saved is None else [name for name in self._saved if name not in self.objects]
-        if left:
-            raise BadCheckpoint(f"the checkpoint has {_names(left)}, which trial.keep() does not get any more")
-        self._saved = None
+        with self._refusing(reverts):
+            if left:
+                raise BadCheckpoint(f"the checkpoint has {_names(left)}, which trial.keep() does not get any more")
+        self._saved, self._before = None, {}
 
     def states(self) -> dict[str, Any]:
         """Return the state of each object.

@@ -140,8 +140,8 @@ def _train(job: Job, rank: int, worker: Channel) -> None:
     seed_all(*job.seed, "build")  # the same on all ranks: so is what they build
     with _Waiting(ranks, worker):
         function(trial)
-        if loop.ended is None:  # it has left its loop by itself
-            last = loop.finish_epoch()
+        if loop.ended is None:  # it has left its loop by itself, here or in an earlier process
+            last = loop.leave_loop()
             left = {"left": True, "collectives": ranks.collectives}
             worker.send(left if last is None else {**left, **_message(last, loop)})
             turns.finish()
@@ -149,7 +149,7 @@ def _train(job: Job, rank: int, worker: Channel) -> None:
 
 def _message(epoch: Epoch, loop: Loop) -> Message:
     """Return what the worker has to know of an epoch."""
-    return {"epoch": [epoch.epoch, dict(epoch.metrics), epoch.seconds], "places": loop.places}
+    return {"epoch": [epoch.epoch, dict(epoch.metrics), epoch.seconds, epoch.is_last], "places": loop.places}
 
 
 class _Leader:

@@ -147,10 +147,14 @@ class Trial:
         """
         return self._loop.begin_epoch()
 
-    def end_epoch(self) -> bool:
+    def end_epoch(self, *, is_last: bool = False) -> bool:
         """End the epoch that `begin_epoch` began, with what it reported; return False if the trial goes on no more.
+
+        Args:
+            is_last: whether the framework ends its training with it, such as by early stopping: the trial is complete
+                then, and no other worker goes on with it.
 
         Raises:
             TrialMisused: the epoch reported nothing.
         """
-        return self._loop.end_epoch()
+        return self._loop.end_epoch(is_last=is_last)

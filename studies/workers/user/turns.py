@@ -93,7 +93,7 @@ class FunctionTurns:
             raise
         if loop.is_left:
             return Pause.LEFT
-        last = loop.finish_epoch()  # of a loop that the function left by itself
+        last = loop.leave_loop()  # of a loop that the function left by itself
         if last is not None:
             self.to_worker(last)
         return Pause.RETURNED

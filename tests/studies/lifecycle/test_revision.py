@@ -87,6 +87,18 @@ def test_comparable(fields: dict[str, Any], told: str) -> None:
     assert found.refused == []
 
 
+def test_a_test_for_the_winner_and_the_epochs_that_are_shown_are_free() -> None:
+    def of_function(**fields: Any) -> Study:
+        given = {"name": "own", "train": "tune:train", "metric": "rmse", "direction": "minimize", "budget": 4, **fields}
+        return Study(epochs=3, tiers=({"lr": Log(1e-4, 1, default=0.1)},), **given)
+
+    found = compare(of_function(), of_function(test="tune:test"))
+    assert (found.comparable, found.refused) == (["test: None before, tune:test now"], [])
+    by_trials: dict[str, Any] = {"name": "own", "objective": "tune:objective", "direction": "minimize", "budget": 4}
+    found = compare(Study(**by_trials), Study(**by_trials, epochs=5))
+    assert (found.comparable, found.refused) == (["epochs: None before, 5 now"], [])
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": "cnn"}, "model: mlp before, cnn now"),
     ({"data": "mnist"}, "data: digits before, mnist now"),

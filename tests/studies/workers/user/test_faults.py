@@ -17,7 +17,7 @@ from caviar.storage.trial_logs import KEPT
 from caviar.studies.definition import Study
 from caviar.studies.space.scales import Choice
 
-HOWS = ("none", "exit", "hard exit", "base", "fork", "print", "crash", "leave a child")
+HOWS = ("none", "exit", "hard exit", "base", "interrupt", "fork", "print", "crash", "leave a child")
 
 
 @pytest.mark.slow
@@ -42,7 +42,8 @@ def test_no_training_harms_more_than_its_trial(
     assert reasons["exit"] == "it calls sys.exit(3), which would end Caviar"
     assert reasons["hard exit"] == "it calls os._exit(0), which would end Caviar"
     assert reasons["base"] == "it raises BaseException, which is no Exception"
-    assert {states[how] for how in ("exit", "hard exit", "base")} == {"fail"}
+    assert reasons["interrupt"] == "it raises KeyboardInterrupt, which is no Exception"
+    assert {states[how] for how in ("exit", "hard exit", "base", "interrupt")} == {"fail"}
     assert {states[how] for how in ("crash", "leave a child")} == {"abandoned"}
     assert "last: it was killed by signal 11 in string_at" in reasons["crash"]
     assert reasons["leave a child"].endswith("last: its training left the process with exit code 7")

@@ -176,6 +176,21 @@ def test_a_trial_that_somebody_kills_is_pruned(engine: Engine, ask: bool) -> Non
     assert other.state == TrialState.COMPLETE
 
 
+def test_a_trial_without_a_finite_value_may_be_killed(engine: Engine) -> None:
+    def act(trial: optuna.Trial) -> float:
+        for step in range(6):
+            trial.report(math.nan, step)
+            kill_trial(engine, record, 0)
+        return 1.0
+
+    record, study = register_objective(engine, "acting", budget=2)
+    ACTIONS.append(act)
+    worker(engine, record, study).run()
+    killed, other = read_trials(engine, record.study_id)
+    assert (killed.state, killed.value) == (TrialState.PRUNED, None)
+    assert other.state == TrialState.COMPLETE
+
+
 def test_a_trial_is_paused_at_once_or_comes_to_its_end(engine: Engine) -> None:
     def pause(trial: optuna.Trial, at_once: bool) -> float:
         set_control(engine, record.study_id, "pause", at_once=at_once)

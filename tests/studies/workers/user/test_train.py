@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import torch
 from sqlalchemy import Engine
 
+from caviar.epoch import Epoch
+from caviar.models.training import never
 from caviar.storage.curves import read_curve, read_curves
 from caviar.storage.events import read_events
 from caviar.storage.states import EventKind, TrialState
 from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.workers.trial.training import Ended
+from caviar.studies.workers.user.loop_training import LoopTraining
+from caviar.studies.workers.user.trial import Trial
+from caviar.studies.workers.user.turns import FunctionTurns
 from tests.helpers.faulty_net import StopAfter
-from tests.helpers.trainings import ENDED, ERRORS, register_training
+from tests.helpers.roles import execute
+from tests.helpers.trainings import ENDED, ERRORS, register_training, stopping_early
 from tests.helpers.workers import worker
 
 Curves = dict[int, list[tuple[int, dict[str, float]]]]
@@ -50,6 +59,32 @@ def test_interrupted_trials_have_the_curves_of_undisturbed_ones_to_the_last_bit(
     assert curves(engine, record.study_id) == curves(engine, undisturbed.study_id)
 
 
+def test_a_training_that_stops_early_is_complete_whenever_its_worker_is_to_stop(engine: Engine) -> None:
+    record, study = register_training(engine, "stopping_early", epochs=6, budget=2, pruner="none")
+    worker(engine, record, study, stop=StopAfter(3)).run()  # in the epoch that the function leaves
+
+    trial = read_trials(engine, record.study_id)[0]
+    assert (trial.state, trial.epoch, trial.value) == (TrialState.COMPLETE, 3, 0.125)
+    assert trial.attributes["why it stopped"] == "its training came to its end by itself"
+
+
+def test_a_training_that_stopped_early_where_its_end_was_not_written_stops_at_once() -> None:
+    def begun(state: dict[str, Any] | None) -> LoopTraining:
+        return LoopTraining(
+            FunctionTurns(stopping_early), lambda loop: Trial(0, {}, torch.device("cpu"), loop), (1,), 6, state
+        )
+
+    seen, state, training = list[Epoch](), None, begun(None)
+    for epoch in training.epochs(6, never):
+        seen.append(epoch)
+        state = training.state()
+    assert [epoch.is_last for epoch in seen] == [False, False, True]
+
+    again = begun(state)
+    assert again.epoch == 3
+    assert list(again.epochs(6, never)) == []
+
+
 def test_a_trial_of_which_nothing_is_saved_begins_again(engine: Engine) -> None:
     record, study = register_training(engine, "without_state", budget=2)
     worker(engine, record, study, stop=StopAfter(2)).run()
@@ -59,6 +94,20 @@ def test_a_trial_of_which_nothing_is_saved_begins_again(engine: Engine) -> None:
     assert (interrupted.open, interrupted.done) == (2, 0)
     assert [trial.state for trial in read_trials(engine, record.study_id)] == [TrialState.COMPLETE] * 2
     assert curves(engine, record.study_id)[0] == [(n, {"rmse": 1 / n}) for n in range(1, 5)]
+
+
+def test_a_trial_whose_stored_value_no_search_could_have_given_fails_before_any_code_has_it(engine: Engine) -> None:
+    record, study = register_training(engine, "regression", budget=2, pruner="none")
+    worker(engine, record, study, stop=StopAfter(1)).run()
+    execute(engine, "UPDATE public.trial_params SET param_value = 99 WHERE param_name = 'lr'")
+    execute(engine, """UPDATE public.trial_params SET distribution_json =
+        '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.1, "high": 100.0, "log": true}}'
+        WHERE param_name = 'lr'""")  # fmt: skip
+    worker(engine, record, study).run()
+
+    trial, _ = read_trials(engine, record.study_id)
+    assert (trial.state, trial.epoch) == (TrialState.FAIL, 1)
+    assert "its stored value lr = 99 is outside its range" in trial.attributes["why it stopped"]
 
 
 def test_an_error_behind_the_loop_costs_no_result(engine: Engine) -> None:
