@@ -1,4 +1,9 @@
-"""Learning curves: the epochs of one trial or of a whole study, and when its trials began and ended."""
+"""Learning curves: the epochs of one trial or of a whole study, and when its trials began and ended.
+
+A trial's curve ends with the epoch of its slot. Rows behind that are of an attempt that was interrupted: the one that
+ended the trial began again, and did not come so far. They stay, for no worker may delete an epoch, and nobody reads
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,12 @@ from caviar.storage.tables import epoch, slot
 
 _RECENT = 50  # trials
 
-_EPOCHS = select(epoch.c.slot, epoch.c.epoch, epoch.c.metrics, epoch.c.seconds).order_by(epoch.c.slot, epoch.c.epoch)
+_EPOCHS = (
+    select(epoch.c.slot, epoch.c.epoch, epoch.c.metrics, epoch.c.seconds)
+    .join(slot, (slot.c.study_id == epoch.c.study_id) & (slot.c.number == epoch.c.slot))
+    .where(epoch.c.epoch <= slot.c.epoch)
+    .order_by(epoch.c.slot, epoch.c.epoch)
+)
 _NEVER_MEASURED = text("""
     SELECT name FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS n (name, place)
     WHERE NOT EXISTS (SELECT FROM caviar.epoch e WHERE e.study_id = :study AND jsonb_exists(e.metrics, name))

@@ -143,6 +143,14 @@ def end_trial(connection: sa.Connection, trial_id: int, state: str, value: float
     return True
 
 
+def void_values(connection: sa.Connection, trial_id: int, after: int) -> None:
+    """Take a trial's intermediate values behind a step away: they become NaN, which Optuna's tools leave out, since no
+    worker may delete a row."""
+    later = (trial_intermediate_values.c.trial_id == trial_id, trial_intermediate_values.c.step > after)
+    nothing = {"intermediate_value": None, "intermediate_value_type": "NAN"}
+    connection.execute(sa.update(trial_intermediate_values).where(*later).values(**nothing))
+
+
 def stored_value(value: float) -> tuple[float | None, str]:
     """Return a value as Optuna stores it, and the type that it stores: only finite values are stored as numbers."""
     if math.isfinite(value):

@@ -73,7 +73,7 @@ _TRIALS = f"""
            (SELECT string_agg({CONSTRAINT_NAME}, ', ' ORDER BY a.key) FROM public.trial_system_attributes a
              WHERE a.trial_id = s.trial_id AND {VIOLATED}) AS violated,
            coalesce((SELECT sum(e.seconds) FROM caviar.epoch e
-             WHERE e.study_id = s.study_id AND e.slot = s.number), 0) AS seconds
+             WHERE e.study_id = s.study_id AND e.slot = s.number AND e.epoch <= s.epoch), 0) AS seconds
     FROM caviar.slot s
     LEFT JOIN public.trials t ON t.trial_id = s.trial_id
     LEFT JOIN public.trial_values v ON v.trial_id = s.trial_id AND v.objective = 0

@@ -196,6 +196,7 @@ class TrialLog:
         value: float | None,
         attributes: Mapping[str, Any],
         *,
+        epoch: int | None = None,
         constraints: Mapping[str, float] | None = None,
         weights: Staged | None = None,
         failure: Mapping[str, Any] | None = None,
@@ -206,6 +207,8 @@ class TrialLog:
             state: `COMPLETE`, `PRUNED` or `FAIL`.
             value: the objective's value; None for a failed trial.
             attributes: user attributes to add.
+            epoch: the last one of the attempt that ended the trial: an earlier attempt may have come further, and its
+                later epochs are no longer the trial's. None for the last that was written.
             constraints: by name, how far the trial is above a bound; below or at 0 it keeps it.
             weights: the state to keep as the trial's checkpoint; None removes its checkpoint.
             failure: what a failed trial raised, for the event.
@@ -215,7 +218,10 @@ class TrialLog:
         """
         with _study_there(), self._engine.begin() as connection:
             take_time_for(connection, weights)
-            fence(connection, lease, state=SlotState.DONE, token=None, expires_at=None)
+            length = {} if epoch is None else {"epoch": epoch}
+            fence(connection, lease, state=SlotState.DONE, token=None, expires_at=None, **length)
+            if epoch is not None and epoch < lease.epoch:
+                optuna.void_values(connection, trial_id, epoch)
             if not optuna.end_trial(connection, trial_id, state, value):
                 raise LeaseLost(lease.slot.number, _ENDED)
             optuna.set_attributes(connection, "trial_user_attributes", trial_id, attributes)

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,12 +27,14 @@ ENDED: list[object] = []  # how the trials of this process have ended, in that o
 SOUND: set[int] = set()  # numbers of the trials that do not diverge
 TESTED: list[int] = []  # the trials that were tested
 ERRORS: list[Exception] = []  # that functions are to raise, in that order
+ACTIONS: list[Callable[[], object]] = []  # that functions are to do, in that order
 
 
 def register_training(engine: Engine, function: str, **fields: Any) -> tuple[StudyRecord, Study]:
     """Register a study that is trained by a function of this module."""
     ENDED.clear()
     ERRORS.clear()
+    ACTIONS.clear()
     TESTED.clear()
     values = {"name": "own", "metric": "rmse", "direction": "minimize", "epochs": 4, "budget": 5, "tiers": TIERS}
     study = Study(train=f"tests.helpers.trainings:{function}", **{**values, **fields})
@@ -115,6 +118,28 @@ def stopping_early(trial: Trial) -> None:
         trial.report(rmse=weight.weight.item())
         if epoch == 3:
             break
+
+
+def ending_earlier(trial: Trial) -> None:
+    """In the first attempt do in the third epoch what a test asks for; in the second one end after two epochs."""
+    trial.keep(net=torch.nn.Linear(1, 1))
+    attempt = len(ENDED)
+    for epoch in trial.epochs():
+        if attempt == 1 and epoch == 3:
+            if ERRORS:
+                raise ERRORS.pop(0)
+            break
+        trial.report(rmse=10 * attempt + epoch)
+        if attempt == 0 and epoch == 3:
+            ACTIONS.pop(0)()
+    ENDED.append(trial.ended)
+
+
+def test_of_ending_earlier(trial: Trial) -> dict[str, float]:
+    """Restore what was kept, and count the calls."""
+    trial.keep(net=torch.nn.Linear(1, 1))
+    TESTED.append(trial.number)
+    return {"calls": float(len(TESTED))}
 
 
 def slow(trial: Trial) -> None:

@@ -115,9 +115,9 @@ class TrialEnd:
         context.outage.insist(lambda: stop_if_hopeless(context.engine, context.record.study_id, failure, missing))
 
     def _end(self, state: str, value: float | None, why: str, epoch: int, **more: Any) -> None:
-        attributes = {"epochs": epoch, "why it stopped": why}
+        ended: dict[str, Any] = {"attributes": {"epochs": epoch, "why it stopped": why}, "epoch": epoch, **more}
         context, lease, trial_id = self._context, self._held.lease, self._trial._trial_id
-        context.outage.insist(lambda: context.log.finish(lease, trial_id, state, value, attributes, **more))
+        context.outage.insist(lambda: context.log.finish(lease, trial_id, state, value, **ended))
         context.checkpoints.tidy(lease.slot.number, more.get("weights"))
 
     def _ran_out_before(self) -> bool:
