@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import optuna
@@ -17,6 +18,7 @@ from caviar.models.training import Interrupted, never
 from caviar.studies.errors import TrialMisused
 from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.loop import EpochLeft
+from caviar.studies.workers.user.padding import padded
 from caviar.studies.workers.user.seeds import seed_all
 from caviar.studies.workers.user.turns import Pause
 from caviar.text import quoted
@@ -154,7 +156,7 @@ class ObjectiveTraining:
         seed_all(*self._seed)
         self._since = time.perf_counter()
         try:
-            returned = self._objective(self._make_trial(self))
+            returned = padded(partial(self._objective, self._make_trial(self)))
         except EpochLeft:
             return self._left()
         except optuna.TrialPruned:

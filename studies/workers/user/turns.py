@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from greenlet import getcurrent, greenlet
 from caviar.epoch import Epoch
 from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.loop import Loop
+from caviar.studies.workers.user.padding import padded
 from caviar.studies.workers.user.trial import Trial
 
 
@@ -86,7 +88,7 @@ class FunctionTurns:
 
     def _call(self, trial: Trial, loop: Loop) -> Pause:
         try:
-            self._function(trial)
+            padded(partial(self._function, trial))
         except BaseException:
             if loop.is_left:  # whatever the code makes of being left, the epoch was not trained
                 return Pause.LEFT
