@@ -32,6 +32,7 @@ class Request:
         state: where to go on from, as bytes of a checkpoint; None to begin.
         epochs: the number of epochs to train; more for a command that goes on, until it has reported one by itself:
             those that were reported before the interruption are a part of the state.
+        tests: whether the study's `test=` function is to measure the state, and nothing to be trained.
     """
 
     body: Mapping[str, Any]
@@ -40,6 +41,7 @@ class Request:
     data_dir: str
     epochs: int
     state: bytes | None = None
+    tests: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Outcome:
 
     Attributes:
         numbers: the numbers of the epochs, as the training counts them.
-        metrics: what each epoch reported.
+        metrics: what each epoch reported; or what the `test=` function measured.
         states: after each epoch; None where the training has none.
         seconds: of each epoch.
         memory: the largest resident size of the process so far, in bytes, Python and PyTorch included.
@@ -132,10 +134,31 @@ def _work(request: Request, answer: Connection) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
     with importing_project(), redirect_stdout(sys.stderr):
-        outcome = _train(request)
+        outcome = _test(request) if request.tests else _train(request)
     answer.send(outcome)
     answer.close()
     signal.pause()
+
+
+def _test(request: Request) -> Outcome:
+    """Measure a state by the study's `test=` function, as the winner's is measured."""
+    import torch
+
+    from caviar.models.checkpoint import from_bytes
+    from caviar.studies.definition import from_body
+    from caviar.studies.workers.trial.build import THREADS, Bench, measure_trial
+    from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
+
+    assert request.state is not None, "there is a state to measure"
+    torch.set_num_threads(THREADS)
+    state, bench = from_bytes(request.state, torch.device("cpu")), Bench(torch.device(request.device))
+    try:
+        with training_code():
+            measured = measure_trial(from_body(request.body), 0, request.values, bench, state)
+    except TrainingRaised as raised:
+        described = describe(raised.error)
+        return Outcome(failure=Failure(described["error"], described["place"], described["traceback"]))
+    return Outcome(metrics=[measured])
 
 
 def _train(request: Request) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from caviar.epoch import is_loss
+from caviar.epoch import in_order, is_loss
 from caviar.limits import CHECKPOINT
 from caviar.studies.check.files import changed_files, snapshot
 from caviar.studies.check.probe import Failure, Outcome, Request, train
@@ -87,6 +87,7 @@ class Check:
         if outcome.numbers:
             cost = self._cost(outcome, workers)
             findings += self._resumption(outcome, defaults)
+            findings += self._test(outcome, defaults)
             findings += self._direction(outcome)
             findings += self._state(cost)
             findings += self._corners(defaults)
@@ -94,9 +95,11 @@ class Check:
         order = list(Level)[::-1]
         return CheckReport(self.study.name, tuple(sorted(findings, key=lambda f: order.index(f.level))), cost)
 
-    def _train(self, what: str, values: Mapping[str, Value], epochs: int, state: bytes | None = None) -> Outcome:
+    def _train(
+        self, what: str, values: Mapping[str, Value], epochs: int, state: bytes | None = None, *, tests: bool = False
+    ) -> Outcome:
         self.on_step(what)
-        request = Request(to_body(self.study), dict(values), self.device, str(self.data_dir), epochs, state)
+        request = Request(to_body(self.study), dict(values), self.device, str(self.data_dir), epochs, state, tests)
         return train(request, self.timeout)
 
     def _at_defaults(self, outcome: Outcome, epochs: int) -> Iterator[Finding]:
@@ -180,6 +183,26 @@ class Check:
         if not suspects:
             how = "give trial.keep() all that the next epoch depends on"
             yield Finding(Level.ERROR, what, message, _SAVED_BY[Way.COMMAND] if self.study.way is Way.COMMAND else how)
+
+    def _test(self, outcome: Outcome, defaults: Mapping[str, Value]) -> Iterator[Finding]:
+        """Let the study's `test=` function measure the last state, in another process."""
+        if self.study.test is None:
+            return
+        what, state = "the test", outcome.states[-1]
+        if state is None:
+            yield Finding(
+                Level.ERROR, what, f"'{self.study.test}' has nothing to measure: nothing is saved",
+                "give trial.keep() the network that it is to measure",
+            )  # fmt: skip
+            return
+        tested = self._train("the test function", defaults, 0, state, tests=True)
+        if tested.failure is not None:
+            yield Finding(
+                Level.ERROR, what, f"'{self.study.test}' cannot measure a trial: {_told(tested.failure)}",
+                "mend it now, for the winner is measured when the search is over",
+            )  # fmt: skip
+        else:
+            yield Finding(Level.OK, what, f"it measures {', '.join(in_order(tested.metrics[0]))}")
 
     def _direction(self, outcome: Outcome) -> Iterator[Finding]:
         """Compare the metric with the losses: one falls where the other gets worse."""

@@ -49,8 +49,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def check(project: Path, *changes: tuple[str, str]) -> CheckReport:
-    code = _SOUND
+def check(project: Path, *changes: tuple[str, str], append: str = "") -> CheckReport:
+    code = _SOUND + append
     for before, after in changes:
         assert before in code
         code = code.replace(before, after)
@@ -158,6 +158,43 @@ def test_a_metric_that_is_never_reported_is_an_error(project: Path) -> None:
     (fault,) = worst(check(project, ("rmse=whole", "mse=whole")))
 
     assert fault.message == "none of the first 3 epochs has rmse; did you mean mse? there is loss, mse"
+
+
+_TEST = """
+
+def test(trial):
+    net = torch.nn.Sequential(torch.nn.Linear(1, trial["hidden"]), torch.nn.Tanh(), torch.nn.Linear(trial["hidden"], 1))
+    trial.keep(net=net)
+    RETURN
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "level", "message"),
+    [
+        ("return {'weights': 1.0, 'rmse': 2.0}", Level.OK, "it measures rmse, weights"),
+        ("return 2.0", Level.ERROR, "the test function returned 2.0; return metrics, such as {'rmse': 1.2}"),
+        ("return {'rmse': tset(net)}", Level.ERROR, "NameError: name 'tset' is not defined ("),
+        ("trial.keep(optimiser=net)", Level.ERROR, "the checkpoint has no 'optimiser', but 'net'"),
+    ],
+)
+def test_the_test_function_is_tried_on_the_state_that_there_is(
+    project: Path, lines: str, level: Level, message: str
+) -> None:
+    named = ("direction=", 'test="planted:test", direction=')
+    report = check(project, named, append=_TEST.replace("RETURN", lines))
+
+    (found,) = [finding for finding in report.findings if finding.what == "the test"]
+    assert (found.level, report.failed) == (level, level == Level.ERROR)
+    assert message in found.message
+
+
+def test_a_test_function_without_a_state_has_nothing_to_measure(project: Path) -> None:
+    nothing = ("    trial.keep(net=net, optimizer=optimizer, schedule=schedule)\n", "")
+    report = check(project, nothing, ("direction=", 'test="planted:test", direction='), append=_TEST)
+
+    (found,) = [finding for finding in report.findings if finding.what == "the test"]
+    assert "has nothing to measure: nothing is saved" in found.message
 
 
 def test_a_constraint_on_what_is_never_reported_is_an_error(project: Path) -> None:
