@@ -19,6 +19,7 @@ from caviar.studies.metric import (
     check_constraints,
     check_metric,
     check_own_metrics,
+    check_report,
     value_of_guessing,
     with_metric,
 )
@@ -152,6 +153,8 @@ class Study(SearchSpace):
         check_own_metrics(self.metrics)
         check_metric(self.metric, self.direction, of_model=of_model, own=own)
         check_constraints(self.constraints, of_model=of_model, own=own)
+        if self.report is not None:
+            check_report(self.report, [self.metric, *self.constraints])
         for name, value in self.fixed.items():
             check_value(value)
             if any(name in tier for tier in self.tiers):
@@ -246,4 +249,5 @@ def from_body(body: Mapping[str, Any]) -> Study:
     try:
         return Study.model_validate(dict(body))
     except ValidationError as error:
-        raise DefinitionError(f"study '{body.get('name', '?')}': {first_problem(error)}") from None
+        problem = first_problem(error, Study.model_fields)
+        raise DefinitionError(f"study '{body.get('name', '?')}': {problem}") from None

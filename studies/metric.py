@@ -100,8 +100,9 @@ def check_report(report: str, needed: Iterable[str]) -> None:
     for metric in needed:
         if metric not in groups:
             there = ", ".join(map(shown, groups)) or "none"
-            group = f"(?P<{metric}>\\S+)" if metric.isidentifier() else f"and '{shown(metric)}' cannot be one's name"
-            raise DefinitionError(f"report= has no group for {shown(metric)}, {group}; its named groups: {there}")
+            group = f"(?P<{metric}>\\S+)" if metric.isidentifier() else "which no group can be called"
+            near = did_you_mean(metric, groups)
+            raise DefinitionError(f"report= has no group for {shown(metric)}, {group}; {near}its named groups: {there}")
 
 
 def check_constraints(bounds: Mapping[str, float], *, of_model: bool, own: Collection[str] = ()) -> None:

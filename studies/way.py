@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from caviar.limits import TEXT
 from caviar.studies.errors import DefinitionError
-from caviar.studies.metric import check_report
 from caviar.text import flaw, shown
 
 if TYPE_CHECKING:
@@ -65,10 +64,8 @@ def check_way(study: Study) -> None:
             raise DefinitionError(f"{name} is '{shown(path)}'; give the path of a function, package.module:function")
     if study.command is not None and (why := flaw(study.command, TEXT, allowed="\n\t")):
         raise DefinitionError(f"the command {why}")
-    if study.report is not None:
-        if study.command is None:
-            raise DefinitionError(f"report is for a command=, not for {study.way}=")
-        check_report(study.report, [study.metric, *study.constraints])
+    if study.report is not None and study.command is None:
+        raise DefinitionError(f"report is for a command=, not for {study.way}=")
     if study.test is not None and study.way is not Way.TRAIN:
         raise DefinitionError(f"test is for a train= function, not for {study.way}=")
     if study.gpus and study.way not in (Way.TRAIN, Way.COMMAND):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from caviar.errors import CaviarError
 from caviar.text import quoted
 
 IN_A_MODULE = '; put a program\'s lines under: if __name__ == "__main__":'  # the next step where a module is imported
@@ -21,13 +22,14 @@ class LeftPython(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the class and the message of an error in one line, whatever its class does."""
+    """Return the class and the message of an error in one line, whatever its class does; of Caviar's own the message,
+    which says it all."""
     try:
         with no_exit():
             message = str(error)
     except Exception:  # noqa: BLE001 - a class of the user's own
         message = "its message cannot be read"
-    reason = message if isinstance(error, LeftPython) else f"{type(error).__name__}: {message}"
+    reason = message if isinstance(error, LeftPython | CaviarError) else f"{type(error).__name__}: {message}"
     return reason.splitlines()[0] if reason else ""
 
 

@@ -10,10 +10,11 @@ import sysconfig
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from caviar.foreign_code import IN_A_MODULE, no_exit, reason_of
+from caviar.suggestions import did_you_mean
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})  # the folders of packages that pip has installed
 STANDARD = sysconfig.get_path("stdlib")
@@ -32,7 +33,12 @@ def load_object(path: str) -> Any:
     module, _, name = path.partition(":")
     try:
         with no_exit(IN_A_MODULE):
-            return getattr(import_module(module), name)
+            imported = import_module(module)
+            if not hasattr(imported, name):
+                raise NotThere(f"{module} has no {name}; {did_you_mean(name, vars(imported))}it is {_place(imported)}")
+            return getattr(imported, name)
+    except NotThere:
+        raise
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         raise NotThere(f"{reason_of(error)}{_step(module) if missing else ''}") from error
@@ -82,6 +88,10 @@ def calling_line() -> str:
                 return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return nearest
+
+
+def _place(imported: ModuleType) -> str:
+    return str(getattr(imported, "__file__", None) or "built into Python")
 
 
 def _step(module: str) -> str:

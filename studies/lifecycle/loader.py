@@ -155,7 +155,7 @@ def _broken(error: Exception, where: str) -> DefinitionError:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of(frame.filename, where)]
     place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else where
     if isinstance(error, ValidationError):
-        message = first_problem(error)
+        message = first_problem(error, Study.model_fields if error.title == Study.__name__ else ())
     elif isinstance(error, DefinitionError):
         message = str(error)
     else:

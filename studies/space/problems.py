@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from caviar.limits import NAME
+from caviar.suggestions import did_you_mean
 from caviar.text import quoted
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _TAKES: Mapping[str, str] = {
     "greater_than_equal": "give {ge:,} or more",
     "less_than_equal": "give {le:,} or less",
     "literal_error": "give {expected}",
-    "tuple_type": "give a tuple",
+    "tuple_type": "give a list, in square brackets",
     "mapping_type": "give a mapping of names to values",
     "dict_type": "give a mapping of names to values",
     "too_short": "give {min_length:,} or more",
@@ -46,13 +47,20 @@ _TAKES: Mapping[str, str] = {
 }
 # Errors whose words say what was given, or whose input is not of the field.
 _NOTHING_GIVEN = ("missing", "unexpected_keyword_argument", "value_error")
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MEMBERS = ("int", "float", "str")  # of the unions of which a hyperparameter's value is one
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return the first problem that pydantic reports, in one line: the field, what it takes, and what was given."""
+def first_problem(error: ValidationError, fields: Iterable[str] = ()) -> str:
+    """Return the first problem that pydantic reports, in one line: the field, what it takes, and what was given.
+
+    Args:
+        fields: the names that there are, to suggest one of them for a field that is misspelt.
+    """
     problems = error.errors(include_url=False)
     place, takes = _takes(problems[0], problems)
+    if problems[0]["type"] in _UNKNOWN and (near := did_you_mean(str(place[-1]), fields)):
+        takes = f"{takes}; {near.strip()}"
     given = f"; given {quoted(problems[0]['input'])}" if problems[0]["type"] not in _NOTHING_GIVEN else ""
     return f"{'.'.join(map(str, place)) or 'value'}: {takes}{given}"
 
@@ -67,5 +75,7 @@ def _takes(problem: ErrorDetails, problems: list[ErrorDetails]) -> tuple[tuple[i
         return place[:-1], "give a finite number" + (" or a text" if "str" in members else "")
     if words is None:
         return place, problem["msg"][0].lower() + problem["msg"][1:]
+    if problem["type"] == "string_type" and callable(problem["input"]):
+        words = f"give its path as a text, package.module:{getattr(problem['input'], '__name__', 'function')}"
     context: Mapping[str, Any] = problem.get("ctx", {})
     return place, words.format(**context)

@@ -148,9 +148,14 @@ def _check_takes_trial(function: Callable[..., Any], path: str) -> None:
         raise DefinitionError(f"'{path}' is a class; give the path of a function, or of an object that can be called")
     if inspect.iscoroutinefunction(function):
         raise DefinitionError(f"'{path}' is an async function, whose call trains nothing; give one without async")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise DefinitionError(f"'{path}' is a generator, whose call trains nothing; give a function without yield")
     try:
         inspect.signature(function).bind("trial")
     except TypeError as error:
-        raise DefinitionError(f"'{path}' cannot be called with a trial alone: {error}") from None
+        raise DefinitionError(
+            f"'{path}' cannot be called with a trial alone: {error}; define it with that parameter, as in "
+            f"def {path.rpartition(':')[2]}(trial)"
+        ) from None
     except ValueError:  # Python cannot tell, as of some functions in C
         return

@@ -9,10 +9,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from sqlalchemy import Engine
 
 from caviar import foreign_code
+from caviar.errors import CaviarError
 from caviar.foreign_code import LeftPython, no_exit, reason_of
 from caviar.models.training import Interrupted
 from caviar.storage.control import set_control
@@ -23,7 +25,9 @@ from caviar.storage.status import last_finished
 from caviar.studies.errors import CommandFailed
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.text import shown, storable
+from caviar.user_code import INSTALLED, STANDARD
 
+_OTHERS = (str(Path(foreign_code.__file__).parent), STANDARD)  # the folders of Caviar and of Python
 SAME_ERRORS = 3  # trials in a row
 
 
@@ -77,7 +81,9 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def describe(error: Exception) -> dict[str, str]:
-    """Return the message of an error, the file and line that raised it, and its whole traceback.
+    """Return the message of an error, its class, the file and line that raised it, and its whole traceback.
+
+    The line is the last one of the user's own, also where a package has raised the error for what that line asks.
 
     Of a command that failed: what is the same in failures like it, and the end of its output.
     """
@@ -87,15 +93,23 @@ def describe(error: Exception) -> dict[str, str]:
         failure = {"place": "", "traceback": str(error), "cause": error.cause}
     else:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != foreign_code.__file__]
-        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-        failure = {"place": place, "traceback": "".join(traceback.format_exception(error))}
-    described: dict[str, str] = storable({"error": reason_of(error), **failure})
+        places = [f"{f.filename}:{f.lineno}" for f in frames]
+        of_users = [place for f, place in zip(frames, places, strict=True) if _is_users(f.filename)]
+        is_of_caviar = not of_users and isinstance(error, CaviarError)  # its own line says nothing to a user
+        place, cause = ("" if is_of_caviar else (of_users or places or [""])[-1]), (places or [""])[-1]
+        failure = {"place": place, "cause": place or cause, "traceback": "".join(traceback.format_exception(error))}
+    described: dict[str, str] = storable({"error": reason_of(error), "class": type(error).__name__, **failure})
     return described
 
 
 def missing_of(error: Exception) -> list[str]:
     """Return the metrics for want of which a training failed that came to a good end otherwise."""
     return [error.missing] if isinstance(error, CommandFailed) and error.missing else []
+
+
+def _is_users(file: str) -> bool:
+    """Return whether a file is of the user's own code, and not of a package, of Python, or of Caviar."""
+    return not file.startswith(_OTHERS) and INSTALLED.isdisjoint(Path(file).parts)
 
 
 def stop_if_hopeless(engine: Engine, study_id: int, failure: Mapping[str, str], missing: Sequence[str] = ()) -> None:
@@ -121,4 +135,5 @@ def stop_if_hopeless(engine: Engine, study_id: int, failure: Mapping[str, str], 
 
 
 def _kind(failure: Mapping[str, str]) -> tuple[str, str]:
-    return failure["error"].partition(":")[0], failure.get("cause", failure["place"])
+    kind = failure.get("class", failure["error"].partition(":")[0])
+    return kind, failure.get("cause", failure["place"])

@@ -65,7 +65,7 @@ def make_trial(
         sampler: chooses all other values.
     """
     storage = _AttemptStorage(name, others, before, desk)
-    study = optuna.Study(name, storage, sampler, _Verdict(desk))
+    study = _Study(name, storage, sampler, _Verdict(desk))
     return optuna.trial.Trial(study, before._trial_id)
 
 
@@ -191,6 +191,13 @@ class _AttemptStorage(InMemoryStorage):
 
 def _refuse(what: str) -> NoReturn:
     raise TrialMisused(f"an objective that Caviar runs cannot {what}")
+
+
+class _Study(optuna.Study):
+    """The study of an objective's trial, which only a person can stop."""
+
+    def stop(self) -> NoReturn:
+        _refuse("stop its study; that is done by: caviar stop NAME")
 
 
 class _Verdict(BasePruner):

@@ -61,7 +61,18 @@ def check_command(study: Study) -> None:
         line.check(values)
         program = line.fill_in(values, dict.fromkeys(GIVEN, ""))[0]
         if shutil.which(program) is None:
-            where = f"in {os.getcwd()}" if "/" in program else "on the PATH of this machine"
-            raise DefinitionError(f"there is no program '{shown(program)}' {where} that can be executed")
+            raise DefinitionError(_why_not(program))
     except DefinitionError as error:
         raise DefinitionError(f"study '{study.name}': {error}") from None
+
+
+def _why_not(program: str) -> str:
+    """Return why a program cannot be executed, and what to do."""
+    if "/" not in program:
+        return f"there is no program '{shown(program)}' on the PATH of this machine"
+    if os.path.isdir(program):
+        return f"'{shown(program)}' is a folder; give the program in it"
+    if os.path.exists(program):
+        return f"'{shown(program)}' cannot be executed; allow it by chmod +x, or name what reads it, such as sh"
+    where = "" if os.path.isabs(program) else f" in {os.getcwd()}"
+    return f"there is no program '{shown(program)}'{where}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar
 
 from caviar.studies.errors import TrialMisused
 from caviar.studies.space.base import Value
 from caviar.studies.workers.trial.training import Ended
 from caviar.suggestions import did_you_mean
+from caviar.text import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +59,19 @@ class Trial:
             )
         return self.values[name]
 
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say how it is done instead: where a hyperparameter is, and where Optuna's methods are.
+
+        Raises:
+            AttributeError: always; Python asks for what is not there.
+        """
+        how = ""
+        if name in self.__dict__.get("values", ()):
+            how = f"; write trial['{name}']"
+        elif name == "should_prune" or name.startswith("suggest_"):
+            how = "; name a function of Optuna's trials by objective=, or read hyperparameters as trial['lr']"
+        raise AttributeError(f"a caviar.Trial has no '{name}'{how}", name=name, obj=self)
+
     @property
     def epoch(self) -> int:
         """Number of the last epoch that is trained; 0 before the first."""
@@ -73,7 +87,7 @@ class Trial:
         """Why the trial goes on no more in this process; None while it does. It is set once `epochs()` has ended."""
         return self._loop.ended
 
-    def keep(self, **objects: Any) -> None:
+    def keep(self, *unnamed: Never, **objects: Any) -> None:
         """Save the states of these objects between epochs, and restore them at once if the trial goes on.
 
         To be called before the loop over `epochs()`, with all that the next epoch depends on: network, optimizer,
@@ -85,8 +99,9 @@ class Trial:
                 values, since nothing is unpickled.
 
         Raises:
-            TrialMisused: an object has no such methods, or a state that would have to be unpickled.
+            TrialMisused: an object has no name or no such methods, or a state that would have to be unpickled.
         """
+        _refuse_unnamed("keep", "an object", "net=net", unnamed)
         self._loop.keep(objects)
 
     def epochs(self) -> Iterator[int]:
@@ -102,7 +117,7 @@ class Trial:
         """
         return self._loop.epochs()
 
-    def report(self, **metrics: float) -> None:
+    def report(self, *unnamed: Never, **metrics: float) -> None:
         """Report metrics of the epoch in progress, such as `loss=0.3, rmse=1.2`; one of them is the study's metric.
 
         It may be called several times in an epoch; the last value of a name counts. They are written, with their
@@ -112,8 +127,9 @@ class Trial:
             metrics: by any name, a number, or a tensor of one. A loss that is not finite ends the trial: it diverged.
 
         Raises:
-            TrialMisused: it is called outside of the loop, or a value is no number.
+            TrialMisused: it is called outside of the loop, or a value has no name or is no number.
         """
+        _refuse_unnamed("report", "a metric", "loss=0.3", unnamed)
         self._loop.report(metrics)
 
     def batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -158,3 +174,11 @@ class Trial:
             TrialMisused: the epoch reported nothing.
         """
         return self._loop.end_epoch(is_last=is_last)
+
+
+def _refuse_unnamed(method: str, what: str, example: str, unnamed: tuple[object, ...]) -> None:
+    if unnamed:
+        raise TrialMisused(
+            f"trial.{method}() got {what} without a name, {quoted(unnamed[0])}; give each by name, such as "
+            f"trial.{method}({example})"
+        )

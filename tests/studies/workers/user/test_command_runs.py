@@ -122,7 +122,7 @@ def test_a_command_that_fails_the_same_way_three_times_stops_its_study(engine: E
     events = read_events(engine, record.study_id, "trial failed")
     for event, trial in zip(events, read_trials(engine, record.study_id), strict=False):
         why = str(trial.attributes["why it stopped"])
-        assert why.startswith("CommandFailed: the command ended with exit code 3; its last line: ValueError: batch 0.0")
+        assert why.startswith("the command ended with exit code 3; its last line: ValueError: batch 0.0")
         assert event.detail["traceback"].splitlines()[1:] == ["  begin", f"  {why.partition('line: ')[2]}"]
 
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_saved_is_said_and_the_trial_goes_on(
     ("fields", "why"),
     [
         ({"command": "nowhere {args}"}, "study 'own': there is no program 'nowhere' on the PATH of this machine"),
-        ({"command": "./train.sh {args}"}, r"there is no program './train.sh' in /.* that can be executed"),
+        ({"command": "./train.sh {args}"}, r"there is no program './train.sh' in /"),
         ({"command": "sh train.sh {lr}"}, "study 'own': the command does not get units"),
         ({"command": "sh train.sh {lrr} {args}"}, "there is nothing for {lrr} in the command; did you mean lr"),
         ({"command": "sh train.sh {args}", "fixed": {"layers": 3}, "report": None}, None),
@@ -172,7 +172,7 @@ def test_a_command_is_checked_before_a_run(here: Path, fields: dict[str, Any], w
     [
         ({"report": "("}, "report= is no regular expression: missing"),
         ({"report": "rmse (?P<loss>x)"}, r"no group for rmse, \(\?P<rmse>\\S\+\); its named groups: loss"),
-        ({"report": "rmse", "metric": "val-rmse"}, "and 'val-rmse' cannot be one's name"),
+        ({"report": "rmse", "metric": "val-rmse"}, "which no group can be called"),
         ({"constraints": {"latency": 20}}, "no group for latency"),
         ({"report": "x" * 3000}, "the expression of report= has 3,000 characters, more than 2,000"),
         ({"command": "a\0b"}, "the command has the control character"),

@@ -354,12 +354,12 @@ def raises(error: BaseException) -> Action:
 
 
 BAD: list[tuple[Action, str]] = [
-    (lambda trial: None, "TrialMisused: the objective returned None; return the value of the trial"),
-    (lambda trial: "good", "TrialMisused: the objective returned 'good', which is no number"),
-    (lambda trial: (1.0, 2.0), "TrialMisused: the objective returned 2 values; Caviar searches by one"),
-    (lambda trial: [], "TrialMisused: the objective returned 0 values"),
-    (lambda trial: math.nan, "TrialMisused: the objective returned nan, which is no value"),
-    (lambda trial: {}, "TrialMisused: the objective returned {}, which is no number"),
+    (lambda trial: None, "the objective returned None; return the value of the trial"),
+    (lambda trial: "good", "the objective returned 'good', which is no number"),
+    (lambda trial: (1.0, 2.0), "the objective returned 2 values; Caviar searches by one"),
+    (lambda trial: [], "the objective returned 0 values"),
+    (lambda trial: math.nan, "the objective returned nan, which is no value"),
+    (lambda trial: {}, "the objective returned {}, which is no number"),
     (lambda trial: 1j, "which is no number"),
     (lambda trial: trial.suggest_float("a", 2, 1), "ValueError: `low <= high` must hold"),
     (lambda trial: trial.suggest_float("a", 0, 1, log=True), "ValueError: `low > 0` must hold for `log=True`"),
@@ -376,7 +376,10 @@ BAD: list[tuple[Action, str]] = [
     (lambda trial: trial.study.set_user_attr("a", 1), "an objective that Caviar runs cannot write to its study"),
     (lambda trial: trial.study.enqueue_trial({"lr": 1}), "an objective that Caviar runs cannot make other trials"),
     (lambda trial: trial.study.tell(trial, 1.0), "an objective that Caviar runs cannot end a trial by its study"),
-    (lambda trial: trial.study.stop(), "RuntimeError: `Study.stop` is supposed to be invoked inside"),
+    (
+        lambda trial: trial.study.stop(),
+        "an objective that Caviar runs cannot stop its study; that is done by: caviar stop NAME",
+    ),
     (raises(SystemExit(2)), "it calls sys.exit(2), which would end Caviar"),
     (raises(GeneratorExit()), "it raises GeneratorExit, which is no Exception"),
     (raises(ZeroDivisionError("x / 0")), "ZeroDivisionError: x / 0"),
