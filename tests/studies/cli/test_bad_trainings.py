@@ -142,9 +142,9 @@ def test_what_the_training_shows_is_found_by_check_and_the_reason_of_a_failed_tr
         code, out, _ = scene.call("check", "tune.py", "--json")
         errors = [found["told"] for found in json.loads(out)["findings"] if found["level"] == "error"]
         is_found = (code, len(errors)) == (1, 1) if bad.seen_by_check else code == 0
-        scene.call("run", "tune.py", "--budget", "1")
+        scene.call("run", "tune.py", "--budget", "2" if bad.way == "objective" else "1")  # one for each tier
         study_id = load_study(scene.engine, name).study_id
-        (trial,) = read_trials(scene.engine, study_id)
+        trial, *_ = read_trials(scene.engine, study_id)
         is_failed = trial.state == TrialState.FAIL and scene.half_made(study_id) == 0 and scene.files() == files
         scene.judge(bad, f"check {code} {errors}, run", str(trial.attributes["why it stopped"]), is_found and is_failed)
         scene.figures["failed trials"] += trial.state == TrialState.FAIL
