@@ -20,6 +20,9 @@ from caviar.studies.workers.user.sharding import divided, gathered
 from caviar.text import quoted
 
 
+_READABLE = (type(None), bool, int, float, str, bytes, Tensor, torch.nn.Parameter)
+
+
 class Parts:
     """Objects with `state_dict` and `load_state_dict`, by name; those of a trial that goes on are restored at once.
 
@@ -37,7 +40,6 @@ class Parts:
         self.objects: dict[str, Any] = {}
         self.refused: str | None = None
         self._before: dict[str, Any] = {}  # the states that objects had before they were restored
-        self._is_checked = False
 
     def __bool__(self) -> bool:
         return bool(self.objects)
@@ -103,10 +105,9 @@ class Parts:
             TrialMisused: one has a value in it that is neither a tensor nor plain, and could not be read again.
         """
         states = {name: gathered(part.state_dict(), wanted=self._is_saved) for name, part in self.objects.items()}
-        if self._is_saved and not self._is_checked:
+        if self._is_saved:
             for name, state in states.items():
-                _check_plain(state, name)
-            self._is_checked = True
+                _check_plain(state, name)  # each time: what was None may be a number of NumPy's in a later epoch
         return states
 
 
@@ -133,9 +134,11 @@ def _check_plain(value: Any, key: str) -> None:
 
 
 def _is_readable(value: Any) -> bool:
-    buffer = io.BytesIO()
+    buffer, doubtful = io.BytesIO(), _doubtful(value)
+    if doubtful is None:
+        return True
     try:
-        torch.save(_without_numbers(value), buffer)
+        torch.save(doubtful, buffer)
         buffer.seek(0)
         torch.load(buffer, weights_only=True)
     except (pickle.PickleError, RuntimeError, TypeError, AttributeError, ValueError):
@@ -143,10 +146,16 @@ def _is_readable(value: Any) -> bool:
     return True
 
 
-def _without_numbers(value: Any) -> Any:
-    """Return a value with empty tensors, since theirs may be gigabytes, and can always be read."""
-    if type(value) is Tensor or isinstance(value, torch.nn.Parameter):
-        return torch.empty(0)
+def _doubtful(value: Any) -> Any:
+    """Return what of a value may be unreadable; None if nothing is, as of most states.
+
+    Tensors can always be read, and may be gigabytes.
+    """
+    if type(value) in _READABLE:
+        return None
     if type(value) in (dict, OrderedDict):  # as a network's state is
-        return {name: _without_numbers(each) for name, each in value.items()}
-    return type(value)(map(_without_numbers, value)) if type(value) in (list, tuple) else value
+        inner = {key: _doubtful(each) for key, each in value.items()}
+        return {key: each for key, each in inner.items() if each is not None or type(key) not in _READABLE} or None
+    if type(value) in (list, tuple):
+        return [each for each in map(_doubtful, value) if each is not None] or None
+    return value
