@@ -26,7 +26,10 @@ def rows(count: int, seed: int) -> list[dict[str, Any]]:
     return [{"input_ids": each, "labels": int(each[0] == each[1])} for each in tokens]
 
 
-def training(folder: Path, *, resume: bool = True, callbacks: tuple[Any, ...] = (), **arguments: Any) -> Train:
+def training(
+    folder: Path, *, resume: bool = True, callbacks: tuple[Any, ...] = (), data_sets: int | None = None,
+    evaluated: Any = None, **arguments: Any,
+) -> Train:  # fmt: skip
     """Return a function that trains a trial by the Trainer, with these arguments."""
     from caviar.integrations.transformers import TrialCallback
 
@@ -37,14 +40,14 @@ def training(folder: Path, *, resume: bool = True, callbacks: tuple[Any, ...] = 
     given = {"eval_strategy": "epoch", "logging_strategy": "epoch", **arguments}
 
     def train(trial: Trial) -> None:
-        callback = TrialCallback(trial)
+        callback = TrialCallback(trial, data_sets)
         trainer = transformers.Trainer(
             transformers.BertForSequenceClassification(config),
             transformers.TrainingArguments(
                 str(folder), num_train_epochs=trial.last_epoch, learning_rate=trial["lr"], use_cpu=True,
                 disable_tqdm=True, save_strategy="no", report_to="none", per_device_train_batch_size=16, **given,
             ),
-            train_dataset=rows(60, 0), eval_dataset=rows(40, 1), callbacks=[callback, *callbacks],
+            train_dataset=rows(60, 0), eval_dataset=evaluated or rows(40, 1), callbacks=[callback, *callbacks],
         )  # fmt: skip
         trainer.train(resume_from_checkpoint=callback.checkpoint if resume else None)
 
@@ -72,6 +75,32 @@ def test_an_epoch_reports_its_evaluation_and_its_training_without_clocks(tmp_pat
 
     assert set(first) == {"eval_loss", "loss", "grad_norm", "learning_rate"}
     assert all(map(math.isfinite, first.values()))
+
+
+SEVERAL = {"near": rows(40, 1), "far": rows(40, 2)}
+
+
+def test_an_epoch_ends_with_the_last_of_several_data_sets(tmp_path: Path) -> None:
+    train = training(tmp_path, evaluated=SEVERAL, data_sets=2)
+    (first, *_) = curve(open_training(train), 1)
+
+    assert {name for name in first if name.startswith("eval")} == {"eval_near_loss", "eval_far_loss"}
+    check_resumed(train)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"evaluated": SEVERAL}, "eval_dataset is a dictionary of data sets; give a dictionary's number"),
+        ({"evaluated": SEVERAL, "data_sets": 1}, "evaluates on more than 1 data sets"),
+        ({"evaluated": SEVERAL, "data_sets": 3}, "left out 1 of the evaluations of epoch 1"),
+        ({"data_sets": 2}, "eval_dataset is one data set"),
+        ({"eval_delay": 2}, "left out 1 of the evaluations of epoch 1"),
+    ],
+)
+def test_evaluations_that_do_not_make_an_epoch_are_named(given: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(TrialMisused, match=message):
+        curve(open_training(training(tmp_path, **given)), 2)
 
 
 def test_a_trial_that_ends_ends_the_training(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from caviar.studies.errors import TrialMisused
 from caviar.studies.workers.user.sharding import divided, gathered
 from caviar.text import quoted
 
-
 _READABLE = (type(None), bool, int, float, str, bytes, Tensor, torch.nn.Parameter)
 
 

@@ -50,7 +50,9 @@ def test_plain_values_and_tensors_are_saved(value: Any) -> None:
     assert str(read["parts"]["stopping"]["best"]) == str(value)
 
 
-@pytest.mark.parametrize("value", [np.float64(1), {np.int64(1): 2}, [np.ones(1)], {"rule": int.__add__}, (1, {object()})])
+@pytest.mark.parametrize(
+    "value", [np.float64(1), {np.int64(1): 2}, [np.ones(1)], {"rule": int.__add__}, (1, {object()})]
+)
 def test_what_would_have_to_be_unpickled_is_refused(value: Any) -> None:
     parts, stopping = Parts(None), Stopping()
     parts.add({"stopping": stopping})
