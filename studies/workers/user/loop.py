@@ -10,6 +10,7 @@ from caviar.epoch import Epoch, check_metrics
 from caviar.models.training import never
 from caviar.studies.errors import TrialMisused
 from caviar.studies.workers.trial.training import Ended
+from caviar.studies.workers.user.loaders import with_new_workers
 from caviar.studies.workers.user.parts import Parts
 from caviar.studies.workers.user.seeds import seed_all
 from caviar.user_code import calling_line
@@ -137,7 +138,7 @@ class Loop:
 
     def batches(self, source: Iterable[Batch]) -> Iterator[Batch]:
         """Yield batches; between two of them the worker gives a sign of life, and may leave the epoch."""
-        for batch in source:
+        for batch in with_new_workers(source):
             if not self.goes_on():
                 return
             yield batch

@@ -136,7 +136,8 @@ class Trial:
         """Yield the batches of a loader, and let the trial be left between two of them.
 
         Without it, a request to stop at once is heard at the end of the epoch, and an epoch without an end is noticed
-        later: each batch is a sign of life.
+        later: each batch is a sign of life. A `DataLoader` with `persistent_workers` gets new ones in each epoch: else
+        an interrupted trial could not draw the random numbers that they would have drawn.
         """
         return self._loop.batches(batches)
 
