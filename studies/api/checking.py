@@ -10,6 +10,7 @@ from caviar.studies.check.run import Check, CheckReport
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import select_study
 from caviar.studies.workers.local.devices import check_workers, cores, visible_gpus
+from caviar.studies.workers.local.options import read_duration
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.preparation import check_and_fetch
 
@@ -19,7 +20,7 @@ def check(
     *,
     workers: int | None = None,
     device: str | None = None,
-    epoch_timeout: float | None = None,
+    epoch_timeout: float | str | None = None,
     on_step: Callable[[str], None] = lambda step: None,  # noqa: ARG005
     data_dir: str | Path | None = None,
 ) -> CheckReport:
@@ -34,21 +35,26 @@ def check(
         study: a definition, its file, `package.module:NAME`, or a name of the catalog.
         workers: workers that the cost is told for; None for one on each core.
         device: to train on, such as `cuda:1`; None for the first GPU, or else the CPU.
-        epoch_timeout: seconds that each of these trainings may take; None for any.
+        epoch_timeout: instead of the study's own, how long an epoch may go without a batch before the training counts
+            as hung, which is a finding: seconds, or a text such as `90s` or `30min`. None for that of the study, or
+            else ten times the longest epoch so far, but at least 5 minutes, and an hour before the first.
         on_step: called with what is tried next, in a few words.
 
     Raises:
         UnknownStudy: nothing has that name.
         DefinitionError: the definition is not valid, or names code that is not here.
+        OptionError: `epoch_timeout` is no duration.
 
     Examples:
         >>> [finding.message for finding in caviar.check("tune.py").findings if finding.level == "error"]
     """
     check_workers(1 if workers is None else workers)
+    given = read_duration("epoch-timeout", epoch_timeout)
     WorkerPool.warm_up()
     definition = study if isinstance(study, Study) else select_study(str(study))
     folder, settings = data_folder(data_dir), settings_of()
     check_and_fetch(definition, folder)
     where = device or ("cuda:0" if visible_gpus() else "cpu")
     keeps_files = settings.checkpoints is not None or settings.database_url is None
-    return Check(change(definition), where, folder, keeps_files, epoch_timeout, on_step).run(workers or cores())
+    timeout = given or definition.epoch_timeout
+    return Check(change(definition), where, folder, keeps_files, timeout, on_step).run(workers or cores())

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from caviar.epoch import in_order, is_loss
 from caviar.limits import CHECKPOINT
+from caviar.studies.check.blame import blame, doubt
 from caviar.studies.check.files import changed_files, snapshot
 from caviar.studies.check.probe import Failure, Outcome, Request, train
 from caviar.studies.check.ranks import compare_ranks
 from caviar.studies.check.states import first_difference
-from caviar.studies.check.unsaved import is_generator
 from caviar.studies.definition import Study, to_body
 from caviar.studies.findings import Finding, Level, format_size
 from caviar.studies.metric import of_missing
 from caviar.studies.results.formatting import duration, number
-from caviar.studies.space.base import Value
+from caviar.studies.space.base import BaseScale, Value
 from caviar.studies.way import Way
 
 _EPOCHS = 3  # at the defaults: a curve that one can see the direction of
@@ -35,14 +35,15 @@ class Cost:
 
     Attributes:
         epoch_seconds: of one epoch at the defaults, on one worker; the first one counts where there is no other.
-        memory: bytes of one worker, Python and PyTorch included; of the GPU where there is one.
+        memory: bytes of one worker with the processes that it starts, Python and PyTorch included; of the GPU where
+            there is one. None where that is not known.
         state: bytes of a trial's state; None where nothing is saved.
         seconds: of the whole budget, if no trial ends early, on `workers` workers; None where nobody knows how many
             epochs a trial has.
     """
 
     epoch_seconds: float
-    memory: int
+    memory: int | None
     state: int | None
     workers: int
     seconds: float | None
@@ -70,13 +71,13 @@ class Check:
     device: str
     data_dir: Path
     keeps_files: bool  # whether states of any size can be kept
-    timeout: float | None = None
+    timeout: float | None = None  # seconds of an epoch without a batch; None as in a search
     on_step: Callable[[str], None] = lambda step: None  # noqa: ARG005
 
     def run(self, workers: int) -> CheckReport:
         """Try the study; return what was found, the worst first."""
         before = snapshot(Path.cwd())
-        defaults = {name: scale.default for name, scale in self.study.scales().items()}
+        defaults = self._defaults
         epochs = min(_EPOCHS, self.study.last_epoch)
         outcome = self._train("the defaults", defaults, epochs)
         findings = [
@@ -90,10 +91,14 @@ class Check:
             findings += self._test(outcome, defaults)
             findings += self._direction(outcome)
             findings += self._state(cost)
-            findings += self._corners(defaults)
+            findings += self._corners(outcome)
         findings += [_file_finding(path) for path in changed_files(Path.cwd(), before)]
         order = list(Level)[::-1]
         return CheckReport(self.study.name, tuple(sorted(findings, key=lambda f: order.index(f.level))), cost)
+
+    @property
+    def _defaults(self) -> dict[str, Value]:
+        return {name: scale.default for name, scale in self.study.scales().items()}
 
     def _train(
         self, what: str, values: Mapping[str, Value], epochs: int, state: bytes | None = None, *, tests: bool = False
@@ -150,10 +155,12 @@ class Check:
         # A command's folder may be of a later epoch than the one that was taken.
         is_command = self.study.way is Way.COMMAND
         difference = _first(outcome.metrics[1], again.metrics[0]) if is_command else _difference(outcome, again)
-        if difference is None:
+        if difference is not None:
+            yield from self._why_different(outcome, defaults, difference)
+        elif doubts := list(doubt(outcome.unsaved)):
+            yield from doubts
+        else:
             yield Finding(Level.OK, what, "an interrupted trial goes on to the last bit")
-            return
-        yield from self._why_different(outcome, defaults, difference)
 
     def _why_different(self, outcome: Outcome, defaults: Mapping[str, Value], difference: str) -> Iterator[Finding]:
         what = "resuming"
@@ -164,25 +171,15 @@ class Check:
                 f"that Caviar sets ({_first(outcome.metrics[0], once_more.metrics[0] if once_more.metrics else {})})",
                 "draw from the generators of random, numpy and torch, or seed your own by trial.number",
             )  # fmt: skip
+            yield from doubt(outcome.unsaved)
             return
         message = f"epoch 2 differs after an interruption, first in {difference}"
-        suspects = outcome.unsaved
-        for suspect in suspects:
-            place = f"{suspect.name} ({suspect.type}; {suspect.file}, line {suspect.line})"
-            if is_generator(suspect):
-                yield Finding(
-                    Level.ERROR, what, f"{message}: {place} goes on from epoch to epoch, and is not saved",
-                    "make it anew in each epoch, seeded by the epoch, or draw from torch's own generator",
-                )  # fmt: skip
-            else:
-                name = suspect.name.rpartition(".")[2]
-                yield Finding(
-                    Level.ERROR, what, f"{message}: {place} is not in trial.keep()",
-                    f"add it: trial.keep(..., {name}={suspect.name})",
-                )  # fmt: skip
+        suspects = list(blame(outcome.unsaved, message))
+        yield from suspects
         if not suspects:
             how = "give trial.keep() all that the next epoch depends on"
             yield Finding(Level.ERROR, what, message, _SAVED_BY[Way.COMMAND] if self.study.way is Way.COMMAND else how)
+        yield from doubt([each for each in outcome.unsaved if not each.changes])
 
     def _test(self, outcome: Outcome, defaults: Mapping[str, Value]) -> Iterator[Finding]:
         """Let the study's `test=` function measure the last state, in another process."""
@@ -232,29 +229,42 @@ class Check:
                 "name a place for states in CAVIAR_CHECKPOINTS, a folder or s3://BUCKET/PATH",
             )  # fmt: skip
 
-    def _corners(self, defaults: Mapping[str, Value]) -> Iterator[Finding]:
+    def _corners(self, defaults: Outcome) -> Iterator[Finding]:
         """Train one epoch at each end of each range, all others at their defaults."""
         sound = 0
-        for name, scale in self.study.scales().items():
-            for value in scale.grid(2):
-                if value == defaults[name]:
-                    continue
-                where = f"{name} = {number(value)}"
-                outcome = self._train(where, {**defaults, name: value}, 1)
-                bad = [m for m, v in (outcome.metrics or [{}])[0].items() if _is_bad(v) and self._must_be_finite(m)]
-                verb = "are" if len(bad) > 1 else "is"
-                if outcome.failure is not None:
-                    yield Finding(Level.ERROR, where, _told(outcome.failure), "mend it, or make the range smaller")
-                elif bad:
-                    yield Finding(
-                        Level.WARNING, where,
-                        f"{' and '.join(bad)} {verb} not finite after one epoch: such trials diverge",
-                        "make the range smaller if many are lost by it",
-                    )  # fmt: skip
-                else:
-                    sound += 1
+        for name, value in self._ends(defaults):
+            where = f"{name} = {number(value)}"
+            outcome = self._train(where, {**self._defaults, name: value}, 1)
+            bad = [m for m, v in (outcome.metrics or [{}])[0].items() if _is_bad(v) and self._must_be_finite(m)]
+            verb = "are" if len(bad) > 1 else "is"
+            if outcome.failure is not None:
+                yield Finding(Level.ERROR, where, _told(outcome.failure), "mend it, or make the range smaller")
+            elif bad:
+                yield Finding(
+                    Level.WARNING, where,
+                    f"{' and '.join(bad)} {verb} not finite after one epoch: such trials diverge",
+                    "make the range smaller if many are lost by it",
+                )  # fmt: skip
+            else:
+                sound += 1
         if sound:
             yield Finding(Level.OK, "the ranges", f"{sound} of their ends are trained for one epoch")
+
+    def _ends(self, defaults: Outcome) -> Iterator[tuple[str, Value]]:
+        """Yield each hyperparameter with each end of its range, but for the defaults.
+
+        An objective names its hyperparameters as it runs: those that it did not ask for at the defaults are not known.
+        """
+        scales: Mapping[str, BaseScale] = self.study.scales()
+        if defaults.suggested:
+            from optuna.distributions import json_to_distribution
+
+            from caviar.studies.search.optuna_space import OptunaScale
+
+            scales = {name: OptunaScale(json_to_distribution(kind)) for name, kind in defaults.suggested.items()}
+        for name, scale in scales.items():
+            points = max(2, scale.bins) if scale.unordered else 2
+            yield from ((name, value) for value in scale.grid(points) if value != scale.default)
 
     def _must_be_finite(self, metric: str) -> bool:
         return metric == self.study.metric or is_loss(metric)
@@ -303,7 +313,8 @@ def _file_finding(path: str) -> Finding:
 def describe_cost(cost: Cost) -> str:
     """Return what a study costs as a sentence."""
     state = f", a state of {format_size(cost.state)}" if cost.state is not None else ""
-    epoch = f"an epoch takes {duration(cost.epoch_seconds)}, with {format_size(cost.memory)} of memory{state}"
+    memory = "" if cost.memory is None else f", with {format_size(cost.memory)} of memory"
+    epoch = f"an epoch takes {duration(cost.epoch_seconds)}{memory}{state}"
     if cost.seconds is None:
         return epoch
     workers = f"{cost.workers} worker{'s' * (cost.workers != 1)} like this one"

@@ -23,6 +23,16 @@ def check(
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Such as cuda:1; the first GPU by default, or else the CPU.")
     ] = None,
+    epoch_timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            show_default=False,
+            help="Time in an epoch without a batch after which a training hangs, such as 90s or 30min; without it, the "
+            "study's epoch_timeout, or else ten times the longest epoch so far, but at least 5 minutes, and an hour "
+            "before the first.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> int:
@@ -35,7 +45,7 @@ def check(
     """
     with spinner("loading the study") as status:
         report = caviar.check(
-            study, workers=workers, device=device, data_dir=data_dir,
+            study, workers=workers, device=device, epoch_timeout=epoch_timeout, data_dir=data_dir,
             on_step=lambda step: status.update(f"training: {step}"),
         )  # fmt: skip
     if as_json:

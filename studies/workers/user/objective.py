@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import optuna
 from greenlet import getcurrent, greenlet
+from optuna.distributions import distribution_to_json
 
 from caviar.epoch import Epoch
 from caviar.limits import EPOCHS
@@ -74,6 +75,13 @@ class ObjectiveTraining:
         self._last: float | None = None  # the last value that was reported
         self._since = 0.0
         self._worker, self._user = getcurrent(), greenlet(self._call)
+        self._trial: optuna.trial.Trial | None = None  # once the objective runs
+
+    @property
+    def suggested(self) -> dict[str, str]:
+        """The distributions that the objective has named so far, by hyperparameter, as Optuna's JSON."""
+        kinds = {} if self._trial is None else self._trial.distributions
+        return {name: distribution_to_json(kind) for name, kind in kinds.items()}
 
     def epochs(self, last: int, leave: Callable[[], bool]) -> Iterator[Epoch]:  # noqa: ARG002
         """Let the objective go on, and yield each epoch that it reports, until it has ended.
@@ -156,7 +164,8 @@ class ObjectiveTraining:
         seed_all(*self._seed)
         self._since = time.perf_counter()
         try:
-            returned = padded(partial(self._objective, self._make_trial(self)))
+            self._trial = self._make_trial(self)
+            returned = padded(partial(self._objective, self._trial))
         except EpochLeft:
             return self._left()
         except optuna.TrialPruned:

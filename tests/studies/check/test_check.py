@@ -108,6 +108,51 @@ def test_a_generator_that_goes_on_across_epochs_is_named_with_its_line(project: 
     assert f"order (Generator; {project / 'planted.py'}, line {line_of(project, 'order =')}) goes on" in fault.message
 
 
+def test_a_schedule_that_acts_in_a_later_epoch_is_a_warning(project: Path) -> None:
+    report = check(
+        project,
+        ('OneCycleLR(optimizer, max_lr=trial["lr"], total_steps=24)', "StepLR(optimizer, step_size=5)"),
+        ("            schedule.step()\n", ""),
+        ("        whole =", "        schedule.step()\n        whole ="),
+        (", schedule=schedule)", ")"),
+    )
+
+    (warning,) = worst(report)
+    assert warning.level == Level.WARNING
+    assert f"schedule (StepLR; {project / 'planted.py'}, line {line_of(project, 'schedule = ')})" in warning.message
+    assert warning.step == "add it: trial.keep(..., schedule=schedule)"
+    assert "an interrupted trial goes on to the last bit" not in [finding.message for finding in report.findings]
+
+
+def test_what_never_changes_is_not_blamed(project: Path) -> None:
+    report = check(
+        project,
+        (
+            "    x = torch",
+            "    data = torch.Generator().manual_seed(0)\n    torch.rand(2, generator=data)\n    x = torch",
+        ),
+        ("    for epoch in", "    criterion = torch.nn.MSELoss()\n    for epoch in"),
+        ("(net(x[rows]) - y[rows]).square().mean()", "criterion(net(x[rows]), y[rows])"),
+        ("optimizer=optimizer, ", ""),
+    )
+
+    (fault,) = worst(report)
+    assert "optimizer (AdamW; " in fault.message
+
+
+def test_a_training_that_hangs_is_ended_with_the_line(project: Path) -> None:
+    report = check(
+        project,
+        ("import os\n", "import os\nimport time\n"),
+        ("budget=8", "budget=8, epoch_timeout='3s'"),
+        ("        whole =", "        time.sleep(3600)\n        whole ="),
+    )
+
+    (fault,) = report.findings
+    assert (fault.level, fault.what) == (Level.ERROR, "the defaults")
+    assert f"it hangs in train ({project / 'planted.py'}:{line_of(project, 'sleep')}): no batch for " in fault.message
+
+
 def test_a_training_that_is_not_deterministic_is_told_from_one_that_is_not_saved(project: Path) -> None:
     (fault,) = worst(check(project, ("rmse=whole**0.5", "rmse=whole**0.5 + int.from_bytes(os.urandom(2))")))
 
@@ -262,6 +307,46 @@ def test_a_command_that_reports_a_metric_twice_is_an_error(project: Path) -> Non
 
     assert fault.level == Level.ERROR
     assert "epoch 1 has two values of loss" in fault.message
+
+
+def test_the_memory_of_a_command_is_that_of_its_own_processes(project: Path) -> None:
+    """More than Caviar's own process has."""
+    much = "import time; much = b'x' * 2**30; print('epoch 1 rmse 1', flush=True); time.sleep(3)"
+    report = check_command(project, f'python3 -c "{much}" & wait')
+
+    assert report.cost is not None
+    assert report.cost.memory is not None
+    assert report.cost.memory > 2**30
+
+
+_OBJECTIVE = """
+import optuna
+from caviar import Study
+
+STUDY = Study(name="planted", objective="planted:objective", metric="rmse", direction="minimize", budget=8)
+
+def objective(trial):
+    units = trial.suggest_int("units", 2, 8)
+    kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+    trial.suggest_float("lr", 1e-3, 1e-1, log=True)
+    if units == 8:
+        raise ValueError("too many")
+    if kind == "b":
+        return float("inf")
+    return 1.0
+"""
+
+
+def test_the_ends_of_the_ranges_that_an_objective_names_are_tried(project: Path) -> None:
+    (project / "planted.py").write_text(_OBJECTIVE)
+    steps: list[str] = []
+    report = caviar.check("planted.py", workers=2, device="cpu", on_step=steps.append)
+
+    assert steps == ["the defaults", "units = 2", "units = 8", "kind = b", "kind = c", "lr = 0.001", "lr = 0.1"]
+    by_name = {finding.what: finding for finding in worst(report)}
+    assert by_name["units = 8"].message.startswith("ValueError: too many (")
+    assert by_name["kind = b"].message == "rmse is not finite after one epoch: such trials diverge"
+    assert "4 of their ends are trained for one epoch" in [finding.message for finding in report.findings]
 
 
 def test_a_model_of_the_built_in_loop_is_checked_as_well() -> None:
