@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ def fit(x: Array, z: Array, unordered: NDArray[np.bool_], lengths: Array, noise:
     fitted = minimize(
         negative_log_posterior,
         mode,
-        args=(squares(x[some], x[some], unordered), z[some], mode, widths),
+        args=(pairs(x[some], unordered), z[some], mode, widths),
         jac=True,
         method="L-BFGS-B",
         bounds=np.stack([mode - _BOUND * widths, mode + _BOUND * widths], axis=1),
@@ -129,30 +129,45 @@ def fit(x: Array, z: Array, unordered: NDArray[np.bool_], lengths: Array, noise:
 def negative_log_posterior(theta: Array, between: Array, z: Array, mode: Array, widths: Array) -> tuple[float, Array]:
     """Return the negative logarithm of marginal likelihood times priors, up to a constant, and its gradient by theta.
 
-    `between` are the `squares` of the observations, `mode` and `widths` the means and standard deviations of theta's
-    normal prior.
+    `between` are the `pairs` of the observations, `mode` and `widths` the means and standard deviations of theta's
+    normal prior. Only the lower triangle of the covariance is computed, factorised and inverted.
     """
-    from scipy.linalg import cho_factor, cho_solve
+    from scipy.linalg import lapack
 
-    signal, slope, scaled = _matern(between, theta)
-    factor = cho_factor(_with_noise(signal, theta), lower=True, check_finite=False)
-    weights = cho_solve(factor, z, check_finite=False)
-    inverse = cho_solve(factor, np.eye(len(z)), check_finite=False)
+    rows, columns = _lower_triangle(len(z))
+    scaled = between * np.exp(-2 * theta[:-2])[:, None]
+    signal, slope = _matern(scaled.sum(axis=0), theta)
+    noise, amplitude = np.exp(theta[-2:])
+    covariance = np.zeros((len(z), len(z)), order="F")
+    covariance[rows, columns] = signal
+    np.fill_diagonal(covariance, amplitude + noise + _JITTER)
+    factor, failed = lapack.dpotrf(covariance, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        raise np.linalg.LinAlgError("the covariance of the observations has no Cholesky factor")
+    determinant = np.log(np.diag(factor)).sum()
+    weights, _ = lapack.dpotrs(factor, z, lower=1)
+    inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
     away = (theta - mode) / widths
-    value = 0.5 * z @ weights + np.log(np.diag(factor[0])).sum() + 0.5 * away @ away
-    pull = 0.5 * (inverse - np.outer(weights, weights))
-    gradient = np.empty_like(theta)
-    gradient[:-2] = scaled.reshape(len(scaled), -1) @ (pull * slope).ravel()
-    gradient[-2] = np.trace(pull) * np.exp(theta[-2])
-    gradient[-1] = np.sum(pull * signal)
+    value = 0.5 * z @ weights + determinant + 0.5 * away @ away
+    pull = inverse[rows, columns] - weights[rows] * weights[columns]  # twice the half: both triangles
+    own = 0.5 * (np.trace(inverse) - weights @ weights)
+    gradient = np.append(scaled @ (pull * slope), [own * noise, own * amplitude + pull @ signal])
     return float(value), gradient + away / widths
 
 
-def squares(a: Array, b: Array, unordered: NDArray[np.bool_]) -> Array:
-    """Return the squared distance between two sets of points in each hyperparameter: (hyperparameters, a, b)."""
-    between: Array = np.square(a.T[:, :, None] - b.T[:, None, :])
+def pairs(x: Array, unordered: NDArray[np.bool_]) -> Array:
+    """Return the squared distance of each two points in each hyperparameter: (hyperparameters, pairs), the pairs in the
+    order of a lower triangle's entries."""
+    rows, columns = _lower_triangle(len(x))
+    between: Array = np.square(x[rows] - x[columns]).T
     between[unordered] = between[unordered] > 0
-    return between
+    return np.ascontiguousarray(between)
+
+
+@lru_cache(maxsize=4)
+def _lower_triangle(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the entries below the diagonal of a square matrix."""
+    return np.tril_indices(size, -1)
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
@@ -193,17 +208,15 @@ def _covariance(a: Array, b: Array, unordered: NDArray[np.bool_], theta: Array) 
     squared = np.square(p).sum(axis=1)[:, None] + np.square(q).sum(axis=1) - 2 * p @ q.T
     for axis in np.flatnonzero(unordered):
         squared += (a[:, axis, None] != b[:, axis]) * shorter[axis] ** 2
-    distance = np.sqrt(5 * np.maximum(squared, 0.0))  # rounding can make it negative
-    return np.asarray(np.exp(theta[-1] - distance) * (1 + distance + distance**2 / 3))
+    return _matern(np.maximum(squared, 0.0), theta)[0]  # rounding can make a square negative
 
 
-def _matern(between: Array, theta: Array) -> tuple[Array, Array, Array]:
-    """Return Matern 5/2 of squared distances; the common factor of its slopes by the logarithms of the length-scales;
-    and the squared distances in length-scales, the other factor."""
-    scaled = between * np.exp(-2 * theta[:-2])[:, None, None]
-    distance = np.sqrt(5 * scaled.sum(axis=0))
+def _matern(squared: Array, theta: Array) -> tuple[Array, Array]:
+    """Return Matern 5/2 at squared distances in length-scales, and the common factor of its slopes by the logarithms of
+    the length-scales, whose other factor is the squared distance in that hyperparameter alone."""
+    distance = np.sqrt(5 * squared)
     decayed: Any = np.exp(theta[-1] - distance)
-    return decayed * (1 + distance + distance**2 / 3), decayed * (1 + distance) * (5 / 3), scaled
+    return decayed * (1 + distance + distance**2 / 3), decayed * (1 + distance) * (5 / 3)
 
 
 def _with_noise(signal: Array, theta: Array) -> Array:

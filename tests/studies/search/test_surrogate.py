@@ -16,7 +16,7 @@ from caviar.studies.search.surrogate import (
     log_augmented_expected_improvement,
     log_expected_improvement,
     negative_log_posterior,
-    squares,
+    pairs,
 )
 
 UNORDERED = np.array([False, False, True])
@@ -49,7 +49,7 @@ def test_the_gradient_is_that_of_finite_differences(seed: int) -> None:
     mode = np.log([*LENGTHS, 0.05, 1.0])
     widths = np.array([0.4, 0.4, 0.4, 1.0, 0.7])
     theta = mode + widths * rng.normal(size=5)
-    rest = squares(x, x, UNORDERED), z, mode, widths
+    rest = pairs(x, UNORDERED), z, mode, widths
     slope = negative_log_posterior(theta, *rest)[1]
     error = check_grad(
         lambda t: negative_log_posterior(t, *rest)[0], lambda t: negative_log_posterior(t, *rest)[1], theta
@@ -60,7 +60,7 @@ def test_the_gradient_is_that_of_finite_differences(seed: int) -> None:
 def test_the_likelihood_is_that_of_a_normal_distribution() -> None:
     x, z = observed(8)
     theta = np.log([0.3, 0.5, 1.0, 0.1, 1.5])
-    value, _ = negative_log_posterior(theta, squares(x, x, UNORDERED), z, theta, np.ones(5))
+    value, _ = negative_log_posterior(theta, pairs(x, UNORDERED), z, theta, np.ones(5))
     covariance = kernel(x, x, theta) + 0.1 * np.eye(8)
     exact = 0.5 * (z @ np.linalg.solve(covariance, z) + np.linalg.slogdet(covariance)[1])
     assert value == pytest.approx(exact, rel=1e-4)  # but for the jitter
