@@ -50,6 +50,22 @@ def test_only_one_of_the_three_best_values_wins() -> None:
         assert found.trial in [t.number for t in best]
 
 
+def test_of_the_three_best_values_the_best_expected_wins() -> None:
+    """A parabola whose top is between two trials, and the best value of all at its foot, among bad ones: luck."""
+    study = small_study()
+    values = {i: 0.9 - 0.4 * (i / 29 - 0.5) ** 2 for i in range(30)}
+    lucky = values | {1: 0.91}
+    trials = [made(study, i, value, i / 29) for i, value in lucky.items()]
+    found = winner_of(study, trials)
+    assert found is not None
+    assert found.trial in (14, 15)  # the second and the third best value
+    # Where the three best values are all luck, the best expected of them wins, not the best expected of all.
+    lucky |= {2: 0.9101, 27: 0.9102}
+    found = winner_of(study, [made(study, i, value, i / 29) for i, value in lucky.items()])
+    assert found is not None
+    assert found.trial in (1, 2, 27)
+
+
 def test_what_cannot_be_said_is_not_said() -> None:
     study = small_study()
     few, _ = noisy(study, 0, count=19)
