@@ -14,6 +14,13 @@ from tests.chaos.scene import Row, Scene
 from tests.chaos.server import Server
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let these take long: 200 faults one upon another are minutes on a quiet machine, and many on a busy one."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture
 def new_server() -> Iterator[Callable[..., Server]]:
     made: list[Server] = []

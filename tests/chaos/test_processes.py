@@ -14,18 +14,19 @@ from tests.chaos.scene import LEASE, Row, Scene, chaos_study, send
 from tests.helpers.studies import write_study
 
 Report = Callable[[Row], None]
+_SPARE = 16  # trials that are left while signals are sent: two for each worker
 KILL, TERM = "kill -9 of a random worker every second", "SIGTERM to a random worker every second"
 
 
-def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: int) -> int:
-    """Send a signal to a random worker every second; return how often."""
-    sent, pending = 0, []
-    until = time.monotonic() + seconds
-    next_one = time.monotonic()
-    while scene.left() and (time.monotonic() < until or pending):
+def disturb(scene: Scene, number: int, signals: int, machines: int, workers: int) -> None:
+    """Send a signal to a worker, at most one each second, so many times; the study has work meanwhile."""
+    sent, pending, next_one = 0, list[tuple[float, object, object]](), time.monotonic()
+    while sent < signals or (pending and scene.left()):
         scene.keep_alive(machines, workers)
+        if sent < signals and scene.left() < _SPARE:
+            scene.extend(_SPARE)
         found = scene.at_work()
-        if found and next_one <= time.monotonic() < until:
+        if found and sent < signals and next_one <= time.monotonic():
             pid, worker_id, slot = found[0]
             if send(pid, number):
                 sent += 1
@@ -38,35 +39,33 @@ def disturb(scene: Scene, number: int, seconds: float, machines: int, workers: i
                 scene.slowest = max(scene.slowest, time.monotonic() - entry[0])
                 pending.remove(entry)
         time.sleep(0.05)
-    return sent
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "number", "seconds", "budget", "least", "cohort"),
+    ("name", "number", "signals", "cohort"),
     [
-        pytest.param(KILL, signal.SIGKILL, 8, 30, 4, 1, marks=pytest.mark.short),
-        pytest.param(KILL, signal.SIGKILL, 60, 50, 30, 1, marks=pytest.mark.chaos),
-        pytest.param(f"{KILL}, cohorts of 4", signal.SIGKILL, 8, 40, 4, 4, marks=pytest.mark.short),
-        pytest.param(f"{KILL}, cohorts of 4", signal.SIGKILL, 30, 160, 15, 4, marks=pytest.mark.chaos),
-        pytest.param(TERM, signal.SIGTERM, 60, 76, 30, 1, marks=pytest.mark.chaos),
-        pytest.param(f"{TERM}, cohorts of 4", signal.SIGTERM, 30, 160, 15, 4, marks=pytest.mark.chaos),
+        pytest.param(KILL, signal.SIGKILL, 4, 1, marks=pytest.mark.short),
+        pytest.param(KILL, signal.SIGKILL, 45, 1, marks=pytest.mark.chaos),
+        pytest.param(f"{KILL}, cohorts of 4", signal.SIGKILL, 4, 4, marks=pytest.mark.short),
+        pytest.param(f"{KILL}, cohorts of 4", signal.SIGKILL, 25, 4, marks=pytest.mark.chaos),
+        pytest.param(TERM, signal.SIGTERM, 45, 1, marks=pytest.mark.chaos),
+        pytest.param(f"{TERM}, cohorts of 4", signal.SIGTERM, 25, 4, marks=pytest.mark.chaos),
     ],
 )
 def test_workers_that_end(
-    name: str, number: int, seconds: float, budget: int, least: int, cohort: int,
-    database_url: URL, new_scene: Callable[..., Scene], report: Report,
+    name: str, number: int, signals: int, cohort: int, database_url: URL, new_scene: Callable[..., Scene],
+    report: Report,
 ) -> None:  # fmt: skip
     scene = new_scene(database_url, cohort=cohort)
-    scene.begin(budget, epochs=20)
+    scene.begin(30 * cohort, epochs=20)
     for _ in range(4):
         scene.start(2)
     scene.wait_until(lambda: len(scene.at_work()) >= 6)
-    sent = disturb(scene, number, seconds, machines=4, workers=2)
-    scene.wait_until(lambda: scene.keep_alive(4, 2) or not scene.left(), 200)
+    disturb(scene, number, signals, machines=4, workers=2)
+    scene.wait_until(lambda: scene.keep_alive(4, 2) or not scene.left())
     scene.finish()
-    assert sent >= least
-    report(scene.audit(name, sent))
+    report(scene.audit(name, signals))
 
 
 @pytest.mark.slow

@@ -96,9 +96,9 @@ def test_faults_one_upon_another(
                 machines[number] = scene.start(2, **way)
 
     try:
-        scene.wait_until(lambda: len(scene.at_work()) >= len(ways), 400)
+        scene.wait_until(lambda: len(scene.at_work()) >= len(ways))
         met = weather(place, possible(place), start, most)
-        scene.wait_until(lambda: start() or not scene.left(), 400)
+        scene.wait_until(lambda: start() or not scene.left())
         scene.finish()
     finally:
         if pooler:
