@@ -82,14 +82,17 @@ def export(study: str, to: str | Path, *, epochs: bool = False, database: str | 
 
 
 def save(
-    study: str, folder: str | Path, *, data_dir: str | Path | None = None, database: str | Engine | None = None
-) -> Winner:
+    study: str, folder: str | Path, *, on_warning: Callable[[str], None] | None = None,
+    data_dir: str | Path | None = None, database: str | Engine | None = None,
+) -> Winner:  # fmt: skip
     """Write the weights of a study's winner, and how to load them, into a new folder.
 
     Args:
         folder: the folder to make; it gets model.pt (a state_dict), or for a `train=` study states.pt (one of each
             object in `trial.keep`), config.json, and the example load.py, which needs PyTorch and the user's own code,
             but not Caviar.
+        on_warning: called with a sentence if the code here is not that which trained the winner; load.py compares the
+            code that it finds with that of now, too.
 
     Returns:
         The winner.
@@ -107,7 +110,9 @@ def save(
 
     with opened(study, database) as (engine, record):
         winner = read_winner(engine, record)
-        save_winner(engine, record, winner, Path(folder), data_folder(data_dir))
+        warning = save_winner(engine, record, winner, Path(folder), data_folder(data_dir))
+    if warning is not None and on_warning is not None:
+        on_warning(warning)
     assert winner is not None  # or it had raised
     return winner
 

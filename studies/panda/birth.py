@@ -125,4 +125,9 @@ def find_ancestor(engine: Engine, origin: str) -> Ancestor:
             f"begin with its hyperparameters alone: --study {name} --set learning_rate=..."
         )
     trial = read_trial(engine, record.study_id, number)
+    if study.way is Way.TRAIN and trial.epoch >= study.last_epoch:
+        raise OptionError(
+            f"--from {origin}: that trial has all {trial.epoch} epochs, and a schedule of its own may end with them; "
+            f"begin anew, with its hyperparameters: --study {name} --set NAME=VALUE, or give the study more epochs"
+        )
     return Ancestor(record, study, study.values(trial.parameters), Origin(name, number, trial.epoch))

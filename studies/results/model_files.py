@@ -22,11 +22,13 @@ from caviar.models.registry import MODELS, model_class
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.records import StudyRecord
 from caviar.studies.definition import Study
-from caviar.studies.errors import NothingToDo
+from caviar.studies.errors import CodeMissing, NothingToDo
+from caviar.studies.lifecycle.code_files import code_files
 from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.lifecycle.provenance import code_change, code_of, own_paths
 from caviar.studies.results.atomic_write import atomic_write
 from caviar.studies.results.formatting import to_json
-from caviar.studies.results.own_files import write_own_files
+from caviar.studies.results.own_files import digests, write_own_files
 from caviar.studies.results.winner import Winner
 from caviar.studies.way import Way
 from caviar.studies.workers.trial.resumption import load_checkpoint
@@ -37,6 +39,7 @@ _EXAMPLE = '''"""Load the model and look at one example.
 It needs PyTorch, but not Caviar; for a model of your own, start it in the folder with its code.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -56,6 +59,9 @@ def as_argument(size):
 sys.path.insert(1, os.getcwd())  # for a model of your own
 here = Path(__file__).parent
 config = json.loads((here / "config.json").read_text())
+for name, digest in config["files"].items():
+    if not Path(name).is_file() or hashlib.sha256(Path(name).read_bytes()).hexdigest() != digest:
+        print(f"warning: {name} is not as it was when this was saved, and may make another network", file=sys.stderr)
 module, _, name = config["class"].partition(":")
 model = getattr(import_module(module), name)(
     *map(as_argument, config["sizes"]["positional"]),
@@ -73,7 +79,7 @@ _NETWORK = "network"  # the folder with a copy of the code of one of Caviar's ow
 _OWN_IMPORT = re.compile(r"^from caviar\.([\w.]*?)(\w+) import", re.MULTILINE)
 
 
-def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, folder: Path, data_dir: Path) -> None:
+def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, folder: Path, data_dir: Path) -> str | None:
     """Write the weights, config.json and load.py, which needs no Caviar, into a new folder.
 
     Of a command it is the winning trial's own folder that is written.
@@ -82,6 +88,9 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
 
     Args:
         winner: the study's winner; None where it has none yet.
+
+    Returns:
+        Why the code here may make another network than the saved one; None if it is that of the study.
 
     Raises:
         NothingToDo: there is no winner, its weights are not kept, or the folder is there already.
@@ -106,14 +115,29 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
             f"the weights of trial {number} are not kept ({why}); a study keeps large ones in the place that "
             f"CAVIAR_CHECKPOINTS names when it is trained"
         )
+    files, warning = _code(record, study)
     with atomic_write(folder, "--save") as unfinished:
         unfinished.mkdir(parents=True)
         if study.way is Way.MODEL:
-            _write_model(unfinished, study, winner, state, data_dir)
+            _write_model(unfinished, study, winner, state, data_dir, files)
         elif study.way is Way.COMMAND:
             _write_folder(unfinished, winner, state)
         else:
-            write_own_files(unfinished, study, winner, state)
+            write_own_files(unfinished, study, winner, state, files)
+    return warning
+
+
+def _code(record: StudyRecord, study: Study) -> tuple[Mapping[str, Path], str | None]:
+    """Return the files of the study's code here, none of which runs, and how they differ from those that trained it."""
+    if study.way is Way.COMMAND:
+        return {}, None
+    try:
+        files = code_files(own_paths(study))
+    except CodeMissing as error:
+        return {}, f"{error}: load.py needs the code that trained it"
+    if not (change := code_change(record.provenance, code_of(study, files))):
+        return files, None
+    return files, f"the code here is not that which trained it ({change}): load.py may make another network"
 
 
 def _write_folder(folder: Path, winner: Winner, state: Mapping[str, Any]) -> None:
@@ -124,7 +148,14 @@ def _write_folder(folder: Path, winner: Winner, state: Mapping[str, Any]) -> Non
         raise NothingToDo(f"the folder of trial {winner.trial} cannot be written: {error}") from error
 
 
-def _write_model(folder: Path, study: Study, winner: Winner, state: Mapping[str, Any], data_dir: Path) -> None:
+def _write_model(
+    folder: Path,
+    study: Study,
+    winner: Winner,
+    state: Mapping[str, Any],
+    data_dir: Path,
+    files: Mapping[str, Path],
+) -> None:
     values = winner.hyperparameters
     sample, outputs, is_classified = shape(study.built_in.data)
     positional, named = sizes(model_class(study.built_in.model), sample, outputs)
@@ -137,6 +168,7 @@ def _write_model(folder: Path, study: Study, winner: Winner, state: Mapping[str,
         "hyperparameters": {n: v for n, v in values.items() if n not in SETTINGS},
         "training": {n: v for n, v in values.items() if n in SETTINGS}, "data": study.data, "study": study.name,
         "trial": winner.trial, "metrics": to_json(winner.metrics), "test": to_json(winner.test),
+        "files": digests(files),
     }  # fmt: skip
     torch.save(state["model"], folder / "model.pt")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ _EXAMPLE = '''"""Load what the winner has trained: `saved.kept` has what the tra
 It needs PyTorch and your own code, and Caviar only if that code imports it; start it in the folder with that code.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -65,6 +67,9 @@ class Saved:
 sys.path.insert(1, os.getcwd())
 here = Path(__file__).parent
 config = json.loads((here / "config.json").read_text())
+for name, digest in config["files"].items():
+    if not Path(name).is_file() or hashlib.sha256(Path(name).read_bytes()).hexdigest() != digest:
+        print(f"warning: {name} is not as it was when this was saved, and may make another network", file=sys.stderr)
 states = torch.load(here / "states.pt", weights_only=True)
 saved = Saved(config, states)
 module, _, name = config["train"].partition(":")
@@ -74,12 +79,23 @@ for name, part in saved.kept.items():
 '''
 
 
-def write_own_files(folder: Path, study: Study, winner: Winner, state: Mapping[str, Any]) -> None:
-    """Write states.pt (a state_dict of each object in `keep`), config.json and load.py into a folder."""
+def digests(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the SHA-256 of whole files, by their path in the project, for load.py to compare."""
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+
+
+def write_own_files(
+    folder: Path, study: Study, winner: Winner, state: Mapping[str, Any], files: Mapping[str, Path]
+) -> None:
+    """Write states.pt (a state_dict of each object in `keep`), config.json and load.py into a folder.
+
+    Args:
+        files: of the code that the training is made of, by their path in the project.
+    """
     config = {
         "study": study.name, "trial": winner.trial, "train": study.train, "epochs": state["epoch"],
         "hyperparameters": dict(winner.hyperparameters), "metrics": to_json(winner.metrics),
-        "test": to_json(winner.test),
+        "test": to_json(winner.test), "files": digests(files),
     }  # fmt: skip
     torch.save(state["parts"], folder / "states.pt")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")

@@ -48,9 +48,9 @@ def best(
             if code is not None:
                 return code
         if save is not None:
-            caviar.save(study, save, data_dir=data_dir, database=engine)
+            caviar.save(study, save, on_warning=_warn, data_dir=data_dir, database=engine)
             has_weights = (save / "config.json").exists() and (save / "load.py").exists()  # else it is a command's own
-            what = ": its weights, config.json, and load.py, which shows how to use both, without Caviar"
+            what = ": its weights, config.json, and load.py, which shows how to use both"
             print_remark(f"the winner is in {save}{what if has_weights else ''}")
         winner, panda = caviar.best(study, database=engine), caviar.is_panda(study, database=engine)
     if as_json:
@@ -62,6 +62,10 @@ def best(
         step = "report {0} --open" if winner.confirmation or panda else "best {0} --confirm 5  (or was it luck?)"
         print_line(f"\nnext: caviar {step.format(study)}", style="dim")
     return 0
+
+
+def _warn(warning: str) -> None:
+    print_remark(f"warning: {warning}")
 
 
 def _confirm(study: str, times: int, data_dir: Path | None, engine: Engine, *, quiet: bool) -> int | None:

@@ -99,8 +99,8 @@ def _print_stop(result: caviar.RunResult, again: str) -> int:
                    f"go on with: {again}")  # fmt: skip
         return 0
     print_line(f"stopped: {detail['why']}")
-    print_line(f"{now.failed} of {now.budget} trials are spent on it. Once its code is mended, go on with: {again}; "
-               f"begin anew with: caviar delete {now.name}")  # fmt: skip
+    print_line(f"{now.failed} of {now.budget} trials are spent on it. Once its code is mended, go on with: {again} "
+               f"--accept; begin anew with: caviar delete {now.name}")  # fmt: skip
     return 1
 
 

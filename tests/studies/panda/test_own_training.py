@@ -21,9 +21,9 @@ from caviar.storage.settings import read_settings
 from caviar.storage.states import TrialState
 from caviar.studies.definition import Study, change
 from caviar.studies.errors import OptionError, WorkersFailed
-from caviar.studies.lifecycle.manager import definition_of
+from caviar.studies.lifecycle.manager import definition_of, open_study
 from caviar.studies.panda.advice import Outcome
-from caviar.studies.panda.birth import begin
+from caviar.studies.panda.birth import begin, find_ancestor
 from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.length import DayLength
 from caviar.studies.panda.planning import candidate_days, next_day
@@ -36,7 +36,7 @@ from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.trial.build import Bench
 from caviar.studies.workers.user.trial import Trial
 from tests.helpers.faulty_net import StopAfter
-from tests.helpers.workers import register_process
+from tests.helpers.workers import register_process, worker
 
 RATES: list[float] = []  # of each epoch, as the function saw them
 STUDY = Study(
@@ -79,6 +79,14 @@ def work(engine: Engine, record: StudyRecord, plan: Callable[..., Any] | None = 
     process = register_process(engine, record)
     context = WorkerContext(engine, record, study, process, Bench(torch.device("cpu")), stop or Stop(), options)
     return train(context, plan)
+
+
+def test_a_trial_that_has_all_its_epochs_is_no_beginning_of_a_panda(engine: Engine) -> None:
+    study = change(STUDY, budget=2, epochs=2)
+    record = open_study(engine, study)
+    worker(engine, record, study).run()
+    with pytest.raises(OptionError, match="own:best: that trial has all 2 epochs, and a schedule"):
+        find_ancestor(engine, "own:best")
 
 
 def days(engine: Engine, record: StudyRecord, count: int, stop: Callable[[], Stop] = Stop) -> None:

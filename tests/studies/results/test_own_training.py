@@ -12,11 +12,16 @@ from sqlalchemy import Engine
 
 import caviar
 from caviar.storage.checkpoints import CheckpointStore
+from caviar.storage.definitions import load_study
 from caviar.storage.test_results import read_test
 from caviar.studies.errors import WorkersFailed
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.provenance import provenance_of
 from caviar.studies.results.conclusion import conclude, is_concluded
 from caviar.studies.results.model_files import save_winner
+from caviar.studies.results.own_files import digests
 from caviar.studies.results.winner import read_winner
+from tests.helpers.roles import execute
 from tests.helpers.trainings import TESTED, register_training
 from tests.helpers.workers import worker
 
@@ -87,12 +92,32 @@ def test_the_winner_is_saved_for_a_program_that_has_no_caviar(engine: Engine, tm
     save_winner(engine, record, read_winner(engine, record), tmp_path / "saved", NOWHERE)
 
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
-    (tmp_path / "saved" / "config.json").write_text(json.dumps({**config, "train": "own_code:regression"}))
+    assert list(config["files"]) == ["tests/helpers/trainings.py"]
+    own = {"train": "own_code:regression", "files": digests({"own_code.py": tmp_path / "own_code.py"})}
+    (tmp_path / "saved" / "config.json").write_text(json.dumps({**config, **own}))
     hidden = "import sys; sys.modules['caviar'] = None; import runpy; runpy.run_path('saved/load.py')"
     loaded = subprocess.run([sys.executable, "-c", hidden], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert loaded.stderr == ""
     assert loaded.stdout.splitlines() == ["net Sequential", "optimizer AdamW", "schedule OneCycleLR"]
+    (tmp_path / "own_code.py").write_text(_OWN_CODE.replace("ReLU", "SiLU"))
+    other = subprocess.run([sys.executable, "-c", hidden], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert other.stderr == "warning: own_code.py is not as it was when this was saved, and may make another network\n"
+
+
+def test_a_winner_that_is_saved_where_the_code_is_another_one_is_saved_with_a_warning(
+    engine: Engine, tmp_path: Path
+) -> None:
+    record, study = register_training(engine, "regression", pruner="none", budget=2)
+    open_study(engine, study, provenance_of(study, NOWHERE), accept=True)
+    worker(engine, record, study).run()
+    record = load_study(engine, "own")
+    assert save_winner(engine, record, read_winner(engine, record), tmp_path / "same", NOWHERE) is None
+    execute(engine, """UPDATE caviar.definition SET files = '{"tests/helpers/trainings.py": "other"}'""")
+    record = load_study(engine, "own")
+    warning = save_winner(engine, record, read_winner(engine, record), tmp_path / "other", NOWHERE)
+    assert warning is not None
+    assert "(tests/helpers/trainings.py changed): load.py may make another network" in warning
 
 
 _OWN_CODE = """
