@@ -23,7 +23,6 @@ _STEP, _SMALLER, _LARGER = 0.15, -1.5, 0.7  # of the unit interval, times e to t
 # benchmarks/search the regret after 100 trials is 0.071 with these limits, 0.074 without limits, 0.078 if none is
 # trained again (30 seeds).
 _AGAIN, _TRAININGS = 3, 4
-_EQUAL = 1e-6  # scores that differ by less are equal: rounding differs between processors and versions of libraries
 _REDRAWN = 0.15  # probability that what moves is drawn anew from its whole range
 
 
@@ -92,16 +91,6 @@ def repeats(best: Array, taken: Array) -> Array:
     distinct = best[np.sort(first)][:_AGAIN]
     often = np.array([trainings.get(key, 0) for key in _as_keys(distinct).tolist()])
     return distinct[often < _TRAININGS]
-
-
-def ranked(losses: Array) -> NDArray[np.intp]:
-    """Return the places of losses, the lowest first; of equal ones, the first."""
-    return np.argsort(np.round(losses / _EQUAL), kind="stable")
-
-
-def highest(scores: Array) -> int:
-    """Return the place of the highest score; of equal ones, as mirrored candidates have, the first."""
-    return int(np.flatnonzero(scores >= scores.max() - _EQUAL)[0])
 
 
 def _as_keys(points: Array) -> NDArray[np.void]:

@@ -1,4 +1,4 @@
-"""The tiered search: the first tier, coarse; then the others, coarse; then everything under a model.
+"""The tiered search: one tier after the other, coarse to fine, then everything under a model.
 
 A proposal depends on the seed of the search, the number of the slot and the trials so far alone, so any number of
 processes share one search without talking to one another.
@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from caviar.models.seeding import derive
 from caviar.storage.records import Slot
 from caviar.storage.states import Phase
-from caviar.studies.search.candidates import candidates, cube, highest, ranked, repeats, unseen
+from caviar.studies.search.candidates import candidates, cube, repeats, unseen
 from caviar.studies.search.expectation import Expectation
 from caviar.studies.search.initial_design import halton, strata, zoom
 from caviar.studies.search.observations import Observations
@@ -81,22 +81,19 @@ class Tiers:
         return self._space.proposal(values | given, fixed, ranges)
 
     def _by_strata(self, slot: Slot, part: int, observed: Observations) -> dict[str, Value]:
-        """Return each free hyperparameter in a part of its range where no other coarse slot has it, nor the default;
-        the others at their default, or as they were in the winner of a prior if that is still the best."""
-        values = {name: scale.default for name, scale in self._scales.items()}
+        """Return each free hyperparameter in a part of its range that no other slot has; the others at their default,
+        or as they were in the winner of a prior if that is still the best."""
+        others = {name: scale.default for name, scale in self._scales.items()}
         if self._space.prior:
-            values |= observed.best() or {}
-        for name in slot.free:
-            scale = self._scales[name]
-            values[name] = scale.value(strata(COARSE, self._space.seed, name, scale.unit(scale.default))[part])
-        return values
+            others |= observed.best() or {}
+        seed = self._space.seed
+        return others | {name: self._scales[name].value(strata(COARSE, seed, name)[part]) for name in slot.free}
 
     def _by_plan(self, slot: Slot, observed: Observations) -> tuple[dict[str, Value], Box]:
         """Return values, and the zoom box of those that were zoomed."""
         best = observed.best()
         boxes = zoom(self._space, observed)
         points = dict(zip(self._scales, halton(len(self._scales), self._space.seed, slot.number), strict=True))
-        searched = 1 if self._space.strategy == "tiered" else slot.tier - 1  # tiers that had coarse trials before
         values: dict[str, Value] = {}
         used: Box = {}
         for name, scale in self._scales.items():
@@ -104,7 +101,7 @@ class Tiers:
                 values[name] = best[name] if best and slot.phase != Phase.DEFAULT else scale.default
                 continue
             low, high = 0.0, 1.0
-            if name in boxes and (self._tiers[name] <= searched or slot.phase == Phase.FINE):
+            if name in boxes and (self._tiers[name] < slot.tier or slot.phase == Phase.FINE):
                 used[name] = low, high = boxes[name]
             values[name] = scale.value(low + points[name] * (high - low))
         return values, used
@@ -115,12 +112,11 @@ class Tiers:
         """Return the candidate of which the model expects most; what is neither free nor given stays at the best."""
         model = self._model(observed)
         expected, _ = model.posterior(model.points)
-        order = ranked(expected)
-        values = {**observed.values[int(model.rows[order[0]])], **given}
+        values = {**observed.values[int(model.rows[np.argmin(expected)])], **given}
         free = np.array([name in slot.free and name not in given for name in self._scales])
         if not free.any():
             return values
-        starts = np.where(free, model.points[order], self._points([values]))
+        starts = np.where(free, model.points[np.argsort(expected, kind="stable")], self._points([values]))
         rng = np.random.default_rng(derive(self._space.seed, "model", slot.number))
         taken = np.concatenate([observed.points, self._points(running)])
         points = unseen(candidates(self._cube, starts, free, rng), taken)
@@ -130,7 +126,7 @@ class Tiers:
         # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
         best = believing.posterior(believing.points)[0].min()
         mean, deviation = believing.posterior(points)
-        chosen = points[highest(log_augmented_expected_improvement(mean, deviation, best, model.noise))]
+        chosen = points[np.argmax(log_augmented_expected_improvement(mean, deviation, best, model.noise))]
         for (name, scale), unit, moves in zip(self._scales.items(), chosen, free, strict=True):
             if moves:
                 values[name] = scale.value(float(unit))
