@@ -13,6 +13,7 @@ from caviar.durations import in_words
 from caviar.limits import TEXT
 from caviar.studies.cli.output import err, print_line, print_remark, spinner
 from caviar.studies.cli.sentences import cohort_sentence, unkept_sentence
+from caviar.studies.results.formatting import duration
 from caviar.studies.workers.local import events
 from caviar.studies.workers.local.devices import cores
 from caviar.text import shown
@@ -109,7 +110,7 @@ def _remark(event: events.RunEvent) -> str:
                 f"the database is away; the workers train on and wait for it, for up to {event.patience / 60:.0f} min"
             )
         case events.DatabaseBack():
-            return f"the database is back, after {event.seconds:.0f} s"
+            return f"the database is back, after {duration(event.seconds)}"
         case events.NoTimeLeft():
             expected, left = in_words(event.expected), in_words(event.left)
             return f"no further trial begins: one takes about {expected}, and {left} are left"
@@ -133,7 +134,7 @@ def _end(event: events.WorkersEnded) -> str:
     restarts = f", {event.restarts} restarted" if event.restarts else ""
     return (
         f"this machine finished {event.trials} trial(s) with {event.workers} worker(s){restarts} "
-        f"in {event.seconds:.0f} s"
+        f"in {duration(event.seconds)}"
     )
 
 

@@ -26,7 +26,9 @@ def print_winner(winner: Winner) -> None:
     out().print(Text.assemble((f"winner: trial {winner.trial}", "bold"), which))
     others = {name: value for name, value in winner.metrics.items() if name != winner.metric}
     _print_line(winner.metric, number(winner.value), f"  ({_listed(others)})" if others else "")
-    if expected := winner.expected:
+    if winner.why_not_best:
+        print_line(f"  {winner.why_not_best}")
+    if (expected := winner.expected) and not winner.confirmation:  # what was measured takes its place
         low, high = told_apart(expected.low, expected.high)
         _print_line("if trained again", f"{number(expected.value)}", f" is expected, on average {low} to {high} (90 %)")
     later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"

@@ -54,4 +54,5 @@ def _won(study: Study, winner: Winner | None) -> list[str]:
     test = "".join(f", test {name} {number(value)}" for name, value in (winner.test or {}).items())
     values = ", ".join(f"`{name}` {number(value)}" for name, value in winner.hyperparameters.items())
     here = f" (number {winner.optuna_number} here)" if winner.optuna_number not in (None, winner.trial) else ""
-    return [f"**Winner: trial {winner.trial}**{here}, {study.metric} {number(winner.value)}{test}: {values}."]
+    won = f"**Winner: trial {winner.trial}**{here}, {study.metric} {number(winner.value)}{test}: {values}."
+    return [won, *([f"{winner.why_not_best.capitalize()}."] if winner.why_not_best else [])]

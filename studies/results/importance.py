@@ -136,7 +136,8 @@ def order_in_words(importances: Importances) -> list[str]:
         "open": "tier {0} or tier {1}? These trials cannot tell",
     }
     return [
-        f"{words[order.verdict].format(order.tier, order.after)} ({order.sure:.0%} sure of tier {order.tier})"
+        words[order.verdict].format(order.tier, order.after)
+        + ("" if order.verdict is OrderVerdict.OPEN else f" ({max(order.sure, 1 - order.sure):.0%} sure)")
         for order in importances.orders
     ]
 

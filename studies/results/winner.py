@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from caviar.epoch import Epoch, last_values
 from caviar.storage.curves import read_curve
-from caviar.storage.history import read_frozen_trials
+from caviar.storage.history import is_sound, read_frozen_trials
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot
@@ -21,6 +21,7 @@ from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
+from caviar.studies.results.formatting import told_apart
 from caviar.studies.results.summaries import values_of
 from caviar.studies.search.expectation import Expected, winner_of
 from caviar.studies.space.base import Value
@@ -33,6 +34,15 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The trial with the best value, where another one won, and why that is so."""
+
+    trial: int
+    value: float
+    why: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Winner:
         confirmation: the comparison with the runner-up; None before both were trained again.
         optuna_number: its number in Optuna's tools.
         never_suggested: names in the tiers of its study that the objective suggested in no trial.
+        ahead: the trial with the best value; None where that is the winner's.
     """
 
     study: str
@@ -67,20 +78,49 @@ class Winner:
     curve: tuple[Epoch, ...]
     optuna_number: int | None = None
     never_suggested: tuple[str, ...] = ()
+    ahead: Ahead | None = None
+
+    @property
+    def why_not_best(self) -> str | None:
+        """Why the trial with the best value did not win, as a sentence without a full stop; None where it won."""
+        if self.ahead is None:
+            return None
+        return (
+            f"trial {self.ahead.trial} came to {told_apart(self.ahead.value, self.value or 0.0)[0]}: {self.ahead.why}"
+        )
 
 
 @dataclass(frozen=True)
 class Standings:
-    """The trials of a study's own slots, by number, and the winner so far; None before one is complete and sound."""
+    """The trials of a study's own slots, by number, and the winner so far; None before one is complete and sound.
+
+    Attributes:
+        tested: the number of the trial that was measured on the test set; None before one was.
+    """
 
     study: Study
     trials: Sequence[FrozenTrial]
     winner: Expected | None
+    tested: int | None = None
 
     @property
     def runner_up(self) -> int | None:
         """The number of the best trial of another configuration; None where there is none."""
         return None if self.winner is None else runner_up(self.study, self.trials, self.winner.trial)
+
+    @property
+    def ahead(self) -> Ahead | None:
+        """The trial with the best value, where another one won."""
+        values = {t.number: t.value for t in self.trials if is_sound(t) and t.value is not None}
+        if self.winner is None:
+            return None
+        best = (max if self.study.maximize else min)(values, key=lambda number: values[number])
+        if values[best] == values[self.winner.trial]:
+            return None
+        of_all = winner_of(self.study, self.trials) if self.tested is not None else None
+        if of_all is not None and of_all.trial != self.tested:
+            return Ahead(best, values[best], "the winner was measured on the test set before, which is used once")
+        return Ahead(best, values[best], "of another training the model expects more of the winner")
 
     @property
     def never_suggested(self) -> tuple[str, ...]:
@@ -98,7 +138,8 @@ def standings(engine: Engine, record: StudyRecord) -> Standings:
     """
     study = definition_of(record)
     trials = read_frozen_trials(engine, record.optuna_study_id)
-    return Standings(study, trials, winner_of(study, trials, tested_slot(engine, record.study_id)))
+    tested = tested_slot(engine, record.study_id)
+    return Standings(study, trials, winner_of(study, trials, tested), tested)
 
 
 def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = None) -> Winner | None:
@@ -121,7 +162,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         has_test=study.has_test,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
-        never_suggested=known.never_suggested,
+        never_suggested=known.never_suggested, ahead=known.ahead,
     )  # fmt: skip
 
 

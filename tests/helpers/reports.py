@@ -75,7 +75,7 @@ def won_by(t: ReportedTrial, **fields: Any) -> Winner:
 
 def report(trials: Sequence[ReportedTrial], winner: int = 0, study: Any = None, **fields: Any) -> Report:
     made = Report(
-        study=replace(STUDY, budget=len(trials), **(study or {})),
+        study=replace(STUDY, **{"budget": len(trials), **(study or {})}),
         hyperparameters=HYPERPARAMETERS,
         winner=won_by(trials[winner]),
         runner_up=1 - winner if len(trials) > 1 and winner < 2 else None,

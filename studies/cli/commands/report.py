@@ -13,7 +13,7 @@ from caviar.studies.cli.options import AsJson, Database, StoredStudy
 from caviar.studies.cli.output import out, print_json, print_line, spinner
 from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.cli.winner import print_winner
-from caviar.studies.results.formatting import of_planned
+from caviar.studies.results.formatting import duration, of_planned
 
 if TYPE_CHECKING:
     from caviar.studies.results.report.records import Report
@@ -60,7 +60,7 @@ def _print(report: Report) -> None:
         print_winner(report.winner)
     cost = report.cost
     out().print(f"  {cost.done} trials, {of_planned(cost.epochs, cost.epochs_planned)} epochs, "
-                f"{cost.training_seconds:.0f} s of training by {cost.workers} worker(s)\n")  # fmt: skip
+                f"{duration(cost.training_seconds)} of training by {cost.workers} worker(s)\n")  # fmt: skip
     for a in report.answers:
         print_line(a.question, style="bold")
         print_line(f"  {a.answer}")

@@ -22,7 +22,7 @@ from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.sentences import rare_ends
 from caviar.studies.cli.winner import print_winner
-from caviar.studies.results.formatting import of_planned
+from caviar.studies.results.formatting import duration, of_planned
 
 
 @takes_training_options
@@ -109,7 +109,7 @@ def _print_end(result: caviar.RunResult, selector: str) -> int:
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
     counts += rare_ends(now)
     trained = f"{of_planned(now.epochs.trained, study.planned_epochs(now.done))} epochs trained"
-    took = f"; this run took {result.seconds:.0f} s" if result.seconds > 1 else ""
+    took = f"; this run took {duration(result.seconds)}" if result.seconds > 1 else ""
     print_line(Text.assemble((f"{now.name} is complete", "bold"), f": {now.done} trials ({counts}); {trained}{took}"))
     if result.winner is None:
         print_line(f"no trial came to a result; see why with: caviar history {now.name}")

@@ -17,6 +17,8 @@ from caviar.models.data_sets import DATA_SETS
 from caviar.studies.results.report.records import Report, ReportedTrial
 from caviar.studies.results.winner import Winner
 
+NEAR = 2.0  # times the noise: values closer together than that may differ by luck alone
+UNKNOWN = "one training of each does not show how much they vary"
 _TOP = 5  # of the best trials, whose curves are examined
 _LAST = 4  # epochs of them
 _LONG = 2 * _LAST  # epochs: the last ones of a shorter curve show how fast it rises, not how much it varies

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from caviar.studies.lifecycle.provenance import code_line
-from caviar.studies.results.formatting import alike, number, told_apart
+from caviar.studies.results.formatting import alike, duration, number, told_apart
 from caviar.studies.results.report.document import card, document
 from caviar.studies.results.report.figures import figures
 from caviar.studies.results.report.records import Report, ReportedStudy, ReportedTrial
@@ -53,9 +53,9 @@ def _winner(report: Report) -> str:
         return "<p>No trial is complete yet.</p>"
     cards = [card(number(winner.value), winner.metric)]
     cards += [card(number(value), f"test {name}, measured once") for name, value in (winner.test or {}).items()]
-    if expected := winner.expected:
+    if (expected := winner.expected) and not winner.confirmation:  # what was measured takes its place
         ends = " to ".join(told_apart(expected.low, expected.high))
-        cards.append(card(ends, "expected of another training, on average (90 %)"))
+        cards.append(card(ends, "expected mean of further trainings of it (90 %)"))
     if (confirmed := winner.confirmation) and confirmed.low is not None and confirmed.high is not None:
         cards.append(
             card(
@@ -64,9 +64,11 @@ def _winner(report: Report) -> str:
             )
         )
     values = [card(number(value), name) for name, value in winner.hyperparameters.items()]
+    head = "The winner" if report.study.state == StudyState.DONE else "Best so far"
+    why = f"<p>{escape(winner.why_not_best.capitalize())}.</p>" if winner.why_not_best else ""
     return (
-        f"<h2>The winner: trial {winner.trial} (tier {winner.tier}, {escape(winner.phase)})</h2>"
-        f'<div class="cards">{"".join(cards)}</div><div class="cards">{"".join(values)}</div>'
+        f"<h2>{head}: trial {winner.trial} (tier {winner.tier}, {escape(winner.phase)})</h2>"
+        f'<div class="cards">{"".join(cards)}</div>{why}<div class="cards">{"".join(values)}</div>'
     )
 
 
@@ -79,8 +81,8 @@ def _cost(report: Report) -> str:
         "trials": f"{cost.done}",
         "complete / pruned / failed": f"{cost.complete} / {cost.pruned} / {cost.failed}",
         f"epochs{of}": str(cost.epochs),
-        "training, all workers together": f"{cost.training_seconds:.0f} s",
-        "from the first trial to the last": f"{cost.wall_seconds:.0f} s",
+        "training, all workers together": duration(cost.training_seconds),
+        "from the first trial to the last": duration(cost.wall_seconds),
         f"workers on {cost.hosts} host(s)": str(cost.workers),
     }
     foreign = {

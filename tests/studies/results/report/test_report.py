@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from caviar.studies.results.confirmation import Comparison, Confirmation
+from caviar.studies.results.importance import Importance, Importances, OrderVerdict, TierOrder
 from caviar.studies.results.report.answers import answers
 from caviar.studies.results.report.figures import figures, thinned
 from caviar.studies.results.report.holdings import holdings
@@ -22,7 +23,7 @@ from caviar.studies.results.report.records import (
 )
 from caviar.studies.results.summaries import StudyState
 from caviar.studies.results.winner import Interval
-from caviar.studies.space.scales import Grid, Log, PowersOfTwo
+from caviar.studies.space.scales import Grid, Log, LogOneMinus, PowersOfTwo
 from tests.helpers.reports import EPOCHS, HYPERPARAMETERS, curve, losses, report, trained_with, trial, won_by
 
 
@@ -54,6 +55,25 @@ def test_a_winner_at_the_edge_is_told_with_the_range_to_widen(unit: float, side:
     assert (f"the {side} end" in found.answer) is bool(side)
 
 
+def test_a_default_at_an_end_of_its_range_is_no_edge_by_being_kept() -> None:
+    least = ReportedHyperparameter("momentum", 2, LogOneMinus(0.9, 0.999, default=0.9))
+    kept = said(report([trained_with(trial(0, 0.9), "momentum", 0.9, 0.0)], hyperparameters=(least,)), "edge")
+    assert kept.answer.startswith("No: momentum (0.9) kept the default, which is an end of the range; every other")
+    assert kept.command is None
+    found = said(report([trained_with(trial(0, 0.9), "momentum", 0.901, 0.0)], hyperparameters=(least,)), "edge")
+    assert found.command == "caviar retune small --name small-wider --widen momentum"
+
+
+def test_what_may_be_noise_decided_nothing() -> None:
+    shares = (Importance("learning_rate", 1, 0.06, 0.0, 0.07, True), Importance("momentum", 2, 0.0, 0.0, 0.02, True))
+    orders = (TierOrder(1, 2, OrderVerdict.OPEN, 0.87),)
+    of_noise = said(report([trial(0, 0.9)], importance=Importances(20, shares, orders)), "mattered")
+    assert of_noise.answer == "It cannot be told: the most of the variation is learning_rate's (6%, 0% to 7%)."
+    shares = (Importance("learning_rate", 1, 0.6, 0.5, 0.7, True), *shares[1:])
+    told = said(report([trial(0, 0.9)], importance=Importances(20, shares, orders)), "mattered")
+    assert told.answer.endswith("tier 1 or tier 2? These trials cannot tell.")
+
+
 def test_a_decay_of_zero_is_no_edge() -> None:
     zero = ReportedHyperparameter("learning_rate", 1, Log(1e-4, 1, default=0.1, or_zero=True))
     none = trained_with(trial(0, 0.9), "learning_rate", 0.0, 0.0)
@@ -79,8 +99,21 @@ def test_where_few_are_as_good_as_the_best_more_trials_are_offered() -> None:
     lonely = said(report([trial(i, 0.99 if i == 0 else 0.7) for i in range(12)]), "enough points")
     assert lonely.command == "caviar extend small --budget 24"
     assert said(report([trial(i, 0.99) for i in range(12)]), "enough points").command is None
-    begun = report([trial(0, 0.99)], study={"state": StudyState.RUNNING})
-    assert said(begun, "enough points").command == "caviar run small"
+
+
+def test_before_the_end_nothing_is_judged_that_later_phases_change() -> None:
+    edge = [trial(i, 0.9, 0.99, curve=curve(*(0.04 * e for e in range(1, 21)))) for i in range(5)]
+    begun = report(edge, study={"state": StudyState.RUNNING, "budget": 40})
+    first, *others = answers(begun)
+    assert first.answer.startswith("5 of 40 trials have ended")
+    assert first.command == "caviar run small"
+    assert not any(
+        question in a.question for a in others for question in ("edge", "enough points", "runner-up", "order")
+    )
+    assert said(begun, "long enough").answer.startswith("No: 5 of the best 5 still improve")
+    assert not any(a.command for a in others)
+    assert "Best so far: trial 0" in page(answered(begun))
+    assert "The winner: trial 0" in page(answered(report(edge)))
 
 
 def test_diverged_trials_are_counted_and_found() -> None:
@@ -93,23 +126,46 @@ def test_diverged_trials_are_counted_and_found() -> None:
 
 def test_curves_that_still_improve_and_curves_that_are_flat() -> None:
     rising = [trial(i, 0.9, curve=curve(*(0.04 * e for e in range(1, 21)))) for i in range(5)]
-    longer = said(report(rising), "still improve")
-    assert longer.answer.startswith("Yes: 5 of the best 5 do")
+    longer = said(report(rising), "long enough")
+    assert longer.answer.startswith("No: 5 of the best 5 still improve")
     assert longer.command == "caviar retune small --name small-longer --epochs 40"
     flat = [trial(i, 0.9, curve=curve(*(0.9 + 0.001 * (-1) ** e for e in range(1, 21)))) for i in range(5)]
-    assert said(report(flat), "still improve").answer.startswith("No")
+    assert said(report(flat), "long enough").answer.startswith("Yes")
     still = [trial(i, 0.9, curve=curve(*(0.899 + 0.001 * (e > 15) for e in range(1, 21)))) for i in range(5)]
-    assert said(report(still), "still improve").answer.startswith("No: 0 of the best 5 do")  # a third of an example
-    assert said(report(still), "still improve").command is None
+    assert said(report(still), "long enough").answer.startswith(
+        "Yes: 0 of the best 5 still improve"
+    )  # a third of an example
+    assert said(report(still), "long enough").command is None
 
 
-def test_overfitting_is_seen_in_the_validation_loss() -> None:
+def test_trials_that_were_best_long_before_their_end_are_to_be_shorter() -> None:
+    fell = curve(*(0.9 - abs(e - 8) / 50 for e in range(1, 21)))
+    shorter = said(report([trial(i, 0.66, curve=fell) for i in range(5)]), "long enough")
+    assert "best around epoch 10" in shorter.answer  # the last of the five epochs whose mean is best
+    assert shorter.command == "caviar retune small --name small-shorter --epochs 10"
+    late = curve(*(0.5 + min(e, 80) / 200 - max(e - 80, 0) / 100 for e in range(1, 101)))
+    found = said(report([trial(i, 0.7, curve=late) for i in range(5)], study={"epochs": 100}), "long enough")
+    assert "was best around epoch 80" in found.answer
+    assert found.command is None  # too little would be gained
+    luck = curve(*(0.9 + 0.1 * (e in (4, 5)) - 0.1 * (e in (2, 3, 18, 19)) for e in range(1, 21)))  # as noisy as that
+    assert said(report([trial(i, 0.9, curve=luck) for i in range(5)]), "long enough").command is None
+
+
+def test_the_metric_of_the_study_says_whether_a_rising_validation_loss_is_worse() -> None:
     bowl = losses([0.1] * 20, [abs(e - 8) / 10 + 0.2 for e in range(1, 21)])
-    shorter = said(report([trial(i, 0.9, metrics=bowl) for i in range(5)]), "overfit")
-    assert "around epoch 8" in shorter.answer
-    assert shorter.command == "caviar retune small --name small-shorter --epochs 8"
-    late = losses([0.1] * 20, [0.5 if e == 20 else 1 / e for e in range(1, 21)])
-    assert said(report([trial(i, 0.9, metrics=late) for i in range(5)]), "overfit").command is None
+    better = [trial(i, 0.9, metrics=bowl, curve=curve(*(0.04 * e for e in range(1, 21)))) for i in range(5)]
+    sure = said(report(better), "overfit")
+    assert sure.answer.startswith(
+        "They grow too sure, no worse: the validation loss of 5 of the best 5 was lowest around epoch 8"
+    )
+    assert sure.command is None
+    assert said(report(better), "long enough").command == "caviar retune small --name small-longer --epochs 40"
+    fell = [trial(i, 0.66, metrics=bowl, curve=curve(*(0.9 - abs(e - 8) / 50 for e in range(1, 21)))) for i in range(5)]
+    assert said(report(fell), "overfit").answer.startswith("Yes: the validation loss of 5")
+    by_loss = [trial(i, 1.4, metrics=bowl, curve=tuple(enumerate(bowl["validation_loss"], start=1))) for i in range(5)]
+    of_loss = report(by_loss, study={"metric": "validation_loss", "direction": "minimize"})
+    assert said(of_loss, "overfit").answer.startswith("Yes")
+    assert said(of_loss, "long enough").command == "caviar retune small --name small-shorter --epochs 10"
     assert said(report([trial(i, 0.9) for i in range(5)]), "overfit").answer.startswith("No")
     assert "too short" in said(report([trial(0, 0.9, metrics=losses([1.0], [1.0]))]), "overfit").answer
 
@@ -143,8 +199,6 @@ def test_a_lead_within_the_noise_is_to_be_confirmed_and_what_was_confirmed_is_to
     open_ = replace(made, winner=won_by(made.trials[0], confirmation=undecided))
     assert said(open_, "runner-up").answer.startswith("It cannot be told: trained again 5 times each")
     assert "by fresh trainings of both" not in page(answered(open_))
-    running = report([trial(0, 0.9), trial(1, 0.95)], study={"state": StudyState.RUNNING})
-    assert said(running, "runner-up").command is None
 
 
 def test_without_any_noise_to_be_seen_nothing_is_told() -> None:
@@ -156,7 +210,7 @@ def test_without_any_noise_to_be_seen_nothing_is_told() -> None:
         assert found.answer.startswith("It cannot be told")
         assert found.command == "caviar best small --confirm 5"
     flat = report([trial(i, 0.3, curve=curve(*[0.3] * 20)) for i in range(6)], study=loss)
-    assert said(flat, "still improve").answer.startswith("It cannot be told")
+    assert said(flat, "long enough").answer.startswith("It cannot be told")
 
 
 def test_noise_is_what_trainings_again_show_else_at_least_that_of_the_validation_set() -> None:
@@ -182,7 +236,7 @@ def test_noise_is_what_trainings_again_show_else_at_least_that_of_the_validation
 
 
 def test_a_winner_at_an_end_that_cannot_be_widened_is_at_an_edge() -> None:
-    listed = ReportedHyperparameter("layers", 1, Grid(2, 3, 8, default=2))
+    listed = ReportedHyperparameter("layers", 1, Grid(2, 3, 8, default=3))
     made = trained_with(trial(0, 0.9), "layers", 2, 0.1)
     found = said(report([made], hyperparameters=(listed,)), "edge")
     assert found.answer.startswith("Yes: layers (2, the lower end of one of 2, 3, 8)")
@@ -323,4 +377,4 @@ def test_losses_below_0_are_not_drawn_on_a_log_axis() -> None:
     assert "type" not in figures(report(below))["train against validation"]["layout"]["yaxis"]
     assert figures(report([trial(0, 0.9)]))["train against validation"]["layout"]["yaxis"]["type"] == "log"
     worse = [trial(i, 0.9, metrics=losses([-1.0] * 20, [abs(e - 8) - 20.0 for e in range(1, 21)])) for i in range(5)]
-    assert said(report(worse), "overfit").answer.startswith("Yes")
+    assert "was lowest around epoch 8" in said(report(worse), "overfit").answer

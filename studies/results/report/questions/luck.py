@@ -1,0 +1,39 @@
+"""Is the winner better, or was it luck?"""
+
+from __future__ import annotations
+
+import math
+
+from caviar.studies.results.confirmation import Comparison, in_words
+from caviar.studies.results.formatting import number, told_apart
+from caviar.studies.results.report.noise import NEAR, UNKNOWN, Noise
+from caviar.studies.results.report.questions.commands import confirm
+from caviar.studies.results.report.records import Answer, Report
+from caviar.studies.results.winner import Winner
+
+
+def ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
+    """Say whether the winner's lead over the best trial of another configuration is more than luck."""
+    question = "Is the winner better than the runner-up by more than its noise?"
+    if report.runner_up is None:
+        return Answer(question, "There is no other complete trial.")
+    if winner.confirmation:
+        verdicts = {Comparison.BETTER: "Yes", Comparison.WORSE: "No", Comparison.OPEN: "It cannot be told"}
+        return Answer(question, f"{verdicts[winner.confirmation.verdict]}: {in_words(winner.confirmation)}.")
+    other = report.trials[report.runner_up].value or 0.0
+    value, command = winner.value or 0.0, confirm(report)
+    apart = value - other if report.study.maximize else other - value
+    its, others = told_apart(value, other)
+    values = f"trial {report.runner_up} came to {others}, the winner to {its}"
+    if apart < 0:
+        return Answer(
+            question, f"Not by its value: {values}; but of another training of the winner more is expected.", command
+        )
+    if winner.expected and winner.expected.low <= other <= winner.expected.high:
+        return Answer(question, f"It cannot be told: {values}, and its other trainings may come to either.", command)
+    if noise is None:
+        return Answer(question, f"It cannot be told: {values}; {UNKNOWN}.", command)
+    if apart <= (reach := NEAR * math.sqrt(2) * noise.deviation):  # both have it
+        within = f"within the noise of two trainings (± {number(reach)}, {noise.source})"
+        return Answer(question, f"It cannot be told: {values}, {within}.", command)
+    return Answer(question, f"It seems so: {values}; one training of each cannot say more.", command)

@@ -1,0 +1,84 @@
+"""Was the search space right, were its points enough, and what in it mattered?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caviar.studies.results.formatting import number
+from caviar.studies.results.importance import order_in_words
+from caviar.studies.results.report.noise import NEAR, UNKNOWN, Noise
+from caviar.studies.results.report.questions.commands import confirm, retune
+from caviar.studies.results.report.records import Answer, Report, ReportedHyperparameter, ReportedTrial
+from caviar.studies.way import Way
+
+_EDGE = 0.05  # of a scale, at each end
+_ENOUGH = 5  # trials near the best
+_LEAST_SHARE = 0.05  # of the variation: what may explain less than that is not said to have decided anything
+
+
+def edge(report: Report, winner: ReportedTrial) -> Answer:
+    """Say which hyperparameters of the winner are at an end of their range, though they were not simply put there."""
+    wider, listed, ends, widen, kept = [], [], [], [], []
+    for h in report.hyperparameters:
+        side = _side(h, winner)
+        if side is None:
+            continue
+        place = f"{h.name} ({winner.hyperparameters[h.name]:.4g}, the {side} end of {h.scale})"
+        if winner.hyperparameters[h.name] == h.scale.default:
+            kept.append(f"{h.name} ({winner.hyperparameters[h.name]:.4g})")
+        elif report.study.way is Way.OBJECTIVE:
+            wider.append(place)
+        elif h.room[side == "upper"]:
+            wider.append(place)
+            widen.append(f"--widen {h.name}")
+        elif any(h.room):
+            ends.append(place)
+        else:
+            listed.append(place)
+    question = "Is the best point at the edge of its range?"
+    of_code = "; a wider range in the objective is another study" if report.study.way is Way.OBJECTIVE else ""
+    parts = [
+        *([f"{', '.join(wider)}: better values may lie beyond{of_code}"] if wider else []),
+        *([f"{', '.join(listed)}: to try others, name more values in a study's file"] if listed else []),
+        *([f"{', '.join(ends)}: nothing lies beyond"] if ends else []),
+    ]
+    if not parts:
+        others = "every other" if kept else "every"
+        defaults = f"{', '.join(kept)} kept the default, which is an end of the range; " if kept else ""
+        return Answer(question, f"No: {defaults}{others} hyperparameter of the winner is inside its range.")
+    return Answer(question, f"Yes: {'; '.join(parts)}.", retune(report, "wider", " ".join(widen)) if widen else None)
+
+
+def _side(h: ReportedHyperparameter, trial: ReportedTrial) -> str | None:
+    """Return the end of its range that a hyperparameter of a trial is at; None inside, and for names without order."""
+    if h.name not in trial.hyperparameters:
+        return None
+    return h.scale.end_near(trial.hyperparameters[h.name], _EDGE)
+
+
+def enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) -> Answer:
+    """Say whether several trials came as near to the best value as another training of it would."""
+    question, study = "Were enough points sampled?", report.study
+    if noise is None:
+        return Answer(question, f"It cannot be told: {UNKNOWN}.", confirm(report))
+    reach, values = NEAR * noise.deviation, [t.value for t in best if t.value is not None]
+    near = sum(abs(value - values[0]) <= reach for value in values)
+    within = f"within the noise (± {number(reach)}, {noise.source}) of the best value"
+    evidence = f"{near} of {len(best)} complete trials are {within}"
+    if near >= _ENOUGH:
+        return Answer(question, f"Yes: {evidence}, so that more of them would change little.")
+    command = f"caviar extend {study.name} --budget {2 * study.budget}"
+    return Answer(question, f"Perhaps not: only {evidence}.", command)
+
+
+def order(report: Report) -> Answer:
+    """Say which hyperparameter decided most, and whether earlier tiers mattered more than later ones."""
+    question, importance = "Which hyperparameters mattered, and did the documented order hold?", report.importance
+    if importance is None:
+        return Answer(question, "Ten finished trials of different values are needed to say.")
+    first = importance.hyperparameters[0]
+    share = f"{first.share:.0%}, {first.low:.0%} to {first.high:.0%}"
+    if first.low < _LEAST_SHARE:
+        return Answer(question, f"It cannot be told: the most of the variation is {first.name}'s ({share}).")
+    most = f"{first.name} decided most ({share})"
+    return Answer(question, f"{most}; {'; '.join(order_in_words(importance))}.")
