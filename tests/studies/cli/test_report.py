@@ -49,7 +49,7 @@ def test_the_terminal_has_the_winner_and_every_answer(said: Callable[..., str]) 
         "edge of its range?",
         "enough points",
         "diverged",
-        "still improve",
+        "for long enough",
         "overfit",
         "runner-up",
         "mattered",
