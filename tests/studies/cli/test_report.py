@@ -119,7 +119,7 @@ def test_a_browser_shows_every_point_without_a_network(
         page.go(file.as_uri())
         found = page.wait(FOUND)
         assert {"curves", "train against validation", "hyperparameters", "best so far", "importance",
-                "parallel coordinates", "timeline"} == set(found)  # fmt: skip
+                "parallel coordinates", "timeline", "other metrics"} == set(found)  # fmt: skip
         assert page.ask("return document.getElementById('curves').data.flatMap(t => t.y).filter(y => y !== null).length"
                         ) == count("caviar.epoch")  # fmt: skip
         assert sum(found["train against validation"]) == 2 * shown > 0
