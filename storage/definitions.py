@@ -18,6 +18,7 @@ from caviar.storage.records import Provenance, Slot, StudyRecord, label_of, prov
 from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import checkpoint, definition, slot, study
 from caviar.storage.waiting import patiently
+from caviar.storage.who import current_user
 from caviar.suggestions import did_you_mean
 from caviar.text import shown
 
@@ -124,7 +125,7 @@ def register_study(
             add_slots(connection, study_id, slots)
             if also is not None:
                 also(connection, study_id)
-            log_event(connection, study_id, EventKind.CREATED, budget=len(slots))
+            log_event(connection, study_id, EventKind.CREATED, budget=len(slots), by=current_user())
     return load_study(engine, name)
 
 

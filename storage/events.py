@@ -37,13 +37,25 @@ def record_event(engine: Engine, study_id: int, kind: EventKind, **detail: Any) 
         log_event(connection, study_id, kind, **detail)
 
 
-def read_events(engine: Engine, study_id: int, *kinds: EventKind) -> list[EventRecord]:
-    """Return a study's events of these kinds, or of all kinds if none is given, oldest first."""
+def read_events(engine: Engine, study_id: int, *kinds: EventKind, last: int | None = None) -> list[EventRecord]:
+    """Return a study's events of these kinds, or of all kinds if none is given, oldest first.
+
+    Args:
+        last: how many, the newest ones; None for all.
+    """
     who = worker.c.host + ":" + cast(worker.c.pid, Text)
     joined = event.outerjoin(worker, worker.c.worker_id == event.c.worker_id)
     query = select(event, who.label("who")).select_from(joined).where(event.c.study_id == study_id)
-    query = query.order_by(event.c.event_id)
+    query = query.order_by(event.c.event_id if last is None else event.c.event_id.desc()).limit(last)
     if kinds:
         query = query.where(event.c.kind.in_(kinds))
     with engine.connect() as connection:
-        return [EventRecord(row.at, row.kind, row.slot, row.detail, row.who) for row in connection.execute(query)]
+        found = [
+            EventRecord(row.at, row.kind, row.slot, mapping(row.detail), row.who) for row in connection.execute(query)
+        ]
+    return found if last is None else found[::-1]
+
+
+def mapping(detail: object) -> dict[str, Any]:
+    """Return the details of an event; none where the database holds something else, which anybody may have written."""
+    return dict(detail) if isinstance(detail, dict) else {}

@@ -24,6 +24,7 @@ from caviar.storage.ledger import GIVEN_BACK
 from caviar.storage.records import DefinitionRecord, Provenance, Slot, StudyRecord, provenance_of_row
 from caviar.storage.states import EventKind, SlotState
 from caviar.storage.tables import definition, slot, study
+from caviar.storage.who import current_user
 
 Parameters = Mapping[str, tuple[float, str]]  # by name: the value as Optuna stores it, and the distribution's JSON
 Rewrite = Callable[[Parameters], tuple[Parameters, Mapping[str, Any]]]
@@ -73,7 +74,8 @@ def revise_study(
         _plan_again(connection, record.study_id, slots)
         if rewrite is not None:
             _rewrite(connection, record.study_id, rewrite)
-        log_event(connection, record.study_id, EventKind.DEFINITION_CHANGED, version=next_, changes=list(changes))
+        detail: dict[str, Any] = {"version": next_, "changes": list(changes), "by": current_user()}
+        log_event(connection, record.study_id, EventKind.DEFINITION_CHANGED, **detail)
     return True
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
+from caviar.storage.events import mapping
 from caviar.storage.optuna_tables import VIOLATED
 from caviar.storage.records import EventRecord, StudyRecord
 from caviar.storage.status import STUDY_COLUMNS, Progress, one_moment, progress_of
@@ -96,5 +97,8 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Sna
         row.hosts or {},
         row.lost,
         max(row.lost - row.left_alone, 0),
-        tuple(EventRecord(datetime.fromisoformat(at), *rest) for at, *rest in row.messages or ()),
+        tuple(
+            EventRecord(datetime.fromisoformat(at), kind, slot, mapping(detail))
+            for at, kind, slot, detail in row.messages or ()
+        ),
     )

@@ -17,7 +17,8 @@ from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
 from caviar.storage.states import Control
 from caviar.storage.trial_logs import TrialLogs
-from caviar.studies.api.session import connect, current_user, data_folder, opened, settings_of
+from caviar.storage.who import current_user
+from caviar.studies.api.session import connect, data_folder, opened, settings_of
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import (

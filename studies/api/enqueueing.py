@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from caviar.storage.enqueued import enqueue_trial
-from caviar.studies.api.session import current_user, opened
+from caviar.storage.who import current_user
+from caviar.studies.api.session import opened
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.manager import definition_of, refuse_panda
 from caviar.studies.space.base import Value

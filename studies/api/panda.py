@@ -25,6 +25,7 @@ from caviar.storage.events import record_event
 from caviar.storage.nudges import NudgeRecord, add_nudge
 from caviar.storage.pandas import DayRecord, Life, go_back, read_life
 from caviar.storage.states import EventKind, SlotState
+from caviar.storage.who import current_user
 from caviar.studies.api.panda_training import (
     Definition,
     Listener,
@@ -33,7 +34,7 @@ from caviar.studies.api.panda_training import (
     training_machine,
     training_panda,
 )
-from caviar.studies.api.session import current_user, opened
+from caviar.studies.api.session import opened
 from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.loader import select_stored

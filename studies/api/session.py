@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -107,12 +105,3 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
     if named:
         return read_folder("the folder of the data sets", named)
     return Path(platformdirs.user_cache_dir("caviar", appauthor=False)) / "data"
-
-
-def current_user() -> str:
-    """Return this process's user as `name@host`, for the study's history."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have a number and no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -12,8 +12,8 @@ from rich.table import Table
 from caviar.durations import in_words
 from caviar.limits import TEXT
 from caviar.studies.cli.output import err, print_line, print_remark, spinner
-from caviar.studies.cli.sentences import cohort_sentence, unkept_sentence
 from caviar.studies.results.formatting import duration
+from caviar.studies.results.sentences import cohort_sentence, unkept_sentence
 from caviar.studies.workers.local import events
 from caviar.studies.workers.local.devices import cores
 from caviar.text import shown

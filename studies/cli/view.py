@@ -18,10 +18,10 @@ from caviar.storage.snapshot import CURVES, Snapshot
 from caviar.storage.states import EventKind
 from caviar.storage.status import Progress
 from caviar.studies.cli.output import settings_line
-from caviar.studies.cli.sentences import others_sentence, rare_ends, sentence, unkept_sentence
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import number, of_planned
+from caviar.studies.results.sentences import others_sentence, rare_ends, sentence, unkept_sentence
 from caviar.studies.results.summaries import StudyState, state_of, values_of
 
 _NARROW, _WIDE = 60, 100  # columns below which less is shown, and from which more is

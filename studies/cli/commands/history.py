@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import caviar
 from caviar.studies.cli.options import AsJson, Database, StoredStudy
 from caviar.studies.cli.output import out, print_json
-from caviar.studies.cli.sentences import detail_line, sentence
 from caviar.studies.cli.tables import NARROW, table
 from caviar.studies.lifecycle.provenance import short_commit
+from caviar.studies.results.sentences import detail_line, sentence
 
 if TYPE_CHECKING:
     from rich.table import Table

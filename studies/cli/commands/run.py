@@ -20,9 +20,9 @@ from caviar.studies.cli.options import (
 )
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
-from caviar.studies.cli.sentences import rare_ends
 from caviar.studies.cli.winner import print_winner
 from caviar.studies.results.formatting import duration, of_planned
+from caviar.studies.results.sentences import rare_ends
 
 
 @takes_training_options

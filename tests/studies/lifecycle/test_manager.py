@@ -29,6 +29,7 @@ from caviar.storage.records import Lease, Provenance, Report, Slot, StudyRecord
 from caviar.storage.revisions import read_versions, revise_study
 from caviar.storage.status import read_trials
 from caviar.storage.test_results import read_test
+from caviar.storage.who import current_user
 from caviar.studies.definition import Study, change, to_body
 from caviar.studies.errors import DefinitionChanged, MachineMismatch, NotComparable
 from caviar.studies.lifecycle import manager
@@ -673,8 +674,8 @@ def test_a_version_tells_what_changed_and_what_it_was_computed_with(engine: Engi
     assert third.body == to_body(change(BEFORE, pruner="none", budget=10))
     told = [e.detail for e in read_events(engine, record.study_id, "definition changed")]
     assert told == [
-        {"version": 2, "changes": list(second.changes)},
-        {"version": 3, "changes": list(third.changes)},
+        {"version": 2, "changes": list(second.changes), "by": current_user()},
+        {"version": 3, "changes": list(third.changes), "by": current_user()},
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from caviar.storage.states import EventKind
@@ -52,19 +53,27 @@ def unkept_sentence(reason: str) -> str:
 
 def sentence(event: EventRecord) -> str:
     """Return an event in one sentence."""
+    with suppress(KeyError, TypeError, ValueError):  # details that are not Caviar's: anybody may have written them
+        if (known := _known_sentence(event)) is not None:
+            return known
+    about = detail_line(event.detail)
+    subject = "" if event.slot is None else f"trial {event.slot}: "
+    return f"{subject}{event.kind}" + (f", {about}" if about else "")
+
+
+def _known_sentence(event: EventRecord) -> str | None:
     detail = event.detail
     if event.kind == EventKind.COHORT_SIZE:
         return cohort_sentence(detail)
     if event.kind == EventKind.CREATED:
-        return f"the study begins, with a budget of {detail['budget']} trials"
+        by = f", by {detail['by']}" if "by" in detail else ""  # an older Caviar did not record it
+        return f"the study begins, with a budget of {detail['budget']} trials{by}"
     if event.kind == EventKind.LEASE_EXPIRED:
         return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker was not heard of"
     if event.kind == EventKind.WORKER_DIED:
         why = f" ({detail['why']})" if "why" in detail else ""
         return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker died{why}"
-    about = detail_line(detail)
-    subject = "" if event.slot is None else f"trial {event.slot}: "
-    return f"{subject}{event.kind}" + (f", {about}" if about else "")
+    return None
 
 
 def detail_line(detail: Any) -> str:
