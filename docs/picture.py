@@ -1,5 +1,5 @@
 """Draws the README's pictures of a real run of `digits`: docs/run.svg, the terminal in the middle of it and at its end;
-docs/report.png and docs/dashboard.png, as a headless Chromium shows them.
+docs/report.png, docs/live.png and docs/dashboard.png, as a headless Chromium shows them.
 
 python docs/picture.py
 """
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -28,12 +30,12 @@ from caviar.storage.settings import read_settings
 from caviar.storage.snapshot import Snapshot
 from caviar.studies.cli.display import Rate
 from caviar.studies.cli.view import Screen, view
-from caviar.studies.lifecycle.manager import definition_of, take_snapshot
+from caviar.studies.lifecycle.manager import definition_of, progress, take_snapshot
 
 CAVIAR = Path(sys.executable).parent / "caviar"
 HERE = Path(__file__).parent
 _COLUMNS = 104
-_REPORT, _DASHBOARD = (1200, 1600), (1280, 900)  # pixels
+_REPORT, _DASHBOARD, _LIVE = (1200, 1600), (1280, 900), (1200, 1300)  # pixels
 _MOST = 2**20  # bytes of all pictures together
 
 
@@ -47,9 +49,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         environ = {**os.environ, "CAVIAR_HOME": home}
         run = subprocess.Popen([CAVIAR, "run", "digits", "--workers", "2"], env=environ, stdout=subprocess.DEVNULL)
-        with open_database(read_settings(None, environ)) as engine:
+        with open_database(read_settings(None, environ)) as engine, _dashboard(environ) as address:
             console = Console(record=True, width=_COLUMNS, force_terminal=True, file=StringIO())
             console.print("[dim]$[/] caviar run digits --workers 2", highlight=False)
+            _wait_for_half(engine, run)
+            _take(chromium, Path(home), f"{address}/study/digits", HERE / "live.png", _LIVE)
             _watch(engine, console, run)
             _refuse_ended(run.wait() or None)
             console.print("\n[dim]$[/] caviar best digits")
@@ -58,11 +62,20 @@ def main() -> None:
             report = Path(home) / "report.html"
             caviar.report("digits", file=report, database=engine)
             _take(chromium, Path(home), report.as_uri(), HERE / "report.png", _REPORT)
-            _take_dashboard(chromium, Path(home), environ)
-    size = sum((HERE / name).stat().st_size for name in ("run.svg", "report.png", "dashboard.png"))
+            _take(chromium, Path(home), f"{address}/optuna/digits", HERE / "dashboard.png", _DASHBOARD)
+    size = sum((HERE / name).stat().st_size for name in ("run.svg", "report.png", "live.png", "dashboard.png"))
     if size > _MOST:
         sys.exit(f"the pictures have {size:,} bytes, and should have at most {_MOST:,}: make them smaller")
-    print(f"docs/run.svg, docs/report.png and docs/dashboard.png are drawn, {size // 1024} KB in all; look at them")
+    print(f"docs/run.svg and the pages' three .png are drawn, {size // 1024} KB in all; look at them")
+
+
+def _wait_for_half(engine: Engine, run: subprocess.Popen[bytes]) -> None:
+    """Wait until half of the study's trials are done."""
+    while (record := find_study(engine, "digits")) is None or 2 * progress(engine, record).done < progress(
+        engine, record
+    ).budget:
+        _refuse_ended(run.poll())
+        time.sleep(0.2)
 
 
 def _watch(engine: Engine, console: Console, run: subprocess.Popen[bytes]) -> None:
@@ -109,12 +122,14 @@ def _take(chromium: str, home: Path, address: str, picture: Path, size: tuple[in
     subprocess.run(command, capture_output=True, timeout=120, check=True)
 
 
-def _take_dashboard(chromium: str, home: Path, environ: dict[str, str]) -> None:
-    command = [CAVIAR, "dashboard", "digits", "--port", "0"]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as dashboard:
+@contextmanager
+def _dashboard(environ: dict[str, str]) -> Iterator[str]:
+    """Serve the pages of the database, and give their address."""
+    with subprocess.Popen(
+        [CAVIAR, "dashboard", "--port", "0"], env=environ, stdout=subprocess.PIPE, text=True
+    ) as dashboard:
         assert dashboard.stdout is not None
-        address = dashboard.stdout.readline().removeprefix("the dashboard is at ").partition(";")[0]
-        _take(chromium, home, address, HERE / "dashboard.png", _DASHBOARD)
+        yield dashboard.stdout.readline().removeprefix("the dashboard is at ").partition(";")[0]
         dashboard.send_signal(signal.SIGTERM)
 
 

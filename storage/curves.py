@@ -83,6 +83,13 @@ def trained_seconds(engine: Engine, study_id: int, slot_number: int, last: int) 
         return float(connection.scalar(query.where(*of_trial)) or 0.0)
 
 
+def study_seconds(engine: Engine, study_id: int) -> float:
+    """Return how many seconds the epochs of all trials of a study took, in all of its workers together."""
+    query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0)).where(epoch.c.study_id == study_id)
+    with engine.connect() as connection:
+        return float(connection.scalar(query) or 0.0)
+
+
 def recent_seconds(engine: Engine, study_id: int) -> RecentSeconds:
     """Return how long an epoch, and all epochs of a trial, took in the trials of a study that began last."""
     last = select(slot.c.number).where(slot.c.study_id == study_id, slot.c.epoch > 0).order_by(slot.c.number.desc())

@@ -21,6 +21,7 @@ from caviar.studies.api.changing import resume as resume
 from caviar.studies.api.changing import retune as retune
 from caviar.studies.api.changing import stop as stop
 from caviar.studies.api.checking import check as check
+from caviar.studies.api.dashboard import dashboard as dashboard
 from caviar.studies.api.data import DataSet as DataSet
 from caviar.studies.api.data import data_sets as data_sets
 from caviar.studies.api.data import fetch_data as fetch_data
@@ -38,7 +39,6 @@ from caviar.studies.api.documents import save as save
 from caviar.studies.api.enqueueing import Enqueued as Enqueued
 from caviar.studies.api.enqueueing import enqueue as enqueue
 from caviar.studies.api.leasing import lease_trials as lease_trials
-from caviar.studies.api.machine import dashboard as dashboard
 from caviar.studies.api.machine import doctor as doctor
 from caviar.studies.api.reading import best as best
 from caviar.studies.api.reading import catalog as catalog

@@ -87,7 +87,8 @@ class AccessControl:
         if now - self._failed.get(address, -_DELAY_SECONDS) < _DELAY_SECONDS:
             return "429 Too Many Requests", "wait a second after a wrong password"
         given = environ.get("HTTP_AUTHORIZATION")
-        if given is not None and self._is_right(given):
+        if given is not None and (name := self._name_with_the_password(given)) is not None:
+            environ["REMOTE_USER"] = name  # as CGI calls it, for whoever records who changed something
             return None
         if given is not None:  # a browser's first request has none
             if len(self._failed) >= _ADDRESSES:
@@ -95,14 +96,16 @@ class AccessControl:
             self._failed[address] = now
         return "401 Unauthorized", "the password is that of CAVIAR_DASHBOARD_PASSWORD, under any name"
 
-    def _is_right(self, given: str) -> bool:
+    def _name_with_the_password(self, given: str) -> str | None:
+        """Return the name that the right password is given with; None if it is a wrong one."""
         assert self._password is not None
         kind, _, encoded = given.partition(" ")
         try:
-            _, _, password = base64.b64decode(encoded, validate=True).partition(b":")
+            name, _, password = base64.b64decode(encoded, validate=True).partition(b":")
         except ValueError:  # not base64
-            return False
-        return kind.lower() == "basic" and hmac.compare_digest(password, os.fsencode(self._password))
+            return None
+        is_right = kind.lower() == "basic" and hmac.compare_digest(password, os.fsencode(self._password))
+        return name.decode(errors="replace") if is_right else None
 
 
 def _host(url: str) -> tuple[str | None, str | None]:

@@ -22,18 +22,17 @@ def panda_page(journal: Journal) -> str:
     """Return a panda's journal as one HTML document."""
     figures = panda_figures(journal)
     pictures = "".join(f'<h2>{escape(_TITLES[name])}</h2><div class="figure" id="{name}"></div>' for name in figures)
-    columns = ["day", "builds on", "epochs", journal.metric, "losses", "verdict", "begins with", "nudges", "remarks"]
     origin = journal.origin
     born = f"; born from trial {origin.trial} of {origin.study}" if origin else ""
     body = f"""<h1>{escape(journal.name)}</h1>
 <p class="dim">{escape(f"a panda: {journal.subject}; a day is {journal.day}{born}")}</p>
-{_standing(journal)}{_advice(journal)}{pictures}
+{standing(journal)}{advice(journal)}{pictures}
 <h2>The journal</h2>"""
-    rows = [_row(journal, day) for day in journal.days]
-    return document(f"{journal.name}: a panda's life", body, figures, columns, rows)
+    return document(f"{journal.name}: a panda's life", body, figures, columns(journal), rows(journal))
 
 
-def _standing(journal: Journal) -> str:
+def standing(journal: Journal) -> str:
+    """Return where a panda stands, and its settings, as HTML."""
     head, best = journal.last_day, journal.best
     cards = [card(number(head.last("curve")), f"{journal.metric} on day {head.day}")] if head.curve else []
     if best:
@@ -43,12 +42,23 @@ def _standing(journal: Journal) -> str:
     return f'<div class="cards">{"".join(cards)}</div><div class="cards">{"".join(settings)}</div>'
 
 
-def _advice(journal: Journal) -> str:
-    advice = journal.advice
-    if not advice:
+def advice(journal: Journal) -> str:
+    """Return what to do next, and why, as HTML; empty where there is no advice."""
+    given = journal.advice
+    if not given:
         return ""
-    commands = "<br>".join(f"<code>{escape(command)}</code>" for command in advice.commands)
-    return f"<h2>What its curve says</h2><p>{escape(advice.why)}</p><p>{commands}</p>"
+    commands = "<br>".join(f"<code>{escape(command)}</code>" for command in given.commands)
+    return f"<h2>What its curve says</h2><p>{escape(given.why)}</p><p>{commands}</p>"
+
+
+def columns(journal: Journal) -> list[str]:
+    """Return the heads of the journal's table."""
+    return ["day", "builds on", "epochs", journal.metric, "losses", "verdict", "begins with", "nudges", "remarks"]
+
+
+def rows(journal: Journal) -> list[list[str]]:
+    """Return the journal's days as rows of a table."""
+    return [_row(journal, day) for day in journal.days]
 
 
 def _row(journal: Journal, day: JournalDay) -> list[str]:

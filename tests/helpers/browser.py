@@ -78,6 +78,21 @@ class Browser:
         """Give the window another size, in pixels."""
         self._ask("POST", "window/rect", width=width, height=height)
 
+    def press(self, keys: str) -> None:
+        """Press keys in the element that has the focus, one after the other, as the protocol names them."""
+        element = self._ask("GET", "element/active")
+        self._ask("POST", f"element/{next(iter(element.values()))}/value", text=keys)
+
+    def prefer(self, scheme: str) -> None:
+        """Let the person in front of the browser prefer the light or the dark scheme of colours."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._ask("POST", "goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features})
+
+    def emulate(self, width: int) -> None:
+        """Show pages as a screen of so many pixels does; a window has 500 at least."""
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self._ask("POST", "goog/cdp/execute", cmd="Emulation.setDeviceMetricsOverride", params=screen)
+
     def printed(self) -> bytes:
         """Return the page as a PDF."""
         return b64decode(self._ask("POST", "print"))
@@ -92,7 +107,8 @@ class Browser:
 
     def _ask(self, method: str, command: str, **body: Any) -> Any:
         path = "/".join(part for part in ("session", self._session, command) if part)
-        request = Request(f"{self._driver}/{path}", method=method, data=json.dumps(body).encode())
+        data = None if method == "GET" else json.dumps(body).encode()
+        request = Request(f"{self._driver}/{path}", method=method, data=data)
         try:
             with urlopen(request, timeout=120) as response:
                 return json.load(response)["value"]

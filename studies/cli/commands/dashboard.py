@@ -1,4 +1,4 @@
-"""`caviar dashboard`: serve Optuna's dashboard."""
+"""`caviar dashboard`: serve the live pages, and Optuna's dashboard."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ def dashboard(
     ] = None,
     allow_changes: Annotated[
         bool,
-        typer.Option("--allow-changes", help="Let visitors write notes, and change studies of other programs."),
+        typer.Option("--allow-changes", help="Let visitors steer studies, and write notes."),
     ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     database: Database = None,
 ) -> None:
-    """Serve the database in Optuna's dashboard until Ctrl-C: read-only, and to this machine's browsers alone.
+    """Serve all studies, live, until Ctrl-C: read-only, and to this machine's browsers alone.
 
-    At another address it asks for the password in CAVIAR_DASHBOARD_PASSWORD, with any user name.
+    Optuna's dashboard of the same database is at /optuna. At another address it asks for the password in
+    CAVIAR_DASHBOARD_PASSWORD, with any user name, which the history names where something is changed.
 
     Examples: caviar dashboard digits --open, CAVIAR_DASHBOARD_PASSWORD=... caviar dashboard --host 0.0.0.0
 

@@ -105,7 +105,8 @@ def test_it_shows_the_studies_of_the_database_until_ctrl_c(
     assert host == "127.0.0.1"
     with socket.create_connection((host, port)):  # as a browser that may ask something later
         assert shows_small(port)
-        assert "<!DOCTYPE html>" in get(port, "/")
+        assert "<h1>Studies</h1>" in get(port, "/")
+        assert "<!DOCTYPE html>" in get(port, "/optuna")
         process.send_signal(signal.SIGINT)
         said, told = process.communicate(timeout=30)
     assert (process.returncode, said, told) == (130, "", "caviar: stopped\n")
@@ -171,11 +172,11 @@ def test_changes_that_are_allowed_are_made_but_for_what_harms_a_study_of_ours(
 
 
 def test_the_page_of_a_study_is_named(engine: Engine, start: Callable[..., subprocess.Popen[str]]) -> None:
-    record = open_study(engine, small_study())
+    open_study(engine, small_study())
     process = start(engine.url, "small")
     assert process.stdout is not None
     said = process.stdout.readline()
-    assert re.fullmatch(rf"the dashboard is at \S+/dashboard/studies/{record.optuna_study_id}; Ctrl-C stops it\n", said)
+    assert re.fullmatch(r"the dashboard is at http://\S+/study/small; Ctrl-C stops it\n", said)
     said, told = (refused := start(engine.url, "smal")).communicate(timeout=60)
     assert (refused.returncode, said) == (2, "")
     assert "no study 'smal'" in told
@@ -215,9 +216,9 @@ def test_a_browser_shows_the_study_its_points_and_its_note_behind_the_password(
     monkeypatch.setenv("CAVIAR_DASHBOARD_PASSWORD", "open sesame")
     process = start(engine.url, "small")
     assert process.stdout is not None
-    said = re.search(r"http://(\S+);", process.stdout.readline())
+    said = re.search(r"http://(\S+)/study/small;", process.stdout.readline())
     assert said
-    place, _, path = said[1].partition("/")
+    place, path = said[1], f"dashboard/studies/{record.optuna_study_id}"
     with browser(tmp_path) as page:
         page.go(f"http://me:wrong@{place}/{path}")
         assert page.status() == 401

@@ -1,0 +1,146 @@
+"""The live pages in a real browser: they follow what happens, can be used by keyboard, and fit a phone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from caviar.storage.definitions import delete_study, load_study
+from caviar.storage.events import record_event
+from caviar.storage.states import Control, EventKind
+from caviar.studies.api.dashboard import changes_of
+from caviar.studies.dashboard.access import AccessControl
+from caviar.studies.dashboard.server import DashboardServer
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.live.site import Site
+from caviar.studies.workers.local.signals import Stop
+from tests.helpers.browser import Browser, browser, needs_chromedriver
+from tests.helpers.live import add_epoch, execute, finish, let_run
+from tests.helpers.studies import small_study
+from tests.studies.live.test_pages import optunas
+
+pytestmark = needs_chromedriver
+
+SAYS = "return document.body.innerText.includes(arguments[0])"
+SAID = "return document.getElementById('said').innerText"
+# The texts whose contrast with what is behind them is below 4.5, by WCAG 2's formula.
+FAINT = """
+  const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+                       return .2126 * r + .7152 * g + .0722 * b; };
+  const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const behind = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+                        if (c.length === 3 || c[3] === 1) return c; } return [255, 255, 255]; };
+  const faint = [];
+  for (const e of document.querySelectorAll("body *")) {
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
+    if (!e.getClientRects().length || e.closest("title")) continue;
+    const style = getComputedStyle(e), ink = parse(e.namespaceURI.endsWith("svg") ? style.fill : style.color);
+    const [a, b] = [light(ink.slice(0, 3)), light(behind(e).slice(0, 3))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) faint.push(`${e.tagName} ${e.textContent} ${style.color}`);
+  }
+  return faint;
+"""
+DARK = "return matchMedia('(prefers-color-scheme: dark)').matches"
+
+
+@pytest.fixture
+def address(engine: Engine) -> Iterator[str]:
+    with Stop() as stop, DashboardServer("127.0.0.1", 0) as server:
+        access = AccessControl(Site(engine, optunas, changes_of(engine)), None, changes=True)
+        thread = threading.Thread(target=server.serve, args=(access, stop))
+        thread.start()
+        yield server.url
+        stop.ask()
+        thread.join(60)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Browser]:
+    with browser(tmp_path) as page:
+        yield page
+
+
+def test_an_open_page_follows_the_study_and_keeps_what_is_being_typed(
+    engine: Engine, address: str, page: Browser
+) -> None:
+    record = open_study(engine, small_study(epochs=5))
+    let_run(engine, record, 0, 0.25)
+    page.go(f"{address}/study/small")
+    assert page.ask("return document.title") == "small: running 0/8"
+    page.ask("document.getElementById('of-values').focus(); document.getElementById('of-values').value = 'layers'")
+    add_epoch(engine, record, 0, 0.625)
+    page.wait(SAYS, "0.625")
+    finish(engine, record, 0, 0.75)
+    page.wait("return document.title === 'small: waiting 1/8'")
+    assert page.ask(SAYS, "Best so far: trial 0, accuracy 0.75")
+    assert page.ask("return document.activeElement.id + ' ' + document.activeElement.value") == "of-values layers"
+    assert page.errors() == []
+
+
+def test_it_is_paused_and_resumed_by_keyboard_and_says_what_came_of_it(
+    engine: Engine, address: str, page: Browser
+) -> None:
+    record = open_study(engine, small_study())
+    page.go(f"{address}/study/small")
+    page.wait("document.getElementById('pause').focus(); return document.activeElement.id === 'pause'")
+    page.press("\ue007")  # Enter
+    page.wait("return document.getElementById('said').innerText === 'small is paused'")
+    page.wait("return document.getElementById('resume') !== null")
+    assert load_study(engine, "small").control == Control.PAUSE
+    execute(engine, "UPDATE caviar.study SET control = 'run' WHERE study_id = :study", study=record.study_id)
+    page.wait("return document.getElementById('pause') !== null")  # somebody else resumed it
+    page.ask("document.getElementById('of-budget').focus()")
+    page.press("4\ue007")
+    page.wait("return document.getElementById('said').className === 'bad'")
+    assert "has a budget of 8 trials already" in page.ask(SAID)
+
+
+def test_a_study_that_is_deleted_and_a_database_that_is_away_are_said_and_the_page_comes_back(
+    engine: Engine, address: str, page: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = open_study(engine, small_study())
+    page.go(f"{address}/study/small")
+    delete_study(engine, record)
+    page.wait("return document.getElementById('said').innerText.includes(\"no study 'small'\")")
+    assert page.ask("return document.querySelector('main').className") == "stale"
+    open_study(engine, small_study(budget=9))
+    page.wait("return document.title === 'small: waiting 0/9'")
+    page.wait("return document.getElementById('said').innerText === ''")
+    port, engine.pool._creator = engine.pool._creator, _refused  # type: ignore[attr-defined]
+    engine.dispose()
+    page.wait("return document.getElementById('said').innerText.includes('the database does not answer')")
+    page.go(f"{address}/study/small")  # a page that cannot be shown now, either
+    page.wait(SAYS, "This page cannot be shown now")
+    engine.pool._creator = port  # type: ignore[attr-defined]
+    page.wait("return document.title === 'small: waiting 0/9'")
+
+
+def _refused(*_: object) -> None:
+    from psycopg2 import OperationalError
+
+    raise OperationalError("connection refused")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_can_be_read_and_nothing_is_out_of_reach_at_any_width(
+    engine: Engine, address: str, page: Browser, dark: bool
+) -> None:
+    record = open_study(engine, small_study(name="a" * 100, epochs=5))
+    for slot in range(3):
+        let_run(engine, record, slot, 0.5, 0.6, host=f"a-host-with-a-long-name-{slot}.example.org")
+    finish(engine, record, 0, 0.75)
+    execute(engine, "UPDATE caviar.slot SET kill = true WHERE number = 1")
+    record_event(engine, record.study_id, EventKind.NOTE, text="long" * 60)
+    page.prefer("dark" if dark else "light")
+    for path in ("/", f"/study/{record.name}", "/study/nothing"):
+        page.go(address + path)
+        assert page.ask(DARK) is dark
+        for width in (1440, 768, 390):
+            page.emulate(width)
+            page.wait("return innerWidth === arguments[0]", width)
+            assert page.ask("return document.documentElement.scrollWidth <= innerWidth"), (path, width)
+            assert page.ask(FAINT) == [], (path, width)

@@ -1,0 +1,196 @@
+"""What the pages say of studies, what they cost the database, and what they say when it has nothing to say."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from caviar.storage.definitions import delete_study, load_study
+from caviar.storage.engine import make_engine
+from caviar.storage.events import record_event
+from caviar.storage.fingerprints import read_fingerprints
+from caviar.storage.states import EventKind
+from caviar.storage.who import current_user
+from caviar.studies.lifecycle.manager import extend_study, open_study
+from caviar.studies.live import shared
+from caviar.studies.live.site import Site
+from tests.helpers.live import Answer, add_epoch, ask, execute, finish, let_run, statements
+from tests.helpers.studies import small_study
+
+EVIL = "<script>alert(1)</script>"
+
+
+def optunas(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"optuna at " + environ["PATH_INFO"].encode()]
+
+
+@pytest.fixture
+def site(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The pages, which look at the database for each request."""
+    monkeypatch.setattr(shared, "_SECONDS", 0.0)
+    return Site(engine, optunas)
+
+
+def renewed(site: Site, path: str, version: str = "") -> Answer:
+    return ask(site, f"{path.rstrip('/')}/live", HTTP_IF_NONE_MATCH=version)
+
+
+def test_the_list_has_each_study_with_its_state_its_best_value_its_cost_and_who_began_it(
+    engine: Engine, site: Site
+) -> None:
+    assert "There are no studies yet" in ask(site, "/").text
+    record = open_study(engine, small_study())
+    open_study(engine, small_study(name="other"))
+    let_run(engine, record, 0, 0.5, 0.75)
+    finish(engine, record, 0, 0.75)
+    let_run(engine, record, 1, 0.25)
+    page = ask(site, "/")
+    assert page.status == 200
+    for said in ('href="/study/small"', "running", "1/8", "accuracy 0.75", "3 epochs, 4.5 s", current_user(), " ago<"):
+        assert said in page.text, said
+    assert page.text.index("/study/other") < page.text.index("/study/small")
+    assert "waiting" in page.text
+
+
+def test_only_a_study_that_has_changed_is_read_again_for_the_list(engine: Engine, site: Site) -> None:
+    records = [open_study(engine, small_study(name=f"study{number}")) for number in range(4)]
+    version = renewed(site, "/").document["version"]
+    with statements(engine) as sent:
+        assert renewed(site, "/", version).status == 304
+    assert len(sent) == 1
+    let_run(engine, records[2], 0, 0.5)
+    with statements(engine) as sent:
+        answer = renewed(site, "/", version)
+    assert answer.status == 200
+    assert "running" in answer.document["parts"]["studies"]
+    assert sum("FROM caviar.study st" in statement for statement in sent) == 1
+    assert len(sent) < 10
+
+
+def test_a_study_has_its_tiers_running_trials_workers_and_events(engine: Engine, site: Site) -> None:
+    record = open_study(engine, small_study(epochs=5))
+    let_run(engine, record, 0, 0.5, 0.9)
+    finish(engine, record, 0, 0.9)
+    let_run(engine, record, 1, 0.3, 0.6, host="gpu-box")
+    record_event(engine, record.study_id, EventKind.TAKEN_OVER, slot=1, epoch=1)
+    parts = renewed(site, "/study/small").document["parts"]
+    assert "running" in parts["state"]
+    assert "mlp on digits: 8 trials of 5 epochs to maximize accuracy" in parts["state"]
+    assert "1/8" in parts["progress"]
+    assert "coarse" in parts["tiers"]
+    assert "Best so far: trial 0, accuracy 0.9" in parts["best"]
+    assert "gpu-box:4121" in parts["running"]
+    assert "2 of 5" in parts["running"]
+    assert 'aria-label="the curves of the running trials' in parts["running"]
+    assert "cuda:0" in parts["workers"]
+    assert "<strong>trial 1: taken over" in parts["events"]
+
+
+def test_whatever_is_shown_changes_the_fingerprint(engine: Engine, site: Site) -> None:
+    record, seen = open_study(engine, small_study(epochs=5)), set()
+
+    def changed() -> bool:
+        before = len(seen)
+        seen.add(read_fingerprints(engine)["small"].text)
+        return len(seen) > before
+
+    assert changed()
+    assert not changed()
+    let_run(engine, record, 0, 0.5)
+    assert changed()
+    add_epoch(engine, record, 0, 0.6)
+    assert changed()
+    of_study = {"study": record.study_id}
+    for statement in (
+        "UPDATE caviar.slot SET kill = true WHERE study_id = :study AND number = 0",
+        "UPDATE caviar.worker SET last_seen = now() WHERE study_id = :study",
+        "UPDATE caviar.slot SET expires_at = now() - interval '1 s' WHERE study_id = :study AND number = 0",
+        "UPDATE caviar.worker SET ended_at = now() WHERE study_id = :study",
+        "UPDATE caviar.study SET control = 'pause' WHERE study_id = :study",
+    ):
+        execute(engine, statement, **of_study)
+        assert changed(), statement
+    finish(engine, record, 0, 0.6)
+    assert changed()
+    record_event(engine, record.study_id, EventKind.NOTE, text="seen")
+    assert changed()
+    extend_study(engine, load_study(engine, "small"), 9)
+    assert changed()
+    assert not changed()
+
+
+def test_twenty_pages_that_are_open_ask_the_database_no_more_than_one(engine: Engine) -> None:
+    record, site = open_study(engine, small_study()), Site(engine, optunas)
+    let_run(engine, record, 1, 0.3)
+    with statements(engine) as sent:
+        answers = {ask(site, "/study/small/live").text for _ in range(20)}
+    assert len({json.loads(answer)["version"] for answer in answers}) == 1
+    assert sum("FROM caviar.study st" in statement for statement in sent) <= 2  # a second may go by
+    assert len(sent) < 30
+    assert all(statement.lstrip().startswith("SELECT") for statement in sent), sent
+    assert not [statement for statement in sent if re.search(r"FOR (NO KEY )?UPDATE|FOR (KEY )?SHARE", statement)]
+
+
+def test_what_the_database_holds_is_text_on_a_page(engine: Engine, site: Site) -> None:
+    record = open_study(engine, small_study())
+    let_run(engine, record, 0, 0.5, host=f"{EVIL}\x1b[2J")
+    record_event(engine, record.study_id, EventKind.NOTE, text=EVIL, by=f"{EVIL}\u202e")
+    execute(engine, "INSERT INTO caviar.event (study_id, kind, detail) VALUES (:study, :kind, '[1]')",
+            study=record.study_id, kind=EVIL)  # fmt: skip
+    for path in ("/", "/study/small"):
+        page = ask(site, path)
+        assert page.status == 200, page.text
+        assert EVIL not in page.text
+        assert not set("\x1b\u202e") & set(page.text)
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+        assert "style=" not in page.text
+    assert "&lt;script&gt;alert(1)" in page.text
+
+
+def test_a_study_that_is_deleted_says_so_and_comes_back(engine: Engine, site: Site) -> None:
+    record = open_study(engine, small_study())
+    version = renewed(site, "/study/small").document["version"]
+    delete_study(engine, record)
+    gone = renewed(site, "/study/small", version)
+    assert gone.status == 404
+    assert "no study 'small' in the database" in gone.document["reason"]
+    page = ask(site, "/study/small")
+    assert page.status == 404
+    assert 'data-live="/study/small/live" data-version=""' in page.text
+    open_study(engine, small_study())
+    back = renewed(site, "/study/small", version)
+    assert back.status == 200
+    assert back.document["version"] != version
+
+
+def test_a_database_that_is_away_is_said_without_its_password(engine: Engine, site: Site) -> None:
+    open_study(engine, small_study())
+    away = make_engine(engine.url.set(host="127.0.0.1", port=1, password="s3cret", query={}))
+    for path in ("/live", "/study/small/live", "/study/small/report"):
+        answer = ask(Site(away, optunas), path)
+        assert answer.status == 503
+        assert "the database does not answer: " in answer.text
+        assert "s3cret" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["nothing", "a%00b", "..", EVIL.replace("/", "%2F"), "\xff"])
+def test_a_name_that_no_study_has_is_said_in_words(site: Site, name: str) -> None:
+    for path in (f"/study/{name}", f"/study/{name}/live", f"/study/{name}/report", f"/optuna/{name}"):
+        answer = ask(site, path)
+        assert answer.status == 404
+        assert EVIL not in answer.text
+
+
+def test_optunas_dashboard_keeps_its_addresses_and_optuna_leads_there(engine: Engine, site: Site) -> None:
+    record = open_study(engine, small_study())
+    assert ask(site, "/api/studies").text == "optuna at /api/studies"
+    assert ask(site, "/optuna").headers["Location"] == "/dashboard"
+    assert ask(site, "/optuna/small").headers["Location"] == f"/dashboard/studies/{record.optuna_study_id}"
+    for asset, kind in (("live.js", "javascript"), ("live.css", "css")):
+        assert kind in ask(site, f"/assets/{asset}").headers["Content-Type"]
+    assert ask(site, "/assets/../site.py").status == 404
