@@ -1,5 +1,5 @@
 """Draws the README's pictures of a real run of `digits`: docs/run.svg, the terminal in the middle of it and at its end;
-docs/report.png, docs/live.png and docs/dashboard.png, as a headless Chromium shows them.
+docs/live.png and docs/report.png, as a headless Chromium shows them.
 
 python docs/picture.py
 """
@@ -35,7 +35,7 @@ from caviar.studies.lifecycle.manager import definition_of, progress, take_snaps
 CAVIAR = Path(sys.executable).parent / "caviar"
 HERE = Path(__file__).parent
 _COLUMNS = 104
-_REPORT, _DASHBOARD, _LIVE = (1200, 1600), (1280, 900), (1200, 1300)  # pixels
+_REPORT, _LIVE = (1200, 1600), (1200, 1300)  # pixels
 _MOST = 2**20  # bytes of all pictures together
 
 
@@ -62,11 +62,10 @@ def main() -> None:
             report = Path(home) / "report.html"
             caviar.report("digits", file=report, database=engine)
             _take(chromium, Path(home), report.as_uri(), HERE / "report.png", _REPORT)
-            _take(chromium, Path(home), f"{address}/optuna/digits", HERE / "dashboard.png", _DASHBOARD)
-    size = sum((HERE / name).stat().st_size for name in ("run.svg", "report.png", "live.png", "dashboard.png"))
+    size = sum((HERE / name).stat().st_size for name in ("run.svg", "report.png", "live.png"))
     if size > _MOST:
         sys.exit(f"the pictures have {size:,} bytes, and should have at most {_MOST:,}: make them smaller")
-    print(f"docs/run.svg and the pages' three .png are drawn, {size // 1024} KB in all; look at them")
+    print(f"docs/run.svg and the pages' two .png are drawn, {size // 1024} KB in all; look at them")
 
 
 def _wait_for_half(engine: Engine, run: subprocess.Popen[bytes]) -> None:
