@@ -25,8 +25,9 @@ chaos: .venv/installed-dev ## every fault of docs/reliability.md; CHAOS_ROUNDS=5
 optuna: .venv/installed-dev ## Optuna's own tests of storages and samplers, on a database that Caviar has its tables in
 	$(BIN)/python -m pytest -q -n 2 -m optuna tests/contract tests/studies/search/test_sampler_in_optuna.py
 
-bad-input: .venv/installed-dev ## 2,000 generated bad inputs, another series each time (a few minutes; SEED=7 makes one again)
+bad-input: .venv/installed-dev ## 2,000 generated bad inputs, others each time (SEED=7: those again), and all 245 bad trainings (20 minutes)
 	BAD_INPUT_EXAMPLES=2000 BAD_INPUT_SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/python -m pytest -s tests/studies/cli/test_generated_input.py
+	BAD_TRAININGS=all $(BIN)/python -m pytest -s tests/studies/cli/test_bad_trainings.py
 
 check: .venv/installed-dev ## formatting, lint, types, import contracts, docker-compose.yml and the documentation
 	$(BIN)/ruff check .
