@@ -102,8 +102,8 @@ def test_metrics_of_the_revision_before_are_the_same_by_name_and_back(empty: Eng
         connection.execute(text("INSERT INTO caviar.study (name, optuna_study_id, control) VALUES ('old', 1, 'run')"))
         connection.execute(
             text("""
-            INSERT INTO caviar.slot (study_id, number, tier, phase, free, state)
-            SELECT study_id, 0, 1, 'explore', '{}', 'open' FROM caviar.study""")
+            INSERT INTO caviar.slot (study_id, number, tier, phase, free, state, epoch)
+            SELECT study_id, 0, 1, 'explore', '{}', 'open', 3 FROM caviar.study""")
         )
         for number, (training, validation, accuracy, rate) in enumerate(values, start=1):
             row = {"n": number, "t": training, "v": validation, "a": accuracy, "r": rate}

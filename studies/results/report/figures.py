@@ -17,6 +17,7 @@ _CURVES, _BEST_CURVES = 300, 150  # that can be told apart in one figure; of mor
 _TOP = 5
 _COLUMNS, _PANELS = 3, 12  # panels beside one another, and panels in all, of other metrics
 _NARROW_ROW = 260  # pixels of each of several panels below one another
+_LEAST = 380  # pixels of a figure, as page.css has it
 _ENDS = {  # of a bar of the timeline: how opaque, which pattern
     TrialState.COMPLETE: (1.0, ""), TrialState.PRUNED: (0.4, ""), TrialState.FAIL: (0.4, ""),
     TrialState.RUNNING: (0.7, ""), "given back": (0.4, "."), "lost": (0.4, "/"),
@@ -106,7 +107,7 @@ def _other_metrics(report: Report) -> Figure | None:
     names = [name for name in report.metrics if name not in (report.study.metric, *(report.losses or ()))][:_PANELS]
     rows = -(-len(names) // _COLUMNS)
     grid = {"columns": min(len(names), _COLUMNS), "rows": rows, "pattern": "independent"}
-    layout: Figure = {"grid": grid, "showlegend": False, "height": _NARROW_ROW * rows}
+    layout: Figure = {"grid": grid, "showlegend": False, "height": max(_LEAST, _NARROW_ROW * rows)}
     data = []
     for panel, name in enumerate(names):
         axis = str(panel + 1) if panel else ""
@@ -115,7 +116,7 @@ def _other_metrics(report: Report) -> Figure | None:
             {"name": f"trial {t.trial}", "xaxis": f"x{axis}", "yaxis": f"y{axis}", **_line(t, name, place)}
             for place, t in enumerate(report.best_first()[:_TOP])
         ]
-    narrow = {"grid": {**grid, "columns": 1, "rows": len(names)}, "height": _NARROW_ROW * len(names)}
+    narrow = {"grid": {**grid, "columns": 1, "rows": len(names)}, "height": max(_LEAST, _NARROW_ROW * len(names))}
     return {"data": data, "layout": layout, "narrow": narrow} if data else None
 
 
