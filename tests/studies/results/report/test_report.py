@@ -143,9 +143,9 @@ def test_trials_that_were_best_long_before_their_end_are_to_be_shorter() -> None
     shorter = said(report([trial(i, 0.66, curve=fell) for i in range(5)]), "long enough")
     assert "best around epoch 10" in shorter.answer  # the last of the five epochs whose mean is best
     assert shorter.command == "caviar retune small --name small-shorter --epochs 10"
-    late = curve(*(0.5 + min(e, 80) / 200 - max(e - 80, 0) / 100 for e in range(1, 101)))
-    found = said(report([trial(i, 0.7, curve=late) for i in range(5)], study={"epochs": 100}), "long enough")
-    assert "was best around epoch 80" in found.answer
+    late = curve(*(0.5 + min(e, 80) / 160 - max(e - 80, 0) / 50 for e in range(1, 101)))
+    found = said(report([trial(i, 0.6, curve=late) for i in range(5)], study={"epochs": 100}), "long enough")
+    assert "was best around epoch 8" in found.answer
     assert found.command is None  # too little would be gained
     luck = curve(*(0.9 + 0.1 * (e in (4, 5)) - 0.1 * (e in (2, 3, 18, 19)) for e in range(1, 21)))  # as noisy as that
     assert said(report([trial(i, 0.9, curve=luck) for i in range(5)]), "long enough").command is None

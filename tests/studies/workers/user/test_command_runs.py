@@ -151,7 +151,7 @@ def test_what_cannot_be_saved_is_said_and_the_trial_goes_on(
     ("fields", "why"),
     [
         ({"command": "nowhere {args}"}, "study 'own': there is no program 'nowhere' on the PATH of this machine"),
-        ({"command": "./train.sh {args}"}, r"there is no program './train.sh' in /"),
+        ({"command": "./train.sh {args}"}, r"'./train.sh' cannot be executed; allow it by chmod \+x"),
         ({"command": "sh train.sh {lr}"}, "study 'own': the command does not get units"),
         ({"command": "sh train.sh {lrr} {args}"}, "there is nothing for {lrr} in the command; did you mean lr"),
         ({"command": "sh train.sh {args}", "fixed": {"layers": 3}, "report": None}, None),
