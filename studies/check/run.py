@@ -27,6 +27,7 @@ _SAVED_BY = {  # what lets a training be saved
     Way.TRAIN: "call trial.keep(net=..., optimizer=...)",
     Way.COMMAND: "write what it goes on from into the folder that {folder} stands for",
 }
+RESUMES = "the epoch after an interruption is the same to the last bit; what matters only later is not seen"
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class Check:
         elif doubts := list(doubt(outcome.unsaved)):
             yield from doubts
         else:
-            yield Finding(Level.OK, what, "an interrupted trial goes on to the last bit")
+            yield Finding(Level.OK, what, RESUMES)
 
     def _why_different(self, outcome: Outcome, defaults: Mapping[str, Value], difference: str) -> Iterator[Finding]:
         what = "resuming"
@@ -306,7 +307,7 @@ def _told(failure: Failure) -> str:
 def _file_finding(path: str) -> Finding:
     return Finding(
         Level.WARNING, "files", f"the training writes {path} into the working directory, which all trials share",
-        "name it by trial.number, or write it somewhere else",
+        "name it by the number of the trial, or write it somewhere else",
     )  # fmt: skip
 
 
@@ -318,4 +319,4 @@ def describe_cost(cost: Cost) -> str:
     if cost.seconds is None:
         return epoch
     workers = f"{cost.workers} worker{'s' * (cost.workers != 1)} like this one"
-    return f"{epoch}; the budget takes at most {duration(cost.seconds)} with {workers}"
+    return f"{epoch}; the budget takes about {duration(cost.seconds)} at full length, with {workers}"

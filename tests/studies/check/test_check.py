@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import caviar
-from caviar.studies.check.run import CheckReport
+from caviar.studies.check.run import RESUMES, CheckReport
 from caviar.studies.findings import Finding, Level
 
 _SOUND = """
@@ -121,7 +121,7 @@ def test_a_schedule_that_acts_in_a_later_epoch_is_a_warning(project: Path) -> No
     assert warning.level == Level.WARNING
     assert f"schedule (StepLR; {project / 'planted.py'}, line {line_of(project, 'schedule = ')})" in warning.message
     assert warning.step == "add it: trial.keep(..., schedule=schedule)"
-    assert "an interrupted trial goes on to the last bit" not in [finding.message for finding in report.findings]
+    assert RESUMES not in [finding.message for finding in report.findings]
 
 
 def test_what_never_changes_is_not_blamed(project: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_command_that_goes_on_from_its_folder_has_no_faults(project: Path) -> 
     report = check_command(project, _SCRIPT)
 
     assert worst(report) == []
-    assert "an interrupted trial goes on to the last bit" in [finding.message for finding in report.findings]
+    assert RESUMES in [finding.message for finding in report.findings]
 
 
 @pytest.mark.parametrize("pause", ["0.3", "0"])
@@ -354,4 +354,4 @@ def test_a_model_of_the_built_in_loop_is_checked_as_well() -> None:
 
     assert not report.failed
     (resuming,) = [finding.message for finding in report.findings if finding.what == "resuming"]
-    assert resuming == "an interrupted trial goes on to the last bit"
+    assert resuming == RESUMES

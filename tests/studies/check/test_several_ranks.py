@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import caviar
-from caviar.studies.check.run import CheckReport
+from caviar.studies.check.run import RESUMES, CheckReport
 from caviar.studies.findings import Finding, Level
 
 _SOUND = """
@@ -71,7 +71,7 @@ def test_the_same_from_all_ranks_and_from_the_first_alone_are_sound(project: Pat
     found = check(project, (_REPORT, report))
 
     assert worst(found) == []
-    assert "an interrupted trial goes on to the last bit" in [finding.message for finding in found.findings]
+    assert RESUMES in [finding.message for finding in found.findings]
     assert found.cost is not None
 
 
