@@ -80,7 +80,7 @@ class Host:
     def slow_down(self) -> None:
         """Let two kilobytes through in a second."""
         rate = ("tbf", "rate", "16kbit", "burst", "2kb", "latency", "3s")
-        _run("tc", "-n", self.name, "qdisc", "add", "dev", "eth0", "root", *rate)
+        _run("tc", "-n", self.name, "qdisc", "replace", "dev", "eth0", "root", *rate)  # it may be slow already
 
     def clear(self) -> None:
         """Let everything through again."""

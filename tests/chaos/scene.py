@@ -228,7 +228,8 @@ class Scene:
         others = {t.slot.number for t in trials if t.state == "ended elsewhere"} & self.ended_by_others
         lost = sorted({t.slot.number for t in trials} - {t.slot.number for t in whole} - others)
         doubled = len(numbers) - len(set(numbers))
-        assert lost == [], f"trials lost: {lost}\n{self.said()}"
+        how = {t.slot.number: (str(t.state), t.attempts, t.attributes) for t in trials if t.slot.number in lost}
+        assert lost == [], f"trials lost: {how}\n{self.said()}"
         assert numbers == list(range(len(numbers)))  # those of other programs, too
         assert made == len(trials) == self.study.budget
         assert not self.rows("SELECT 1 FROM caviar.slot WHERE state NOT IN ('done', 'ended elsewhere')")

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from random import Random
 
 import pytest
@@ -22,13 +23,15 @@ from tests.helpers.pooler import Pooler, program
 _SEED = int(os.environ.get("CHAOS_SEED", "0"))
 _ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "0"))  # of 200 faults each, instead of one of 40
 _PAUSE = 0.3  # seconds from one fault to the next
+_RUNS = count()
 _SPARE = 8  # trials that are left while faults come
 
 
 @pytest.fixture
 def hosts() -> Iterator[list[Host]]:
     """Two hosts with a cable each; none on a machine that lets none be made."""
-    made = [] if why_not() else [Host(f"cv{os.getpid() % 100000}{letter}", 20 + n) for n, letter in enumerate("st")]
+    run = f"cv{os.getpid() % 100000}{next(_RUNS)}"  # another name each time: a cable goes when it likes
+    made = [] if why_not() else [Host(f"{run}{letter}", 20 + n) for n, letter in enumerate("st")]
     try:
         yield [host.make() for host in made]
     finally:
