@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -108,6 +109,20 @@ def test_a_trial_that_ends_ends_the_fit() -> None:
 
     assert seen == [Ended.PRUNED]
     assert training.epoch == 1
+
+
+@pytest.mark.parametrize(("least", "epochs"), [(None, 2), (3, 3)])
+def test_a_fit_that_stops_early_ends_the_trial_with_that_epoch(least: int | None, epochs: int) -> None:
+    """Lightning stops behind its least number of epochs, and not before."""
+
+    class Stop(lightning.Callback):
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            trainer.should_stop |= trainer.current_epoch >= 1 and not trainer.sanity_checking
+
+    train = fitting(more=(Stop(),), min_epochs=least)
+    training = open_training(train)
+    assert [epoch.is_last for epoch in islice(training.epochs(4, never), epochs)] == [False] * (epochs - 1) + [True]
+    assert list(open_training(train, saved(training)).epochs(4, never)) == []  # another process trains nothing more
 
 
 def test_an_epoch_is_left_between_two_batches() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,17 @@ def test_a_trial_that_ends_ends_the_training(tmp_path: Path) -> None:
 
     assert seen == [Ended.PRUNED]
     assert len(steps) == 4
+
+
+def test_a_training_that_stops_early_ends_the_trial_with_that_epoch(tmp_path: Path) -> None:
+    class Stop(transformers.TrainerCallback):
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop |= state.epoch >= 2
+
+    train = training(tmp_path, callbacks=(Stop(),))
+    opened = open_training(train)
+    assert [epoch.is_last for epoch in islice(opened.epochs(4, never), 2)] == [False, True]
+    assert list(open_training(train, saved(opened)).epochs(4, never)) == []  # another process trains nothing more
 
 
 def test_an_epoch_is_left_between_two_steps(tmp_path: Path) -> None:

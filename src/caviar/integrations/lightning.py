@@ -52,7 +52,8 @@ class TrialCallback(Checkpoint):
             return
         before, self._logged = self._logged, dict(trainer.callback_metrics)
         self._trial.report(**{name: value for name, value in self._logged.items() if value is not before.get(name)})
-        trainer.should_stop |= not self._trial.end_epoch(is_last=trainer.should_stop)
+        is_last = trainer.should_stop and trainer.fit_loop._can_stop_early  # it has had its min_epochs and min_steps
+        trainer.should_stop |= not self._trial.end_epoch(is_last=is_last)
 
 
 class _State:

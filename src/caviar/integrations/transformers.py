@@ -60,13 +60,14 @@ class TrialCallback(TrainerCallback):
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._check_evaluated()
-        control.should_training_stop = not self._trial.begin_epoch()
+        self._goes_on = self._trial.begin_epoch()
+        control.should_training_stop = not self._goes_on
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         control.should_training_stop |= not self._trial.goes_on()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._logs, self._awaited = {}, self._data_sets or 1
+        self._logs, self._awaited = {}, (self._data_sets or 1) if self._goes_on else 0
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **of: Any) -> None:
         self._logs |= of["logs"] if args.logging_strategy == "epoch" else {}
