@@ -18,6 +18,7 @@ from caviar.suggestions import did_you_mean
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})  # the folders of packages that pip has installed
 STANDARD = sysconfig.get_path("stdlib")
+_OTHERS = (str(Path(__file__).parent), STANDARD)  # the folders of Caviar and of Python
 
 
 class NotThere(Exception):
@@ -73,6 +74,11 @@ def _spec(module: str) -> ModuleSpec | None:
     return found
 
 
+def is_of_user(file: str) -> bool:
+    """Return whether a file is of the user's own code, and not of a package, of Python, or of Caviar."""
+    return not file.startswith(_OTHERS) and INSTALLED.isdisjoint(Path(file).parts)
+
+
 def calling_line() -> str:
     """Return the file and line, as `tune.py:12`, of the user's own code that called Caviar, directly or by a framework.
 
@@ -84,7 +90,7 @@ def calling_line() -> str:
         if not str(frame.f_globals.get("__name__", "")).startswith("caviar."):
             file = frame.f_code.co_filename
             nearest = nearest or f"{file}:{frame.f_lineno}"
-            if not file.startswith(STANDARD) and INSTALLED.isdisjoint(Path(file).parts):
+            if is_of_user(file):
                 return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return nearest

@@ -9,7 +9,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -25,9 +24,8 @@ from caviar.storage.status import last_finished
 from caviar.studies.errors import CommandFailed
 from caviar.studies.workers.local.pulse import Pulse
 from caviar.text import shown, storable
-from caviar.user_code import INSTALLED, STANDARD
+from caviar.user_code import is_of_user
 
-_OTHERS = (str(Path(foreign_code.__file__).parent), STANDARD)  # the folders of Caviar and of Python
 SAME_ERRORS = 3  # trials in a row
 
 
@@ -94,7 +92,7 @@ def describe(error: Exception) -> dict[str, str]:
     else:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != foreign_code.__file__]
         places = [f"{f.filename}:{f.lineno}" for f in frames]
-        of_users = [place for f, place in zip(frames, places, strict=True) if _is_users(f.filename)]
+        of_users = [place for f, place in zip(frames, places, strict=True) if is_of_user(f.filename)]
         is_of_caviar = not of_users and isinstance(error, CaviarError)  # its own line says nothing to a user
         place, cause = ("" if is_of_caviar else (of_users or places or [""])[-1]), (places or [""])[-1]
         failure = {"place": place, "cause": place or cause, "traceback": "".join(traceback.format_exception(error))}
@@ -105,11 +103,6 @@ def describe(error: Exception) -> dict[str, str]:
 def missing_of(error: Exception) -> list[str]:
     """Return the metrics for want of which a training failed that came to a good end otherwise."""
     return [error.missing] if isinstance(error, CommandFailed) and error.missing else []
-
-
-def _is_users(file: str) -> bool:
-    """Return whether a file is of the user's own code, and not of a package, of Python, or of Caviar."""
-    return not file.startswith(_OTHERS) and INSTALLED.isdisjoint(Path(file).parts)
 
 
 def stop_if_hopeless(engine: Engine, study_id: int, failure: Mapping[str, str], missing: Sequence[str] = ()) -> None:

@@ -40,7 +40,7 @@ class RanksMisused(RaisedElsewhere, TrialMisused):
 
     def __init__(self, message: str, place: str = "") -> None:
         super().__init__(message)
-        self.failure = {"error": f"TrialMisused: {message}", "place": place, "traceback": ""}
+        self.failure = {"error": message, "class": TrialMisused.__name__, "place": place, "traceback": ""}
 
 
 def left_alone(rank: int) -> RanksMisused:
