@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +237,8 @@ class Check:
         for name, value in self._ends(defaults):
             where = f"{name} = {number(value)}"
             outcome = self._train(where, {**self._defaults, name: value}, 1)
-            bad = [m for m, v in (outcome.metrics or [{}])[0].items() if _is_bad(v) and self._must_be_finite(m)]
+            metrics = outcome.metrics[0] if outcome.metrics else {}
+            bad = [m for m, v in metrics.items() if self._must_be_finite(m) and not math.isfinite(v)]
             verb = "are" if len(bad) > 1 else "is"
             if outcome.failure is not None:
                 yield Finding(Level.ERROR, where, _told(outcome.failure), "mend it, or make the range smaller")
@@ -277,10 +279,6 @@ class Check:
         planned = self.study.planned_epochs(self.study.budget)
         total = None if planned is None else planned * seconds / workers
         return Cost(seconds, outcome.memory, max(states, default=None), workers, total)
-
-
-def _is_bad(value: float) -> bool:
-    return value != value or value in (float("inf"), float("-inf"))
 
 
 def _difference(whole: Outcome, resumed: Outcome) -> str | None:

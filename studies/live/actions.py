@@ -36,13 +36,13 @@ class Action:
     Attributes:
         button: what the form's button says.
         arguments: makes the arguments of the function, behind the study's name, from the form.
-        said: says in a sentence what came of it, from the study's name and what the function returned.
+        outcome: says in a sentence what came of it, from the study's name and what the function returned.
     """
 
     name: str
     button: str
     arguments: Callable[[Given], Mapping[str, Any]]
-    said: Callable[[str, Any], str]
+    outcome: Callable[[str, Any], str]
     fields: tuple[Field, ...] = ()
     confirm: str = ""
 
@@ -55,7 +55,7 @@ class Action:
         for field in self.fields:
             if field.required and not given.get(field.name, "").strip():
                 raise OptionError(f"{field.label}: nothing is given; such as {field.example}")
-        return self.said(study, functions[self.name](study, **self.arguments(given)))
+        return self.outcome(study, functions[self.name](study, **self.arguments(given)))
 
 
 def _nothing(given: Given) -> Mapping[str, Any]:  # noqa: ARG001
@@ -70,7 +70,7 @@ def _number(given: Given, name: str) -> int:
 
 
 def _changed(state: str, then: str) -> Callable[[str, Any], str]:
-    def said(study: str, change: Any) -> str:
+    def outcome(study: str, change: Any) -> str:
         if change.done:
             return f"{study} is done; nothing was changed"
         if not change.changed:
@@ -78,7 +78,7 @@ def _changed(state: str, then: str) -> Callable[[str, Any], str]:
         back = f"; {change.leased} trial(s) are given back after their epoch" if change.leased and then else ""
         return f"{study} is {state}{back}"
 
-    return said
+    return outcome
 
 
 def _settings(values: Mapping[str, Any]) -> str:

@@ -62,7 +62,7 @@ def script() -> HTTPResponse:
 
 
 class Explained:
-    """A plugin of the web framework, bottle: an error that somebody can do something about is told in one sentence.
+    """A plugin of the web framework, bottle: an error that somebody can do something about is one sentence.
 
     A page that cannot be shown has the script all the same, which loads it once it can be.
     """

@@ -9,7 +9,7 @@ from caviar.studies.live.actions import ACTIONS, OF_A_PANDA, OF_A_SEARCH, Action
 from caviar.studies.live.html import Html, html, version_of
 from caviar.studies.results.summaries import StudyState
 
-_LOOK_ONLY = "This page is to look at; <code>caviar dashboard --allow-changes</code> lets it pause, extend and more."
+_LOOK_ONLY = "This page changes nothing; <code>caviar dashboard --allow-changes</code> lets it pause, extend and more."
 
 
 @dataclass(frozen=True)

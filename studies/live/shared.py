@@ -30,13 +30,17 @@ class Shared(Generic[Mark, Made]):
 
     def get(self) -> Made:
         """Return the thing as it was within the last second."""
+        return self.with_mark()[1]
+
+    def with_mark(self) -> tuple[Mark, Made]:
+        """Return the thing as it was within the last second, and the mark that it was made for."""
         with self._lock:  # who comes meanwhile waits, and makes nothing twice
             if time.monotonic() - self._looked >= _SECONDS:
                 self._renew()
             if self._error is not None:
                 raise self._error
             assert self._kept is not None
-            return self._kept[1]
+            return self._kept
 
     def expire(self) -> None:
         """Look again for whoever asks next: something was just changed from here."""

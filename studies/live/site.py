@@ -82,12 +82,11 @@ class Site:
         return html_answer(page(self._listing.shared.get(), "/live", [_OPTUNA]))
 
     def _one(self, name: str) -> HTTPResponse:
-        view = self._views.of(name).get()
+        mark, view = self._views.of(name).with_mark()
         navigation = [
             link("/", "All studies"), link(f"/study/{name}/report", "Full report"),
             link(f"/optuna/{name}", "In Optuna's dashboard"),
         ]  # fmt: skip
-        mark = self._look(name)
         below = Forms(name, self._token).below(is_panda=mark.is_panda)
         return html_answer(page(view, f"/study/{name}/live", navigation, below))
 

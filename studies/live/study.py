@@ -123,12 +123,12 @@ def _tested(engine: Engine, study: Study, study_id: int, now: Progress) -> str:
         return f'<p class="dim">Who won, by its neighbours too and not by one lucky value: the report, or {more}</p>'
     winner, test = read_trial(engine, study_id, slot), read_test(engine, study_id, slot) or {}
     measured = ", ".join(f"test {name} {number(value)}" for name, value in test.items())
-    why = "" if slot == now.best.slot.number else (
-        f" Trial {now.best.slot.number} had {number(now.best.value)} once; of another training of trial {slot} more is "
-        "expected, because trials near it do well."
-    )  # fmt: skip
-    said = f"The winner is trial {slot}, {study.metric} {number(winner.value)}; {measured}.{why}"
-    return f"<p><strong>{html(said)}</strong></p>"
+    said = f"The winner is trial {slot}, {study.metric} {number(winner.value)}; {measured}."
+    why = ""
+    if slot != now.best.slot.number:  # which has to do with all trials, and is said where they are read
+        better = f"Trial {now.best.slot.number} came to {number(now.best.value)}; why it did not win: "
+        why = f' <span class="dim">{html(better)}<code>caviar best {html(study.name)}</code></span>'
+    return f"<p><strong>{html(said)}</strong>{why}</p>"
 
 
 def _running(study: Study, snapshot: Snapshot, best: list[float | None], forms: Forms) -> str:

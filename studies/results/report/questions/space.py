@@ -18,14 +18,14 @@ _LEAST_SHARE = 0.05  # of the variation: what may explain less than that is not 
 
 def edge(report: Report, winner: ReportedTrial) -> Answer:
     """Say which hyperparameters of the winner are at an end of their range, though they were not simply put there."""
-    wider, listed, ends, widen, kept = [], [], [], [], []
+    wider, listed, ends, widen, at_default = [], [], [], [], []
     for h in report.hyperparameters:
         side = _side(h, winner)
         if side is None:
             continue
         place = f"{h.name} ({winner.hyperparameters[h.name]:.4g}, the {side} end of {h.scale})"
         if winner.hyperparameters[h.name] == h.scale.default:
-            kept.append(f"{h.name} ({winner.hyperparameters[h.name]:.4g})")
+            at_default.append(f"{h.name} ({winner.hyperparameters[h.name]:.4g})")
         elif report.study.way is Way.OBJECTIVE:
             wider.append(place)
         elif h.room[side == "upper"]:
@@ -43,8 +43,8 @@ def edge(report: Report, winner: ReportedTrial) -> Answer:
         *([f"{', '.join(ends)}: nothing lies beyond"] if ends else []),
     ]
     if not parts:
-        others = "every other" if kept else "every"
-        defaults = f"{', '.join(kept)} kept the default, which is an end of the range; " if kept else ""
+        others = "every other" if at_default else "every"
+        defaults = f"{', '.join(at_default)} at the default, which is an end of the range; " if at_default else ""
         return Answer(question, f"No: {defaults}{others} hyperparameter of the winner is inside its range.")
     return Answer(question, f"Yes: {'; '.join(parts)}.", retune(report, "wider", " ".join(widen)) if widen else None)
 

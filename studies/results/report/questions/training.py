@@ -110,6 +110,6 @@ def overfitting(report: Report, top: Sequence[ReportedTrial], noise: Noise | Non
         return Answer(question, f"Yes: {lowest}. More dropout or weight decay may help.")
     return Answer(
         question,
-        f"They grow too sure, no worse: {lowest}, but their {report.study.metric} did not become worse with it. That "
-        f"is no reason to train shorter; weight decay or label smoothing may help.",
+        f"They grow over-confident, but no worse: {lowest}, and their {report.study.metric} did not fall behind with "
+        f"it. That is no reason to train shorter; weight decay or label smoothing may help.",
     )

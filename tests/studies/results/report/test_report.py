@@ -58,7 +58,7 @@ def test_a_winner_at_the_edge_is_told_with_the_range_to_widen(unit: float, side:
 def test_a_default_at_an_end_of_its_range_is_no_edge_by_being_kept() -> None:
     least = ReportedHyperparameter("momentum", 2, LogOneMinus(0.9, 0.999, default=0.9))
     kept = said(report([trained_with(trial(0, 0.9), "momentum", 0.9, 0.0)], hyperparameters=(least,)), "edge")
-    assert kept.answer.startswith("No: momentum (0.9) kept the default, which is an end of the range; every other")
+    assert kept.answer.startswith("No: momentum (0.9) at the default, which is an end of the range; every other")
     assert kept.command is None
     found = said(report([trained_with(trial(0, 0.9), "momentum", 0.901, 0.0)], hyperparameters=(least,)), "edge")
     assert found.command == "caviar retune small --name small-wider --widen momentum"
@@ -156,7 +156,7 @@ def test_the_metric_of_the_study_says_whether_a_rising_validation_loss_is_worse(
     better = [trial(i, 0.9, metrics=bowl, curve=curve(*(0.04 * e for e in range(1, 21)))) for i in range(5)]
     sure = said(report(better), "overfit")
     assert sure.answer.startswith(
-        "They grow too sure, no worse: the validation loss of 5 of the best 5 was lowest around epoch 8"
+        "They grow over-confident, but no worse: the validation loss of 5 of the best 5 was lowest around epoch 8"
     )
     assert sure.command is None
     assert said(report(better), "long enough").command == "caviar retune small --name small-longer --epochs 40"
