@@ -8,7 +8,8 @@ import pytest
 
 import caviar
 from caviar.studies.check.run import RESUMES, CheckReport
-from caviar.studies.findings import Finding, Level
+from caviar.studies.findings import Level
+from tests.helpers.planted import check_planted, line_of, worst
 
 _SOUND = """
 import os
@@ -41,29 +42,8 @@ def train(trial):
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def check(project: Path, *changes: tuple[str, str], append: str = "") -> CheckReport:
-    code = _SOUND + append
-    for before, after in changes:
-        assert before in code
-        code = code.replace(before, after)
-    (project / "planted.py").write_text(code)
-    return caviar.check("planted.py", workers=2, device="cpu")
-
-
-def worst(report: CheckReport) -> list[Finding]:
-    return [finding for finding in report.findings if finding.level != Level.OK]
-
-
-def line_of(project: Path, text: str) -> int:
-    return next(n for n, line in enumerate((project / "planted.py").read_text().splitlines(), 1) if text in line)
+    return check_planted(project, _SOUND + append, *changes)
 
 
 def test_a_sound_training_has_no_faults_and_a_cost(project: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import caviar
 from caviar.studies.check.run import RESUMES, CheckReport
-from caviar.studies.findings import Finding, Level
+from caviar.studies.findings import Level
+from tests.helpers.planted import check_planted, line_of, worst
 
 _SOUND = """
 import torch
@@ -40,30 +40,12 @@ def train(trial):
 _REPORT = "        trial.report(loss=loss, rmse=rmse)\n"
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def check(project: Path, *changes: tuple[str, str]) -> CheckReport:
-    code = _SOUND
-    for before, after in changes:
-        assert before in code
-        code = code.replace(before, after)
-    (project / "planted.py").write_text(code)
-    return caviar.check("planted.py", workers=2, device="cpu")
-
-
-def worst(report: CheckReport) -> list[Finding]:
-    return [finding for finding in report.findings if finding.level != Level.OK]
+    return check_planted(project, _SOUND, *changes)
 
 
 def place(project: Path, text: str) -> str:
-    lines = (project / "planted.py").read_text().splitlines()
-    return f"{project / 'planted.py'}:{next(number for number, line in enumerate(lines, 1) if text in line)}"
+    return f"{project / 'planted.py'}:{line_of(project, text)}"
 
 
 @pytest.mark.parametrize("report", [_REPORT, f"        if trial.rank == 0:\n    {_REPORT}"])
