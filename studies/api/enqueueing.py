@@ -53,7 +53,9 @@ def enqueue(study: str, values: Mapping[str, Value], *, database: str | Engine |
         refuse_panda(engine, record)
         definition = definition_of(record)
         if not values:
-            raise OptionError(f"name at least one hyperparameter; the study searches: {', '.join(definition.scales())}")
+            names = [name for tier in definition.tiers for name in tier]  # an objective's own may be more
+            searched = f"; the study searches: {', '.join(names)}" if names else ""
+            raise OptionError(f"name at least one hyperparameter{searched}")
         try:
             check_asked(definition, values)
         except CannotTake as error:

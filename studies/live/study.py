@@ -25,7 +25,7 @@ from caviar.studies.live.html import Html, View, age, badge, bar, html, table
 from caviar.studies.live.svg import svg
 from caviar.studies.results.formatting import duration, number, of_planned
 from caviar.studies.results.report.document import card
-from caviar.studies.results.sentences import others_sentence, rare_ends, sentence, unkept_sentence
+from caviar.studies.results.sentences import others_sentence, rare_ends, sentence, study_in_words, unkept_sentence
 from caviar.studies.results.summaries import StudyState, state_of, values_of
 
 EVENTS = 12  # the last ones, that are shown
@@ -58,9 +58,7 @@ def study_view(engine: Engine, mark: Fingerprint, forms: Forms) -> View:
 
 def _state(study: Study, now: Progress, forms: Forms) -> str:
     state = state_of(now)
-    about = f"{study.subject}: {of_planned(now.budget, None)} trials"
-    about += f" of {study.epochs} epochs" if study.epochs else ""
-    about += f" to {study.direction} {study.metric}, {study.strategy}, pruner {study.pruner}, seed {study.seed}"
+    about = study_in_words(study, now.budget)
     how = {
         StudyState.PAUSED: f"Its workers wait; {_RESUME.format(name=html(study.name))}",
         StudyState.STOPPED: f"Its workers have left; {_RESUME.format(name=html(study.name))}",

@@ -1,4 +1,4 @@
-"""Put the events of a study into words."""
+"""Put a study and its events into words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
     from caviar.storage.records import EventRecord, OtherTrials
     from caviar.storage.status import Progress
+    from caviar.studies.definition import Study
+    from caviar.studies.results.report.records import ReportedStudy
     from caviar.studies.results.summaries import StudyStatus
+
+
+def study_in_words(study: Study | ReportedStudy, budget: int) -> str:
+    """Return what a study of so many trials is, and how it searches."""
+    of = f" of {study.epochs} epochs" if study.epochs else ""
+    return (
+        f"{study.subject}: {budget} trials{of} to {study.direction} {study.metric}, {study.strategy}, "
+        f"pruner {study.pruner}, seed {study.seed}"
+    )
 
 
 def cohort_sentence(detail: Mapping[str, Any]) -> str:

@@ -8,7 +8,8 @@ from caviar.studies.lifecycle.provenance import code_line
 from caviar.studies.results.formatting import alike, duration, number, told_apart
 from caviar.studies.results.report.document import card, document
 from caviar.studies.results.report.figures import figures
-from caviar.studies.results.report.records import Report, ReportedStudy, ReportedTrial
+from caviar.studies.results.report.records import Report, ReportedTrial
+from caviar.studies.results.sentences import study_in_words
 from caviar.studies.results.summaries import StudyState
 
 _TITLES = {
@@ -28,7 +29,7 @@ def page(report: Report) -> str:
     drawn, study = figures(report), report.study
     pictures = "".join(f'<h2>{escape(_TITLES[n])}</h2><div class="figure" id="{n}"></div>' for n in drawn)
     body = f"""<h1>{escape(study.name)}</h1>
-<p class="dim">{escape(_summary(study))}</p>
+<p class="dim">{escape(f"{study_in_words(study, study.budget)}; {study.state}")}</p>
 {_winner(report)}
 {_cost(report)}
 <h2>Questions and answers</h2>{_answers(report)}
@@ -37,14 +38,6 @@ def page(report: Report) -> str:
     rows = [_row(report, t) for t in report.trials]
     after = f"<h2>Where it comes from</h2>{_provenance(report)}"
     return document(f"{study.name}: Caviar's report", body, drawn, _columns(report), rows, after)
-
-
-def _summary(study: ReportedStudy) -> str:
-    return (
-        f"{study.subject}: {study.budget} trials{f' of {study.epochs} epochs' if study.epochs else ''} to "
-        f"{study.direction} {study.metric}, {study.strategy}, pruner {study.pruner}, seed {study.seed}; "
-        f"{study.state}"
-    )
 
 
 def _winner(report: Report) -> str:

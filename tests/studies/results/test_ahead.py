@@ -1,0 +1,66 @@
+"""Where the trial with the best value did not win: why, wherever both are shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from caviar.studies.cli.winner import print_winner
+from caviar.studies.dashboard.note import note_text
+from caviar.studies.results.confirmation import Comparison, Confirmation
+from caviar.studies.results.report.page import page
+from caviar.studies.results.winner import Ahead, Interval, Standings
+from caviar.studies.search.expectation import Expected, winner_of
+from tests.helpers.reports import report, trial, won_by
+from tests.helpers.studies import small_study
+from tests.helpers.trials import made, noisy
+
+
+def test_the_best_value_is_ahead_of_a_winner_of_which_more_is_expected() -> None:
+    study = small_study()
+    seen = set()
+    for seed in range(20):
+        trials, _ = noisy(study, seed)
+        best = max(trials, key=lambda t: t.value or 0.0)
+        winner = winner_of(study, trials)
+        assert winner is not None
+        ahead = Standings(study, trials, winner).ahead
+        seen.add(ahead is None)
+        if winner.trial == best.number:
+            assert ahead is None
+        else:
+            assert ahead == Ahead(
+                best.number, best.value or 0.0, "of another training the model expects more of the winner"
+            )
+    assert seen == {True, False}
+
+
+def test_a_winner_that_was_tested_before_better_trials_came_says_so() -> None:
+    study = small_study()
+    trials = [made(study, 0, 0.8, 0.1), made(study, 1, 0.9, 0.5)]
+    ahead = Standings(study, trials, Expected(0), tested=0).ahead
+    assert ahead == Ahead(1, 0.9, "the winner was measured on the test set before, which is used once")
+    assert Standings(study, trials, Expected(1), tested=1).ahead is None
+
+
+def test_where_both_are_shown_the_reason_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    trials = [trial(0, 0.9), trial(1, 0.95)]
+    winner = won_by(trials[0], ahead=Ahead(1, 0.95, "of another training the model expects more of the winner"))
+    print_winner(winner)
+    reason = "trial 1 came to 0.95: of another training the model expects more of the winner"
+    assert reason in capsys.readouterr().out
+    assert reason.capitalize() in page(replace(report(trials), winner=winner))
+    assert reason.capitalize() in note_text(small_study(), winner)
+    print_winner(won_by(trials[1]))
+    assert "came to" not in capsys.readouterr().out
+
+
+def test_what_was_measured_takes_the_place_of_what_was_expected(capsys: pytest.CaptureFixture[str]) -> None:
+    trials = [trial(0, 0.9), trial(1, 0.8)]
+    better = Confirmation("small", 1, (0.9,) * 5, (0.8,) * 5, 0.9, 0.8, 0.1, 0.05, 0.15, Comparison.BETTER)
+    for confirmation, is_expected in ((None, True), (better, False)):
+        winner = won_by(trials[0], expected=Interval(0.89, 0.88, 0.9), confirmation=confirmation)
+        print_winner(winner)
+        assert ("if trained again" in capsys.readouterr().out) is is_expected
+        assert ("expected mean of further trainings" in page(replace(report(trials), winner=winner))) is is_expected
