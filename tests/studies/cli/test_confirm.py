@@ -129,7 +129,7 @@ def test_the_report_offers_it_and_then_shows_it(finished: tuple[StudyRecord, Stu
     assert answer()["command"] in (None, "caviar best small --confirm 5")
     confirmed = json.loads(say("best", "small", "--confirm", "2", "--json")[0])["confirmation"]
     assert "trained again 2 times each" in answer()["answer"]
-    told = {"better": "Yes", "worse": "No", "open": "It cannot be told"}[confirmed["verdict"]]
+    told = {"better": "Yes", "worse": "No", "open": "It is not clear"}[confirmed["verdict"]]
     assert answer()["answer"].startswith(f"{told}: ")
 
 

@@ -18,7 +18,7 @@ def ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
     if report.runner_up is None:
         return Answer(question, "There is no other complete trial.")
     if winner.confirmation:
-        verdicts = {Comparison.BETTER: "Yes", Comparison.WORSE: "No", Comparison.OPEN: "It cannot be told"}
+        verdicts = {Comparison.BETTER: "Yes", Comparison.WORSE: "No", Comparison.OPEN: "It is not clear"}
         return Answer(question, f"{verdicts[winner.confirmation.verdict]}: {in_words(winner.confirmation)}.")
     other = report.trials[report.runner_up].value or 0.0
     value, command = winner.value or 0.0, confirm(report)
@@ -30,10 +30,10 @@ def ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
             question, f"Not by its value: {values}; but of another training of the winner more is expected.", command
         )
     if winner.expected and winner.expected.low <= other <= winner.expected.high:
-        return Answer(question, f"It cannot be told: {values}, and its other trainings may come to either.", command)
+        return Answer(question, f"It is not clear: {values}, and its other trainings may come to either.", command)
     if noise is None:
-        return Answer(question, f"It cannot be told: {values}; {UNKNOWN}.", command)
+        return Answer(question, f"It is not clear: {values}; {UNKNOWN}.", command)
     if apart <= (reach := NEAR * math.sqrt(2) * noise.deviation):  # both have it
         within = f"within the noise of two trainings (± {number(reach)}, {noise.source})"
-        return Answer(question, f"It cannot be told: {values}, {within}.", command)
+        return Answer(question, f"It is not clear: {values}, {within}.", command)
     return Answer(question, f"It seems so: {values}; one training of each cannot say more.", command)

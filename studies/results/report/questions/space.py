@@ -60,7 +60,7 @@ def enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) -
     """Say whether several trials came as near to the best value as another training of it would."""
     question, study = "Were enough points sampled?", report.study
     if noise is None:
-        return Answer(question, f"It cannot be told: {UNKNOWN}.", confirm(report))
+        return Answer(question, f"It is not clear: {UNKNOWN}.", confirm(report))
     reach, values = NEAR * noise.deviation, [t.value for t in best if t.value is not None]
     near = sum(abs(value - values[0]) <= reach for value in values)
     within = f"within the noise (± {number(reach)}, {noise.source}) of the best value"
@@ -79,6 +79,6 @@ def order(report: Report) -> Answer:
     first = importance.hyperparameters[0]
     share = f"{first.share:.0%}, {first.low:.0%} to {first.high:.0%}"
     if first.low < _LEAST_SHARE:
-        return Answer(question, f"It cannot be told: the most of the variation is {first.name}'s ({share}).")
+        return Answer(question, f"It is not clear: the largest share of the variation is {first.name}'s ({share}).")
     most = f"{first.name} decided most ({share})"
     return Answer(question, f"{most}; {'; '.join(order_in_words(importance))}.")

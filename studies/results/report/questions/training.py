@@ -39,7 +39,7 @@ def length(report: Report, top: Sequence[ReportedTrial], noise: Noise | None) ->
     if not trends:
         return Answer(question, _TOO_SHORT)
     if noise is None:
-        return Answer(question, f"It cannot be told: {UNKNOWN}.", confirm(report))
+        return Answer(question, f"It is not clear: {UNKNOWN}.", confirm(report))
     improving = sum(trend is _Trend.IMPROVES for trend, _ in trends)
     best_at = [epoch for trend, epoch in trends if trend is _Trend.WORSENS]
     if 2 * improving > len(trends):

@@ -68,7 +68,7 @@ def test_what_may_be_noise_decided_nothing() -> None:
     shares = (Importance("learning_rate", 1, 0.06, 0.0, 0.07, True), Importance("momentum", 2, 0.0, 0.0, 0.02, True))
     orders = (TierOrder(1, 2, OrderVerdict.OPEN, 0.87),)
     of_noise = said(report([trial(0, 0.9)], importance=Importances(20, shares, orders)), "mattered")
-    assert of_noise.answer == "It cannot be told: the most of the variation is learning_rate's (6%, 0% to 7%)."
+    assert of_noise.answer == "It is not clear: the largest share of the variation is learning_rate's (6%, 0% to 7%)."
     shares = (Importance("learning_rate", 1, 0.6, 0.5, 0.7, True), *shares[1:])
     told = said(report([trial(0, 0.9)], importance=Importances(20, shares, orders)), "mattered")
     assert told.answer.endswith("tier 1 or tier 2? These trials cannot tell.")
@@ -173,7 +173,7 @@ def test_the_metric_of_the_study_says_whether_a_rising_validation_loss_is_worse(
 def test_a_runner_up_within_what_is_expected_cannot_be_told_from_the_winner() -> None:
     near, far = [trial(0, 0.9), trial(1, 0.899)], [trial(0, 0.9), trial(1, 0.6)]
     behind = [trial(0, 0.9), trial(1, 0.95)]
-    for trials, answer in ((near, "cannot be told"), (far, "seems so"), (behind, "Not by its value")):
+    for trials, answer in ((near, "is not clear"), (far, "seems so"), (behind, "Not by its value")):
         made = report(trials)
         expecting = replace(made, winner=won_by(trials[0], expected=Interval(0.89, 0.88, 0.9)))
         assert answer in said(expecting, "runner-up").answer
@@ -182,7 +182,7 @@ def test_a_runner_up_within_what_is_expected_cannot_be_told_from_the_winner() ->
 def test_a_lead_within_the_noise_is_to_be_confirmed_and_what_was_confirmed_is_told() -> None:
     made = report([trial(0, 0.9), trial(1, 0.899)])
     within = said(made, "runner-up")
-    assert "cannot be told" in within.answer
+    assert "is not clear" in within.answer
     assert "359 validation examples" in within.answer
     assert within.command == "caviar best small --confirm 5"
     ahead = said(report([trial(0, 0.9), trial(1, 0.6)]), "runner-up")
@@ -197,7 +197,7 @@ def test_a_lead_within_the_noise_is_to_be_confirmed_and_what_was_confirmed_is_to
     assert "+0.050 to +0.150" in page(answered(confirmed))
     undecided = replace(better, low=None, high=None, verdict=Comparison.OPEN)
     open_ = replace(made, winner=won_by(made.trials[0], confirmation=undecided))
-    assert said(open_, "runner-up").answer.startswith("It cannot be told: trained again 5 times each")
+    assert said(open_, "runner-up").answer.startswith("It is not clear: trained again 5 times each")
     assert "by fresh trainings of both" not in page(answered(open_))
 
 
@@ -207,10 +207,10 @@ def test_without_any_noise_to_be_seen_nothing_is_told() -> None:
     made = report([trial(i, 0.3, curve=curve(0.4, 0.3)) for i in range(6)], study=loss)
     for question in ("runner-up", "enough points"):
         found = said(made, question)
-        assert found.answer.startswith("It cannot be told")
+        assert found.answer.startswith("It is not clear")
         assert found.command == "caviar best small --confirm 5"
     flat = report([trial(i, 0.3, curve=curve(*[0.3] * 20)) for i in range(6)], study=loss)
-    assert said(flat, "long enough").answer.startswith("It cannot be told")
+    assert said(flat, "long enough").answer.startswith("It is not clear")
 
 
 def test_noise_is_what_trainings_again_show_else_at_least_that_of_the_validation_set() -> None:
