@@ -9,6 +9,7 @@ import torch
 
 from caviar.models.checkpoint import from_bytes, to_bytes
 from caviar.models.training import never
+from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.loop import Loop
 from caviar.studies.workers.user.loop_training import LoopTraining
 from caviar.studies.workers.user.trial import Trial
@@ -43,11 +44,20 @@ def saved(training: LoopTraining) -> dict[str, Any]:
 
 def check_resumed(train: Train) -> None:
     """Check that a trial which goes on behind any of its epochs has the curve of an undisturbed one."""
-    undisturbed = curve(open_training(train))
+    undisturbed, _ = _trained(train)
     assert len(undisturbed) == LAST
     for at in range(1, LAST):
-        first = open_training(train)
-        before = curve(first, at)
-        state = saved(first)
+        before, state = _trained(train, at)
         torch.manual_seed(12345)  # another process
-        assert before + curve(open_training(train, state)) == undisturbed, f"behind epoch {at}"
+        assert before + _trained(train, state=state)[0] == undisturbed, f"behind epoch {at}"
+
+
+def _trained(
+    train: Train, epochs: int = LAST, state: dict[str, Any] | None = None
+) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    """Train so many epochs, and return their metrics and the state; what the training has started has ended then."""
+    training = open_training(train, state)
+    try:
+        return curve(training, epochs), saved(training)
+    finally:
+        training.close(Ended.LOST)

@@ -134,7 +134,8 @@ def test_a_training_that_hangs_is_ended_with_the_line(project: Path) -> None:
 
 
 def test_a_training_that_is_not_deterministic_is_told_from_one_that_is_not_saved(project: Path) -> None:
-    (fault,) = worst(check(project, ("rmse=whole**0.5", "rmse=whole**0.5 + int.from_bytes(os.urandom(2))")))
+    found = check(project, ("rmse=whole**0.5", "rmse=whole**0.5 + int.from_bytes(os.urandom(2))"))
+    (fault,) = [fault for fault in worst(found) if fault.what == "resuming"]  # it may get worse by chance, too
 
     assert "two trainings of the same first epoch differ" in fault.message
     assert "rmse: " in fault.message

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from caviar.studies.check.probe import Kind, Unsaved
 from caviar.studies.check.unsaved import UnsavedWatch
+from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.trial import Trial
 from tests.helpers.frameworks import open_training
 
@@ -26,7 +27,9 @@ def found(train: Callable[[Trial], None]) -> dict[str, Unsaved]:
     watch.look()
     for _, _ in zip(range(2), training.epochs(4, never), strict=False):
         watch.look()
-    return {unsaved.name: unsaved for unsaved in watch.found()}
+    unsaved = {each.name: each for each in watch.found()}
+    training.close(Ended.LOST)  # with the workers of its loaders, whose end would be an error in a later test
+    return unsaved
 
 
 def learn(net: nn.Module, *optimizers: torch.optim.Optimizer) -> None:
