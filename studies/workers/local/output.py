@@ -12,6 +12,15 @@ from caviar.studies.workers.local.pulse import Pulse
 _STREAMS = (1, 2)  # the descriptors of stdout and stderr, which C code and child processes write to
 
 
+def print_whole_lines() -> None:
+    """Let this process write each line at once, also with PYTHONUNBUFFERED, so that lines of several do not mix."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(  # type: ignore[union-attr]
+                line_buffering=True, write_through=False, errors="backslashreplace"
+            )
+
+
 class Output:
     """The output of a process that trains in somebody's terminal or notebook: it stays as it is."""
 
@@ -36,9 +45,7 @@ class LoggedOutput(Output):
     def __init__(self, logs: TrialLogs, pulse: Pulse) -> None:
         self._logs, self._pulse = logs, pulse
         self._number: int | None = -1  # no trial's: the first one to follow is another
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+        print_whole_lines()
         self.follow(None)
 
     def follow(self, number: int | None) -> None:

@@ -32,6 +32,7 @@ from typing import Literal
 
 from caviar.limits import RANKS
 from caviar.storage import processes
+from caviar.studies.workers.local.output import print_whole_lines
 from caviar.studies.workers.local.process import RANK, RANK_STARTER, no_main_module, no_signals
 from caviar.studies.workers.local.signals import GRACEFUL
 from caviar.studies.workers.user.channel import Channel
@@ -186,8 +187,7 @@ def _run(
     for descriptor, standard in zip(output, _OUTPUT, strict=True):
         os.dup2(descriptor, standard)
         os.close(descriptor)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    print_whole_lines()
     for number in GRACEFUL:  # a program that it starts does not inherit a handler
         signal.signal(number, _ignore)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, GRACEFUL)
