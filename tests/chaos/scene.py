@@ -170,6 +170,14 @@ class Scene:
         """)
         return [row for row in found if is_alive(row.pid)]
 
+    def is_any_near_its_end(self) -> bool:
+        """Return whether a trial was lost three times in a row: two more, and it would rightly be abandoned."""
+        with suppress(DBAPIError):
+            return bool(
+                self.rows("SELECT 1 FROM caviar.slot WHERE state IN ('open', 'leased') AND losses >= 3 LIMIT 1")
+            )
+        return False
+
     def note_hit(self) -> None:
         """Remember which trials are being trained: what happens now happens to them."""
         self.hit |= {row.number for row in self.at_work()}

@@ -89,7 +89,8 @@ class Server:
     def freeze(self, *, thaw: bool = False) -> None:
         """Stop all processes of the server where they are, as a paused container's; or let them go on."""
         for pid in self._processes():
-            os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # one of a connection that ended meanwhile
+                os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
 
     def _processes(self) -> list[int]:
         first = int((self._data / "postmaster.pid").read_text().split()[0])

@@ -53,6 +53,9 @@ def weather(place: Place, faults: tuple[Fault, ...], start: Callable[[], object]
             for entry in [entry for entry in lasting if entry[0] <= time.monotonic()]:
                 lasting.remove(entry)
                 entry[1]()
+            if place.scene.is_any_near_its_end():
+                time.sleep(_PAUSE)
+                continue
             (fault,) = place.random.choices(faults, weights)
             place.scene.note_hit()
             mend = fault.strike(place)
