@@ -46,7 +46,8 @@ class TrialState(StrEnum):
     """The state of a slot's trial. Optuna stores the names of the members that are its own."""
 
     OPEN = "open"  # no trial yet: its values are not chosen
-    RUNNING = "running"  # begun and not ended, whether or not a worker trains it now
+    RUNNING = "running"  # a worker trains it
+    INTERRUPTED = "interrupted"  # begun, and left or lost by its worker: the next one to take it up goes on with it
     COMPLETE = "complete"  # trained for all of its epochs, or diverged on the way
     PRUNED = "pruned"  # stopped early, by a pruner or by hand
     FAIL = "fail"  # raised an error

@@ -60,7 +60,8 @@ class Progress(SlotCounts):
 _TRIALS = f"""
     SELECT s.number, s.tier, s.phase, s.free, s.epoch, s.attempts, w.host, t.number AS optuna_number,
            CASE WHEN s.state IN ('abandoned', 'ended elsewhere') THEN s.state WHEN s.trial_id IS NULL THEN 'open'
-                WHEN s.state = 'done' THEN coalesce(lower(t.state::text), 'fail') ELSE 'running' END AS state,
+                WHEN s.state = 'done' THEN coalesce(lower(t.state::text), 'fail')
+                WHEN s.state = 'leased' AND s.expires_at >= now() THEN 'running' ELSE 'interrupted' END AS state,
            CASE WHEN s.state IN ('done', 'ended elsewhere') AND t.state <> 'FAIL' THEN v.value END AS value,
            (SELECT json_object_agg(p.param_name, p.param_value) FROM public.trial_params p
              WHERE p.trial_id = s.trial_id) AS parameters,
@@ -210,6 +211,13 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
         unkept=study_row.unkept,
         violations=study_row.violations or {},
     )
+
+
+def has_ended(engine: Engine, study_id: int) -> bool:
+    """Return whether all slots of a study's budget are spent."""
+    query = text("SELECT NOT EXISTS (SELECT FROM caviar.slot WHERE study_id = :study AND state IN ('open', 'leased'))")
+    with engine.connect() as connection:
+        return bool(connection.execute(query, {"study": study_id}).scalar_one())
 
 
 def read_trials(engine: Engine, study_id: int) -> list[TrialRecord]:

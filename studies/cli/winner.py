@@ -21,9 +21,10 @@ _OF_A_PANDA = (Phase.DAY, Phase.LOOK)
 
 
 def print_winner(winner: Winner) -> None:
-    """Print a winner: its metric first, then what else was measured, then its hyperparameters."""
+    """Print a winner, or the best trial so far: its metric first, then all else that was measured, then its values."""
     which = f" of {winner.study} (tier {winner.tier}, {winner.phase})"
-    out().print(Text.assemble((f"winner: trial {winner.trial}", "bold"), which))
+    head = "winner" if winner.is_final else "best so far"
+    out().print(Text.assemble((f"{head}: trial {winner.trial}", "bold"), which))
     others = {name: value for name, value in winner.metrics.items() if name != winner.metric}
     _print_line(winner.metric, number(winner.value), f"  ({_listed(others)})" if others else "")
     if winner.why_not_best:

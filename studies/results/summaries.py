@@ -101,8 +101,8 @@ class TrialSummary:
     Attributes:
         trial: its number, which is its slot's.
         tier: the newest tier that was searched, from 1.
-        state: `open`, `running`, `complete`, `pruned`, `fail`, `abandoned`, or `ended elsewhere`: by another Optuna
-            program, which may have given it a value of its own.
+        state: `open`, `running`, `interrupted` until a worker takes it up again, `complete`, `pruned`, `fail`,
+            `abandoned`, or `ended elsewhere`: by another Optuna program, which may have given it a value of its own.
         metric, value: the name of the study's metric, and the trial's last value of it; None before there is one.
         violated: the constraints that it violates: `diverged`, `out_of_memory`, or the names of metrics that are above
             their bounds; else None.

@@ -15,7 +15,7 @@ from caviar.epoch import Epoch, last_values
 from caviar.storage.curves import read_curve
 from caviar.storage.history import is_sound, read_frozen_trials
 from caviar.storage.records import StudyRecord
-from caviar.storage.status import read_trial
+from caviar.storage.status import has_ended, read_trial
 from caviar.storage.test_results import read_test, tested_slot
 from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
@@ -60,6 +60,7 @@ class Winner:
         optuna_number: its number in Optuna's tools.
         never_suggested: names in the tiers of its study that the objective suggested in no trial.
         ahead: the trial with the best value; None where that is the winner's.
+        is_final: whether all trials of the study have ended, so that no other can win before its budget is raised.
     """
 
     study: str
@@ -79,6 +80,7 @@ class Winner:
     optuna_number: int | None = None
     never_suggested: tuple[str, ...] = ()
     ahead: Ahead | None = None
+    is_final: bool = True
 
     @property
     def why_not_best(self) -> str | None:
@@ -162,7 +164,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         has_test=study.has_test,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
-        never_suggested=known.never_suggested, ahead=known.ahead,
+        never_suggested=known.never_suggested, ahead=known.ahead, is_final=has_ended(engine, record.study_id),
     )  # fmt: skip
 
 

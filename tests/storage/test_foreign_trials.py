@@ -258,7 +258,7 @@ def test_what_somebody_told_of_a_whole_trial_is_learned_from_and_does_not_win(en
 def test_a_trial_that_somebody_told_while_nobody_trains_it_is_not_trained_again(engine: Engine) -> None:
     record, study = register(engine, budget=3, epochs=3)
     worker(engine, record, study, StopAfter(1)).run()
-    assert [t.state for t in read_trials(engine, record.study_id)] == ["running", "open", "open"]
+    assert [t.state for t in read_trials(engine, record.study_id)] == ["interrupted", "open", "open"]
     told(engine, 0, TrialState.FAIL)
     with pytest.raises(TrialNotRunning, match="trial 0 of 'small' has ended already"):
         kill_trial(engine, record, 0)

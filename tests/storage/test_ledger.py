@@ -263,7 +263,7 @@ def test_a_trial_that_took_too_long_is_over_and_others_of_its_worker_are_not(
     assert release_dead(engine, record.study_id, "here", {11: death}) == 2
     first, second = read_trials(engine, record.study_id)[:2]
     assert (first.state, first.value, first.attributes["why it stopped"]) == (state, value, "took longer")
-    assert second.state == "running"
+    assert second.state == "interrupted"
     with engine.connect() as connection:
         slots = connection.execute(text("SELECT state, losses FROM caviar.slot ORDER BY number LIMIT 2")).all()
     assert slots == [("done", 0), ("open", 0)]

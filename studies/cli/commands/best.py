@@ -60,6 +60,7 @@ def best(
     else:
         print_winner(winner)
         step = "report {0} --open" if winner.confirmation or panda else "best {0} --confirm 5  (or was it luck?)"
+        step = step if winner.is_final or panda else "run {0}"
         print_line(f"\nnext: caviar {step.format(study)}", style="dim")
     return 0
 

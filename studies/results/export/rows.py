@@ -28,6 +28,7 @@ TRIAL: Mapping[str, type] = {
     "seconds": float, "attempts": int,
 }  # fmt: skip
 
+_GOES_ON = (TrialState.OPEN, TrialState.RUNNING, TrialState.INTERRUPTED)
 _OF_EACH_EPOCH = ("trial", "epoch", "seconds")  # columns; a metric of such a name gets a prefix
 
 
@@ -103,7 +104,7 @@ def _exported(
     study: Study, trial: TrialRecord, summary: TrialSummary, when: TrialTimes | None, test: Mapping[str, float] | None,
     curves: Mapping[int, Sequence[Epoch]],
 ) -> ExportedTrial:  # fmt: skip
-    ended = when.ended if when and trial.state not in (TrialState.OPEN, TrialState.RUNNING) else None
+    ended = when.ended if when and trial.state not in _GOES_ON else None
     values = summary.hyperparameters
     fields = {**vars(summary), "hyperparameters": {**values, **study.fixed} if values else {}}
     return ExportedTrial(

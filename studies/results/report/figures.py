@@ -20,7 +20,7 @@ _NARROW_ROW = 260  # pixels of each of several panels below one another
 _LEAST = 380  # pixels of a figure, as page.css has it
 _ENDS = {  # of a bar of the timeline: how opaque, which pattern
     TrialState.COMPLETE: (1.0, ""), TrialState.PRUNED: (0.4, ""), TrialState.FAIL: (0.4, ""),
-    TrialState.RUNNING: (0.7, ""), "given back": (0.4, "."), "lost": (0.4, "/"),
+    TrialState.RUNNING: (0.7, ""), TrialState.INTERRUPTED: (0.4, "."), "given back": (0.4, "."), "lost": (0.4, "/"),
     TrialState.ENDED_ELSEWHERE: (0.4, "x"),
 }  # fmt: skip
 

@@ -56,6 +56,14 @@ def test_where_both_are_shown_the_reason_stands(capsys: pytest.CaptureFixture[st
     assert "came to" not in capsys.readouterr().out
 
 
+def test_the_best_trial_of_an_unfinished_study_is_not_called_a_winner(capsys: pytest.CaptureFixture[str]) -> None:
+    winner = won_by(trial(3, 0.9))
+    print_winner(winner)
+    print_winner(replace(winner, is_final=False))
+    heads = [line for line in capsys.readouterr().out.splitlines() if "trial 3" in line]
+    assert heads == ["winner: trial 3 of small (tier 1, all)", "best so far: trial 3 of small (tier 1, all)"]
+
+
 def test_what_was_measured_takes_the_place_of_what_was_expected(capsys: pytest.CaptureFixture[str]) -> None:
     trials = [trial(0, 0.9), trial(1, 0.8)]
     better = Confirmation("small", 1, (0.9,) * 5, (0.8,) * 5, 0.9, 0.8, 0.1, 0.05, 0.15, Comparison.BETTER)

@@ -56,7 +56,7 @@ def test_a_trial_that_has_begun_goes_on_and_no_other_begins(engine: Engine) -> N
     worker(engine, record, study, stop=StopAfter(9)).run()
     begun = [t.slot.number for t in read_trials(engine, record.study_id) if t.state != TrialState.OPEN]
     assert 0 < len(begun) < 4
-    assert TrialState.RUNNING in {t.state for t in read_trials(engine, record.study_id)}
+    assert TrialState.INTERRUPTED in {t.state for t in read_trials(engine, record.study_id)}
     make_epochs_long(engine)
     limited = worker(engine, record, study, until=monotonic() + 2 * HOUR)
     limited.run()
@@ -84,7 +84,7 @@ def test_what_has_not_ended_in_time_is_given_back(engine: Engine, where: str) ->
     limited = worker(engine, record, study, until=monotonic() + 1)
     limited.run()
     first, second = read_trials(engine, record.study_id)
-    assert (first.state, second.state) == (TrialState.RUNNING, TrialState.OPEN)
+    assert (first.state, second.state) == (TrialState.INTERRUPTED, TrialState.OPEN)
     with engine.connect() as connection:
         assert connection.scalars(text("SELECT DISTINCT state FROM caviar.slot")).all() == ["open"]
     assert limited.context.time.seconds <= 1

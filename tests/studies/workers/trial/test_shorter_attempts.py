@@ -34,7 +34,7 @@ def interrupted(engine: Engine) -> tuple[StudyRecord, Study]:
     worker(engine, record, study, stop).run()
     execute(engine, "DELETE FROM caviar.checkpoint")
     trial, _ = read_trials(engine, record.study_id)
-    assert (trial.state, trial.epoch) == ("running", 3)
+    assert (trial.state, trial.epoch) == ("interrupted", 3)
     assert values(engine, record) == [1, 2, 3]
     return record, study
 
