@@ -61,6 +61,7 @@ bench: .venv/installed ## the benchmarks of docs/figures.md, but for benchmarks/
 bench-search: .venv/installed ## the search against its peers on tables of trained networks (under 2 hours; SHORT=--short: 5 minutes)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/search/run.py $(SHORT)
+	$(BIN)/python benchmarks/search/small_budgets.py $(SHORT)
 	$(BIN)/python benchmarks/search/run.py --workers 8 $(SHORT)
 	$(BIN)/python benchmarks/search/run.py --unseen $(SHORT)
 	$(BIN)/python benchmarks/search/noise.py $(SHORT)

@@ -110,7 +110,7 @@ METHODS: dict[str, Callable[[Study], BaseSampler]] = {
     "classic": lambda study: TieredSampler(change(study, strategy="classic")),
     "tiered": TieredSampler,
 }
-PLANNED = ("classic", "tiered")  # whose schedule depends on the budget, so that each is a run of its own
+PLANNED = ("classic",)  # whose plan depends on the budget, so that each is a run of its own
 
 
 def begin(method: str, study: Study, pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:

@@ -32,8 +32,6 @@ from numpy.typing import NDArray
 from simulate import Run, regret_after, search
 from tables import DEVELOPMENT, UNSEEN, load
 
-from caviar.studies.search.plan import SMALL_BUDGET
-
 BUDGETS = (10, 20, 50, 100)
 SHOWN = (
     "random", "random+default", "grid", "sobol", "cmaes", "tpe", "tpe+default", "gp+default", "smac", "classic",
@@ -43,8 +41,8 @@ KEPT = Path(__file__).parent / "kept"
 
 
 def trials_planned(method: str, budget: int) -> int:
-    """Return the budget of the run that a budget's figure is read from: the schedule of a small one is another."""
-    return budget if method in PLANNED and budget <= SMALL_BUDGET else BUDGETS[-1]
+    """Return the budget of the run that a budget's figure is read from: the plan of `classic` divides it."""
+    return budget if method in PLANNED else BUDGETS[-1]
 
 
 def _run(given: tuple[str, str, int, int, int]) -> None:

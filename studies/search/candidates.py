@@ -17,12 +17,12 @@ from caviar.studies.space.search_space import SearchSpace
 _CANDIDATES, _LOCAL = 600, 450  # 2,000 are no better
 _STARTS = (0.6, 0.25, 0.15)  # shares of the candidates that start from the best, second and third point so far
 _MOVES = (0.9, 0.6, 0.4, 0.4)  # probability that a hyperparameter moves, by tier
-_LENGTHS = (0.35, 0.7, 1.2, 1.2)  # of the unit interval, by tier: how far apart losses differ
 _STEP, _SMALLER, _LARGER = 0.15, -1.5, 0.7  # of the unit interval, times e to the power of U(smaller, larger)
 # The number of configurations that may be trained again, and of the trainings of each. On the development tables of
 # benchmarks/search the regret after 100 trials is 0.071 with these limits, 0.074 without limits, 0.078 if none is
 # trained again (30 seeds).
 _AGAIN, _TRAININGS = 3, 4
+_EQUAL = 1e-6  # scores that differ by less are equal: rounding differs between processors and versions of libraries
 _REDRAWN = 0.15  # probability that what moves is drawn anew from its whole range
 
 
@@ -34,7 +34,6 @@ class Cube:
     """
 
     moves: Array  # the probability that a hyperparameter moves
-    lengths: Array  # the distance at which the model expects another loss
     bins: NDArray[np.int_]
     gap: Array
     unordered: NDArray[np.bool_]
@@ -50,7 +49,7 @@ def cube(space: SearchSpace) -> Cube:
     """Return the unit cube of a search space."""
     tiers = [tier - 1 for _, tier, _ in space.hyperparameters()]
     bins, gap, unordered = zip(*((s.bins, s.gap, s.unordered) for s in space.scales().values()), strict=True)
-    return Cube(np.array(_MOVES)[tiers], np.array(_LENGTHS)[tiers], *map(np.array, (bins, gap, unordered)))
+    return Cube(np.array(_MOVES)[tiers], *map(np.array, (bins, gap, unordered)))
 
 
 def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.random.Generator) -> Array:
@@ -91,6 +90,16 @@ def repeats(best: Array, taken: Array) -> Array:
     distinct = best[np.sort(first)][:_AGAIN]
     often = np.array([trainings.get(key, 0) for key in _as_keys(distinct).tolist()])
     return distinct[often < _TRAININGS]
+
+
+def ranked(losses: Array) -> NDArray[np.intp]:
+    """Return the places of losses, the lowest first; of equal ones, the first."""
+    return np.argsort(np.round(losses / _EQUAL), kind="stable")
+
+
+def highest(scores: Array) -> int:
+    """Return the place of the highest score; of equal ones, as mirrored candidates have, the first."""
+    return int(np.flatnonzero(scores >= scores.max() - _EQUAL)[0])
 
 
 def _as_keys(points: Array) -> NDArray[np.void]:

@@ -6,17 +6,19 @@ import numpy as np
 
 from caviar.models.seeding import derive
 from caviar.studies.search.observations import Observations
+from caviar.studies.space.base import bin_of
 from caviar.studies.space.search_space import SearchSpace
 
 _ENOUGH = 2  # finished trials before there is a zoom box: the default, and one more
 _MARGIN = 0.05  # of the unit interval, on each side of the zoom box
 
 
-def strata(count: int, seed: int, name: str) -> list[float]:
-    """Return a random number from each of `count` equal parts of the unit interval, in a random order that seed and
-    name decide."""
+def strata(count: int, seed: int, name: str, taken: float) -> list[float]:
+    """Return a random number from each part of the unit interval but the one that the number `taken` is in, of
+    `count` + 1 equal parts; in a random order that seed and name decide."""
     rng = np.random.default_rng(derive(seed, "strata", name))
-    return [float(u) for u in (rng.permutation(count) + rng.random(count)) / count]
+    parts = [part for part in rng.permutation(count + 1) if part != bin_of(taken, count + 1)]
+    return [float(u) for u in (parts + rng.random(count)) / (count + 1)]
 
 
 def halton(dimensions: int, seed: int, index: int) -> list[float]:

@@ -1,16 +1,17 @@
 """The plan of a search: which tier and phase each slot of its budget belongs to, and which hyperparameters are free.
 
-Pure: the same search space gives the same plan on every machine. The schedules, and the measurements behind them (mean
-regret on six tables of trained networks, 20 seeds; 0 is the best of a table, 1 a median configuration):
+Pure: the same search space gives the same plan on every machine.
 
-- Up to 15 trials the tiers share the budget as 20, 30 and 50 %; a fourth gets as much again as 40. Half of a tier's
-  trials are coarse, over the whole range; the others fine, zoomed in on what was good. It needs no model, and is best
-  where there is nothing to learn from: 0.180 after 10 trials, where a model is at 0.217 and random search at 0.221.
-- From 16 on, four coarse trials of the first tier, five of the first two, then everything is free, and all but the
-  coarse ones are chosen by a model: its prototype reaches 0.123 after 20 trials and 0.077 after 50. The tiers of a
-  small budget first, then Optuna's GPSampler, reach 0.133 and 0.094; TPE from the same default 0.175 and 0.127.
+`tiered` has one plan at every budget, of which a small one is the beginning: a larger budget never does worse with its
+first trials, and one that is raised goes on where it was. After the default configuration five trials are coarse, and
+the tiers open one after the other: two of the first tier alone, then one for each further tier (the last one has what
+is left of the five). The first three are in quarters of the first tier's ranges that the default is not in, the others
+near its best; a tier that opens is anywhere in its ranges. Then a model chooses everything.
 
-Tiers stay open: freezing the winners of earlier tiers loses to TPE from 20 trials on.
+`classic` is the documented method without a model: the tiers share the budget as 20, 30 and 50 %, a fourth gets as much
+again as 40. Half of a tier's trials are coarse, over the whole range; the others fine, zoomed in on what was good.
+
+In both the tiers stay open: freezing the winners of earlier tiers loses to TPE from 20 trials on.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from caviar.storage.records import Slot
 from caviar.storage.states import Phase
 from caviar.studies.space.search_space import SearchSpace
 
-SMALL_BUDGET = 15
-COARSE, FINE = 4, 5  # slots of a larger budget before everything is free
+STRATA = 3  # slots of `tiered` that have a part of the first tier's ranges to themselves, beside the default
+_OPENING = (1, 1, 2, 3, 4)  # the newest tier of each slot of `tiered` between the default and the model
 _SHARES = (20, 30, 50, 40)
 
 
@@ -32,11 +33,11 @@ def plan(space: SearchSpace) -> list[Slot]:
     if space.prior:
         slots.append(Slot(1, 1, Phase.PRIOR, ()))
     first = len(slots)
-    if _with_model(space):
-        second = min(2, len(names))
-        slots += [Slot(first + place, 1, Phase.COARSE, names[0]) for place in range(COARSE)]
-        slots += [Slot(first + COARSE + place, second, Phase.FINE, sum(names[:second], ())) for place in range(FINE)]
-    elif space.strategy in ("tiered", "classic"):
+    if space.strategy == "tiered":
+        for number, newest in enumerate(_OPENING[: STRATA if len(names) == 1 else None], start=first):
+            tier = min(newest, len(names))
+            slots.append(Slot(number, tier, Phase.COARSE, sum(names[:tier], ())))
+    elif space.strategy == "classic":
         for tier, span in enumerate(_spans(space), start=1):
             free = sum(names[:tier], ())
             searched = span[first:] if tier == 1 else span
@@ -45,23 +46,18 @@ def plan(space: SearchSpace) -> list[Slot]:
                 slots.append(Slot(number, tier, phase, free))
     phase = Phase.ALL if space.strategy in ("tiered", "classic") else Phase(space.strategy)
     slots += [Slot(number, len(names), phase, everything) for number in range(len(slots), space.budget)]
-    return slots
+    return slots[: space.budget]
 
 
 def stratum(space: SearchSpace, slot: Slot) -> int | None:
-    """Return the part of each free range that belongs to a slot; None if its values are chosen in another way."""
-    if not _with_model(space) or slot.phase != Phase.COARSE:
-        return None
-    return slot.number - (2 if space.prior else 1)
+    """Return which part of the first tier's ranges belongs to a slot, from 0; None if none does."""
+    place = slot.number - (2 if space.prior else 1)
+    return place if space.strategy == "tiered" and slot.phase == Phase.COARSE and place < STRATA else None
 
 
 def by_model(space: SearchSpace, slot: Slot) -> bool:
     """Return whether a model chooses a slot's values."""
-    return _with_model(space) and slot.phase in (Phase.FINE, Phase.ALL)
-
-
-def _with_model(space: SearchSpace) -> bool:
-    return space.strategy == "tiered" and space.budget > SMALL_BUDGET
+    return space.strategy == "tiered" and slot.phase == Phase.ALL
 
 
 def _spans(space: SearchSpace) -> list[range]:

@@ -30,7 +30,7 @@ _BUDGET = 100
 
 
 class TieredSampler(BaseSampler):
-    """Chooses values tier by tier, coarse to fine, then all together under a model.
+    """Chooses values tier by tier, coarse; then of all tiers together under a model.
 
     Without a definition the first trial has the middle of every range on its own scale; then the parameters that all
     finished trials had in common are searched by tiers, and a parameter that only some of them have is drawn at random.
@@ -50,7 +50,7 @@ class TieredSampler(BaseSampler):
         study: a definition; its direction must be that of the Optuna study, and its strategy `tiered` or `classic`.
         tiers: without a definition: names of parameters by priority, in up to four tiers; those that no tier names
             come last.
-        budget: without a definition: number of trials that are planned; up to 15 are spread without a model.
+        budget: without a definition: number of trials that are planned.
         seed: without a definition: seed of the search, 0 or more; None for another one each time. Processes of one
             study that are to divide the ranges of the first trials among them need the same seed.
 

@@ -1,12 +1,14 @@
 """A Gaussian process on the unit cube: the expected loss of configurations that were not trained.
 
-The kernel is Matern 5/2 with a length-scale for each hyperparameter. Length-scales, noise and amplitude are the most
-probable ones under log-normal priors, which say what a search of networks looks like and keep a fit to five trials
-sane. Each fit starts from the mode of the priors, so that it depends on its observations alone.
+The mean is a constant with a normal prior. The kernel is Matern 5/2 with a length-scale for each hyperparameter.
+Length-scales, noise and amplitude are the most probable ones under log-normal priors, which say what a search of
+networks looks like and keep a fit to five trials sane. Each fit starts from the mode of the priors, so that it depends
+on its observations alone.
 
 Knows no study and no Optuna. Sources: C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning,
-https://gaussianprocess.org/gpml (posterior: algorithm 2.1, Matern: equation 4.17, gradient: equation 5.9), and for the
-logarithm of the expected improvement S. Ament et al., https://arxiv.org/abs/2310.20708, equation 9.
+https://gaussianprocess.org/gpml (posterior: algorithm 2.1, mean: equation 2.40, Matern: equation 4.17, gradient:
+equation 5.9), and for the logarithm of the expected improvement S. Ament et al., https://arxiv.org/abs/2310.20708,
+equation 9.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Medians of the priors, as variances, and standard deviations of the logarithms. Losses are standardised, so their
-# whole variance is 1. A prior that expects more noise (a variance of 0.05) cannot tell good points from one another:
-# on a quadratic bowl of four hyperparameters it is after 30 trials where this one is after 20.
-NOISE, _AMPLITUDE = 0.05, 1.0
-_LENGTH_WIDTH, _NOISE_WIDTH, _AMPLITUDE_WIDTH = 0.4, 1.0, 0.7
+# Medians of the priors: of the noise as a standard deviation, of the amplitude as a variance, of the length-scales as a
+# part of the unit interval; and standard deviations of the logarithms of both variances and of the length-scales.
+# Losses are standardised, so their whole variance is 1. benchmarks/search/README.md has what other priors lead to.
+NOISE, LENGTH, _AMPLITUDE = 0.1, 0.5, 1.0
+_LENGTH_WIDTH, _NOISE_WIDTH, _AMPLITUDE_WIDTH = 0.4, 1.5, 0.7
+# The variance of the mean loss, which is a constant that is not known: most trials of a search are good ones, and far
+# from them the loss is higher than their mean.
+_MEAN = 1.0
 _BOUND = 4.0  # standard deviations of a prior on both sides: a line search must not leave the floating-point numbers
 _ITERATIONS = 20  # of L-BFGS; more of them change no proposal by much
 _FITTED = 100  # observations that the parameters are fitted to, at most
@@ -87,7 +92,7 @@ class Surrogate:
 
         shared = _covariance(points, self.x, self._unordered, self.theta)
         explained = solve_triangular(self._factor[0], shared.T, lower=True, check_finite=False)
-        variance = np.exp(self.theta[-1]) - np.einsum("ij,ij->j", explained, explained)
+        variance = _MEAN + np.exp(self.theta[-1]) - np.einsum("ij,ij->j", explained, explained)
         return shared @ self._weights, np.sqrt(np.maximum(variance, _SMALLEST))
 
     def believing(self, points: Array) -> Surrogate:
@@ -139,8 +144,8 @@ def negative_log_posterior(theta: Array, between: Array, z: Array, mode: Array, 
     signal, slope = _matern(scaled.sum(axis=0), theta)
     noise, amplitude = np.exp(theta[-2:])
     covariance = np.zeros((len(z), len(z)), order="F")
-    covariance[rows, columns] = signal
-    np.fill_diagonal(covariance, amplitude + noise + _JITTER)
+    covariance[rows, columns] = _MEAN + signal
+    np.fill_diagonal(covariance, _MEAN + amplitude + noise + _JITTER)
     factor, failed = lapack.dpotrf(covariance, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise np.linalg.LinAlgError("the covariance of the observations has no Cholesky factor")
@@ -201,14 +206,17 @@ def log_augmented_expected_improvement(mean: Array, deviation: Array, best: floa
 
 
 def _covariance(a: Array, b: Array, unordered: NDArray[np.bool_], theta: Array) -> Array:
-    """Return Matern 5/2 between two sets of points, (a, b). Without the distances in each hyperparameter, which only a
-    gradient needs, it is several times faster: most of it is one matrix multiplication."""
+    """Return the covariance of two sets of points, (a, b): that of the mean, and Matern 5/2.
+
+    Without the distances in each hyperparameter, which only a gradient needs, it is several times faster: most of it is
+    one matrix multiplication.
+    """
     shorter = np.exp(-theta[:-2])
     p, q = (a * shorter)[:, ~unordered], (b * shorter)[:, ~unordered]
     squared = np.square(p).sum(axis=1)[:, None] + np.square(q).sum(axis=1) - 2 * p @ q.T
     for axis in np.flatnonzero(unordered):
         squared += (a[:, axis, None] != b[:, axis]) * shorter[axis] ** 2
-    return _matern(np.maximum(squared, 0.0), theta)[0]  # rounding can make a square negative
+    return _MEAN + _matern(np.maximum(squared, 0.0), theta)[0]  # rounding can make a square negative
 
 
 def _matern(squared: Array, theta: Array) -> tuple[Array, Array]:

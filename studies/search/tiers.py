@@ -1,4 +1,4 @@
-"""The tiered search: one tier after the other, coarse to fine, then everything under a model.
+"""The tiered search: one tier after the other, coarse; then everything under a model.
 
 A proposal depends on the seed of the search, the number of the slot and the trials so far alone, so any number of
 processes share one search without talking to one another.
@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial, TrialState
 from caviar.models.seeding import derive
 from caviar.storage.records import Slot
 from caviar.storage.states import Phase
-from caviar.studies.search.candidates import candidates, cube, repeats, unseen
+from caviar.studies.search.candidates import candidates, cube, highest, ranked, repeats, unseen
 from caviar.studies.search.expectation import Expectation
 from caviar.studies.search.initial_design import halton, strata, zoom
 from caviar.studies.search.observations import Observations
-from caviar.studies.search.plan import COARSE, by_model, stratum
+from caviar.studies.search.plan import STRATA, by_model, stratum
 from caviar.studies.search.surrogate import Array, log_augmented_expected_improvement, one_thread
 from caviar.studies.space.base import Value
 from caviar.studies.space.search_space import Proposal, SearchSpace
@@ -81,19 +81,27 @@ class Tiers:
         return self._space.proposal(values | given, fixed, ranges)
 
     def _by_strata(self, slot: Slot, part: int, observed: Observations) -> dict[str, Value]:
-        """Return each free hyperparameter in a part of its range that no other slot has; the others at their default,
-        or as they were in the winner of a prior if that is still the best."""
-        others = {name: scale.default for name, scale in self._scales.items()}
+        """Return the first tier in a part of its ranges where neither another slot nor the default has it, other free
+        hyperparameters anywhere; the others at their default, or as in the winner of a prior if that is still best."""
+        values = {name: scale.default for name, scale in self._scales.items()}
         if self._space.prior:
-            others |= observed.best() or {}
-        seed = self._space.seed
-        return others | {name: self._scales[name].value(strata(COARSE, seed, name)[part]) for name in slot.free}
+            values |= observed.best() or {}
+        points = self._spread(slot)
+        for name in slot.free:
+            scale = self._scales[name]
+            parts = strata(STRATA, self._space.seed, name, scale.unit(scale.default))
+            values[name] = scale.value(parts[part] if self._tiers[name] == 1 else points[name])
+        return values
+
+    def _spread(self, slot: Slot) -> dict[str, float]:
+        """Return a slot's quasi-random point of the unit cube, by hyperparameter."""
+        return dict(zip(self._scales, halton(len(self._scales), self._space.seed, slot.number), strict=True))
 
     def _by_plan(self, slot: Slot, observed: Observations) -> tuple[dict[str, Value], Box]:
         """Return values, and the zoom box of those that were zoomed."""
         best = observed.best()
         boxes = zoom(self._space, observed)
-        points = dict(zip(self._scales, halton(len(self._scales), self._space.seed, slot.number), strict=True))
+        points = self._spread(slot)
         values: dict[str, Value] = {}
         used: Box = {}
         for name, scale in self._scales.items():
@@ -112,11 +120,12 @@ class Tiers:
         """Return the candidate of which the model expects most; what is neither free nor given stays at the best."""
         model = self._model(observed)
         expected, _ = model.posterior(model.points)
-        values = {**observed.values[int(model.rows[np.argmin(expected)])], **given}
+        order = ranked(expected)
+        values = {**observed.values[int(model.rows[order[0]])], **given}
         free = np.array([name in slot.free and name not in given for name in self._scales])
         if not free.any():
             return values
-        starts = np.where(free, model.points[np.argsort(expected, kind="stable")], self._points([values]))
+        starts = np.where(free, model.points[order], self._points([values]))
         rng = np.random.default_rng(derive(self._space.seed, "model", slot.number))
         taken = np.concatenate([observed.points, self._points(running)])
         points = unseen(candidates(self._cube, starts, free, rng), taken)
@@ -126,7 +135,7 @@ class Tiers:
         # The best that is expected of any trial, running ones too: next to one of them little is left to improve.
         best = believing.posterior(believing.points)[0].min()
         mean, deviation = believing.posterior(points)
-        chosen = points[np.argmax(log_augmented_expected_improvement(mean, deviation, best, model.noise))]
+        chosen = points[highest(log_augmented_expected_improvement(mean, deviation, best, model.noise))]
         for (name, scale), unit, moves in zip(self._scales.items(), chosen, free, strict=True):
             if moves:
                 values[name] = scale.value(float(unit))

@@ -31,7 +31,7 @@ def retune(
 ) -> None:
     """Begin a new study with what an earlier one knew: its winner is tried second, its trials are a prior.
 
-    With a budget of 16 or more the model learns from the earlier trials too, as far as the new ones agree with them.
+    The model learns from the earlier trials too, as far as the new ones agree with them.
 
     Examples: caviar retune digits --name digits-wider --widen learning_rate, caviar retune mnist --name fashion
     --data fashion_mnist, caviar retune digits --name digits-longer --epochs 60
@@ -44,9 +44,7 @@ def retune(
             study, name, widen=wider, data=data, epochs=epochs, budget=budget, seed=seed, accept=accept,
             data_dir=data_dir, database=database,
         )  # fmt: skip
-    from caviar.studies.search.plan import SMALL_BUDGET
-
-    learns = f", and learns from {len(new.prior)} of its trials" if new.budget > SMALL_BUDGET else ""
+    learns = f", and learns from {len(new.prior)} of its trials" if new.strategy == "tiered" else ""
     print_line(Text.assemble((name, "bold"), f" tries the winner of '{study}' second{learns}"))
     width = max(map(len, new.scales()))
     for hyperparameter, scale in new.scales().items():

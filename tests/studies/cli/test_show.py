@@ -187,7 +187,7 @@ def test_plan_shows_slots_and_scales(said: Callable[..., str]) -> None:
     assert plan["slots"][1] == {"slot": 1, "tier": 1, "phase": "coarse", "free": ["learning_rate"]}
     shown = said("plan", "digits")
     assert "0.9 … 0.999, log of 1-β" in shown
-    assert "10-39" in shown
+    assert "6-39" in shown
 
 
 def test_delete_asks_and_takes_optunas_rows_too(

@@ -286,7 +286,7 @@ def test_the_winner_of_an_earlier_version_is_tested_as_it_was_trained(engine: En
 
 
 def test_a_small_plan_becomes_a_large_one_where_nothing_has_begun(engine: Engine) -> None:
-    record, study = register(engine, budget=12)
+    record, study = register(engine, budget=12, strategy="classic")
     who = ledger(engine, record)
     for _ in range(3):
         finish(engine, record, who)
@@ -305,11 +305,11 @@ def test_a_small_plan_becomes_a_large_one_where_nothing_has_begun(engine: Engine
     assert [slot[0] for slot in after] == list(range(40))
     begun = [0, 1, 2, 3, 5]
     assert [after[n] for n in begun] == [before[n] for n in begun]
-    larger = planned(small_study(budget=40))
+    larger = planned(small_study(budget=40, strategy="classic"))
     for number in set(range(40)) - set(begun):
         assert after[number] == (*larger[number], "open")
     assert planned(study)[6:] != larger[6:12]  # the plans are really different ones
-    assert definition_of(record) == small_study(budget=40)
+    assert definition_of(record) == small_study(budget=40, strategy="classic")
     assert progress(engine, record).budget == 40
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caviar.studies.search.plan import SMALL_BUDGET, plan
+from caviar.studies.definition import PriorTrial, change
+from caviar.studies.search.plan import plan
 from tests.helpers.studies import TIERS, small_study
 
 STRATEGIES = ("tiered", "classic", "random", "grid", "tpe", "gp")
@@ -31,29 +32,35 @@ def test_tiers_open_in_order_and_stay_open_coarse_before_fine(budget: int, tiers
     order = ["default", "coarse", "fine", "all"]
     keys = [(s.tier if s.phase != "all" else 5, order.index(s.phase)) for s in slots]
     assert keys == sorted(keys)
-    if strategy == "classic" or budget <= SMALL_BUDGET:
+    if strategy == "classic":
         assert {s.tier for s in slots} == set(range(1, tiers + 1))  # every tier gets a slot
     for slot in slots[1:]:
         names = {name for tier in FOUR[: slot.tier] for name in tier}
         assert set(slot.free) == names
 
 
-def test_the_documented_shares_of_a_small_budget() -> None:
-    assert shape(budget=10) == "1d 1c 2c 2c 2f 3c 3c 3c 3f 3f"
-
-
-def test_the_documented_opening_of_a_larger_budget() -> None:
-    assert shape(budget=20) == "1d 1c 1c 1c 1c 2f 2f 2f 2f 2f" + " 3a" * 10
+def test_the_documented_opening() -> None:
+    assert shape(budget=20) == "1d 1c 1c 2c 3c 3c" + " 3a" * 14
     assert shape(budget=40) == shape(budget=20) + " 3a" * 20  # a longer budget extends the last phase
 
 
+@given(budget=st.integers(4, 40), more=st.integers(1, 40), tiers=st.integers(1, 4), known=st.booleans())
+def test_a_smaller_budget_is_the_beginning_of_a_larger_one(budget: int, more: int, tiers: int, known: bool) -> None:
+    study = small_study(budget=budget + more, tiers=FOUR[:tiers])
+    if known:
+        values = {name: scale.default for name, scale in study.scales().items()}
+        study = change(study, prior=[PriorTrial(values=values, loss=0.0).model_dump()])
+    assert plan(study)[: budget + 1] == plan(change(study, budget=budget + 1))
+
+
 def test_an_opening_with_other_numbers_of_tiers() -> None:
-    assert shape(budget=16, tiers=FOUR[:1]) == "1d 1c 1c 1c 1c 1f 1f 1f 1f 1f" + " 1a" * 6
-    assert shape(budget=16, tiers=FOUR[:2]) == "1d 1c 1c 1c 1c 2f 2f 2f 2f 2f" + " 2a" * 6
-    assert shape(budget=16, tiers=FOUR) == "1d 1c 1c 1c 1c 2f 2f 2f 2f 2f" + " 4a" * 6
+    assert shape(budget=16, tiers=FOUR[:1]) == "1d 1c 1c 1c" + " 1a" * 12
+    assert shape(budget=16, tiers=FOUR[:2]) == "1d 1c 1c 2c 2c 2c" + " 2a" * 10
+    assert shape(budget=16, tiers=FOUR) == "1d 1c 1c 2c 3c 4c" + " 4a" * 10
 
 
-def test_classic_has_no_model_at_any_budget() -> None:
+def test_classic_shares_its_budget_among_the_tiers_and_has_no_model() -> None:
+    assert shape(budget=10, strategy="classic") == "1d 1c 2c 2c 2f 3c 3c 3c 3f 3f"
     assert "a" not in shape(budget=20, strategy="classic")
 
 

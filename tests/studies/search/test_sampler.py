@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 import caviar.studies.search.expectation as expectation_module
+import caviar.studies.search.tiers as tiers_module
 from caviar.storage.history import study_of
 from caviar.studies.definition import Study, change
 from caviar.studies.search.initial_design import halton, strata, zoom
@@ -19,7 +20,7 @@ from caviar.studies.search.observations import Observations, half_rank
 from caviar.studies.search.plan import plan
 from caviar.studies.search.sampler import TieredSampler
 from caviar.studies.search.strategies import Proposer
-from caviar.studies.space.scales import Choice, Grid
+from caviar.studies.space.scales import Choice, Grid, Linear, Log
 from tests.helpers.studies import TIERS, small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -61,16 +62,20 @@ def changed(values: dict[str, Any]) -> set[str]:
     return {name for name, value in values.items() if value != DEFAULTS[name]}
 
 
-def test_only_the_learning_rate_leaves_the_default_in_tier_one() -> None:
+def test_the_tiers_open_one_after_the_other_and_the_learning_rate_is_looked_at_everywhere() -> None:
     study = small_study(budget=20, metric="loss", direction="minimize")
-    _, seen = search(study)
+    program, seen = search(study)
+    second = {"momentum", "hidden_units", "batch_size"}
     assert changed(seen[0]) == set()
-    assert all(changed(values) == {"learning_rate"} for values in seen[1:5])
-    quarters = [int(4 * study.scales()["learning_rate"].unit(values["learning_rate"])) for values in seen[1:5]]
+    assert all(changed(values) == {"learning_rate"} for values in seen[1:3])
+    assert {"learning_rate", "momentum", "hidden_units"} <= changed(seen[3]) <= {"learning_rate", *second}
+    quarters = [int(4 * study.scales()["learning_rate"].unit(values["learning_rate"])) for values in seen[:4]]
     assert sorted(quarters) == [0, 1, 2, 3]
-    for slot, values in zip(plan(study), seen, strict=True):
-        if slot.tier == 2:
-            assert changed(values) <= {"learning_rate", "momentum", "hidden_units", "batch_size"}
+    for made, values in zip(program.trials[4:6], seen[4:6], strict=True):  # near the best, the last tier anywhere
+        zoom = made.user_attrs["zoom"]
+        assert zoom.keys() == {"learning_rate", *second}
+        assert all(low <= values[name] <= high for name, (low, high) in zoom.items())
+    assert {"layers", "decay"} & (changed(seen[4]) | changed(seen[5]))
 
 
 def test_it_works_in_a_plain_optuna_program_and_beats_random() -> None:
@@ -277,7 +282,7 @@ def test_a_held_value_outside_its_scale_is_refused() -> None:
 
 
 def test_what_is_not_free_yet_stays_at_the_best_so_far() -> None:
-    study = small_study(budget=40, **LOSS)
+    study = small_study(budget=40, strategy="classic", **LOSS)
     program = after(study, 6)
     asked = study.trained(program.ask(study.distributions()).params)
     best = study.trained(program.best_trial.params)
@@ -286,10 +291,13 @@ def test_what_is_not_free_yet_stays_at_the_best_so_far() -> None:
 
 
 @pytest.mark.parametrize("tiers", [({"layers": Grid(2, 3, 4, default=2)}, {"kind": Choice("a", "b", default="a")})])
-def test_a_small_space_is_searched_whole_before_anything_is_repeated(tiers: Any) -> None:
+def test_a_small_space_is_searched_whole_before_anything_is_repeated(
+    tiers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "noisy", property(lambda _: False))  # else a second training may be worth more
     study = small_study(budget=40, tiers=tiers, **LOSS)
     program = after(study, 1)
-    for _ in range(4):  # the coarse ones have a plan
+    for _ in range(3 * len(tiers)):  # the coarse ones have a plan
         program.add_trial(create_trial(state=TrialState.FAIL))
     seen = {tuple(program.trials[0].params.items())}
     for _ in range(5):
@@ -320,11 +328,47 @@ def test_good_configurations_are_trained_once_more_where_values_are_noisy() -> N
     assert np.mean([away(params) for params in again]) < 3  # of 0 to 12
 
 
+def test_candidates_that_are_equal_but_for_rounding_are_chosen_among_in_the_same_way_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both ends of a range are as far from a default in its middle, and as much is expected of them."""
+    study = small_study(budget=40, tiers=({"width": Linear(0, 100, default=50)},), **LOSS)
+    real = tiers_module.log_augmented_expected_improvement
+    program = optuna.create_study(sampler=TieredSampler(study))
+    for _ in range(10):
+        program.add_trial(create_trial(params={"width": 50}, distributions=study.distributions(), value=1.0))
+    chosen = set()
+    for seed in range(10):
+        rounding = np.random.default_rng(seed)
+        monkeypatch.setattr(
+            tiers_module, "log_augmented_expected_improvement",
+            lambda *of, rounding=rounding: real(*of) + 1e-10 * rounding.normal(size=len(of[0])),
+        )  # fmt: skip
+        chosen.add(program.sampler.sample_relative(program, trial(10), study.distributions())["width"])
+    assert len(chosen) == 1
+    assert chosen <= {0, 100}
+
+
 def test_where_nothing_is_finished_yet_workers_spread_out() -> None:
     study = small_study(budget=40, **LOSS)
     program = optuna.create_study(sampler=TieredSampler(study))
     asked = [program.ask(study.distributions()).params for _ in range(12)]
     assert len({tuple(params.items()) for params in asked}) == 12
+
+
+@pytest.mark.parametrize("offset", [-2.0, -1.5, 0.0, 1.5, 2.0])
+def test_five_trials_find_the_learning_rate_wherever_the_default_is(offset: float) -> None:
+    """A learning rate of 1e-5 to 0.1 with 0.001 as the default: three others are looked at, in other quarters."""
+    scale, away = Log(1e-5, 1e-1, default=1e-3), []
+    for seed in range(10):
+        study = small_study(budget=5, seed=seed, tiers=({"lr": scale}, *TIERS[1:]), **LOSS)
+        program = optuna.create_study(sampler=TieredSampler(study))
+        for _ in range(5):
+            asked = program.ask(study.distributions())
+            program.tell(asked, (np.log10(asked.params["lr"]) + 3 - offset) ** 2)
+        away.append(program.best_value**0.5)
+    assert max(away) < 1  # a decade; quarters are one each
+    assert np.mean(away) < 0.6
 
 
 def test_it_finds_better_points_than_random_search_in_30_trials() -> None:
@@ -338,14 +382,15 @@ def test_it_finds_better_points_than_random_search_in_30_trials() -> None:
     assert wins >= 9
 
 
-def test_strata_are_one_number_from_each_part_in_an_order_of_its_own() -> None:
+def test_strata_are_one_number_from_each_part_that_is_not_taken_in_an_order_of_its_own() -> None:
     orders = set()
     for name in ("a", "b", "c", "d", "e"):
-        numbers = strata(4, 0, name)
-        assert sorted(int(4 * u) for u in numbers) == [0, 1, 2, 3]
+        numbers = strata(3, 0, name, taken=0.3)
+        assert sorted(int(4 * u) for u in numbers) == [0, 2, 3]
         orders.add(tuple(np.argsort(numbers)))
     assert len(orders) > 1
-    assert strata(4, 0, "a") != strata(4, 1, "a")
+    assert strata(3, 0, "a", 0.3) != strata(3, 1, "a", 0.3)
+    assert [sorted(int(4 * u) for u in strata(3, 0, "a", taken)) for taken in (0.0, 1.0)] == [[1, 2, 3], [0, 1, 2]]
 
 
 def test_what_the_model_sees_of_an_explosion_is_only_that_it_is_bad() -> None:

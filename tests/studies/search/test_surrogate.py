@@ -32,13 +32,13 @@ def observed(count: int, seed: int = 0) -> tuple[Array, Array]:
 
 
 def kernel(a: Array, b: Array, theta: Array) -> Array:
-    """Matern 5/2, written down a second time, point by point."""
+    """The variance of the mean, 1, and Matern 5/2, written down a second time, point by point."""
     shared = np.empty((len(a), len(b)))
     for i, left in enumerate(a):
         for j, right in enumerate(b):
             apart = [left[0] - right[0], left[1] - right[1], float(left[2] != right[2])]
             r = np.sqrt(sum((d / np.exp(log)) ** 2 for d, log in zip(apart, theta[:-2], strict=True)))
-            shared[i, j] = np.exp(theta[-1]) * (1 + np.sqrt(5) * r + 5 / 3 * r**2) * np.exp(-np.sqrt(5) * r)
+            shared[i, j] = 1 + np.exp(theta[-1]) * (1 + np.sqrt(5) * r + 5 / 3 * r**2) * np.exp(-np.sqrt(5) * r)
     return shared
 
 
@@ -85,6 +85,15 @@ def test_a_fit_explains_what_it_has_seen_and_finds_out_what_matters() -> None:
     assert np.mean((surrogate.posterior(points)[0] - unseen) ** 2) < 0.1  # of a variance of 1
     first, second, _ = np.exp(surrogate.theta[:-2])
     assert first < 0.7 < second
+
+
+def test_far_from_all_observations_the_mean_is_theirs_by_least_squares() -> None:
+    """With a flat prior it would be the generalised least squares' estimate; this one leans to 0 by a normal prior."""
+    x, _ = observed(30)
+    theta = np.log([0.01, 0.01, 0.01, 0.5, 0.5])
+    mean, _ = Surrogate(x, np.full(30, 2.0), UNORDERED, theta).posterior(np.array([[5.0, 5.0, 0.0]]))
+    # Observations that are independent, each of variance 1, of a mean whose own variance is 1: 30 / 31 of theirs.
+    assert mean[0] == pytest.approx(2.0 * 30 / 31, rel=1e-3)
 
 
 def test_what_is_running_changes_no_expectation_but_is_less_worth_trying() -> None:
