@@ -28,8 +28,8 @@ _BETWEEN_STUDIES = 1.2  # the distance of an earlier study in length-scales: its
 _SURE = 3.0
 # The prior median of a training's noise in the model of the winner. On the same tables 0.1 and 0.4 name winners that
 # are as good after 50 and 100 trials; 0.05, as the search has it, a slightly worse one (0.067 for 0.063 after 100).
-_NOISE = 0.2
-_FEW = 20  # trials: with fewer, the best value is the better guess (regret after 10: 0.170, by the model 0.198)
+WINNER_NOISE = 0.2
+FEW = 20  # trials: with fewer, the best value is the better guess (regret after 10: 0.170, by the model 0.198)
 
 
 class Expectation:
@@ -107,7 +107,7 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     expects most of among all is 0.070, that of the best value 0.075. `tested` is the number of the winner, if that is
     decided.
     """
-    known = _modelled(space, trials)
+    known = modelled(space, trials)
     sound = {key_of(t) for t in trials if is_sound(t)}
     decided = {key for key in sound if key[0] == tested}
     observed = Observations(known or space)
@@ -117,10 +117,10 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
         return None
     places = places[np.argsort(observed.losses[places], kind="stable")][:BEST]
     numbers, losses = observed.numbers[places].tolist(), observed.losses[places].tolist()
-    if known is None or len(observed) < _FEW or np.ptp(observed.losses) == 0:
+    if known is None or len(observed) < FEW or np.ptp(observed.losses) == 0:
         return Expected(numbers[0])
     with one_thread():
-        model = Expectation(known, cube(known), observed, _NOISE)
+        model = Expectation(known, cube(known), observed, WINNER_NOISE)
         mean, deviation = model.posterior(observed.points[places])
     # Rounded, so that one configuration's trainings, and any two machines, agree about what is equal.
     place = min(range(len(places)), key=lambda at: (round(float(mean[at]), 9), losses[at], numbers[at]))
@@ -130,7 +130,7 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     return Expected(numbers[place], value, low, high)
 
 
-def _modelled(space: SearchSpace, trials: Sequence[FrozenTrial]) -> SearchSpace | None:
+def modelled(space: SearchSpace, trials: Sequence[FrozenTrial]) -> SearchSpace | None:
     """Return the space of all that trials differ in; None if they name other hyperparameters than one another."""
     known = space_of(space, trials)
     if known is None or not space.by_trials:

@@ -63,10 +63,8 @@ class OptunaScale(BaseScale):
         return self.of
 
     def axis(self, name: str) -> Axis:
-        if isinstance(self.of, CategoricalDistribution):
-            return Axis(name, "category", categories=tuple(map(plain_choice, self.of.choices)))
-        assert isinstance(self.of, FloatDistribution | IntDistribution)
-        return Axis(name, "log" if self.of.log else "linear")
+        is_log = not isinstance(self.of, CategoricalDistribution) and getattr(self.of, "log", False)
+        return Axis(f"{name} (log scale)", "log") if is_log else Axis(name)
 
     @field_serializer("of")
     def _as_json(self, of: BaseDistribution) -> Any:

@@ -37,12 +37,10 @@ def check_value(value: object) -> None:
 
 @dataclass(frozen=True)
 class Axis:
-    """How a plot draws the values of a hyperparameter; a reversed axis runs from right to left."""
+    """How a plot names the axis of a hyperparameter, and which numbers are round ones on it."""
 
     title: str
-    kind: Literal["linear", "log", "category"] = "linear"
-    reversed: bool = False
-    categories: tuple[Value, ...] = ()
+    kind: Literal["linear", "log"] = "linear"
 
 
 class BaseScale(BaseModel, ABC):
@@ -154,11 +152,11 @@ class BaseScale(BaseModel, ABC):
         return "lower" if unit <= edge else "upper" if unit >= 1 - edge else None
 
     def axis(self, name: str) -> Axis:
-        """Return the axis on which a plot draws the hyperparameter `name`."""
+        """Return the axis on which a plot draws the hyperparameter `name`; its title says which scale it has."""
         return Axis(name)
 
     def on_axis(self, value: Value) -> Value:
-        """Return the coordinate of a value on `axis`."""
+        """Return the number of a value on `axis`, on which round ones are looked for."""
         return value
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from caviar.studies.errors import DefinitionError
-from caviar.studies.space.base import Axis, BaseScale, Value, bin_of
+from caviar.studies.space.base import BaseScale, Value, bin_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -125,6 +125,3 @@ class Choice(_Listed):
     @property
     def unordered(self) -> bool:
         return True
-
-    def axis(self, name: str) -> Axis:
-        return Axis(name, "category", categories=self.values)

@@ -98,7 +98,7 @@ class Log(_LogScale):
         return self._with_range(self.low / _DECADE, self.high * _DECADE)
 
     def axis(self, name: str) -> Axis:
-        return Axis(name, "log")
+        return Axis(f"{name} (log scale)", "log")
 
     def __str__(self) -> str:
         return f"{self.low:g} … {self.high:g}{' or 0' if self.or_zero else ''}, log"
@@ -154,7 +154,7 @@ class LogOneMinus(_LogScale):
         return self._with_range(round(low, 12), round(high, 12))
 
     def axis(self, name: str) -> Axis:
-        return Axis(f"1 − {name}", "log", reversed=True)
+        return Axis(f"{name} (log scale of 1 − {name})", "log")
 
     def __str__(self) -> str:
         return f"{self.low:g} … {self.high:g}, log of 1-β"

@@ -169,7 +169,7 @@ class PowersOfTwo(RangedScale):
         return self._with_range(max(1, self.low // 4), self.high * 4)
 
     def axis(self, name: str) -> Axis:
-        return Axis(name, "log")
+        return Axis(f"{name} (powers of two)")
 
     def __str__(self) -> str:
         return f"{self.low} … {self.high}, powers of two"

@@ -8,8 +8,9 @@ from typing import Any
 
 from caviar.storage.states import TrialState
 from caviar.studies.results.report.holdings import LOST, TAKEN, holdings
+from caviar.studies.results.report.panels import hyperparameters
 from caviar.studies.results.report.records import Report, ReportedTrial
-from caviar.studies.results.report.space import Figure, hyperparameters, importance, parallel_coordinates
+from caviar.studies.results.report.space import Figure, importance, parallel_coordinates
 from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, colour, good_range
 
 _LINE = 1.2

@@ -16,18 +16,26 @@ _TITLES = {
     "curves": "Learning curves: the pruned ones fade (a double click shows all)",
     "train against validation": "Training (dotted) against validation loss of the best five",
     "other metrics": "What else the best five measured",
-    "hyperparameters": "Each hyperparameter against the result, on its own scale; below, where it was proposed from",
+    "hyperparameters": "What did each hyperparameter do?",
     "best so far": "The best value over trials, epochs and time",
     "importance": "What decided the result?",
-    "parallel coordinates": "All trials at once",
+    "parallel coordinates": "The best trials through all hyperparameters",
     "timeline": "Who trained what, and when",
+}
+_NOTES = {  # how to read a figure, below its title
+    "hyperparameters": "Above, the trials; those beyond the edge are ticks at it. Below, what a model of all trials "
+    "expects of the winner if this value alone were another one, with one standard deviation on both sides. The range "
+    "is the same in each panel, so that what matters most is steepest.",
+    "parallel coordinates": "At most 300, the better ones brighter. Drag along an axis to keep those that pass there.",
 }
 
 
 def page(report: Report) -> str:
     """Return the report as one HTML document."""
     drawn, study = figures(report), report.study
-    pictures = "".join(f'<h2>{escape(_TITLES[n])}</h2><div class="figure" id="{n}"></div>' for n in drawn)
+    pictures = "".join(
+        f'<h2>{escape(_TITLES[n])}</h2>{_note(report, n)}<div class="figure" id="{n}"></div>' for n in drawn
+    )
     body = f"""<h1>{escape(study.name)}</h1>
 <p class="dim">{escape(f"{study_in_words(study, study.budget)}; {study.state}")}</p>
 {_winner(report)}
@@ -38,6 +46,13 @@ def page(report: Report) -> str:
     rows = [_row(report, t) for t in report.trials]
     after = f"<h2>Where it comes from</h2>{_provenance(report)}"
     return document(f"{study.name}: Caviar's report", body, drawn, _columns(report), rows, after)
+
+
+def _note(report: Report, figure: str) -> str:
+    note = _NOTES.get(figure, "")
+    if figure == "hyperparameters" and not report.effects:
+        note = note.partition(" Below")[0]
+    return f'<p class="dim">{escape(note)}</p>' if note else ""
 
 
 def _winner(report: Report) -> str:

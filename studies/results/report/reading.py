@@ -29,6 +29,7 @@ from caviar.studies.results.report.records import (
 )
 from caviar.studies.results.summaries import TrialSummary, state_of, trial_summaries
 from caviar.studies.results.winner import Standings, read_winner, standings
+from caviar.studies.search.effects import effects
 from caviar.studies.search.optuna_space import named_scales
 from caviar.studies.space.base import BaseScale
 from caviar.text import shown
@@ -70,6 +71,7 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
         provenance=tuple(read_versions(engine, study_id)),
         machines=tuple(sorted({f"{w.host} ({w.device})" for w in workers})),
         began=start.isoformat(timespec="seconds"), now=_since(start, datetime.now(UTC)),
+        effects={} if current.winner is None else effects(study, current.trials, current.winner.trial),
     )  # fmt: skip
     return replace(report, answers=tuple(answers(report)))
 

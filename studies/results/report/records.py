@@ -6,7 +6,7 @@ The names of their fields are the keys of the JSON document. Times are in second
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from caviar.epoch import in_order
@@ -16,6 +16,7 @@ from caviar.studies.metric import pair_of_losses
 from caviar.studies.results.importance import Importances
 from caviar.studies.results.summaries import SearchedHyperparameter, StudyState, TrialSummary
 from caviar.studies.results.winner import Winner
+from caviar.studies.search.effects import Effect
 from caviar.studies.space.base import Value
 from caviar.studies.way import Way
 
@@ -149,6 +150,7 @@ class Report:
         machines: the hosts of its workers, with the devices that they trained on.
         began: when the first trial began, as ISO 8601.
         now: when the report was made, in seconds since then.
+        effects: what is expected along each hyperparameter around the winner, by name; empty with few trials.
     """
 
     study: ReportedStudy
@@ -164,6 +166,7 @@ class Report:
     began: str
     now: float
     answers: tuple[Answer, ...] = ()
+    effects: Mapping[str, Effect] = field(default_factory=dict)
 
     def json_fields(self) -> dict[str, Any]:
         """Return the fields of its JSON document, with what the trials of each version were computed with."""

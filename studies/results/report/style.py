@@ -1,7 +1,8 @@
 """Colours and axes that the figures of a report share.
 
 Each tier has one colour in every figure. They can be told apart by colour-blind people (Okabe and Ito,
-https://jfly.uni-koeln.de/color).
+https://jfly.uni-koeln.de/color), and have a contrast of 3:1 or more with the page, be it light or dark: orange and
+purple are darker than theirs.
 """
 
 from __future__ import annotations
@@ -9,8 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-TIER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+TIER_COLOURS = ("#0072B2", "#BC7F00", "#009E73", "#C56C9C")
 WINNER, FADED = "#D55E00", 0.25
+NEUTRAL = "#7d8590"  # for what is of no tier
+BAND = "rgba(125,133,144,0.22)"
+SYMBOLS = (
+    "circle",
+    "triangle-down-open",
+    "line-ns",
+)  # of a complete trial, a pruned one, one beyond the picture's edge
 _FEW = 10
 
 
