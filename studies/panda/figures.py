@@ -41,7 +41,7 @@ def _curves(journal: Journal, curve: Curve, title: str, *, nudges: bool, dash: s
         data.append({
             "type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": y, "showlegend": False,
             "line": {"color": _colour(day), "dash": dash}, "marker": {"size": 4},
-            "opacity": 1 if day.current else FADED * 2,
+            "opacity": 1 if day.current else FADED,
             "hovertemplate": f"{name}, epoch %{{x}}: %{{y:.5g}}<extra></extra>",
         })  # fmt: skip
     if nudges:

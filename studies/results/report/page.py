@@ -13,16 +13,19 @@ from caviar.studies.results.sentences import study_in_words
 from caviar.studies.results.summaries import StudyState
 
 _TITLES = {
-    "curves": "Learning curves: the pruned ones fade (a double click shows all)",
+    "curves": "Learning curves",
     "train against validation": "Training (dotted) against validation loss of the best five",
     "other metrics": "What else the best five measured",
     "hyperparameters": "What did each hyperparameter do?",
-    "best so far": "The best value over trials, epochs and time",
+    "best so far": "The best value so far, and the trials as they ended",
     "importance": "What decided the result?",
     "parallel coordinates": "The best trials through all hyperparameters",
     "timeline": "Who trained what, and when",
 }
 _NOTES = {  # how to read a figure, below its title
+    "curves": "Grey ones ended early, where their crosses stand. Of many, the best 50 and as many others are drawn. A "
+    "double click shows the whole range.",
+    "timeline": "A row for each trial that a worker trains at the same time.",
     "hyperparameters": "Above, the trials; those beyond the edge are ticks at it. Below, what a model of all trials "
     "expects of the winner if this value alone were another one, with one standard deviation on both sides. The range "
     "is the same in each panel, so that what matters most is steepest.",

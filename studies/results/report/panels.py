@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from caviar.storage.states import TrialState
@@ -33,29 +33,20 @@ def hyperparameters(report: Report) -> Figure | None:
         points, expected = _panel(report, h, shown), _effect(report, h)
         for traces, y in ((points, place + 1), (expected, count + place + 1)):
             data += [{**trace, "xaxis": f"x{place + 1}", "yaxis": f"y{y}", "showlegend": False} for trace in traces]
-    return {"data": [*data, *_legend(report, shown)], "layout": _layout(report, shown, 2, _LEGEND, _ROW),
+    data += [*legend(report, shown), *_expected_entry(report)]
+    return {"data": data, "layout": _layout(report, shown, 2, _LEGEND, _ROW),
             "narrow": _layout(report, shown, 1, _NARROW_LEGEND, _NARROW_ROW) | {"font": {"size": 10}}}  # fmt: skip
 
 
 def _panel(report: Report, h: ReportedHyperparameter, shown: Window) -> list[Figure]:
-    winner = None if report.winner is None else report.winner.trial
-    there = [t for t in _chosen(report) if h.name in t.units]
-    others = [t for t in there if t.trial != winner]
-    inside = [t for t in others if shown.shows(t.value or 0.0)]
-    groups = (
-        [t for t in inside if t.state == TrialState.COMPLETE],
-        [t for t in inside if t.state != TrialState.COMPLETE],
-        [t for t in others if not shown.shows(t.value or 0.0)],
+    there = [t for t in chosen(report) if h.name in t.units]
+    return marks(
+        report, there, shown, lambda t: _beside(h, t), lambda t: f"{h.name} {in_words(t.hyperparameters[h.name])}"
     )
-    points = [_points(h, group, symbol) for group, symbol in zip(groups, SYMBOLS, strict=True)]
-    points[2]["y"] = [shown.edge] * len(groups[2])
-    best = _points(h, [t for t in there if t.trial == winner], "star")
-    best["marker"] |= {"size": 14, "color": WINNER, "line": {"width": 0}}
-    return [*points, best]
 
 
-def _chosen(report: Report) -> list[ReportedTrial]:
-    """Return the trials that are drawn."""
+def chosen(report: Report) -> list[ReportedTrial]:
+    """Return the trials that are drawn as points: of very many the best ones, and some others evenly."""
     sound = [t for t in report.trials if t.is_sound]
     if len(sound) <= _SHOWN:
         return sound
@@ -64,16 +55,33 @@ def _chosen(report: Report) -> list[ReportedTrial]:
     return [*ranked[:half], *ranked[half :: -(-(len(ranked) - half) // half)]]
 
 
-def _points(h: ReportedHyperparameter, trials: Sequence[ReportedTrial], symbol: str) -> Figure:
-    colours = [colour(t.tier) for t in trials]
-    return {
-        "type": "scatter", "mode": "markers", "x": [_beside(h, t) for t in trials], "y": [t.value for t in trials],
-        "customdata": [[t.trial, in_words(t.hyperparameters[h.name]), t.ending, t.value] for t in trials],
-        "hovertemplate": f"trial %{{customdata[0]}}, %{{customdata[2]}}<br>{h.name} %{{customdata[1]}}"
-                         "<br>%{customdata[3]:.5g}<extra></extra>",
-        "marker": {"symbol": symbol, "size": 7, "color": colours,
-                   "line": {"color": colours, "width": 0 if symbol == "circle" else 1.2}},
-    }  # fmt: skip
+def marks(
+    report: Report, trials: Sequence[ReportedTrial], shown: Window, x: Callable[[ReportedTrial], float],
+    hover: Callable[[ReportedTrial], str],
+) -> list[Figure]:  # fmt: skip
+    """Return trials as points at some `x` and their values: the complete ones, the pruned ones, those beyond the edge,
+    and the winner, each with a symbol of its own."""
+    winner = None if report.winner is None else report.winner.trial
+    others = [t for t in trials if t.trial != winner]
+    inside = [t for t in others if shown.shows(t.value or 0.0)]
+    groups = (
+        [t for t in inside if t.state == TrialState.COMPLETE],
+        [t for t in inside if t.state != TrialState.COMPLETE],
+        [t for t in others if not shown.shows(t.value or 0.0)],
+        [t for t in trials if t.trial == winner],
+    )
+    drawn = []
+    for group, symbol in zip(groups, (*SYMBOLS, "star"), strict=True):
+        colours = [WINNER if symbol == "star" else colour(t.tier) for t in group]
+        drawn.append({
+            "type": "scatter", "mode": "markers", "x": [x(t) for t in group], "y": [t.value for t in group],
+            "customdata": [[f"trial {t.trial}, {t.ending}", hover(t), t.value] for t in group],
+            "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]:.5g}<extra></extra>",
+            "marker": {"symbol": symbol, "size": 14 if symbol == "star" else 7, "color": colours,
+                       "line": {"color": colours, "width": 0 if symbol in ("star", "circle") else 1.2}},
+        })  # fmt: skip
+    drawn[2]["y"] = [shown.edge] * len(groups[2])
+    return drawn
 
 
 def _beside(h: ReportedHyperparameter, t: ReportedTrial) -> float:
@@ -104,7 +112,7 @@ def _effect(report: Report, h: ReportedHyperparameter) -> list[Figure]:
     return [band, mean | {"mode": "lines", "line": {"color": NEUTRAL, "width": 2.5}}]
 
 
-def _legend(report: Report, shown: Window) -> list[Figure]:
+def legend(report: Report, shown: Window) -> list[Figure]:
     """Return entries of the legend without points: what the colours are, and what the symbols are."""
     sound = [t for t in report.trials if t.is_sound]
     beyond = sum(not shown.shows(t.value or 0.0) for t in sound)
@@ -119,11 +127,17 @@ def _legend(report: Report, shown: Window) -> list[Figure]:
     ]
     if report.winner is not None:
         entries.append((f"the winner, trial {report.winner.trial}", {"symbol": "star", "color": WINNER}))
-    if report.effects:
-        entries.append(("expected",
-                        {"symbol": "line-ew", "line": {"width": 3, "color": NEUTRAL}}))  # fmt: skip
-    return [{"type": "scatter", "mode": "markers", "name": name, "x": [None], "y": [None], "hoverinfo": "skip",
-             "marker": {"size": 9, **marker}} for name, marker in entries]  # fmt: skip
+    return [_entry(name, marker) for name, marker in entries]
+
+
+def _entry(name: str, marker: Figure) -> Figure:
+    return {"type": "scatter", "mode": "markers", "name": name, "x": [None], "y": [None], "hoverinfo": "skip",
+            "marker": {"size": 9, **marker}}  # fmt: skip
+
+
+def _expected_entry(report: Report) -> list[Figure]:
+    line = {"symbol": "line-ew", "line": {"width": 3, "color": NEUTRAL}}
+    return [_entry("expected", line)] if report.effects else []
 
 
 def _layout(report: Report, shown: Window, columns: int, above: int, row: int) -> Figure:

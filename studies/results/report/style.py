@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 TIER_COLOURS = ("#0072B2", "#BC7F00", "#009E73", "#C56C9C")
-WINNER, FADED = "#D55E00", 0.25
+WINNER, FADED = "#D55E00", 0.75
 NEUTRAL = "#7d8590"  # for what is of no tier
 BAND = "rgba(125,133,144,0.22)"
 SYMBOLS = (

@@ -29,7 +29,7 @@ def test_most_trials_pruned_low_do_not_decide_the_range() -> None:
     assert len(complete["y"]) + len(beyond["y"]) == 39  # and the winner
     assert pruned["y"] == []
     assert set(beyond["y"]) == {shown.edge}
-    assert beyond["customdata"][-1][3] == pytest.approx(0.4)  # its own value, to be read on hovering
+    assert beyond["customdata"][-1][2] == pytest.approx(0.4)  # its own value, to be read on hovering
     assert any(f"trials {shown.words}" in t.get("name", "") for t in drawn["data"])
 
 
@@ -59,7 +59,7 @@ def test_trials_of_one_value_stand_beside_one_another_and_a_state_has_a_shape() 
     assert len(set(complete["x"])) == len(complete["x"])
     assert all(0.4 < x < 0.6 for x in complete["x"])
     assert complete["marker"]["symbol"] != pruned["marker"]["symbol"]
-    assert complete["customdata"][0][1] == "64"
+    assert complete["customdata"][0][1] == "batch_size 64"
 
 
 def test_of_thousands_of_trials_some_hundreds_are_drawn() -> None:
