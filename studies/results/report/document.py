@@ -19,20 +19,22 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-s
 
 def document(
     title: str, body: str, figures: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Sequence[str]],
-    after: str = "",
+    after: str = "", marked: str = "",
 ) -> str:  # fmt: skip
-    """Return a page: its body, and a table that shows a few rows at a time.
+    """Return a page: its body, and a table that a reader can sort and search.
 
     Args:
         body: HTML, with an element of class `figure` for each of the figures.
         figures: plotly's JSON by the id of the element.
+        rows: the cells of each row, in the order in which they are shown first.
         after: HTML behind the table.
+        marked: the first cell of the row that is to stand out.
     """
     from plotly.offline import get_plotlyjs
 
     folder = files(__package__)
-    heads = printable("".join(f"<th>{escape(column)}</th>" for column in columns))
-    title, body, after = printable(title), printable(body), printable(after)
+    heads = printable("".join(_head(column) for column in columns))
+    title, body, after, marked = printable(title), printable(body), printable(after), escape(printable(marked))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -40,14 +42,21 @@ def document(
 <title>{escape(title)}</title>
 <style>{(folder / "page.css").read_text()}</style></head><body>
 {body}
-<nav><button id="back">back</button><button id="on">on</button><span id="page" class="dim"></span></nav>
-<div class="scroll"><table id="trials"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>
+<nav><label>Search <input id="search" type="search"></label>
+<span class="dim">Rows: <span id="count" role="status"></span>. A click on a head sorts.</span></nav>
+<div class="table" tabindex="0" role="region" aria-label="The table" data-marked="{marked}">
+<table id="trials"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>
 {after}
 <script type="application/json" id="figures">{_embedded(figures)}</script>
 <script type="application/json" id="rows">{_embedded(rows)}</script>
 <script>{get_plotlyjs()}</script>
-<script>{(folder / "page.js").read_text()}</script></body></html>
+<script>{(folder / "page.js").read_text()}</script>
+<script>{(folder / "table.js").read_text()}</script></body></html>
 """
+
+
+def _head(column: str) -> str:
+    return f'<th scope="col" aria-sort="none"><button type="button">{escape(column)}</button></th>'
 
 
 def _embedded(value: Any) -> str:

@@ -26,19 +26,3 @@ function draw() {
 draw();
 dark.addEventListener("change", draw);
 narrow.addEventListener("change", draw);
-const rows = JSON.parse(document.getElementById("rows").textContent);
-const size = 50, body = document.querySelector("#trials tbody");
-let page = 0;
-function turn(by) {
-  page = Math.min(Math.max(page + by, 0), Math.max(0, Math.ceil(rows.length / size) - 1));
-  body.replaceChildren(...rows.slice(page * size, (page + 1) * size).map(row => {
-    const tr = document.createElement("tr");
-    for (const cell of row) tr.appendChild(document.createElement("td")).textContent = cell;
-    return tr;
-  }));
-  const last = Math.min(rows.length, (page + 1) * size);
-  document.getElementById("page").textContent = `${page * size + 1} to ${last} of ${rows.length}`;
-}
-document.getElementById("back").onclick = () => turn(-1);
-document.getElementById("on").onclick = () => turn(1);
-turn(0);

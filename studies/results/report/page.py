@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from caviar.storage.states import TrialState
 from caviar.studies.lifecycle.provenance import code_line
 from caviar.studies.results.formatting import alike, duration, number, told_apart
 from caviar.studies.results.report.document import card, document
@@ -36,9 +37,7 @@ _NOTES = {  # how to read a figure, below its title
 def page(report: Report) -> str:
     """Return the report as one HTML document."""
     drawn, study = figures(report), report.study
-    pictures = "".join(
-        f'<h2>{escape(_TITLES[n])}</h2>{_note(report, n)}<div class="figure" id="{n}"></div>' for n in drawn
-    )
+    pictures = "".join(f"<h2>{escape(_TITLES[n])}</h2>{_note(report, n)}{_place(n)}" for n in drawn)
     body = f"""<h1>{escape(study.name)}</h1>
 <p class="dim">{escape(f"{study_in_words(study, study.budget)}; {study.state}")}</p>
 {_winner(report)}
@@ -46,9 +45,23 @@ def page(report: Report) -> str:
 <h2>Questions and answers</h2>{_answers(report)}
 {pictures}
 <h2>Every trial</h2>"""
-    rows = [_row(report, t) for t in report.trials]
+    rows = [_row(report, t) for t in _in_order(report)]
     after = f"<h2>Where it comes from</h2>{_provenance(report)}"
-    return document(f"{study.name}: Caviar's report", body, drawn, _columns(report), rows, after)
+    return document(
+        f"{study.name}: Caviar's report",
+        body,
+        drawn,
+        _columns(report),
+        rows,
+        after,
+        _number(report, winner.trial) if (winner := report.winner) else "",
+    )
+
+
+def _place(figure: str) -> str:
+    """Return the element of a figure; the one with an axis for each hyperparameter scrolls inside its box."""
+    element = f'<div class="figure" id="{figure}"></div>'
+    return f'<div class="scroll">{element}</div>' if figure == "parallel coordinates" else element
 
 
 def _note(report: Report, figure: str) -> str:
@@ -115,14 +128,33 @@ def _answers(report: Report) -> str:
 
 
 def _columns(report: Report) -> list[str]:
-    return ["trial", "tier", "phase", "state", "value", "epochs", *(h.name for h in report.hyperparameters),
+    return ["trial", "value", "state", *(h.name for h in report.hyperparameters), "epochs", "tier", "phase",
             "why it stopped"]  # fmt: skip
+
+
+def _in_order(report: Report) -> list[ReportedTrial]:
+    """Return all trials: the winner, the complete ones by value, the other ones by value, and those without a value."""
+    winner = None if report.winner is None else report.winner.trial
+    sign = -1 if report.study.maximize else 1
+
+    def place(t: ReportedTrial) -> tuple[bool, bool, bool, float, int]:
+        of_value = sign * t.value if t.value is not None else 0.0
+        return t.trial != winner, not t.is_sound, t.state != TrialState.COMPLETE, of_value, t.trial
+
+    return sorted(report.trials, key=place)
+
+
+def _number(report: Report, trial: int) -> str:
+    """Return a trial's number, and whether it won."""
+    if report.winner is None or trial != report.winner.trial:
+        return str(trial)
+    return f"{trial} {'winner' if report.study.state == StudyState.DONE else 'best so far'}"
 
 
 def _row(report: Report, t: ReportedTrial) -> list[str]:
     values = [number(t.hyperparameters.get(h.name)) for h in report.hyperparameters]
-    return [str(t.trial), str(t.tier), t.phase, t.ending, number(t.value),
-            str(t.epochs), *values, t.why_it_stopped or ""]  # fmt: skip
+    return [_number(report, t.trial), number(t.value), t.ending, *values, str(t.epochs), str(t.tier), t.phase,
+            t.why_it_stopped or ""]  # fmt: skip
 
 
 def _provenance(report: Report) -> str:
@@ -137,4 +169,5 @@ def _provenance(report: Report) -> str:
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("version", "since", "what changed", "packages", "digests"))
     machines = ", ".join(report.machines) or "none yet"
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div><p>Machines: {escape(machines)}</p>'
+    table = f'<table class="wrap"><tr>{head}</tr>{"".join(rows)}</table>'
+    return f'<div class="scroll">{table}</div><p>Machines: {escape(machines)}</p>'
