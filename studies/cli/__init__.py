@@ -50,17 +50,23 @@ app = typer.Typer(
     help="Tune deep networks by priority, coarse to fine, on a PostgreSQL that any number of machines share.",
     epilog="Begin with: caviar plan digits, then caviar run digits",
 )
-_COMMANDS: tuple[Callable[..., object], ...] = (
-    status.ls, init.init, plan.plan, run_command.run, join.join, status.status, best.best, trials.trials,
-    importance.importance, curves.curves, report.report, export.export, workers.workers, history.history,
-    logs.logs, check.check, doctor.doctor, control.pause, control.resume, control.stop, control.kill, control.extend,
-    enqueue.enqueue, retune.retune, delete.delete, dashboard.dashboard,
-)  # fmt: skip
-for _command in _COMMANDS:  # each by its function's name
-    app.command()(_command)
-app.add_typer(panda.app, name="panda")
-app.add_typer(database.app, name="db")
-app.add_typer(data.app, name="data")
+_COMMANDS: dict[str, tuple[Callable[..., object], ...]] = {  # as the help shows them
+    "Begin": (init.init, plan.plan, check.check, run_command.run, join.join, retune.retune),
+    "Look": (
+        status.ls, status.status, best.best, trials.trials, curves.curves, importance.importance, report.report,
+        dashboard.dashboard, export.export, history.history, logs.logs,
+    ),
+    "Steer": (
+        control.pause, control.resume, control.stop, control.kill, control.extend, enqueue.enqueue, delete.delete,
+    ),
+    "Machines": (workers.workers, doctor.doctor),
+}  # fmt: skip
+for _panel, _commands in _COMMANDS.items():
+    for _command in _commands:  # each by its function's name
+        app.command(rich_help_panel=_panel)(_command)
+app.add_typer(panda.app, name="panda", rich_help_panel="Begin")
+app.add_typer(database.app, name="db", rich_help_panel="Machines")
+app.add_typer(data.app, name="data", rich_help_panel="Machines")
 
 
 @app.callback(invoke_without_command=True)

@@ -17,6 +17,9 @@ from caviar.studies.cli.output import print_remark
 from caviar.studies.errors import OptionError
 from caviar.text import shown, whole_number
 
+_LOSSES = "When a worker, a training or the database goes away"  # panels of the help, behind what everybody needs
+_PLACES = "Where data and studies are"
+
 Selector = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
 ]
@@ -30,6 +33,7 @@ EpochTimeout = Annotated[
     typer.Option(
         metavar="TIME",
         show_default=False,
+        rich_help_panel=_LOSSES,
         help="Time in an epoch without a batch after which a training hangs, and its worker is replaced, such as 90s, "
         "30min or 2h; without it, the study's epoch_timeout, or else ten times the longest epoch of this command's "
         "workers so far, but at least 5 minutes, and an hour before the first epoch of any of them. Give more where a "
@@ -52,6 +56,7 @@ DataDir = Annotated[
         "--data-dir",
         envvar="CAVIAR_DATA_DIR",
         show_default=False,
+        rich_help_panel=_PLACES,
         help="Folder of the data sets; without it, one in this user's cache.",
     ),
 ]
@@ -71,6 +76,7 @@ Database = Annotated[
         "--database-url",
         metavar="URL",
         show_default=False,
+        rich_help_panel=_PLACES,
         callback=_warn_of_password,
         help="PostgreSQL to use instead of CAVIAR_DATABASE_URL; without either, a built-in server. "
         "Other users of this machine can see a password in it: set the variable instead.",
@@ -81,22 +87,42 @@ Database = Annotated[
 Lease = Annotated[
     float,
     typer.Option(
-        min=LEAST_LEASE, max=SECONDS, metavar="SECONDS", help="Silence after which a worker loses its trials."
+        min=LEAST_LEASE,
+        max=SECONDS,
+        metavar="SECONDS",
+        rich_help_panel=_LOSSES,
+        help="Silence after which a worker loses its trials.",
     ),
 ]
 Renew = Annotated[
     float,
-    typer.Option(min=LEAST_RENEW, max=SECONDS, metavar="SECONDS", help="Time between two signs of life of a worker."),
+    typer.Option(
+        min=LEAST_RENEW,
+        max=SECONDS,
+        metavar="SECONDS",
+        rich_help_panel=_LOSSES,
+        help="Time between two signs of life of a worker.",
+    ),
 ]
 Grace = Annotated[
     float,
     typer.Option(
-        min=0, max=SECONDS, metavar="SECONDS", help="Time that the current epoch may take after a signal to stop."
+        min=0,
+        max=SECONDS,
+        metavar="SECONDS",
+        rich_help_panel=_LOSSES,
+        help="Time that the current epoch may take after a signal to stop.",
     ),
 ]
 Patience = Annotated[
     float,
-    typer.Option(min=0, max=SECONDS, metavar="SECONDS", help="Time to wait for a database that is away; then exit 75."),
+    typer.Option(
+        min=0,
+        max=SECONDS,
+        metavar="SECONDS",
+        rich_help_panel=_LOSSES,
+        help="Time to wait for a database that is away; then exit 75.",
+    ),
 ]
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _FILE_WIDTH = 200  # columns of a table that goes to a file or a pipe
 _verbose = False
+_view_is_drawn = False
 
 
 def set_verbose(verbose: bool) -> None:
@@ -75,8 +76,15 @@ def spinner(activity: str) -> Status:
 
 
 def print_remark(line: str) -> None:
-    """Print a line on stderr that is no result: dim, and in one piece."""
-    err().print(line, style="dim", soft_wrap=True)
+    """Print a line on stderr that is no result: dim, and above the view that is drawn on the same terminal."""
+    console = out() if _view_is_drawn and err().is_terminal else err()
+    console.print(line, style="dim", soft_wrap=not console.is_terminal)
+
+
+def let_remarks_pass(view_is_drawn: bool) -> None:
+    """Say whether stdout's console redraws a view, which a line of another console would be written into."""
+    global _view_is_drawn
+    _view_is_drawn = view_is_drawn
 
 
 def print_line(line: str | Text, style: str | None = None) -> None:
@@ -139,4 +147,7 @@ def fail(error: Exception) -> int:
 
 
 def _print_error(message: str) -> None:
-    err().print(f"caviar: {one_line(message)}", style="red", soft_wrap=True)
+    from rich.text import Text
+
+    line = Text.assemble(("caviar:", "bold red"), f" {one_line(message)}")
+    err().print(line, soft_wrap=not err().is_terminal)

@@ -15,8 +15,12 @@ from caviar.storage.records import EventRecord, OtherTrials, PhaseCount, Running
 from caviar.storage.snapshot import Snapshot
 from caviar.storage.status import Progress
 from caviar.studies.cli import display, output
+from caviar.studies.cli.consoles import CleanConsole
+from caviar.studies.cli.display import Display
+from caviar.studies.cli.output import fail, print_remark
 from caviar.studies.cli.view import Screen, view
 from caviar.studies.definition import Study
+from caviar.studies.errors import OptionError
 from tests.helpers.studies import small_study
 
 PARAMETERS = {"learning_rate": 0.03, "one_minus_momentum": 0.01, "hidden_units": 70, "log2_batch_size": 8, "layers": 3,
@@ -165,3 +169,33 @@ def test_where_stdout_is_no_terminal_there_are_plain_lines(capsys: pytest.Captur
         "5/8 trials  tier 2 coarse  best 0.9731 (trial 4)",
         "5/8 trials  tier 2 coarse  best 0.98 (trial 6)",
     ]
+
+
+def test_a_remark_stands_above_the_view_that_is_drawn_on_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written by another console, it would stand behind the view's last line, and that would be drawn once more."""
+    terminal, other = StringIO(), StringIO()
+    draws = CleanConsole(file=terminal, force_terminal=True, width=80)
+    remarks = CleanConsole(file=other, force_terminal=True, width=80)
+    for module in (display, output):
+        monkeypatch.setattr(module, "out", lambda: draws)
+    monkeypatch.setattr(output, "err", lambda: remarks)
+    with Display() as view_:
+        view_.show(small_study(), SNAPSHOT)
+        print_remark("stopping: each worker finishes its epoch")
+    print_remark("behind it")
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert drawn.index("stopping") < drawn.rindex("5/8 trials")
+    assert "stopping" not in other.getvalue()
+    assert "behind it" in other.getvalue()
+
+
+def test_an_error_breaks_between_words_on_a_terminal_and_is_one_line_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "no study 'digits-wider': " + "give a name of the catalog, or a path to a file with a STUDY; " * 3
+    for is_terminal in (True, False):
+        file = StringIO()
+        console = CleanConsole(file=file, force_terminal=is_terminal, width=60, no_color=True)
+        monkeypatch.setattr(output, "err", lambda console=console: console)
+        assert fail(OptionError(said)) == 2
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines()
+        assert (len(lines) > 1) is is_terminal
+        assert " ".join(line.strip() for line in lines) == f"caviar: {said.strip()}"
