@@ -16,7 +16,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
 
-from caviar.storage.optuna_tables import from_json
+from caviar.storage.optuna_tables import CONSTRAINT, from_json
 
 # The changes since the last reading: newer trials, those that have ended meanwhile, and those that waited. The progress
 # of running trials is left out, since only their own workers need it. The first reading also leaves out the curves of
@@ -237,8 +237,18 @@ def quiet() -> Iterator[None]:
 def is_feasible(trial: FrozenTrial) -> bool:
     """Return True if a trial violates no constraint: it neither diverged nor ran out of memory, nor is above a bound of
     its study."""
-    given = (value for key, value in trial.system_attrs.items() if key.startswith("constraints"))
-    return all(isinstance(violation, int | float) and violation <= 0 for violation in given)
+    return violation_of(trial) <= 0
+
+
+def violation_of(trial: FrozenTrial) -> float:
+    """Return by how much a trial violates its constraints in all; 0 where it violates none.
+
+    A program that uses an older way of Optuna's gives all of them in a list. What is no number is infinitely bad.
+    """
+    found = [value for key, value in trial.system_attrs.items() if key.startswith(CONSTRAINT)]
+    if isinstance(listed := trial.system_attrs.get("constraints", []), list | tuple):
+        found += listed
+    return sum(max(v, 0.0) if isinstance(v, int | float) and not math.isnan(v) else math.inf for v in found)
 
 
 def is_sound(trial: FrozenTrial) -> bool:

@@ -25,7 +25,7 @@ from caviar.studies.definition import Study
 from caviar.studies.search.candidates import Cube, cube
 from caviar.studies.search.observations import Observations, half_rank, standardised
 from caviar.studies.search.optuna_space import space_of
-from caviar.studies.search.surrogate import LENGTH, Array, Surrogate, fit, one_thread
+from caviar.studies.search.surrogate import Array, Surrogate, fit, one_thread, prior_lengths
 from caviar.studies.space.search_space import SearchSpace
 
 ENOUGH = 10  # trials: with fewer, an interval says nothing
@@ -145,7 +145,7 @@ def order_in_words(importances: Importances) -> list[str]:
 def _shares(space: SearchSpace, x: Array, losses: Array, rng: np.random.Generator) -> Array:
     """Return each hyperparameter's share of the variation, by a process that is fitted to these trials."""
     axes = cube(space)
-    process = fit(x, standardised(half_rank(losses)), axes.unordered, np.full(x.shape[1], LENGTH))
+    process = fit(x, standardised(half_rank(losses)), axes.unordered, prior_lengths(axes.unordered))
     others = axes.snap(rng.random((_OTHERS, x.shape[1])))
     effects, everywhere = [], [process.posterior(others)[0]]
     for axis in range(x.shape[1]):

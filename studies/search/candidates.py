@@ -17,6 +17,7 @@ from caviar.studies.space.search_space import SearchSpace
 _CANDIDATES, _LOCAL = 600, 450  # 2,000 are no better
 _STARTS = (0.6, 0.25, 0.15)  # shares of the candidates that start from the best, second and third point so far
 _MOVES = (0.9, 0.6, 0.4, 0.4)  # probability that a hyperparameter moves, by tier
+_MOST_MOVES = 3.5  # that move at once on average; with more of them the probabilities are lower, to stay near a start
 _STEP, _SMALLER, _LARGER = 0.15, -1.5, 0.7  # of the unit interval, times e to the power of U(smaller, larger)
 # The number of configurations that may be trained again, and of the trainings of each. On the development tables of
 # benchmarks/search the regret after 100 trials is 0.071 with these limits, 0.074 without limits, 0.078 if none is
@@ -61,13 +62,18 @@ def candidates(cube: Cube, starts: Array, free: NDArray[np.bool_], rng: np.rando
     starts = starts[: len(_STARTS)]
     often = np.array(_STARTS[: len(starts)]) / sum(_STARTS[: len(starts)])
     start = starts[rng.choice(len(starts), size=_LOCAL, p=often)]
-    moved = free & (rng.random(start.shape) < cube.moves)
+    moves = cube.moves * min(1.0, _MOST_MOVES / cube.moves[free].sum())
+    moved = free & (rng.random(start.shape) < moves)
     still = np.flatnonzero(~moved.any(axis=1))
     moved[still, rng.choice(np.flatnonzero(free), size=len(still))] = True
     step = _STEP * np.exp(rng.uniform(_SMALLER, _LARGER, size=(_LOCAL, 1)))
     anywhere = rng.random((_CANDIDATES, starts.shape[1]))
     redrawn = moved & (cube.unordered | (rng.random(start.shape) < _REDRAWN))
-    near = np.where(redrawn, anywhere[:_LOCAL], start + moved * step * rng.normal(size=start.shape))
+    stepped = start + moved * step * rng.normal(size=start.shape)
+    # What would be beyond the end of a range without bins is as far inside: its very end may be a value that no program
+    # bears, such as a share of 0, and nothing speaks for it.
+    mirrored = 1.0 - np.abs(1.0 - np.abs(stepped))
+    near = np.where(redrawn, anywhere[:_LOCAL], np.where(cube.bins > 0, stepped, mirrored))
     far = np.where(free, anywhere[_LOCAL:], starts[0])
     # What does not move is left alone: it need not be a point that this scale would choose.
     moving = np.concatenate([moved, np.broadcast_to(free, far.shape)])

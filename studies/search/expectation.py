@@ -17,7 +17,7 @@ from caviar.storage.history import BEST, is_sound
 from caviar.studies.search.candidates import Cube, cube
 from caviar.studies.search.observations import Observations, from_half_rank, half_rank, key_of, standardised
 from caviar.studies.search.optuna_space import space_of
-from caviar.studies.search.surrogate import LENGTH, NOISE, Array, fit, one_thread
+from caviar.studies.search.surrogate import NOISE, Array, fit, one_thread, prior_lengths
 from caviar.studies.space.search_space import SearchSpace
 
 _BEST, _NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
@@ -53,7 +53,7 @@ class Expectation:
         self._mean, self._deviation = float(z[chosen].mean()), float(z[chosen].std() or 1.0)
         self._with_prior = bool(space.prior)
         x, z = self._here(self.points), (z[chosen] - self._mean) / self._deviation
-        unordered, lengths = cube.unordered, np.full(len(cube.unordered), LENGTH)
+        unordered, lengths = cube.unordered, prior_lengths(cube.unordered)
         if self._with_prior:
             before = np.array(space.places(known.values for known in space.prior))
             x = np.concatenate([x, np.column_stack([before, np.ones(len(before))])])

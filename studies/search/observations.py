@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from caviar.storage.history import is_feasible
+from caviar.storage.history import violation_of
 from caviar.studies.space.base import Value
 from caviar.studies.space.search_space import SearchSpace
 
@@ -16,8 +16,9 @@ from caviar.studies.space.search_space import SearchSpace
 class Observations:
     """The finished trials of a search, in the order of their numbers. Each is read once, however many there are.
 
-    The loss of a complete trial is its value, that of a pruned one the last value that it reported. A failed trial, one
-    without any value, and one that violates a constraint has the worst loss of all. Trials are told apart by Optuna's
+    The loss of a complete trial is its value, that of a pruned one the last value that it reported. One that violates
+    constraints has a worse loss than all others, the worse the more it violates them, and a failed one, or one without
+    any value, the worst of all. Trials are told apart by Optuna's
     ids: another program can give two trials of a study the same number.
 
     Trials that lack one of the space's hyperparameters were made by another program, and are left out.
@@ -32,7 +33,8 @@ class Observations:
         self.numbers = np.empty(0, dtype=int)
         self.points = np.empty((0, len(self._stored)))  # of the unit cube, (trials, hyperparameters)
         self.losses = np.empty(0)  # lower is better
-        self._failed = np.empty(0, dtype=bool)
+        self._values = np.empty(0)  # losses, 0 where there is none
+        self._violations = np.empty(0)  # above 0 where a loss does not count
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -46,28 +48,42 @@ class Observations:
         self._known |= {key_of(t) for t in new}
         configurations = [self._space.trained(t.params) for t in new]
         losses = [self._loss(t) for t in new]
+        violations = [np.inf if loss is None else violation_of(t) for t, loss in zip(new, losses, strict=True)]
         keys, values = [*self.keys, *map(key_of, new)], [*self.values, *configurations]
         order = sorted(range(len(keys)), key=keys.__getitem__)
         self.keys, self.values = [keys[row] for row in order], [values[row] for row in order]
         self.numbers = np.array([number for number, _ in self.keys])
         self.points = np.concatenate([self.points, self._space.places(configurations)])[order]
-        self._failed = np.concatenate([self._failed, [loss is None for loss in losses]])[order]
-        self.losses = np.concatenate([self.losses, [loss or 0.0 for loss in losses]])[order]
-        self.losses[self._failed] = 0.0 if self._failed.all() else self.losses[~self._failed].max()
+        self._violations = np.concatenate([self._violations, violations])[order]
+        self._values = np.concatenate([self._values, [loss or 0.0 for loss in losses]])[order]
+        self.losses = _with_the_violating(self._values, self._violations)
 
     def best(self) -> Mapping[str, Value] | None:
         """Return the configuration of the best trial, a failed one only if all failed; None if there is no trial."""
         if not len(self):
             return None
-        return self.values[int(np.argmin(np.where(self._failed, np.inf, self.losses)))]
+        return self.values[int(np.argmin(np.where(self._violations > 0, np.inf, self.losses)))]
 
     def _loss(self, trial: FrozenTrial) -> float | None:
         value = trial.value
         if value is None and trial.intermediate_values:
             value = trial.intermediate_values[max(trial.intermediate_values)]
-        if trial.state == TrialState.FAIL or value is None or not np.isfinite(value) or not is_feasible(trial):
+        if trial.state == TrialState.FAIL or value is None or not np.isfinite(value):
             return None
         return -value if self._space.maximize else value
+
+
+def _with_the_violating(losses: NDArray[np.float64], violations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the losses, those that violate something from the worst one that does not upwards, in the order of their
+    violations: so a model sees where less is violated."""
+    bad = violations > 0
+    if not bad.any():
+        return losses
+    good = losses[~bad] if not bad.all() else np.zeros(1)
+    kinds, place = np.unique(violations[bad], return_inverse=True)
+    known = losses.copy()
+    known[bad] = good.max() + (np.ptp(good) or 1.0) * place / len(kinds)
+    return known
 
 
 def key_of(trial: FrozenTrial) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 from optuna.search_space import intersection_search_space
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import ConfigDict, InstanceOf, field_serializer
 
 from caviar.storage.optuna_tables import plain_choice
@@ -80,16 +80,39 @@ class OptunaScale(BaseScale):
 
 def space_of(space: SearchSpace, trials: Iterable[FrozenTrial]) -> SearchSpace | None:
     """Return the search space that a model can learn from: the space itself; or, where trials name their
-    hyperparameters, those that all trials with a result have in common, with the same range. None if there are none."""
+    hyperparameters, those that all complete trials have in common, with the same range. None if there are none."""
     if not space.by_trials:
         return space
-    common = intersection_search_space(list(trials), include_pruned=True)
-    kinds = {name: kind for name, kind in common.items() if not kind.single()}
+    kinds = common(list(trials))
     if not kinds:
         return None
     direction = StudyDirection.MAXIMIZE if space.maximize else StudyDirection.MINIMIZE
     tiers = [list(tier) for tier in space.tiers]
     return search_space(kinds, tiers, space.budget, space.seed, direction, space.strategy)
+
+
+def common(trials: list[FrozenTrial]) -> dict[str, BaseDistribution]:
+    """Return the parameters that all complete trials have with the same range, without those of a single value.
+
+    Before any is complete, those of the pruned ones; later these do not count, since they may have been pruned before
+    they suggested a parameter.
+    """
+    is_any_complete = any(trial.state == TrialState.COMPLETE for trial in trials)
+    found = intersection_search_space(trials, include_pruned=not is_any_complete)
+    return {name: kind for name, kind in found.items() if not kind.single()}
+
+
+def modelled(trials: list[FrozenTrial]) -> dict[str, BaseDistribution]:
+    """Return the parameters that a model can choose together: those in common.
+
+    Where trials also have parameters that others lack, choices are left out. They decide which of those there are, and
+    a model that knows the common ones alone would leave a branch for good after one bad trial in it.
+    """
+    kinds = common(trials)
+    known = {name for trial in trials for name, kind in trial.distributions.items() if not kind.single()}
+    if known <= kinds.keys():
+        return kinds
+    return {name: kind for name, kind in kinds.items() if not isinstance(kind, CategoricalDistribution)}
 
 
 def named_scales(trials: Iterable[FrozenTrial]) -> dict[str, OptunaScale]:

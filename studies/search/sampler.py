@@ -12,15 +12,14 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.search_space import IntersectionSearchSpace
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from caviar.limits import SEED, TRIALS
 from caviar.models.seeding import derive
 from caviar.storage.records import Slot
-from caviar.studies.search.optuna_space import middle, search_space
+from caviar.studies.search.optuna_space import middle, modelled, search_space
 from caviar.studies.search.plan import plan
 from caviar.studies.search.tiers import Tiers
 from caviar.studies.space.base import BaseScale
@@ -33,10 +32,11 @@ class TieredSampler(BaseSampler):
     """Chooses values tier by tier, coarse; then of all tiers together under a model.
 
     Without a definition the first trial has the middle of every range on its own scale; then the parameters that all
-    finished trials had in common are searched by tiers, and a parameter that only some of them have is drawn at random.
+    complete trials had in common are searched by tiers. Those that only some of them have, and then the choices that
+    decide which these are, are chosen by Optuna's `TPESampler`.
     Values in the trial's system attribute `fixed_params`, as Optuna's `enqueue_trial` sets it, are kept, and the others
-    are chosen to go with them. A trial that violates a constraint counts as the worst. The sampler is not for studies
-    of several objectives.
+    are chosen to go with them. A trial that violates constraints counts as worse than all others, the worse the more
+    it violates them. The sampler is not for studies of several objectives.
 
     Example:
         >>> sampler = TieredSampler(tiers=[["lr"], ["momentum", "units"], ["layers"]], budget=50, seed=0)
@@ -86,8 +86,7 @@ class TieredSampler(BaseSampler):
         self._raise_error_if_multi_objective(study)
         if self._definition is not None:
             return self._definition.distributions()
-        common = IntersectionSearchSpace(include_pruned=True).calculate(study)
-        return {name: kind for name, kind in common.items() if not kind.single()}
+        return modelled(study.get_trials(deepcopy=False))
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -113,12 +112,12 @@ class TieredSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Choose a parameter that is not searched by tiers, or not yet: at random, but for the first trial."""
+        """Choose a parameter that only some trials have, by those that have it; the first trial has its middle."""
         self._raise_error_if_multi_objective(study)
         if trial.number == 0 and self._definition is None:
             return middle(param_distribution)
         seed = derive(self._seed, "independent", trial.number, param_name) % 2**32
-        return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+        return TPESampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
 
     def _search_of(self, study: optuna.Study, space: dict[str, BaseDistribution]) -> _Search:
         """Return the search of these parameters."""

@@ -290,7 +290,7 @@ def test_under_an_earlier_lease_of_the_same_slot_nothing_is_written(engine: Engi
 
 def test_a_slot_that_its_worker_trains_is_not_leased_to_it_once_more(engine: Engine) -> None:
     """Its lease expired while the database was away, and the worker is about to take it back."""
-    record, _ = register(engine, budget=20)
+    record, _ = register(engine, budget=5, strategy="random")
     who = ledger(engine, record)
     lease_of(who.lease())
     first = lease_of(who.lease())
@@ -304,7 +304,7 @@ def test_a_slot_that_its_worker_trains_is_not_leased_to_it_once_more(engine: Eng
 
 def test_further_leases_whose_answer_was_lost_are_given_back(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker asks for one when it comes back, for the cohort that they were for has ended."""
-    record, _ = register(engine, budget=20)
+    record, _ = register(engine, budget=20, strategy="random")
     who = ledger(engine, record)
     lease_of(who.lease())
     first = lease_of(who.lease())

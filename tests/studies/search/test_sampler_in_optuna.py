@@ -142,6 +142,68 @@ def test_what_violates_a_constraint_is_avoided_however_good_it_is() -> None:
     assert sum(late) < len(late) / 2
 
 
+def test_of_trials_that_violate_constraints_the_search_sees_which_one_violates_less() -> None:
+    """Nothing is allowed at first, so what counts is how far each trial is from what is."""
+
+    def constrained(trial: Trial) -> float:
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+        trial.set_constraint("corner", 0.2 - min(x - 0.7, y - 0.7))
+        return x
+
+    for seed in range(3):
+        study = optuna.create_study(sampler=TieredSampler(seed=seed))
+        study.optimize(constrained, n_trials=30)
+        assert any(trial.constraints["corner"] <= 0 for trial in study.trials)  # 1 % of the space
+
+
+def test_a_parameter_that_some_trials_do_not_have_is_searched_too() -> None:
+    """The parameters of a branch, by the trials that have taken it."""
+
+    def branches(trial: Trial) -> float:
+        if trial.suggest_categorical("kind", ("flat", "deep")) == "flat":
+            return 30.0
+        return (trial.suggest_float("depth", 0, 10) - 7) ** 2 + (trial.suggest_float("width", 0, 10) - 2) ** 2
+
+    def best(sampler: BaseSampler) -> float:
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(branches, n_trials=60)
+        return study.best_value
+
+    ours = sum(best(TieredSampler(seed=seed)) for seed in range(5))
+    assert ours < sum(best(optuna.samplers.RandomSampler(seed)) for seed in range(5)) / 3
+
+
+def test_a_trial_that_was_pruned_before_it_had_a_parameter_does_not_take_that_from_the_search() -> None:
+    def late(trial: Trial) -> float:
+        x = trial.suggest_float("x", -1, 1)
+        if trial.number == 2:
+            raise optuna.TrialPruned
+        return (x - 0.3) ** 2 + (trial.suggest_float("y", -1, 1) + 0.4) ** 2
+
+    study = optuna.create_study(sampler=TieredSampler(seed=0))
+    study.optimize(late, n_trials=30)
+    assert study.best_value < 1e-3
+
+
+def test_the_very_ends_of_a_range_are_not_proposed() -> None:
+    """They may be values that no program bears, such as a share of 0, though the best ones are next to them."""
+    study = optuna.create_study(sampler=TieredSampler(seed=0))
+    study.optimize(lambda trial: trial.suggest_float("share", 0, 1) - trial.suggest_float("y", 0, 1), n_trials=40)
+    shares = [trial.params["share"] for trial in study.trials]
+    assert 0 < min(shares) < 0.01
+    assert max(trial.params["y"] for trial in study.trials) < 1
+
+
+def test_many_names_of_one_tier_are_searched_around_the_best() -> None:
+    def names(trial: Trial) -> float:
+        return float(sum(trial.suggest_categorical(f"c{i}", (0, 1, 2, 3)) != i % 4 for i in range(10)))
+
+    for seed in range(3):
+        study = optuna.create_study(sampler=TieredSampler(seed=seed))
+        study.optimize(names, n_trials=60)
+        assert study.best_value == 0  # one of a million
+
+
 def test_where_all_values_are_equal_the_search_goes_on_without_repeats() -> None:
     study = optuna.create_study(sampler=TieredSampler(seed=0))
     study.optimize(lambda trial: 0.0 * trial.suggest_float("x", 0, 1), n_trials=30)

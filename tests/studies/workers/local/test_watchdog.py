@@ -329,7 +329,7 @@ def test_kill_and_stop_at_once_reach_a_training_that_hangs(engine: Engine, tmp_p
         assert (outcome.now.failed, outcome.now.complete) == (1, 1)
         assert first.attributes["why it stopped"] == "killed by hand after epoch 0"
     else:
-        assert (first.state, second.state) == ("running", "open")
+        assert (first.state, second.state) == ("interrupted", "open")
         assert outcome.now.open == 2
 
 
