@@ -19,6 +19,7 @@ _END_SYMBOLS: dict[str, str] = {
     TrialState.PRUNED: "x-thin"
 }  # where a curve that is not complete ends; a plus where it has no entry
 _END = 6.0  # pixels of that
+_DECADES = 100  # times the lowest loss: from there on powers of ten are ticks enough
 _HOVER = "%{text}<br>epoch %{x}: %{y:.5g}<extra></extra>"
 _TOP = 5
 _COLUMNS, _PANELS = 3, 12  # panels beside one another, and panels in all, of other metrics
@@ -103,8 +104,12 @@ def _losses(report: Report) -> Figure | None:
         for place, t in enumerate(report.best_first()[:_TOP])
         for name, metric, dash in zip(("training", "validation"), report.losses, ("dot", "solid"), strict=True)
     ]
-    positive = all(value > 0 for line in data for value in line["y"] if value is not None)
-    yaxis = {"title": {"text": "loss"}, **({"type": "log"} if positive else {})}
+    losses = [value for line in data for value in line["y"] if value is not None]
+    yaxis: Figure = {"title": {"text": "loss"}}
+    if all(value > 0 for value in losses):
+        yaxis |= {"type": "log", "exponentformat": "none"}
+        if losses and max(losses) >= _DECADES * min(losses):  # else there would be hardly any tick
+            yaxis["dtick"] = 1
     return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": yaxis}} if data else None
 
 

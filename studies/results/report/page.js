@@ -16,7 +16,7 @@ function draw() {
     const own = { ...besides[narrow.matches ? "narrow" : "wide"], ...figure.layout, ...(narrow.matches && figure.narrow) };
     const layout = { margin: { t: 20, r: 20 }, ...base, ...own };
     layout.font = { ...base.font, ...own.font };
-    for (const key of Object.keys(layout)) if (/^[xy]axis/.test(key)) layout[key] = { gridcolor, ...layout[key] };
+    for (const key of Object.keys(layout)) if (/^[xy]axis/.test(key)) layout[key] = { gridcolor, exponentformat: "e", minexponent: 5, ...layout[key] };
     const element = document.getElementById(name);
     // A figure follows the size of its element, at the first drawing and at each resize of the window.
     element.style.height = own.height ? `${own.height}px` : "";

@@ -13,9 +13,10 @@ from caviar.studies.results.report.window import Window, window
 
 _ROW, _NARROW_ROW = 420, 380  # pixels of a row of panels
 _STRIP, _GAP = 0.3, 0.06  # parts of a panel: what is expected, and the gap above it
-_LEGEND, _NARROW_LEGEND = 60, 130  # pixels above them
+_LEGEND, _NARROW_LEGEND = 60, 90  # pixels above them
 _TITLES = 46  # pixels below the panels of a row
 _SPREAD = 0.5  # of a bin: trials of one value stand beside one another
+_ZERO = 0.08  # of the scale, as wide as a bin: 0 on a log axis
 _GOLDEN = 0.618034  # its multiples are spread evenly on the unit interval, however many there are
 _PAD = 0.15  # of the range of what is expected, on both sides
 _SHOWN = 600  # trials of a panel; of more, the best half, and some others evenly
@@ -34,8 +35,10 @@ def hyperparameters(report: Report) -> Figure | None:
         for traces, y in ((points, place + 1), (expected, count + place + 1)):
             data += [{**trace, "xaxis": f"x{place + 1}", "yaxis": f"y{y}", "showlegend": False} for trace in traces]
     data += [*legend(report, shown), *_expected_entry(report)]
+    narrow = _layout(report, shown, 1, _NARROW_LEGEND, _NARROW_ROW) | {"font": {"size": 10}}
+    narrow["legend"] |= {"entrywidth": 0.5, "entrywidthmode": "fraction"}
     return {"data": data, "layout": _layout(report, shown, 2, _LEGEND, _ROW),
-            "narrow": _layout(report, shown, 1, _NARROW_LEGEND, _NARROW_ROW) | {"font": {"size": 10}}}  # fmt: skip
+            "narrow": narrow}  # fmt: skip
 
 
 def _panel(report: Report, h: ReportedHyperparameter, shown: Window) -> list[Figure]:
@@ -86,9 +89,9 @@ def marks(
 
 def _beside(h: ReportedHyperparameter, t: ReportedTrial) -> float:
     """Return a trial's place on the scale; where many have the same value, a little beside it."""
-    if not h.scale.bins:
-        return t.units[h.name]
-    return round(t.units[h.name] + (t.trial * _GOLDEN % 1 - 0.5) * _SPREAD / h.scale.bins, 4)
+    unit = t.units[h.name]
+    width = 1 / h.scale.bins if h.scale.bins else _ZERO if unit < h.scale.gap else 0.0
+    return round(unit + (t.trial * _GOLDEN % 1 - 0.5) * _SPREAD * width, 4)
 
 
 def _effect(report: Report, h: ReportedHyperparameter) -> list[Figure]:
@@ -116,7 +119,7 @@ def legend(report: Report, shown: Window) -> list[Figure]:
     """Return entries of the legend without points: what the colours are, and what the symbols are."""
     sound = [t for t in report.trials if t.is_sound]
     beyond = sum(not shown.shows(t.value or 0.0) for t in sound)
-    names = ("complete", "pruned", f"{beyond} trials {shown.words}")
+    names = ("complete", "pruned", f"{beyond} {shown.words}")
     present = (
         any(t.state == TrialState.COMPLETE for t in sound), any(t.state != TrialState.COMPLETE for t in sound), beyond,
     )  # fmt: skip
@@ -126,7 +129,7 @@ def legend(report: Report, shown: Window) -> list[Figure]:
         (f"tier {tier}", {"symbol": "square", "color": colour(tier)}) for tier in sorted({t.tier for t in sound})
     ]
     if report.winner is not None:
-        entries.append((f"the winner, trial {report.winner.trial}", {"symbol": "star", "color": WINNER}))
+        entries.append((f"winner: trial {report.winner.trial}", {"symbol": "star", "color": WINNER}))
     return [_entry(name, marker) for name, marker in entries]
 
 
@@ -161,7 +164,7 @@ def _layout(report: Report, shown: Window, columns: int, above: int, row: int) -
         lowest = count + place + 1 if report.effects else place + 1
         layout[f"xaxis{place + 1}"] = {
             "title": {"text": h.scale.axis(h.name).title, "standoff": 6}, "domain": [left, left + width],
-            "anchor": f"y{lowest}", "range": [-0.03, 1.03], "zeroline": False,
+            "anchor": f"y{lowest}", "range": [-0.04, 1.04], "zeroline": False,
             "tickvals": [unit for unit, _ in at], "ticktext": [text for _, text in at],
         }  # fmt: skip
         shared = {"anchor": f"x{place + 1}", "zeroline": False}

@@ -45,7 +45,9 @@ def parallel_coordinates(report: Report) -> Figure | None:
     good = [t for t in there if shown.shows(t.value or 0.0)][:_LINES]
     there = (good if len(good) >= _FEW else there[:_FEW])[::-1]
     values = [t.value for t in there]
-    ends = sorted([shown.best, shown.floor])
+    # Of many good ones the worst is far above the floor; then the colours begin there, or all would be one.
+    worst = next(value for value in values if value is not None)
+    ends = sorted([shown.best, worst if shown.shows(worst) else shown.floor])
     dimensions = [_dimension(h, there) for h in found]
     dimensions.append({"label": report.study.metric, "values": values,
                        **({} if ends[0] == ends[1] else _round_ends(values, ends))})  # fmt: skip

@@ -139,7 +139,7 @@ def test_a_browser_shows_every_point_without_a_network(
         assert page.ask(bars) == count("public.trials") == 20
         assert page.ask(COUNT, "#timeline .bars .point") >= 20
         legend = page.ask("return document.querySelector('#hyperparameters .legend').textContent")
-        assert all(entry in legend for entry in ("complete", "tier 3", "the winner, trial", "expected"))
+        assert all(entry in legend for entry in ("complete", "tier 3", "winner: trial", "expected"))
         assert page.ask(COUNT, "#trials tbody tr") == 20
         assert page.printed().startswith(b"%PDF")
         assert page.errors() == []

@@ -11,7 +11,7 @@ from caviar.studies.results.report.figures import figures
 from caviar.studies.results.report.records import ReportedHyperparameter
 from caviar.studies.results.report.window import window
 from caviar.studies.search.effects import Effect, effects
-from caviar.studies.space.scales import PowersOfTwo
+from caviar.studies.space.scales import Log, PowersOfTwo
 from tests.helpers.reports import HYPERPARAMETERS, report, trained_with, trial
 from tests.helpers.studies import small_study
 from tests.helpers.trials import noisy
@@ -30,7 +30,7 @@ def test_most_trials_pruned_low_do_not_decide_the_range() -> None:
     assert pruned["y"] == []
     assert set(beyond["y"]) == {shown.edge}
     assert beyond["customdata"][-1][2] == pytest.approx(0.4)  # its own value, to be read on hovering
-    assert any(f"trials {shown.words}" in t.get("name", "") for t in drawn["data"])
+    assert any(shown.words in t.get("name", "") for t in drawn["data"])
 
 
 def test_where_lower_is_better_the_ticks_are_at_the_upper_edge() -> None:
@@ -66,6 +66,25 @@ def test_of_thousands_of_trials_some_hundreds_are_drawn() -> None:
     trials = [trial(i, i / 10000, i / 5000) for i in range(5000)]
     data = figures(report(trials, winner=4999))["hyperparameters"]["data"]
     assert 500 <= sum(len(t["x"]) for t in data if t.get("xaxis") == "x1") <= 601
+
+
+def test_zeros_of_a_log_scale_stand_beside_one_another() -> None:
+    decay = ReportedHyperparameter("decay", 1, Log(1e-4, 0.1, default=0.0, or_zero=True))
+    trials = [trained_with(trial(i, 0.9 - i / 1000), "decay", 0.0, 0.0) for i in range(10)]
+    complete = figures(report(trials, hyperparameters=(decay,)))["hyperparameters"]["data"][0]
+    assert len(set(complete["x"])) == len(complete["x"]) > 1
+    assert all(abs(x) < 0.04 for x in complete["x"])
+    assert complete["customdata"][0][1] == "decay 0"
+
+
+def test_the_colours_of_the_parallel_coordinates_begin_where_the_lines_do() -> None:
+    many = figures(report([trial(i, i / 10000) for i in range(5000)], winner=4999))["parallel coordinates"]["data"][0]
+    assert len(many["line"]["color"]) == 300
+    assert (many["line"]["cmin"], many["line"]["cmax"]) == (0.47, 0.4999)
+    assert many["line"]["color"][-1] == 0.4999  # the best one is drawn last, on top
+    good, bad = [trial(i, 0.98 - i / 200) for i in range(9)], [trial(9 + i, 0.1, state="pruned") for i in range(31)]
+    few = figures(report(good + bad))["parallel coordinates"]["data"][0]["line"]
+    assert few["cmin"] > 0.85
 
 
 def test_what_is_expected_has_a_strip_with_one_range_for_all() -> None:

@@ -412,5 +412,7 @@ def test_losses_below_0_are_not_drawn_on_a_log_axis() -> None:
     below = [trial(0, 0.9, metrics=losses([-1.0] * 4, [-0.5] * 4))]
     assert "type" not in figures(report(below))["train against validation"]["layout"]["yaxis"]
     assert figures(report([trial(0, 0.9)]))["train against validation"]["layout"]["yaxis"]["type"] == "log"
+    steep = [trial(0, 0.9, metrics=losses([1.0, 0.1, 0.01, 1e-4], [0.5] * 4))]
+    assert figures(report(steep))["train against validation"]["layout"]["yaxis"]["dtick"] == 1
     worse = [trial(i, 0.9, metrics=losses([-1.0] * 20, [abs(e - 8) - 20.0 for e in range(1, 21)])) for i in range(5)]
     assert "was lowest around epoch 8" in said(report(worse), "overfit").answer
