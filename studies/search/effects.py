@@ -1,4 +1,8 @@
-"""The effect of each hyperparameter: what a model expects of the winner if this one alone is changed."""
+"""The effects of hyperparameters: what a model expects of the winner if one of them, or two, are changed.
+
+The model is the one that chooses the winner, so that at the winner's own values the mean is the one told of it. A
+pruned trial counts with its last value, as in the search: where all were pruned, less is expected than is there.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from caviar.studies.search.candidates import cube
+from caviar.studies.search.candidates import Cube, cube
 from caviar.studies.search.expectation import FEW, WINNER_NOISE, Expectation, modelled
 from caviar.studies.search.observations import Observations
-from caviar.studies.search.surrogate import one_thread
+from caviar.studies.search.surrogate import Array, one_thread
 from caviar.studies.space.search_space import SearchSpace
 
-_PLACES = 40  # along a scale without steps, and at most of one with steps
+_PLACES, _SIDE = 40, 24  # along a scale without steps, and at most of one with steps: for one, and for each of two
+
+Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -27,41 +33,81 @@ class Effect:
             deviation of the model beside it.
     """
 
-    units: tuple[float, ...]
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    units: Numbers
+    mean: Numbers
+    low: Numbers
+    high: Numbers
 
 
-def effects(space: SearchSpace, trials: Sequence[FrozenTrial], number: int) -> Mapping[str, Effect]:
-    """Return the effect of each hyperparameter around the trial `number`, by name; empty with fewer than 20 trials.
+@dataclass(frozen=True)
+class Surface:
+    """The expected metric over two hyperparameters, where all others stay as in the winner.
 
-    The model is the one that chooses the winner, so that at the winner's own value the mean is the one told of it. A
-    pruned trial counts with its last value, as in the search: where all were pruned, less is expected than is there.
+    Attributes:
+        units: places on the scales of the first and of the second one, 0 to 1.
+        mean: for each place of the second one, the expected values along the first one.
     """
-    known = modelled(space, trials)
-    observed = Observations(known or space)
-    observed.learn(trials)
-    if known is None or len(observed) < FEW or np.ptp(observed.losses) == 0 or number not in observed.numbers:
-        return {}
-    axes, centre = cube(known), observed.points[int(np.flatnonzero(observed.numbers == number)[0])]
-    found = {}
-    with one_thread():
-        model = Expectation(known, axes, observed, WINNER_NOISE)
-        for axis, name in enumerate(known.scales()):
-            bins = int(axes.bins[axis])
-            units = (np.arange(bins) + 0.5) / bins if bins else np.linspace(axes.gap[axis], 1.0, _PLACES)
-            if axes.gap[axis]:
-                units = np.concatenate([[0.0], units])
-            units = units[:: -(-len(units) // (_PLACES + 1))]
-            points = np.repeat(centre[None], len(units), axis=0)
+
+    units: tuple[Numbers, Numbers]
+    mean: tuple[Numbers, ...]
+
+
+class Around:
+    """A model of a study's trials around one of them; it says nothing with fewer than 20 trials.
+
+    Args:
+        number: the number of the winner.
+    """
+
+    def __init__(self, space: SearchSpace, trials: Sequence[FrozenTrial], number: int) -> None:
+        known = modelled(space, trials)
+        observed = Observations(known or space)
+        observed.learn(trials)
+        self._model: Expectation | None = None
+        if known is None or len(observed) < FEW or np.ptp(observed.losses) == 0 or number not in observed.numbers:
+            return
+        self._space, self._axes = known, cube(known)
+        self._centre = observed.points[int(np.flatnonzero(observed.numbers == number)[0])]
+        with one_thread():
+            self._model = Expectation(known, self._axes, observed, WINNER_NOISE)
+
+    def effects(self) -> Mapping[str, Effect]:
+        """Return the effect of each hyperparameter, by name."""
+        found = {}
+        for axis, name in enumerate(self._space.scales() if self._model else ()):
+            units = _places(self._axes, axis, _PLACES)
+            points = np.repeat(self._centre[None], len(units), axis=0)
             points[:, axis] = units
-            mean, deviation = model.posterior(points)
-            sides = (model.losses(mean + way * deviation) for way in (-1, 0, 1))
-            low, middle, high = (np.clip(-side if known.maximize else side, *known.bounds) for side in sides)
-            if known.maximize:
-                low, high = high, low
-            found[name] = Effect(
-                *(tuple(float(f"{value:.7g}") for value in each) for each in (units, middle, low, high))
-            )
-    return found
+            low, mean, high = np.sort(self._expected(points, (-1, 0, 1)), axis=0)
+            found[name] = Effect(_numbers(units), _numbers(mean), _numbers(low), _numbers(high))
+        return found
+
+    def surface(self, first: str, second: str) -> Surface | None:
+        """Return what is expected over two hyperparameters; None where the model says nothing."""
+        if self._model is None:
+            return None
+        axes = [list(self._space.scales()).index(name) for name in (first, second)]
+        across, along = (_places(self._axes, axis, _SIDE) for axis in axes)
+        points = np.tile(self._centre, (len(along), len(across), 1))
+        points[..., axes[0]], points[..., axes[1]] = across[None, :], along[:, None]
+        mean = self._expected(points.reshape(-1, len(self._centre)), (0,))[0].reshape(points.shape[:2])
+        return Surface((_numbers(across), _numbers(along)), tuple(_numbers(row) for row in mean))
+
+    def _expected(self, points: Array, ways: Sequence[int]) -> Array:
+        """Return the metric at points, so many standard deviations from its mean, (ways, points)."""
+        assert self._model is not None
+        with one_thread():
+            mean, deviation = self._model.posterior(points)
+        losses = np.array([self._model.losses(mean + way * deviation) for way in ways])
+        return np.asarray(np.clip(-losses if self._space.maximize else losses, *self._space.bounds))
+
+
+def _places(axes: Cube, axis: int, most: int) -> Array:
+    """Return places along an axis: its values, if it has few; with the one of 0, if that has one of its own."""
+    bins, gap = int(axes.bins[axis]), float(axes.gap[axis])
+    units = (np.arange(bins) + 0.5) / bins if bins else np.linspace(gap, 1.0, most - (gap > 0))
+    return np.concatenate([[0.0] * (gap > 0), units])[:: -(-len(units) // most)]
+
+
+def _numbers(values: Array) -> Numbers:
+    return tuple(float(f"{value:.7g}") for value in values)

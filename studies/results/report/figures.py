@@ -12,6 +12,7 @@ from caviar.studies.results.report.records import Report, ReportedTrial
 from caviar.studies.results.report.space import Figure, importance, parallel_coordinates
 from caviar.studies.results.report.style import NEUTRAL, TIER_COLOURS, WINNER, colour, good_range
 from caviar.studies.results.report.timeline import timeline
+from caviar.studies.results.report.together import together
 
 _LINE, _THIN = 1.4, 0.8
 _CURVES, _BEST_CURVES = 100, 50  # that can be told apart in one figure; of more, the best ones and some others
@@ -36,6 +37,7 @@ def figures(report: Report) -> dict[str, Figure]:
         "train against validation": _losses(report),
         "other metrics": _other_metrics(report),
         "hyperparameters": hyperparameters(report),
+        "two together": together(report),
         "best so far": best_so_far(report),
         "importance": importance(report),
         "parallel coordinates": parallel_coordinates(report),

@@ -18,6 +18,7 @@ _TITLES = {
     "train against validation": "Training (dotted) against validation loss of the best five",
     "other metrics": "What else the best five measured",
     "hyperparameters": "What did each hyperparameter do?",
+    "two together": "Where the best value of one depends on the other",
     "best so far": "The best value so far, and the trials as they ended",
     "importance": "What decided the result?",
     "parallel coordinates": "The best trials through all hyperparameters",
@@ -30,6 +31,8 @@ _NOTES = {  # how to read a figure, below its title
     "hyperparameters": "Above, the trials; those beyond the edge are ticks at it. Below, what a model of all trials "
     "expects of the winner if this value alone were another one, with one standard deviation on both sides. The range "
     "is the same in each panel, so that what matters most is steepest.",
+    "two together": "Pairs whose effects depend on each other by more than noise. Brighter is better: what a model of "
+    "all trials expects of the winner with these two values. White points are trials, the star is the winner.",
     "parallel coordinates": "At most 300, the better ones brighter. Drag along an axis to keep those that pass there.",
 }
 

@@ -18,21 +18,25 @@ from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import rounded
 from caviar.studies.results.importance import importances
+from caviar.studies.results.interactions import interactions
 from caviar.studies.results.report.answers import answers
 from caviar.studies.results.report.records import (
     Cost,
     Report,
     ReportedEvent,
     ReportedHyperparameter,
+    ReportedPair,
     ReportedStudy,
     ReportedTrial,
 )
 from caviar.studies.results.summaries import TrialSummary, state_of, trial_summaries
 from caviar.studies.results.winner import Standings, read_winner, standings
-from caviar.studies.search.effects import effects
+from caviar.studies.search.effects import Around
 from caviar.studies.search.optuna_space import named_scales
 from caviar.studies.space.base import BaseScale
 from caviar.text import shown
+
+_PAIRS = 2  # pictures of two hyperparameters, at most
 
 
 def read_report(engine: Engine, record: StudyRecord) -> Report:
@@ -50,6 +54,7 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
         for summary, trial in zip(trial_summaries(study, records), records, strict=True)
     )
     workers = read_workers(engine, study_id)
+    around = None if current.winner is None else Around(study, current.trials, current.winner.trial)
     report = Report(
         study=ReportedStudy(
             study.name, study.subject, study.model, study.data, study.metric, study.direction, study.constraints,
@@ -71,7 +76,7 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
         provenance=tuple(read_versions(engine, study_id)),
         machines=tuple(sorted({f"{w.host} ({w.device})" for w in workers})),
         began=start.isoformat(timespec="seconds"), now=_since(start, datetime.now(UTC)),
-        effects={} if current.winner is None else effects(study, current.trials, current.winner.trial),
+        effects=around.effects() if around else {}, pairs=_pairs(current, around) if around else (),
     )  # fmt: skip
     return replace(report, answers=tuple(answers(report)))
 
@@ -81,6 +86,12 @@ def _scales(current: Standings) -> Mapping[str, BaseScale]:
     study = current.study
     named = named_scales(current.trials) if study.by_trials else {}
     return {shown(name): named[name] for name in sorted(named, key=study.tier_of)} or study.scales()
+
+
+def _pairs(current: Standings, around: Around) -> tuple[ReportedPair, ...]:
+    """Return the two largest interactions that are more than noise, with what is expected over each pair."""
+    found = [(each, around.surface(each.first, each.second)) for each in interactions(current.study, current.trials)]
+    return tuple(ReportedPair(**vars(each), surface=surface) for each, surface in found[:_PAIRS] if surface)
 
 
 def _trial(

@@ -14,9 +14,10 @@ from caviar.storage.records import DefinitionRecord
 from caviar.storage.states import TrialState
 from caviar.studies.metric import pair_of_losses
 from caviar.studies.results.importance import Importances
+from caviar.studies.results.interactions import Interaction
 from caviar.studies.results.summaries import SearchedHyperparameter, StudyState, TrialSummary
 from caviar.studies.results.winner import Winner
-from caviar.studies.search.effects import Effect
+from caviar.studies.search.effects import Effect, Surface
 from caviar.studies.space.base import Value
 from caviar.studies.way import Way
 
@@ -140,6 +141,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class ReportedPair(Interaction):
+    """Two hyperparameters whose effects depend on each other by more than noise, and what is expected over both."""
+
+    surface: Surface
+
+
+@dataclass(frozen=True)
 class Report:
     """All that a report says of a study.
 
@@ -151,6 +159,7 @@ class Report:
         began: when the first trial began, as ISO 8601.
         now: when the report was made, in seconds since then.
         effects: what is expected along each hyperparameter around the winner, by name; empty with few trials.
+        pairs: the hyperparameters whose effects depend on each other by more than noise, at most two pairs.
     """
 
     study: ReportedStudy
@@ -167,6 +176,7 @@ class Report:
     now: float
     answers: tuple[Answer, ...] = ()
     effects: Mapping[str, Effect] = field(default_factory=dict)
+    pairs: tuple[ReportedPair, ...] = ()
 
     def json_fields(self) -> dict[str, Any]:
         """Return the fields of its JSON document, with what the trials of each version were computed with."""

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from caviar.studies.results.report.figures import figures
-from caviar.studies.results.report.records import ReportedHyperparameter
+from caviar.studies.results.report.page import page
+from caviar.studies.results.report.records import ReportedHyperparameter, ReportedPair
 from caviar.studies.results.report.window import window
-from caviar.studies.search.effects import Effect, effects
+from caviar.studies.search.effects import Around, Effect, Surface
 from caviar.studies.space.scales import Log, PowersOfTwo
 from tests.helpers.reports import HYPERPARAMETERS, report, trained_with, trial
 from tests.helpers.studies import small_study
@@ -103,7 +104,7 @@ def test_the_model_finds_the_effect_that_there_is() -> None:
     study = small_study()
     trials, truth = noisy(study, 0)
     best = int(np.argmax(truth))
-    found = effects(study, trials, best)
+    found = Around(study, trials, best).effects()
     assert set(found) == set(study.scales())
     for effect in found.values():
         assert len(effect.units) == len(effect.mean) == len(effect.low) == len(effect.high)
@@ -112,5 +113,20 @@ def test_the_model_finds_the_effect_that_there_is() -> None:
     assert max(rate.mean) == pytest.approx(0.95, abs=0.02)
     assert 0.3 < rate.units[rate.mean.index(max(rate.mean))] < 0.7
     assert rate.mean[0] < max(rate.mean) - 0.04
-    assert effects(study, trials[:10], best) == {}  # too few to say
-    assert effects(study, trials, 10**6) == {}
+    assert Around(study, trials[:10], best).effects() == {}  # too few to say
+    assert Around(study, trials, 10**6).effects() == {}
+
+
+def test_a_pair_that_depends_on_each_other_has_a_picture_with_the_trials_on_it() -> None:
+    made = report([trial(i, 0.9 - i / 100, i / 20) for i in range(20)])
+    assert "two together" not in figures(made)
+    surface = Surface(((0.0, 0.5, 1.0), (0.2, 0.8)), ((0.8, 0.85, 0.9), (0.7, 0.95, 0.6)))
+    pair = ReportedPair("learning_rate", "momentum", 0.3, 0.1, surface)
+    drawn = figures(replace(made, pairs=(pair,)))["two together"]
+    heat, points = drawn["data"]
+    assert (heat["x"], heat["y"], heat["z"][1]) == ([0.0, 0.5, 1.0], [0.2, 0.8], [0.7, 0.95, 0.6])
+    assert (heat["zmin"], heat["zmax"]) == (0.6, 0.95)
+    assert len(points["x"]) == len(points["y"]) == 20
+    assert points["marker"]["symbol"].count("star") == 1
+    assert drawn["layout"]["yaxis1"]["ticktext"] == ["0.9", "0.97", "0.99", "0.997", "0.999"]
+    assert "Where the best value of one depends on the other" in page(replace(made, pairs=(pair,)))
