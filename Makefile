@@ -62,6 +62,7 @@ bench-search: .venv/installed ## the search against its peers on tables of train
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/search/run.py $(SHORT)
 	$(BIN)/python benchmarks/search/small_budgets.py $(SHORT)
+	$(BIN)/python benchmarks/search/classical.py $(SHORT)
 	$(BIN)/python benchmarks/search/run.py --workers 8 $(SHORT)
 	$(BIN)/python benchmarks/search/run.py --unseen $(SHORT)
 	$(BIN)/python benchmarks/search/noise.py $(SHORT)
