@@ -106,7 +106,7 @@ def _refuse_ended(code: int | None) -> None:
 
 def _anonymous(seen: Snapshot) -> Snapshot:
     """Return a look without the name of this machine."""
-    running = tuple(replace(r, host="host") for r in seen.progress.running)
+    running = tuple(replace(r, worker=f"host:{r.worker.rpartition(':')[2]}") for r in seen.progress.running)
     return replace(seen, progress=replace(seen.progress, running=running), hosts={"host": sum(seen.hosts.values())})
 
 
@@ -128,8 +128,10 @@ def _dashboard(environ: dict[str, str]) -> Iterator[str]:
         [CAVIAR, "dashboard", "--port", "0"], env=environ, stdout=subprocess.PIPE, text=True
     ) as dashboard:
         assert dashboard.stdout is not None
-        yield dashboard.stdout.readline().removeprefix("the dashboard is at ").partition(";")[0]
-        dashboard.send_signal(signal.SIGTERM)
+        try:
+            yield dashboard.stdout.readline().removeprefix("the dashboard is at ").partition(";")[0]
+        finally:  # else an error would wait for it forever
+            dashboard.send_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

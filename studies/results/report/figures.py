@@ -91,7 +91,7 @@ def _curves(report: Report) -> Figure:
                        "line": {"width": 1.5, "color": NEUTRAL}}, "hovertemplate": _HOVER, **line,
         })  # fmt: skip
     if winner is not None:
-        data.append({"type": "scatter", "mode": "lines", "name": f"winner: trial {winner}",
+        data.append({"type": "scatter", "mode": "lines", "name": f"{report.title}: trial {winner}",
                      "line": {"color": WINNER, "width": 3}, **_joined([report.trials[winner]])})  # fmt: skip
     ends = [value for t in report.best_first() for _, value in t.curve[1:] if value is not None]
     yaxis = {"title": {"text": report.study.metric}, **good_range(ends, maximize=report.study.maximize)}

@@ -151,7 +151,7 @@ def _number(report: Report, trial: int) -> str:
     """Return a trial's number, and whether it won."""
     if report.winner is None or trial != report.winner.trial:
         return str(trial)
-    return f"{trial} {'winner' if report.study.state == StudyState.DONE else 'best so far'}"
+    return f"{trial} {report.title}"
 
 
 def _row(report: Report, t: ReportedTrial) -> list[str]:

@@ -129,7 +129,7 @@ def legend(report: Report, shown: Window) -> list[Figure]:
         (f"tier {tier}", {"symbol": "square", "color": colour(tier)}) for tier in sorted({t.tier for t in sound})
     ]
     if report.winner is not None:
-        entries.append((f"winner: trial {report.winner.trial}", {"symbol": "star", "color": WINNER}))
+        entries.append((f"{report.title}: trial {report.winner.trial}", {"symbol": "star", "color": WINNER}))
     return [_entry(name, marker) for name, marker in entries]
 
 

@@ -187,6 +187,11 @@ class Report:
         return {**vars(self), "provenance": versions}
 
     @property
+    def title(self) -> str:
+        """What the first trial is called: others may still pass it before the study is done."""
+        return "winner" if self.study.state == StudyState.DONE else "best so far"
+
+    @property
     def losses(self) -> tuple[str, str] | None:
         """The names of the training loss and of the validation loss; None where not both are measured."""
         return pair_of_losses(self.metrics)

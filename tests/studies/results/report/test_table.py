@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from caviar.studies.results.report.figures import figures
 from caviar.studies.results.report.page import page
 from caviar.studies.results.report.records import Report
 from caviar.studies.results.summaries import StudyState
@@ -34,6 +35,8 @@ def test_the_winner_comes_first_then_the_complete_ones_by_value_then_the_others(
     assert 'data-marked="1 winner"' in page(of)
     lower = replace(of, study=replace(of.study, direction="minimize", state=StudyState.RUNNING))
     assert [row[0] for row in rows(lower)] == ["1 best so far", "0", "2", "3", "4"]
+    for name in ("curves", "hyperparameters", "best so far"):
+        assert "best so far: trial 1" in [trace.get("name") for trace in figures(lower)[name]["data"]]
     assert [row[0] for row in rows(replace(of, winner=None))] == ["2", "1", "0", "3", "4"]
 
 
