@@ -68,7 +68,7 @@ bench-search: .venv/installed ## the search against its peers on tables of train
 	$(BIN)/python benchmarks/search/noise.py $(SHORT)
 	$(BIN)/python benchmarks/search/noise.py --unseen $(SHORT)
 	$(BIN)/python benchmarks/search/retune.py $(SHORT)
-	$(BIN)/python benchmarks/search/importance.py --seeds 10 $(SHORT)
+	$(BIN)/python benchmarks/search/importance.py $(SHORT)
 	test -n '$(SHORT)' || $(BIN)/python benchmarks/search/pruning.py
 	test -n '$(SHORT)' || $(BIN)/python benchmarks/search/write_up.py
 
