@@ -117,7 +117,7 @@ def test_best_says_what_is_expected_and_the_one_that_was_tested_stays_the_winner
     assert abs(best["expected"]["value"] - best["value"]) < 0.2
     assert "if trained again" in said("best", "small")
     # a later version of the model would have named another one
-    monkeypatch.setattr("caviar.studies.search.expectation._FEW", 1000)
+    monkeypatch.setattr("caviar.studies.search.expectation.FEW", 1000)
     monkeypatch.setattr("caviar.studies.search.expectation.is_sound", lambda trial: trial.value is not None)
     others = [t for t in json.loads(said("trials", "small", "--json")) if t["state"] == "complete"]
     with engine.begin() as connection:
