@@ -62,7 +62,7 @@ from caviar.studies.api.session import connect as connect
 from caviar.studies.api.session import data_folder as data_folder
 from caviar.studies.api.starting import NewProject as NewProject
 from caviar.studies.api.starting import init as init
-from caviar.studies.check.run import CheckReport as CheckReport
+from caviar.studies.check.report import CheckReport as CheckReport
 from caviar.studies.definition import PriorTrial as PriorTrial
 from caviar.studies.definition import Study as Study
 from caviar.studies.errors import DefinitionChanged as DefinitionChanged

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from caviar.studies.api.session import data_folder, settings_of
-from caviar.studies.check.run import Check, CheckReport
+from caviar.studies.check.report import CheckReport
+from caviar.studies.check.run import Check
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import select_study
 from caviar.studies.workers.local.devices import check_workers, cores, visible_gpus

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from caviar.studies.findings import Finding, Level
+
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _MOST = 10_000  # files that are looked at
 
@@ -31,3 +33,11 @@ def snapshot(folder: Path) -> Snapshot:
 def changed_files(folder: Path, before: Snapshot) -> list[str]:
     """Return the files that are new or were written since a snapshot, by name."""
     return sorted(path for path, status in snapshot(folder).items() if before.get(path) != status)
+
+
+def finding_of(path: str) -> Finding:
+    """Return what is to be said of a file that a training wrote there."""
+    return Finding(
+        Level.WARNING, "files", f"the training writes {path} into the working directory, which all trials share",
+        "name it by the number of the trial, or write it somewhere else",
+    )  # fmt: skip

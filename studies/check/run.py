@@ -11,14 +11,15 @@ from pathlib import Path
 from caviar.epoch import in_order, is_loss
 from caviar.limits import CHECKPOINT
 from caviar.studies.check.blame import blame, doubt
-from caviar.studies.check.files import changed_files, snapshot
+from caviar.studies.check.files import changed_files, finding_of, snapshot
 from caviar.studies.check.probe import Failure, Outcome, Request, train
 from caviar.studies.check.ranks import compare_ranks
-from caviar.studies.check.states import first_difference
+from caviar.studies.check.report import CheckReport, Cost
+from caviar.studies.check.states import first_difference, first_metric
 from caviar.studies.definition import Study, to_body
 from caviar.studies.findings import Finding, Level, format_size
 from caviar.studies.metric import of_missing
-from caviar.studies.results.formatting import duration, number
+from caviar.studies.results.formatting import number
 from caviar.studies.space.base import BaseScale, Value
 from caviar.studies.way import Way
 
@@ -29,40 +30,6 @@ _SAVED_BY = {  # what lets a training be saved
     Way.COMMAND: "write what it goes on from into the folder that {folder} stands for",
 }
 RESUMES = "the epoch after an interruption is the same to the last bit; what matters only later is not seen"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a study costs on this machine.
-
-    Attributes:
-        epoch_seconds: of one epoch at the defaults, on one worker; the first one counts where there is no other.
-        memory: bytes of one worker with the processes that it starts, Python and PyTorch included; of the GPU where
-            there is one. None where that is not known.
-        state: bytes of a trial's state; None where nothing is saved.
-        seconds: of the whole budget, if no trial ends early, on `workers` workers; None where nobody knows how many
-            epochs a trial has.
-    """
-
-    epoch_seconds: float
-    memory: int | None
-    state: int | None
-    workers: int
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What a check came to; `cost` is None if no epoch could be trained."""
-
-    study: str
-    findings: tuple[Finding, ...]
-    cost: Cost | None
-
-    @property
-    def failed(self) -> bool:
-        """Whether something cannot work."""
-        return any(finding.level == Level.ERROR for finding in self.findings)
 
 
 @dataclass(frozen=True)
@@ -94,7 +61,7 @@ class Check:
             findings += self._direction(outcome)
             findings += self._state(cost)
             findings += self._corners(outcome)
-        findings += [_file_finding(path) for path in changed_files(Path.cwd(), before)]
+        findings += [finding_of(path) for path in changed_files(Path.cwd(), before)]
         order = list(Level)[::-1]
         return CheckReport(self.study.name, tuple(sorted(findings, key=lambda f: order.index(f.level))), cost)
 
@@ -156,7 +123,8 @@ class Check:
             return
         # A command's folder may be of a later epoch than the one that was taken.
         is_command = self.study.way is Way.COMMAND
-        difference = _first(outcome.metrics[1], again.metrics[0]) if is_command else _difference(outcome, again)
+        metric = first_metric(outcome.metrics[1], again.metrics[0])
+        difference = metric if is_command else first_difference(outcome, again)
         if difference is not None:
             yield from self._why_different(outcome, defaults, difference)
         elif doubts := list(doubt(outcome.unsaved)):
@@ -168,9 +136,10 @@ class Check:
         what = "resuming"
         once_more = self._train("the first epoch once more", defaults, 1)
         if once_more.metrics[:1] != outcome.metrics[:1]:
+            metric = first_metric(outcome.metrics[0], once_more.metrics[0] if once_more.metrics else {})
             yield Finding(
                 Level.WARNING, what, "two trainings of the same first epoch differ: it depends on more than the seed "
-                f"that Caviar sets ({_first(outcome.metrics[0], once_more.metrics[0] if once_more.metrics else {})})",
+                f"that Caviar sets ({metric})",
                 "draw from the generators of random, numpy and torch, or seed your own by trial.number",
             )  # fmt: skip
             yield from doubt(outcome.unsaved)
@@ -281,40 +250,5 @@ class Check:
         return Cost(seconds, outcome.memory, max(states, default=None), workers, total)
 
 
-def _difference(whole: Outcome, resumed: Outcome) -> str | None:
-    """Return where the second epoch of an undisturbed training and of an interrupted one differ; None if nowhere."""
-    one, other = whole.states[1], resumed.states[0]
-    if one is not None and other is not None and (key := first_difference(one, other)) is not None:
-        return key
-    return _first(whole.metrics[1], resumed.metrics[0])
-
-
-def _first(one: Mapping[str, float], other: Mapping[str, float]) -> str | None:
-    """Return the first metric that differs, with both values."""
-    for name in dict.fromkeys([*one, *other]):
-        here, there = one.get(name), other.get(name)
-        if here != there and not (here != here and there != there):
-            return f"{name}: {here!r} and {there!r}"
-    return None
-
-
 def _told(failure: Failure) -> str:
     return f"{failure.error} ({failure.place})" if failure.place else failure.error
-
-
-def _file_finding(path: str) -> Finding:
-    return Finding(
-        Level.WARNING, "files", f"the training writes {path} into the working directory, which all trials share",
-        "name it by the number of the trial, or write it somewhere else",
-    )  # fmt: skip
-
-
-def describe_cost(cost: Cost) -> str:
-    """Return what a study costs as a sentence."""
-    state = f", a state of {format_size(cost.state)}" if cost.state is not None else ""
-    memory = "" if cost.memory is None else f", with {format_size(cost.memory)} of memory"
-    epoch = f"an epoch takes {duration(cost.epoch_seconds)}{memory}{state}"
-    if cost.seconds is None:
-        return epoch
-    workers = f"{cost.workers} worker{'s' * (cost.workers != 1)} like this one"
-    return f"{epoch}; the budget takes about {duration(cost.seconds)} at full length, with {workers}"

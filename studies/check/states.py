@@ -1,4 +1,4 @@
-"""Compare two states of a training, and name the first key that differs."""
+"""Compare an undisturbed training with an interrupted one, and name the first key or metric that differs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,28 @@ from typing import Any
 import torch
 
 from caviar.models.checkpoint import from_bytes
+from caviar.studies.check.probe import Outcome
 from caviar.text import quoted
 
 
-def first_difference(one: bytes, other: bytes) -> str | None:
+def first_difference(whole: Outcome, resumed: Outcome) -> str | None:
+    """Return where the second epoch of an undisturbed training and of an interrupted one differ; None if nowhere."""
+    one, other = whole.states[1], resumed.states[0]
+    if one is not None and other is not None and (key := _first_key(one, other)) is not None:
+        return key
+    return first_metric(whole.metrics[1], resumed.metrics[0])
+
+
+def first_metric(one: Mapping[str, float], other: Mapping[str, float]) -> str | None:
+    """Return the first metric that differs, with both values."""
+    for name in dict.fromkeys([*one, *other]):
+        here, there = one.get(name), other.get(name)
+        if here != there and not (here != here and there != there):
+            return f"{name}: {here!r} and {there!r}"
+    return None
+
+
+def _first_key(one: bytes, other: bytes) -> str | None:
     """Return the path of the first value that differs between two states; None if they are equal to the last bit."""
     here, there = (dict(_flat("", from_bytes(state, torch.device("cpu")))) for state in (one, other))
     for path in dict.fromkeys([*here, *there]):

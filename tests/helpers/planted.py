@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import caviar
-from caviar.studies.check.run import CheckReport
+from caviar.studies.check.report import CheckReport
 from caviar.studies.findings import Finding, Level
 
 

@@ -12,7 +12,7 @@ from caviar.studies.cli.options import AsJson, DataDir, Selector
 from caviar.studies.cli.output import print_json, print_line, spinner
 
 if TYPE_CHECKING:
-    from caviar.studies.check.run import CheckReport
+    from caviar.studies.check.report import CheckReport
 
 
 def check(
@@ -56,7 +56,7 @@ def check(
 
 
 def _print(report: CheckReport, selector: str) -> None:
-    from caviar.studies.check.run import describe_cost
+    from caviar.studies.check.report import describe_cost
 
     print_findings(report.findings)
     if report.cost is not None:

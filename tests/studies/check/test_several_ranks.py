@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from caviar.studies.check.run import RESUMES, CheckReport
+from caviar.studies.check.report import CheckReport
+from caviar.studies.check.run import RESUMES
 from caviar.studies.findings import Level
 from tests.helpers.planted import check_planted, line_of, worst
 
