@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from math import inf
 from typing import Any
 
 import torch
@@ -54,14 +53,13 @@ class Settings:
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not low <= value < high:
-                above = f"from {low:g}" if low else "0 or more"
-                limit = f" to below {high:g}" if high < inf else ""
-                raise ValueError(f"{name} must be a number {above}{limit}; given {value!r}")
+                raise ValueError(f"{name} must be a number from {low:g} to below {high:g}; given {value!r}")
 
 
+_LARGEST = 3.4e38  # that a parameter's float32 can hold; beyond it is infinite
 _RANGES = (
-    ("learning_rate", 0.0, inf), ("decay", 0.0, inf), ("momentum", 0.0, 1.0), ("beta1", 0.0, 1.0),
-    ("beta2", 0.0, 1.0), ("epsilon", 0.0, inf), ("weight_decay", 0.0, inf),
+    ("learning_rate", 0.0, _LARGEST), ("decay", 0.0, _LARGEST), ("momentum", 0.0, 1.0), ("beta1", 0.0, 1.0),
+    ("beta2", 0.0, 1.0), ("epsilon", 0.0, _LARGEST), ("weight_decay", 0.0, _LARGEST),
 )  # fmt: skip
 SETTINGS = {field.name: field.default for field in fields(Settings)}
 

@@ -117,7 +117,8 @@ def test_a_name_that_does_not_say_what_is_better_needs_a_direction() -> None:
         ),
         (TIERS, {"dropout": 2.0}, "the defaults cannot be trained: ValueError: dropout probability"),
         (TIERS, {"activation": "foo"}, "activation must be one of relu, gelu, tanh; given 'foo'"),
-        (TIERS[:1], {"weight_decay": -1.0}, "weight_decay must be a number 0 or more; given -1.0"),
+        (TIERS[:1], {"weight_decay": -1.0}, "weight_decay must be a number from 0 to below 3.4e.38; given -1.0"),
+        (TIERS[:1], {"weight_decay": 1e50}, "weight_decay must be a number from 0 to below 3.4e.38; given 1e.50"),
         (TIERS[:1], {"epsilon": "small", "optimizer": "adam"}, "epsilon must be a number"),
     ],
 )
