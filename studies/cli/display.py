@@ -8,7 +8,7 @@ from rich.live import Live
 
 from caviar.storage.snapshot import Snapshot
 from caviar.storage.status import Progress
-from caviar.studies.cli.output import let_remarks_pass, out, print_line, unicode
+from caviar.studies.cli.output import out, print_line, set_drawing, unicode
 from caviar.studies.cli.view import Screen, phase_now, view
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import duration, number
@@ -49,12 +49,12 @@ class Display:
     def __enter__(self) -> Display:
         if self._live:
             self._live.start()
-            let_remarks_pass(True)
+            set_drawing(True)
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._live:
-            let_remarks_pass(False)
+            set_drawing(False)
             self._live.stop()
 
     @property

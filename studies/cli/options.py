@@ -84,46 +84,15 @@ Database = Annotated[
 ]
 
 
-Lease = Annotated[
-    float,
-    typer.Option(
-        min=LEAST_LEASE,
-        max=SECONDS,
-        metavar="SECONDS",
-        rich_help_panel=_LOSSES,
-        help="Silence after which a worker loses its trials.",
-    ),
-]
-Renew = Annotated[
-    float,
-    typer.Option(
-        min=LEAST_RENEW,
-        max=SECONDS,
-        metavar="SECONDS",
-        rich_help_panel=_LOSSES,
-        help="Time between two signs of life of a worker.",
-    ),
-]
-Grace = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=SECONDS,
-        metavar="SECONDS",
-        rich_help_panel=_LOSSES,
-        help="Time that the current epoch may take after a signal to stop.",
-    ),
-]
-Patience = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=SECONDS,
-        metavar="SECONDS",
-        rich_help_panel=_LOSSES,
-        help="Time to wait for a database that is away; then exit 75.",
-    ),
-]
+def _seconds(meaning: str, least: float = 0.0) -> Any:
+    """Return an option of so many seconds at least."""
+    return typer.Option(min=least, max=SECONDS, metavar="SECONDS", rich_help_panel=_LOSSES, help=meaning)
+
+
+Lease = Annotated[float, _seconds("Silence after which a worker loses its trials.", LEAST_LEASE)]
+Renew = Annotated[float, _seconds("Time between two signs of life of a worker.", LEAST_RENEW)]
+Grace = Annotated[float, _seconds("Time that the current epoch may take after a signal to stop.")]
+Patience = Annotated[float, _seconds("Time to wait for a database that is away; then exit 75.")]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FILE_WIDTH = 200  # columns of a table that goes to a file or a pipe
 _verbose = False
-_view_is_drawn = False
+_drawing = False
 
 
 def set_verbose(verbose: bool) -> None:
@@ -77,14 +77,14 @@ def spinner(activity: str) -> Status:
 
 def print_remark(line: str) -> None:
     """Print a line on stderr that is no result: dim, and above the view that is drawn on the same terminal."""
-    console = out() if _view_is_drawn and err().is_terminal else err()
+    console = out() if _drawing and err().is_terminal else err()
     console.print(line, style="dim", soft_wrap=not console.is_terminal)
 
 
-def let_remarks_pass(view_is_drawn: bool) -> None:
+def set_drawing(drawing: bool) -> None:
     """Say whether stdout's console redraws a view, which a line of another console would be written into."""
-    global _view_is_drawn
-    _view_is_drawn = view_is_drawn
+    global _drawing
+    _drawing = drawing
 
 
 def print_line(line: str | Text, style: str | None = None) -> None:

@@ -19,9 +19,8 @@ _STARTS = (0.6, 0.25, 0.15)  # shares of the candidates that start from the best
 _MOVES = (0.9, 0.6, 0.4, 0.4)  # probability that a hyperparameter moves, by tier
 _MOST_MOVES = 3.5  # that move at once on average; with more of them the probabilities are lower, to stay near a start
 _STEP, _SMALLER, _LARGER = 0.15, -1.5, 0.7  # of the unit interval, times e to the power of U(smaller, larger)
-# The number of configurations that may be trained again, and of the trainings of each. On the development tables of
-# benchmarks/search the regret after 100 trials is 0.071 with these limits, 0.074 without limits, 0.078 if none is
-# trained again (30 seeds).
+# The number of configurations that may be trained again, and of the trainings of each: more trainings tell near-ties
+# apart, and without a limit too few others are tried.
 _AGAIN, _TRAININGS = 3, 4
 _EQUAL = 1e-6  # scores that differ by less are equal: rounding differs between processors and versions of libraries
 _REDRAWN = 0.15  # probability that what moves is drawn anew from its whole range

@@ -1,7 +1,8 @@
 """The effects of hyperparameters: what a model expects of the winner if one of them, or two, are changed.
 
-The model is the one that chooses the winner, so that at the winner's own values the mean is the one told of it. A
-pruned trial counts with its last value, as in the search: where all were pruned, less is expected than is there.
+The model is the one that chooses the winner, so that at the winner's own values the mean is what `best` says is
+expected of it. A pruned trial counts with its last value, as in the search: where all were pruned, less is expected
+than a whole training would come to.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Effect:
     Attributes:
         units: places on the hyperparameter's scale, 0 to 1, in rising order; the others have one entry for each.
         mean: what the mean of many trainings is expected to be; `low` and `high` are one standard
-            deviation of the model beside it.
+            deviation of the model below and above it.
     """
 
     units: Numbers
@@ -103,7 +104,7 @@ class Around:
 
 
 def _places(axes: Cube, axis: int, most: int) -> Array:
-    """Return places along an axis: its values, if it has few; with the one of 0, if that has one of its own."""
+    """Return places along an axis: its values, if it has few; and the place of 0, where a log scale has one."""
     bins, gap = int(axes.bins[axis]), float(axes.gap[axis])
     units = (np.arange(bins) + 0.5) / bins if bins else np.linspace(gap, 1.0, most - (gap > 0))
     return np.concatenate([[0.0] * (gap > 0), units])[:: -(-len(units) // most)]

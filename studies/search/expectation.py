@@ -23,13 +23,12 @@ from caviar.studies.space.search_space import SearchSpace
 _BEST, _NEWEST = 100, 100  # trials that the model learns from; its cost grows with their cube
 _BETWEEN_STUDIES = 1.2  # the distance of an earlier study in length-scales: its losses are correlated by 0.6
 # Standard deviations that make a 90 % interval. 1.6 would, if the model knew its own parameters and the winner had not
-# been chosen by it. On the development tables of benchmarks/search 2.5 hold in 85 to 92 % of searches, these in 91 to
-# 95 %, and on others in 89 to 90 %.
+# been chosen by it. On the development tables of benchmarks/search these hold in 89 to 94 % of searches, and on others
+# in 84 to 93 %.
 _SURE = 3.0
-# The prior median of a training's noise in the model of the winner. On the same tables 0.1 and 0.4 name winners that
-# are as good after 50 and 100 trials; 0.05, as the search has it, a slightly worse one (0.067 for 0.063 after 100).
+# The prior median of a training's noise in the model of the winner, twice the search's: a winner should not be luck.
 WINNER_NOISE = 0.2
-FEW = 20  # trials: with fewer, the best value is the better guess (regret after 10: 0.170, by the model 0.198)
+FEW = 20  # trials: with fewer, the best value is as good a guess on tables of networks
 
 
 class Expectation:
@@ -103,9 +102,8 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
 
     Among trainings of one configuration the one with the best value wins, among equal ones the first. With fewer than
     20 finished trials the best value wins, and so it does where some have hyperparameters that others lack. On the
-    development tables of benchmarks/search its regret after 100 trials is 0.063; that of the trial which the model
-    expects most of among all is 0.070, that of the best value 0.075. `tested` is the number of the winner, if that is
-    decided.
+    development tables of benchmarks/search its regret after 100 trials is 0.066, that of the best value 0.077.
+    `tested` is the number of the winner, if that is decided.
     """
     known = modelled(space, trials)
     sound = {key_of(t) for t in trials if is_sound(t)}

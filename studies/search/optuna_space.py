@@ -102,15 +102,16 @@ def common(trials: list[FrozenTrial]) -> dict[str, BaseDistribution]:
     return {name: kind for name, kind in found.items() if not kind.single()}
 
 
-def modelled(trials: list[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """Return the parameters that a model can choose together: those in common.
+def chosen_together(trials: list[FrozenTrial], number: int) -> dict[str, BaseDistribution]:
+    """Return the parameters that a model chooses together for the trial of that number: those in common.
 
-    Where trials also have parameters that others lack, choices are left out. They decide which of those there are, and
-    a model that knows the common ones alone would leave a branch for good after one bad trial in it.
+    Where trials also have parameters that others lack, choices are left out in every second trial. They decide which of
+    those there are, and a model that knows the common ones alone would leave a branch for good after one bad trial in
+    it.
     """
     kinds = common(trials)
     known = {name for trial in trials for name, kind in trial.distributions.items() if not kind.single()}
-    if known <= kinds.keys():
+    if known <= kinds.keys() or number % 2:
         return kinds
     return {name: kind for name, kind in kinds.items() if not isinstance(kind, CategoricalDistribution)}
 

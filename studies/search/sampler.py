@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from caviar.limits import SEED, TRIALS
 from caviar.models.seeding import derive
 from caviar.storage.records import Slot
-from caviar.studies.search.optuna_space import middle, modelled, search_space
+from caviar.studies.search.optuna_space import chosen_together, middle, search_space
 from caviar.studies.search.plan import plan
 from caviar.studies.search.tiers import Tiers
 from caviar.studies.space.base import BaseScale
@@ -32,8 +32,8 @@ class TieredSampler(BaseSampler):
     """Chooses values tier by tier, coarse; then of all tiers together under a model.
 
     Without a definition the first trial has the middle of every range on its own scale; then the parameters that all
-    complete trials had in common are searched by tiers. Those that only some of them have, and then the choices that
-    decide which these are, are chosen by Optuna's `TPESampler`.
+    complete trials had in common are searched by tiers. Those that only some of them have are chosen by Optuna's
+    `TPESampler`, and so are then, in every second trial, the choices that decide which there are.
     Values in the trial's system attribute `fixed_params`, as Optuna's `enqueue_trial` sets it, are kept, and the others
     are chosen to go with them. A trial that violates constraints counts as worse than all others, the worse the more
     it violates them. The sampler is not for studies of several objectives.
@@ -82,11 +82,11 @@ class TieredSampler(BaseSampler):
         # What is searched, and its search: one value, so that threads see both or neither.
         self._search: tuple[object, _Search] | None = (None, _Search(study)) if study else None
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         self._raise_error_if_multi_objective(study)
         if self._definition is not None:
             return self._definition.distributions()
-        return modelled(study.get_trials(deepcopy=False))
+        return chosen_together(study.get_trials(deepcopy=False), trial.number)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -59,8 +59,10 @@ def best(
         out().print(f"no trial of '{study}' is complete yet; go on with: caviar run {study}")
     else:
         print_winner(winner)
-        step = "report {0} --open" if winner.confirmation or panda else "best {0} --confirm 5  (or was it luck?)"
-        step = step if winner.is_final or panda else "run {0}"
+        if not winner.is_final and not panda:
+            step = "run {0}"
+        else:
+            step = "report {0} --open" if winner.confirmation or panda else "best {0} --confirm 5  (or was it luck?)"
         print_line(f"\nnext: caviar {step.format(study)}", style="dim")
     return 0
 

@@ -1,19 +1,19 @@
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
-function look() {
+function theme() {
   const css = getComputedStyle(document.documentElement);
   const ink = css.getPropertyValue("--ink"), line = css.getPropertyValue("--line");
   return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, gridcolor: line };
 }
 const narrow = matchMedia("(max-width: 600px)");
-const besides = {
+const defaults = {
   wide: { legend: { orientation: "h", y: -0.2 } },
   narrow: { height: 460, legend: { orientation: "h", y: -0.2, font: { size: 10 }, entrywidth: 0.5, entrywidthmode: "fraction" } },
 };
 function draw() {
-  const { gridcolor, ...base } = look();
+  const { gridcolor, ...base } = theme();
   for (const [name, figure] of Object.entries(figures)) {
-    const own = { ...besides[narrow.matches ? "narrow" : "wide"], ...figure.layout, ...(narrow.matches && figure.narrow) };
+    const own = { ...defaults[narrow.matches ? "narrow" : "wide"], ...figure.layout, ...(narrow.matches && figure.narrow) };
     const layout = { margin: { t: 20, r: 20 }, ...base, ...own };
     layout.font = { ...base.font, ...own.font };
     for (const key of Object.keys(layout)) if (/^[xy]axis/.test(key)) layout[key] = { gridcolor, exponentformat: "e", minexponent: 5, ...layout[key] };

@@ -50,15 +50,8 @@ def page(report: Report) -> str:
 <h2>Every trial</h2>"""
     rows = [_row(report, t) for t in _in_order(report)]
     after = f"<h2>Where it comes from</h2>{_provenance(report)}"
-    return document(
-        f"{study.name}: Caviar's report",
-        body,
-        drawn,
-        _columns(report),
-        rows,
-        after,
-        _number(report, winner.trial) if (winner := report.winner) else "",
-    )
+    marked = _number(report, report.winner.trial) if report.winner else ""
+    return document(f"{study.name}: Caviar's report", body, drawn, _columns(report), rows, after, marked)
 
 
 def _place(figure: str) -> str:

@@ -44,7 +44,7 @@ def hyperparameters(report: Report) -> Figure | None:
 def _panel(report: Report, h: ReportedHyperparameter, shown: Window) -> list[Figure]:
     there = [t for t in chosen(report) if h.name in t.units]
     return marks(
-        report, there, shown, lambda t: _beside(h, t), lambda t: f"{h.name} {in_words(t.hyperparameters[h.name])}"
+        report, there, shown, lambda t: _place(h, t), lambda t: f"{h.name} {in_words(t.hyperparameters[h.name])}"
     )
 
 
@@ -87,7 +87,7 @@ def marks(
     return drawn
 
 
-def _beside(h: ReportedHyperparameter, t: ReportedTrial) -> float:
+def _place(h: ReportedHyperparameter, t: ReportedTrial) -> float:
     """Return a trial's place on the scale; where many have the same value, a little beside it."""
     unit = t.units[h.name]
     width = 1 / h.scale.bins if h.scale.bins else _ZERO if unit < h.scale.gap else 0.0

@@ -14,11 +14,8 @@ TIER_COLOURS = ("#0072B2", "#BC7F00", "#009E73", "#C56C9C")
 WINNER, FADED = "#D55E00", 0.75
 NEUTRAL = "#7d8590"  # for what is of no tier
 BAND = "rgba(125,133,144,0.22)"
-SYMBOLS = (
-    "circle",
-    "triangle-down-open",
-    "line-ns",
-)  # of a complete trial, a pruned one, one beyond the picture's edge
+# Of a complete trial, a pruned one, and one beyond the picture's edge.
+SYMBOLS = ("circle", "triangle-down-open", "line-ns")
 _FEW = 10
 
 

@@ -16,11 +16,8 @@ from caviar.studies.results.report.records import Report
 _LEAST = 4  # complete trials that have a quartile
 _REACH = 4.0  # times from the best value to the median complete one, at most: or the better half would be one row
 _MORE = 3.0  # times that far, at most, to have half of all trials in the picture
-_ABOVE, _BELOW, _EDGE = (
-    0.06,
-    0.12,
-    0.06,
-)  # parts of the range: beside the best value, beside the floor, and to the ticks
+# Parts of the range: above the best value, below the floor, and from the floor to the ticks.
+_ABOVE, _BELOW, _EDGE = 0.06, 0.12, 0.06
 
 
 @dataclass(frozen=True)
