@@ -85,12 +85,12 @@ def _watch(engine: Engine, console: Console, run: subprocess.Popen[bytes]) -> No
     study, rate = definition_of(record), Rate()
     caught: tuple[int, Snapshot, str] | None = None
     while True:
-        ended = run.poll()  # before the look, which then sees all that it has done
+        ended = run.poll()  # before the snapshot, which then has all that it has done
         seen = take_snapshot(engine, record)
-        now, told = seen.progress, rate.in_words(seen.progress)
+        now, pace = seen.progress, rate.in_words(seen.progress)
         drawn = sum(map(len, seen.curves.values()))
         if caught is None or (2 * now.done >= now.budget and drawn > caught[0]):
-            caught = drawn if 2 * now.done >= now.budget else 0, seen, told
+            caught = drawn if 2 * now.done >= now.budget else 0, seen, pace
         if now.done == now.budget:
             break
         _refuse_ended(ended)
@@ -105,9 +105,14 @@ def _refuse_ended(code: int | None) -> None:
 
 
 def _anonymous(seen: Snapshot) -> Snapshot:
-    """Return a look without the name of this machine."""
+    """Return a snapshot without the names of this machine and its user."""
     running = tuple(replace(r, worker=f"host:{r.worker.rpartition(':')[2]}") for r in seen.progress.running)
-    return replace(seen, progress=replace(seen.progress, running=running), hosts={"host": sum(seen.hosts.values())})
+    messages = tuple(
+        replace(event, detail={**event.detail, "by": "you@host"}) if "by" in event.detail else event
+        for event in seen.messages
+    )
+    progress = replace(seen.progress, running=running)
+    return replace(seen, progress=progress, messages=messages, hosts={"host": sum(seen.hosts.values())})
 
 
 def _said(environ: dict[str, str], *words: str) -> str:
