@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -86,6 +87,7 @@ def register_study(
     engine: Engine,
     name: str,
     *,
+    metric: str,
     maximize: bool,
     body: Mapping[str, Any],
     provenance: Provenance,
@@ -95,7 +97,8 @@ def register_study(
     """Create a study, its Optuna study and all its slots in one transaction, or return the study if it exists.
 
     Any number of processes may call this at once: one creates the study, the others get it. `also` is called with the
-    connection and the new study's id, to write more in the same transaction.
+    connection and the new study's id, to write more in the same transaction. Optuna's study gets the metric's name,
+    as by its own `set_metric_names`, for the axes of its pictures.
 
     Raises:
         ForeignStudy: Optuna's tables hold a study of that name that Caviar did not create.
@@ -114,6 +117,11 @@ def register_study(
             connection.execute(
                 insert(optuna.study_directions).values(
                     study_id=optuna_id, objective=0, direction="MAXIMIZE" if maximize else "MINIMIZE"
+                )
+            )
+            connection.execute(
+                insert(optuna.study_system_attributes).values(
+                    study_id=optuna_id, key=optuna.METRIC_NAMES, value_json=json.dumps([metric])
                 )
             )
             study_id = connection.scalar(

@@ -41,7 +41,15 @@ study_directions = sa.Table(
 )
 
 study_user_attributes = sa.Table("study_user_attributes", metadata, sa.Column("study_id", sa.Integer))
-study_system_attributes = sa.Table("study_system_attributes", metadata, sa.Column("study_id", sa.Integer))
+study_system_attributes = sa.Table(
+    "study_system_attributes",
+    metadata,
+    sa.Column("study_system_attribute_id", sa.Integer, primary_key=True),
+    sa.Column("study_id", sa.Integer),
+    sa.Column("key", sa.String(512)),
+    sa.Column("value_json", sa.Text),
+)
+METRIC_NAMES = "study:metric_names"  # the key of what Optuna's study.set_metric_names() writes
 
 trials = sa.Table(
     "trials",

@@ -35,6 +35,7 @@ from caviar.studies.api.panda_training import (
     training_panda,
 )
 from caviar.studies.api.session import opened
+from caviar.studies.dashboard.note import leave_note
 from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError
 from caviar.studies.lifecycle.loader import select_stored
@@ -158,6 +159,7 @@ def start(
                 engine, definition, name, settings or {}, here, length, keep_all=keep == "all", ancestor=ancestor
             )
         )
+        leave_note(engine, record)
         with panda_worker(engine, record, worker, stop) as context:
             train(context)  # its birth, which is open already
             return _trained(context, is_done=not stop.asked)

@@ -16,7 +16,9 @@ from sqlalchemy import Engine
 from caviar.epoch import metric_names
 from caviar.storage import pandas
 from caviar.storage.curves import read_curves
-from caviar.storage.definitions import load_studies, load_study
+from caviar.storage.definitions import find_study, load_studies, load_study
+from caviar.storage.embedded import is_installed
+from caviar.storage.errors import DatabaseError
 from caviar.storage.events import read_events
 from caviar.storage.losses import free_lost
 from caviar.storage.records import StudyRecord, WorkerSummary
@@ -29,9 +31,9 @@ from caviar.storage.workers import read_workers
 from caviar.studies.api.records import History, LearningCurve
 from caviar.studies.api.session import connect, opened, settings_of, watching
 from caviar.studies.definition import Study, change
-from caviar.studies.errors import NothingToDo, OptionError
+from caviar.studies.errors import NothingToDo, OptionError, UnknownStudy
 from caviar.studies.lifecycle.loader import catalog_names, select_study
-from caviar.studies.lifecycle.manager import definition_of, progress, take_snapshot
+from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda, take_snapshot
 from caviar.studies.metric import direction_of
 from caviar.studies.results.summaries import (
     StudyPlan,
@@ -63,11 +65,20 @@ def catalog() -> tuple[str, ...]:
     return tuple(catalog_names())
 
 
-def plan(study: Study | str, *, budget: int | None = None, strategy: str | None = None) -> StudyPlan:
-    """Return what a study would do, before anything runs; no database is needed.
+def plan(
+    study: Study | str,
+    *,
+    budget: int | None = None,
+    strategy: str | None = None,
+    database: str | Engine | None = None,
+) -> StudyPlan:
+    """Return what a study would do, before anything runs.
+
+    No database is needed, and none is made: one that is there is asked only for a name that is nowhere else.
 
     Args:
-        study: a definition, a name of the catalog, a path to a .py file with a `STUDY`, or `package.module:NAME`.
+        study: a definition, a name of the catalog or of a study in the database, a path to a .py file with a `STUDY`,
+            or `package.module:NAME`.
         budget: the number of trials, instead of the study's own.
         strategy: the search strategy, instead of the study's own.
 
@@ -76,7 +87,9 @@ def plan(study: Study | str, *, budget: int | None = None, strategy: str | None 
 
     Raises:
         UnknownStudy: nothing has that name.
-        DefinitionError: the definition is not valid, or its model cannot be built.
+        DefinitionError: the definition is not valid, or its model cannot be built. The code of a study in the database
+            is not looked at.
+        NotComparable: it is a panda, which has no plan.
 
     Examples:
         >>> for slot in caviar.plan("digits", budget=12).slots:
@@ -84,9 +97,29 @@ def plan(study: Study | str, *, budget: int | None = None, strategy: str | None 
     """
     from caviar.studies.workers.trial.checks import check
 
-    definition = change(study if isinstance(study, Study) else select_study(study), budget=budget, strategy=strategy)
+    try:
+        definition = study if isinstance(study, Study) else select_study(study)
+    except UnknownStudy as unknown:
+        return study_plan(change(_stored(str(study), database, unknown), budget=budget, strategy=strategy))
+    definition = change(definition, budget=budget, strategy=strategy)
     check(definition)
     return study_plan(definition)
+
+
+def _stored(name: str, database: str | Engine | None, unknown: UnknownStudy) -> Study:
+    """Return a study that only the database knows; raise that it is unknown where there is no database, either."""
+    settings = settings_of(database)
+    if settings.database_url is None and not is_installed(settings.home):
+        raise unknown
+    try:
+        with connect(database) as engine:
+            record = find_study(engine, name)
+            if record is None:
+                raise unknown
+            refuse_panda(engine, record)
+            return definition_of(record)
+    except DatabaseError as error:
+        raise UnknownStudy(f"{unknown}; nor could that be asked: {error}") from error
 
 
 def list_studies(*, database: str | Engine | None = None) -> tuple[StudyStatus, ...]:

@@ -20,8 +20,15 @@ from caviar.text import shown, whole_number
 _LOSSES = "When a worker, a training or the database goes away"  # panels of the help, behind what everybody needs
 _PLACES = "Where data and studies are"
 
-Selector = Annotated[
+DefinedStudy = Annotated[
     str, typer.Argument(help="A name of the catalog, a path to a .py file with a STUDY, or package.module:NAME.")
+]
+Selector = Annotated[
+    str,
+    typer.Argument(
+        help="A name of the catalog or of a study in the database, a path to a .py file with a STUDY, or "
+        "package.module:NAME."
+    ),
 ]
 StoredStudy = Annotated[str, typer.Argument(help="A study in the database (see: caviar ls).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -23,8 +23,10 @@ _OF_A_PANDA = (Phase.DAY, Phase.LOOK)
 def print_winner(winner: Winner) -> None:
     """Print a winner, or the best trial so far: its metric first, then all else that was measured, then its values."""
     which = f" of {winner.study} (tier {winner.tier}, {winner.phase})"
-    head = "winner" if winner.is_final else "best so far"
-    out().print(Text.assemble((f"{head}: trial {winner.trial}", "bold"), which))
+    head = f"{'winner' if winner.is_final else 'best so far'}: trial {winner.trial}"
+    if winner.phase in _OF_A_PANDA:  # which is never done, so that nothing has won
+        head, which = f"best so far: {winner.phase} {winner.trial}", f" of {winner.study}"
+    out().print(Text.assemble((head, "bold"), which))
     others = {name: value for name, value in winner.metrics.items() if name != winner.metric}
     _print_line(winner.metric, number(winner.value), f"  ({_listed(others)})" if others else "")
     if winner.why_not_best:

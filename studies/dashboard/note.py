@@ -1,4 +1,8 @@
-"""The note on a study in Optuna's dashboard: what the study is, the commands that show more, and at its end who won."""
+"""The note on a study in Optuna's dashboard: what the study is, the commands that show more, and at its end who won.
+
+It says, too, what looks otherwise there than in Caviar: the names and axes under which hyperparameters are stored, and
+the importance, which Optuna estimates in another way.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from caviar.errors import CaviarError
 from caviar.storage.notes import LIMIT, write_note
+from caviar.storage.pandas import is_panda
 from caviar.storage.records import StudyRecord
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
@@ -18,6 +23,13 @@ from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from caviar.studies.results.winner import Winner
+    from caviar.studies.space.base import BaseScale
+
+_IMPORTANCE = (
+    "The importance on this page is Optuna's, by PED-ANOVA of the complete trials. `caviar importance {}` asks a model "
+    "of all trials instead, and says how sure it is. Where the two differ, trust the latter: it is right more often "
+    "where the truth is known."
+)
 
 
 def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None) -> None:
@@ -26,22 +38,47 @@ def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None
     Nothing is raised if that fails: a worker's role may lack the right to write it.
     """
     with suppress(SQLAlchemyError, CaviarError, ValueError):
-        write_note(engine, record.optuna_study_id, note_text(definition_of(record), winner)[:LIMIT])
+        study = definition_of(record)
+        note = panda_note(study) if is_panda(engine, record.study_id) else search_note(study, winner)
+        write_note(engine, record.optuna_study_id, note[:LIMIT])
 
 
-def note_text(study: Study, winner: Winner | None = None) -> str:
-    """Return the note as Markdown."""
+def panda_note(study: Study) -> str:
+    """Return the note of one model that is babysat, as Markdown."""
+    what = (
+        f"One model, babysat by Caviar day by day instead of searched: `{study.subject}`, to {study.direction} "
+        f"{study.metric}. Each trial here is a day of its life, or a short candidate for one."
+    )
+    commands = _console(f"caviar panda log {study.name}", f"caviar report {study.name} --open")
+    stored = "\n".join(f"- `{name}`{_stored(name, scale)}" for name, _, scale in study.hyperparameters())
+    return "\n\n".join([f"## {study.name}", what, commands, stored])
+
+
+def search_note(study: Study, winner: Winner | None = None) -> str:
+    """Return the note of a search, as Markdown."""
     epochs = f" of at most {study.epochs} epochs" if study.epochs else ""
     goal = (
         f"To {study.direction} {study.metric} of `{study.subject}`, by Caviar: "
         f"{study.budget} trials{epochs}, strategy `{study.strategy}`, seed {study.seed}."
     )
-    searched = "\n".join(f"- tier {tier}: `{name}`, {scale}" for name, tier, scale in study.hyperparameters())
+    searched = "\n".join(
+        f"- tier {tier}: `{name}`, {scale}{_stored(name, scale)}" for name, tier, scale in study.hyperparameters()
+    )
     if study.by_trials:
         searched = "\n".join(_tier(*tier) for tier in enumerate(study.names(), start=1))
-    commands = [f"caviar report {study.name} --open", f"caviar {'best' if winner else 'status'} {study.name}"]
-    shown = "\n".join(["```console", *(f"$ {command}" for command in commands), "```"])
-    return "\n\n".join([f"## {study.name}", goal, *_won(study, winner), shown, searched])
+    commands = _console(f"caviar report {study.name} --open", f"caviar {'best' if winner else 'status'} {study.name}")
+    return "\n\n".join(
+        [f"## {study.name}", goal, *_won(study, winner), commands, searched, _IMPORTANCE.format(study.name)]
+    )
+
+
+def _console(*commands: str) -> str:
+    return "\n".join(["```console", *(f"$ {command}" for command in commands), "```"])
+
+
+def _stored(name: str, scale: BaseScale) -> str:
+    """Say under which other name, and thus on which other axis, a hyperparameter stands in Optuna's tables."""
+    return f"; here `{scale.stored_name(name)}`, {scale.stored_as}" if scale.stored_as else ""
 
 
 def _tier(number: int, names: Sequence[str]) -> str:

@@ -76,7 +76,7 @@ def select_study(selector: str) -> Study:
     raise UnknownStudy(
         f"no study '{shown(selector)}'; {did_you_mean(selector, catalog_names())}"
         f"in the catalog: {', '.join(catalog_names())}; a path to a .py file or package.module:NAME works too; "
-        f"caviar ls lists those in the database, of which plan reads none"
+        f"caviar ls lists those in the database"
     )
 
 

@@ -66,8 +66,9 @@ def open_study(
 def _register(engine: Engine, study: Study, provenance: Provenance) -> StudyRecord:
     body = to_body(study)
     return register_study(
-        engine, study.name, maximize=study.maximize, body=body, provenance=provenance, slots=plan(study)
-    )
+        engine, study.name, metric=study.metric, maximize=study.maximize, body=body, provenance=provenance,
+        slots=plan(study),
+    )  # fmt: skip
 
 
 def _next_version(engine: Engine, record: StudyRecord, study: Study) -> tuple[Revision, Study]:

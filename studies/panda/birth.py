@@ -74,7 +74,7 @@ def begin(
         registered.append(study_id)
 
     record = register_study(
-        engine, name, maximize=own.maximize, body=to_body(own), provenance=provenance,
+        engine, name, metric=own.metric, maximize=own.maximize, body=to_body(own), provenance=provenance,
         slots=[Slot(BIRTH, TIER, Phase.DAY, ())], also=also,
     )  # fmt: skip
     if not registered:

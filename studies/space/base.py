@@ -107,6 +107,11 @@ class BaseScale(BaseModel, ABC):
         """Return the name under which Optuna keeps the hyperparameter `name`."""
         return name
 
+    @property
+    def stored_as(self) -> str:
+        """What the stored form is in words, for people who read Optuna's pages; empty if it is the value itself."""
+        return ""
+
     def to_stored(self, value: Value) -> Value:
         """Return the stored form of a value."""
         return value

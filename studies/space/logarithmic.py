@@ -84,6 +84,10 @@ class Log(_LogScale):
     def stored_name(self, name: str) -> str:
         return f"{name}_or_floor" if self.or_zero else name
 
+    @property
+    def stored_as(self) -> str:
+        return f"where {self._stored_range[0]:g} stands for 0" if self.or_zero else ""
+
     def to_stored(self, value: Value) -> float:
         return float(value) or self._stored_range[0]
 
@@ -141,6 +145,10 @@ class LogOneMinus(_LogScale):
 
     def stored_name(self, name: str) -> str:
         return f"one_minus_{name}"
+
+    @property
+    def stored_as(self) -> str:
+        return "1 minus its value"
 
     def to_stored(self, value: Value) -> float:
         return within(_complement(float(value)), *self._stored_range)

@@ -153,6 +153,10 @@ class PowersOfTwo(RangedScale):
     def stored_name(self, name: str) -> str:
         return f"log2_{name}"
 
+    @property
+    def stored_as(self) -> str:
+        return "its exponent to the base 2"
+
     def to_stored(self, value: Value) -> int:
         return int(value).bit_length() - 1
 

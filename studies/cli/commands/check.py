@@ -8,7 +8,7 @@ import typer
 
 import caviar
 from caviar.studies.cli.findings import print_findings
-from caviar.studies.cli.options import AsJson, DataDir, Selector
+from caviar.studies.cli.options import AsJson, DataDir, DefinedStudy
 from caviar.studies.cli.output import print_json, print_line, spinner
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    study: Selector,
+    study: DefinedStudy,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Workers that the cost is told for; one on each core by default.")
     ] = None,

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 import caviar
-from caviar.studies.cli.options import AsJson, Selector
+from caviar.studies.cli.options import AsJson, Database, Selector
 from caviar.studies.cli.output import out, print_json, print_line
 from caviar.studies.cli.tables import NARROW, table
 from caviar.studies.results.formatting import number
@@ -33,14 +33,15 @@ def plan(
         str | None, typer.Option(metavar="NAME", help="tiered, classic, random, grid, tpe or gp.")
     ] = None,
     as_json: AsJson = False,
+    database: Database = None,
 ) -> None:
     """Show what a study would do: tiers, scales, ranges, defaults, and the slots of each tier and phase.
 
-    Needs no database. Example: caviar plan digits --budget 12
+    Needs no database, except for a study that is only there. Example: caviar plan digits --budget 12
 
     In Python: caviar.plan("digits", budget=12)
     """
-    planned = caviar.plan(study, budget=budget, strategy=strategy)
+    planned = caviar.plan(study, budget=budget, strategy=strategy, database=database)
     if as_json:
         print_json(planned)
         return

@@ -190,6 +190,31 @@ def test_plan_shows_slots_and_scales(said: Callable[..., str]) -> None:
     assert "6-39" in shown
 
 
+def test_plan_knows_a_study_that_only_the_database_has(
+    finished: None, engine: Engine, said: Callable[..., str]
+) -> None:
+    said("retune", "small", "--name", "small-wider", "--widen", "learning_rate")
+    plan = said("plan", "small-wider")
+    assert "1e-05 … 10, log" in plan
+    assert "none: the earlier winner" in plan
+    assert "run it with: caviar run small-wider" in plan
+    assert json.loads(said("plan", "small-wider", "--budget", "20", "--json"))["budget"] == 20
+    born(engine, "baby")
+    assert run(["plan", "baby"]) == 2  # a panda has none
+
+
+def test_plan_makes_no_database_and_says_why_one_was_not_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CAVIAR_DATABASE_URL", raising=False)
+    assert run(["plan", "mine"]) == 2
+    assert "no study 'mine'" in capsys.readouterr().err
+    assert not (tmp_path / "caviar-home" / "postgres").exists()
+    assert run(["plan", "mine", "--database-url", "postgresql://nobody@127.0.0.1:1/none"]) == 2
+    assert "no study 'mine'" in (said := capsys.readouterr().err)
+    assert "nor could that be asked" in said
+
+
 def test_delete_asks_and_takes_optunas_rows_too(
     finished: None, engine: Engine, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +331,16 @@ def test_the_winner_is_saved_with_an_example_that_works(
     assert accuracy == config["test"]["accuracy"] == json.loads(said("best", "small", "--json"))["test"]["accuracy"]
     assert run(["best", "small", "--save", str(folder)]) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_a_panda_is_saved_though_it_is_never_done(engine: Engine, said: Callable[..., str], tmp_path: Path) -> None:
+    days(engine, born(engine, "baby"))
+    shown = said("best", "baby")
+    assert shown.startswith("best so far: day 1 of baby\n")
+    assert run(["best", "baby", "--save", str(tmp_path / "model")]) == 0
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["study"], config["trial"]) == ("baby", 1)
+    assert torch.load(tmp_path / "model" / "model.pt", weights_only=True)
 
 
 def test_what_cannot_be_saved_is_one_line(

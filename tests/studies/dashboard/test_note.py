@@ -11,6 +11,7 @@ import pytest
 from optuna_dashboard import save_note
 from sqlalchemy import Engine, text
 
+from caviar.storage.definitions import load_study
 from caviar.storage.notes import write_note
 from caviar.storage.records import StudyRecord
 from caviar.studies.cli import run
@@ -37,6 +38,10 @@ def test_the_dashboard_shows_what_the_study_is_and_at_its_end_who_won(engine: En
     assert begun["version"] == 1
     assert "To maximize accuracy of `mlp on digits`" in begun["body"]
     assert "- tier 1: `learning_rate`, 0.0001 … 1, log" in begun["body"]
+    assert "here `one_minus_momentum`, 1 minus its value" in begun["body"]
+    assert "here `log2_batch_size`, its exponent to the base 2" in begun["body"]
+    assert "here `decay_or_floor`, where 0.0001 stands for 0" in begun["body"]
+    assert "PED-ANOVA of the complete trials. `caviar importance small` asks a model" in begun["body"]
     worker(engine, record, study).run()
     winner = read_winner(engine, record)
     assert winner is not None
@@ -45,6 +50,24 @@ def test_the_dashboard_shows_what_the_study_is_and_at_its_end_who_won(engine: En
         ended = shown(engine, record)
         assert ended["version"] == 2
         assert f"**Winner: trial {winner.trial}**" in ended["body"]
+
+
+def test_of_a_panda_it_says_that_each_trial_is_a_day(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    assert run(["panda", "start", "baby", "--study", "digits", "--day", "2epochs"]) == 0, capsys.readouterr()
+    note = shown(engine, load_study(engine, "baby"))
+    assert note["version"] == 1
+    assert "One model, babysat by Caviar day by day" in note["body"]
+    assert "$ caviar panda log baby" in note["body"]
+    assert "trials of at most" not in note["body"]
+
+
+def test_the_dashboard_names_the_metric_on_its_axes(engine: Engine) -> None:
+    register(engine, metric="validation_loss", direction="minimize")
+    address = engine.url.render_as_string(hide_password=False)
+    assert optuna.load_study(study_name="small", storage=address).metric_names == ["validation_loss"]
 
 
 @pytest.mark.parametrize("before", [True, False])

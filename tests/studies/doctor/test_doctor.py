@@ -571,7 +571,7 @@ def begun_with(engine: Engine, **packages: str) -> None:
     study = small_study()
     provenance = Provenance({**package_versions(), **packages})
     register_study(
-        engine, study.name, maximize=True, body=to_body(study), provenance=provenance,
+        engine, study.name, metric=study.metric, maximize=True, body=to_body(study), provenance=provenance,
         slots=[Slot(0, 1, "coarse", ())],
     )  # fmt: skip
 
