@@ -28,7 +28,7 @@ _BETWEEN_STUDIES = 1.2  # the distance of an earlier study in length-scales: its
 _SURE = 3.0
 # The prior median of a training's noise in the model of the winner, twice the search's: a winner should not be luck.
 WINNER_NOISE = 0.2
-FEW = 20  # trials: with fewer, the best value is as good a guess on tables of networks
+FEW = 10  # trials: with fewer, the best value is as good a guess
 
 
 class Expectation:
@@ -101,7 +101,7 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     expects most of; None if no trial is complete and sound.
 
     Among trainings of one configuration the one with the best value wins, among equal ones the first. With fewer than
-    20 finished trials the best value wins, and so it does where some have hyperparameters that others lack. On the
+    10 finished trials the best value wins, and so it does where some have hyperparameters that others lack. On the
     development tables of benchmarks/search its regret after 100 trials is 0.066, that of the best value 0.077.
     `tested` is the number of the winner, if that is decided.
     """

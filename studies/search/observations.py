@@ -64,6 +64,15 @@ class Observations:
             return None
         return self.values[int(np.argmin(np.where(self._violations > 0, np.inf, self.losses)))]
 
+    @property
+    def are_alike(self) -> bool:
+        """Whether half of the trials or more share the best loss, with more than one configuration among them: as when
+        networks only guess, or all diverge."""
+        if not len(self):
+            return False
+        best = self.losses == self.losses.min()
+        return bool(2 * np.count_nonzero(best) >= len(self) and np.ptp(self.points[best], axis=0).any())
+
     def _loss(self, trial: FrozenTrial) -> float | None:
         value = trial.value
         if value is None and trial.intermediate_values:

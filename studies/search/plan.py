@@ -6,7 +6,8 @@ Pure: the same search space gives the same plan on every machine.
 first trials, and one that is raised goes on where it was. After the default configuration five trials are coarse, and
 the tiers open one after the other: two of the first tier alone, then one for each further tier (the last one has what
 is left of the five). The first three are in quarters of the first tier's ranges that the default is not in, the others
-near its best; a tier that opens is anywhere in its ranges. Then a model chooses everything.
+near its best; a tier that opens is anywhere in its ranges. Then a model chooses everything; only while half of the
+trials or more share the best loss, as where all of them diverge, a slot is anywhere.
 
 `classic` is the documented method without a model: the tiers share the budget as 20, 30 and 50 %, a fourth gets as much
 again as 40. Half of a tier's trials are coarse, over the whole range; the others fine, zoomed in on what was good.

@@ -68,6 +68,10 @@ class Tiers:
             values = dict(self._space.prior[0].values)
         elif (part := stratum(self._space, slot)) is not None:
             values = self._by_strata(slot, part, observed)
+        elif by_model(self._space, slot) and observed.are_alike:
+            # A model would stay near those that are equally good, although all of them are equally bad.
+            points = self._spread(slot)
+            values = {name: scale.value(points[name]) for name, scale in self._scales.items()}
         elif by_model(self._space, slot) and observed:
             with one_thread():
                 values = self._by_model(slot, observed, self._running(program, own), given)

@@ -68,7 +68,7 @@ def test_of_the_three_best_values_the_best_expected_wins() -> None:
 
 def test_what_cannot_be_said_is_not_said() -> None:
     study = small_study()
-    few, _ = noisy(study, 0, count=19)
+    few, _ = noisy(study, 0, count=9)
     equal = [made(study, i, 1.0, i / 29) for i in range(30)]
     for trials in ([made(study, 0, 0.93, 0.5)], few, equal):
         found = winner_of(study, trials)
@@ -115,7 +115,7 @@ def test_the_one_that_is_decided_stays() -> None:
 
 def test_of_few_trials_the_best_value_wins() -> None:
     study = small_study()
-    trials, _ = noisy(study, 0, count=12)
+    trials, _ = noisy(study, 0, count=9)
     found = winner_of(study, trials)
     assert found is not None
     assert found.trial == max(trials, key=lambda t: t.value or 0.0).number

@@ -281,6 +281,21 @@ def test_a_held_value_outside_its_scale_is_refused() -> None:
         program.ask(small_study().distributions())
 
 
+def test_where_all_networks_guess_it_looks_elsewhere() -> None:
+    """A network learns with the lower quarter of the learning rates, but the first two of them diverge by chance: a
+    model of that alone would stay where all others guess."""
+    for seed in range(8):
+        study = small_study(budget=30, seed=seed, **LOSS)
+        rate = study.scales()["learning_rate"]
+        program, low = optuna.create_study(sampler=TieredSampler(study)), 0
+        for _ in range(study.budget):
+            trial = program.ask(study.distributions())
+            learns = rate.unit(study.trained(trial.params)["learning_rate"]) < 0.25
+            low += learns
+            program.tell(trial, 0.999 if not learns else 1.0 if low <= 2 else 0.5)
+        assert program.best_value == 0.5
+
+
 def test_what_is_not_free_yet_stays_at_the_best_so_far() -> None:
     study = small_study(budget=40, strategy="classic", **LOSS)
     program = after(study, 6)
