@@ -60,11 +60,12 @@ def read_curve(engine: Engine, study_id: int, slot_number: int) -> list[Epoch]:
         return [_epoch(row) for row in rows]
 
 
-def read_curves(engine: Engine, study_id: int) -> dict[int, list[Epoch]]:
-    """Return the epochs of all trials of a study, by slot number, each list in order."""
+def read_curves(engine: Engine, study_id: int, slots: Sequence[int] | None = None) -> dict[int, list[Epoch]]:
+    """Return the epochs of all trials of a study, or of those in some slots, by slot number, each list in order."""
     curves: dict[int, list[Epoch]] = defaultdict(list)
+    query = _EPOCHS.where(epoch.c.study_id == study_id)
     with engine.connect() as connection:
-        for row in connection.execute(_EPOCHS.where(epoch.c.study_id == study_id)):
+        for row in connection.execute(query if slots is None else query.where(epoch.c.slot.in_(slots))):
             curves[row.slot].append(_epoch(row))
     return dict(curves)
 

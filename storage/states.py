@@ -98,6 +98,7 @@ class EventKind(StrEnum):
 
     # The study.
     CREATED = "created"  # it was registered with its slots
+    RETUNED = "retuned"  # it was registered with the results of an earlier study
     DEFINITION_CHANGED = "definition changed"  # a new version was written
     RESUMED = "resumed"  # its control became `run`
     PAUSED = "paused"  # its control became `pause`

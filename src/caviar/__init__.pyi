@@ -48,6 +48,7 @@ from caviar.studies.api.reading import importance as importance
 from caviar.studies.api.reading import is_panda as is_panda
 from caviar.studies.api.reading import list_studies as list_studies
 from caviar.studies.api.reading import logs as logs
+from caviar.studies.api.reading import next_steps as next_steps
 from caviar.studies.api.reading import plan as plan
 from caviar.studies.api.reading import status as status
 from caviar.studies.api.reading import trials as trials
@@ -77,6 +78,8 @@ from caviar.studies.errors import UnknownStudy as UnknownStudy
 from caviar.studies.errors import WorkersFailed as WorkersFailed
 from caviar.studies.results.confirmation import Confirmation as Confirmation
 from caviar.studies.results.importance import Importances as Importances
+from caviar.studies.results.next_steps import Reason as Reason
+from caviar.studies.results.next_steps import Step as Step
 from caviar.studies.results.summaries import StudyPlan as StudyPlan
 from caviar.studies.results.summaries import StudyState as StudyState
 from caviar.studies.results.summaries import StudyStatus as StudyStatus

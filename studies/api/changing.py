@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -12,14 +13,17 @@ from caviar.storage.control import kill_trial, set_control
 from caviar.storage.definitions import delete_remains, delete_study, find_study, load_study
 from caviar.storage.engine import require_writable
 from caviar.storage.errors import StudyDeleted
+from caviar.storage.family import Parent
 from caviar.storage.losses import free_lost
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
+from caviar.storage.records import StudyRecord
 from caviar.storage.states import Control
+from caviar.storage.status import read_trial
 from caviar.storage.trial_logs import TrialLogs
 from caviar.storage.who import current_user
 from caviar.studies.api.session import connect, data_folder, opened, settings_of
-from caviar.studies.definition import Study
+from caviar.studies.definition import Study, change
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import (
     definition_of,
@@ -30,7 +34,11 @@ from caviar.studies.lifecycle.manager import (
     refuse_panda,
 )
 from caviar.studies.lifecycle.provenance import provenance_of
+from caviar.studies.lifecycle.revision import compare
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
+
+if TYPE_CHECKING:
+    from caviar.studies.results.winner import Standings
 
 _DELETE_PATIENCE = 10.0  # seconds; a worker may hold a row for a moment
 
@@ -181,8 +189,17 @@ def retune(
             seed=earlier.study.seed + 1 if seed is None else seed,
         )  # fmt: skip
         check_stored(record, after, folder, accept=accept)
-        open_study(engine, after, provenance_of(after, folder))
+        open_study(engine, after, provenance_of(after, folder), parent=_parent_of(engine, record, earlier, after))
     return after
+
+
+def _parent_of(engine: Engine, record: StudyRecord, earlier: Standings, after: Study) -> Parent:
+    """Return what the history of a retuned study says of the earlier one."""
+    before, winner = earlier.study, earlier.winner
+    assert winner is not None  # or there was nothing to begin with
+    value = read_trial(engine, record.study_id, winner.trial).value
+    changes = compare(before, change(after, name=before.name, seed=before.seed, prior=before.prior)).changes
+    return Parent(before.name, record.study_id, winner.trial, value, before.metric, tuple(changes))
 
 
 def delete(study: str, *, database: str | Engine | None = None) -> None:

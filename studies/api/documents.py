@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from caviar.storage.pandas import is_panda
 from caviar.storage.records import StudyRecord
 from caviar.studies.api.session import connect, data_folder, opened, watching
+from caviar.studies.dashboard.note import leave_note
 from caviar.studies.errors import ExtraMissing, OptionError
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
 from caviar.studies.lifecycle.provenance import provenance_of, refuse_other
@@ -185,6 +186,7 @@ def _confirm(
 ) -> Winner | None:
     """Do what `confirm` does; return None if this process was asked to stop."""
     from caviar.studies.results.conclusion import conclude
+    from caviar.studies.results.report.reading import read_steps
     from caviar.studies.results.retraining import FreshTrainings  # which loads PyTorch
     from caviar.studies.results.winner import finalists, read_winner
 
@@ -212,4 +214,7 @@ def _confirm(
     is_done = state_of(outage.insist(lambda: progress(engine, record))) == StudyState.DONE
     if is_done and not conclude(engine, record, data_dir, lambda: stop.asked, outage):
         return None
-    return outage.insist(lambda: read_winner(engine, record))
+    current = outage.insist(lambda: read_winner(engine, record))
+    if is_done:
+        leave_note(engine, record, current, read_steps(engine, record))
+    return current

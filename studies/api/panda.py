@@ -46,6 +46,7 @@ from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.length import parse_length
 from caviar.studies.panda.records import DayEpoch, Journal, JournalDay
 from caviar.studies.panda.settings import check_names, next_settings
+from caviar.studies.panda.steps import panda_steps
 from caviar.studies.space.base import Value
 from caviar.studies.workers.local.events import Listener as RunListener
 from caviar.studies.workers.local.events import ignore
@@ -159,7 +160,8 @@ def start(
                 engine, definition, name, settings or {}, here, length, keep_all=keep == "all", ancestor=ancestor
             )
         )
-        leave_note(engine, record)
+        journal = outage.insist(lambda: read_journal(engine, record))
+        leave_note(engine, record, steps=panda_steps(journal))
         with panda_worker(engine, record, worker, stop) as context:
             train(context)  # its birth, which is open already
             return _trained(context, is_done=not stop.asked)
@@ -362,4 +364,5 @@ def _trained(context: WorkerContext, *, is_done: bool) -> Trained:
     if context.stop.interrupted and not is_done:
         raise KeyboardInterrupt
     journal = context.outage.insist(lambda: read_journal(context.engine, context.record))
+    leave_note(context.engine, context.record, steps=panda_steps(journal))
     return Trained(journal, is_done, context.stop.asked and not is_done)

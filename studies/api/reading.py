@@ -20,12 +20,14 @@ from caviar.storage.definitions import find_study, load_studies, load_study
 from caviar.storage.embedded import is_installed
 from caviar.storage.errors import DatabaseError
 from caviar.storage.events import read_events
+from caviar.storage.family import read_parent
 from caviar.storage.losses import free_lost
 from caviar.storage.records import StudyRecord, WorkerSummary
 from caviar.storage.revisions import read_versions
 from caviar.storage.snapshot import Snapshot
 from caviar.storage.states import TrialState
 from caviar.storage.status import read_trial, read_trials
+from caviar.storage.test_results import tested_slot
 from caviar.storage.trial_logs import TrialLogs
 from caviar.storage.workers import read_workers
 from caviar.studies.api.records import History, LearningCurve
@@ -51,6 +53,7 @@ from caviar.text import shown
 
 if TYPE_CHECKING:
     from caviar.studies.results.importance import Importances
+    from caviar.studies.results.next_steps import Step
     from caviar.studies.results.winner import Winner
 
 _WATCH_SECONDS = 1.0  # between two snapshots
@@ -196,6 +199,24 @@ def best(study: str, *, database: str | Engine | None = None) -> Winner | None:
         return read_winner(engine, record)
 
 
+def next_steps(study: str, *, database: str | Engine | None = None) -> tuple[Step, ...]:
+    """Return what to do next with a study, the most useful step first: the list that every command shows.
+
+    Examples:
+        >>> for step in caviar.next_steps("digits"):
+        ...     print(step.command, "#", step.why)
+    """
+    from caviar.studies.panda.journal import read_journal
+    from caviar.studies.panda.steps import panda_steps
+    from caviar.studies.results.report.reading import read_steps
+
+    with opened(study, database) as (engine, record):
+        free_lost(engine, record)
+        if pandas.is_panda(engine, record.study_id):
+            return panda_steps(read_journal(engine, record))
+        return read_steps(engine, record)
+
+
 def curves(
     study: str, *, metric: str | None = None, top: int | None = None, database: str | Engine | None = None
 ) -> tuple[LearningCurve, ...]:
@@ -319,4 +340,6 @@ def is_panda(study: str, *, database: str | Engine | None = None) -> bool:
 
 def _status(engine: Engine, record: StudyRecord) -> StudyStatus:
     free_lost(engine, record)
-    return study_status(record, definition_of(record), progress(engine, record))
+    now = progress(engine, record)
+    winner = tested_slot(engine, record.study_id) if state_of(now) == StudyState.DONE else None
+    return study_status(record, definition_of(record), now, winner, read_parent(engine, record.study_id))

@@ -49,6 +49,7 @@ from caviar.studies.workers.local.signals import Stop
 from caviar.studies.workers.local.supervisor import supervise
 
 if TYPE_CHECKING:
+    from caviar.studies.results.next_steps import Step
     from caviar.studies.results.winner import Winner
 
 
@@ -63,6 +64,7 @@ class RunResult:
         was_asked_to_stop: whether SIGTERM or SIGUSR1 ended it.
         time_is_over: whether the call's `time` ended it, or was too short for another trial.
         stopped: the event that stopped the study for all machines; None if none did.
+        next_steps: what to do next, the most useful step first; empty where there is no winner yet.
     """
 
     study: Study
@@ -72,6 +74,7 @@ class RunResult:
     was_asked_to_stop: bool = False
     time_is_over: bool = False
     stopped: EventRecord | None = None
+    next_steps: tuple[Step, ...] = ()
 
     @property
     def is_done(self) -> bool:
@@ -338,11 +341,9 @@ def _result(
     """
     if stop.interrupted and not is_measured:
         raise KeyboardInterrupt
-    from caviar.studies.results.winner import read_winner
-
-    winner = outage.insist(lambda: read_winner(engine, record)) if is_measured else None
+    winner, steps = outage.insist(lambda: _conclusion(engine, record)) if is_measured else (None, ())
     if winner is not None:
-        leave_note(engine, record, winner)
+        leave_note(engine, record, winner, steps)
     is_stopped = now.control == Control.STOP and not is_measured and not stop.asked
     stops = outage.insist(lambda: read_events(engine, record.study_id, EventKind.STOPPED)) if is_stopped else []
     return RunResult(
@@ -352,4 +353,14 @@ def _result(
         seconds=monotonic() - started,
         was_asked_to_stop=stop.asked and not is_measured,
         stopped=stops[-1] if stops else None,
+        next_steps=steps,
     )
+
+
+def _conclusion(engine: Engine, record: StudyRecord) -> tuple[Winner | None, tuple[Step, ...]]:
+    """Return the winner of a study that is done, and what to do next."""
+    from caviar.studies.results.report.reading import read_steps
+    from caviar.studies.results.winner import read_winner, standings
+
+    current = standings(engine, record)
+    return read_winner(engine, record, current), read_steps(engine, record, current)

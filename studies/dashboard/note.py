@@ -20,6 +20,8 @@ from caviar.storage.records import StudyRecord
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.formatting import number
+from caviar.studies.results.next_steps import Situation, Step, next_steps
+from caviar.studies.results.summaries import StudyState
 
 if TYPE_CHECKING:
     from caviar.studies.results.winner import Winner
@@ -32,29 +34,36 @@ _IMPORTANCE = (
 )
 
 
-def leave_note(engine: Engine, record: StudyRecord, winner: Winner | None = None) -> None:
+def leave_note(
+    engine: Engine, record: StudyRecord, winner: Winner | None = None, steps: Sequence[Step] | None = None
+) -> None:
     """Write the note of a study that begins, or ends with a winner; a person's own note is left as it is.
+
+    Args:
+        steps: what to do next; None of a study that begins, which somebody is going to train.
 
     Nothing is raised if that fails: a worker's role may lack the right to write it.
     """
     with suppress(SQLAlchemyError, CaviarError, ValueError):
         study = definition_of(record)
-        note = panda_note(study) if is_panda(engine, record.study_id) else search_note(study, winner)
+        if is_panda(engine, record.study_id):
+            note = panda_note(study, steps or ())
+        else:
+            note = search_note(study, winner, steps)
         write_note(engine, record.optuna_study_id, note[:LIMIT])
 
 
-def panda_note(study: Study) -> str:
+def panda_note(study: Study, steps: Sequence[Step]) -> str:
     """Return the note of one model that is babysat, as Markdown."""
     what = (
         f"One model, babysat by Caviar day by day instead of searched: `{study.subject}`, to {study.direction} "
         f"{study.metric}. Each trial here is a day of its life, or a short candidate for one."
     )
-    commands = _console(f"caviar panda log {study.name}", f"caviar report {study.name} --open")
     stored = "\n".join(f"- `{name}`{_stored(name, scale)}" for name, _, scale in study.hyperparameters())
-    return "\n\n".join([f"## {study.name}", what, commands, stored])
+    return "\n\n".join([f"## {study.name}", what, _listed(steps), stored])
 
 
-def search_note(study: Study, winner: Winner | None = None) -> str:
+def search_note(study: Study, winner: Winner | None = None, steps: Sequence[Step] | None = None) -> str:
     """Return the note of a search, as Markdown."""
     epochs = f" of at most {study.epochs} epochs" if study.epochs else ""
     goal = (
@@ -66,14 +75,17 @@ def search_note(study: Study, winner: Winner | None = None) -> str:
     )
     if study.by_trials:
         searched = "\n".join(_tier(*tier) for tier in enumerate(study.names(), start=1))
-    commands = _console(f"caviar report {study.name} --open", f"caviar {'best' if winner else 'status'} {study.name}")
+    if steps is None:
+        begun = Situation(study.name, StudyState.RUNNING, 0, study.budget, study.strategy, study.seed)
+        steps = next_steps(begun)
     return "\n\n".join(
-        [f"## {study.name}", goal, *_won(study, winner), commands, searched, _IMPORTANCE.format(study.name)]
+        [f"## {study.name}", goal, *_won(study, winner), _listed(steps), searched, _IMPORTANCE.format(study.name)]
     )
 
 
-def _console(*commands: str) -> str:
-    return "\n".join(["```console", *(f"$ {command}" for command in commands), "```"])
+def _listed(steps: Sequence[Step]) -> str:
+    """Return what to do next."""
+    return "\n".join(["Next:\n", *(f"{at}. `{step.command}` ({step.why})" for at, step in enumerate(steps, start=1))])
 
 
 def _stored(name: str, scale: BaseScale) -> str:

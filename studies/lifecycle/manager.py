@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from caviar.storage.control import set_control
 from caviar.storage.definitions import find_study, load_study, register_study
-from caviar.storage.events import record_event
+from caviar.storage.events import log_event, record_event
+from caviar.storage.family import Parent
 from caviar.storage.losses import leases_on, release_dead
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
@@ -26,8 +27,9 @@ from caviar.studies.search.plan import plan
 
 
 def open_study(
-    engine: Engine, study: Study, provenance: Provenance | None = None, *, accept: bool = False
-) -> StudyRecord:
+    engine: Engine, study: Study, provenance: Provenance | None = None, *, accept: bool = False,
+    parent: Parent | None = None,
+) -> StudyRecord:  # fmt: skip
     """Begin a study, or go on with the one of the same name; one that is paused or stopped is resumed.
 
     Args:
@@ -36,6 +38,7 @@ def open_study(
         provenance: what this machine computes with; None leaves that unchecked.
         accept: make `study` the next version of the definition, where the trials stay comparable or only the code
             differs.
+        parent: the study that a new one was retuned from, for its history.
 
     Raises:
         DefinitionChanged: the definition or the code is another one, and that was not accepted; nothing was changed.
@@ -43,7 +46,7 @@ def open_study(
         MachineMismatch: this machine has another major version of Optuna.
         ForeignStudy: Optuna's tables hold a study of that name which Caviar did not make.
     """
-    record = find_study(engine, study.name) or _register(engine, study, provenance or Provenance())
+    record = find_study(engine, study.name) or _register(engine, study, provenance or Provenance(), parent)
     refuse_panda(engine, record)
     revision, following = _next_version(engine, record, study)
     differences = compare_provenance(record.provenance, provenance) if provenance else []
@@ -63,11 +66,14 @@ def open_study(
     return record
 
 
-def _register(engine: Engine, study: Study, provenance: Provenance) -> StudyRecord:
-    body = to_body(study)
+def _register(engine: Engine, study: Study, provenance: Provenance, parent: Parent | None) -> StudyRecord:
+    def also(connection: Connection, study_id: int) -> None:
+        if parent is not None:
+            log_event(connection, study_id, EventKind.RETUNED, **parent.detail)
+
     return register_study(
-        engine, study.name, metric=study.metric, maximize=study.maximize, body=body, provenance=provenance,
-        slots=plan(study),
+        engine, study.name, metric=study.metric, maximize=study.maximize, body=to_body(study), provenance=provenance,
+        slots=plan(study), also=also,
     )  # fmt: skip
 
 

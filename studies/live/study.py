@@ -24,12 +24,12 @@ from caviar.studies.live.forms import Forms
 from caviar.studies.live.html import Html, View, age, badge, bar, html, table
 from caviar.studies.live.svg import svg
 from caviar.studies.results.formatting import duration, number, of_planned
-from caviar.studies.results.report.document import card
+from caviar.studies.results.report.document import card, steps_list
+from caviar.studies.results.report.reading import read_steps
 from caviar.studies.results.sentences import others_sentence, rare_ends, sentence, study_in_words, unkept_sentence
 from caviar.studies.results.summaries import StudyState, state_of, values_of
 
 EVENTS = 12  # the last ones, that are shown
-_RESUME = "it goes on with: <code>caviar resume {name}</code>"
 
 
 def study_view(engine: Engine, mark: Fingerprint, forms: Forms) -> View:
@@ -49,6 +49,7 @@ def study_view(engine: Engine, mark: Fingerprint, forms: Forms) -> View:
         "progress": _progress(study, now, seconds),
         "tiers": _tiers(now),
         "best": _best(study, snapshot) + _tested(engine, study, study_id, now),
+        "steps": steps_list(read_steps(engine, record)),
         "running": _running(study, snapshot, [epoch.value(study.metric) for epoch in best], forms),
         "workers": workers(read_workers(engine, study_id)),
         "events": events(read_events(engine, study_id, last=EVENTS)),
@@ -60,9 +61,9 @@ def _state(study: Study, now: Progress, forms: Forms) -> str:
     state = state_of(now)
     about = study_in_words(study, now.budget)
     how = {
-        StudyState.PAUSED: f"Its workers wait; {_RESUME.format(name=html(study.name))}",
-        StudyState.STOPPED: f"Its workers have left; {_RESUME.format(name=html(study.name))}",
-        StudyState.WAITING: f"No worker trains it; join with: <code>caviar join {html(study.name)}</code>",
+        StudyState.PAUSED: "Its workers wait.",
+        StudyState.STOPPED: "Its workers have left.",
+        StudyState.WAITING: "No worker trains it.",
     }
     return (
         f"<h1>{html(study.name)} {badge(state)}</h1><p class='dim'>{html(about)}</p>"

@@ -8,8 +8,9 @@ from typing import Any
 
 from caviar.studies.panda.figures import panda_figures
 from caviar.studies.panda.records import Journal, JournalDay
+from caviar.studies.panda.steps import panda_steps
 from caviar.studies.results.formatting import number
-from caviar.studies.results.report.document import card, document
+from caviar.studies.results.report.document import card, document, steps_list
 
 _TITLES = {
     "curves": "Its life: every branch, and the nudges (triangles)",
@@ -43,12 +44,9 @@ def standing(journal: Journal) -> str:
 
 
 def advice(journal: Journal) -> str:
-    """Return what to do next, and why, as HTML; empty where there is no advice."""
-    given = journal.advice
-    if not given:
-        return ""
-    commands = "<br>".join(f"<code>{escape(command)}</code>" for command in given.commands)
-    return f"<h2>What its curve says</h2><p>{escape(given.why)}</p><p>{commands}</p>"
+    """Return what its curve says, and what to do next, as HTML."""
+    says = f"<h2>What its curve says</h2><p>{escape(journal.advice.why)}</p>" if journal.advice else ""
+    return says + steps_list(panda_steps(journal))
 
 
 def columns(journal: Journal) -> list[str]:

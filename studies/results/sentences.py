@@ -13,6 +13,7 @@ from caviar.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from caviar.storage.family import Parent
     from caviar.storage.records import EventRecord, OtherTrials
     from caviar.storage.status import Progress
     from caviar.studies.definition import Study
@@ -27,6 +28,14 @@ def study_in_words(study: Study | ReportedStudy, budget: int) -> str:
         f"{study.subject}: {budget} trials{of} to {study.direction} {study.metric}, {study.strategy}, "
         f"pruner {study.pruner}, seed {study.seed}"
     )
+
+
+def parent_in_words(parent: Parent) -> str:
+    """Return what a study was retuned from, and how it differs."""
+    value = f" with {parent.metric} {number(parent.value)}" if parent.value is not None else ""
+    gone = "" if parent.is_there else ", which is no longer in the database"
+    changes = f"; changed: {'; '.join(parent.changes)}" if parent.changes else ""
+    return f"retuned from {parent.study}{gone}, whose trial {parent.trial} won{value}{changes}"
 
 
 def cohort_sentence(detail: Mapping[str, Any]) -> str:
@@ -79,6 +88,8 @@ def _known_sentence(event: EventRecord) -> str | None:
     if event.kind == EventKind.CREATED:
         by = f", by {detail['by']}" if "by" in detail else ""  # an older Caviar did not record it
         return f"the study begins, with a budget of {detail['budget']} trials{by}"
+    if event.kind == EventKind.RETUNED:
+        return f"it begins with what '{detail['of']}' knew, whose trial {detail['trial']} won"
     if event.kind == EventKind.LEASE_EXPIRED:
         return f"trial {event.slot} was lost after epoch {detail['epoch']}: its worker was not heard of"
     if event.kind == EventKind.WORKER_DIED:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from caviar.storage.family import Parent
 from caviar.storage.records import OtherTrials, PhaseCount, RunningTrial, Slot, StudyRecord, TrialRecord
 from caviar.storage.states import Control, Phase, TrialState
 from caviar.storage.status import Progress, SlotCounts
@@ -65,6 +66,8 @@ class StudyStatus(SlotCounts):
             empty if it is Caviar's alone.
         unkept: why the states of its trials are not kept, so that an interrupted one begins again; None where they are.
         violations: the number of trials that violate a constraint, by its name.
+        winner: the trial that was measured on the test set as the winner; None before that, and where nothing is.
+        parent: the study that it was retuned from.
     """
 
     name: str
@@ -82,6 +85,8 @@ class StudyStatus(SlotCounts):
     code: str
     unkept: str | None
     violations: Mapping[str, int]
+    winner: int | None = None
+    parent: Parent | None = None
 
     @property
     def is_panda(self) -> bool:
@@ -190,7 +195,9 @@ def values_of(study: Study, trial: TrialRecord) -> dict[str, Value]:
     return dict(trial.named) if study.by_trials else study.values(trial.parameters)
 
 
-def study_status(record: StudyRecord, study: Study, progress: Progress) -> StudyStatus:
+def study_status(
+    record: StudyRecord, study: Study, progress: Progress, winner: int | None = None, parent: Parent | None = None
+) -> StudyStatus:
     """Summarise the progress of a study."""
     best = progress.best
     return StudyStatus(
@@ -201,7 +208,7 @@ def study_status(record: StudyRecord, study: Study, progress: Progress) -> Study
         tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, study.planned_epochs(progress.budget)),
         workers=progress.workers, running=progress.running, others=progress.others,
         code=code_line(record.provenance), unkept=progress.unkept,
-        violations=progress.violations,
+        violations=progress.violations, winner=winner, parent=parent,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 import caviar
 from caviar.studies.cli.options import AsJson, Database, DataDir, StoredStudy
 from caviar.studies.cli.output import err, out, print_json, print_line, print_remark
+from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
 
 if TYPE_CHECKING:
@@ -52,18 +53,16 @@ def best(
             has_weights = (save / "config.json").exists() and (save / "load.py").exists()  # else it is a command's own
             what = ": its weights, config.json, and load.py, which shows how to use both"
             print_remark(f"the winner is in {save}{what if has_weights else ''}")
-        winner, panda = caviar.best(study, database=engine), caviar.is_panda(study, database=engine)
+        winner = caviar.best(study, database=engine)
+        steps = () if as_json else caviar.next_steps(study, database=engine)
     if as_json:
         print_json(winner)
-    elif winner is None:
-        out().print(f"no trial of '{study}' is complete yet; go on with: caviar run {study}")
+        return 0
+    if winner is None:
+        out().print(f"no trial of '{study}' is complete yet")
     else:
         print_winner(winner)
-        if not winner.is_final and not panda:
-            step = "run {0}"
-        else:
-            step = "report {0} --open" if winner.confirmation or panda else "best {0} --confirm 5  (or was it luck?)"
-        print_line(f"\nnext: caviar {step.format(study)}", style="dim")
+    print_steps(steps)
     return 0
 
 

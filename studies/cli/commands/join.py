@@ -20,6 +20,7 @@ from caviar.studies.cli.options import (
 )
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
+from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
 
 
@@ -90,5 +91,5 @@ def _print_end(result: caviar.RunResult, why: str) -> int:
         print_line(f"no trial came to a result; see why with: caviar history {name}")
         return 1
     print_winner(result.winner)
-    print_line(f"\nnext: caviar trials {name}  (every trial)", style="dim")
+    print_steps(result.next_steps)
     return 0

@@ -12,6 +12,7 @@ import caviar
 from caviar.studies.cli.options import AsJson, Database, StoredStudy
 from caviar.studies.cli.output import out, print_json, print_line, spinner
 from caviar.studies.cli.panda.log import journal_view
+from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
 from caviar.studies.results.formatting import duration, of_planned
 
@@ -66,5 +67,4 @@ def _print(report: Report) -> None:
         print_line(f"  {a.answer}")
         if a.command:
             print_line(f"  {a.command}", style="cyan")
-    name = report.study.name
-    print_line(f"\nwith pictures: caviar report {name} -o {name}.html --open", style="dim")
+    print_steps(report.steps)

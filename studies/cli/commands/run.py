@@ -20,6 +20,7 @@ from caviar.studies.cli.options import (
 )
 from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
+from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
 from caviar.studies.results.formatting import duration, of_planned
 from caviar.studies.results.sentences import rare_ends
@@ -78,7 +79,7 @@ def run(
             print_line(f"stopped at {done}; nothing is lost; go on with: {again}")
             return 130
     if result.is_done:
-        return _print_end(result, study)
+        return _print_end(result)
     return _print_stop(result, again)
 
 
@@ -104,7 +105,7 @@ def _print_stop(result: caviar.RunResult, again: str) -> int:
     return 1
 
 
-def _print_end(result: caviar.RunResult, selector: str) -> int:
+def _print_end(result: caviar.RunResult) -> int:
     now, study = result.status, result.study
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
     counts += rare_ends(now)
@@ -115,12 +116,5 @@ def _print_end(result: caviar.RunResult, selector: str) -> int:
         print_line(f"no trial came to a result; see why with: caviar history {now.name}")
         return 1
     print_winner(result.winner)
-    run_ = f"caviar run {selector} --budget {study.budget}"
-    lines = [f"caviar trials {now.name}  (every trial)"]
-    if study.strategy != "random":
-        other = f"--strategy random --seed {study.seed} --name {now.name}-random"
-        lines.append(f"{run_} {other}  (was the search worth it?)")
-    again = f"--strategy {study.strategy} --seed {study.seed + 1} --name {now.name}-2"
-    lines.append(f"{run_} {again}  (does it hold?)")
-    print_line("\nnext: " + "\n      ".join(lines), style="dim")
+    print_steps(result.next_steps)
     return 0

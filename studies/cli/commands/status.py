@@ -9,8 +9,10 @@ import typer
 import caviar
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, print_line
+from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.tables import NARROW, table
 from caviar.studies.results.formatting import number
+from caviar.studies.results.sentences import parent_in_words
 
 
 def status(
@@ -56,16 +58,15 @@ def status(
         else:
             first = next(snapshots)
             out().print(view(first.study, first.snapshot, "", screen()))
+        steps = caviar.next_steps(study, database=engine)
+        winner = caviar.best(study, database=engine) if now.state == "done" else None
+    if winner is not None and winner.why_not_best:
+        print_line(f"the winner is trial {winner.trial}; {winner.why_not_best}")
+    if now.parent is not None:
+        print_line(parent_in_words(now.parent), style="dim")
     if now.code:
         print_line(f"trained with your code: {now.code}", style="dim")
-    print_line(f"\nnext: {next_step(now)}", style="dim")
-
-
-def next_step(now: caviar.StudyStatus) -> str:
-    """Return the command to give next for a study in that state."""
-    steps = {"done": f"caviar report {now.name} --open", "waiting": f"caviar join {now.name}",
-             "running": f"caviar status {now.name} --watch"}  # fmt: skip
-    return steps.get(now.state, f"caviar resume {now.name}")
+    print_steps(steps)
 
 
 def ls(as_json: AsJson = False, database: Database = None) -> None:
@@ -94,3 +95,6 @@ def ls(as_json: AsJson = False, database: Database = None) -> None:
             standing, strategy = ("resting" if s.state == "done" else str(s.state), lived), "panda"
         rows.add_row(*(s.name, *standing, *best, strategy)[columns])
     out().print(rows)
+    for s in studies:
+        if s.best is not None and s.winner not in (None, s.best.trial):
+            print_line(f"{s.name}: trial {s.winner} won, not {s.best.trial}; why: caviar best {s.name}", style="dim")

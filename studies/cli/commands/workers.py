@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import caviar
-from caviar.studies.cli.commands.status import next_step
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json
 from caviar.studies.cli.tables import NARROW, table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _NARROW_HEADS = ("host", "doing", "heard of")  # the columns on a narrow terminal
 
@@ -29,20 +31,13 @@ def workers(
     """
     with caviar.connect(database) as engine:
         found = caviar.workers(study, include_ended=True, database=engine)
-        if study is None or caviar.is_panda(study, database=engine):
-            now = None
-        else:
-            now = caviar.status(study, database=engine)
-    listed = [w for w in found if include_ended or w.is_present]
+        listed = [w for w in found if include_ended or w.is_present]
+        step = "" if as_json or listed else _step(study, engine)
     if as_json:
         print_json(listed)
         return
     if not listed:
         hidden = f" ({len(found)} have ended: --all shows them)" if found else ""
-        if now is None or now.state == "waiting":
-            step = f"start some with: caviar join {study or 'STUDY'}"
-        else:
-            step = f"'{study}' is {now.state}; next: {next_step(now)}"
         out().print(f"no worker is at work{hidden}; {step}")
         return
     heads = ("host", "pid", "device", "study", "doing", "heard of")
@@ -52,6 +47,19 @@ def workers(
         cells = (w.host, str(w.pid), w.device, w.study, _activity(w), f"{w.silent_seconds:.0f} s ago")
         rows.add_row(*(cell for head, cell in zip(heads, cells, strict=True) if head in shown))
     out().print(rows)
+
+
+def _step(study: str | None, engine: Engine) -> str:
+    """Return what to do where no worker is at work."""
+    state = None if study is None else caviar.status(study, database=engine).state
+    if study is None or state == "waiting":
+        return f"start some with: caviar join {study or 'STUDY'}"
+    first, *_ = caviar.next_steps(study, database=engine)
+    return (
+        f"{first.why}: {first.command}"
+        if caviar.is_panda(study, database=engine)
+        else (f"'{study}' is {state}; next: {first.command}")
+    )
 
 
 def _activity(worker: caviar.WorkerSummary) -> str:

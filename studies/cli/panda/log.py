@@ -14,6 +14,7 @@ from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, settings_line, unicode
 from caviar.studies.cli.panda.standing import Name
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
+from caviar.studies.panda.steps import panda_steps
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def journal_view(journal: Journal) -> Group:
         lines.append(Text(f"best: {number(best.value)} on day {best.day}, epoch {best.epoch}"))
     if journal.advice:
         lines.append(Text(f"advice: {journal.advice.why}", style="bold"))
-        lines += [Text(f"  {command}", style="cyan") for command in journal.advice.commands]
+    lines += [Text.assemble("  ", (step.command, "cyan"), (f"  ({step.why})", "dim")) for step in panda_steps(journal)]
     return Group(*lines)
 
 

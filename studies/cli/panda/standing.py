@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from caviar.studies.cli.output import print_line, settings_line
+from caviar.studies.cli.steps import print_steps
+from caviar.studies.panda.steps import panda_steps
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
     from caviar.studies.panda.records import Journal
 
+_TRAINING = ("caviar panda train", "caviar panda nudge")  # the commands that need the model's code
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A panda in the database.")]
 Settings = Annotated[list[str], typer.Argument(metavar="SETTING=VALUE ...", help="Such as learning_rate=0.01.")]
 ModelStudy = Annotated[
@@ -34,7 +38,7 @@ def print_standing(journal: Journal, first_line: str, study: str | None = None) 
         print_line(line)
     if advice:
         print_line(f"advice: {advice.why}")
-    commands = advice.commands if advice else (f"caviar panda train {journal.name}",)
-    steps = [command if "panda back" in command else again(command, study) for command in commands]
-    steps.append(f"caviar panda log {journal.name}  (its whole life)")
-    print_line("\nnext: " + "\n      ".join(steps), style="dim")
+    print_steps(
+        replace(step, command=again(step.command, study)) if step.command.startswith(_TRAINING) else step
+        for step in panda_steps(journal)
+    )

@@ -18,7 +18,7 @@ from caviar.studies.results.report.questions.training import length, overfitting
 from caviar.studies.results.report.records import Answer, Report, ReportedTrial
 from caviar.studies.results.summaries import StudyState
 
-_TOP = 5  # of the best trials, whose curves are examined
+TOP = 5  # of the best trials, whose curves are examined
 
 
 def answers(report: Report) -> list[Answer]:
@@ -32,8 +32,8 @@ def answers(report: Report) -> list[Answer]:
     noise = noise_of(report, report.winner, best)
     limits = [diverged(report), *([constrained(report, report.winner)] if report.study.constraints else [])]
     training = [
-        length(report, best[:_TOP], noise),
-        *([overfitting(report, best[:_TOP], noise, report.losses[1])] if report.losses else []),
+        length(report, best[:TOP], noise),
+        *([overfitting(report, best[:TOP], noise, report.losses[1])] if report.losses else []),
     ]
     if report.study.state != StudyState.DONE:
         return [_unfinished(report, best), *limits, *(replace(answer, command=None) for answer in training)]
@@ -53,5 +53,4 @@ def _unfinished(report: Report, best: Sequence[ReportedTrial]) -> Answer:
         "How far is it?",
         f"{done} of {budget} trials have ended, {len(best)} of them complete. The edges of the ranges, the number of "
         f"points and the order of the hyperparameters are judged when all have: later phases look at other places.",
-        f"caviar run {report.study.name}",
     )

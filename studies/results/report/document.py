@@ -6,11 +6,12 @@ Control characters are left out of all that comes from the database.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
 
+from caviar.studies.results.next_steps import Reason, Step
 from caviar.text import printable
 
 # Some of plotly's traces are compiled in the browser. Nothing may be fetched.
@@ -76,3 +77,13 @@ def _printable(value: Any) -> Any:
 def card(value: str, name: str) -> str:
     """Return a value with its name below, as HTML."""
     return f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+
+
+def steps_list(steps: Iterable[Step], without: Reason | None = None) -> str:
+    """Return what to do next as HTML; `without` is the reason of the step that led to the page."""
+    items = "".join(
+        f"<li><code>{escape(step.command)}</code> <span>{escape(step.why)}</span></li>"
+        for step in steps
+        if step.reason is not without
+    )
+    return f'<h2>What to do next</h2><ol class="steps">{items}</ol>' if items else ""

@@ -7,7 +7,8 @@ from html import escape
 from caviar.storage.states import TrialState
 from caviar.studies.lifecycle.provenance import code_line
 from caviar.studies.results.formatting import alike, duration, number, told_apart
-from caviar.studies.results.report.document import card, document
+from caviar.studies.results.next_steps import Reason
+from caviar.studies.results.report.document import card, document, steps_list
 from caviar.studies.results.report.figures import figures
 from caviar.studies.results.report.records import Report, ReportedTrial
 from caviar.studies.results.sentences import study_in_words
@@ -45,6 +46,7 @@ def page(report: Report) -> str:
 <p class="dim">{escape(f"{study_in_words(study, study.budget)}; {study.state}")}</p>
 {_winner(report)}
 {_cost(report)}
+{steps_list(report.steps, without=Reason.LOOK)}
 <h2>Questions and answers</h2>{_answers(report)}
 {pictures}
 <h2>Every trial</h2>"""

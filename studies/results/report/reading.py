@@ -11,15 +11,19 @@ from sqlalchemy import Engine
 from caviar.epoch import Epoch, metric_names
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.events import read_events
+from caviar.storage.family import read_begun_beside, read_parent
+from caviar.storage.history import is_sound
 from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.revisions import read_versions
 from caviar.storage.status import read_progress, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import definition_of, progress
 from caviar.studies.results.formatting import rounded
 from caviar.studies.results.importance import importances
 from caviar.studies.results.interactions import interactions
-from caviar.studies.results.report.answers import answers
+from caviar.studies.results.next_steps import Reason, Situation, Step, next_steps
+from caviar.studies.results.report.answers import TOP, answers
 from caviar.studies.results.report.records import (
     Cost,
     Report,
@@ -29,11 +33,12 @@ from caviar.studies.results.report.records import (
     ReportedStudy,
     ReportedTrial,
 )
-from caviar.studies.results.summaries import TrialSummary, state_of, trial_summaries
+from caviar.studies.results.summaries import StudyState, TrialSummary, state_of, trial_summaries
 from caviar.studies.results.winner import Standings, read_winner, standings
 from caviar.studies.search.effects import Around
 from caviar.studies.search.optuna_space import named_scales
 from caviar.studies.space.base import BaseScale
+from caviar.studies.way import Way
 from caviar.text import shown
 
 _PAIRS = 2  # pictures of two hyperparameters, at most
@@ -43,10 +48,47 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     """Return everything that a report says of a study."""
     # First: the curves of the trials that are finished here are in what is read later.
     current = standings(engine, record)
+    around = None if current.winner is None else Around(current.study, current.trials, current.winner.trial)
+    return concluded(
+        replace(
+            _read(engine, record, current),
+            importance=importances(current.study, current.trials),
+            effects=around.effects() if around else {},
+            pairs=_pairs(current, around) if around else (),
+        )
+    )
+
+
+def read_steps(engine: Engine, record: StudyRecord, known: Standings | None = None) -> tuple[Step, ...]:
+    """Return what to do next with a search: what its report says, but without reading more than that takes.
+
+    Args:
+        known: the study's standings, where they have been read already.
+    """
+    study, now = definition_of(record), progress(engine, record)
+    if (state := state_of(now)) != StudyState.DONE:
+        return next_steps(Situation(study.name, state, now.done, now.budget, study.strategy, study.seed))
+    current = known or standings(engine, record)
+    best = [number for number, _ in sound_values(current)[:TOP]]
+    return concluded(_read(engine, record, current, curves_of=best)).steps
+
+
+def sound_values(current: Standings) -> list[tuple[int, float]]:
+    """Return number and value of each complete, sound trial, the best one first; of equal values the first trial."""
+    values = [(t.number, t.value) for t in current.trials if is_sound(t) and t.value is not None]
+    return sorted(values, key=lambda trial: (-trial[1] if current.study.maximize else trial[1], trial[0]))
+
+
+def _read(engine: Engine, record: StudyRecord, current: Standings, curves_of: Sequence[int] | None = None) -> Report:
+    """Return the facts of a report, without answers and what a model says.
+
+    Args:
+        curves_of: the numbers of the trials whose curves are read; None for all.
+    """
     study, study_id = current.study, record.study_id
-    records, curves = read_trials(engine, study_id), read_curves(engine, study_id)
+    records, curves = read_trials(engine, study_id), read_curves(engine, study_id, curves_of)
     times, events = read_times(engine, study_id), read_events(engine, study_id)
-    progress = read_progress(engine, record, maximize=study.maximize)
+    now = read_progress(engine, record, maximize=study.maximize)
     start = min((t.began for t in times.values()), default=record.created_at)
     scales = _scales(current)
     trials = tuple(
@@ -54,31 +96,49 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
         for summary, trial in zip(trial_summaries(study, records), records, strict=True)
     )
     workers = read_workers(engine, study_id)
-    around = None if current.winner is None else Around(study, current.trials, current.winner.trial)
-    report = Report(
+    return Report(
         study=ReportedStudy(
             study.name, study.subject, study.model, study.data, study.metric, study.direction, study.constraints,
-            study.epochs, progress.budget, study.seed, study.strategy, study.pruner, state_of(progress),
+            study.epochs, now.budget, study.seed, study.strategy, study.pruner, state_of(now),
             len(study.prior), study.way,
         ),
         hyperparameters=tuple(ReportedHyperparameter(name, study.tier_of(name), scales[name]) for name in scales),
         winner=read_winner(engine, record, current), runner_up=current.runner_up,
         cost=Cost(
-            progress.done, progress.complete, progress.pruned, progress.failed, progress.diverged, progress.abandoned,
-            progress.ended_elsewhere, progress.others.made,
-            epochs=progress.epochs_trained, epochs_planned=study.planned_epochs(progress.budget),
-            training_seconds=round(sum(e.seconds for curve in curves.values() for e in curve), 1),
+            now.done, now.complete, now.pruned, now.failed, now.diverged, now.abandoned,
+            now.ended_elsewhere, now.others.made,
+            epochs=now.epochs_trained, epochs_planned=study.planned_epochs(now.budget),
+            training_seconds=round(sum(t.seconds for t in records), 1),
             wall_seconds=max((t.ended or 0.0 for t in trials), default=0.0),
             workers=len(workers), hosts=len({w.host for w in workers}),
         ),
-        trials=trials, importance=importances(study, current.trials),
+        trials=trials, importance=None,
         events=tuple(ReportedEvent(_since(start, e.at), e.kind, e.slot, e.worker, e.detail) for e in events),
         provenance=tuple(read_versions(engine, study_id)),
         machines=tuple(sorted({f"{w.host} ({w.device})" for w in workers})),
         began=start.isoformat(timespec="seconds"), now=_since(start, datetime.now(UTC)),
-        effects=around.effects() if around else {}, pairs=_pairs(current, around) if around else (),
+        parent=read_parent(engine, study_id), beside=read_begun_beside(engine, study.name),
     )  # fmt: skip
-    return replace(report, answers=tuple(answers(report)))
+
+
+def concluded(report: Report) -> Report:
+    """Return a report with its answers, and with what to do next."""
+    answered = replace(report, answers=tuple(answers(report)))
+    return replace(answered, steps=next_steps(_situation(answered)))
+
+
+def _situation(report: Report) -> Situation:
+    study, winner, parent = report.study, report.winner, report.parent
+    advice = [Step(Reason.ADVICE, a.command, a.why) for a in report.answers if a.command and a.why]
+    comparable = parent is not None and parent.is_there and parent.metric == study.metric
+    return Situation(
+        study.name, study.state, report.cost.done, study.budget, study.strategy, study.seed,
+        winner=None if winner is None else winner.trial, runner_up=report.runner_up,
+        is_measured=winner is None or winner.test is not None or not winner.has_test,
+        has_weights=study.way is not Way.OBJECTIVE,
+        confirmation=None if winner is None else winner.confirmation, advice=tuple(advice),
+        parent=parent.study if parent is not None and comparable else None, beside=report.beside,
+    )  # fmt: skip
 
 
 def _scales(current: Standings) -> Mapping[str, BaseScale]:

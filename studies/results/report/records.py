@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caviar.epoch import in_order
+from caviar.storage.family import Parent
 from caviar.storage.records import DefinitionRecord
 from caviar.storage.states import TrialState
 from caviar.studies.metric import pair_of_losses
 from caviar.studies.results.importance import Importances
 from caviar.studies.results.interactions import Interaction
+from caviar.studies.results.next_steps import Step
 from caviar.studies.results.summaries import SearchedHyperparameter, StudyState, TrialSummary
 from caviar.studies.results.winner import Winner
 from caviar.studies.search.effects import Effect, Surface
@@ -133,11 +135,16 @@ class ReportedEvent:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to a question that every report answers, and the command that follows from it, if one does."""
+    """An answer to a question that every report answers, and the command that follows from it, if one does.
+
+    Attributes:
+        why: the reason for the command in a few words, where it is a step of its own in what to do next.
+    """
 
     question: str
     answer: str
     command: str | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,9 @@ class Report:
         machines: the hosts of its workers, with the devices that they trained on.
         began: when the first trial began, as ISO 8601.
         now: when the report was made, in seconds since then.
+        parent: the study that it was retuned from.
+        beside: the studies whose names begin with its own and a dash, and whether each has ended.
+        steps: what to do next, the most useful step first.
         effects: what is expected along each hyperparameter around the winner, by name; empty with few trials.
         pairs: the hyperparameters whose effects depend on each other by more than noise, at most two pairs.
     """
@@ -174,7 +184,10 @@ class Report:
     machines: tuple[str, ...]
     began: str
     now: float
+    parent: Parent | None = None
+    beside: Mapping[str, bool] = field(default_factory=dict)
     answers: tuple[Answer, ...] = ()
+    steps: tuple[Step, ...] = ()
     effects: Mapping[str, Effect] = field(default_factory=dict)
     pairs: tuple[ReportedPair, ...] = ()
 

@@ -60,7 +60,7 @@ def test_of_a_panda_it_says_that_each_trial_is_a_day(
     note = shown(engine, load_study(engine, "baby"))
     assert note["version"] == 1
     assert "One model, babysat by Caviar day by day" in note["body"]
-    assert "$ caviar panda log baby" in note["body"]
+    assert "1. `caviar panda train baby` (the next day)" in note["body"]
     assert "trials of at most" not in note["body"]
 
 

@@ -46,7 +46,11 @@ def edge(report: Report, winner: ReportedTrial) -> Answer:
         others = "every other" if at_default else "every"
         defaults = f"{', '.join(at_default)} at the default, which is an end of the range; " if at_default else ""
         return Answer(question, f"No: {defaults}{others} hyperparameter of the winner is inside its range.")
-    return Answer(question, f"Yes: {'; '.join(parts)}.", retune(report, "wider", " ".join(widen)) if widen else None)
+    if not widen:
+        return Answer(question, f"Yes: {'; '.join(parts)}.")
+    names = " and ".join(option.removeprefix("--widen ") for option in widen)
+    why = f"better values of {names} may lie beyond the range"
+    return Answer(question, f"Yes: {'; '.join(parts)}.", retune(report, "wider", " ".join(widen)), why)
 
 
 def _side(h: ReportedHyperparameter, trial: ReportedTrial) -> str | None:
@@ -68,7 +72,8 @@ def enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) -
     if near >= _ENOUGH:
         return Answer(question, f"Yes: {evidence}, so that more of them would change little.")
     command = f"caviar extend {study.name} --budget {2 * study.budget}"
-    return Answer(question, f"Perhaps not: only {evidence}.", command)
+    few = f"only {near} trial{'s' * (near != 1)} came near the best value"
+    return Answer(question, f"Perhaps not: only {evidence}.", command, few)
 
 
 def order(report: Report) -> Answer:

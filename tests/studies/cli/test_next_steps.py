@@ -1,0 +1,127 @@
+"""Run, status, best, the report and the note in Optuna's dashboard say the same of what to do next."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+import caviar
+from caviar.storage.control import set_control
+from caviar.storage.states import Control
+from caviar.studies.cli import run
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.results.conclusion import conclude
+from tests.helpers.live import let_run
+from tests.helpers.pandas import born, days
+from tests.helpers.studies import small_study
+from tests.helpers.workers import register, worker
+
+Say = Callable[..., str]
+
+
+@pytest.fixture
+def say(engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+
+    def said(*arguments: str) -> str:
+        assert run(list(arguments)) == 0
+        return capsys.readouterr().out
+
+    return said
+
+
+def listed(said: str) -> list[str]:
+    """The commands below `next:`, in their order."""
+    _, _, after = said.partition("\nnext: ")
+    return [line.partition("  (")[0].strip() for line in after.splitlines()]
+
+
+def in_note(engine: Engine, optuna_study_id: int) -> list[str]:
+    query = text("""SELECT value_json FROM public.study_system_attributes
+                    WHERE study_id = :study AND key = 'dashboard:note_str:0'""")
+    with engine.connect() as connection:
+        note = json.loads(connection.scalar(query, {"study": optuna_study_id}) or '""')
+    return re.findall(r"^\d+\. `([^`]+)`", note, re.MULTILINE)
+
+
+def in_page(say: Say, study: str, file: Path) -> list[str]:
+    say("report", study, "-o", str(file))
+    (items,) = re.findall(r'<ol class="steps">(.*?)</ol>', file.read_text(), re.DOTALL)
+    return re.findall(r"<code>(.*?)</code>", items)
+
+
+def test_all_say_the_same_when_a_study_is_done_and_when_it_is_confirmed(
+    engine: Engine, say: Say, tmp_path: Path
+) -> None:
+    record, study = register(engine, epochs=6, budget=20)
+    worker(engine, record, study).run()
+    of_run = listed(say("run", "small"))
+    assert of_run[:2] == ["caviar report small --open", "caviar best small --confirm 5"]
+    assert "caviar best small --save small-model" in of_run
+
+    def same() -> list[str]:
+        of_status = listed(say("status", "small"))
+        assert listed(say("best", "small")) == listed(say("report", "small")) == of_status
+        assert listed(say("join", "small")) == of_status
+        assert in_note(engine, record.optuna_study_id) == of_status
+        # The page is what its first step leads to.
+        assert in_page(say, "small", tmp_path / "x.html") == of_status[1:]
+        facts = json.loads(say("report", "small", "--json"))
+        assert [step["command"] for step in facts["steps"]] == of_status
+        assert [step.command for step in caviar.next_steps("small", database=engine)] == of_status
+        return of_status
+
+    assert same() == of_run
+    say("best", "small", "--confirm", "2")
+    assert "caviar best small --confirm 5" not in same()
+
+
+def test_a_study_that_is_not_done_says_the_same_everywhere(engine: Engine, say: Say, tmp_path: Path) -> None:
+    record = open_study(engine, small_study())
+    states = {
+        "waiting": ["caviar run small", "caviar join small"],
+        "paused": ["caviar resume small"],
+        "stopped": ["caviar resume small", "caviar run small", "caviar join small"],
+        "running": ["caviar status small --watch", "caviar join small"],
+    }
+    for state, steps in states.items():
+        if state == "running":
+            set_control(engine, record.study_id, Control.RUN)
+            let_run(engine, record, 0, 0.5)
+        elif state != "waiting":
+            set_control(engine, record.study_id, Control.PAUSE if state == "paused" else Control.STOP)
+        for command in ("status", "best", "report"):
+            assert listed(say(command, "small")) == steps, (state, command)
+        assert in_page(say, "small", tmp_path / f"{state}.html") == steps
+
+
+def test_a_panda_says_the_same_in_its_journal_and_in_best(engine: Engine, say: Say) -> None:
+    days(engine, born(engine))
+    of_best = listed(say("best", "baby"))
+    assert of_best[-2:] == ["caviar report baby --open", "caviar best baby --save baby-model"]
+    assert "caviar panda train baby" in of_best
+    for command in (("status", "baby"), ("panda", "log", "baby"), ("report", "baby")):
+        lines = [line.strip().partition("  (")[0] for line in say(*command).splitlines()]
+        assert lines[-len(of_best) :] == of_best, command
+
+
+def test_a_retuned_study_names_its_parent_and_is_to_be_compared_with_it(engine: Engine, say: Say) -> None:
+    record, study = register(engine, epochs=2, budget=8, pruner="none")
+    worker(engine, record, study).run()
+    conclude(engine, record, Path("nowhere"))
+    say("retune", "small", "--name", "small-wider", "--widen", "learning_rate")
+    status = json.loads(say("status", "small-wider", "--json"))
+    assert status["parent"]["study"] == "small"
+    assert [change.partition(":")[0] for change in status["parent"]["changes"]] == ["learning_rate"]
+    assert "retuned from small, whose trial" in say("status", "small-wider")
+    say("run", "small-wider")
+    assert "caviar compare small small-wider" in listed(say("best", "small-wider"))
+    assert json.loads(say("report", "small-wider", "--json"))["parent"]["is_there"] is True
+    say("delete", "small", "--yes")
+    assert "no longer in the database" in " ".join(say("status", "small-wider").split())
+    assert "caviar compare small small-wider" not in listed(say("best", "small-wider"))
