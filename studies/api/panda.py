@@ -31,10 +31,10 @@ from caviar.studies.api.panda_training import (
     Listener,
     Options,
     import_model,
+    opened_panda,
     training_machine,
     training_panda,
 )
-from caviar.studies.api.session import opened
 from caviar.studies.dashboard.note import leave_note
 from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError
@@ -286,7 +286,7 @@ def nudge(
 
     _check_text("--why", why or "")
     import_model(study)
-    with opened(name, database) as (engine, record):
+    with opened_panda(name, database) as (engine, record):
         now = next_settings(read_life(engine, record))
         definition = definition_of(record)
         given = check_names(definition, settings)
@@ -309,7 +309,7 @@ def back(name: str, to: int | None = None, *, database: str | Engine | None = No
         >>> caviar.panda.back("baby", to=2).journal.head
         2
     """
-    with opened(name, database) as (engine, record):
+    with opened_panda(name, database) as (engine, record):
         free_dead_workers(engine, record)
         life = read_life(engine, record)
         day = to if to is not None else life.days[life.panda.head].parent or 0
@@ -324,7 +324,7 @@ def note(name: str, text: str, *, database: str | Engine | None = None) -> Journ
         >>> caviar.panda.note("baby", "dropout next, if it still overfits")
     """
     _check_text("the remark", text)
-    with opened(name, database) as (engine, record):
+    with opened_panda(name, database) as (engine, record):
         head = read_life(engine, record).panda.head
         record_event(engine, record.study_id, EventKind.NOTE, slot=head, text=text, by=current_user())
         return read_journal(engine, record)
@@ -337,7 +337,7 @@ def log(name: str, *, database: str | Engine | None = None) -> Journal:
         >>> journal = caviar.panda.log("baby")
         >>> journal.last_day.verdict.word, journal.advice.why
     """
-    with opened(name, database) as (engine, record):
+    with opened_panda(name, database) as (engine, record):
         return read_journal(engine, record)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,9 @@ from sqlalchemy import Engine
 
 from caviar.storage.definitions import load_study
 from caviar.storage.engine import require_writable
+from caviar.storage.errors import StudyDeleted, StudyNotFound
 from caviar.storage.pandas import read_life, refuse_busy
+from caviar.storage.records import StudyRecord
 from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
 from caviar.studies.api.session import connect, data_folder, settings_of
 from caviar.studies.definition import Study
@@ -22,6 +25,7 @@ from caviar.studies.workers.local.events import RunEvent
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.patience import reported_outage
 from caviar.studies.workers.local.signals import Stop
+from caviar.text import shown
 
 if TYPE_CHECKING:
     from caviar.studies.workers.context import WorkerContext
@@ -80,7 +84,7 @@ def training_panda(
     with training_machine(name, cohort=cohort, **options) as (engine, worker, stop):
         import_model(study)
         outage = reported_outage(worker.settings, worker.patience, lambda: stop.asked, on_event)
-        record = outage.insist(lambda: load_study(engine, name))
+        record = outage.insist(lambda: load_panda(engine, name))
         outage.insist(lambda: free_dead_workers(engine, record))
         life = outage.insist(lambda: read_life(engine, record))
         refuse_busy(record, life)
@@ -91,6 +95,32 @@ def training_panda(
         )
         with panda_worker(engine, record, worker, stop) as context:
             yield context
+
+
+def load_panda(engine: Engine, name: str) -> StudyRecord:
+    """Return the panda of that name, or the study.
+
+    Raises:
+        StudyNotFound: the database has neither; the message says how a panda begins.
+    """
+    try:
+        return load_study(engine, name)
+    except StudyDeleted:
+        raise
+    except StudyNotFound as error:
+        begin = f"caviar panda start {shlex.quote(shown(name))} --study STUDY"
+        raise StudyNotFound(f"{error}; begin a panda of that name with: {begin}") from error
+
+
+@contextmanager
+def opened_panda(name: str, database: str | Engine | None) -> Iterator[tuple[Engine, StudyRecord]]:
+    """Open a database, and yield it with the panda of that name.
+
+    Raises:
+        StudyNotFound: the database has none.
+    """
+    with connect(database) as engine:
+        yield engine, load_panda(engine, name)
 
 
 def import_model(study: Definition) -> None:

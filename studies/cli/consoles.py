@@ -33,6 +33,15 @@ class CleanConsole(Console):
         text = printable(segment.text)
         return segment if text == segment.text else segment._replace(text=text)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; into a file or a pipe without the blanks that only fill a table's last column."""
+        if self.is_terminal:
+            super().print(*objects, **options)
+            return
+        with self.capture() as printed:
+            super().print(*objects, **options)
+        super().print("\n".join(line.rstrip(" ") for line in printed.get().split("\n")), end="", soft_wrap=True)
+
 
 class PlainConsole(CleanConsole):
     """A console that prints ASCII: characters of Caviar's own texts are spelt out, and any other becomes a `?`."""

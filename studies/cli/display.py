@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 from rich.live import Live
 
@@ -18,23 +19,43 @@ _LINE_SECONDS = 5.0  # between two plain lines
 
 
 class Rate:
-    """Measures the pace of a study since the first snapshot: trials per minute, or per hour if it is slow."""
+    """Measures the pace of a study since the first snapshot, and from the later half of that time what is left.
+
+    The time left is that of the epochs that are left, since trials that are pruned end early: those of the running
+    trials up to the last one, and for each trial to come as many as the others had.
+    """
 
     def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None
+        self._first: tuple[float, int] | None = None  # when, and the trials that were done
+        self._later: deque[tuple[float, int]] = deque()  # when, and the epochs that were trained
 
-    def in_words(self, now: Progress) -> str:
-        """Return the pace and the remaining time; empty before a trial and a second have passed."""
+    def in_words(self, study: Study, now: Progress) -> str:
+        """Return the trials per minute, or per hour if it is slow, and the time left; empty before there is a pace."""
         clock = time.monotonic()
         if self._first is None:
             self._first = clock, now.done
-        seconds, done = clock - self._first[0], now.done - self._first[1]
+        began, had_done = self._first
+        self._later.append((clock, now.epochs_trained))
+        while len(self._later) > 2 and self._later[1][0] <= (began + clock) / 2:
+            self._later.popleft()
+        seconds, done = clock - began, now.done - had_done
         if seconds < 1 or done < 1:
             return ""
-        left = (now.budget - now.done) * seconds / done
         minute = 60 * done / seconds
         pace = f"{minute:.0f} trials/min" if minute >= 1 else f"{60 * minute:.2g} trials/h"
+        left = self._by_epochs(study, now)
+        left = (now.budget - now.done) * seconds / done if left is None else left
         return pace + (f", {duration(left)} left" if left else "")
+
+    def _by_epochs(self, study: Study, now: Progress) -> float | None:
+        """Return the seconds that are left; None where nobody knows how many epochs trials have."""
+        (since, had), (until, have) = self._later[0], self._later[-1]
+        if study.epochs is None or have <= had:
+            return None
+        trained = now.epochs_trained - sum(r.epoch for r in now.running)
+        each = min(trained / now.done, study.epochs)  # where no trial is done, nothing is said
+        epochs = sum(max(study.epochs - r.epoch, 0) for r in now.running) + now.open * each
+        return epochs * (until - since) / (have - had)
 
 
 class Display:
@@ -65,7 +86,7 @@ class Display:
     def show(self, study: Study, snapshot: Snapshot) -> None:
         """Show a snapshot by the study's definition of that moment; as a line only if it is news, or time for one."""
         now = snapshot.progress
-        rate = self._rate.in_words(now)
+        rate = self._rate.in_words(study, now)
         if self._live:
             self._live.update(view(study, snapshot, rate, screen()), refresh=True)
             return

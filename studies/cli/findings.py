@@ -24,8 +24,11 @@ def print_findings(findings: Iterable[Finding]) -> None:
             if f.step:
                 out().print(Padding(Text(f.step), (0, 0, 0, 2)))
         return
-    rows = table("", "check", "found", "what to do")
-    for f in findings:
-        rows.add_row(Text(f.level, style=_STYLES[f.level]), f.what, Text(f.message), Text(f.step))
+    found = list(findings)
+    columns = slice(None if any(f.step for f in found) else -1)  # where there is nothing to do, no room is left for it
+    rows = table(*("", "check", "found", "what to do")[columns])
+    for f in found:
+        cells = [Text(f.level, style=_STYLES[f.level]), Text(f.what), Text(f.message), Text(f.step)]
+        rows.add_row(*cells[columns])
     console = out() if out().is_terminal else console_of(sys.stdout, width=_LONG_LINE)
     console.print(rows)

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,7 +18,8 @@ import typer
 
 from caviar.errors import CaviarError
 from caviar.studies.cli.consoles import CleanConsole, PlainConsole
-from caviar.studies.results.formatting import json_text, number
+from caviar.studies.cli.lines import Pieces, hanging
+from caviar.studies.results.formatting import json_text
 from caviar.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -88,8 +89,19 @@ def set_drawing(drawing: bool) -> None:
 
 
 def print_line(line: str | Text, style: str | None = None) -> None:
-    """Print a line on stdout: wrapped between words on a terminal, in one piece elsewhere."""
-    out().print(line, style=style, soft_wrap=not out().is_terminal)
+    """Print a line on stdout: on a terminal wrapped between words and below its first one, in one piece elsewhere."""
+    if not out().is_terminal:
+        out().print(line, style=style, soft_wrap=True)
+    elif isinstance(line, str):
+        for each in line.split("\n"):
+            out().print(hanging(out().render_str(each)), style=style)
+    else:
+        out().print(line, style=style)
+
+
+def print_pieces(pieces: Sequence[str]) -> None:
+    """Print a line on stdout: on a terminal broken between pieces, such as settings, in one piece elsewhere."""
+    out().print(Pieces(pieces), soft_wrap=not out().is_terminal)
 
 
 def print_json(record: object) -> None:
@@ -100,11 +112,6 @@ def print_json(record: object) -> None:
 def print_text(text: str) -> None:
     """Print a text of any number of lines on stdout as it is, such as CSV, without control characters."""
     sys.stdout.write(printable(text))
-
-
-def settings_line(values: Mapping[str, object]) -> str:
-    """Return hyperparameters in one line."""
-    return "  ".join(f"{name} {number(value)}" for name, value in values.items())
 
 
 class _Remarks(logging.Handler):

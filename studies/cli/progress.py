@@ -27,18 +27,23 @@ if TYPE_CHECKING:
 class EventPrinter:
     """Prints events as they come, from `with` to its end; a spinner or a live display ends with it.
 
-    `progress` is the study's when it was last read; `has_worked` says whether workers were started.
+    Until there is a display, a spinner says what is being done: a server and PyTorch take seconds to start.
+
+    Attributes:
+        progress: the study's when it was last read.
+        has_worked: whether workers were started.
     """
 
-    def __init__(self, activity: str, *, is_joining: bool = False) -> None:
+    def __init__(self, activity: str, *, then: str = "starting the workers", is_joining: bool = False) -> None:
         self.progress: Progress | None = None
         self.has_worked = False
-        self._activity = activity
+        self._activity, self._then = activity, then
         self._is_joining = is_joining
         self._shown = ExitStack()
         self._display: Display | None = None
 
     def __enter__(self) -> EventPrinter:
+        self._wait("opening the database")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -48,9 +53,9 @@ class EventPrinter:
         """Print an event."""
         match event:
             case events.CheckBegan():
-                self._shown.enter_context(spinner(f"loading PyTorch, and {self._activity}"))
+                self._wait(f"loading PyTorch, and {self._activity}")
             case events.CheckEnded():
-                self._shown.close()
+                self._wait(self._then)
             case events.WorkersStarted():
                 self._start(event)
             case events.Progressed():
@@ -68,9 +73,15 @@ class EventPrinter:
             case _:
                 print_remark(_remark(event))
 
+    def _wait(self, activity: str) -> None:
+        """Show what is being done until something else is."""
+        self._shown.close()
+        self._shown.enter_context(spinner(activity))
+
     def _start(self, event: events.WorkersStarted) -> None:
         from caviar.studies.cli.display import Display
 
+        self._shown.close()
         study, devices = event.study, event.devices
         self.has_worked = True
         what = f"{study.budget} trials of {study.subject}, {study.strategy}"

@@ -22,7 +22,7 @@ def sparkline(
 
 
 def ends(curves: Iterable[Sequence[float]], *, maximize: bool) -> tuple[float, float]:
-    """Return the range of values without the worst tenth, which would make the scale that of the first epochs."""
+    """Return the range from the median to the best of all values: the last epochs are what is to be compared."""
     values = sorted(value for curve in curves for value in curve) or [0.0]
-    tenth = len(values) // 10
-    return (values[tenth], values[-1]) if maximize else (values[0], values[-1 - tenth])
+    half = len(values) // 2
+    return (values[half], values[-1]) if maximize else (values[0], values[-1 - half])

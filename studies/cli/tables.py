@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from caviar.studies.cli.lines import Pieces, indented, settings
 
 NARROW = 60  # columns below which less is shown
 _LEAST = 30  # columns for hyperparameters beside other cells
@@ -27,19 +28,21 @@ def fits(console: Console, renderable: RenderableType) -> bool:
     return console.measure(renderable, options=options).maximum <= console.width
 
 
-def with_settings(console: Console, heads: Sequence[str], rows: Sequence[tuple[Sequence[str], str]]) -> RenderableType:
+def with_settings(
+    console: Console, heads: Sequence[str], rows: Sequence[tuple[Sequence[str], Mapping[str, object]]]
+) -> RenderableType:
     """Return rows with their hyperparameters: in a last column if the console has room for it, else below each row."""
     widths = [max(map(len, column)) for column in zip(heads, *(cells for cells, _ in rows), strict=True)]
     if console.width - sum(width + 2 for width in widths) >= _LEAST:
         wide = table(*heads, "hyperparameters")
         for column in wide.columns[:-1]:
             column.no_wrap = True
-        for cells, settings in rows:
-            wide.add_row(*cells, settings)
+        for cells, values in rows:
+            wide.add_row(*cells, Pieces(settings(values)))
         return wide
     lines: list[RenderableType] = [Text(_line(heads, widths), style="bold")]
-    for cells, settings in rows:
-        lines += [Text(_line(cells, widths)), Padding(Text(settings, style="dim"), (0, 0, 0, 2))]
+    for cells, values in rows:
+        lines += [Text(_line(cells, widths)), indented(Pieces(settings(values), style="dim"), 2)]
     return Group(*lines)
 
 

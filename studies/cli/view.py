@@ -17,7 +17,7 @@ from caviar.storage.records import EventRecord, PhaseCount, RunningTrial
 from caviar.storage.snapshot import CURVES, Snapshot
 from caviar.storage.states import EventKind
 from caviar.storage.status import Progress
-from caviar.studies.cli.output import settings_line
+from caviar.studies.cli.lines import Pieces, settings
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import number, of_planned
@@ -147,7 +147,7 @@ def _best(study: Study, snapshot: Snapshot, screen: Screen) -> Iterator[Renderab
         change = f", {'up' if best.value > trail[0] else 'down'} from {number(trail[0])}"
         parts += [(change, "dim"), ("  ", ""), (line, "green")]
     yield Text.assemble(*parts)
-    yield Text(screen.text(settings_line(values_of(study, best))), style="dim")
+    yield Pieces([screen.text(each) for each in settings(values_of(study, best))], style="dim")
 
 
 def _others(now: Progress) -> Iterator[RenderableType]:

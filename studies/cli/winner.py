@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.table import Table
 from rich.text import Text
 
 from caviar.epoch import Epoch, metric_names
 from caviar.storage.states import Phase
+from caviar.studies.cli.lines import Pieces
 from caviar.studies.cli.output import out, print_line
 from caviar.studies.results.formatting import number, told_apart
 from caviar.suggestions import did_you_mean
@@ -28,17 +30,19 @@ def print_winner(winner: Winner) -> None:
         head, which = f"best so far: {winner.phase} {winner.trial}", f" of {winner.study}"
     out().print(Text.assemble((head, "bold"), which))
     others = {name: value for name, value in winner.metrics.items() if name != winner.metric}
-    _print_line(winner.metric, number(winner.value), f"  ({_listed(others)})" if others else "")
+    _print_line(winner.metric, [number(winner.value)], _in_parentheses(_listed(others)))
     if winner.why_not_best:
         print_line(f"  {winner.why_not_best}")
     if (expected := winner.expected) and not winner.confirmation:  # what was measured takes its place
         low, high = told_apart(expected.low, expected.high)
-        _print_line("if trained again", f"{number(expected.value)}", f" is expected, on average {low} to {high} (90 %)")
+        _print_line(
+            "if trained again", [number(expected.value)], ["is expected,", f"on average {low} to {high}", "(90 %)"]
+        )
     later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"
     if winner.test:
-        _print_line("test", _listed(winner.test), "  (measured once)")
+        _print_line("test", _listed(winner.test), [" (measured once)"])
     elif winner.has_test:
-        _print_line("test", later if winner.test is None else "the data have no test part", "")
+        _print_line("test", [later if winner.test is None else "the data have no test part"])
     width = max(map(len, winner.hyperparameters), default=0)
     for name, value in winner.hyperparameters.items():
         out().print(f"  {name:<{width}}  {number(value)}")
@@ -50,10 +54,24 @@ def print_winner(winner: Winner) -> None:
         print_line(f"  {in_words(winner.confirmation)}")
 
 
-def _print_line(head: str, value: str, rest: str) -> None:
-    out().print(Text.assemble(f"  {head:<{_HEAD}}  ", (value, "green"), rest))
+def _print_line(head: str, values: Sequence[str], rest: Sequence[str] = ()) -> None:
+    """Print values behind their name, and what is said of them: on several lines where one has no room for all."""
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_column(no_wrap=True, min_width=_HEAD + 2)
+    line.add_column()
+    line.add_row(f"  {head}", Pieces([*(Text(value, "green") for value in values), *rest], between=" "))
+    out().print(line)
 
 
-def _listed(metrics: Mapping[str, float]) -> str:
+def _in_parentheses(texts: Sequence[str]) -> list[str]:
+    if not texts:
+        return []
+    inside = [f" ({texts[0]}", *texts[1:]]
+    return [*inside[:-1], f"{inside[-1]})"]
+
+
+def _listed(metrics: Mapping[str, float]) -> list[str]:
+    """Return metrics as texts with commas between them."""
     names = metric_names([Epoch(0, metrics, 0.0)])
-    return ", ".join(f"{name} {number(metrics[name])}" for name in names)
+    texts = [f"{name} {number(metrics[name])}" for name in names]
+    return [*(f"{text}," for text in texts[:-1]), *texts[-1:]]

@@ -170,8 +170,8 @@ def files(engine: Engine, settings: Settings) -> list[Finding]:
     """
     if settings.checkpoints is None:
         count = len(health.checkpoint_addresses(engine))
-        message = f"not looked for, without CAVIAR_CHECKPOINTS: {count} are named by the database"
-        return [Finding(Level.OK, "files", message)]
+        unseen = f"not looked for, without CAVIAR_CHECKPOINTS: {count} are named by the database"
+        return [Finding(Level.OK, "files", unseen if count else "none that the database names")]
     place = CheckpointFiles(settings.checkpoints)
     there = list(place.list())
     records = _by_label(engine)

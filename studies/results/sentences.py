@@ -98,6 +98,14 @@ def _known_sentence(event: EventRecord) -> str | None:
     return None
 
 
+def detail_in_words(event: EventRecord) -> str:
+    """Return what an event's kind and trial do not say."""
+    with suppress(KeyError, TypeError, ValueError):  # as in `sentence`
+        if event.kind == EventKind.COHORT_SIZE:
+            return cohort_sentence(event.detail)
+    return detail_line(event.detail)
+
+
 def detail_line(detail: Any) -> str:
     """Return an event's detail in one line, without what has many: --json shows the traceback and the output, too."""
     parts = {key: "; ".join(map(number, value)) if isinstance(value, list) else number(value)

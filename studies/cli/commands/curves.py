@@ -9,7 +9,7 @@ import typer
 
 import caviar
 from caviar.studies.cli.options import AsJson, Database, StoredStudy
-from caviar.studies.cli.output import out, print_json, print_line, settings_line, unicode
+from caviar.studies.cli.output import out, print_json, print_line, unicode
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, WIDTH, ends, sparkline
 from caviar.studies.cli.tables import NARROW, with_settings
 from caviar.studies.results.formatting import number
@@ -45,8 +45,9 @@ def curves(
         return
     low, high = ends([curve.finite_values for curve in found], maximize=found[0].maximize)
     out().print(_rows(found, low, high))  # a choice may be [/relu]
-    extent = f"{found[0].metric} by epoch, from {number(low)} to {number(high)}"
-    print_line(f"\n{extent}; with pictures: caviar report {study} --open", style="dim")
+    first, last = ("the median", "the best") if found[0].maximize else ("the best", "the median")
+    scale = f"{found[0].metric} by epoch, from {number(low)} ({first}) to {number(high)} ({last})"
+    print_line(f"\n{scale}; with pictures: caviar report {study} --open", style="dim")
 
 
 def _rows(found: Sequence[caviar.LearningCurve], low: float, high: float) -> RenderableType:
@@ -59,5 +60,5 @@ def _rows(found: Sequence[caviar.LearningCurve], low: float, high: float) -> Ren
         line = sparkline(curve.finite_values, low, high, BLOCKS if unicode() else ASCII, width=width)
         cells = {"trial": str(t.trial), "phase": f"{t.tier} {t.phase}", "state": t.state, value: number(t.value),
                  "curve": line}  # fmt: skip
-        rows.append(([cells[head] for head in heads], settings_line(t.hyperparameters)))
+        rows.append(([cells[head] for head in heads], t.hyperparameters))
     return with_settings(out(), heads, rows)

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 import caviar
+from caviar.studies.cli.lines import settings_line
 from caviar.studies.cli.options import AsJson, Database, StoredStudy
-from caviar.studies.cli.output import print_json, print_line, settings_line
+from caviar.studies.cli.output import print_json, print_line
 
 
 def enqueue(

@@ -9,7 +9,7 @@ from caviar.studies.cli.options import AsJson, Database, StoredStudy
 from caviar.studies.cli.output import out, print_json
 from caviar.studies.cli.tables import NARROW, table
 from caviar.studies.lifecycle.provenance import short_commit
-from caviar.studies.results.sentences import detail_line, sentence
+from caviar.studies.results.sentences import detail_in_words, sentence
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,5 +50,5 @@ def _events(found: caviar.History, *, narrow: bool) -> Table:
             events.add_row(f"{at:%m-%d %H:%M}", sentence(e))
         else:
             trial = "" if e.slot is None else str(e.slot)
-            events.add_row(f"{at:%Y-%m-%d %H:%M:%S}", e.kind, trial, detail_line(e.detail))
+            events.add_row(f"{at:%Y-%m-%d %H:%M:%S}", e.kind, trial, detail_in_words(e))
     return events

@@ -12,7 +12,7 @@ import typer
 
 import caviar
 from caviar.studies.cli.options import AsJson, Database, StoredStudy
-from caviar.studies.cli.output import out, print_json, print_text, settings_line
+from caviar.studies.cli.output import out, print_json, print_text
 from caviar.studies.cli.tables import NARROW, fits, table, with_settings
 from caviar.studies.results.formatting import number
 
@@ -64,7 +64,7 @@ def _table(listed: Sequence[caviar.TrialSummary]) -> RenderableType:
         wide.add_row(*(row[head] for head in heads), *(number(t.hyperparameters.get(name)) for name in names))
     if fits(out(), wide):
         return wide
-    cells = [([row[head] for head in heads], settings_line(t.hyperparameters))
+    cells = [([row[head] for head in heads], t.hyperparameters)
              for row, t in zip(rows, listed, strict=True)]  # fmt: skip
     return with_settings(out(), heads, cells)
 

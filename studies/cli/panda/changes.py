@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 import caviar
+from caviar.studies.cli.lines import settings_line
 from caviar.studies.cli.options import Database
-from caviar.studies.cli.output import print_line, settings_line
+from caviar.studies.cli.output import print_line
 from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings, again, print_standing
 
 

@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 import caviar
+from caviar.studies.cli.lines import Pieces, hanging, indented, settings, settings_line
 from caviar.studies.cli.options import AsJson, Database
-from caviar.studies.cli.output import out, print_json, settings_line, unicode
+from caviar.studies.cli.output import out, print_json, unicode
 from caviar.studies.cli.panda.standing import Name
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.panda.steps import panda_steps
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from caviar.studies.panda.records import Journal, JournalDay, Nudge
 
 _REFRESH_SECONDS = 1.0
+_BELOW = 6  # columns before what belongs to a day
 _COLOURS = {"better": "green", "worse": "red", "diverged": "red", "unfinished": "dim", "abandoned": "dim"}
 
 
@@ -88,7 +90,7 @@ def journal_view(journal: Journal) -> Group:
     """Return a journal as a terminal shows it."""
     origin = journal.origin
     born = f", from trial {origin.trial} of {origin.study}, epoch {origin.epoch}" if origin else ""
-    lines = [Text.assemble((journal.name, "bold"), f": {journal.subject}{born}")]
+    lines: list[RenderableType] = [Text.assemble((journal.name, "bold"), f": {journal.subject}{born}")]
     low, high = ends([day.finite_curve for day in journal.days], maximize=journal.direction == "maximize")
     for day in journal.days:
         lines += _day(journal, day, low, high)
@@ -104,7 +106,10 @@ def journal_view(journal: Journal) -> Group:
         lines.append(Text(f"best: {number(best.value)} on day {best.day}, epoch {best.epoch}"))
     if journal.advice:
         lines.append(Text(f"advice: {journal.advice.why}", style="bold"))
-    lines += [Text.assemble("  ", (step.command, "cyan"), (f"  ({step.why})", "dim")) for step in panda_steps(journal)]
+    lines += [
+        Pieces([Text(f"  {step.command}", "cyan"), Text(f"({step.why})", "dim")], below=_BELOW)
+        for step in panda_steps(journal)
+    ]
     return Group(*lines)
 
 
@@ -116,34 +121,34 @@ def _because(why: str | None) -> str:
     return f"  ({why})" if why else ""
 
 
-def _day(journal: Journal, day: JournalDay, low: float, high: float) -> list[Text]:
+def _day(journal: Journal, day: JournalDay, low: float, high: float) -> list[RenderableType]:
     """Return the lines of a day: its curve and verdict, what was changed, and the remarks."""
     style = "" if day.current else "dim"
     why = "; ".join(nudge.why for nudge in day.nudges if nudge.began_with_it and nudge.why)
-    lines = [_summary(journal, day, low, high)]
+    lines: list[RenderableType] = [_summary(journal, day, low, high)]
     if day.changed:
-        lines.append(Text(f"      {settings_line(day.changed)}{_because(why)}", style=style))
+        lines.append(indented(Pieces([*settings(day.changed), *([f"({why})"] if why else [])], style=style), _BELOW))
     lines += [
-        Text(f"      after epoch {nudge.epoch}: {_change(nudge)}", style=style)
+        hanging(f"{' ' * _BELOW}after epoch {nudge.epoch}: {_change(nudge)}", style=style)
         for nudge in day.nudges
         if not nudge.began_with_it
     ]
     lines += [
-        Text(f"      {remark.at.astimezone():%Y-%m-%d %H:%M} {remark.by}: {remark}", style=style or "italic")
+        hanging(f"{' ' * _BELOW}{remark.at.astimezone():%Y-%m-%d %H:%M} {remark.by}: {remark}", style=style or "italic")
         for remark in day.notes
     ]
     return lines
 
 
-def _summary(journal: Journal, day: JournalDay, low: float, high: float) -> Text:
+def _summary(journal: Journal, day: JournalDay, low: float, high: float) -> Pieces:
     """Return the first line of a day."""
     style = "" if day.current else "dim"
     mark = ">" if day.day == journal.head else " " if day.current else "x"
     from_ = f" from day {day.parent}" if day.parent is not None and day.parent != day.day - 1 else ""
     curve = sparkline(day.finite_curve, low, high, BLOCKS if unicode() else ASCII)
     losses = f"{number(day.last('training_loss'))} / {number(day.last('validation_loss'))}"
-    return Text.assemble(
-        f"{mark} {day.kind} {day.day}{from_}  {curve}  {journal.metric} {number(day.last('curve'))}  losses {losses}  ",
-        (str(day.verdict), style or _COLOURS.get(day.verdict.word, "")),
-        style=style,
-    )
+    pieces: list[str | Text] = [
+        f"{mark} {day.kind} {day.day}{from_}", curve, f"{journal.metric} {number(day.last('curve'))}",
+        f"losses {losses}", Text(str(day.verdict), style or _COLOURS.get(day.verdict.word, "")),
+    ]  # fmt: skip
+    return Pieces(pieces, style=style, below=_BELOW)

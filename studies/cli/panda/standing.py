@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caviar.studies.cli.output import print_line, settings_line
+from caviar.studies.cli.lines import settings
+from caviar.studies.cli.output import print_line, print_pieces
 from caviar.studies.cli.steps import print_steps
 from caviar.studies.panda.steps import panda_steps
 from caviar.studies.results.formatting import number
@@ -34,8 +35,9 @@ def print_standing(journal: Journal, first_line: str, study: str | None = None) 
     """Print where a panda stands, what its curve shows, and what comes next; `study` is the option `--study`."""
     head, advice = journal.last_day, journal.advice
     value = f"{journal.metric} {number(head.last('curve'))} after epoch {head.epoch}" if head.curve else ""
-    for line in (first_line, f"day {head.day}: {value}; {head.verdict}", settings_line(head.settings)):
+    for line in (first_line, f"day {head.day}: {value}; {head.verdict}"):
         print_line(line)
+    print_pieces(settings(head.settings))
     if advice:
         print_line(f"advice: {advice.why}")
     print_steps(

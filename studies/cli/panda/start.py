@@ -55,14 +55,15 @@ def start(
 
     file = study if study and Path(study).parent != Path() else None  # a model beside it isn't found from here
     left = f"left before it was measured; go on with: {again(f'caviar panda train {name}', file)}"
-    try:
-        result = caviar.panda.start(
-            name, study=study, origin=from_, settings=parse_settings(set_ or []), day=day, keep=keep,
-            accept=accept, on_event=EventPrinter("checking the panda"), **vars(options),
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        print_line(left)
-        return 130
+    with EventPrinter("checking the panda", then="measuring it before its first day") as printer:
+        try:
+            result = caviar.panda.start(
+                name, study=study, origin=from_, settings=parse_settings(set_ or []), day=day, keep=keep,
+                accept=accept, on_event=printer, **vars(options),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            print_line(left)
+            return 130
     if result.is_done:
         print_standing(result.journal, f"{name} is born; a day is {result.journal.day}", file)
     else:

@@ -10,8 +10,9 @@ from rich.table import Table
 import caviar
 from caviar.epoch import metric_names
 from caviar.limits import EPOCHS, TRIALS
+from caviar.studies.cli.lines import settings_line
 from caviar.studies.cli.options import TrainingOptions, takes_training_options
-from caviar.studies.cli.output import out, print_line, settings_line, unicode
+from caviar.studies.cli.output import out, print_line, unicode
 from caviar.studies.cli.panda.standing import ModelStudy, Name, Settings, again, print_standing
 from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO, StringIO, TextIOWrapper
@@ -14,13 +16,17 @@ from rich.console import Console
 from caviar.storage.records import EventRecord, OtherTrials, PhaseCount, RunningTrial, Slot, TrialRecord
 from caviar.storage.snapshot import Snapshot
 from caviar.storage.status import Progress
-from caviar.studies.cli import display, output
-from caviar.studies.cli.consoles import CleanConsole
+from caviar.studies.cli import display, output, progress
+from caviar.studies.cli.consoles import CleanConsole, PlainConsole
 from caviar.studies.cli.display import Display
+from caviar.studies.cli.lines import Pieces, hanging, settings
 from caviar.studies.cli.output import fail, print_remark
+from caviar.studies.cli.tables import table
 from caviar.studies.cli.view import Screen, view
 from caviar.studies.definition import Study
 from caviar.studies.errors import OptionError
+from caviar.studies.workers.local import events
+from tests.helpers.objectives import objective_study
 from tests.helpers.studies import small_study
 
 PARAMETERS = {"learning_rate": 0.03, "one_minus_momentum": 0.01, "hidden_units": 70, "log2_batch_size": 8, "layers": 3,
@@ -61,7 +67,7 @@ def test_the_view_has_all_that_one_looks_for() -> None:
                  "momentum 0.99", "batch_size 256", "decay 0",
                  "trial 5", "epoch 1/2", "0.81", "12 trials/min, 40 s left", "running",
                  "11 of 16 epochs trained", "workers: host 2, other 1", "leases lost: 2, taken over: 1",
-                 "trial 5 was lost after epoch 1: its worker died", "up from 0.71  ▁▆█", "▁█"):  # fmt: skip
+                 "trial 5 was lost after epoch 1: its worker died", "up from 0.71  ▁▆█", "▁▁"):  # fmt: skip
         assert part in text, part
 
 
@@ -144,8 +150,8 @@ def test_the_rate_is_that_of_this_run_not_of_the_whole_study(monkeypatch: pytest
     clock = iter([100.0, 130.0])
     monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
     rate = display.Rate()
-    assert rate.in_words(NOW) == ""  # 5 were done before
-    assert rate.in_words(replace(NOW, complete=6, leased=1)) == "4 trials/min, 15 s left"
+    assert rate.in_words(small_study(), NOW) == ""  # 5 were done before
+    assert rate.in_words(small_study(), replace(NOW, complete=6, leased=1)) == "4 trials/min, 15 s left"
 
 
 def test_a_rate_below_one_a_minute_is_told_by_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +160,8 @@ def test_a_rate_below_one_a_minute_is_told_by_the_hour(monkeypatch: pytest.Monke
         clock = iter([0.0, seconds])
         monkeypatch.setattr(display.time, "monotonic", lambda clock=clock: next(clock))
         rate, slow = display.Rate(), replace(NOW, budget=100)
-        rate.in_words(slow)
-        assert rate.in_words(replace(slow, complete=4 + done)).partition(",")[0] == told
+        rate.in_words(small_study(), slow)
+        assert rate.in_words(small_study(), replace(slow, complete=4 + done)).partition(",")[0] == told
 
 
 def test_where_stdout_is_no_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,3 +205,95 @@ def test_an_error_breaks_between_words_on_a_terminal_and_is_one_line_elsewhere(m
         lines = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines()
         assert (len(lines) > 1) is is_terminal
         assert " ".join(line.strip() for line in lines) == f"caviar: {said.strip()}"
+
+
+def test_the_time_left_is_that_of_the_epochs_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    monkeypatch.setattr(display.time, "monotonic", lambda: clock)
+    rate, study = display.Rate(), small_study(epochs=30, budget=40)
+
+    def said(at: float, **changes: Any) -> str:
+        nonlocal clock
+        clock = at
+        return rate.in_words(study, replace(NOW, budget=40, phases=(), **changes))
+
+    waiting: dict[str, Any] = {"leased": 0, "running": ()}
+    assert said(0, complete=0, pruned=0, epochs_trained=0, open=40, **waiting) == ""
+    # 36 of 38 trials were pruned after 4 epochs; the last two run, and have 20 and 30 epochs left, at 10 in a second
+    for second in range(1, 20):
+        said(second, complete=2, pruned=second, epochs_trained=10 * second, open=38 - second, **waiting)
+    running = (replace(NOW.running[0], epoch=10), replace(NOW.running[1], epoch=0))
+    text = said(20, complete=2, pruned=36, epochs_trained=200, open=0, leased=2, running=running)
+    assert text == "114 trials/min, 5 s left"  # by trials it was 1.1 s
+    # one trial more is to come, which gets as many epochs as the others had: 190 of 38
+    text = said(20, complete=2, pruned=36, epochs_trained=200, open=1, leased=2, running=running)
+    assert text.endswith("5.5 s left")
+    assert said(20, complete=4, pruned=36, epochs_trained=250, open=0, **waiting) == "120 trials/min"
+
+
+def test_the_time_left_goes_by_trials_where_nobody_knows_their_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    monkeypatch.setattr(display.time, "monotonic", lambda: clock)
+    rate, study = display.Rate(), objective_study("silent")
+    rate.in_words(study, replace(NOW, complete=0, pruned=0, open=6))
+    clock = 60.0
+    assert rate.in_words(study, NOW) == "5 trials/min, 36 s left"
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 100])
+def test_no_line_is_broken_between_a_name_and_its_value(width: int) -> None:
+    values = {"learning_rate": 0.03, "momentum": 0.99, "hidden_units": 70, "layers": 3, "decay": 0.0, "a" * 40: 1}
+    text = printed(width, Pieces(settings(values)))
+    assert [" ".join(line.split()) for line in re.split(r"  |\n", text) if line.strip()][:4] == settings(values)[:4]
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_a_long_line_goes_on_below_its_first_word() -> None:
+    lines = printed(30, hanging("      after epoch 3: " + "word " * 12)).splitlines()
+    assert len(lines) > 2
+    assert all(re.match(r" {6}\S", line) for line in lines)
+
+
+def test_characters_that_a_terminal_lacks_are_spelt_out_in_a_long_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StringIO()
+    monkeypatch.setattr(
+        output, "out", lambda: PlainConsole(file=file, width=30, force_terminal=True, color_system=None)
+    )
+    output.print_line("  within the noise (± 0.01) of the best value …")
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    assert lines == ["  within the noise (+- 0.01)", "  of the best value ..."]
+
+
+def test_a_file_gets_no_blanks_at_the_ends_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table("name", "value")
+    rows.add_row("a", "longer than its head")
+    rows.add_row("b", "")
+    file = StringIO()
+    CleanConsole(file=file, width=60).print(rows)
+    assert file.getvalue() == "name  value\na     longer than its head\nb\n"
+
+
+def printed(width: int, what: Any) -> str:
+    file = StringIO()
+    CleanConsole(file=file, width=width).print(what)
+    return file.getvalue()
+
+
+def test_what_is_being_done_is_shown_until_the_display_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first start of a server and of PyTorch take seconds."""
+    begun, ended = list[str](), list[str]()
+
+    @contextmanager
+    def spinner(activity: str) -> Iterator[None]:
+        begun.append(activity)
+        yield
+        ended.append(activity)
+
+    monkeypatch.setattr(progress, "spinner", spinner)
+    with progress.EventPrinter("checking the study") as printer:
+        printer(events.CheckBegan(small_study()))
+        printer(events.CheckEnded())
+        assert begun == ["opening the database", "loading PyTorch, and checking the study", "starting the workers"]
+        assert ended == begun[:2]
+        printer(events.WorkersStarted(small_study(), ("cpu",)))
+        assert ended == begun

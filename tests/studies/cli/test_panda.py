@@ -149,4 +149,7 @@ def test_a_life_as_a_user_leads_it(panda: Panda) -> None:
         assert why in told
         assert told.count("\n") == 1
     assert "give either --study STUDY" in panda.run("start", "other", code=2)
-    assert "no study 'other' in the database" in panda.run("train", "other", code=2)
+    for words in (("train", "other"), ("log", "other"), ("nudge", "other", "learning_rate=1")):
+        refused = panda.run(*words, code=2)
+        assert "no study 'other' in the database" in refused
+        assert "begin a panda of that name with: caviar panda start other --study STUDY" in " ".join(refused.split())

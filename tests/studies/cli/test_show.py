@@ -31,7 +31,7 @@ from caviar.storage.records import Provenance
 from caviar.storage.states import EventKind
 from caviar.studies.api.session import data_folder
 from caviar.studies.cli import run
-from caviar.studies.cli.sparkline import ASCII, BLOCKS, sparkline
+from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.results.conclusion import conclude
 from caviar.studies.space.scales import Choice, Log
@@ -160,7 +160,10 @@ def test_a_panda_is_no_search_that_is_done(engine: Engine, said: Callable[..., s
 def test_history_has_numbers_as_people_write_them(engine: Engine, said: Callable[..., str]) -> None:
     record, _ = register(engine)
     record_event(engine, record.study_id, EventKind.TRAINED_AGAIN, slot=3, training=0, value=0.9722222222222222)
-    assert "value 0.9722, training 0" in said("history", "small")
+    record_event(engine, record.study_id, EventKind.COHORT_SIZE, size=5, times_as_fast=6.4)
+    shown = said("history", "small")
+    assert "value 0.9722, training 0" in shown
+    assert "each worker trains up to 5 trials as one program, 6.4 times as fast as one by one" in shown
 
 
 def test_history_and_status_show_the_commit_of_the_users_code(engine: Engine, said: Callable[..., str]) -> None:
@@ -397,6 +400,16 @@ def test_a_choice_in_brackets_is_shown_as_it_is(
     for command in ("best", "trials", "curves", "status", "report"):
         assert best in said(command, "small"), command
     assert "one of [/relu], [bold]" in said("plan", write_study(tmp_path / "mine.py", study))
+
+
+def test_the_scale_of_curves_is_that_of_what_is_to_be_compared() -> None:
+    rising = [[0.1, 0.5, 0.9, 0.94, 0.95, 0.96], [0.2, 0.6, 0.91, 0.95, 0.96, 0.98]]
+    low, high = ends(rising, maximize=True)
+    assert (low, high) == (0.94, 0.98)
+    drawn = [sparkline(curve, low, high, BLOCKS) for curve in rising]
+    assert drawn == ["▁▁▁▁▃▅", "▁▁▁▃▅█"]
+    falling = [[1 - value for value in curve] for curve in rising]
+    assert ends(falling, maximize=False) == pytest.approx((0.02, 0.06))
 
 
 @pytest.mark.parametrize("blocks", [BLOCKS, ASCII])
