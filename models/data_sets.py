@@ -65,6 +65,14 @@ class Shape(NamedTuple):
     is_classified: bool = True  # else the targets are numbers
 
 
+class Sizes(NamedTuple):
+    """How many examples each part of a data set has; None where it has no test part."""
+
+    training: int
+    validation: int
+    test: int | None
+
+
 class DataSet(ABC):
     """Examples with targets, in a fixed split of training, validation and perhaps test examples."""
 
@@ -97,7 +105,14 @@ class NamedDataSet(DataSet):
     normalised = True
     sample: tuple[int, ...]  # shape of one example as (channels, height, width)
     classes: int
-    validation: int  # examples
+    training: int  # examples
+    validation: int
+    test: int
+
+    @property
+    def sizes(self) -> Sizes:
+        """How many examples its parts have, which is known before it is read."""
+        return Sizes(self.training, self.validation, self.test)
 
     @abstractmethod
     def paths(self, data_dir: Path) -> list[Path]:
@@ -118,7 +133,7 @@ class Digits(NamedDataSet):
 
     sample = (1, 8, 8)
     classes = 10
-    validation = 359
+    training, validation, test = 1078, 359, 360
 
     def paths(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
         import sklearn.datasets
@@ -148,7 +163,9 @@ class Torchvision(NamedDataSet):
     folder: str  # below the data folder, as torchvision lays it out
     files: tuple[str, ...]  # in that folder
     sample: tuple[int, ...]
+    training: int = 50_000
     validation: int = 10_000
+    test: int = 10_000
     classes: int = 10
 
     def paths(self, data_dir: Path) -> list[Path]:
@@ -209,5 +226,5 @@ DATA_SETS: dict[str, NamedDataSet] = {
     "digits": Digits(),
     "mnist": Torchvision("MNIST", "MNIST/raw", _IDX, (1, 28, 28)),
     "fashion_mnist": Torchvision("FashionMNIST", "FashionMNIST/raw", _IDX, (1, 28, 28)),
-    "cifar10": Torchvision("CIFAR10", "cifar-10-batches-py", _CIFAR, (3, 32, 32)),
+    "cifar10": Torchvision("CIFAR10", "cifar-10-batches-py", _CIFAR, (3, 32, 32), training=40_000),
 }

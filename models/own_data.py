@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from caviar.foreign_code import no_exit, reason_of
-from caviar.models.data_sets import SPLIT_SEED, DataSet, Part, RawData, Shape
+from caviar.models.data_sets import SPLIT_SEED, DataSet, Part, RawData, Shape, Sizes
 from caviar.models.digests import of_tensors
 from caviar.models.errors import BadData
 from caviar.models.functions import load_function
@@ -50,7 +50,8 @@ class OwnData(DataSet):
         raw = RawData(parts["training"], parts["validation"], lambda: test, of_tensors(tensors))
         y = raw.training.y
         shape = Shape(tuple(raw.training.x.shape[1:]), numbers_of(y), is_class(y))
-        _known[self.path] = _Known(shape, raw.digest or "")
+        sizes = Sizes(len(raw.training.x), len(raw.validation.x), None if test is None else len(test.x))
+        _known[self.path] = _Known(shape, raw.digest or "", sizes)
         return raw
 
     def shape(self) -> Shape:
@@ -72,9 +73,15 @@ class _Known:
 
     shape: Shape
     digest: str
+    sizes: Sizes
 
 
 _known: dict[str, _Known] = {}
+
+
+def sizes_read(path: str) -> Sizes | None:
+    """Return how many examples the function at a path returned in this process; None where it was not called."""
+    return _known[path].sizes if path in _known else None
 
 
 def is_class(y: Tensor) -> bool:

@@ -98,6 +98,7 @@ class EventKind(StrEnum):
 
     # The study.
     CREATED = "created"  # it was registered with its slots
+    DATA_READ = "data read"  # how many examples the user's own data have, when it was registered
     RETUNED = "retuned"  # it was registered with the results of an earlier study
     DEFINITION_CHANGED = "definition changed"  # a new version was written
     RESUMED = "resumed"  # its control became `run`

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from caviar.studies.cli.output import out
-from caviar.studies.results.next_steps import Reason, Step
+
+if TYPE_CHECKING:
+    from caviar.studies.results.next_steps import Reason, Step
 
 _HEAD = "next:"
 

@@ -33,11 +33,23 @@ def print_winner(winner: Winner) -> None:
     _print_line(winner.metric, [number(winner.value)], _in_parentheses(_listed(others)))
     if winner.why_not_best:
         print_line(f"  {winner.why_not_best}")
-    if (expected := winner.expected) and not winner.confirmation:  # what was measured takes its place
-        low, high = told_apart(expected.low, expected.high)
+    if winner.confirmation:  # what was measured takes the place of what was expected
+        from caviar.studies.results.confirmation import mean_of
+
+        values = winner.confirmation.winner_values
+        mean, low, high = mean_of(values)
+        sure = [] if low is None or high is None else [" to ".join(told_apart(low, high)), "(95 %)"]
         _print_line(
-            "if trained again", [number(expected.value)], ["is expected,", f"on average {low} to {high}", "(90 %)"]
+            "trained again", [number(mean)], [f"on average of {len(values)} trainings{',' * bool(sure)}", *sure]
         )
+    elif expected := winner.expected:
+        ends = " to ".join(told_apart(expected.low, expected.high))
+        _print_line("if trained again", [number(expected.value)], ["is expected,", f"on average {ends}", "(90 %)"])
+    if winner.gain is not None:
+        from caviar.studies.results.gain import in_words as gain_in_words
+
+        by, what = gain_in_words(winner.gain, winner.trial)
+        _print_line("gain", [by], what.split(" "))
     later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"
     if winner.test:
         _print_line("test", _listed(winner.test), [" (measured once)"])

@@ -70,6 +70,11 @@ def _register(engine: Engine, study: Study, provenance: Provenance, parent: Pare
     def also(connection: Connection, study_id: int) -> None:
         if parent is not None:
             log_event(connection, study_id, EventKind.RETUNED, **parent.detail)
+        if study.data is not None and ":" in study.data:
+            from caviar.models.own_data import sizes_read  # which loads PyTorch, as its data did
+
+            if (sizes := sizes_read(study.data)) is not None:
+                log_event(connection, study_id, EventKind.DATA_READ, **sizes._asdict())
 
     return register_study(
         engine, study.name, metric=study.metric, maximize=study.maximize, body=to_body(study), provenance=provenance,

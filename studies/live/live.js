@@ -48,8 +48,11 @@ async function renew() {
 
 // The same words as the server's.
 function words(seconds) {
+  const two = (whole, of, unit, below) => `${Math.floor(whole / of)} ${unit}${whole % of ? ` ${whole % of} ${below}` : ""} ago`;
   if (seconds < 90) return `${Math.round(seconds)} s ago`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min ago` : `${(seconds / 3600).toFixed(1)} h ago`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes} min ago`;
+  return minutes < 2880 ? two(minutes, 60, "h", "min") : two(Math.round(minutes / 60), 24, "d", "h");
 }
 function count() {
   for (const time of document.querySelectorAll("time[data-age]")) {

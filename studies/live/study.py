@@ -11,11 +11,10 @@ from caviar.storage.curves import read_curve, study_seconds
 from caviar.storage.definitions import load_study
 from caviar.storage.events import read_events
 from caviar.storage.fingerprints import Fingerprint
-from caviar.storage.records import EventRecord, WorkerSummary
+from caviar.storage.records import EventRecord, StudyRecord, WorkerSummary
 from caviar.storage.snapshot import Snapshot, read_snapshot
-from caviar.storage.states import EventKind
-from caviar.storage.status import Progress, read_trial
-from caviar.storage.test_results import read_test, tested_slot
+from caviar.storage.states import EventKind, Phase
+from caviar.storage.status import Progress
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
@@ -23,12 +22,15 @@ from caviar.studies.live.curves import running_curves, trail
 from caviar.studies.live.forms import Forms
 from caviar.studies.live.html import Html, View, age, badge, bar, html, table
 from caviar.studies.live.svg import svg
-from caviar.studies.results.formatting import duration, number, of_planned
+from caviar.studies.results.formatting import alike, duration, number, of_planned
+from caviar.studies.results.gain import in_words as gain_in_words
 from caviar.studies.results.report.document import card, steps_list
 from caviar.studies.results.report.reading import read_steps
 from caviar.studies.results.sentences import others_sentence, rare_ends, sentence, study_in_words, unkept_sentence
 from caviar.studies.results.summaries import StudyState, state_of, values_of
+from caviar.studies.results.winner import read_winner
 
+_STILL = '<p class="dim">Who won, by its neighbours too and not by one lucky value, is said at the end.</p>'
 EVENTS = 12  # the last ones, that are shown
 
 
@@ -48,7 +50,7 @@ def study_view(engine: Engine, mark: Fingerprint, forms: Forms) -> View:
         "state": _state(study, now, forms),
         "progress": _progress(study, now, seconds),
         "tiers": _tiers(now),
-        "best": _best(study, snapshot) + _tested(engine, study, study_id, now),
+        "best": _best(study, snapshot) + (_won(engine, record) if state_of(now) == StudyState.DONE else _STILL),
         "steps": steps_list(read_steps(engine, record)),
         "running": _running(study, snapshot, [epoch.value(study.metric) for epoch in best], forms),
         "workers": workers(read_workers(engine, study_id)),
@@ -75,6 +77,7 @@ def _progress(study: Study, now: Progress, seconds: float) -> str:
     cards = [
         card(f"{now.done}/{now.budget}", "trials done"),
         card(number(now.best.value) if now.best else "-", f"best {study.metric} so far"),
+        *_over_the_default(study, now),
         card(of_planned(now.epochs_trained, study.planned_epochs(now.budget)), "epochs trained, of the whole budget"),
         card(duration(seconds), "of training, all workers together"),
         card(str(now.workers), "workers that train now"),
@@ -114,20 +117,25 @@ def _best(study: Study, snapshot: Snapshot) -> str:
     )
 
 
-def _tested(engine: Engine, study: Study, study_id: int, now: Progress) -> str:
-    """Say who won, once the winner was measured on the test set; before that, how to find out."""
-    slot = tested_slot(engine, study_id) if now.open + now.leased == 0 else None
-    if slot is None or now.best is None:
-        more = f"<code>caviar best {html(study.name)}</code>"
-        return f'<p class="dim">Who won, by its neighbours too and not by one lucky value: the report, or {more}</p>'
-    winner, test = read_trial(engine, study_id, slot), read_test(engine, study_id, slot) or {}
-    measured = ", ".join(f"test {name} {number(value)}" for name, value in test.items())
-    said = f"The winner is trial {slot}, {study.metric} {number(winner.value)}; {measured}."
-    why = ""
-    if slot != now.best.slot.number:  # which has to do with all trials, and is said where they are read
-        better = f"Trial {now.best.slot.number} came to {number(now.best.value)}; why it did not win: "
-        why = f' <span class="dim">{html(better)}<code>caviar best {html(study.name)}</code></span>'
-    return f"<p><strong>{html(said)}</strong>{why}</p>"
+def _over_the_default(study: Study, now: Progress) -> Iterator[str]:
+    """Yield the gain over the default so far, which is of one training of each; in the end `_won` says more."""
+    default = next((p.best for p in now.phases if p.phase == Phase.DEFAULT), None)
+    if default is None or now.best is None or now.best.value is None or state_of(now) == StudyState.DONE:
+        return
+    by = now.best.value - default if study.maximize else default - now.best.value
+    yield card(alike(by, sign="+")[0], "over the default so far, one training of each")
+
+
+def _won(engine: Engine, record: StudyRecord) -> str:
+    """Say who won, how much better that is than the default, and why it is another one than the best value's."""
+    winner = read_winner(engine, record)
+    if winner is None:
+        return ""
+    measured = "".join(f", test {name} {number(value)}" for name, value in (winner.test or {}).items())
+    said = f"The winner is trial {winner.trial}, {winner.metric} {number(winner.value)}{measured}."
+    gain = "" if winner.gain is None else f" {' '.join(gain_in_words(winner.gain, winner.trial))}."
+    why = f" {winner.why_not_best.capitalize()}." if winner.why_not_best else ""
+    return f"<p><strong>{html(said)}</strong>{html(gain)}{html(why)}</p>"
 
 
 def _running(study: Study, snapshot: Snapshot, best: list[float | None], forms: Forms) -> str:

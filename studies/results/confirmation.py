@@ -134,6 +134,16 @@ def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float
     return difference, difference - half, difference + half
 
 
+def mean_of(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """Return the mean of at least two values, with the ends of its 95 % confidence interval, by Student's t; None where
+    they are all equal."""
+    from scipy.special import stdtrit
+
+    mean, half = statistics.mean(values), statistics.stdev(values) / math.sqrt(len(values))
+    half *= float(stdtrit(len(values) - 1, (1 + _SURE) / 2))
+    return (mean, mean - half, mean + half) if half else (mean, None, None)
+
+
 def in_words(confirmation: Confirmation) -> str:
     """Describe a confirmation in words, with the next step where the winner did not turn out to be better."""
     number, other = len(confirmation.winner_values), len(confirmation.runner_up_values)

@@ -33,9 +33,9 @@ def alike(*values: float, sign: str = "") -> list[str]:
     """
     largest = max(map(abs, values))
     if not 1e-5 <= largest < 1e7:
-        return [f"{value:{sign}.3g}" for value in values]
+        return [f"{value:{sign}z.3g}" for value in values]
     decimals = max(2 - math.floor(math.log10(largest)), 0)
-    return [f"{value:{sign}.{decimals}f}" for value in values]
+    return [f"{value:{sign}z.{decimals}f}" for value in values]
 
 
 def told_apart(*values: float) -> list[str]:
@@ -64,10 +64,24 @@ def _digits(value: float, count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as a person says it: `0.4 s`, `12 min` or `3.5 h`."""
+    """Return a length of time as a person says it, in one unit or two.
+
+    Example:
+        >>> duration(0.42), duration(3717), duration(7200), duration(200000)
+        ('0.42 s', '1 h 2 min', '2 h', '2 d 8 h')
+    """
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return _two(*divmod(minutes, 60), "h", "min")
+    return _two(*divmod(round(minutes / 60), 24), "d", "h")
+
+
+def _two(large: int, small: int, unit: str, below: str) -> str:
+    return f"{large} {unit} {small} {below}" if small else f"{large} {unit}"
 
 
 def of_planned(count: int, planned: int | None) -> str:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from caviar.studies.results.confirmation import Comparison, Confirmation
 from caviar.studies.results.summaries import StudyState
+
+if TYPE_CHECKING:
+    from caviar.studies.results.confirmation import Confirmation
 
 _TIMES = 5  # trainings of each of the best two, at first
 
@@ -137,6 +140,8 @@ def _when_done(now: Situation) -> Iterator[Step]:
 
 
 def _confirmation(now: Situation) -> Iterator[Step]:
+    from caviar.studies.results.confirmation import Comparison  # which loads Optuna
+
     confirmed = now.confirmation
     if now.runner_up is None:
         return

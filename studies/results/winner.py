@@ -15,16 +15,20 @@ from caviar.epoch import Epoch, last_values
 from caviar.storage.curves import read_curve
 from caviar.storage.history import is_sound, read_frozen_trials
 from caviar.storage.records import StudyRecord
+from caviar.storage.states import Phase
 from caviar.storage.status import has_ended, read_trial
 from caviar.storage.test_results import read_test, tested_slot
 from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
+from caviar.studies.results.confirmation import Confirmation, read_confirmation, read_trainings, runner_up
 from caviar.studies.results.formatting import told_apart
+from caviar.studies.results.gain import Gain, gain_of
 from caviar.studies.results.summaries import values_of
 from caviar.studies.search.expectation import Expected, winner_of
 from caviar.studies.space.base import Value
+
+_OF_A_PANDA = (Phase.DAY, Phase.LOOK)  # whose first day is no default
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Winner:
         never_suggested: names in the tiers of its study that the objective suggested in no trial.
         ahead: the trial with the best value; None where that is the winner's.
         is_final: whether all trials of the study have ended, so that no other can win before its budget is raised.
+        gain: by how much it is better than the default configuration; None where no complete trial had that.
     """
 
     study: str
@@ -81,6 +86,7 @@ class Winner:
     never_suggested: tuple[str, ...] = ()
     ahead: Ahead | None = None
     is_final: bool = True
+    gain: Gain | None = None
 
     @property
     def why_not_best(self) -> str | None:
@@ -165,6 +171,9 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
         never_suggested=known.never_suggested, ahead=known.ahead, is_final=has_ended(engine, record.study_id),
+        gain=None if trial.slot.phase in _OF_A_PANDA else gain_of(
+            study, known.trials, number, read_trainings(engine, record.study_id)
+        ),
     )  # fmt: skip
 
 

@@ -64,6 +64,10 @@ class Expectation:
         """Return mean and standard deviation of the expected loss at points, (points,) each, on the model's scale."""
         return self._surrogate.posterior(self._here(points))
 
+    def together(self, points: Array) -> tuple[Array, Array]:
+        """Return the mean of the expected loss at points, (points,), and its covariance, on the model's scale."""
+        return self._surrogate.together(self._here(points))
+
     def believing(self, points: Array) -> Expectation:
         """Return the model as if these points had been trained, with the losses that it expects of them."""
         believing = copy(self)

@@ -97,6 +97,15 @@ class Surrogate:
         variance = _MEAN + np.exp(self.theta[-1]) - np.einsum("ij,ij->j", explained, explained)
         return shared @ self._weights, np.sqrt(np.maximum(variance, _SMALLEST))
 
+    def together(self, points: Array) -> tuple[Array, Array]:
+        """Return the mean of the loss at points, (points,), and its covariance, (points, points)."""
+        from scipy.linalg import solve_triangular
+
+        shared = _covariance(points, self.x, self._unordered, self.theta)
+        explained = solve_triangular(self._factor[0], shared.T, lower=True, check_finite=False)
+        covariance = _covariance(points, points, self._unordered, self.theta) - explained.T @ explained
+        return shared @ self._weights, covariance
+
     def believing(self, points: Array) -> Surrogate:
         """Return the process as if these points had been observed, with the losses that it expects there.
 

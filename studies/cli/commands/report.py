@@ -15,6 +15,9 @@ from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
 from caviar.studies.results.formatting import duration, of_planned
+from caviar.studies.results.sentences import parent_in_words
+
+_PACKAGES = ("caviar", "torch", "optuna")  # whose versions stand in the terminal; the page has all
 
 if TYPE_CHECKING:
     from caviar.studies.results.report.records import Report
@@ -56,12 +59,32 @@ def report(
         _print(found)
 
 
+def _code_lines(report: Report) -> list[str]:
+    """Return the versions and the commit that the study was begun with."""
+    from caviar.studies.lifecycle.provenance import code_line
+
+    if not report.provenance:
+        return []
+    newest = report.provenance[-1].provenance
+    versions = [f"{name} {newest.packages[name]}" for name in _PACKAGES if name in newest.packages]
+    own = code_line(newest)
+    return [f"With {', '.join(versions)}{f'; your code: {own}' if own else ''}."] if versions or own else []
+
+
 def _print(report: Report) -> None:
     if report.winner:
         print_winner(report.winner)
     cost = report.cost
-    out().print(f"  {cost.done} trials, {of_planned(cost.epochs, cost.epochs_planned)} epochs, "
-                f"{duration(cost.training_seconds)} of training by {cost.workers} worker(s)\n")  # fmt: skip
+    from caviar.studies.results.report.setting import data_sizes, dates  # which loads Optuna
+
+    devices = "".join(f", {duration(device.seconds)} of {device.name} time" for device in cost.devices)
+    print_line(f"  {cost.done} trials, {of_planned(cost.epochs, cost.epochs_planned)} epochs in "
+               f"{duration(cost.wall_seconds)}{devices}, by {cost.workers} worker(s)")  # fmt: skip
+    about = [dates(cost), *data_sizes(report.study), *_code_lines(report)]
+    about += [f"{parent_in_words(report.parent)}.".capitalize()] if report.parent else []
+    for line in filter(None, about):
+        print_line(f"  {line}", style="dim")
+    out().print()
     for a in report.answers:
         print_line(a.question, style="bold")
         print_line(f"  {a.answer}")

@@ -15,7 +15,6 @@ from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, unicode
 from caviar.studies.cli.panda.standing import Name
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, ends, sparkline
-from caviar.studies.panda.steps import panda_steps
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ def _last_screen(journal: Journal) -> Group:
 
 def journal_view(journal: Journal) -> Group:
     """Return a journal as a terminal shows it."""
+    from caviar.studies.panda.steps import panda_steps
+
     origin = journal.origin
     born = f", from trial {origin.trial} of {origin.study}, epoch {origin.epoch}" if origin else ""
     lines: list[RenderableType] = [Text.assemble((journal.name, "bold"), f": {journal.subject}{born}")]

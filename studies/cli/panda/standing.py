@@ -11,7 +11,6 @@ import typer
 from caviar.studies.cli.lines import settings
 from caviar.studies.cli.output import print_line, print_pieces
 from caviar.studies.cli.steps import print_steps
-from caviar.studies.panda.steps import panda_steps
 from caviar.studies.results.formatting import number
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def again(command: str, study: str | None) -> str:
 
 def print_standing(journal: Journal, first_line: str, study: str | None = None) -> None:
     """Print where a panda stands, what its curve shows, and what comes next; `study` is the option `--study`."""
+    from caviar.studies.panda.steps import panda_steps
+
     head, advice = journal.last_day, journal.advice
     value = f"{journal.metric} {number(head.last('curve'))} after epoch {head.epoch}" if head.curve else ""
     for line in (first_line, f"day {head.day}: {value}; {head.verdict}"):

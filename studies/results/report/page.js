@@ -26,3 +26,14 @@ function draw() {
 draw();
 dark.addEventListener("change", draw);
 narrow.addEventListener("change", draw);
+// Copies what stands in another element; where a page may not write to the clipboard, it is selected, to be copied by hand.
+for (const button of document.querySelectorAll("[data-copies]")) button.addEventListener("click", async () => {
+  const source = document.getElementById(button.dataset.copies), said = button.nextElementSibling;
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    said.textContent = "copied";
+  } catch {
+    getSelection().selectAllChildren(source);
+    said.textContent = document.execCommand("copy") ? "copied" : "selected";
+  }
+});

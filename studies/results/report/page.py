@@ -6,12 +6,15 @@ from html import escape
 
 from caviar.storage.states import TrialState
 from caviar.studies.lifecycle.provenance import code_line
+from caviar.studies.results.confirmation import mean_of
 from caviar.studies.results.formatting import alike, duration, number, told_apart
+from caviar.studies.results.gain import in_words as gain_in_words
 from caviar.studies.results.next_steps import Reason
 from caviar.studies.results.report.document import card, document, steps_list
 from caviar.studies.results.report.figures import figures
 from caviar.studies.results.report.records import Report, ReportedTrial
-from caviar.studies.results.sentences import study_in_words
+from caviar.studies.results.report.setting import configuration, data_sizes, dates, space_table
+from caviar.studies.results.sentences import parent_in_words, study_in_words
 from caviar.studies.results.summaries import StudyState
 
 _TITLES = {
@@ -74,23 +77,28 @@ def _winner(report: Report) -> str:
     if winner is None:
         return "<p>No trial is complete yet.</p>"
     cards = [card(number(winner.value), winner.metric)]
+    if winner.gain is not None:
+        cards.append(card(*gain_in_words(winner.gain, winner.trial)))
     cards += [card(number(value), f"test {name}, measured once") for name, value in (winner.test or {}).items()]
-    if (expected := winner.expected) and not winner.confirmation:  # what was measured takes its place
+    if confirmed := winner.confirmation:  # what was measured takes the place of what was expected
+        mean, low, high = mean_of(confirmed.winner_values)
+        sure = "" if low is None or high is None else f", {' to '.join(told_apart(low, high))} (95 %)"
+        cards.append(card(number(mean), f"mean of {len(confirmed.winner_values)} fresh trainings{sure}"))
+    elif expected := winner.expected:
         ends = " to ".join(told_apart(expected.low, expected.high))
-        cards.append(card(ends, "expected mean of further trainings of it (90 %)"))
-    if (confirmed := winner.confirmation) and confirmed.low is not None and confirmed.high is not None:
+        cards.append(card(number(expected.value), f"expected mean of repeated trainings, {ends} (90 %)"))
+    if confirmed and confirmed.low is not None and confirmed.high is not None:
         cards.append(
             card(
                 " to ".join(alike(confirmed.low, confirmed.high, sign="+")),
                 f"better than trial {confirmed.runner_up}, by fresh trainings of both (95 %)",
             )
         )
-    values = [card(number(value), name) for name, value in winner.hyperparameters.items()]
     head = "The winner" if report.study.state == StudyState.DONE else "Best so far"
     why = f"<p>{escape(winner.why_not_best.capitalize())}.</p>" if winner.why_not_best else ""
     return (
         f"<h2>{head}: trial {winner.trial} (tier {winner.tier}, {escape(winner.phase)})</h2>"
-        f'<div class="cards">{"".join(cards)}</div>{why}<div class="cards">{"".join(values)}</div>'
+        f'<div class="cards">{"".join(cards)}</div>{why}{space_table(report)}{configuration(winner)}'
     )
 
 
@@ -103,8 +111,9 @@ def _cost(report: Report) -> str:
         "trials": f"{cost.done}",
         "complete / pruned / failed": f"{cost.complete} / {cost.pruned} / {cost.failed}",
         f"epochs{of}": str(cost.epochs),
-        "training, all workers together": duration(cost.training_seconds),
         "from the first trial to the last": duration(cost.wall_seconds),
+        **{f"{device.name} time, all attempts": duration(device.seconds) for device in cost.devices},
+        "of that in epochs": duration(cost.training_seconds),
         f"workers on {cost.hosts} host(s)": str(cost.workers),
     }
     foreign = {
@@ -112,7 +121,8 @@ def _cost(report: Report) -> str:
         "trials made by other Optuna programs": cost.others,
     }
     cards |= {name: str(count) for name, count in foreign.items() if count}
-    return f'<h2>What it cost</h2><div class="cards">{"".join(card(v, n) for n, v in cards.items())}</div>'
+    when = f"<p>{escape(dates(cost))}</p>" if cost.began else ""
+    return f'<h2>What it cost</h2><div class="cards">{"".join(card(v, n) for n, v in cards.items())}</div>{when}'
 
 
 def _answers(report: Report) -> str:
@@ -168,4 +178,6 @@ def _provenance(report: Report) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("version", "since", "what changed", "packages", "digests"))
     machines = ", ".join(report.machines) or "none yet"
     table = f'<table class="wrap"><tr>{head}</tr>{"".join(rows)}</table>'
-    return f'<div class="scroll">{table}</div><p>Machines: {escape(machines)}</p>'
+    lines = [f"Machines: {machines}.", *data_sizes(report.study)]
+    lines += [f"It was {parent_in_words(report.parent)}."] if report.parent else []
+    return f'<div class="scroll">{table}</div>{"".join(f"<p>{escape(line)}</p>" for line in lines)}'

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from caviar.epoch import Epoch, metric_names
+from caviar.models.data_sets import DATA_SETS, Sizes
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.events import read_events
 from caviar.storage.family import read_begun_beside, read_parent
 from caviar.storage.history import is_sound
-from caviar.storage.records import StudyRecord, TrialRecord
+from caviar.storage.records import EventRecord, StudyRecord, TrialRecord
 from caviar.storage.revisions import read_versions
+from caviar.storage.states import EventKind
 from caviar.storage.status import read_progress, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
@@ -24,6 +26,8 @@ from caviar.studies.results.importance import importances
 from caviar.studies.results.interactions import interactions
 from caviar.studies.results.next_steps import Reason, Situation, Step, next_steps
 from caviar.studies.results.report.answers import TOP, answers
+from caviar.studies.results.report.device_time import DeviceClock
+from caviar.studies.results.report.holdings import holdings
 from caviar.studies.results.report.records import (
     Cost,
     Report,
@@ -87,7 +91,7 @@ def _read(engine: Engine, record: StudyRecord, current: Standings, curves_of: Se
     """
     study, study_id = current.study, record.study_id
     records, curves = read_trials(engine, study_id), read_curves(engine, study_id, curves_of)
-    times, events = read_times(engine, study_id), read_events(engine, study_id)
+    times, happened = read_times(engine, study_id), read_events(engine, study_id)
     now = read_progress(engine, record, maximize=study.maximize)
     start = min((t.began for t in times.values()), default=record.created_at)
     scales = _scales(current)
@@ -95,12 +99,15 @@ def _read(engine: Engine, record: StudyRecord, current: Standings, curves_of: Se
         _trial(study, scales, summary, trial, curves.get(summary.trial, ()), times.get(summary.trial), start)
         for summary, trial in zip(trial_summaries(study, records), records, strict=True)
     )
-    workers = read_workers(engine, study_id)
+    workers, present = read_workers(engine, study_id), _since(start, datetime.now(UTC))
+    events = tuple(ReportedEvent(_since(start, e.at), e.kind, e.slot, e.worker, e.detail) for e in happened)
+    clock = DeviceClock(holdings(trials, events, present), {f"{w.host}:{w.pid}": w.device for w in workers})
+    ended = max((t.ended for t in times.values() if t.ended), default=None)
     return Report(
         study=ReportedStudy(
             study.name, study.subject, study.model, study.data, study.metric, study.direction, study.constraints,
             study.epochs, now.budget, study.seed, study.strategy, study.pruner, state_of(now),
-            len(study.prior), study.way,
+            len(study.prior), study.way, study.fixed, _sizes(study, happened),
         ),
         hyperparameters=tuple(ReportedHyperparameter(name, study.tier_of(name), scales[name]) for name in scales),
         winner=read_winner(engine, record, current), runner_up=current.runner_up,
@@ -110,13 +117,14 @@ def _read(engine: Engine, record: StudyRecord, current: Standings, curves_of: Se
             epochs=now.epochs_trained, epochs_planned=study.planned_epochs(now.budget),
             training_seconds=round(sum(t.seconds for t in records), 1),
             wall_seconds=max((t.ended or 0.0 for t in trials), default=0.0),
-            workers=len(workers), hosts=len({w.host for w in workers}),
+            workers=len(workers), hosts=len({w.host for w in workers}), devices=clock.until(present),
+            began=start if times else None, ended=ended,
         ),
         trials=trials, importance=None,
-        events=tuple(ReportedEvent(_since(start, e.at), e.kind, e.slot, e.worker, e.detail) for e in events),
+        events=events,
         provenance=tuple(read_versions(engine, study_id)),
         machines=tuple(sorted({f"{w.host} ({w.device})" for w in workers})),
-        began=start.isoformat(timespec="seconds"), now=_since(start, datetime.now(UTC)),
+        began=start.isoformat(timespec="seconds"), now=present,
         parent=read_parent(engine, study_id), beside=read_begun_beside(engine, study.name),
     )  # fmt: skip
 
@@ -139,6 +147,14 @@ def _situation(report: Report) -> Situation:
         confirmation=None if winner is None else winner.confirmation, advice=tuple(advice),
         parent=parent.study if parent is not None and comparable else None, beside=report.beside,
     )  # fmt: skip
+
+
+def _sizes(study: Study, events: Sequence[EventRecord]) -> Mapping[str, int]:
+    """Return how many examples each part of the data has, those of which that is known."""
+    known = DATA_SETS.get(study.data or "")
+    read = [event.detail for event in events if event.kind == EventKind.DATA_READ]
+    sizes = known.sizes._asdict() if known else read[-1] if read else {}
+    return {part: int(sizes[part]) for part in Sizes._fields if isinstance(sizes.get(part), int)}
 
 
 def _scales(current: Standings) -> Mapping[str, BaseScale]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from caviar.epoch import in_order
@@ -26,7 +27,13 @@ from caviar.studies.way import Way
 
 @dataclass(frozen=True)
 class ReportedStudy:
-    """A study's definition and state; `prior` is the number of trials of an earlier study that it learned from."""
+    """A study's definition and state.
+
+    Attributes:
+        prior: the number of trials of an earlier study that it learned from.
+        fixed: values of hyperparameters that are not searched.
+        sizes: examples of the training, validation and test parts by name; empty where they are not known.
+    """
 
     name: str
     subject: str  # what is trained, such as `mlp on digits`
@@ -43,6 +50,8 @@ class ReportedStudy:
     state: StudyState
     prior: int
     way: Way = Way.MODEL
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def maximize(self) -> bool:
@@ -97,6 +106,19 @@ class ReportedTrial(TrialSummary):
 
 
 @dataclass(frozen=True)
+class DeviceTime:
+    """The seconds for which all devices of a kind were busy, together; `kind` is `cpu` or `cuda`."""
+
+    kind: str
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """What one device of the kind is called."""
+        return {"cpu": "CPU core", "cuda": "GPU"}.get(self.kind, self.kind)
+
+
+@dataclass(frozen=True)
 class Cost:
     """The cost of a study so far: trials, epochs, and seconds of training and of waiting.
 
@@ -104,6 +126,10 @@ class Cost:
         done: trials that have ended; the next six are some of them.
         ended_elsewhere: of these, by another Optuna program.
         others: trials that other Optuna programs made in the study, not counted in its budget.
+        training_seconds: of all epochs.
+        wall_seconds: from the begin of the first trial to the end of the last one.
+        devices: for how long each kind of device was busy with trials, every attempt counted.
+        began, ended: when the first trial began, and when the last one has ended; None before that.
     """
 
     done: int
@@ -120,6 +146,9 @@ class Cost:
     wall_seconds: float
     workers: int
     hosts: int
+    devices: tuple[DeviceTime, ...] = ()
+    began: datetime | None = None
+    ended: datetime | None = None
 
 
 @dataclass(frozen=True)

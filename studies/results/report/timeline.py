@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from caviar.storage.states import TrialState
+from caviar.studies.results.formatting import duration
 from caviar.studies.results.report.holdings import LOST, TAKEN, Holding, holdings
 from caviar.studies.results.report.records import Report
 from caviar.studies.results.report.style import NEUTRAL, WINNER, colour
+from caviar.studies.results.report.ticks import round_numbers
 
 _LEAST, _MOST, _AROUND = 380, 1400, 130  # pixels: the lowest and the highest figure, and its axis and legend
+_UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 _ROW = 18  # pixels of a row, at most
 _PATTERNS = {  # of a bar, by the end of its trial: told apart without colours
     TrialState.COMPLETE: "", TrialState.PRUNED: "/", TrialState.FAIL: "x", TrialState.RUNNING: "-",
@@ -33,7 +36,9 @@ def timeline(report: Report) -> Figure:
                 "type": "bar", "orientation": "h", "name": end, "base": [h.began for h in some],
                 "x": [max(h.ended - h.began, 0.0) for h in some], "y": [at[place] for place in there],
                 "text": [f"trial {h.trial}, {h.end}, {h.worker or '?'}" for h in some],
-                "hovertemplate": "%{text}<br>%{base:.1f} s, for %{x:.1f} s<extra></extra>", "textposition": "none",
+                "customdata": [[duration(h.began), duration(h.ended - h.began)] for h in some],
+                "hovertemplate": "%{text}<br>after %{customdata[0]}, for %{customdata[1]}<extra></extra>",
+                "textposition": "none",
                 "marker": {"color": [colour(tiers[h.trial]) for h in some], "pattern": {"shape": pattern, "size": 6},
                            "line": {"width": 1, "color": [colour(tiers[h.trial]) for h in some]}},
                 "width": 0.75, "showlegend": False,
@@ -45,19 +50,27 @@ def timeline(report: Report) -> Figure:
             data.append({
                 "type": "scatter", "mode": "markers", "name": name, "x": [e.at for e in marks],
                 "y": [row_of[e.worker, e.trial or 0] for e in marks],
-                "text": [f"trial {e.trial}: {e.kind}, {e.worker or '?'}" for e in marks],
-                "hovertemplate": "%{text}, %{x:.1f} s<extra></extra>",
+                "text": [f"trial {e.trial}: {e.kind}, {e.worker or '?'}, after {duration(e.at)}" for e in marks],
+                "hovertemplate": "%{text}<extra></extra>",
                 "marker": {"symbol": symbol, "size": 10, "color": WINNER, "line": {"width": 1, "color": "white"}},
             })  # fmt: skip
     last = {worker: row for row, worker in enumerate(rows)}
     first = {worker: rows.index(worker) for worker in last}
-    axes = {"xaxis": {"title": {"text": "seconds since the first trial"}},
+    axes = {"xaxis": _time_axis(max((h.ended for h in held), default=0.0)),
             "yaxis": {"automargin": True, "range": [len(rows) - 0.4, -0.6], "zeroline": False, "showgrid": False,
                       "tickvals": [(first[worker] + last[worker]) / 2 for worker in last],
                       "ticktext": [worker or "?" for worker in last]}}  # fmt: skip
     height = min(max(_AROUND + _ROW * len(rows), _LEAST), _MOST)
     return {"data": [*data, *_legend({h.end for h in held}, {tiers[h.trial] for h in held})],
             "layout": {"barmode": "overlay", "height": height, **axes}}  # fmt: skip
+
+
+def _time_axis(last: float) -> Figure:
+    """Return an axis of seconds that reads in seconds, minutes, hours or days, whichever there are two of."""
+    unit, seconds = next((name, of) for name, of in _UNITS if last >= 2 * of or of == 1)
+    at = round_numbers(0.0, last / seconds) if last > 0 else [0.0]
+    return {"title": {"text": f"{unit} since the first trial began"}, "tickvals": [tick * seconds for tick in at],
+            "ticktext": [f"{tick:g}" for tick in at]}  # fmt: skip
 
 
 def _rows(held: list[Holding]) -> tuple[list[int], list[str | None]]:

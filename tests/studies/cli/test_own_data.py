@@ -106,6 +106,8 @@ def test_a_study_of_ones_own_data_and_network_is_run_and_its_winner_works_elsewh
     assert (config["sample"], config["outputs"]) == ([4], 3)
 
     (folder / "my_data.py").write_text(DATA.replace("randn(300", "randn(301"))
+    sizes = json.loads(command("report", "own", "--json").stdout)["study"]["sizes"]
+    assert sizes == {"training": 200, "validation": 50, "test": 50}
     again = command("run", "study.py", "--budget", "8")
     assert again.returncode == 2
     assert "data: " in again.stderr

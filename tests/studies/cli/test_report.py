@@ -95,6 +95,19 @@ def test_the_facts_are_one_json_document(said: Callable[..., str]) -> None:
     assert {"study", "winner", "cost", "trials", "importance", "events", "answers", "provenance"} <= set(facts)
     assert facts["cost"]["epochs"] == sum(t["epochs"] for t in facts["trials"])
     assert len(facts["trials"]) == 20
+    assert facts["study"]["sizes"] == {"training": 1078, "validation": 359, "test": 360}
+    assert [device["kind"] for device in facts["cost"]["devices"]] == ["cpu"]
+    assert 0 < facts["cost"]["devices"][0]["seconds"] <= facts["cost"]["wall_seconds"]
+    assert facts["cost"]["began"] <= facts["cost"]["ended"]
+    assert facts["winner"]["gain"]["default"] == 0
+
+
+def test_a_report_says_with_what_and_when_it_was_searched(said: Callable[..., str]) -> None:
+    told = said("report", "small")
+    assert "Examples of digits: 1,078 training, 359 validation, 360 test." in told
+    assert "It began 20" in told
+    assert "of CPU core time" in told
+    assert "over the default (trial 0)" in told
 
 
 @needs_chromedriver
@@ -141,6 +154,11 @@ def test_a_browser_shows_every_point_without_a_network(
         legend = page.ask("return document.querySelector('#hyperparameters .legend').textContent")
         assert all(entry in legend for entry in ("complete", "tier 3", "winner: trial", "expected"))
         assert page.ask(COUNT, "#trials tbody tr") == 20
+        page.ask("document.querySelector('.copy button').click()")
+        assert page.wait("return document.querySelector('.copy [role=status]').textContent") in ("copied", "selected")
+        copied = json.loads(page.ask("return document.getElementById('configuration').textContent"))
+        assert copied == json.loads(said("best", "small", "--json"))["hyperparameters"]
+        assert page.ask(COUNT, ".space tbody tr") == 6
         assert page.printed().startswith(b"%PDF")
         assert page.errors() == []
 

@@ -70,5 +70,8 @@ def test_what_was_measured_takes_the_place_of_what_was_expected(capsys: pytest.C
     for confirmation, is_expected in ((None, True), (better, False)):
         winner = won_by(trials[0], expected=Interval(0.89, 0.88, 0.9), confirmation=confirmation)
         print_winner(winner)
-        assert ("if trained again" in capsys.readouterr().out) is is_expected
-        assert ("expected mean of further trainings" in page(replace(report(trials), winner=winner))) is is_expected
+        told, shown = capsys.readouterr().out, page(replace(report(trials), winner=winner))
+        assert ("if trained again" in told) is is_expected
+        assert ("trained again     0.9 on average of 5 trainings" in told) is not is_expected
+        assert ("expected mean of repeated trainings" in shown) is is_expected
+        assert ("mean of 5 fresh trainings" in shown) is not is_expected
