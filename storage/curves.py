@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, func, select, text
 
 from caviar.epoch import Epoch, from_document
+from caviar.storage.states import UNSPENT
 from caviar.storage.tables import epoch, slot
 
 _RECENT = 50  # trials
@@ -89,6 +90,16 @@ def study_seconds(engine: Engine, study_id: int) -> float:
     query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0)).where(epoch.c.study_id == study_id)
     with engine.connect() as connection:
         return float(connection.scalar(query) or 0.0)
+
+
+def spent_seconds(engine: Engine, study_id: int, *, spent: bool) -> float:
+    """Return the part of `study_seconds` that is of spent slots, which only changes when one more is spent, or the part
+    of the others, which are few."""
+    unspent = select(slot.c.number).where(slot.c.study_id == study_id, slot.c.state.in_(UNSPENT))
+    query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0)).where(epoch.c.study_id == study_id)
+    of = epoch.c.slot.not_in(unspent) if spent else epoch.c.slot.in_(unspent)
+    with engine.connect() as connection:
+        return float(connection.scalar(query.where(of)) or 0.0)
 
 
 def recent_seconds(engine: Engine, study_id: int) -> RecentSeconds:

@@ -31,8 +31,8 @@ _SNAPSHOT = """
         GROUP BY w.host ORDER BY w.host) h) AS hosts,
       (SELECT count(*) FROM caviar.event e
         WHERE e.study_id = s.study_id AND e.kind IN ('lease expired', 'worker died')) AS lost,
-      (SELECT count(*) FILTER (WHERE w.state = 'open' AND w.losses > 0 OR w.state = 'abandoned')
-        FROM caviar.slot w WHERE w.study_id = s.study_id) AS left_alone,
+      (SELECT count(*) FROM caviar.slot w
+        WHERE w.study_id = s.study_id AND w.state IN ('open', 'leased') AND w.state = 'open' AND w.losses > 0) AS alone,
       (SELECT json_agg(json_build_array(m.at, m.kind, m.slot, m.detail) ORDER BY m.event_id) FROM (
         SELECT * FROM caviar.event e WHERE e.study_id = s.study_id AND e.kind NOT IN ('given back', 'taken over')
         ORDER BY e.event_id DESC LIMIT {messages}
@@ -43,18 +43,21 @@ _SNAPSHOT = """
                           WHERE i.trial_id = l.trial_id AND i.intermediate_value_type = 'FINITE') AS curve
         FROM caviar.slot l WHERE l.study_id = s.study_id AND l.state = 'leased' AND l.expires_at >= now()
         ORDER BY l.number LIMIT {curves}) r WHERE r.curve IS NOT NULL) AS curves,
-      (SELECT array_agg(p.best ORDER BY p.part) FILTER (WHERE p.best IS NOT NULL) FROM (
+      CASE WHEN (:version, :unspent) IS DISTINCT FROM (
+             (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id),
+             (SELECT count(*) FROM caviar.slot u WHERE u.study_id = s.study_id AND u.state IN ('open', 'leased')))
+      THEN (SELECT array_agg(p.best ORDER BY p.part) FILTER (WHERE p.best IS NOT NULL) FROM (
         SELECT part, {most}(best) AS best FROM (
           SELECT ntile({parts}) OVER ended AS part,
-                 {most}(v.value) FILTER (WHERE t.state = 'COMPLETE' AND NOT c.there) OVER ended AS best
+                 {most}(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) OVER ended AS best
           FROM caviar.slot d JOIN public.trials t ON t.trial_id = d.trial_id
           LEFT JOIN public.trial_values v ON v.trial_id = d.trial_id AND v.objective = 0
-          CROSS JOIN LATERAL (
-            SELECT EXISTS (SELECT FROM public.trial_system_attributes a
-                           WHERE a.trial_id = d.trial_id AND {violated}) AS there) c
+          LEFT JOIN (SELECT DISTINCT a.trial_id FROM public.trial_system_attributes a
+                     WHERE {violated} AND a.trial_id IN (SELECT x.trial_id FROM caviar.slot x WHERE x.study_id = :study)
+            ) c ON c.trial_id = d.trial_id
           WHERE d.study_id = s.study_id AND d.state = 'done'
           WINDOW ended AS (ORDER BY t.datetime_complete, d.number)) q
-        GROUP BY part) p) AS trail
+        GROUP BY part) p) END AS trail
     FROM caviar.study s WHERE s.study_id = :study
 """
 
@@ -72,8 +75,11 @@ class Snapshot:
     messages: tuple[EventRecord, ...] = ()  # the last events, oldest first, without releases and continuations
 
 
-def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Snapshot:
+def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool, before: Snapshot | None = None) -> Snapshot:
     """Return the progress and the latest events of a study, all of one moment.
+
+    Args:
+        before: an earlier snapshot of it, whose trail is taken where no trial has ended since.
 
     Raises:
         StudyNotFound: the study was deleted.
@@ -87,16 +93,23 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool) -> Sna
         most="max" if maximize else "min",
     )
     with one_moment(engine) as connection:
-        row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT}).one_or_none()
+        unspent = None if before is None else before.progress.open + before.progress.leased
+        seen = {"version": None if before is None else before.progress.version, "unspent": unspent}
+        row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT, **seen}).one_or_none()
         progress = progress_of(connection, record, row, maximize=maximize)
     assert row is not None  # or `progress_of` has raised
+    is_known = before is not None and (progress.version, progress.open + progress.leased) == (
+        before.progress.version,
+        unspent,
+    )
+    trail = before.trail if before is not None and is_known else tuple(row.trail or ())
     return Snapshot(
         progress,
-        tuple(row.trail or ()),
+        trail,
         {int(number): tuple(curve) for number, curve in (row.curves or {}).items()},
         row.hosts or {},
         row.lost,
-        max(row.lost - row.left_alone, 0),
+        max(row.lost - row.alone - progress.abandoned, 0),
         tuple(
             EventRecord(datetime.fromisoformat(at), kind, slot, mapping(detail))
             for at, kind, slot, detail in row.messages or ()

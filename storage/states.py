@@ -39,6 +39,7 @@ class SlotState(StrEnum):
     ENDED_ELSEWHERE = "ended elsewhere"  # another Optuna program ended its trial; spent, too
 
 
+UNSPENT = (SlotState.OPEN, SlotState.LEASED)
 SPENT = (SlotState.DONE, SlotState.ABANDONED, SlotState.ENDED_ELSEWHERE)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,16 +95,22 @@ _COUNTS = {
     "diverged": "count(*) FILTER (WHERE s.state = 'done' AND c.diverged)",
     "epochs_trained": "sum(s.epoch)",
 }
-_SOUND = "FILTER (WHERE s.state = 'done' AND t.state = 'COMPLETE' AND c.diverged IS NULL)"
+# A trial that violates a constraint, such as one that diverged, is never the best. Ties go to the lower number.
+_SOUND = "s.state = 'done' AND t.state = 'COMPLETE' AND c.trial_id IS NULL"
+_FINITE = f"FILTER (WHERE {_SOUND} AND v.value IS NOT NULL)"
+# The best values are arrays with the number of the trial, so that one statement finds both.
 _PHASES = text(f"""
-    SELECT s.tier, s.phase, min(s.number) AS first, max(v.value) {_SOUND} AS highest, min(v.value) {_SOUND} AS lowest,
+    SELECT s.tier, s.phase, min(s.number) AS first, count(t.trial_id) AS trials,
+           max(ARRAY[v.value, -s.number]) {_FINITE} AS highest, min(ARRAY[v.value, s.number]) {_FINITE} AS lowest,
+           min(s.number) FILTER (WHERE {_SOUND}) AS first_sound,
            {", ".join(f"{expression} AS {name}" for name, expression in _COUNTS.items())}
     FROM caviar.slot s
     LEFT JOIN public.trials t ON t.trial_id = s.trial_id
     LEFT JOIN public.trial_values v ON v.trial_id = s.trial_id AND v.objective = 0
-    LEFT JOIN LATERAL (
-        SELECT bool_or(a.key = 'constraints:diverged') AS diverged FROM public.trial_system_attributes a
-        WHERE a.trial_id = s.trial_id AND {VIOLATED}) c ON true
+    LEFT JOIN (
+        SELECT a.trial_id, bool_or(a.key = 'constraints:diverged') AS diverged FROM public.trial_system_attributes a
+        WHERE {VIOLATED} AND a.trial_id IN (SELECT x.trial_id FROM caviar.slot x WHERE x.study_id = :study)
+        GROUP BY a.trial_id) c ON c.trial_id = s.trial_id
     WHERE s.study_id = :study GROUP BY s.tier, s.phase ORDER BY first
 """)
 
@@ -112,6 +118,12 @@ _PHASES = text(f"""
 OTHERS = """
     (SELECT json_build_array(count(*), count(*) FILTER (WHERE t.state = 'WAITING')) FROM public.trials t
       WHERE t.study_id = s.optuna_study_id AND NOT EXISTS (SELECT FROM caviar.slot x WHERE x.trial_id = t.trial_id))
+"""
+# All trials of the study `s`, of its slots too, and those of `OTHERS` that wait, which are few.
+_TRIALS_OF_ALL = """
+    (SELECT json_build_array(count(*), count(*) FILTER (WHERE t.state = 'WAITING' AND NOT EXISTS (
+                               SELECT FROM caviar.slot x WHERE x.trial_id = t.trial_id)))
+     FROM public.trials t WHERE t.study_id = s.optuna_study_id)
 """
 # Why the last state that could not be written was not, until one of the same trial is, or any is in a file.
 _UNKEPT = """
@@ -133,7 +145,7 @@ _VIOLATIONS = f"""
 STUDY_COLUMNS = f"""
     s.control, s.at_once, (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id) AS version,
     NOT EXISTS (SELECT FROM public.studies o WHERE o.study_id = s.optuna_study_id) AS deleted,
-    {OTHERS} AS others, {_UNKEPT} AS unkept, {_VIOLATIONS} AS violations
+    {_TRIALS_OF_ALL} AS trials, {_UNKEPT} AS unkept, {_VIOLATIONS} AS violations
 """
 _STUDY = text(f"SELECT {STUDY_COLUMNS} FROM caviar.study s WHERE s.study_id = :study")
 
@@ -150,15 +162,7 @@ _NUMBERS = text("""
     WHERE st.study_id = :study GROUP BY st.study_id
 """)
 
-# A trial that violates a constraint, such as one that diverged, is never the best. Ties go to the lower number.
-_BEST = (
-    _TRIALS
-    + f"""
-    AND s.state = 'done' AND t.state = 'COMPLETE' AND NOT EXISTS (SELECT FROM public.trial_system_attributes a
-      WHERE a.trial_id = s.trial_id AND {VIOLATED})
-    ORDER BY v.value {{direction}} NULLS LAST, s.number LIMIT 1
-"""
-)
+_TRIAL = text(_TRIALS + " AND s.number = :number")
 
 
 def read_progress(engine: Engine, record: StudyRecord, *, maximize: bool) -> Progress:
@@ -191,7 +195,9 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
     phases = connection.execute(_PHASES, parameters).all()
     running = connection.execute(_RUNNING, parameters).all()
     best_of = "highest" if maximize else "lowest"
-    best = connection.execute(text(_BEST.format(direction="DESC" if maximize else "ASC")), parameters).one_or_none()
+    best = _number_of_best(phases, maximize=maximize)
+    best_row = None if best is None else connection.execute(_TRIAL, {**parameters, "number": best}).one()
+    made, waiting = study_row.trials
     return Progress(
         **{name: int(sum(getattr(phase, name) for phase in phases)) for name in _COUNTS},  # a sum may be a Decimal
         control=Control(study_row.control),
@@ -199,18 +205,28 @@ def progress_of(connection: Connection, record: StudyRecord, study_row: Any, *, 
         version=study_row.version,
         workers=len({(r.machine, r.worker) for r in running}),
         phases=tuple(
-            PhaseCount(p.tier, Phase(p.phase), p.budget, p.budget - p.open - p.leased, getattr(p, best_of))
+            PhaseCount(
+                p.tier, Phase(p.phase), p.budget, p.budget - p.open - p.leased, (getattr(p, best_of) or [None])[0]
+            )
             for p in phases
         ),
         running=tuple(
             RunningTrial(r.number, r.tier, Phase(r.phase), r.epoch, r.value, r.worker, r.kill, r.machine)
             for r in running
         ),
-        best=None if best is None else _trial(best),
-        others=OtherTrials(*study_row.others),
+        best=None if best_row is None else _trial(best_row),
+        others=OtherTrials(made - sum(phase.trials for phase in phases), waiting),
         unkept=study_row.unkept,
         violations=study_row.violations or {},
     )
+
+
+def _number_of_best(phases: Sequence[Any], *, maximize: bool) -> int | None:
+    """Return the number of the best sound trial; of those whose value is infinite, if no other is there, the first."""
+    values = [best for p in phases if (best := p.highest if maximize else p.lowest) is not None]
+    if values:
+        return int(abs((max if maximize else min)(values)[1]))
+    return min((p.first_sound for p in phases if p.first_sound is not None), default=None)
 
 
 def has_ended(engine: Engine, study_id: int) -> bool:
@@ -234,8 +250,7 @@ def read_trial(engine: Engine, study_id: int, slot_number: int) -> TrialRecord:
         TrialNotFound: the study has no slot of that number, though another Optuna program may have such a trial.
     """
     with engine.connect() as connection:
-        query = text(_TRIALS + " AND s.number = :number")
-        row = connection.execute(query, {"study": study_id, "number": slot_number}).one_or_none()
+        row = connection.execute(_TRIAL, {"study": study_id, "number": slot_number}).one_or_none()
         if row is None:
             name, last = connection.execute(_NUMBERS, {"study": study_id}).one()
             raise TrialNotFound(

@@ -29,7 +29,7 @@ from caviar.studies.live.listing import Listing
 from caviar.studies.live.panda import panda_view
 from caviar.studies.live.report import report_page
 from caviar.studies.live.shared import Shared
-from caviar.studies.live.study import study_view
+from caviar.studies.live.study import Memory, study_view
 from caviar.text import shown
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Site:
         self._engine, self._optuna, self._functions = engine, optuna, functions
         self._token = None if functions is None else secrets.token_urlsafe()
         self._listing = Listing(engine)
-        self._views = _Kept(_VIEWS, lambda name: Shared(partial(self._look, name), self._view))
+        self._views = _Kept(_VIEWS, lambda name: Shared(partial(self._look, name), partial(self._view, Memory())))
         self._reports = _Kept(_REPORTS, lambda name: Shared(partial(self._look, name), partial(report_page, engine)))
         self._pages = Bottle()
         self._pages.install(Explained())
@@ -125,8 +125,11 @@ class Site:
         load_study(self._engine, name)  # which says which ones there are
         raise StudyNotFound(f"the study '{shown(name)}' was begun this very moment")
 
-    def _view(self, mark: Fingerprint) -> View:
-        return (panda_view if mark.is_panda else study_view)(self._engine, mark, Forms(mark.name, self._token))
+    def _view(self, memory: Memory, mark: Fingerprint) -> View:
+        forms = Forms(mark.name, self._token)
+        if mark.is_panda:
+            return panda_view(self._engine, mark, forms)
+        return study_view(self._engine, mark, forms, memory)
 
 
 class _Kept:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
-from caviar.storage.curves import read_curve, study_seconds
+from caviar.storage.curves import read_curve, spent_seconds
 from caviar.storage.definitions import load_study
 from caviar.storage.events import read_events
 from caviar.storage.fingerprints import Fingerprint
@@ -34,24 +35,44 @@ _STILL = '<p class="dim">Who won, by its neighbours too and not by one lucky val
 EVENTS = 12  # the last ones, that are shown
 
 
-def study_view(engine: Engine, mark: Fingerprint, forms: Forms) -> View:
+@dataclass
+class Memory:
+    """What was read for the page of a search, of its spent slots: it is the same until one more is spent."""
+
+    study_id: int = -1
+    snapshot: Snapshot | None = None
+    seconds: float = 0.0
+
+    def read(self, engine: Engine, record: StudyRecord, *, maximize: bool) -> tuple[Snapshot, float]:
+        """Return a search as it is now, and the seconds of its training."""
+        before = self.snapshot if self.study_id == record.study_id else None
+        now = read_snapshot(engine, record, maximize=maximize, before=before)
+        if before is None or before.progress.done != now.progress.done:
+            self.seconds = spent_seconds(engine, record.study_id, spent=True)
+        self.study_id, self.snapshot = record.study_id, now
+        return now, self.seconds + spent_seconds(engine, record.study_id, spent=False)
+
+
+def study_view(engine: Engine, mark: Fingerprint, forms: Forms, memory: Memory) -> View:
     """Return the page of a search as it is now.
+
+    Args:
+        memory: that of the page at this study's name; it is brought up to date.
 
     Raises:
         StudyNotFound: it was deleted.
     """
     record = load_study(engine, mark.name)
     study = definition_of(record)
-    snapshot = read_snapshot(engine, record, maximize=study.maximize)
+    snapshot, seconds = memory.read(engine, record, maximize=study.maximize)
     now, study_id = snapshot.progress, record.study_id
-    seconds = study_seconds(engine, study_id)
     best = read_curve(engine, study_id, now.best.slot.number) if now.best and now.running else []
     parts = {
         "state": _state(study, now, forms),
         "progress": _progress(study, now, seconds),
         "tiers": _tiers(now),
         "best": _best(study, snapshot) + (_won(engine, record) if state_of(now) == StudyState.DONE else _STILL),
-        "steps": steps_list(read_steps(engine, record)),
+        "steps": steps_list(read_steps(engine, record, now=now)),
         "running": _running(study, snapshot, [epoch.value(study.metric) for epoch in best], forms),
         "workers": workers(read_workers(engine, study_id)),
         "events": events(read_events(engine, study_id, last=EVENTS)),

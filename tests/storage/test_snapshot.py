@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, text
 
+from caviar.storage.curves import spent_seconds, study_seconds
+from caviar.storage.definitions import load_study
 from caviar.storage.errors import StudyNotFound
 from caviar.storage.losses import free_lost, release_dead
 from caviar.storage.processes import machine_id
 from caviar.storage.records import Report, WorkerDeath
-from caviar.storage.snapshot import PARTS, read_snapshot
+from caviar.storage.snapshot import PARTS, Snapshot, read_snapshot
 from caviar.storage.status import read_progress, read_trials
+from caviar.studies.lifecycle.manager import extend_study
 from tests.helpers import workers
 from tests.helpers.epochs import measured
+from tests.helpers.live import add_epoch, finish, let_run
 from tests.helpers.workers import ledger, register, worker
 
 PARAMETERS = {"x": (0.5, '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1}}')}
@@ -39,6 +44,36 @@ def test_the_trail_is_the_best_value_so_far_over_the_trials_as_they_ended(
     assert look.trail[-1] == look.progress.best.value  # type: ignore[union-attr]
     assert len(look.trail) <= PARTS
     assert look.curves == {}
+
+
+def test_what_an_earlier_look_found_of_spent_slots_is_taken_until_one_more_is_spent(engine: Engine) -> None:
+    record = register(engine, budget=8)[0]
+    let_run(engine, record, 0, 0.5)
+    finish(engine, record, 0, 0.5)
+    let_run(engine, record, 1, 0.25)
+    first = read_snapshot(engine, record, maximize=True)
+    known = replace(first, trail=(0.125,))
+
+    def looked() -> Snapshot:
+        return read_snapshot(engine, load_study(engine, "small"), maximize=True, before=known)
+
+    add_epoch(engine, record, 1, 0.75)
+    assert looked().trail == (0.125,)
+    assert looked().curves == {1: (0.25, 0.75)}
+    finish(engine, record, 1, 0.75)
+    assert looked().trail == (0.5, 0.75)
+    extend_study(engine, record, 9)  # as many slots are left as before
+    assert looked().trail == (0.5, 0.75)
+
+
+def test_the_seconds_of_spent_slots_and_of_the_others_are_all_seconds(engine: Engine) -> None:
+    record, _ = register(engine, budget=8)
+    let_run(engine, record, 0, 0.5, 0.5)
+    finish(engine, record, 0, 0.5)
+    let_run(engine, record, 1, 0.25)
+    parts = [spent_seconds(engine, record.study_id, spent=spent) for spent in (True, False)]
+    assert parts == [3.0, 1.5]
+    assert study_seconds(engine, record.study_id) == 4.5
 
 
 def test_a_lost_trial_is_counted_and_whoever_goes_on_with_it_too(engine: Engine) -> None:

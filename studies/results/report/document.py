@@ -79,6 +79,11 @@ def _printable(value: Any) -> Any:
     return [_printable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
+def scrolled(content: str, name: str) -> str:
+    """Return HTML that is wider than a narrow screen in a box that scrolls, by keyboard too; `name` says what it is."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
+
+
 def card(value: str, name: str) -> str:
     """Return a value with its name below, as HTML."""
     return f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>'

@@ -17,7 +17,7 @@ from caviar.storage.history import is_sound
 from caviar.storage.records import EventRecord, StudyRecord, TrialRecord
 from caviar.storage.revisions import read_versions
 from caviar.storage.states import EventKind
-from caviar.storage.status import read_progress, read_trials
+from caviar.storage.status import Progress, read_progress, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of, progress
@@ -63,13 +63,16 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     )
 
 
-def read_steps(engine: Engine, record: StudyRecord, known: Standings | None = None) -> tuple[Step, ...]:
+def read_steps(
+    engine: Engine, record: StudyRecord, known: Standings | None = None, now: Progress | None = None
+) -> tuple[Step, ...]:
     """Return what to do next with a search: what its report says, but without reading more than that takes.
 
     Args:
         known: the study's standings, where they have been read already.
+        now: how far it is, likewise.
     """
-    study, now = definition_of(record), progress(engine, record)
+    study, now = definition_of(record), now or progress(engine, record)
     if (state := state_of(now)) != StudyState.DONE:
         return next_steps(Situation(study.name, state, now.done, now.budget, study.strategy, study.seed))
     current = known or standings(engine, record)

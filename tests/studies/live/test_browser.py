@@ -99,6 +99,22 @@ def test_it_is_paused_and_resumed_by_keyboard_and_says_what_came_of_it(
     assert "has a budget of 8 trials already" in page.ask(SAID)
 
 
+def test_a_study_that_is_paused_stopped_and_resumed_elsewhere_says_so(
+    engine: Engine, address: str, page: Browser
+) -> None:
+    record = open_study(engine, small_study())
+    let_run(engine, record, 0, 0.25)
+    page.go(f"{address}/study/small")
+    for control, title, said in (
+        ("pause", "small: paused 0/8", "Its workers wait."), ("stop", "small: stopped 0/8", "Its workers have left."),
+        ("run", "small: running 0/8", "Running trials"),
+    ):  # fmt: skip
+        execute(engine, f"UPDATE caviar.study SET control = '{control}' WHERE study_id = :study", study=record.study_id)
+        page.wait("return document.title === arguments[0]", title)
+        assert page.ask(SAYS, said)
+    assert not page.ask(SAYS, "Its workers")
+
+
 def test_a_study_that_is_deleted_and_a_database_that_is_away_are_said_and_the_page_comes_back(
     engine: Engine, address: str, page: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
