@@ -44,6 +44,10 @@ _RUN = """
     INSERT INTO public.trials (trial_id, number, study_id, state, datetime_start)
     SELECT nextval('public.trials_trial_id_seq'), s.number, st.optuna_study_id, 'RUNNING', timezone('UTC', now())
     FROM caviar.slot s JOIN caviar.study st USING (study_id) WHERE s.number BETWEEN :size AND :size + :running - 1;
+    INSERT INTO public.trial_params (trial_id, param_name, param_value, distribution_json)
+    SELECT t.trial_id, p.param_name, p.param_value, p.distribution_json FROM public.trials t
+    JOIN public.trials o ON o.number = t.number - :size JOIN public.trial_params p ON p.trial_id = o.trial_id
+    WHERE t.state = 'RUNNING';
     UPDATE caviar.slot s SET state = 'leased', token = gen_random_uuid(), expires_at = now() + interval '1 hour',
       attempts = 1, trial_id = t.trial_id, worker_id = (SELECT worker_id FROM caviar.worker LIMIT 1)
     FROM public.trials t WHERE t.number = s.number AND t.state = 'RUNNING'

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
 from caviar.storage.definitions import delete_study, load_study
 from caviar.storage.events import record_event
 from caviar.storage.states import Control, EventKind
-from caviar.studies.api.dashboard import changes_of
-from caviar.studies.dashboard.access import AccessControl
-from caviar.studies.dashboard.server import DashboardServer
 from caviar.studies.lifecycle.manager import open_study
-from caviar.studies.live.site import Site
-from caviar.studies.workers.local.signals import Stop
-from tests.helpers.browser import Browser, browser, needs_chromedriver
+from tests.helpers.browser import Browser, needs_chromedriver
 from tests.helpers.live import add_epoch, execute, finish, let_run
 from tests.helpers.studies import small_study
-from tests.studies.live.test_pages import optunas
 
 pytestmark = needs_chromedriver
 
@@ -45,23 +35,6 @@ FAINT = """
   return faint;
 """
 DARK = "return matchMedia('(prefers-color-scheme: dark)').matches"
-
-
-@pytest.fixture
-def address(engine: Engine) -> Iterator[str]:
-    with Stop() as stop, DashboardServer("127.0.0.1", 0) as server:
-        access = AccessControl(Site(engine, optunas, changes_of(engine)), None, changes=True)
-        thread = threading.Thread(target=server.serve, args=(access, stop))
-        thread.start()
-        yield server.url
-        stop.ask()
-        thread.join(60)
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Browser]:
-    with browser(tmp_path) as page:
-        yield page
 
 
 def test_an_open_page_follows_the_study_and_keeps_what_is_being_typed(
