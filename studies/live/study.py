@@ -29,7 +29,7 @@ from caviar.studies.results.report.document import card, steps_list
 from caviar.studies.results.report.reading import read_steps
 from caviar.studies.results.sentences import others_sentence, rare_ends, sentence, study_in_words, unkept_sentence
 from caviar.studies.results.summaries import StudyState, state_of, values_of
-from caviar.studies.results.winner import read_winner
+from caviar.studies.results.winner import Standings, read_winner, standings
 
 _STILL = '<p class="dim">Who won, by its neighbours too and not by one lucky value, is said at the end.</p>'
 EVENTS = 12  # the last ones, that are shown
@@ -67,12 +67,13 @@ def study_view(engine: Engine, mark: Fingerprint, forms: Forms, memory: Memory) 
     snapshot, seconds = memory.read(engine, record, maximize=study.maximize)
     now, study_id = snapshot.progress, record.study_id
     best = read_curve(engine, study_id, now.best.slot.number) if now.best and now.running else []
+    known = standings(engine, record) if state_of(now) == StudyState.DONE else None  # for which all trials are read
     parts = {
         "state": _state(study, now, forms),
         "progress": _progress(study, now, seconds),
         "tiers": _tiers(now),
-        "best": _best(study, snapshot) + (_won(engine, record) if state_of(now) == StudyState.DONE else _STILL),
-        "steps": steps_list(read_steps(engine, record, now=now)),
+        "best": _best(study, snapshot) + (_STILL if known is None else _won(engine, record, known)),
+        "steps": steps_list(read_steps(engine, record, known, now)),
         "running": _running(study, snapshot, [epoch.value(study.metric) for epoch in best], forms),
         "workers": workers(read_workers(engine, study_id)),
         "events": events(read_events(engine, study_id, last=EVENTS)),
@@ -147,9 +148,9 @@ def _over_the_default(study: Study, now: Progress) -> Iterator[str]:
     yield card(alike(by, sign="+")[0], "over the default so far, one training of each")
 
 
-def _won(engine: Engine, record: StudyRecord) -> str:
+def _won(engine: Engine, record: StudyRecord, known: Standings) -> str:
     """Say who won, how much better that is than the default, and why it is another one than the best value's."""
-    winner = read_winner(engine, record)
+    winner = read_winner(engine, record, known)
     if winner is None:
         return ""
     measured = "".join(f", test {name} {number(value)}" for name, value in (winner.test or {}).items())

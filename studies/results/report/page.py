@@ -10,7 +10,7 @@ from caviar.studies.results.confirmation import mean_of
 from caviar.studies.results.formatting import alike, duration, number, told_apart
 from caviar.studies.results.gain import in_words as gain_in_words
 from caviar.studies.results.next_steps import Reason
-from caviar.studies.results.report.document import card, document, steps_list
+from caviar.studies.results.report.document import card, document, scrolled, steps_list
 from caviar.studies.results.report.figures import figures
 from caviar.studies.results.report.records import Report, ReportedTrial
 from caviar.studies.results.report.setting import configuration, data_sizes, dates, space_table
@@ -62,7 +62,7 @@ def page(report: Report) -> str:
 def _place(figure: str) -> str:
     """Return the element of a figure; the one with an axis for each hyperparameter scrolls inside its box."""
     element = f'<div class="figure" id="{figure}"></div>'
-    return f'<div class="scroll">{element}</div>' if figure == "parallel coordinates" else element
+    return scrolled(element, _TITLES[figure]) if figure == "parallel coordinates" else element
 
 
 def _note(report: Report, figure: str) -> str:
@@ -180,4 +180,4 @@ def _provenance(report: Report) -> str:
     table = f'<table class="wrap"><tr>{head}</tr>{"".join(rows)}</table>'
     lines = [f"Machines: {machines}.", *data_sizes(report.study)]
     lines += [f"It was {parent_in_words(report.parent)}."] if report.parent else []
-    return f'<div class="scroll">{table}</div>{"".join(f"<p>{escape(line)}</p>" for line in lines)}'
+    return f"{scrolled(table, 'The versions of the definition')}{''.join(f'<p>{escape(line)}</p>' for line in lines)}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import escape
 
 from caviar.studies.results.formatting import number, to_json
+from caviar.studies.results.report.document import scrolled
 from caviar.studies.results.report.records import Cost, Report, ReportedHyperparameter, ReportedStudy
 from caviar.studies.results.winner import Winner
 from caviar.studies.way import Way
@@ -25,7 +26,7 @@ def space_table(report: Report) -> str:
         for name, *cells in rows
     )
     table = f'<table class="space"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="The search space">{table}</div>'
+    return scrolled(table, "The search space")
 
 
 def _default(report: Report, h: ReportedHyperparameter) -> str:
