@@ -63,20 +63,65 @@ def revise_study(
         False if another process wrote a version or deleted the study meanwhile; nothing was changed.
     """
     with engine.begin() as connection:
-        # A worker that begins a trial takes the same lock, so it is either done before this goes on, or waits.
-        only = select(study.c.study_id).where(study.c.study_id == record.study_id)
-        connection.execute(only.with_for_update(key_share=True))
-        versions = select(func.max(definition.c.version)).where(definition.c.study_id == record.study_id)
-        if connection.scalar(versions) != record.version:
+        if not _is_current(connection, record):
             return False
-        next_ = record.version + 1
-        add_version(connection, record.study_id, next_, body, provenance, changes)
-        _plan_again(connection, record.study_id, slots)
+        _write(connection, record, body, provenance, changes, slots)
         if rewrite is not None:
             _rewrite(connection, record.study_id, rewrite)
-        detail: dict[str, Any] = {"version": next_, "changes": list(changes), "by": current_user()}
-        log_event(connection, record.study_id, EventKind.DEFINITION_CHANGED, **detail)
     return True
+
+
+def shorten_study(
+    engine: Engine, record: StudyRecord, body_of: Callable[[int], Mapping[str, Any]],
+    slots_of: Callable[[int], Sequence[Slot]], why: str, also: Sequence[str] = (),
+) -> bool:  # fmt: skip
+    """Write a version of a study's definition whose budget ends with the last trial that has begun.
+
+    Args:
+        body_of: returns the new definition, given its budget.
+        slots_of: returns the plan of that budget.
+        why: why no more trials are worth it.
+        also: what else changes, a sentence each.
+
+    Returns:
+        False if all trials have begun, or another process wrote a version or deleted the study meanwhile; nothing was
+        changed.
+    """
+    with engine.begin() as connection:
+        if not _is_current(connection, record):
+            return False
+        begun = select(func.max(slot.c.number)).where(slot.c.study_id == record.study_id, slot.c.trial_id.is_not(None))
+        all_ = select(func.count()).where(slot.c.study_id == record.study_id)
+        budget = 1 + (connection.scalar(begun) or 0)
+        before = connection.scalar(all_) or 0
+        if budget >= before:
+            return False
+        connection.execute(delete(slot).where(slot.c.study_id == record.study_id, slot.c.number >= budget))
+        log_event(connection, record.study_id, EventKind.ENDED_EARLY, budget=budget, before=before, why=why)
+        changes = [f"budget: {before} before, {budget} now", *also]
+        _write(connection, record, body_of(budget), record.provenance, changes, slots_of(budget))
+    return True
+
+
+def _is_current(connection: Connection, record: StudyRecord) -> bool:
+    """Lock a study's definition; return whether its version is still that of a record."""
+    # A worker that begins a trial takes the same lock, so it is either done before this goes on, or waits.
+    only = select(study.c.study_id).where(study.c.study_id == record.study_id)
+    connection.execute(only.with_for_update(key_share=True))
+    versions = select(func.max(definition.c.version)).where(definition.c.study_id == record.study_id)
+    return bool(connection.scalar(versions) == record.version)
+
+
+def _write(
+    connection: Connection, record: StudyRecord, body: Mapping[str, Any], provenance: Provenance,
+    changes: Sequence[str], slots: Sequence[Slot],
+) -> None:  # fmt: skip
+    """Write the next version of a definition and its plan."""
+    next_ = record.version + 1
+    add_version(connection, record.study_id, next_, body, provenance, changes)
+    _plan_again(connection, record.study_id, slots)
+    detail: dict[str, Any] = {"version": next_, "changes": list(changes), "by": current_user()}
+    log_event(connection, record.study_id, EventKind.DEFINITION_CHANGED, **detail)
 
 
 def _plan_again(connection: Connection, study_id: int, slots: Sequence[Slot]) -> None:

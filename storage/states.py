@@ -102,6 +102,7 @@ class EventKind(StrEnum):
     DATA_READ = "data read"  # how many examples the user's own data have, when it was registered
     RETUNED = "retuned"  # it was registered with the results of an earlier study
     DEFINITION_CHANGED = "definition changed"  # a new version was written
+    ENDED_EARLY = "ended early"  # a new version with the budget of the trials that had begun, since its rule is reached
     RESUMED = "resumed"  # its control became `run`
     PAUSED = "paused"  # its control became `pause`
     STOPPED = "stopped"  # its control became `stop`

@@ -25,6 +25,7 @@ from caviar.studies.metric import (
 )
 from caviar.studies.search.pruners import check_pruner
 from caviar.studies.search.strategies import check_grid, check_strategy
+from caviar.studies.search.until import BUDGET, check_until
 from caviar.studies.space.base import Value, check_value
 from caviar.studies.space.problems import first_problem
 from caviar.studies.space.scales import Scale
@@ -90,6 +91,9 @@ class Study(SearchSpace):
         epochs: number of epochs of a trial that is not stopped early; 1 to 1,000,000. An objective may leave it out:
             it ends by itself, and the number only serves to show how far its trials are.
         budget: number of trials, pruned and failed ones included; each tier needs one at least, and 100,000 are most.
+        until: when the search ends. `budget`: when all trials are trained. `gain < noise`: before that, when 40 more
+            trials are not even at best expected to improve the winner by as much as one training differs from another
+            (the standard deviation); `gain < 0.001`: by so much of the metric. It is looked at from 20 trials on.
         seed: seed of the search, and of the training of each trial; 0 to 2**63 - 1.
         strategy: `tiered`, its variant without a model `classic`, or one to compare with, such as `random`; all are in
             `caviar.studies.search.strategies.STRATEGIES`.
@@ -127,6 +131,7 @@ class Study(SearchSpace):
     constraints: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     epochs: StrictInt | None = Field(default=None, ge=1, le=EPOCHS)
     pruner: str = "pace"
+    until: str = BUDGET
     tiers: tuple[Mapping[str, Scale | None], ...] = Field(default=(), max_length=4)
     fixed: Mapping[str, Value] = Field(default_factory=dict)
     epoch_timeout: _Duration = None
@@ -141,6 +146,7 @@ class Study(SearchSpace):
         try:
             check_strategy(self.strategy)
             check_pruner(self.pruner)
+            check_until(self.until)
             self._check_fields()
             super().model_post_init(context)
             check_grid(self)

@@ -36,12 +36,14 @@ class Problem:
     Attributes:
         study: the definition, by budget.
         train: returns the loss that one training of a configuration ends with.
-        regret: returns how far a configuration's true loss is from the best one's.
+        regret: returns how far a configuration's true loss is from the best one's, in `unit`.
+        unit: the loss between the best configuration and a median one; 1 on a bowl.
     """
 
     study: Callable[[int], Study]
     train: Callable[[Mapping[str, Any], np.random.Generator], float]
     regret: Callable[[Mapping[str, Any]], float]
+    unit: float = 1.0
 
 
 def bowl(offset: float, others_right: bool, seed: int) -> Problem:
@@ -83,7 +85,8 @@ def of_table(name: str, place: str, seed: int) -> Problem:
     def train(values: Mapping[str, Any], rng: np.random.Generator) -> float:
         return float(rng.choice(table.losses[table.place(values)]))
 
-    return Problem(study, train, lambda values: table.regret(table.place(values)))
+    unit = float(np.median(table.means) - table.means.min())
+    return Problem(study, train, lambda values: table.regret(table.place(values)), unit)
 
 
 def of_curves(folder: Path, name: str, offset: float, seed: int) -> Problem:
@@ -107,6 +110,7 @@ def of_curves(folder: Path, name: str, offset: float, seed: int) -> Problem:
     )  # fmt: skip
     scales = {name: scale for tier in tiers for name, scale in tier.items()}
     true = np.array([errors[_nearest(points, point)].mean() for point in points])
+    unit = float(np.median(true) - true.min())
 
     def around(values: Mapping[str, Any]) -> NDArray[np.float64]:
         here = np.array([scale.unit(values[name]) for name, scale in scales.items()])
@@ -115,7 +119,8 @@ def of_curves(folder: Path, name: str, offset: float, seed: int) -> Problem:
     return Problem(
         lambda budget: _study(f"{name}-{offset:g}", tiers, budget, seed),
         lambda values, rng: float(rng.choice(around(values))),
-        lambda values: float((around(values).mean() - true.min()) / (np.median(true) - true.min())),
+        lambda values: float((around(values).mean() - true.min()) / unit),
+        unit,
     )
 
 

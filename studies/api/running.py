@@ -64,6 +64,7 @@ class RunResult:
         was_asked_to_stop: whether SIGTERM or SIGUSR1 ended it.
         time_is_over: whether the call's `time` ended it, or was too short for another trial.
         stopped: the event that stopped the study for all machines; None if none did.
+        ended_early: the event by which it ended before its budget was spent, as its rule says; None if it did not.
         next_steps: what to do next, the most useful step first; empty where there is no winner yet.
     """
 
@@ -74,6 +75,7 @@ class RunResult:
     was_asked_to_stop: bool = False
     time_is_over: bool = False
     stopped: EventRecord | None = None
+    ended_early: EventRecord | None = None
     next_steps: tuple[Step, ...] = ()
 
     @property
@@ -90,6 +92,7 @@ def run(
     name: str | None = None,
     strategy: str | None = None,
     seed: int | None = None,
+    until: str | None = None,
     accept: bool = False,
     cohort: int | None = None,
     epoch_timeout: float | str | None = None,
@@ -116,6 +119,7 @@ def run(
         name: another name to keep the study under.
         strategy: the search strategy, instead of the study's own.
         seed: the seed of the search and of every trial, instead of the study's own.
+        until: when the search ends, instead of the study's own rule: `budget`, `gain < noise`, or `gain < 0.001`.
         accept: make a changed definition the study's next version, if its trials stay comparable. For a study that is
             named as in the database, also run its model's code where it is other code than the study's.
         cohort: trials that a worker trains as one program; 1 for one by one, None for as many as make it faster.
@@ -154,7 +158,7 @@ def run(
         >>> caviar.run(study, on_event=show)
     """
     started = monotonic()
-    until = _until(time, started)
+    leave_at = _leave_at(time, started)
     check_workers(workers)
     settings = settings_of(database)
     if settings.database_url is None and not is_installed(settings.home):
@@ -165,11 +169,11 @@ def run(
         given, stored = (
             (study, None) if isinstance(study, Study) else outage.insist(lambda: select_stored(engine, str(study)))
         )
-        definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed)
+        definition = change(given, budget=budget, name=name, strategy=strategy, seed=seed, until=until)
         options = WorkerOptions(
             settings, definition.name, data_folder(data_dir), lease, renew, grace, patience, cohort,
             ranks=definition.gpus,
-            epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition.epoch_timeout, until=until,
+            epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition.epoch_timeout, until=leave_at,
         )  # fmt: skip
         opened = outage.insist(
             lambda: begin_or_resume(engine, definition, options, stored=stored, accept=accept, on_event=on_event)
@@ -231,7 +235,7 @@ def join(
         >>> caviar.join("digits", gpus="0,2", workers_per_gpu=2, database="postgresql://me@host/database")
     """
     started = monotonic()
-    until = _until(time, started)
+    leave_at = _leave_at(time, started)
     check_places(gpus, workers_per_gpu, workers)
     with Stop(grace) as stop, connect(database, hurry=lambda: stop.asked) as engine:
         require_writable(engine)
@@ -242,7 +246,7 @@ def join(
         options = WorkerOptions(
             settings, study, folder, lease, renew, grace, patience, cohort, ranks=definition_of(record).gpus,
             epoch_timeout=read_duration("epoch-timeout", epoch_timeout) or definition_of(record).epoch_timeout,
-            until=until,
+            until=leave_at,
         )  # fmt: skip
 
         def check() -> str | None:
@@ -263,7 +267,7 @@ def join(
         return replace(result, time_is_over=time_is_over and not is_measured)
 
 
-def _until(time: float | str | None, started: float) -> float | None:
+def _leave_at(time: float | str | None, started: float) -> float | None:
     seconds = read_duration("time", time)
     return None if seconds is None else started + seconds
 
@@ -345,16 +349,25 @@ def _result(
     if winner is not None:
         leave_note(engine, record, winner, steps)
     is_stopped = now.control == Control.STOP and not is_measured and not stop.asked
-    stops = outage.insist(lambda: read_events(engine, record.study_id, EventKind.STOPPED)) if is_stopped else []
+    stopped = outage.insist(lambda: _last(engine, record, EventKind.STOPPED)) if is_stopped else None
+    early = outage.insist(lambda: _last(engine, record, EventKind.ENDED_EARLY)) if is_measured else None
+    is_early = early is not None and early.detail.get("budget") == now.budget  # else it went on
     return RunResult(
         study=definition_of(record),
         status=study_status(record, definition_of(record), now),
         winner=winner,
         seconds=monotonic() - started,
         was_asked_to_stop=stop.asked and not is_measured,
-        stopped=stops[-1] if stops else None,
+        stopped=stopped,
+        ended_early=early if is_early else None,
         next_steps=steps,
     )
+
+
+def _last(engine: Engine, record: StudyRecord, kind: EventKind) -> EventRecord | None:
+    """Return the last event of a kind; None where there is none."""
+    found = read_events(engine, record.study_id, kind)
+    return found[-1] if found else None
 
 
 def _conclusion(engine: Engine, record: StudyRecord) -> tuple[Winner | None, tuple[Step, ...]]:

@@ -14,7 +14,7 @@ from caviar.storage.losses import leases_on, release_dead
 from caviar.storage.pandas import is_panda
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, StudyRecord, WorkerDeath
-from caviar.storage.revisions import read_versions, revise_study
+from caviar.storage.revisions import read_versions, revise_study, shorten_study
 from caviar.storage.snapshot import Snapshot, read_snapshot
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress, read_progress
@@ -24,6 +24,7 @@ from caviar.studies.lifecycle.provenance import Difference, code_change, origin,
 from caviar.studies.lifecycle.provenance import compare as compare_provenance
 from caviar.studies.lifecycle.revision import Revision, compare, rewrite, with_prior
 from caviar.studies.search.plan import plan
+from caviar.studies.search.until import BUDGET
 
 
 def open_study(
@@ -147,6 +148,26 @@ def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecor
         record = load_study(engine, record.name)
         if revised:  # if not, somebody else was quicker
             return record
+
+
+def end_early(engine: Engine, record: StudyRecord, why: str) -> bool:
+    """End a study with the trials that have begun, as its rule says: a new version of its definition, without the rule.
+
+    Args:
+        why: why no more trials are worth it, as a sentence without a full stop.
+
+    Returns:
+        False if all trials have begun, or somebody changed the study meanwhile; nothing was changed.
+    """
+    before = definition_of(record)
+
+    def shorter(budget: int) -> Study:
+        return change(before, budget=budget, until=BUDGET)
+
+    return shorten_study(
+        engine, record, lambda budget: to_body(shorter(budget)), lambda budget: plan(shorter(budget)), why,
+        also=[f"until: {before.until} before, {BUDGET} now"],
+    )  # fmt: skip
 
 
 def _revise(

@@ -16,7 +16,7 @@ from caviar.studies.space.base import BaseScale, Value
 from caviar.studies.way import Way
 
 # Fields that may change while the trials stay comparable: the test set is for the winner alone.
-_FREE = ("budget", "pruner", "epoch_timeout", "trial_timeout", "test")
+_FREE = ("budget", "until", "pruner", "epoch_timeout", "trial_timeout", "test")
 Stored = Mapping[str, tuple[float, str]]  # by name, the number in Optuna's tables, and the distribution as JSON
 
 

@@ -88,6 +88,8 @@ def _known_sentence(event: EventRecord) -> str | None:
     if event.kind == EventKind.CREATED:
         by = f", by {detail['by']}" if "by" in detail else ""  # an older Caviar did not record it
         return f"the study begins, with a budget of {detail['budget']} trials{by}"
+    if event.kind == EventKind.ENDED_EARLY:
+        return f"the study ends after {detail['budget']} of {detail['before']} trials: {detail['why']}"
     if event.kind == EventKind.RETUNED:
         return f"it begins with what '{detail['of']}' knew, whose trial {detail['trial']} won"
     if event.kind == EventKind.LEASE_EXPIRED:

@@ -26,6 +26,7 @@ from caviar.studies.results.formatting import told_apart
 from caviar.studies.results.gain import Gain, gain_of
 from caviar.studies.results.summaries import values_of
 from caviar.studies.search.expectation import Expected, winner_of
+from caviar.studies.search.prospect import MORE, Prospect, prospect_of
 from caviar.studies.space.base import Value
 
 _OF_A_PANDA = (Phase.DAY, Phase.LOOK)  # whose first day is no default
@@ -66,6 +67,8 @@ class Winner:
         ahead: the trial with the best value; None where that is the winner's.
         is_final: whether all trials of the study have ended, so that no other can win before its budget is raised.
         gain: by how much it is better than the default configuration; None where no complete trial had that.
+        prospect: what the trials that are left are expected to bring, or 40 more of a study that has ended; None with
+            fewer than 20 trials.
     """
 
     study: str
@@ -87,6 +90,7 @@ class Winner:
     ahead: Ahead | None = None
     is_final: bool = True
     gain: Gain | None = None
+    prospect: Prospect | None = None
 
     @property
     def why_not_best(self) -> str | None:
@@ -129,6 +133,11 @@ class Standings:
         if of_all is not None and of_all.trial != self.tested:
             return Ahead(best, values[best], "the winner was measured on the test set before, which is used once")
         return Ahead(best, values[best], "of another training the model expects more of the winner")
+
+    def prospect(self, more: int | None = None) -> Prospect | None:
+        """Return what more trials are expected to bring; None for those that are left, or 40 where none is."""
+        left = self.study.budget - sum(trial.state.is_finished() for trial in self.trials)
+        return prospect_of(self.study, self.trials, more or (left if left > 0 else MORE), self.tested)
 
     @property
     def never_suggested(self) -> tuple[str, ...]:
@@ -174,6 +183,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         gain=None if trial.slot.phase in _OF_A_PANDA else gain_of(
             study, known.trials, number, read_trainings(engine, record.study_id)
         ),
+        prospect=None if trial.slot.phase in _OF_A_PANDA else known.prospect(),
     )  # fmt: skip
 
 

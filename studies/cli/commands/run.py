@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -23,7 +24,7 @@ from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
 from caviar.studies.results.formatting import duration, of_planned
-from caviar.studies.results.sentences import rare_ends
+from caviar.studies.results.sentences import rare_ends, sentence
 
 
 @takes_training_options
@@ -40,6 +41,14 @@ def run(
     ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed of the search and of every trial, instead of the study's.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="End early when 40 more trials promise less: 'gain < noise' of one training, or 'gain < 0.001'; "
+            "'budget' never ends early.",
+        ),
     ] = None,
     accept: Annotated[
         bool,
@@ -63,16 +72,22 @@ def run(
 
     In Python: caviar.run("digits", workers=2)
     """
-    given = {"--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed, "--time": time}
+    given = {
+        "--budget": budget, "--name": name, "--strategy": strategy, "--seed": seed, "--until": until, "--time": time,
+    }  # fmt: skip
     again = " ".join(
-        ["caviar run", study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
+        [
+            "caviar run",
+            study,
+            *(f"{option} {quote(str(value))}" for option, value in given.items() if value is not None),
+        ]
     )
     size = cohort_size(cohort)
     with EventPrinter("checking the study") as printer:
         try:
             result = caviar.run(
-                study, workers=workers, budget=budget, name=name, strategy=strategy, seed=seed, accept=accept,
-                cohort=size, epoch_timeout=epoch_timeout, time=time, on_event=printer, **vars(options),
+                study, workers=workers, budget=budget, name=name, strategy=strategy, seed=seed, until=until,
+                accept=accept, cohort=size, epoch_timeout=epoch_timeout, time=time, on_event=printer, **vars(options),
             )  # fmt: skip
         except KeyboardInterrupt:
             done = f"{printer.progress.done} of {printer.progress.budget} trials" if printer.progress else "once"
@@ -112,6 +127,8 @@ def _print_end(result: caviar.RunResult) -> int:
     trained = f"{of_planned(now.epochs.trained, study.planned_epochs(now.done))} epochs trained"
     took = f"; this run took {duration(result.seconds)}" if result.seconds > 1 else ""
     print_line(Text.assemble((f"{now.name} is complete", "bold"), f": {now.done} trials ({counts}); {trained}{took}"))
+    if result.ended_early is not None:
+        print_line(f"{sentence(result.ended_early)}; go on with: caviar extend {now.name} --budget N")
     if result.winner is None:
         print_line(f"no trial came to a result; see why with: caviar history {now.name}")
         return 1

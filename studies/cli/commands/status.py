@@ -14,6 +14,8 @@ from caviar.studies.cli.tables import NARROW, table
 from caviar.studies.results.formatting import number
 from caviar.studies.results.sentences import parent_in_words
 
+_FEW = 20  # trials: with fewer nobody knows what more would bring, and there is nothing to load Optuna for
+
 
 def status(
     study: Annotated[str | None, typer.Argument(help="A study in the database; all, if it is left out.")] = None,
@@ -59,9 +61,12 @@ def status(
             first = next(snapshots)
             out().print(view(first.study, first.snapshot, "", screen()))
         steps = caviar.next_steps(study, database=engine)
-        winner = caviar.best(study, database=engine) if now.state == "done" else None
-    if winner is not None and winner.why_not_best:
+        is_known = now.state == "done" or now.done >= _FEW
+        winner = caviar.best(study, database=engine) if is_known else None
+    if winner is not None and winner.is_final and winner.why_not_best:
         print_line(f"the winner is trial {winner.trial}; {winner.why_not_best}")
+    if winner is not None and winner.prospect:
+        print_line(str(winner.prospect))
     if now.parent is not None:
         print_line(parent_in_words(now.parent), style="dim")
     if now.code:

@@ -52,5 +52,6 @@ def _unfinished(report: Report, best: Sequence[ReportedTrial]) -> Answer:
     return Answer(
         "How far is it?",
         f"{done} of {budget} trials have ended, {len(best)} of them complete. The edges of the ranges, the number of "
-        f"points and the order of the hyperparameters are judged when all have: later phases look at other places.",
+        f"points and the order of the hyperparameters are judged when all have: later phases look at other places."
+        + (f" {prospect}." if (prospect := report.winner and report.winner.prospect) else ""),
     )

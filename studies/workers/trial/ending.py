@@ -20,6 +20,7 @@ from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.trial.checkpoints import stage
 from caviar.studies.workers.trial.decision import Next, Verdict
+from caviar.studies.workers.trial.early_end import end_if_reached
 from caviar.studies.workers.trial.failures import describe, missing_of, stop_if_hopeless
 from caviar.studies.workers.trial.training import TrialTraining
 from caviar.text import storable
@@ -119,6 +120,7 @@ class TrialEnd:
         context, lease, trial_id = self._context, self._held.lease, self._trial._trial_id
         context.outage.insist(lambda: context.log.finish(lease, trial_id, state, value, **ended))
         context.checkpoints.tidy(lease.slot.number, more.get("weights"))
+        end_if_reached(context)
 
     def _ran_out_before(self) -> bool:
         events = read_events(self._context.engine, self._context.record.study_id, EventKind.OUT_OF_MEMORY)

@@ -61,8 +61,15 @@ def _side(h: ReportedHyperparameter, trial: ReportedTrial) -> str | None:
 
 
 def enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) -> Answer:
-    """Say whether several trials came as near to the best value as another training of it would."""
+    """Say what more trials are expected to bring; where no model says it, whether several trials came as near to the
+    best value as another training of it would."""
     question, study = "Were enough points sampled?", report.study
+    if report.winner is not None and (prospect := report.winner.prospect):
+        if prospect.is_noise:
+            return Answer(question, f"Yes: {prospect}.")
+        command = f"caviar extend {study.name} --budget {study.budget + prospect.trials}"
+        why = f"{prospect.gain:+.2g} is expected, {prospect.high:+.2g} at best"
+        return Answer(question, f"Perhaps not: {prospect}.", command, why)
     if noise is None:
         return Answer(question, f"It is not clear: {UNKNOWN}.", confirm(report))
     reach, values = NEAR * noise.deviation, [t.value for t in best if t.value is not None]

@@ -1,0 +1,111 @@
+"""What more trials would bring: the expected gain of a search's winner, with an interval.
+
+The model of the winner is asked for many losses that configurations may have, as far as it knows. In each such case the
+search trains the most promising candidates once, picks what looks best under the noise of a training, and the gain is
+by how much that is better than today's winner. It says what a search gains on average, and not what a lucky value
+looks like; it may be below 0, where the next winner is the luckier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from caviar.models.seeding import derive
+from caviar.studies.search.candidates import candidates, cube, ranked, unseen
+from caviar.studies.search.expectation import WINNER_NOISE, Expectation, modelled, winner_of
+from caviar.studies.search.observations import Observations
+from caviar.studies.search.surrogate import Array, log_expected_improvement, one_thread
+from caviar.studies.space.search_space import SearchSpace
+
+MORE = 40  # trials, of a search that has ended
+_FEW = 20  # trials: with fewer, most of what is said would be the model's prior
+_MOST = 200  # candidates that are looked at: with more trials than that, what is expected of so many
+_CASES = 256
+# Standard deviations on both sides of the gain. On the development tables of benchmarks/search the interval holds in
+# 91 % of searches (benchmarks/search/prospect.py).
+_SURE = 2.0
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What more trials of a search are expected to bring.
+
+    Attributes:
+        trials: how many more.
+        gain: by how much the winner's metric, as the mean of many trainings, is expected to be better then; in the
+            metric's unit, 0 or more whether that is maximized or minimized.
+        low, high: the ends of its 90 % interval; below 0 it is worse.
+        noise: the standard deviation of a single training's metric.
+    """
+
+    trials: int
+    gain: float
+    low: float
+    high: float
+    noise: float
+
+    def __str__(self) -> str:
+        more = f"{self.trials} more trial{'s are' if self.trials > 1 else ' is'} expected to bring {self.gain:+.2g}"
+        return f"{more} ({self.low:+.2g} to {self.high:+.2g}); one training differs from another by {self.noise:.2g}"
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether even the upper end of the gain is less than one training differs from another."""
+        return self.high < self.noise
+
+
+def prospect_of(
+    space: SearchSpace, trials: Sequence[FrozenTrial], more: int = MORE, tested: int | None = None
+) -> Prospect | None:
+    """Return what `more` trials, 1 or more, are expected to bring.
+
+    None with fewer than 20 finished trials, without a winner, where all values are equal, and where trials name other
+    hyperparameters than one another. `tested` is the number of the winner, if that is decided.
+    """
+    known = modelled(space, trials)
+    if known is None or sum(t.state.is_finished() for t in trials) < _FEW:
+        return None
+    winner = winner_of(space, trials, tested)
+    if winner is None or winner.value is None:
+        return None
+    observed = Observations(known)
+    observed.learn(trials)
+    with one_thread():
+        model = Expectation(known, cube(known), observed, WINNER_NOISE)
+        own = observed.points[observed.numbers == winner.trial][:1]
+        gains = _gains(known, model, observed, own, more)
+        here, deviation = model.posterior(own)
+        unit = _per_unit(model, float(here[0]))
+    gain, spread = unit * max(gains.mean(), 0.0), _SURE * unit * np.hypot(gains.std(), deviation[0])
+    most = space.bounds[1] - winner.value if space.maximize else winner.value - space.bounds[0]
+    low, gain, high = (min(float(each), most) for each in (gain - spread, gain, gain + spread))
+    return Prospect(more, gain, low, high, float(unit * model.noise))
+
+
+def _gains(space: SearchSpace, model: Expectation, observed: Observations, own: Array, more: int) -> Array:
+    """Return the gain in each case, (cases,), on the model's scale."""
+    rng = np.random.default_rng(derive(space.seed, "prospect", len(observed)))
+    starts = model.points[ranked(model.posterior(model.points)[0])]
+    points = unseen(candidates(cube(space), starts, np.ones(starts.shape[1], dtype=bool), rng), observed.points)
+    mean, deviation = model.posterior(points)
+    best = model.posterior(model.points)[0].min()
+    order = np.argsort(-log_expected_improvement(mean, deviation, best), kind="stable")[: min(more, _MOST)]
+    mean, variance = mean[order], deviation[order] ** 2
+    middle, covariance = model.together(np.concatenate([own, points[order]]))
+    cases = rng.multivariate_normal(middle, covariance, _CASES, check_valid="ignore", method="eigh")
+    today, others = cases[:, 0], cases[:, 1:]
+    seen = others + model.noise * rng.standard_normal(others.shape)
+    believed = mean + variance / (variance + model.noise**2) * (seen - mean)
+    place, case = believed.argmin(axis=1), np.arange(_CASES)
+    is_taken = believed[case, place] < model.posterior(own)[0][0]
+    return np.where(is_taken, today - others[case, place], 0.0)
+
+
+def _per_unit(model: Expectation, here: float) -> float:
+    """Return how much of the loss one unit of the model's scale is, from the winner downwards: there it is linear."""
+    ends = model.losses(np.array([here - 1.0, here]))
+    return float(ends[1] - ends[0])
