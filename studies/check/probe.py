@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from caviar.durations import in_words
 from caviar.storage.processes import signal_name
 from caviar.studies.lifecycle.loader import importing_project
 from caviar.studies.space.base import Value
@@ -149,7 +150,7 @@ def train(request: Request, timeout: float | None = None) -> Outcome:
             watchdog.measure()
             if watchdog.silence >= silence_limit(pulse, pulse.longest_epoch, timeout):
                 where = place_in(_stack_of(process.pid or 0, stacks))
-                return Outcome(failure=Failure(f"it hangs{where}: no batch for {watchdog.silence:.0f} s"))
+                return Outcome(failure=Failure(f"it hangs{where}: no batch for {in_words(watchdog.silence)}"))
         answer: Outcome = receiver.recv()
         return answer
     except EOFError:

@@ -20,16 +20,15 @@ from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.live.curves import running_curves, trail
+from caviar.studies.live.end import read_end
 from caviar.studies.live.forms import Forms
 from caviar.studies.live.html import Html, View, age, badge, bar, html, table
 from caviar.studies.live.svg import svg
 from caviar.studies.results.formatting import alike, duration, number, of_planned
-from caviar.studies.results.gain import in_words as gain_in_words
 from caviar.studies.results.report.document import card, steps_list
 from caviar.studies.results.report.reading import read_steps
 from caviar.studies.results.sentences import others_sentence, rare_ends, sentence, study_in_words, unkept_sentence
 from caviar.studies.results.summaries import StudyState, state_of, values_of
-from caviar.studies.results.winner import Standings, read_winner, standings
 
 _STILL = '<p class="dim">Who won, by its neighbours too and not by one lucky value, is said at the end.</p>'
 EVENTS = 12  # the last ones, that are shown
@@ -67,13 +66,13 @@ def study_view(engine: Engine, mark: Fingerprint, forms: Forms, memory: Memory) 
     snapshot, seconds = memory.read(engine, record, maximize=study.maximize)
     now, study_id = snapshot.progress, record.study_id
     best = read_curve(engine, study_id, now.best.slot.number) if now.best and now.running else []
-    known = standings(engine, record) if state_of(now) == StudyState.DONE else None  # for which all trials are read
+    end = read_end(engine, record) if state_of(now) == StudyState.DONE else None
     parts = {
         "state": _state(study, now, forms),
         "progress": _progress(study, now, seconds),
         "tiers": _tiers(now),
-        "best": _best(study, snapshot) + (_STILL if known is None else _won(engine, record, known)),
-        "steps": steps_list(read_steps(engine, record, known, now)),
+        "best": f"{end.won}{_best(study, snapshot)}" if end else f"{_best(study, snapshot)}{_STILL}",
+        "steps": end.steps if end else steps_list(read_steps(engine, record, now=now)),
         "running": _running(study, snapshot, [epoch.value(study.metric) for epoch in best], forms),
         "workers": workers(read_workers(engine, study_id)),
         "events": events(read_events(engine, study_id, last=EVENTS)),
@@ -133,8 +132,9 @@ def _best(study: Study, snapshot: Snapshot) -> str:
     values = "".join(card(number(value), name) for name, value in values_of(study, best).items())
     drawn = svg(trail(snapshot), f"the best {study.metric} over the trials that have ended")
     picture = f"<figure><figcaption>Best {html(study.metric)} as trials ended</figcaption>{drawn}</figure>"
+    head = "Best value" if state_of(snapshot.progress) == StudyState.DONE else "Best so far"
     return (
-        f"<h2>Best so far: trial {best.slot.number}, {html(study.metric)} {number(best.value)}</h2>"
+        f"<h2>{head}: trial {best.slot.number}, {html(study.metric)} {number(best.value)}</h2>"
         f'<div class="cards">{values}</div>{picture if len(snapshot.trail) > 1 else ""}'
     )
 
@@ -146,18 +146,6 @@ def _over_the_default(study: Study, now: Progress) -> Iterator[str]:
         return
     by = now.best.value - default if study.maximize else default - now.best.value
     yield card(alike(by, sign="+")[0], "over the default so far, one training of each")
-
-
-def _won(engine: Engine, record: StudyRecord, known: Standings) -> str:
-    """Say who won, how much better that is than the default, and why it is another one than the best value's."""
-    winner = read_winner(engine, record, known)
-    if winner is None:
-        return ""
-    measured = "".join(f", test {name} {number(value)}" for name, value in (winner.test or {}).items())
-    said = f"The winner is trial {winner.trial}, {winner.metric} {number(winner.value)}{measured}."
-    gain = "" if winner.gain is None else f" {' '.join(gain_in_words(winner.gain, winner.trial))}."
-    why = f" {winner.why_not_best.capitalize()}." if winner.why_not_best else ""
-    return f"<p><strong>{html(said)}</strong>{html(gain)}{html(why)}</p>"
 
 
 def _running(study: Study, snapshot: Snapshot, best: list[float | None], forms: Forms) -> str:

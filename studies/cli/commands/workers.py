@@ -10,6 +10,7 @@ import caviar
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json
 from caviar.studies.cli.tables import NARROW, table
+from caviar.studies.results.formatting import duration
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -44,7 +45,7 @@ def workers(
     shown = [head for head in heads if out().width >= NARROW or head in _NARROW_HEADS]
     rows = table(*shown)
     for w in listed:
-        cells = (w.host, str(w.pid), w.device, w.study, _activity(w), f"{w.silent_seconds:.0f} s ago")
+        cells = (w.host, str(w.pid), w.device, w.study, _activity(w), f"{duration(float(round(w.silent_seconds)))} ago")
         rows.add_row(*(cell for head, cell in zip(heads, cells, strict=True) if head in shown))
     out().print(rows)
 

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 
+from caviar.durations import in_words
 from caviar.storage.losses import LIMIT
 from caviar.storage.processes import Process, descendants, end, is_stopped, name_of
 from caviar.storage.records import WorkerDeath
@@ -125,7 +126,7 @@ class Place:
             why = f"{overtime(overdue.limit)}, and was not left{where}"
             return WorkerDeath(why, stack, output, is_loss=False, overdue=overdue.trial)
         if hangs:
-            why = f"its training hung{where}: no batch for {watchdog.silence:.0f} s"
+            why = f"its training hung{where}: no batch for {in_words(watchdog.silence)}"
             return WorkerDeath(why, stack, output, is_own=True)
         why = f"its training did not leave{where}, {grace:g} s after it was asked to"
         return WorkerDeath(why, stack, output, is_loss=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+import caviar
 from caviar.storage.definitions import delete_study, load_study
 from caviar.storage.engine import make_engine
 from caviar.storage.events import record_event
@@ -16,10 +18,13 @@ from caviar.storage.fingerprints import read_fingerprints
 from caviar.storage.states import EventKind
 from caviar.storage.who import current_user
 from caviar.studies.lifecycle.manager import extend_study, open_study
-from caviar.studies.live import shared
+from caviar.studies.live import end, shared
 from caviar.studies.live.site import Site
+from caviar.studies.results.conclusion import conclude
+from caviar.studies.results.formatting import number
 from tests.helpers.live import Answer, add_epoch, ask, execute, finish, let_run, statements
 from tests.helpers.studies import small_study
+from tests.helpers.workers import register, worker
 
 EVIL = "<script>alert(1)</script>"
 
@@ -89,6 +94,40 @@ def test_a_study_has_its_tiers_running_trials_workers_and_events(engine: Engine,
     assert 'aria-label="the curves of the running trials' in parts["running"]
     assert "cuda:0" in parts["workers"]
     assert "<strong>trial 1: taken over" in parts["events"]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_study_that_is_done_says_who_won_by_how_much_and_what_to_do_next(
+    engine: Engine, site: Site, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, study = register(engine, epochs=4, budget=12)
+    worker(engine, record, study).run()
+    conclude(engine, record, Path("nowhere"))
+    monkeypatch.setattr(end, "_ALL", 11 if is_large else 12)
+    parts, winner = renewed(site, "/study/small").document["parts"], caviar.best("small", database=engine)
+    assert winner is not None
+    assert f"The winner is trial {winner.trial}, accuracy {number(winner.value)}, test " in parts["best"]
+    assert "Best value: trial" in parts["best"]
+    steps = re.findall(r"<code>(.*?)</code>", parts["steps"])
+    everywhere = [step.command for step in caviar.next_steps("small", database=engine)]
+    assert ("over the default" in parts["best"]) is (not is_large)
+    if is_large:
+        assert steps == [step for step in everywhere if step in steps]
+        assert "is in the full report" in parts["steps"]
+        assert "caviar best small --confirm 5" not in steps
+    else:
+        assert steps == everywhere
+
+
+def test_what_to_do_next_stands_on_the_page_of_a_study_that_is_not_done(engine: Engine, site: Site) -> None:
+    record = open_study(engine, small_study(epochs=5))
+    let_run(engine, record, 0, 0.5)
+    finish(engine, record, 0, 0.5)
+    let_run(engine, record, 1, 0.9)
+    finish(engine, record, 1, 0.9)
+    parts = renewed(site, "/study/small").document["parts"]
+    assert "<code>caviar run small</code>" in parts["steps"]
+    assert "<b>+0.400</b>" in parts["progress"]  # over the default so far
 
 
 def test_whatever_is_shown_changes_the_fingerprint(engine: Engine, site: Site) -> None:
