@@ -21,6 +21,7 @@ from caviar.studies.api.changing import resume as resume
 from caviar.studies.api.changing import retune as retune
 from caviar.studies.api.changing import stop as stop
 from caviar.studies.api.checking import check as check
+from caviar.studies.api.comparing import compare as compare
 from caviar.studies.api.dashboard import dashboard as dashboard
 from caviar.studies.api.data import DataSet as DataSet
 from caviar.studies.api.data import data_sets as data_sets
@@ -76,6 +77,7 @@ from caviar.studies.errors import OutputError as OutputError
 from caviar.studies.errors import StudyError as StudyError
 from caviar.studies.errors import UnknownStudy as UnknownStudy
 from caviar.studies.errors import WorkersFailed as WorkersFailed
+from caviar.studies.results.compare.records import StudyComparison as StudyComparison
 from caviar.studies.results.confirmation import Confirmation as Confirmation
 from caviar.studies.results.importance import Importances as Importances
 from caviar.studies.results.next_steps import Reason as Reason

@@ -16,6 +16,7 @@ from caviar.studies.cli import panda
 from caviar.studies.cli.commands import (
     best,
     check,
+    compare,
     control,
     curves,
     dashboard,
@@ -54,6 +55,7 @@ _COMMANDS: dict[str, tuple[Callable[..., object], ...]] = {  # as the help shows
     "Begin": (init.init, plan.plan, check.check, run_command.run, join.join, retune.retune),
     "Look": (
         status.ls, status.status, best.best, trials.trials, curves.curves, importance.importance, report.report,
+        compare.compare,
         dashboard.dashboard, export.export, history.history, logs.logs,
     ),
     "Steer": (

@@ -69,10 +69,10 @@ impossible_name = bad_text.filter(lambda name: not name.isascii() or not name.is
 
 NAMED = (
     "status %", "best %", "trials %", "importance %", "curves %", "report %", "workers %", "history %", "pause %",
-    "resume %", "stop %", "join %", "dashboard %", "delete % --yes", "kill % 0", "extend % --budget=20",
-    "retune % --name=new", "export % --to=x.csv", "panda train %", "panda log %", "panda back %",
-    "panda nudge % learning_rate=0.1", "panda try % learning_rate=0.1", "panda note % text", "run %", "plan %",
-    "panda start new --study %", "panda start new --from %", "data fetch %", "db grant %",
+    f"compare % {STUDY}", "resume %", "stop %", "join %", "dashboard %", "delete % --yes", "kill % 0",
+    "extend % --budget=20", "retune % --name=new", "export % --to=x.csv", "panda train %", "panda log %",
+    "panda back %", "panda nudge % learning_rate=0.1", "panda try % learning_rate=0.1", "panda note % text",
+    "run %", "plan %", "panda start new --study %", "panda start new --from %", "data fetch %", "db grant %",
 )  # fmt: skip
 _TRAINING = ("run digits", f"join {STUDY}", "panda start new --study=digits", f"panda train {PANDA}")
 _TIMES = (("--lease", 0.5), ("--renew", 0.1), ("--grace", 0.0), ("--patience", 0.0))

@@ -19,10 +19,10 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-s
 
 
 def document(
-    title: str, body: str, figures: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Sequence[str]],
+    title: str, body: str, figures: Mapping[str, Any], columns: Sequence[str] = (), rows: Sequence[Sequence[str]] = (),
     after: str = "", marked: str = "",
 ) -> str:  # fmt: skip
-    """Return a page: its body, and a table that a reader can sort and search.
+    """Return a page: its body, and a table that a reader can sort and search, if it has columns.
 
     Args:
         body: HTML, with an element of class `figure` for each of the figures.
@@ -34,7 +34,6 @@ def document(
     from plotly.offline import get_plotlyjs
 
     folder = files(__package__)
-    heads = printable("".join(_head(column) for column in columns))
     title, body, after, marked = printable(title), printable(body), printable(after), escape(printable(marked))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -43,17 +42,23 @@ def document(
 <title>{escape(title)}</title>
 <style>{(folder / "page.css").read_text()}</style></head><body>
 {body}
-<nav><label>Search <input id="search" type="search"></label>
-<span class="dim">Rows: <span id="count" role="status"></span>. A click on a head sorts.</span></nav>
-<div class="table" tabindex="0" role="region" aria-label="The table" data-marked="{marked}">
-<table id="trials"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>
+{_table(columns, marked) if columns else ""}
 {after}
 <script type="application/json" id="figures">{_embedded(figures)}</script>
 <script type="application/json" id="rows">{_embedded(rows)}</script>
 <script>{get_plotlyjs()}</script>
 <script>{(folder / "page.js").read_text()}</script>
-<script>{(folder / "table.js").read_text()}</script></body></html>
+{f"<script>{(folder / 'table.js').read_text()}</script>" if columns else ""}</body></html>
 """
+
+
+def _table(columns: Sequence[str], marked: str) -> str:
+    """Return an empty table with its heads and its search, which the script fills."""
+    heads = printable("".join(_head(column) for column in columns))
+    return f"""<nav><label>Search <input id="search" type="search"></label>
+<span class="dim">Rows: <span id="count" role="status"></span>. A click on a head sorts.</span></nav>
+<div class="table" tabindex="0" role="region" aria-label="The table" data-marked="{marked}">
+<table id="trials"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>"""
 
 
 def _head(column: str) -> str:

@@ -55,7 +55,7 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     around = None if current.winner is None else Around(current.study, current.trials, current.winner.trial)
     return concluded(
         replace(
-            _read(engine, record, current),
+            read_facts(engine, record, current),
             importance=importances(current.study, current.trials),
             effects=around.effects() if around else {},
             pairs=_pairs(current, around) if around else (),
@@ -77,7 +77,7 @@ def read_steps(
         return next_steps(Situation(study.name, state, now.done, now.budget, study.strategy, study.seed))
     current = known or standings(engine, record)
     best = [number for number, _ in sound_values(current)[:TOP]]
-    return concluded(_read(engine, record, current, curves_of=best)).steps
+    return concluded(read_facts(engine, record, current, curves_of=best)).steps
 
 
 def sound_values(current: Standings) -> list[tuple[int, float]]:
@@ -86,7 +86,9 @@ def sound_values(current: Standings) -> list[tuple[int, float]]:
     return sorted(values, key=lambda trial: (-trial[1] if current.study.maximize else trial[1], trial[0]))
 
 
-def _read(engine: Engine, record: StudyRecord, current: Standings, curves_of: Sequence[int] | None = None) -> Report:
+def read_facts(
+    engine: Engine, record: StudyRecord, current: Standings, curves_of: Sequence[int] | None = None
+) -> Report:
     """Return the facts of a report, without answers and what a model says.
 
     Args:
@@ -104,7 +106,8 @@ def _read(engine: Engine, record: StudyRecord, current: Standings, curves_of: Se
     )
     workers, present = read_workers(engine, study_id), _since(start, datetime.now(UTC))
     events = tuple(ReportedEvent(_since(start, e.at), e.kind, e.slot, e.worker, e.detail) for e in happened)
-    clock = DeviceClock(holdings(trials, events, present), {f"{w.host}:{w.pid}": w.device for w in workers})
+    devices = {f"{w.host}:{w.pid}": w.device for w in workers}
+    clock = DeviceClock(holdings(trials, events, present), devices)
     ended = max((t.ended for t in times.values() if t.ended), default=None)
     return Report(
         study=ReportedStudy(
@@ -126,7 +129,7 @@ def _read(engine: Engine, record: StudyRecord, current: Standings, curves_of: Se
         trials=trials, importance=None,
         events=events,
         provenance=tuple(read_versions(engine, study_id)),
-        machines=tuple(sorted({f"{w.host} ({w.device})" for w in workers})),
+        machines=tuple(sorted({f"{w.host} ({w.device})" for w in workers})), devices=devices,
         began=start.isoformat(timespec="seconds"), now=present,
         parent=read_parent(engine, study_id), beside=read_begun_beside(engine, study.name),
     )  # fmt: skip

@@ -192,6 +192,7 @@ class Report:
         trials: one for each slot, by number.
         provenance: the versions of the definition, the oldest first.
         machines: the hosts of its workers, with the devices that they trained on.
+        devices: the device of each worker, by its `host:pid`.
         began: when the first trial began, as ISO 8601.
         now: when the report was made, in seconds since then.
         parent: the study that it was retuned from.
@@ -213,6 +214,7 @@ class Report:
     machines: tuple[str, ...]
     began: str
     now: float
+    devices: Mapping[str, str] = field(default_factory=dict)
     parent: Parent | None = None
     beside: Mapping[str, bool] = field(default_factory=dict)
     answers: tuple[Answer, ...] = ()

@@ -56,7 +56,7 @@ def timeline(report: Report) -> Figure:
             })  # fmt: skip
     last = {worker: row for row, worker in enumerate(rows)}
     first = {worker: rows.index(worker) for worker in last}
-    axes = {"xaxis": _time_axis(max((h.ended for h in held), default=0.0)),
+    axes = {"xaxis": time_axis(max((h.ended for h in held), default=0.0), "since the first trial began"),
             "yaxis": {"automargin": True, "range": [len(rows) - 0.4, -0.6], "zeroline": False, "showgrid": False,
                       "tickvals": [(first[worker] + last[worker]) / 2 for worker in last],
                       "ticktext": [worker or "?" for worker in last]}}  # fmt: skip
@@ -65,11 +65,11 @@ def timeline(report: Report) -> Figure:
             "layout": {"barmode": "overlay", "height": height, **axes}}  # fmt: skip
 
 
-def _time_axis(last: float) -> Figure:
+def time_axis(last: float, title: str) -> Figure:
     """Return an axis of seconds that reads in seconds, minutes, hours or days, whichever there are two of."""
     unit, seconds = next((name, of) for name, of in _UNITS if last >= 2 * of or of == 1)
     at = round_numbers(0.0, last / seconds) if last > 0 else [0.0]
-    return {"title": {"text": f"{unit} since the first trial began"}, "tickvals": [tick * seconds for tick in at],
+    return {"title": {"text": f"{unit} {title}"}, "tickvals": [tick * seconds for tick in at],
             "ticktext": [f"{tick:g}" for tick in at]}  # fmt: skip
 
 
