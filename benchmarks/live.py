@@ -39,8 +39,9 @@ _RUNNING, _LOOKS, _PAGES = 24, 12, 20
 _EVERY, _ASKS_EVERY, _TURNS = 0.1, 2.0, 3  # seconds between two epochs, and between two questions of a page
 _MOMENT = 1.1  # seconds, after which pages look at the database again
 _RUN = """
-    INSERT INTO caviar.worker (worker_id, study_id, host, machine, pid, device, packages)
-    SELECT gen_random_uuid(), study_id, 'node', 'elsewhere', 4121, 'cuda:0', '{}' FROM caviar.study;
+    INSERT INTO caviar.worker (worker_id, study_id, host, machine, pid, device, packages, last_seen)
+    SELECT gen_random_uuid(), study_id, 'node', 'elsewhere', 4121, 'cuda:0', '{}', now() + interval '1 day'
+    FROM caviar.study;
     INSERT INTO public.trials (trial_id, number, study_id, state, datetime_start)
     SELECT nextval('public.trials_trial_id_seq'), s.number, st.optuna_study_id, 'RUNNING', timezone('UTC', now())
     FROM caviar.slot s JOIN caviar.study st USING (study_id) WHERE s.number BETWEEN :size AND :size + :running - 1;

@@ -87,7 +87,7 @@ def _watch(engine: Engine, console: Console, run: subprocess.Popen[bytes]) -> No
     while True:
         ended = run.poll()  # before the snapshot, which then has all that it has done
         seen = take_snapshot(engine, record)
-        now, pace = seen.progress, rate.in_words(seen.progress)
+        now, pace = seen.progress, rate.in_words(study, seen.progress)
         drawn = sum(map(len, seen.curves.values()))
         if caught is None or (2 * now.done >= now.budget and drawn > caught[0]):
             caught = drawn if 2 * now.done >= now.budget else 0, seen, pace

@@ -14,8 +14,8 @@ from caviar.studies.lifecycle.manager import progress
 from caviar.studies.live.forms import Forms
 from caviar.studies.live.html import View, badge, html, table
 from caviar.studies.live.study import EVENTS, events, workers
-from caviar.studies.live.svg import svg
-from caviar.studies.panda.figures import panda_figures
+from caviar.studies.live.svg import class_of, svg
+from caviar.studies.panda.figures import branches, panda_figures
 from caviar.studies.panda.journal import read_journal
 from caviar.studies.panda.page import advice, columns, rows, standing
 from caviar.studies.panda.records import Journal
@@ -24,7 +24,7 @@ from caviar.studies.results.summaries import state_of
 
 _TITLES = {
     "tree": "The tree of its days; the thick line is the current branch",
-    "curves": "Every branch; triangles are nudges",
+    "curves": "Every branch, and where its days end; triangles are nudges",
 }
 
 
@@ -64,3 +64,6 @@ def _pictures(journal: Journal) -> Iterator[str]:
     figures = panda_figures(journal)
     for name, title in _TITLES.items():
         yield f"<figure><figcaption>{title}</figcaption>{svg(figures[name], title)}</figure>"
+    chips = "".join(f'<li><span class="chip {class_of(colour)}"></span>{html(what)}</li>'
+                    for what, colour in branches(journal))  # fmt: skip
+    yield f'<ul class="legend dim">{chips}</ul>'

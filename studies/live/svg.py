@@ -18,7 +18,13 @@ Range = tuple[float, float]
 _WIDTH, _HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _FOOT = 46, 12, 12, 34  # around the plot
 _ROOM = 10  # of these: for a marker at an end of an axis
+_NEAR = 0.7  # of the distance between ticks that is aimed at: rather some more than hardly one
 _CLASSES = {WINNER: "w", **{colour: f"t{place + 1}" for place, colour in enumerate(TIER_COLOURS)}}
+
+
+def class_of(colour: str) -> str:
+    """Return the class of `live.css` that has a colour of the report's."""
+    return _CLASSES[colour]
 
 
 def svg(figure: Figure, name: str) -> Html:
@@ -96,7 +102,7 @@ def _round_values(low: float, high: float, count: int) -> list[float]:
     """Return some round numbers in a range: 1, 2 or 5 times a power of ten apart."""
     rough = (high - low) / count
     power = 10 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * _NEAR)
     first = math.ceil(low / step)
     return [round(each * step, 10) for each in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -110,10 +116,11 @@ def _trace(trace: Figure, axes: _Axes) -> str:
         path = _path(places, is_stepped=style.get("shape") == "hv")
         drawn.append(f'<path class="{kind}" stroke-width="{style.get("width", 1.5)}" d="{path}"/>')
     texts = trace["text"] if "text" in mode else ()
+    away = 17 if trace.get("textposition", "").startswith("bottom") else -9
     if "markers" in mode:
-        drawn += _markers(trace.get("marker", {}), places)
+        drawn += _markers(trace.get("marker", {}), places, () if "text" in mode else trace.get("text", ()))
     drawn += [
-        f'<text x="{place[0]}" y="{place[1] - 9}" text-anchor="middle">{html(text)}</text>'
+        f'<text x="{place[0]}" y="{place[1] + away}" text-anchor="middle">{html(text)}</text>'
         for place, text in zip(places, texts, strict=False)
         if place is not None
     ]
@@ -137,14 +144,17 @@ def _path(places: Sequence[tuple[float, float] | None], *, is_stepped: bool) -> 
     return "".join(path)
 
 
-def _markers(style: Figure, places: Sequence[tuple[float, float] | None]) -> Iterator[str]:
+def _markers(style: Figure, places: Sequence[tuple[float, float] | None], texts: Sequence[str]) -> Iterator[str]:
+    """Yield a mark at each place; a text says what it is to who points at it."""
     colours = style.get("color", "")
     size = style.get("size", 6) / 2
     for number, place in enumerate(places):
         if place is not None:
             kind = _CLASSES.get(colours if isinstance(colours, str) else colours[number], "mark")
             x, y = place
+            title = f"<title>{html(texts[number])}</title>" if texts else ""
             if style.get("symbol") == "triangle-down":
-                yield f'<path class="point {kind}" d="M{x - size} {y - 2 * size}h{2 * size}l{-size} {2 * size}z"/>'
+                shape = f"M{x - size} {y - 2 * size}h{2 * size}l{-size} {2 * size}z"
+                yield f'<path class="point {kind}" d="{shape}">{title}</path>'
             else:
-                yield f'<circle class="point {kind}" cx="{x}" cy="{y}" r="{size}"/>'
+                yield f'<circle class="point {kind}" cx="{x}" cy="{y}" r="{size}">{title}</circle>'

@@ -10,6 +10,9 @@ from caviar.studies.results.report.style import FADED, TIER_COLOURS, WINNER, goo
 
 Figure = dict[str, Any]  # plotly's JSON
 
+_NAMED = 6  # branches besides the current one, that are named beside their colours
+_NUMBERS = 30  # of days, on a curve
+
 
 def panda_figures(journal: Journal) -> dict[str, Figure]:
     """Return the figures of a panda's journal, by name, as plotly's JSON."""
@@ -45,10 +48,40 @@ def _curves(journal: Journal, curve: Curve, title: str, *, nudges: bool, dash: s
             "hovertemplate": f"{name}, epoch %{{x}}: %{{y:.5g}}<extra></extra>",
         })  # fmt: skip
     if nudges:
-        data.append(_nudges(journal, curve))
+        data += [_numbers(journal, curve), _nudges(journal, curve), *_legend(journal)]
     values = [value for day in journal.days for value in day.values(curve) if value is not None]
     axis = {"title": {"text": title}, **good_range(values, maximize=journal.direction == "maximize")}
     return {"data": data, "layout": {"xaxis": {"title": {"text": "epoch"}}, "yaxis": axis}}
+
+
+def branches(journal: Journal) -> list[tuple[str, str]]:
+    """Return what each colour is: the current branch, the days that were left, and the candidates; with the colour."""
+    others: dict[int, list[JournalDay]] = {}
+    for day in journal.days:
+        if not day.current:
+            others.setdefault(day.branch, []).append(day)
+    named = [("the current branch", WINNER)]
+    for days in list(others.values())[:_NAMED]:
+        numbers = f"{days[0].day}" if len(days) == 1 else f"{days[0].day} to {days[-1].day}"
+        kind = "candidate" if days[0].look else "day" if len(days) == 1 else "days"
+        named.append((f"{kind} {numbers}, left", _colour(days[0])))
+    return named
+
+
+def _legend(journal: Journal) -> list[Figure]:
+    return [{"type": "scatter", "mode": "lines", "name": name, "x": [None], "y": [None], "hoverinfo": "skip",
+             "line": {"color": colour, "width": 3}} for name, colour in branches(journal)]  # fmt: skip
+
+
+def _numbers(journal: Journal, curve: Curve) -> Figure:
+    """Return the numbers of the days of the current branch, where they end; of many days only some."""
+    ended = [day for day in journal.days if day.current and day.last(curve) is not None]
+    shown = ended[:: -(-len(ended) // _NUMBERS) or 1]
+    return {
+        "type": "scatter", "mode": "text", "x": [day.epoch for day in shown], "y": [day.last(curve) for day in shown],
+        "text": [str(day.day) for day in shown], "textposition": "bottom center", "showlegend": False,
+        "hoverinfo": "skip",
+    }  # fmt: skip
 
 
 def _nudges(journal: Journal, curve: Curve) -> Figure:
@@ -63,7 +96,7 @@ def _nudges(journal: Journal, curve: Curve) -> Figure:
                 settings = ", ".join(f"{name} {value:g}" for name, value in nudge.settings.items())
                 text.append(f"{settings}{': ' + nudge.why if nudge.why else ''}")
     return {
-        "type": "scatter", "mode": "markers", "name": "nudges", "x": x, "y": y, "text": text, "showlegend": bool(x),
+        "type": "scatter", "mode": "markers", "name": "nudge", "x": x, "y": y, "text": text, "showlegend": bool(x),
         "marker": {"symbol": "triangle-down", "size": 12, "color": "#999999", "line": {"width": 1}},
         "hovertemplate": "%{text}<extra>nudge</extra>",
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -51,7 +51,7 @@ def advice(journal: Journal) -> str:
 
 def columns(journal: Journal) -> list[str]:
     """Return the heads of the journal's table."""
-    return ["day", "builds on", "epochs", journal.metric, "losses", "verdict", "begins with", "nudges", "remarks"]
+    return ["day", "epochs", journal.metric, "losses", "verdict", "changed, and why", "remarks"]
 
 
 def rows(journal: Journal) -> list[list[str]]:
@@ -61,17 +61,23 @@ def rows(journal: Journal) -> list[list[str]]:
 
 def _row(journal: Journal, day: JournalDay) -> list[str]:
     mark = " (here)" if day.day == journal.head else "" if day.current else " (left)"
+    builds_on = f" from {day.parent}" if day.parent is not None and day.parent != day.day - 1 else ""
     return [
-        f"{day.day}{mark}", "-" if day.parent is None else str(day.parent),
-        f"{day.begins_at} to {day.epoch}", number(day.last("curve")),
+        f"{day.day}{builds_on}{mark}", f"{day.begins_at} to {day.epoch}", number(day.last("curve")),
         f"{number(day.last('training_loss'))} / {number(day.last('validation_loss'))}", day.verdict.word,
-        _settings(day.changed),
-        "; ".join(
-            f"after epoch {nudge.epoch}: {_settings(nudge.settings)}{f' ({nudge.why})' if nudge.why else ''}"
-            for nudge in day.nudges
-        ),
-        "; ".join(map(str, day.notes)),
+        "; ".join(_changes(day)), "; ".join(map(str, day.notes)),
     ]  # fmt: skip
+
+
+def _changes(day: JournalDay) -> Iterator[str]:
+    """Yield what a day began with and the one before did not end with, and the nudges in its middle, each with the
+    reason."""
+    reasons = "; ".join(nudge.why for nudge in day.nudges if nudge.began_with_it and nudge.why)
+    if day.changed:
+        yield f"{_settings(day.changed)}{f' ({reasons})' if reasons else ''}"
+    for nudge in day.nudges:
+        if not nudge.began_with_it:
+            yield f"after epoch {nudge.epoch}: {_settings(nudge.settings)}{f' ({nudge.why})' if nudge.why else ''}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -87,7 +87,8 @@ def _known_sentence(event: EventRecord) -> str | None:
         return cohort_sentence(detail)
     if event.kind == EventKind.CREATED:
         by = f", by {detail['by']}" if "by" in detail else ""  # an older Caviar did not record it
-        return f"the study begins, with a budget of {detail['budget']} trials{by}"
+        trials = f"{detail['budget']} trial{'s' * (detail['budget'] != 1)}"
+        return f"the study begins, with a budget of {trials}{by}"
     if event.kind == EventKind.ENDED_EARLY:
         return f"the study ends after {detail['budget']} of {detail['before']} trials: {detail['why']}"
     if event.kind == EventKind.RETUNED:

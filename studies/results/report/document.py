@@ -6,14 +6,18 @@ Control characters are left out of all that comes from the database.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from itertools import count
 from typing import Any
 
 from caviar.studies.results.next_steps import Reason, Step
 from caviar.text import printable
 
+_HEADING = re.compile("<h2>(.*?)</h2>")
+_MANY = 6  # headings, from which on a list of them helps
 # Some of plotly's traces are compiled in the browser. Nothing may be fetched.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
 
@@ -34,7 +38,8 @@ def document(
     from plotly.offline import get_plotlyjs
 
     folder = files(__package__)
-    title, body, after, marked = printable(title), printable(body), printable(after), escape(printable(marked))
+    title, marked = printable(title), escape(printable(marked))
+    body, after = _with_contents(printable(body), printable(after))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -52,11 +57,25 @@ def document(
 """
 
 
+def _with_contents(body: str, after: str) -> tuple[str, str]:
+    """Return the HTML before and after the table, with a list of many headings below the first line."""
+    heads = re.findall(_HEADING, body + after)
+    if len(heads) < _MANY:
+        return body, after
+    places = count(1)
+    body, after = (re.sub(_HEADING, lambda head: f'<h2 id="part{next(places)}">{head[1]}</h2>', part)
+                   for part in (body, after))  # fmt: skip
+    links = "".join(f'<li><a href="#part{place}">{head}</a></li>' for place, head in enumerate(heads, start=1))
+    first, end, rest = body.partition("</p>")
+    return f'{first}{end}<nav class="contents" aria-label="Contents"><ul>{links}</ul></nav>{rest}', after
+
+
 def _table(columns: Sequence[str], marked: str) -> str:
     """Return an empty table with its heads and its search, which the script fills."""
     heads = printable("".join(_head(column) for column in columns))
     return f"""<nav><label>Search <input id="search" type="search"></label>
-<span class="dim">Rows: <span id="count" role="status"></span>. A click on a head sorts.</span></nav>
+<span class="dim">Rows: <span id="count" role="status"></span>. A click on a head sorts.</span>
+<button id="all" type="button" hidden>Draw all rows</button></nav>
 <div class="table" tabindex="0" role="region" aria-label="The table" data-marked="{marked}">
 <table id="trials"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>"""
 

@@ -19,7 +19,7 @@ function draw() {
     for (const key of Object.keys(layout)) if (/^[xy]axis/.test(key)) layout[key] = { gridcolor, exponentformat: "e", minexponent: 5, ...layout[key] };
     const element = document.getElementById(name);
     // A figure follows the size of its element, at the first drawing and at each resize of the window.
-    element.style.height = own.height ? `${own.height}px` : "";
+    element.style.height = element.style.minHeight = own.height ? `${own.height}px` : "";
     Plotly.react(element, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: narrow.matches ? false : "hover" });
   }
 }

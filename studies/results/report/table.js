@@ -22,6 +22,10 @@ function more() {
     return tr;
   }));
   drawn += next.length;
+  document.getElementById("all").hidden = drawn === shown.length;
+}
+function all() {
+  while (drawn < shown.length) more();
 }
 function compare(a, b) {
   const { column, way } = sorted, [x, y] = [rows[a][column], rows[b][column]];
@@ -45,5 +49,8 @@ heads.forEach((head, column) => head.querySelector("button").addEventListener("c
   show();
 }));
 search.addEventListener("input", show);
+document.getElementById("all").addEventListener("click", all);
+addEventListener("beforeprint", all);
+addEventListener("keydown", event => { if ((event.ctrlKey || event.metaKey) && event.key === "f") all(); });  // the browser searches what is drawn
 box.addEventListener("scroll", () => { if (box.scrollTop + box.clientHeight > box.scrollHeight - 600) more(); });
 show();

@@ -34,6 +34,9 @@ def test_a_panda_is_shown_as_one_and_can_be_nudged_remarked_on_and_taken_back(en
     assert "reason" in send("nudge", settings="learning_rate=5000")
     assert "waits for the next epoch: learning_rate 0.05 (&lt;noisy&gt;), by " in ask(site, "/study/baby").text
     assert "the next day of baby builds on day 1" in send("back", to="1")
+    page = ask(site, "/study/baby").text
+    for said in ("the current branch", "day 2, left", '<th scope="col">changed, and why</th>'):
+        assert said in page, said
     journal = read_journal(engine, record)
     assert journal.head == 1
     assert journal.dropped[0].by.endswith(", in the dashboard")

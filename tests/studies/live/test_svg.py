@@ -29,6 +29,22 @@ def test_lines_have_a_point_for_each_value_and_gaps_where_there_is_none() -> Non
     assert {"1", "2", "3", "4", "epoch", "0.1", "0.2", "0.3"} <= set(numbers)
 
 
+def test_texts_stand_above_or_below_their_points_and_a_mark_says_what_it_is() -> None:
+    numbers = {"mode": "text", "x": [0, 1], "y": [0.5, 0.25], "text": ["1", "2"], "textposition": "bottom center"}
+    above = {**numbers, "textposition": "top center", "text": ["3", "4"]}
+    marks = {"mode": "markers", "x": [0], "y": [0.5], "text": ["<lr> 0.3"], "marker": {"symbol": "triangle-down"}}
+    root = drawn({"data": [numbers, above, marks], "layout": {}})
+    at = {text.text: float(text.get("y") or 0) for text in root.iter(f"{SVG}text") if text.get("x") == "0.0"}
+    assert at["1"] > at["3"]
+    assert [title.text for title in root.iter(f"{SVG}title")] == ["<lr> 0.3"]
+
+
+def test_an_axis_has_several_ticks() -> None:
+    line = {"mode": "lines", "x": [0, 8], "y": [0.13, 0.91]}
+    root = drawn({"data": [line], "layout": {}})
+    assert len([path for path in root.iter(f"{SVG}path") if path.get("class") == "grid"]) == 4
+
+
 def test_the_highest_value_is_at_the_top_and_a_step_goes_across_before_it_goes_up() -> None:
     line = {"mode": "lines", "x": [0, 1], "y": [1, 2], "line": {"color": TIER_COLOURS[1], "shape": "hv"}}
     root = drawn({"data": [line], "layout": {"yaxis": {"range": [1, 2]}}})

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from caviar.studies.results.report.document import document
 from caviar.studies.results.report.figures import figures
 from caviar.studies.results.report.page import page
 from caviar.studies.results.report.records import Report
@@ -38,6 +39,31 @@ def test_the_winner_comes_first_then_the_complete_ones_by_value_then_the_others(
     for name in ("curves", "hyperparameters", "best so far"):
         assert "best so far: trial 1" in [trace.get("name") for trace in figures(lower)[name]["data"]]
     assert [row[0] for row in rows(replace(of, winner=None))] == ["2", "1", "0", "3", "4"]
+
+
+@needs_chromedriver
+def test_whoever_prints_or_searches_with_the_browser_has_all_rows(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(page(report([trial(i, 0.9 - i / 1e4) for i in range(700)])))
+    with browser(tmp_path) as shown:
+        for way in (
+            "document.getElementById('all').click()", "dispatchEvent(new Event('beforeprint'))",
+            "dispatchEvent(new KeyboardEvent('keydown', {key: 'f', ctrlKey: true}))",
+        ):  # fmt: skip
+            shown.go((tmp_path / "report.html").as_uri())
+            assert shown.wait(ROWS) == 200
+            assert shown.ask("return document.getElementById('all').hidden") is False
+            shown.ask(way)
+            assert shown.ask(ROWS) == 700
+            assert shown.ask("return document.getElementById('all').hidden") is True
+
+
+def test_a_long_page_has_a_list_of_its_headings() -> None:
+    made = page(report([trial(i, 0.9 - i / 100) for i in range(12)]))
+    listed = dict(re.findall(r'<li><a href="#(part\d+)">(.*?)</a></li>', made))
+    assert len(listed) > 6
+    assert listed == dict(re.findall(r'<h2 id="(part\d+)">(.*?)</h2>', made))
+    assert "Every trial" in listed.values()
+    assert 'aria-label="Contents"' not in document("few", "<h1>few</h1><p>x</p><h2>one</h2>", {}, ["a"], [])
 
 
 @needs_chromedriver
