@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from caviar.calls import Call
 from caviar.models.data import Data
 from caviar.models.errors import BadMeasure
 from caviar.models.functions import load_function
 from caviar.models.measures import Measures, Metric, default_loss
-from caviar.models.metric_calls import MetricCall, parse_metric
+from caviar.models.metric_calls import parse_metric
 from caviar.suggestions import did_you_mean
 
 
@@ -41,7 +42,7 @@ def _function(path: str) -> Callable[..., Any]:
     return function
 
 
-def _of_torchmetrics(call: MetricCall, classes: int | None) -> Metric:
+def _of_torchmetrics(call: Call, classes: int | None) -> Metric:
     """Return a function of torchmetrics, which is told of how many classes the data are, if it asks for that."""
     try:
         from torchmetrics import functional

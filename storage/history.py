@@ -55,7 +55,7 @@ _PLACE = attrgetter("number", "_trial_id")  # another program's trial may have t
 BEST = 3  # trials that `History.best` returns at most
 
 
-class _View(InMemoryStorage):
+class TrialsView(InMemoryStorage):
     """A read-only Optuna storage over a dictionary of trials by id."""
 
     def __init__(self, trials: dict[int, FrozenTrial], direction: optuna.study.StudyDirection) -> None:
@@ -89,7 +89,7 @@ class _View(InMemoryStorage):
             del self._ordered[bisect_left(self._ordered, _PLACE(trial), key=_PLACE)]
 
 
-class History(_View):
+class History(TrialsView):
     """The trials that a search learns from as an Optuna storage, which samplers and pruners read and never write.
 
     These are the trials of the study's slots, and what `learn` makes of a finished trial of another Optuna program, or
@@ -182,17 +182,27 @@ class History(_View):
         """Return a study of the best complete trial and at most that many others, spread over time, with curves."""
         if others in self._compared:
             return self._compared[others]
-        chosen = set(list(self._complete)[:: -(-len(self._complete) // others) or 1]) if others else set()
+        chosen = set(_spread(self._complete, others))
         if self._best:
             chosen.add(self._best[0]._trial_id)
+        self._compared[others] = self._with_curves(chosen)
+        return self._compared[others]
+
+    def ended(self, others: int) -> optuna.Study:
+        """Return a study of at most so many complete and pruned trials, spread over time, with curves."""
+        ended = self.get_all_trials(0, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return self._with_curves(_spread([trial._trial_id for trial in ended], others))
+
+    def _with_curves(self, chosen: Iterable[int]) -> optuna.Study:
+        """Return a study of some trials, by their ids, whose curves are read now if they were not yet."""
+        chosen = list(chosen)
         missing = [trial_id for trial_id in chosen if trial_id in self._bare]
         if missing:
             with self._engine.connect() as connection:
                 for trial_id, curve in connection.execute(_CURVES, {"trials": missing}):
                     self._trials[trial_id].intermediate_values = _curve(curve)
             self._bare.difference_update(missing)
-        self._compared[others] = study_of({i: self._trials[i] for i in chosen}, self._direction)
-        return self._compared[others]
+        return study_of({i: self._trials[i] for i in chosen}, self._direction)
 
     def _rank(self, trial: FrozenTrial) -> None:
         if is_sound(trial):
@@ -211,9 +221,15 @@ class History(_View):
         return self._trials[trial_id]
 
 
+def _spread(trial_ids: Iterable[int], most: int) -> list[int]:
+    """Return at most so many of some ids, evenly spread."""
+    every = list(trial_ids)
+    return every[:: -(-len(every) // most) or 1] if most else []
+
+
 def study_of(trials: Mapping[int, FrozenTrial], direction: optuna.study.StudyDirection) -> optuna.Study:
     """Return an Optuna study of some trials, by their ids, for samplers and pruners to read."""
-    return optuna.Study("history", _View(dict(trials), direction))
+    return optuna.Study("history", TrialsView(dict(trials), direction))
 
 
 def read_frozen_trials(engine: Engine, optuna_study_id: int) -> list[FrozenTrial]:

@@ -69,8 +69,14 @@ class Phase(StrEnum):
     GRID = "grid"  # the strategy `grid`
     TPE = "tpe"  # the strategy `tpe`
     GP = "gp"  # the strategy `gp`
+    OPTUNA = "optuna"  # a strategy that is one of Optuna's samplers, such as `optuna:CmaEsSampler`
     DAY = "day"  # no search: a day of a panda
     LOOK = "look"  # no search: a candidate for a panda's next day
+
+    @classmethod
+    def _missing_(cls, value: object) -> Phase | None:
+        """Return the phase of a strategy that has none of its own name."""
+        return cls.OPTUNA if isinstance(value, str) and value.startswith(f"{cls.OPTUNA}:") else None
 
 
 class NudgeState(StrEnum):

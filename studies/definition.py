@@ -96,10 +96,11 @@ class Study(SearchSpace):
             (the standard deviation); `gain < 0.001`: by so much of the metric. It is looked at from 20 trials on.
         seed: seed of the search, and of the training of each trial; 0 to 2**63 - 1.
         strategy: `tiered`, its variant without a model `classic`, or one to compare with, such as `random`; all are in
-            `caviar.studies.search.strategies.STRATEGIES`.
+            `caviar.studies.search.strategies.STRATEGIES`. Or one of Optuna's samplers by its class, with arguments if
+            need be, such as `optuna:CmaEsSampler(popsize=8)`.
         pruner: which trials are stopped early, by a name in `caviar.studies.search.pruners.PRUNERS`: `pace` stops those
-            that learn at less than half the pace of the best one, `none` none; or by the class of one of Optuna's
-            pruners, with arguments if need be, such as `PercentilePruner(percentile=25.0)`.
+            that learn at less than half the pace of the best one, `pace(free=10)` after 10 epochs at the earliest, and
+            `none` none. Or one of Optuna's pruners by its class, such as `optuna:PercentilePruner(percentile=25.0)`.
         tiers: the scales of the hyperparameters by priority; one to four tiers. For an objective lists of names, or
             none.
         epoch_timeout: how long an epoch may go without a batch before the training counts as hung, and its worker is

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
@@ -47,31 +48,55 @@ _TOGETHER = 27  # members of a cohort
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Accuracy after each epoch, (configurations, epochs)."""
+class Curves(ABC):
+    """Learning curves of many configurations.
+
+    Attributes:
+        accuracy: after each epoch, (configurations, epochs); NaN once a training has diverged, or after its end.
+        lengths: the number of epochs of each configuration's training.
+    """
 
     name: str
     accuracy: NDArray[np.float64]
+    lengths: NDArray[np.intp]
+
+    @abstractmethod
+    def study(self, budget: int, seed: int, pruner: str) -> Study:
+        """Return the search of these curves as a study."""
+
+    @abstractmethod
+    def row(self, values: Mapping[str, Any], rng: np.random.Generator) -> int:
+        """Return the row of the curve that a training of a configuration has."""
+
+    @cached_property
+    def finals(self) -> NDArray[np.float64]:
+        """The last accuracies; 0 where a training diverged."""
+        return np.nan_to_num(self.accuracy[np.arange(len(self.lengths)), self.lengths - 1])
+
+    def regret(self, row: int) -> float:
+        """Return how far a configuration's last accuracy is from the best one's: 1 is where the median one is."""
+        return regret_of(-self.finals, row)
+
+
+@dataclass(frozen=True)
+class GridCurves(Curves):
+    """The curves of a grid, every configuration of which was trained."""
 
     def study(self, budget: int, seed: int, pruner: str) -> Study:
-        """Return the search of this table as a study."""
         places = {name: (tier, len(values), default) for name, (tier, values, default) in _AXES.items()}
         return Study(
             name=self.name, model="mlp", data="digits", epochs=EPOCHS, budget=budget, seed=seed,
             pruner=pruner, tiers=tiers_of(places),
         )  # fmt: skip
 
-    def place(self, values: Mapping[str, Any]) -> int:
-        """Return the row of a configuration."""
+    def row(self, values: Mapping[str, Any], rng: np.random.Generator) -> int:  # noqa: ARG002
         return int(np.ravel_multi_index([int(values[name]) for name in _AXES], _SHAPE))
 
-    def regret(self, row: int) -> float:
-        """Return how far a configuration's last accuracy is from the best one's: 1 is where the median one is."""
-        return regret_of(-self.accuracy[:, -1], row)
 
-
-def load_curves(name: str) -> Curves:
-    return Curves(name, np.load(KEPT / f"curves-{name}.npy"))
+def load_curves(name: str) -> GridCurves:
+    """Read the curves of a data set."""
+    accuracy = np.load(KEPT / f"curves-{name}.npy")
+    return GridCurves(name, accuracy, np.full(len(accuracy), EPOCHS))
 
 
 def make(name: str, data_dir: Path) -> None:

@@ -1,23 +1,19 @@
 """What a search of few trials is measured on: a bowl, tables of trained networks, and learning curves; each with the
 learning rate's default at different places.
 
-The learning curves are those of 512 configurations each of AlexNet and ConvNeXt on ImageNet (AlexNet and ConvNeXt
-Hyperparameter Tuning Data © 2025 by Nicholas Lourie, CC BY-SA 4.0, https://github.com/nicholaslourie/opda). They are no
-part of Caviar; `--curves` names the folder that has them, alexnet.jsonl.gz and convnext-tiny.jsonl.gz.
+The learning curves are those of imagenet.py.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from imagenet import nearest, tiers, trained
 from numpy.typing import NDArray
 from tables import load
 
@@ -25,7 +21,6 @@ from caviar.studies.definition import Study, change
 from caviar.studies.space.scales import Grid, Linear, Log, LogOneMinus, PowersOfTwo
 
 OFFSETS = (0.0, 1.0, 1.5, 2.0)  # decades between the learning rate's default and the best one
-_NEAREST = 5  # trained configurations that stand for one that was not
 PLACES = ("own", "anywhere")  # of the default of a table's learning rate
 
 
@@ -93,59 +88,27 @@ def of_curves(folder: Path, name: str, offset: float, seed: int) -> Problem:
     """Return the search among configurations that were trained on ImageNet. A training of what is proposed ends like
     that of one of the nearest ones, and its true error is their mean: a single one may have diverged by chance. Regret
     is that error less the lowest one, as a share of the median one's.
-
-    Nearest by the learning rate above all: its distance counts four times, since it explains 16 times as much of the
-    final accuracy's variance as any other hyperparameter (0.5, at most 0.03).
     """
-    points, errors, best = _curves(folder, name)
+    found = trained(folder, name)
+    points, errors = found.points, 1 - found.finals
+    best = float(found.rates[np.argmin(errors)])
     signs = (1, -1) if seed % 2 else (-1, 1)
     rate = next(r for sign in signs if 5e-3 <= (r := best * 10 ** (sign * offset)) <= 50)
-    tiers = (
-        {"lr": Log(5e-3, 50, default=rate)},
-        {"momentum": Linear(0.7, 1.0, default=0.9), "batch_size": PowersOfTwo(128, 1024, default=256)},
-        {
-            "warmup": Linear(0.0, 0.8, default=0.1), "weight_decay": Log(1e-6, 1e-3, default=1e-4),
-            "label_smoothing": Linear(0.0, 0.5, default=0.1),
-        },
-    )  # fmt: skip
-    scales = {name: scale for tier in tiers for name, scale in tier.items()}
-    true = np.array([errors[_nearest(points, point)].mean() for point in points])
+    searched = tiers(rate)
+    scales = {name: scale for tier in searched for name, scale in tier.items()}
+    true = np.array([errors[nearest(points, point)].mean() for point in points])
     unit = float(np.median(true) - true.min())
 
     def around(values: Mapping[str, Any]) -> NDArray[np.float64]:
         here = np.array([scale.unit(values[name]) for name, scale in scales.items()])
-        return errors[_nearest(points, here)]
+        return errors[nearest(points, here)]
 
     return Problem(
-        lambda budget: _study(f"{name}-{offset:g}", tiers, budget, seed),
+        lambda budget: _study(f"{name}-{offset:g}", searched, budget, seed),
         lambda values, rng: float(rng.choice(around(values))),
         lambda values: float((around(values).mean() - true.min()) / unit),
         unit,
     )
-
-
-def _nearest(points: NDArray[np.float64], here: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the rows of the points that are nearest to one; the first coordinate is that of the learning rate."""
-    weights = np.where(np.arange(points.shape[1]) == 0, 4.0, 1.0)
-    return np.argpartition(np.square((points - here) * weights).sum(axis=1), _NEAREST)[:_NEAREST]
-
-
-@cache
-def _curves(folder: Path, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Return the configurations as points of the unit cube, their errors after the last epoch, and the learning rate of
-    the best one."""
-    with gzip.open(folder / f"{name}.jsonl.gz", "rt") as file:
-        rows = [json.loads(line) for line in file]
-    errors = np.array([1 if row["nan_train_loss"] else 1 - row["learning_curve"][-1]["top_1"] for row in rows])
-    points = [
-        [
-            math.log10(row["lr"] / 5e-3) / 4, (row["momentum"] - 0.7) / 0.3, (math.log2(row["batch_size"]) - 6.5) / 4,
-            row["lr_peak_epoch"] / row["epochs"] / 0.8, math.log10(row["weight_decay"] / 1e-6) / 3,
-            row["label_smoothing"] / 0.5,
-        ]
-        for row in rows
-    ]  # fmt: skip
-    return np.array(points), errors, rows[int(np.argmin(errors))]["lr"]
 
 
 def _study(name: str, tiers: tuple[dict[str, Any], ...], budget: int, seed: int) -> Study:

@@ -6,10 +6,10 @@ trial that begins again gets the same values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -17,13 +17,12 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from caviar.models.seeding import derive
 from caviar.storage.records import Slot
 from caviar.storage.states import Phase
+from caviar.studies.search.optuna_samplers import OptunaSlots, seed_of
 from caviar.studies.search.optuna_space import middle, search_space
 from caviar.studies.search.other_programs import FIXED
 from caviar.studies.search.sampler import TieredSampler
-from caviar.studies.search.strategies import without_constraints
 from caviar.studies.space.search_space import SearchSpace
 
 
@@ -38,17 +37,17 @@ class SlotSampler(BaseSampler):
         slot: the slot.
         program: the trials so far, as Optuna reads them.
         asked: values that somebody asked this trial to have, by name, as by Optuna's `enqueue_trial`.
-        tiers: makes the sampler of the tiered strategies, which may remember what it has read.
+        samplers: makes the sampler, and may remember what it has read.
     """
 
     def __init__(
         self, space: SearchSpace, slot: Slot, program: optuna.Study, asked: Mapping[str, Any],
-        tiers: TieredSlots | None = None,
+        samplers: Samplers | None = None,
     ) -> None:  # fmt: skip
         self._slot, self._seed = slot, space.seed
-        tiered = tiers or TieredSlots(space)
-        self._make: Callable[[int], BaseSampler] = _SAMPLERS.get(space.strategy) or partial(tiered.at, slot)
-        self._program = without_constraints(program) if space.strategy == "gp" else program
+        samplers = samplers or samplers_of(space)
+        self._make = partial(samplers.at, slot)
+        self._program = samplers.shown(program)
         self._trial = create_trial(state=TrialState.RUNNING, system_attrs={FIXED: dict(asked)} if asked else None)
         self._trial.number = slot.number
 
@@ -73,7 +72,22 @@ class SlotSampler(BaseSampler):
         return sampler.sample_independent(self._program, self._trial, param_name, param_distribution)
 
     def _seed_of(self, *name: str) -> int:
-        return derive(self._seed, "sampler", self._slot.number, *name) % 2**32
+        return seed_of(self._seed, self._slot.number, *name)
+
+
+class Samplers(Protocol):
+    """Makes the samplers of a study's slots; it may remember what it has read."""
+
+    def at(self, slot: Slot, seed: int) -> BaseSampler:
+        """Return the sampler as it chooses for a slot."""
+
+    def shown(self, program: optuna.Study) -> optuna.Study:
+        """Return the study as the sampler may see it."""
+
+
+def samplers_of(space: SearchSpace) -> Samplers:
+    """Return what makes the samplers of a study's strategy."""
+    return TieredSlots(space) if space.strategy in ("tiered", "classic") else OptunaSlots(space)
 
 
 class TieredSlots(TieredSampler):
@@ -87,6 +101,10 @@ class TieredSlots(TieredSampler):
         """Return the sampler as it chooses for a slot; its own seeds depend on the slot and the name already."""
         self._slot = slot
         return self
+
+    def shown(self, program: optuna.Study) -> optuna.Study:
+        """Return the study itself."""
+        return program
 
     def _space_of(self, kinds: Mapping[str, BaseDistribution], direction: StudyDirection) -> SearchSpace:
         return search_space(kinds, *self._given, self._seed, direction, self._space.strategy)
@@ -103,10 +121,3 @@ def fitted(slot: Slot, planned: SearchSpace, found: SearchSpace) -> Slot:
     free = tuple(name for name, tier in tier_of.items() if tier <= newest)
     tier = max(tier for name, tier, _ in found.hyperparameters() if name in free)
     return replace(slot, tier=tier, free=free)
-
-
-_SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
-    "random": lambda seed: optuna.samplers.RandomSampler(seed),
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False),
-}

@@ -1,7 +1,7 @@
 """Strategies: how the values of a slot's trial are chosen. `tiered` is Caviar's own; others are there to compare with.
 
-A new strategy is an entry of `STRATEGIES`, and a phase of its name in `storage/states.py`. Optuna is imported when a
-strategy is used, not before.
+A new strategy is an entry of `STRATEGIES`, and a phase of its name in `storage/states.py`; any of Optuna's samplers is
+one by its own name. Optuna is imported when a strategy is used, not before.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Mapping
-from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,12 +17,13 @@ from caviar.models.seeding import derive
 from caviar.storage.records import Slot
 from caviar.storage.states import Phase
 from caviar.studies.errors import DefinitionError
+from caviar.studies.search.optuna_classes import PREFIX, Kind, find_class
 from caviar.studies.space.search_space import Proposal, SearchSpace
 from caviar.suggestions import did_you_mean
+from caviar.text import shown
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.samplers import BaseSampler
 
 _GRID_POINTS = 3  # of each hyperparameter with a range; a short list is taken whole
 
@@ -47,7 +47,7 @@ class Proposer:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        self._strategy = None if space.by_trials else STRATEGIES[space.strategy](space)
+        self._strategy = None if space.by_trials else STRATEGIES.get(space.strategy, _OptunaSampler)(space)
 
     def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any] | None = None) -> Proposal:
         """Return the hyperparameters of a slot's trial, which begins with the defaults or with what won before if the
@@ -81,19 +81,19 @@ class _Grid:
 
 
 class _OptunaSampler:
-    """One of Optuna's samplers, made anew for each slot and seeded by study and slot: a slot gets the same values
-    whichever worker asks, and no two slots the same. `constraints` is whether it sees those of trials."""
+    """One of Optuna's samplers: a slot gets the same values whichever worker asks, and no two slots the same."""
 
-    def __init__(self, space: SearchSpace, *, sampler: str, constraints: bool = True, **options: Any) -> None:
-        self._space, self._sampler, self._constraints, self._options = space, sampler, constraints, options
+    def __init__(self, space: SearchSpace) -> None:
+        from caviar.studies.search.optuna_samplers import OptunaSlots
+
+        self._space, self._slots = space, OptunaSlots(space)
 
     def propose(self, program: optuna.Study, slot: Slot, fixed: Mapping[str, Any]) -> Proposal:  # noqa: ARG002
-        from optuna import samplers
         from optuna.trial import TrialState, create_trial
 
-        seed = derive(self._space.seed, "sampler", slot.number) % 2**32
-        sampler: BaseSampler = getattr(samplers, self._sampler)(seed=seed, **self._options)
-        program = program if self._constraints else without_constraints(program)
+        from caviar.studies.search.optuna_samplers import seed_of
+
+        sampler, program = self._slots.at(slot, seed_of(self._space.seed, slot.number)), self._slots.shown(program)
         trial = create_trial(state=TrialState.RUNNING)
         trial.number = slot.number
         chosen = sampler.sample_relative(program, trial, sampler.infer_relative_search_space(program, trial))
@@ -104,37 +104,13 @@ class _OptunaSampler:
         return self._space.proposal(self._space.trained(chosen))
 
 
-def without_constraints(program: optuna.Study) -> optuna.Study:
-    """Return a study of the same trials without constraints, in which a trial that violates one has the worst value.
-
-    Optuna's GPSampler refuses a study in which some trials have constraints and others have not.
-    """
-    from optuna.study import StudyDirection
-    from optuna.trial import TrialState, create_trial
-
-    from caviar.storage.history import is_sound, study_of
-
-    shown = program.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
-    sound = [t.value for t in shown if t.value is not None and is_sound(t)]
-    worst = (min if program.direction == StudyDirection.MAXIMIZE else max)(sound, default=0.0)
-    trials = {
-        t._trial_id: create_trial(
-            state=t.state, value=worst if t.state == TrialState.COMPLETE and not is_sound(t) else t.value,
-            params=t.params, distributions=t.distributions,
-        )
-        for t in shown
-        if t.params
-    }  # fmt: skip
-    return study_of(trials, program.direction)
-
-
 STRATEGIES: dict[str, Callable[[SearchSpace], Strategy]] = {
     "tiered": _tiers,
     "classic": _tiers,
-    "random": partial(_OptunaSampler, sampler="RandomSampler"),
+    "random": _OptunaSampler,
     "grid": _Grid,
-    "tpe": partial(_OptunaSampler, sampler="TPESampler"),
-    "gp": partial(_OptunaSampler, sampler="GPSampler", constraints=False, warn_independent_sampling=False),
+    "tpe": _OptunaSampler,
+    "gp": _OptunaSampler,
 }
 
 
@@ -146,8 +122,12 @@ def check_grid(space: SearchSpace) -> None:
 
 
 def check_strategy(name: str) -> None:
-    """Check that there is a strategy of that name; the DefinitionError suggests the nearest names."""
-    if name not in STRATEGIES:
+    """Check that there is a strategy of that name: one of `STRATEGIES`, or of Optuna's samplers, such as
+    `optuna:CmaEsSampler`; the DefinitionError suggests the nearest names."""
+    if name.startswith(PREFIX):
+        find_class(name, Kind.SAMPLER)
+    elif name not in STRATEGIES:
         raise DefinitionError(
-            f"no strategy '{name}'; {did_you_mean(name, STRATEGIES)}there are: {', '.join(STRATEGIES)}"
+            f"no strategy '{shown(name)}'; {did_you_mean(name, STRATEGIES)}there are: {', '.join(STRATEGIES)}, and "
+            f"Optuna's samplers, such as {PREFIX}CmaEsSampler"
         )

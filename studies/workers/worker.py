@@ -7,7 +7,7 @@ from functools import partial
 
 from caviar.storage.states import Control
 from caviar.storage.workers import end_worker
-from caviar.studies.search.slot_sampler import TieredSlots
+from caviar.studies.search.slot_sampler import samplers_of
 from caviar.studies.way import Way
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.trainer import Trainer
@@ -54,5 +54,5 @@ class Worker:
 
 def _trainer(context: WorkerContext) -> Trainer:
     if context.study.way is Way.OBJECTIVE:
-        return Trainer(context, make_run=partial(ObjectiveRun, tiers=TieredSlots(context.study)))
+        return Trainer(context, make_run=partial(ObjectiveRun, samplers=samplers_of(context.study)))
     return Trainer(context)

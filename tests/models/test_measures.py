@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, l1_loss, one_hot
 
+from caviar.calls import Call
 from caviar.epoch import ACCURACY, LEARNING_RATE, TRAINING_LOSS, VALIDATION_LOSS, Epoch
 from caviar.models.cohort import Cohort
 from caviar.models.cohort_kinds import groups, why_alone
 from caviar.models.data import Data, Part
 from caviar.models.errors import BadMeasure, UnknownFunction
 from caviar.models.measures import Loss, Measures, classification_loss, default_loss, regression_loss
-from caviar.models.metric_calls import MetricCall, parse_metric
+from caviar.models.metric_calls import parse_metric
 from caviar.models.mlp import MLP
 from caviar.models.optim import Settings
 from caviar.models.own_measures import own_measures
@@ -214,8 +215,8 @@ def test_a_metric_that_is_no_number_is_one_line(metric: Any, message: str) -> No
     [
         ("my_data:rmse", "my_data:rmse"),
         ("shop.metrics:top", "shop.metrics:top"),
-        ("r2_score", MetricCall("r2_score", {})),
-        ("fbeta_score(beta=0.5, average='macro',)", MetricCall("fbeta_score", {"beta": 0.5, "average": "macro"})),
+        ("r2_score", Call("r2_score", {})),
+        ("fbeta_score(beta=0.5, average='macro',)", Call("fbeta_score", {"beta": 0.5, "average": "macro"})),
     ],
 )
 def test_a_metric_is_a_path_or_a_call(text: str, parsed: Any) -> None:

@@ -89,9 +89,19 @@ def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(engin
     assert [t.number for t in history.complete(0).trials] == [best]
     assert [t.number for t in compared.trials] == sorted({0, 3, 6, 9, 12, 15, 18, best})
     trial = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict.fromkeys(range(1, 6), 0.0))
-    assert (
-        make_pruner("median").reason_to_stop(lambda others: compared, trial, ()) == "worse than the median at epoch 5"
-    )
+    assert make_pruner("median").reason_to_stop(history, trial, ()) == "worse than the median at epoch 5"
+
+
+def test_the_trials_that_ended_have_their_curves_pruned_ones_too(engine: Engine) -> None:
+    history = trained(engine, budget=12, epochs=6, pruner="optuna:SuccessiveHalvingPruner(reduction_factor=2)")
+    history.refresh()
+    ended = history.ended(1000).trials
+    assert [t.number for t in ended] == list(range(12))
+    assert {t.state for t in ended} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert all(list(t.intermediate_values) == list(range(1, len(t.intermediate_values) + 1)) for t in ended)
+    assert {len(t.intermediate_values) for t in ended if t.state == TrialState.COMPLETE} == {6}
+    assert [t.number for t in history.ended(4).trials] == [0, 3, 6, 9]
+    assert history.ended(0).trials == []
 
 
 def test_the_best_are_complete_and_sound_and_the_first_of_equal_ones(

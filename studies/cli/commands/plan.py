@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +31,11 @@ def plan(
     study: Selector,
     budget: Annotated[int | None, typer.Option(metavar="N", help="Trials, instead of the study's own number.")] = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="tiered, classic, random, grid, tpe or gp.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="tiered, classic, random, grid, tpe, gp, or one of Optuna's samplers, such as optuna:CmaEsSampler.",
+        ),
     ] = None,
     as_json: AsJson = False,
     database: Database = None,
@@ -63,7 +68,7 @@ def plan(
     out().print(_slots(planned, first))
     print_line(f"\n{planned.on_interruption}")
     given = {"--budget": budget, "--strategy": strategy}
-    words = [study, *(f"{option} {value}" for option, value in given.items() if value is not None)]
+    words = [study, *(f"{option} {quote(str(value))}" for option, value in given.items() if value is not None)]
     out().print(f"\nrun it with: caviar run {' '.join(words)}", style="dim")
 
 

@@ -37,7 +37,11 @@ def run(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Keep the study under another name.")] = None,
     strategy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="tiered; classic, without a model; or to compare: random, grid, tpe, gp."),
+        typer.Option(
+            metavar="NAME",
+            help="tiered; classic, without a model; or to compare: random, grid, tpe, gp, or one of Optuna's samplers, "
+            "such as optuna:CmaEsSampler.",
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed of the search and of every trial, instead of the study's.")

@@ -17,6 +17,7 @@ from caviar.models.optim import SETTINGS
 from caviar.models.registry import constructor_of
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
+from caviar.studies.search.optuna_classes import check_installed
 from caviar.studies.space.base import Value
 from caviar.studies.way import Way
 from caviar.studies.workers.trial.build import split
@@ -28,7 +29,8 @@ _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "ad
 
 def check(study: Study) -> None:
     """Check that the study's model and data exist and take every value that the search may try, or that the function or
-    the program exists which trains a trial."""
+    the program exists which trains a trial, and that what its search needs is installed."""
+    check_installed(study.strategy)
     with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
         if study.way is Way.MODEL:
             _check_built_in(study)

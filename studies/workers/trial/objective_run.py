@@ -15,7 +15,7 @@ from caviar.models.functions import load_function
 from caviar.storage.attempts import write_attribute, write_parameter
 from caviar.storage.errors import DatabaseAway, LeaseLost
 from caviar.studies.search.other_programs import FIXED
-from caviar.studies.search.slot_sampler import SlotSampler, TieredSlots
+from caviar.studies.search.slot_sampler import Samplers, SlotSampler
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
 from caviar.studies.workers.outbox import Outbox
@@ -36,14 +36,14 @@ class ObjectiveRun(TrialRun):
     waits for it, since it would begin again, unless that is to be at once or the grace is over.
 
     Args:
-        tiers: the tiered search of the worker's runs, which remembers what it has read.
+        samplers: of the worker's runs, which may remember what they have read.
     """
 
     def __init__(
-        self, context: WorkerContext, held: HeldLease, trial: FrozenTrial, outbox: Outbox, *, tiers: TieredSlots
+        self, context: WorkerContext, held: HeldLease, trial: FrozenTrial, outbox: Outbox, *, samplers: Samplers
     ) -> None:
         super().__init__(context, held, trial, outbox)
-        self._tiers = tiers
+        self._samplers = samplers
 
     @property
     def training(self) -> ObjectiveTraining:
@@ -65,7 +65,7 @@ class ObjectiveRun(TrialRun):
     def _make_trial(self, before: FrozenTrial, training: ObjectiveTraining) -> optuna.trial.Trial:
         study, history = self.context.study, self.context.history
         asked = before.system_attrs.get(FIXED, {})
-        sampler = SlotSampler(study, self.lease.slot, history.study(), asked, self._tiers)
+        sampler = SlotSampler(study, self.lease.slot, history.study(), asked, self._samplers)
         return make_trial(study.name, history, before, sampler, _Desk(self, training))
 
     def is_over(self, epoch: int) -> bool:  # noqa: ARG002

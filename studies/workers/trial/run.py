@@ -227,8 +227,8 @@ class TrialRun:
         """Return why the pruner would stop this trial now; None if it would not."""
         running = [trial for trial in running if trial is not self.trial]
         try:
-            pruner, complete = make_pruner(self.context.study.pruner), self.context.history.complete
-            return pruner.reason_to_stop(complete, self.trial, running)
+            pruner = make_pruner(self.context.study.pruner, self.context.study.epochs)
+            return pruner.reason_to_stop(self.context.history, self.trial, running)
         except SQLAlchemyError as error:  # the curves of others could not be read
             self.context.outage.failed(error)
             return None

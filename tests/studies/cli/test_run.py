@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL
 from caviar.storage.definitions import load_study
 from caviar.storage.engine import make_engine
 from caviar.storage.events import read_events
+from caviar.storage.status import read_trials
 from caviar.studies.cli import run as run_here
 from caviar.studies.lifecycle.provenance import code_of
 from caviar.studies.workers.trial.build import THREADS
@@ -153,6 +154,22 @@ def test_when_everything_is_killed_the_next_run_goes_on_at_once(
     told = read_events(engine_of, load_study(engine_of, "mine").study_id, "lease expired")
     assert told == []  # nobody waited for a lease to expire
     assert count_everything(engine_of, epochs=12) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_search_by_optunas_classes_goes_on_when_everything_was_killed(
+    empty_caviar: Caviar, engine_of: Engine
+) -> None:
+    study = empty_caviar.study(epochs=9, strategy="optuna:CmaEsSampler(popsize=5)", pruner="optuna:HyperbandPruner")
+    process = empty_caviar.start("run", study, "--workers", "2")
+    until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= 12)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert "mine is complete: 40 trials" in empty_caviar.run("run", study, "--workers", "2")
+    count_everything(engine_of, epochs=9)
+    trials = read_trials(engine_of, load_study(engine_of, "mine").study_id)
+    assert len({tuple(t.parameters.items()) for t in trials}) == 40
+    assert {t.state for t in trials} == {"complete", "pruned"}
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def test_every_trial_keeps_its_values_and_optunas_joint_space_stays_whole(engine
         assert space == AFTER.distributions()
 
 
-@pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "grid", "tpe", "gp"])
+@pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "grid", "tpe", "gp", "optuna:CmaEsSampler"])
 def test_every_strategy_goes_on_with_trials_of_both_versions(engine: Engine, strategy: str) -> None:
     study = change(BEFORE, strategy=strategy)
     record = open_study(engine, study)

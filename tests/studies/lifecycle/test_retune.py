@@ -43,7 +43,7 @@ def test_the_winner_comes_second_and_the_trials_are_the_prior() -> None:
     assert [slot.phase for slot in plan(again)] == ["default", "prior", *phases[1:-1]]
 
 
-@pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "grid", "tpe"])
+@pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "grid", "tpe", "optuna:CmaEsSampler"])
 @pytest.mark.parametrize("budget", [4, 8, 15, 16, 40])
 def test_every_plan_has_room_for_what_won_before(strategy: str, budget: int) -> None:
     study = small_study(strategy=strategy, budget=budget)

@@ -10,7 +10,7 @@ from caviar.studies.definition import PriorTrial, change
 from caviar.studies.search.plan import plan
 from tests.helpers.studies import TIERS, small_study
 
-STRATEGIES = ("tiered", "classic", "random", "grid", "tpe", "gp")
+STRATEGIES = ("tiered", "classic", "random", "grid", "tpe", "gp", "optuna:CmaEsSampler")
 FOUR = (*TIERS, {"weight_decay": TIERS[2]["decay"]})
 
 
@@ -64,8 +64,8 @@ def test_classic_shares_its_budget_among_the_tiers_and_has_no_model() -> None:
     assert "a" not in shape(budget=20, strategy="classic")
 
 
-@pytest.mark.parametrize("strategy", ["random", "grid", "tpe", "gp"])
+@pytest.mark.parametrize("strategy", ["random", "grid", "tpe", "gp", "optuna:QMCSampler(scramble=True)"])
 def test_strategies_to_compare_with_begin_with_the_default_too(strategy: str) -> None:
     slots = plan(small_study(strategy=strategy))
-    assert [s.phase for s in slots] == ["default"] + [strategy] * 7
+    assert [s.phase for s in slots] == ["default"] + [strategy.partition(":")[0]] * 7
     assert all(len(s.free) == 6 for s in slots[1:])

@@ -362,7 +362,7 @@ def test_a_bad_curve_is_stopped_by_a_better_one_beside_it(engine: Engine) -> Non
     assert slow
     for trial in slow:
         assert (trial.state, trial.epoch) == ("pruned", 4)
-        assert trial.attributes["why it stopped"].endswith("the best, was at epoch 2")
+        assert trial.attributes["why it stopped"].endswith("since epoch 2 at less than half its pace")
 
 
 class Drops(nn.Module):

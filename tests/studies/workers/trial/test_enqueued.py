@@ -137,7 +137,7 @@ def test_another_program_may_be_quicker_to_take_what_waits(engine: Engine, monke
     assert study.values(read_trials(engine, record.study_id)[1].parameters)["learning_rate"] != 0.02
 
 
-@pytest.mark.parametrize("strategy", ["random", "grid", "tpe", "classic"])
+@pytest.mark.parametrize("strategy", ["random", "grid", "tpe", "classic", "optuna:CmaEsSampler"])
 def test_every_strategy_takes_it(engine: Engine, strategy: str) -> None:
     tiers = ({"learning_rate": Log(1e-4, 1, default=0.1)},)
     record, study = register(engine, budget=3, epochs=1, strategy=strategy, tiers=tiers)

@@ -111,7 +111,9 @@ def test_a_bound_of_something_that_is_never_measured_is_a_failure(engine: Engine
     assert trial.attributes["why it stopped"] == "no result: it never measured latency_ms; it measured rmse"
 
 
-@pytest.mark.parametrize("strategy", ["tiered", "tpe", "gp", "random"])
+@pytest.mark.parametrize(
+    "strategy", ["tiered", "tpe", "gp", "random", "optuna:CmaEsSampler", "optuna:NSGAIISampler(population_size=4)"]
+)
 def test_where_no_trial_has_a_value_yet_a_diverged_one_is_infinitely_bad(engine: Engine, strategy: str) -> None:
     """The search takes it for as bad as the worst that it knows by then."""
     record, study = register_training(engine, "diverging", budget=13, strategy=strategy, pruner="none")

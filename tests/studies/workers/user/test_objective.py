@@ -79,7 +79,9 @@ def test_an_objective_trains_to_its_budget(engine: Engine) -> None:
     )
 
 
-@pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "tpe", "gp"])
+@pytest.mark.parametrize(
+    "strategy", ["tiered", "classic", "random", "tpe", "gp", "optuna:CmaEsSampler(popsize=4)", "optuna:QMCSampler"]
+)
 def test_an_interrupted_trial_begins_again_with_the_same_values(engine: Engine, strategy: str) -> None:
     fields = {"strategy": strategy, "budget": 5}
     undisturbed, study = register_objective(engine, "conditional", name="undisturbed", **fields)
@@ -111,7 +113,9 @@ def test_the_pruner_ends_a_trial_that_asks(engine: Engine) -> None:
     assert (first.state, first.value) == (TrialState.COMPLETE, 0.5)
     assert [(t.state, t.epoch) for t in others] == [(TrialState.PRUNED, 4)] * 3
     assert others[0].value == 1.25
-    assert others[0].attributes["why it stopped"] == "at epoch 4 not yet where trial 0, the best, was at epoch 2"
+    assert others[0].attributes["why it stopped"] == (
+        "at epoch 4 not yet where trial 0, the best, was at epoch 2; since epoch 2 at less than half its pace"
+    )
 
 
 def test_an_objective_decides_itself(engine: Engine) -> None:
