@@ -36,6 +36,7 @@ METHODS = ("random+default", "tpe+default", "tiered")
 PRUNERS = ("none", "median", "halving", "hyperband", "pace")
 TRIALS = 60
 SCHEDULES = (None, 30, 90)
+_AS_TRAINED = "20 to 100 epochs"
 
 
 @cache
@@ -43,7 +44,7 @@ def _load(name: str, folder: Path | None) -> Curves:
     network, _, epochs = name.partition(", ")
     if network not in NETWORKS or folder is None:
         return load_curves(name)
-    return load_imagenet(folder, network, int(epochs.split()[0]) if epochs[0].isdigit() else None)
+    return load_imagenet(folder, network, None if epochs == _AS_TRAINED else int(epochs.removesuffix(" epochs")))
 
 
 def _known(given: tuple[str, str, str, int, int]) -> list[tuple[float, int]]:
@@ -96,7 +97,7 @@ def main() -> None:
                         "data": {name: regret[i].mean(0).tolist() for i, name in enumerate(DATA)},
                     })  # fmt: skip
             print(f"\n{'':<40}winner stopped   epochs   of those planned   accuracy lost", flush=True)
-            lengths = [f"{epochs} epochs" if epochs else "20 to 100 epochs" for epochs in SCHEDULES]
+            lengths = [f"{epochs} epochs" if epochs else _AS_TRAINED for epochs in SCHEDULES]
             imagenet = [f"{network}, {length}" for network in NETWORKS for length in lengths] if options.curves else []
             for name in [*imagenet, *DATA]:
                 planned = 0.0

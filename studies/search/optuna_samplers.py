@@ -12,13 +12,17 @@ from datetime import datetime
 from typing import Any
 
 import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from caviar.foreign_code import reason_of
 from caviar.models.seeding import derive
 from caviar.storage.history import TrialsView, is_sound, study_of
 from caviar.storage.records import Slot
+from caviar.storage.states import Phase
+from caviar.studies.errors import DefinitionError
 from caviar.studies.search.optuna_classes import Kind, OptunaClass, find_class
 from caviar.studies.space.search_space import SearchSpace
 
@@ -29,6 +33,7 @@ SHORT = {"random": "RandomSampler", "tpe": "TPESampler", "gp": "GPSampler"}
 _WITHOUT_CONSTRAINTS = ("CmaEsSampler", "GPSampler", "NSGAIISampler")
 # They keep notes of their generations in the storage, CmaEsSampler as a pickled object.
 _BY_GENERATIONS = ("CmaEsSampler", "NSGAIISampler")
+_REHEARSED = 12  # trials, from which all choose by their own rule
 
 
 class OptunaSlots:
@@ -59,6 +64,31 @@ class OptunaSlots:
         """Let the sampler of a trial choose once more."""
         sampler = self._make(trial.number, seed_of(self._seed, trial.number))
         sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+
+
+def rehearse(space: SearchSpace) -> None:
+    """Let the sampler of a study choose once from trials that are made up: many a bad argument is only found then.
+
+    Raises:
+        DefinitionError: it cannot choose.
+    """
+    kinds = {"x": FloatDistribution(0, 1), "y": FloatDistribution(1e-3, 1, log=True), "z": IntDistribution(1, 9)}
+    trials = {}
+    for number in range(_REHEARSED):
+        share = number / _REHEARSED
+        values = {"x": share, "y": 1 - share, "z": 1 + number % 9}
+        trial = create_trial(value=share, params=values, distributions=kinds)
+        trial.number = trial._trial_id = number
+        trials[number] = trial
+    try:
+        slots, seed = OptunaSlots(space), seed_of(space.seed, _REHEARSED)
+        program, trial = slots.shown(study_of(trials, StudyDirection.MINIMIZE)), create_trial(state=TrialState.RUNNING)
+        sampler = slots.at(Slot(_REHEARSED, 1, Phase.OPTUNA, ()), seed)
+        sampler.sample_relative(program, trial, sampler.infer_relative_search_space(program, trial))
+        for name, kind in kinds.items():
+            sampler.sample_independent(program, trial, name, kind)
+    except Exception as error:  # of Optuna's, or of a package of its own
+        raise DefinitionError(f"the strategy {space.strategy} cannot choose any values: {reason_of(error)}") from error
 
 
 def seed_of(seed: int, number: int, *name: str) -> int:

@@ -93,7 +93,7 @@ def test_of_many_trials_some_are_compared_which_are_spread_over_the_search(engin
 
 
 def test_the_trials_that_ended_have_their_curves_pruned_ones_too(engine: Engine) -> None:
-    history = trained(engine, budget=12, epochs=6, pruner="optuna:SuccessiveHalvingPruner(reduction_factor=2)")
+    history = trained(engine, budget=12, pruner="optuna:SuccessiveHalvingPruner(reduction_factor=2)")
     history.refresh()
     ended = history.ended(1000).trials
     assert [t.number for t in ended] == list(range(12))

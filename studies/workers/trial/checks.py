@@ -17,7 +17,7 @@ from caviar.models.optim import SETTINGS
 from caviar.models.registry import constructor_of
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
-from caviar.studies.search.optuna_classes import check_installed
+from caviar.studies.search.optuna_classes import PREFIX, check_installed
 from caviar.studies.space.base import Value
 from caviar.studies.way import Way
 from caviar.studies.workers.trial.build import split
@@ -30,7 +30,7 @@ _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "ad
 def check(study: Study) -> None:
     """Check that the study's model and data exist and take every value that the search may try, or that the function or
     the program exists which trains a trial, and that what its search needs is installed."""
-    check_installed(study.strategy)
+    _check_sampler(study)
     with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
         if study.way is Way.MODEL:
             _check_built_in(study)
@@ -39,6 +39,15 @@ def check(study: Study) -> None:
         else:
             for path in filter(None, (study.entry, study.test)):
                 _check_takes_trial(load_function(path), path)
+
+
+def _check_sampler(study: Study) -> None:
+    """Check that one of Optuna's samplers can be used here, if that is the study's strategy."""
+    if study.strategy.startswith(PREFIX):
+        check_installed(study.strategy)
+        from caviar.studies.search.optuna_samplers import rehearse
+
+        rehearse(study)
 
 
 def _check_built_in(study: Study) -> None:

@@ -22,6 +22,8 @@ from caviar.studies.search.optuna_classes import check_installed
 from caviar.studies.search.plan import plan
 from caviar.studies.search.strategies import Proposer
 from caviar.studies.space.scales import Choice, Linear
+from caviar.studies.workers.trial.checks import check
+from tests.helpers.objectives import objective_study
 from tests.helpers.studies import TIERS, small_study
 
 NAMED = [
@@ -161,6 +163,27 @@ def test_a_sampler_whose_package_is_missing_says_what_to_install(monkeypatch: py
     check_installed("optuna:TPESampler")
     check_installed("tiered")
     assert small_study(strategy="optuna:CmaEsSampler").strategy == "optuna:CmaEsSampler"  # others can read it still
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("CmaEsSampler(popsize=0)", "popsize must be non-zero"),
+        ("CmaEsSampler(popsize=1)", "invalid learning rate"),
+        ("TPESampler(n_ei_candidates=0)", "IndexError"),
+        ("TPESampler(prior_weight=-1.0)", "A non-negative value must be specified for prior_weight"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_sampler_that_cannot_choose_is_found_before_the_first_trial(arguments: str, message: str) -> None:
+    with pytest.raises(DefinitionError, match=f"the strategy optuna:.* cannot choose any values: .*{message}"):
+        check(small_study(strategy=f"optuna:{arguments}"))
+
+
+@pytest.mark.parametrize("strategy", NAMED)
+def test_every_other_sampler_passes_that_check(strategy: str) -> None:
+    check(small_study(strategy=strategy))
+    check(objective_study("silent", strategy=strategy))
 
 
 @pytest.mark.parametrize("name", [name for name in optuna.samplers.__all__ if name.endswith("Sampler")])
