@@ -184,9 +184,7 @@ def workers(everyone: list[WorkerSummary]) -> str:
         for w in there
     ]  # fmt: skip
     body = table(columns, rows, "workers") if rows else "<p>None.</p>"
-    gone = (
-        f'<p class="dim">{len(everyone) - len(there)} have left or were lost.</p>' if len(everyone) > len(there) else ""
-    )
+    gone = f'<p class="dim">Left or lost: {len(everyone) - len(there)}.</p>' if len(everyone) > len(there) else ""
     return f"<h2>Workers</h2>{body}{gone}"
 
 

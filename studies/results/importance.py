@@ -31,7 +31,7 @@ from caviar.studies.space.search_space import SearchSpace
 ENOUGH = 10  # trials: with fewer, an interval says nothing
 _PLACES, _OTHERS = 8, 128  # places along a hyperparameter's axis, and places of the others for each of them
 _DRAWS = 60  # of the bootstrap
-_MOST = 200  # trials, at most; of more, the newest
+MOST = 200  # trials, at most; of more, the newest
 _INTERVAL = (5, 95)  # percent
 _SURE = 0.95
 
@@ -103,7 +103,7 @@ def importances(study: Study, trials: Sequence[FrozenTrial]) -> Importances | No
         return None
     observed = Observations(space)
     observed.learn(trials)
-    x, losses = observed.points[-_MOST:], observed.losses[-_MOST:]
+    x, losses = observed.points[-MOST:], observed.losses[-MOST:]
     if len(x) < ENOUGH or np.ptp(losses) == 0:
         return None
     tiers = [study.tier_of(name) for name in space.scales()]

@@ -19,7 +19,7 @@ def importance(study: StoredStudy, as_json: AsJson = False, database: Database =
     """
     with caviar.connect(database) as engine:
         found, now = caviar.importance(study, database=engine), caviar.status(study, database=engine)
-    from caviar.studies.results.importance import ENOUGH, order_in_words
+    from caviar.studies.results.importance import ENOUGH, MOST, order_in_words
 
     if as_json:
         print_json({"study": study, "importances": found})
@@ -29,7 +29,9 @@ def importance(study: StoredStudy, as_json: AsJson = False, database: Database =
         step = f"get more with: {more}" if now.state == "done" else "look again later"
         print_line(f"{study}: {ENOUGH} finished trials of different values are needed; {step}")
         return
-    print_line(f"how much of {study}'s result each hyperparameter decides alone, by {found.trials} trials\n")
+    # Of many it is the newest that count: a model of all would take minutes.
+    trials = f"the newest {MOST} of {now.done}" if found.trials == MOST < now.done else str(found.trials)
+    print_line(f"how much of {study}'s result each hyperparameter decides alone, by {trials} trials\n")
     room = min(_BAR, out().width - _BESIDE)  # a narrow terminal gets no bars
     first = 0 if out().width >= NARROW else 1  # nor the tier
     shares = table(*("tier", "hyperparameter", "share", "90 % interval", *([""] if room > 0 else []))[first:])

@@ -270,7 +270,7 @@ def test_data_ls(said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_importance_says_what_mattered_and_whether_the_order_held(
-    finished: None, engine: Engine, said: Callable[..., str]
+    finished: None, engine: Engine, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = json.loads(said("importance", "small", "--json"))["importances"]
     assert told["trials"] == 12
@@ -289,6 +289,8 @@ def test_importance_says_what_mattered_and_whether_the_order_held(
     assert heard.buffer == []
     assert "how much of small's result each hyperparameter decides alone, by 12 trials" in table
     assert table.count("the documented order") + table.count("These trials cannot tell") == 2
+    monkeypatch.setattr("caviar.studies.results.importance.MOST", 11)
+    assert "decides alone, by the newest 11 of 12 trials" in said("importance", "small")
     register(engine, name="new")
     assert "10 finished trials of different values are needed" in said("importance", "new")
     assert "look again later" in said("importance", "new")

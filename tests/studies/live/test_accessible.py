@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Engine
 
+import caviar
 from caviar.storage.events import record_event
 from caviar.storage.states import EventKind
 from caviar.studies.lifecycle.manager import extend_study
@@ -23,8 +26,8 @@ def axe() -> str:
 
 
 @pytest.fixture
-def studies(engine: Engine) -> list[str]:
-    """A study that is done, one that runs, and a panda with a nudge and a day that was left; and the pages of each."""
+def pages(engine: Engine, address: str, tmp_path: Path) -> list[str]:
+    """Pages of a study that is done, of one that runs and of a panda; the list of all, and a comparison of two."""
     record, study = register(engine, name="done", budget=14, epochs=3)
     worker(engine, record, study).run()
     half, study = register(engine, name="half", budget=12, epochs=5)
@@ -35,18 +38,21 @@ def studies(engine: Engine) -> list[str]:
     record_event(engine, half.study_id, EventKind.LEASE_EXPIRED, slot=12, epoch=1)
     baby = born(engine)
     days(engine, baby, 3)
-    return ["/", *(f"/study/{name}{page}" for name in ("done", "half", "baby") for page in ("", "/report"))]
+    both = tmp_path / "both.html"
+    caviar.compare(["done", "half"], file=both, database=engine)
+    of_each = [f"{address}/study/{name}{page}" for name in ("done", "half", "baby") for page in ("", "/report")]
+    return [f"{address}/", *of_each, both.as_uri()]
 
 
-def test_no_page_has_a_grave_finding(axe: str, studies: list[str], address: str, page: Browser) -> None:
+def test_no_page_has_a_grave_finding(axe: str, pages: list[str], page: Browser) -> None:
     found = []
-    for path in studies:
+    for url in pages:
         page.prefer("light")
         page.emulate(1440)
-        page.go(address + path)
+        page.go(url)
         for scheme, width in (("light", 1440), ("dark", 390)):  # colours do not depend on the width
             page.prefer(scheme)
             page.emulate(width)
             page.wait("return innerWidth === arguments[0]", width)
-            found += [f"{path}, {scheme}, {width}: {one}" for one in grave_findings(page, axe)]
+            found += [f"{url}, {scheme}, {width}: {one}" for one in grave_findings(page, axe)]
     assert found == [], "\n".join(found)
