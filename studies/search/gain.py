@@ -22,7 +22,8 @@ from caviar.studies.space.search_space import SearchSpace
 _DRAWS = 4000  # of both expected losses, whose scale is bent
 _PERCENT = (5, 95)
 # Times the model's own standard deviation. 1 would hold the true gain in 83 to 88 % of 204 searches of tables and of
-# curves after 30, 60 and 100 trials, not in 90 %, since the winner was chosen by it; this holds it in 90 to 92 %.
+# curves after 30, 60 and 100 trials, not in 90 %, since the winner was chosen by it; this holds it in 90 to 92 %, and
+# in benchmarks/search/gain.py in 91 %.
 _WIDER = 1.2
 
 

@@ -67,8 +67,8 @@ def test_all_say_the_same_when_a_study_is_done_and_when_it_is_confirmed(
     def same() -> list[str]:
         of_status = listed(say("status", "small"))
         assert listed(say("best", "small")) == listed(say("report", "small")) == of_status
-        assert listed(say("join", "small")) == of_status
         assert in_note(engine, record.optuna_study_id) == of_status
+        assert listed(say("join", "small")) == of_status  # which writes the note, too
         # The page is what its first step leads to.
         assert in_page(say, "small", tmp_path / "x.html") == of_status[1:]
         facts = json.loads(say("report", "small", "--json"))
