@@ -5,7 +5,7 @@ function theme() {
   const ink = css.getPropertyValue("--ink"), line = css.getPropertyValue("--line");
   return { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, gridcolor: line };
 }
-const narrow = matchMedia("(max-width: 600px)");
+const narrow = matchMedia("(max-width: 600px)"), hovers = matchMedia("(hover: hover)"); // without a mouse its buttons would always be in the way
 const defaults = {
   wide: { legend: { orientation: "h", y: -0.2 } },
   narrow: { height: 460, legend: { orientation: "h", y: -0.2, font: { size: 10 }, entrywidth: 0.5, entrywidthmode: "fraction" } },
@@ -20,7 +20,7 @@ function draw() {
     const element = document.getElementById(name);
     // A figure follows the size of its element, at the first drawing and at each resize of the window.
     element.style.height = element.style.minHeight = own.height ? `${own.height}px` : "";
-    Plotly.react(element, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: narrow.matches ? false : "hover" });
+    Plotly.react(element, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: narrow.matches || !hovers.matches ? false : "hover" });
   }
 }
 draw();
