@@ -13,9 +13,11 @@ from sqlalchemy import Engine, text
 import caviar
 from caviar.storage.control import set_control
 from caviar.storage.states import Control
+from caviar.storage.test_results import write_test
 from caviar.studies.cli import run
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.results.conclusion import conclude
+from caviar.studies.results.formatting import number
 from tests.helpers.live import let_run
 from tests.helpers.pandas import born, days
 from tests.helpers.studies import small_study
@@ -110,7 +112,9 @@ def test_a_panda_says_the_same_in_its_journal_and_in_best(engine: Engine, say: S
         assert lines[-len(of_best) :] == of_best, command
 
 
-def test_a_retuned_study_names_its_parent_and_is_to_be_compared_with_it(engine: Engine, say: Say) -> None:
+def test_a_retuned_study_names_its_parent_and_is_to_be_compared_with_it(
+    engine: Engine, say: Say, tmp_path: Path
+) -> None:
     record, study = register(engine, epochs=2, budget=8, pruner="none")
     worker(engine, record, study).run()
     conclude(engine, record, Path("nowhere"))
@@ -122,6 +126,24 @@ def test_a_retuned_study_names_its_parent_and_is_to_be_compared_with_it(engine: 
     say("run", "small-wider")
     assert "caviar compare small small-wider" in listed(say("best", "small-wider"))
     assert json.loads(say("report", "small-wider", "--json"))["parent"]["is_there"] is True
+    assert "Retuned from small, whose trial" in say("report", "small-wider")
+    say("report", "small-wider", "-o", str(tmp_path / "x.html"))
+    assert "It was retuned from small, whose trial" in (tmp_path / "x.html").read_text()
+    assert "it begins with what 'small' knew" in " ".join(say("status", "small-wider").split())
     say("delete", "small", "--yes")
     assert "no longer in the database" in " ".join(say("status", "small-wider").split())
     assert "caviar compare small small-wider" not in listed(say("best", "small-wider"))
+
+
+def test_where_another_trial_won_than_has_the_best_value_status_and_the_list_say_so(engine: Engine, say: Say) -> None:
+    record, study = register(engine, epochs=2, budget=8, pruner="none")
+    worker(engine, record, study).run()
+    best = caviar.status("small", database=engine).best
+    assert best is not None
+    other = next(t.trial for t in caviar.trials("small", database=engine) if t.trial != best.trial)
+    write_test(engine, record.study_id, other, {"accuracy": 0.9})  # as if it had been measured before the best one came
+    reason = f"trial {best.trial} came to {number(best.value)}: the winner was measured on the test set before"
+    for command in ("status", "best", "report"):
+        assert reason in " ".join(say(command, "small").split()), command
+    assert f"small: trial {other} won, not {best.trial}; why: caviar best small" in say("ls")
+    assert json.loads(say("status", "small", "--json"))["winner"] == other
