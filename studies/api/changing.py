@@ -23,7 +23,7 @@ from caviar.storage.status import read_trial
 from caviar.storage.trial_logs import TrialLogs
 from caviar.storage.who import current_user
 from caviar.studies.api.session import connect, data_folder, opened, settings_of
-from caviar.studies.definition import Study, change
+from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import (
     definition_of,
@@ -34,7 +34,6 @@ from caviar.studies.lifecycle.manager import (
     refuse_panda,
 )
 from caviar.studies.lifecycle.provenance import provenance_of
-from caviar.studies.lifecycle.revision import compare
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
 
 if TYPE_CHECKING:
@@ -195,11 +194,17 @@ def retune(
 
 def _parent_of(engine: Engine, record: StudyRecord, earlier: Standings, after: Study) -> Parent:
     """Return what the history of a retuned study says of the earlier one."""
+    from caviar.studies.results.compare.differences import of_definitions
+
     before, winner = earlier.study, earlier.winner
     assert winner is not None  # or there was nothing to begin with
     value = read_trial(engine, record.study_id, winner.trial).value
-    changes = compare(before, change(after, name=before.name, seed=before.seed, prior=before.prior)).changes
-    return Parent(before.name, record.study_id, winner.trial, value, before.metric, tuple(changes))
+    changes = tuple(
+        f"{each.what} {each.values[0]} before, {each.values[1]} now"
+        for each in of_definitions([before, after])
+        if each.what not in ("seed", "prior")
+    )
+    return Parent(before.name, record.study_id, winner.trial, value, before.metric, changes)
 
 
 def delete(study: str, *, database: str | Engine | None = None) -> None:

@@ -42,6 +42,7 @@ from caviar.studies.results.summaries import (
     StudyState,
     StudyStatus,
     TrialSummary,
+    TrialValue,
     state_of,
     study_plan,
     study_status,
@@ -341,5 +342,6 @@ def is_panda(study: str, *, database: str | Engine | None = None) -> bool:
 def _status(engine: Engine, record: StudyRecord) -> StudyStatus:
     free_lost(engine, record)
     now = progress(engine, record)
-    winner = tested_slot(engine, record.study_id) if state_of(now) == StudyState.DONE else None
+    tested = tested_slot(engine, record.study_id) if state_of(now) == StudyState.DONE else None
+    winner = None if tested is None else TrialValue(tested, read_trial(engine, record.study_id, tested).value)
     return study_status(record, definition_of(record), now, winner, read_parent(engine, record.study_id))

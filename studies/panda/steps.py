@@ -18,5 +18,5 @@ def panda_steps(journal: Journal) -> tuple[Step, ...]:
         else Step(Reason.ADVICE, command, "as its curve says")
         for command in commands
     ]  # fmt: skip
-    use = [Step(Reason.USE, f"caviar best {name} --save {name}-model", "its weights, and how to load them")] * born
+    use = [Step(Reason.USE, f"caviar best {name} --save {name}-model", "its weights")] * born
     return *steps, look, *use

@@ -105,7 +105,7 @@ def _before_the_end(now: Situation) -> Iterator[Step]:
     trials = f"{left} trial{'s' * (left != 1)}"
     if now.state == StudyState.RUNNING:
         yield Step(Reason.FOLLOW, f"caviar status {name} --watch", f"{trials} to go")
-        yield Step(Reason.HELP, f"caviar join {name}", "on any other machine, too")
+        yield Step(Reason.HELP, f"caviar join {name}", "on any other machine")
         return
     if now.state in (StudyState.PAUSED, StudyState.STOPPED):
         workers = "its workers wait" if now.state == StudyState.PAUSED else "its workers have left"
@@ -115,7 +115,7 @@ def _before_the_end(now: Situation) -> Iterator[Step]:
     begins = now.done == 0 and now.state == StudyState.WAITING
     yield Step(Reason.BEGIN if begins else Reason.GO_ON, f"caviar run {name}",
                trials if begins else f"goes on where it was left; {trials} to go")  # fmt: skip
-    yield Step(Reason.HELP, f"caviar join {name}", "on any other machine, too")
+    yield Step(Reason.HELP, f"caviar join {name}", "on any other machine")
 
 
 def _when_done(now: Situation) -> Iterator[Step]:
@@ -125,18 +125,18 @@ def _when_done(now: Situation) -> Iterator[Step]:
         return
     if not now.is_measured:
         yield Step(Reason.MEASURE, f"caviar run {name}", "measures the winner on the test set")
-    yield Step(Reason.LOOK, f"caviar report {name} --open", "in pictures: what each hyperparameter did")
+    yield Step(Reason.LOOK, f"caviar report {name} --open", "in pictures")
     yield from _confirmation(now)
     yield from now.advice
     if now.parent is not None:
-        yield Step(Reason.PARENT, f"caviar compare {now.parent} {name}", "is it better than what it was retuned from?")
+        yield Step(Reason.PARENT, f"caviar compare {now.parent} {name}", "did it help?")
     if now.has_weights:
-        yield Step(Reason.USE, f"caviar best {name} --save {name}-model", "its weights, and how to load them")
+        yield Step(Reason.USE, f"caviar best {name} --save {name}-model", "its weights")
     if now.strategy != "random":
         again = f"caviar run {name} --strategy random --seed {now.seed} --name {name}-random"
         yield Step(Reason.WORTH_IT, new_study(f"{name}-random", again, name, now.beside), "was the search worth it?")
     again = f"caviar run {name} --seed {now.seed + 1} --name {name}-2"
-    yield Step(Reason.HOLDS, new_study(f"{name}-2", again, name, now.beside), "does it hold with another seed?")
+    yield Step(Reason.HOLDS, new_study(f"{name}-2", again, name, now.beside), "does it hold?")
 
 
 def _confirmation(now: Situation) -> Iterator[Step]:
@@ -146,12 +146,10 @@ def _confirmation(now: Situation) -> Iterator[Step]:
     if now.runner_up is None:
         return
     if confirmed is None:
-        why = f"is it better than trial {now.runner_up}, or was it luckier?"
-        yield Step(Reason.CONFIRM, confirm_command(now.study), why)
+        yield Step(Reason.CONFIRM, confirm_command(now.study), "or was it luck?")
     elif confirmed.verdict is Comparison.OPEN:
         times = 2 * max(len(confirmed.winner_values), len(confirmed.runner_up_values))
-        why = f"the noise may explain its lead over trial {confirmed.runner_up}"
-        yield Step(Reason.REPEAT, confirm_command(now.study, times), why)
+        yield Step(Reason.REPEAT, confirm_command(now.study, times), "its lead may be noise")
     elif confirmed.verdict is Comparison.WORSE:
-        why = f"trial {confirmed.runner_up} is the better one: take its hyperparameters"
+        why = f"trial {confirmed.runner_up} is better: take its values"
         yield Step(Reason.OTHER_WON, f"caviar trials {now.study}", why)

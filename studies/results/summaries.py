@@ -46,6 +46,14 @@ class BestTrial:
 
 
 @dataclass(frozen=True)
+class TrialValue:
+    """A trial, and its last value of the study's metric."""
+
+    trial: int
+    value: float | None
+
+
+@dataclass(frozen=True)
 class EpochCount:
     """Epochs that all trials of a study trained so far, and those of the whole budget, were no trial pruned; None where
     an objective does not say how many it reports."""
@@ -66,7 +74,7 @@ class StudyStatus(SlotCounts):
             empty if it is Caviar's alone.
         unkept: why the states of its trials are not kept, so that an interrupted one begins again; None where they are.
         violations: the number of trials that violate a constraint, by its name.
-        winner: the trial that was measured on the test set as the winner; None before that, and where nothing is.
+        winner: the trial that was measured on the test set, which has won; None before that, and where nothing is.
         parent: the study that it was retuned from.
     """
 
@@ -85,8 +93,15 @@ class StudyStatus(SlotCounts):
     code: str
     unkept: str | None
     violations: Mapping[str, int]
-    winner: int | None = None
+    winner: TrialValue | None = None
     parent: Parent | None = None
+
+    @property
+    def winner_ahead_of_best(self) -> int | None:
+        """The trial that won, where another one has a better value; `caviar best` says why."""
+        if self.winner is None or self.best is None or self.winner.value == self.best.value:
+            return None
+        return self.winner.trial
 
     @property
     def is_panda(self) -> bool:
@@ -196,7 +211,11 @@ def values_of(study: Study, trial: TrialRecord) -> dict[str, Value]:
 
 
 def study_status(
-    record: StudyRecord, study: Study, progress: Progress, winner: int | None = None, parent: Parent | None = None
+    record: StudyRecord,
+    study: Study,
+    progress: Progress,
+    winner: TrialValue | None = None,
+    parent: Parent | None = None,
 ) -> StudyStatus:
     """Summarise the progress of a study."""
     best = progress.best

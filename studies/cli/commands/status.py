@@ -101,5 +101,6 @@ def ls(as_json: AsJson = False, database: Database = None) -> None:
         rows.add_row(*(s.name, *standing, *best, strategy)[columns])
     out().print(rows)
     for s in studies:
-        if s.best is not None and s.winner not in (None, s.best.trial):
-            print_line(f"{s.name}: trial {s.winner} won, not {s.best.trial}; why: caviar best {s.name}", style="dim")
+        if s.best is not None and s.winner_ahead_of_best is not None:
+            won = f"{s.name}: trial {s.winner_ahead_of_best} won, not {s.best.trial}"
+            print_line(f"{won}; why: caviar best {s.name}", style="dim")

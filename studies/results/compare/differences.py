@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from caviar.storage.records import Provenance, StudyRecord
@@ -18,9 +18,17 @@ _NONE = "-"
 
 
 def differences(records: Sequence[StudyRecord], studies: Sequence[Study]) -> tuple[Difference, ...]:
-    """Return what is not the same in all studies, in the order of a definition."""
-    found = [*_fields(studies), *_hyperparameters(studies), *_made_with([record.provenance for record in records])]
-    return tuple(difference for difference in found if len(set(difference.values)) > 1)
+    """Return what is not the same in all studies: their definitions first, then data, code and versions."""
+    return (*of_definitions(studies), *_unlike(_made_with([record.provenance for record in records])))
+
+
+def of_definitions(studies: Sequence[Study]) -> tuple[Difference, ...]:
+    """Return what is not the same in all definitions, in their order."""
+    return (*_unlike(_fields(studies)), *_unlike(_hyperparameters(studies)))
+
+
+def _unlike(found: Iterable[Difference]) -> Iterator[Difference]:
+    return (difference for difference in found if len(set(difference.values)) > 1)
 
 
 def _fields(studies: Sequence[Study]) -> Iterator[Difference]:

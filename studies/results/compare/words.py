@@ -53,7 +53,7 @@ def verdicts(of: StudyComparison) -> Iterator[str]:
         if winner is None:
             yield f"{study.name} has no complete trial yet."
         elif lead is not None and study is not lead:
-            yield f"{study.name}'s winner is {_beside(winner, lead.name)}."
+            yield f"{study.name}'s winner is {_beside(winner, lead)}."
     yield from of.remarks
 
 
@@ -70,12 +70,13 @@ def names_of(of: StudyComparison) -> str:
     return f"{', '.join(others)} and {last}"
 
 
-def _beside(winner: ComparedWinner, lead: str) -> str:
-    by = f"{alike(winner.behind)[0]} behind {lead}'s" if winner.behind else f"as good as {lead}'s"
+def _beside(winner: ComparedWinner, lead: ComparedStudy) -> str:
+    by = f"{alike(winner.behind)[0]} behind {lead.name}'s" if winner.behind else f"as good as {lead.name}'s"
     how = "measured" if winner.mean.is_measured else "expected to be" if winner.mean.low is not None else ""
+    both = winner.mean.is_measured and lead.winner is not None and lead.winner.mean.is_measured
     said = {
-        Place.WITHIN: ", which may be luck: their intervals overlap",
-        Place.BEHIND: ", more than luck: their intervals are apart",
+        Place.WITHIN: f", which may be luck: {'the noise explains it' if both else 'their intervals overlap'}",
+        Place.BEHIND: f", more than {'the noise of fresh trainings' if both else 'luck: their intervals are apart'}",
         Place.OPEN: " by one training of each, which may be luck",
     }
     return f"{how} {by}{said.get(winner.place, '')}".strip()

@@ -121,7 +121,9 @@ def test_a_retuned_study_names_its_parent_and_is_to_be_compared_with_it(
     say("retune", "small", "--name", "small-wider", "--widen", "learning_rate")
     status = json.loads(say("status", "small-wider", "--json"))
     assert status["parent"]["study"] == "small"
-    assert [change.partition(":")[0] for change in status["parent"]["changes"]] == ["learning_rate"]
+    assert status["parent"]["changes"] == [
+        "learning_rate 0.0001 … 1, log, default 0.1 before, 1e-05 … 10, log, default 0.1 now"
+    ]
     assert "retuned from small, whose trial" in say("status", "small-wider")
     say("run", "small-wider")
     assert "caviar compare small small-wider" in listed(say("best", "small-wider"))
@@ -146,4 +148,4 @@ def test_where_another_trial_won_than_has_the_best_value_status_and_the_list_say
     for command in ("status", "best", "report"):
         assert reason in " ".join(say(command, "small").split()), command
     assert f"small: trial {other} won, not {best.trial}; why: caviar best small" in say("ls")
-    assert json.loads(say("status", "small", "--json"))["winner"] == other
+    assert json.loads(say("status", "small", "--json"))["winner"]["trial"] == other

@@ -168,6 +168,15 @@ def test_a_winner_that_is_behind_says_whether_that_may_be_luck(place: Place, sai
     assert second == f"b's winner is {said}."
 
 
+def test_what_fresh_trainings_of_both_say_counts_more_than_their_intervals() -> None:
+    lead = made("a", 0.98, WinnerMean(0.97, 0.96, 0.98, True), Place.LEADS, 0.0, 0.98)
+    other = made("b", 0.96, WinnerMean(0.955, 0.94, 0.97, True), Place.BEHIND, 0.015, 0.97)
+    assert list(verdicts(of(lead, other))) == [
+        "a is ahead: its winner came to 0.97 on average.",
+        "b's winner is measured 0.0150 behind a's, more than the noise of fresh trainings.",
+    ]
+
+
 def test_a_picture_begins_where_the_last_values_can_be_told_apart() -> None:
     other = made("b", 0.96, WinnerMean(0.95, 0.94, 0.96, False), Place.WITHIN, 0.02, 0.8, 0.97)
     assert floor(of(FIRST, other)) == pytest.approx(0.97 - 3 * 0.01)

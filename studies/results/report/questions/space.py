@@ -49,7 +49,7 @@ def edge(report: Report, winner: ReportedTrial) -> Answer:
     if not widen:
         return Answer(question, f"Yes: {'; '.join(parts)}.")
     names = " and ".join(option.removeprefix("--widen ") for option in widen)
-    why = f"better values of {names} may lie beyond the range"
+    why = f"{names}: at the end of the range"
     return Answer(question, f"Yes: {'; '.join(parts)}.", retune(report, "wider", " ".join(widen)), why)
 
 
@@ -79,7 +79,7 @@ def enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) -
     if near >= _ENOUGH:
         return Answer(question, f"Yes: {evidence}, so that more of them would change little.")
     command = f"caviar extend {study.name} --budget {2 * study.budget}"
-    few = f"only {near} trial{'s' * (near != 1)} came near the best value"
+    few = f"only {near} came near the best value"
     return Answer(question, f"Perhaps not: only {evidence}.", command, few)
 
 

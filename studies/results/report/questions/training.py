@@ -49,7 +49,7 @@ def length(report: Report, top: Sequence[ReportedTrial], noise: Noise | None) ->
             f"No: {improving} of the best {len(trends)} still improve at their last epoch, by more than the noise "
             f"({number(noise.deviation)}). Train longer.",
             longer,
-            "the best trials still improve at their last epoch",
+            "the best still improve at their end",
         )
     if 2 * len(best_at) > len(trends):
         epoch = math.ceil(statistics.median(best_at))
@@ -59,7 +59,7 @@ def length(report: Report, top: Sequence[ReportedTrial], noise: Noise | None) ->
             f"For too long: the {metric} of {len(best_at)} of the best {len(trends)} was best around epoch {epoch}, "
             f"and is worse at the end by more than the noise ({number(noise.deviation)}). Train shorter.",
             shorter,
-            f"the best trials were better around epoch {epoch} than at the end",
+            f"the best were better around epoch {epoch}",
         )
     return Answer(
         question,
