@@ -4,8 +4,9 @@
 
 For searches by `tiered`: the regret of the configuration with the best value, and of the one that `caviar best` names;
 how much better than its true mean each is said to be (the best value itself, and what `caviar best` expects), as a
-share of the distance from the best of the table to a median configuration; and how often the true mean lies in the
-90 % interval. Uses the runs that benchmarks/search/run.py keeps. Writes benchmarks/results/noise.json.
+share of the distance from the best of the table to a median configuration; how often the true mean lies in the 90 %
+interval; and where another one than the best value won: in how many searches, in how many of these it is truly better,
+and by how much on average. Uses the runs that benchmarks/search/run.py keeps. Writes benchmarks/results/noise.json.
 """
 
 from __future__ import annotations
@@ -19,14 +20,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 from machine import write
-from run import BUDGETS as ALL_BUDGETS
-from run import keep, mean_and_interval, path_of, read, trials_planned
+from run import BUDGETS, keep, mean_and_interval, path_of, read, trials_planned
 from simulate import trials_of
 from tables import DEVELOPMENT, UNSEEN, load
 
 from caviar.studies.search.expectation import winner_of
-
-BUDGETS = ALL_BUDGETS[1:]  # with fewer trials nothing is expected
 
 
 def _look(given: tuple[str, int, int]) -> tuple[float, ...]:
@@ -45,6 +43,7 @@ def _look(given: tuple[str, int, int]) -> tuple[float, ...]:
     return (
         table.regret(best), table.regret(won), (table.means[best] - min(run.losses[:budget])) / unit,
         (true - found.value) / unit, float(found.low <= true <= found.high), (found.high - found.low) / 2 / unit,
+        float(best != won), float(true < table.means[best]), (table.means[best] - true) / unit,
     )  # fmt: skip
 
 
@@ -58,8 +57,9 @@ def main() -> None:
     tables = UNSEEN if options.unseen else DEVELOPMENT
     wanted = [(t, "tiered", s, trials_planned("tiered", b), 1) for t in tables for s in range(seeds) for b in BUDGETS]
     rows = []
-    print("after        regret of           said to be better than it is        interval\n"
-          "trials   best value   winner     best value   expected of the winner   holds   ±", flush=True)  # fmt: skip
+    print("after        regret of           said to be better than it is        interval        another\n"
+          "trials   best value   winner     best value   expected of the winner   holds   ±       won  better  by",
+          flush=True)  # fmt: skip
     with Pool(2) as pool:
         keep(pool, [given for given in dict.fromkeys(wanted) if not path_of(*given).exists()])
         for budget in BUDGETS:
@@ -67,11 +67,15 @@ def main() -> None:
             found = np.array(looked).reshape(len(tables), seeds, -1)
             mean, width = mean_and_interval(found.mean(0))
             told = [f"{m:.3f} ±{w:.3f}" for m, w in zip(mean, width, strict=True)]
-            print(f"{budget:>6}   {told[0]}  {told[1]}   {told[2]}   {told[3]:>18} {mean[4]:>12.0%}   {mean[5]:.3f}")
+            print(
+                f"{budget:>6}   {told[0]}  {told[1]}   {told[2]}   {told[3]:>18} {mean[4]:>12.0%}   {mean[5]:.3f}"
+                f"   {mean[6]:>6.0%} {mean[7] / max(mean[6], 1e-9):>10.0%} {mean[8] / max(mean[6], 1e-9):>8.3f}"
+            )
             rows.append({"trials": budget, "mean": mean.tolist(), "interval": width.tolist(),
                          "tables": {t: found[i].mean(0).tolist() for i, t in enumerate(tables)}})  # fmt: skip
     columns = ("regret of the best value", "regret of the winner", "flattery of the best value",
-               "flattery of what is expected", "interval holds", "half of the interval")  # fmt: skip
+               "flattery of what is expected", "interval holds", "half of the interval",
+               "another won", "and is better", "by")  # fmt: skip
     write("noise-unseen" if options.unseen else "noise", options, columns=columns, n=seeds, rows=rows)
 
 
