@@ -36,6 +36,7 @@ METHODS = ("random+default", "tpe+default", "tiered")
 TRIALS = 20
 FIRST = 3
 JUDGED = (5, 10, 15)
+_LEVEL = 0.01  # a regret below that is as good as none
 
 
 def problems(curves: Path | None) -> dict[str, dict[str, list[Any]]]:
@@ -123,7 +124,7 @@ def _verdict(kind: str, places: list[str], found: NDArray[np.float64]) -> Mappin
     place of the default; and the largest share by which it is higher after one trial more."""
     peers, own = found[:, :, :-1].mean(1), found[:, :, -1].mean(1)  # (places, [methods,] trials)
     judged = [trials - 1 for trials in JUDGED]
-    shares = own[:, judged] / np.maximum(peers[:, :, judged].min(1), 1e-9)
+    shares = own[:, judged] / np.maximum(peers[:, :, judged].min(1), _LEVEL)
     mean = own.mean(0)
     return {
         "kind": kind,
