@@ -75,6 +75,17 @@ def _pruning() -> str:
     return _table(head, rows)
 
 
+def _winners() -> str:
+    found = _read("pruning")["winners"]
+    pruners = list(dict.fromkeys(row["pruner"] for row in found if row["pruner"] != "none"))
+    each = {(row["curves"], row["beside"], row["pruner"]): row for row in found}
+    rows = []
+    for curves, beside in dict.fromkeys((row["curves"], row["beside"]) for row in found):
+        of = [each[curves, beside, pruner] for pruner in pruners]
+        rows.append([curves, str(beside), *(f"{row['stopped']:.0%}, {row['share']:.0%}" for row in of)])
+    return _table(["curves", "side by side", *pruners], rows)
+
+
 def _importance() -> str:
     found = _read("importance")
     rows = [[row["method"], f"{row['first']:.0%}", f"{row['correlation']:.2f}"] for row in found["rows"]]
@@ -94,6 +105,7 @@ def main() -> None:
     parts = {
         "search": _searches("search"), "search-8": _searches("search-8"), "search-unseen": _searches("search-unseen"),
         "noise": _noise("noise"), "noise-unseen": _noise("noise-unseen"), "retune": _retune(), "pruning": _pruning(),
+        "winners": _winners(),
         "importance": _importance(),
     }  # fmt: skip
     text = TEXT

@@ -42,7 +42,7 @@ _REFUSED = {
 _NEEDS = {"CmaEsSampler": "cmaes"}  # what a class imports when it is used
 _OURS = {
     "seed": "each slot has a seed of its own, which follows from the study's",
-    "warn_independent_sampling": "Caviar says what is chosen on its own",
+    "warn_independent_sampling": "workers leave that warning out",
     "warn_asynchronous_seeding": "Caviar gives all workers the same seed",
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from caviar.studies.definition import Study
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 
@@ -41,3 +43,9 @@ def write_study(file: Path, study: Study) -> str:
     scales = sorted({type(scale).__name__ for scale in study.scales().values()})
     file.write_text(f"from caviar import {', '.join(['Study', *scales])}\n\nSTUDY = {study!r}\n")
     return str(file)
+
+
+def skip_without_package(strategy: str) -> None:
+    """Skip a test of one of Optuna's samplers where what it needs is not installed."""
+    if "CmaEs" in strategy:
+        pytest.importorskip("cmaes")

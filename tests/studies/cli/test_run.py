@@ -22,7 +22,7 @@ from caviar.studies.cli import run as run_here
 from caviar.studies.lifecycle.provenance import code_of
 from caviar.studies.workers.trial.build import THREADS
 from tests.helpers.command import INDEPENDENT, Caviar, count_everything, rows, until
-from tests.helpers.studies import TIERS, small_study, write_study
+from tests.helpers.studies import TIERS, skip_without_package, small_study, write_study
 from tests.helpers.workers import register, worker
 
 
@@ -160,7 +160,9 @@ def test_when_everything_is_killed_the_next_run_goes_on_at_once(
 def test_a_search_by_optunas_classes_goes_on_when_everything_was_killed(
     empty_caviar: Caviar, engine_of: Engine
 ) -> None:
-    study = empty_caviar.study(epochs=9, strategy="optuna:CmaEsSampler(popsize=5)", pruner="optuna:HyperbandPruner")
+    strategy = "optuna:CmaEsSampler(popsize=5)"
+    skip_without_package(strategy)
+    study = empty_caviar.study(epochs=9, strategy=strategy, pruner="optuna:HyperbandPruner")
     process = empty_caviar.start("run", study, "--workers", "2")
     until(lambda: rows(engine_of, "SELECT count(*) FROM caviar.slot WHERE state = 'done'") >= 12)
     os.killpg(process.pid, signal.SIGKILL)

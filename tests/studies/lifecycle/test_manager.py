@@ -41,7 +41,7 @@ from caviar.studies.space.base import Value
 from caviar.studies.space.scales import Choice, Grid, Linear, Log, LogOneMinus, PowersOfTwo
 from caviar.studies.workers.trainer import Trainer
 from tests.helpers.epochs import figures, measured
-from tests.helpers.studies import small_study
+from tests.helpers.studies import skip_without_package, small_study
 from tests.helpers.workers import ledger, log, register, worker
 
 BEFORE = small_study(
@@ -201,6 +201,7 @@ def test_every_trial_keeps_its_values_and_optunas_joint_space_stays_whole(engine
 
 @pytest.mark.parametrize("strategy", ["tiered", "classic", "random", "grid", "tpe", "gp", "optuna:CmaEsSampler"])
 def test_every_strategy_goes_on_with_trials_of_both_versions(engine: Engine, strategy: str) -> None:
+    skip_without_package(strategy)
     study = change(BEFORE, strategy=strategy)
     record = open_study(engine, study)
     who = ledger(engine, record)

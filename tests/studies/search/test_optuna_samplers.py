@@ -24,7 +24,7 @@ from caviar.studies.search.strategies import Proposer
 from caviar.studies.space.scales import Choice, Linear
 from caviar.studies.workers.trial.checks import check
 from tests.helpers.objectives import objective_study
-from tests.helpers.studies import TIERS, small_study
+from tests.helpers.studies import TIERS, skip_without_package, small_study
 
 NAMED = [
     "optuna:CmaEsSampler",
@@ -77,6 +77,7 @@ def searched(
 @pytest.mark.parametrize("strategy", NAMED)
 def test_a_slot_gets_the_same_values_from_any_worker(strategy: str) -> None:
     """A sampler of Optuna's may keep notes in its storage, which workers do not write: they are worked out again."""
+    skip_without_package(strategy)
     tiers = (*TIERS, {"activation": Choice("relu", "gelu", default="relu")})
     study = small_study(strategy=strategy, budget=20, tiers=tiers, direction="minimize", metric="loss")
     assert from_body(to_body(study)) == study
@@ -92,6 +93,7 @@ def test_a_slot_gets_the_same_values_from_any_worker(strategy: str) -> None:
 @pytest.mark.parametrize("beside", [1, 4])
 @pytest.mark.parametrize("strategy", ["optuna:CmaEsSampler(popsize=6)", "optuna:NSGAIISampler(population_size=8)"])
 def test_samplers_of_generations_come_closer_with_each(strategy: str, beside: int) -> None:
+    skip_without_package(strategy)
     study = small_study(strategy=strategy, budget=80, tiers=SPHERE, direction="minimize", metric="loss")
     reached = [distance(values) for values in searched(study, beside=beside)]
     assert sum(reached[60:]) < 0.7 * sum(reached[1:21])  # of random search it is the same; n = 6 seeds say 0.25 to 0.65
@@ -114,6 +116,7 @@ class _Evil:
 
 @pytest.mark.parametrize("prefix", ["cma:", "sepcma:", "cmawm:"])
 def test_nothing_that_the_database_holds_is_unpickled(prefix: str, tmp_path: Path) -> None:
+    pytest.importorskip("cmaes")
     arguments = {"cma:": "", "sepcma:": ", use_separable_cma=True", "cmawm:": ", with_margin=True"}[prefix]
     study = small_study(strategy=f"optuna:CmaEsSampler(popsize=4{arguments})", budget=12, tiers=SPHERE)
     written = {f"{prefix}optimizer:0": pickle.dumps(_Evil(tmp_path / "run")).hex(), f"{prefix}generation": "nonsense"}
@@ -156,6 +159,7 @@ def test_what_no_study_can_have_is_refused_in_one_line(
 
 
 def test_a_sampler_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cmaes")
     check_installed("optuna:CmaEsSampler(popsize=8)")
     monkeypatch.setattr("caviar.studies.search.optuna_classes.find_spec", lambda name: None)
     with pytest.raises(DefinitionError, match="optuna:CmaEsSampler needs the package cmaes; install it with: pip inst"):
@@ -176,12 +180,14 @@ def test_a_sampler_whose_package_is_missing_says_what_to_install(monkeypatch: py
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_sampler_that_cannot_choose_is_found_before_the_first_trial(arguments: str, message: str) -> None:
+    skip_without_package(arguments)
     with pytest.raises(DefinitionError, match=f"the strategy optuna:.* cannot choose any values: .*{message}"):
         check(small_study(strategy=f"optuna:{arguments}"))
 
 
 @pytest.mark.parametrize("strategy", NAMED)
 def test_every_other_sampler_passes_that_check(strategy: str) -> None:
+    skip_without_package(strategy)
     check(small_study(strategy=strategy))
     check(objective_study("silent", strategy=strategy))
 

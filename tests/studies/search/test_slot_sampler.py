@@ -17,7 +17,7 @@ from caviar.studies.definition import Study
 from caviar.studies.search.expectation import winner_of
 from caviar.studies.search.optuna_space import named_scales, space_of
 from caviar.studies.search.plan import plan
-from caviar.studies.search.slot_sampler import SlotSampler, TieredSlots, fitted
+from caviar.studies.search.slot_sampler import SlotSampler, TieredSlots, fitted, samplers_of
 from tests.helpers.objectives import objective_study
 
 KINDS = {"lr": FloatDistribution(1e-4, 1, log=True), "units": IntDistribution(1, 9), "drop": FloatDistribution(0, 0.5)}
@@ -89,6 +89,20 @@ def test_values_depend_on_slot_and_name_alone() -> None:
     sampler = SlotSampler(study, slots[3], program(), {})  # as if an earlier attempt had suggested the others
     trial = create_trial(state=TrialState.RUNNING)
     assert sampler.sample_independent(program(), trial, "drop", KINDS["drop"]) == one["drop"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sampler"),
+    [
+        ("tiered", TieredSlots), ("classic", TieredSlots), ("tpe", optuna.samplers.TPESampler),
+        ("optuna:NSGAIISampler(population_size=7)", optuna.samplers.NSGAIISampler),
+    ],
+)  # fmt: skip
+def test_a_slot_has_the_sampler_of_its_strategy(strategy: str, sampler: type) -> None:
+    study = objective_study("silent", strategy=strategy)
+    made = samplers_of(study).at(plan(study)[1], 0)
+    assert type(made) is sampler
+    assert getattr(made, "population_size", 7) == 7
 
 
 def test_the_tiered_search_remembers_what_it_has_read() -> None:

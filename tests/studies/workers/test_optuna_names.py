@@ -13,6 +13,7 @@ from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import definition_of, progress
 from tests.helpers.epochs import figures
 from tests.helpers.faulty_net import StopAfter
+from tests.helpers.studies import skip_without_package
 from tests.helpers.workers import register, worker
 
 FIELDS: dict[str, Any] = {"budget": 14, "epochs": 9}
@@ -37,6 +38,7 @@ def results(engine: Engine, study_id: int) -> list[Any]:
 def test_a_search_that_is_interrupted_goes_on_as_if_nothing_had_happened(
     engine: Engine, strategy: str, pruner: str
 ) -> None:
+    skip_without_package(strategy)
     fields = {**FIELDS, "strategy": strategy, "pruner": pruner}
     undisturbed, study = register(engine, name="undisturbed", **fields)
     worker(engine, undisturbed, study).run()

@@ -18,7 +18,7 @@ from caviar.studies.lifecycle.manager import progress
 from caviar.studies.search.other_programs import CannotTake, fixed_values
 from caviar.studies.space.scales import Choice, Log
 from tests.helpers.pandas import born, days
-from tests.helpers.studies import TIERS, small_study
+from tests.helpers.studies import TIERS, skip_without_package, small_study
 from tests.helpers.workers import register, worker
 
 
@@ -139,6 +139,7 @@ def test_another_program_may_be_quicker_to_take_what_waits(engine: Engine, monke
 
 @pytest.mark.parametrize("strategy", ["random", "grid", "tpe", "classic", "optuna:CmaEsSampler"])
 def test_every_strategy_takes_it(engine: Engine, strategy: str) -> None:
+    skip_without_package(strategy)
     tiers = ({"learning_rate": Log(1e-4, 1, default=0.1)},)
     record, study = register(engine, budget=3, epochs=1, strategy=strategy, tiers=tiers)
     loaded(engine).enqueue_trial({"learning_rate": 0.0321})

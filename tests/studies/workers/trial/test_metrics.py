@@ -19,6 +19,7 @@ from caviar.studies.results.report.page import page
 from caviar.studies.results.report.reading import read_report
 from caviar.studies.results.winner import read_winner
 from caviar.studies.workers.trial.ending import violations
+from tests.helpers.studies import skip_without_package
 from tests.helpers.trainings import SOUND, register_training
 from tests.helpers.workers import register, worker
 from tests.helpers.wsgi import asked
@@ -116,6 +117,7 @@ def test_a_bound_of_something_that_is_never_measured_is_a_failure(engine: Engine
 )
 def test_where_no_trial_has_a_value_yet_a_diverged_one_is_infinitely_bad(engine: Engine, strategy: str) -> None:
     """The search takes it for as bad as the worst that it knows by then."""
+    skip_without_package(strategy)
     record, study = register_training(engine, "diverging", budget=13, strategy=strategy, pruner="none")
     SOUND.clear()
     SOUND.update(range(2, 13))

@@ -23,6 +23,7 @@ from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.winner import standings
 from tests.helpers.leases import expire
 from tests.helpers.objectives import ACTIONS, SEEN, LeaveAfter, register_objective
+from tests.helpers.studies import skip_without_package
 from tests.helpers.workers import ledger, worker
 
 Action = Callable[[optuna.Trial], Any]
@@ -83,6 +84,7 @@ def test_an_objective_trains_to_its_budget(engine: Engine) -> None:
     "strategy", ["tiered", "classic", "random", "tpe", "gp", "optuna:CmaEsSampler(popsize=4)", "optuna:QMCSampler"]
 )
 def test_an_interrupted_trial_begins_again_with_the_same_values(engine: Engine, strategy: str) -> None:
+    skip_without_package(strategy)
     fields = {"strategy": strategy, "budget": 5}
     undisturbed, study = register_objective(engine, "conditional", name="undisturbed", **fields)
     worker(engine, undisturbed, study).run()
