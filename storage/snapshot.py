@@ -46,7 +46,7 @@ _SNAPSHOT = """
       CASE WHEN (:version, :unspent) IS DISTINCT FROM (
              (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id),
              (SELECT count(*) FROM caviar.slot u WHERE u.study_id = s.study_id AND u.state IN ('open', 'leased')))
-      THEN (SELECT array_agg(p.best ORDER BY p.part) FILTER (WHERE p.best IS NOT NULL) FROM (
+      THEN (SELECT coalesce(array_agg(p.best ORDER BY p.part) FILTER (WHERE p.best IS NOT NULL), '{{}}') FROM (
         SELECT part, {most}(best) AS best FROM (
           SELECT ntile({parts}) OVER ended AS part,
                  {most}(v.value) FILTER (WHERE t.state = 'COMPLETE' AND c.trial_id IS NULL) OVER ended AS best
@@ -98,14 +98,9 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool, before
         row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT, **seen}).one_or_none()
         progress = progress_of(connection, record, row, maximize=maximize)
     assert row is not None  # or `progress_of` has raised
-    is_known = before is not None and (progress.version, progress.open + progress.leased) == (
-        before.progress.version,
-        unspent,
-    )
-    trail = before.trail if before is not None and is_known else tuple(row.trail or ())
     return Snapshot(
         progress,
-        trail,
+        before.trail if before is not None and row.trail is None else tuple(row.trail),
         {int(number): tuple(curve) for number, curve in (row.curves or {}).items()},
         row.hosts or {},
         row.lost,
