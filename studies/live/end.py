@@ -51,7 +51,7 @@ def _won(winner: Winner) -> str:
 
 
 def _said(trial: int, metric: str, value: float | None, test: Mapping[str, float] | None) -> str:
-    measured = "".join(f", test {name} {number(of)}" for name, of in (test or {}).items())
+    measured = "".join(f", test {name} {number(of)}" for name, of in sorted((test or {}).items()))
     return f"<strong>{html(f'The winner is trial {trial}, {metric} {number(value)}{measured}.')}</strong>"
 
 

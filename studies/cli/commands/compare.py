@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.styled import Styled
 from rich.text import Text
 
 import caviar
-from caviar.studies.cli.lines import Pieces, indented
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, print_line, spinner, unicode
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, WIDTH, sparkline
@@ -83,13 +84,13 @@ def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType
     """Return a table; on a terminal that has no room for it a few lines for each row."""
     wide = table(*heads)
     for cells in rows:
-        wide.add_row(*map(Text, cells))
+        wide.add_row(*cells)  # texts, which the console spells out where it shows no more than ASCII
     if fits(out(), wide):
         return wide
     lines: list[RenderableType] = []
     for first, *cells in rows:
-        lines.append(Text(first, style="bold" if heads[0] else ""))
-        lines += [indented(Pieces([f"{head}: {cell}"]), 2) for head, cell in zip(heads[1:], cells, strict=True)]
+        lines.append(Styled(first, "bold"))
+        lines += [Padding(f"{head}: {cell}", (0, 0, 0, 2)) for head, cell in zip(heads[1:], cells, strict=True)]
     return Group(*lines)
 
 

@@ -80,7 +80,7 @@ def _print(report: Report) -> None:
     devices = "".join(f", {duration(device.seconds)} of {device.name} time" for device in cost.devices)
     print_line(f"  {cost.done} trials, {of_planned(cost.epochs, cost.epochs_planned)} epochs in "
                f"{duration(cost.wall_seconds)}{devices}, by {cost.workers} worker(s)")  # fmt: skip
-    about = [dates(cost), *data_sizes(report.study), *_code_lines(report)]
+    about = [dates(report), *data_sizes(report.study), *_code_lines(report)]
     about += [f"{parent_in_words(report.parent)}.".capitalize()] if report.parent else []
     for line in filter(None, about):
         print_line(f"  {line}", style="dim")

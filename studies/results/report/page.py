@@ -79,7 +79,8 @@ def _winner(report: Report) -> str:
     cards = [card(number(winner.value), winner.metric)]
     if winner.gain is not None:
         cards.append(card(*gain_in_words(winner.gain, winner.trial)))
-    cards += [card(number(value), f"test {name}, measured once") for name, value in (winner.test or {}).items()]
+    tested = sorted((winner.test or {}).items(), key=lambda of: of[0] != winner.metric)  # the study's own metric first
+    cards += [card(number(value), f"test {name}, measured once") for name, value in tested]
     if confirmed := winner.confirmation:  # what was measured takes the place of what was expected
         mean, low, high = mean_of(confirmed.winner_values)
         sure = "" if low is None or high is None else f", {' to '.join(told_apart(low, high))} (95 %)"
@@ -121,7 +122,7 @@ def _cost(report: Report) -> str:
         "trials made by other Optuna programs": cost.others,
     }
     cards |= {name: str(count) for name, count in foreign.items() if count}
-    when = f"<p>{escape(dates(cost))}</p>" if cost.began else ""
+    when = f"<p>{escape(dates(report))}</p>" if cost.began else ""
     return f'<h2>What it cost</h2><div class="cards">{"".join(card(v, n) for n, v in cards.items())}</div>{when}'
 
 

@@ -8,7 +8,8 @@ from html import escape
 
 from caviar.studies.results.formatting import number, to_json
 from caviar.studies.results.report.document import scrolled
-from caviar.studies.results.report.records import Cost, Report, ReportedHyperparameter, ReportedStudy
+from caviar.studies.results.report.records import Report, ReportedHyperparameter, ReportedStudy
+from caviar.studies.results.summaries import StudyState
 from caviar.studies.results.winner import Winner
 from caviar.studies.way import Way
 
@@ -42,11 +43,12 @@ def configuration(winner: Winner) -> str:
     )
 
 
-def dates(cost: Cost) -> str:
-    """Return when a study began, and when its last trial so far ended."""
+def dates(report: Report) -> str:
+    """Return when a study began, and when its last trial ended."""
+    cost, last = report.cost, "last trial" if report.study.state == StudyState.DONE else "last trial so far"
     if cost.began is None:
         return ""
-    ended = "" if cost.ended is None else f"; the last trial so far ended {cost.ended:%Y-%m-%d %H:%M} UTC"
+    ended = "" if cost.ended is None else f"; the {last} ended {cost.ended:%Y-%m-%d %H:%M} UTC"
     return f"It began {cost.began:%Y-%m-%d %H:%M} UTC{ended}."
 
 
