@@ -13,6 +13,8 @@ import termios
 import pytest
 from sqlalchemy import Engine
 
+from caviar.studies.space.scales import Log
+from tests.helpers.studies import TIERS
 from tests.helpers.workers import register, worker
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -63,6 +65,7 @@ def test_without_colour_and_unicode_it_can_be_read_all_the_same(watch: list[str]
 
 
 LOOKS = ("ls", "status small", "best small", "trials small", "curves small", "report small", "importance small",
+         "compare small other",
          "workers", "workers small --all", "history small", "plan digits", "doctor", "data ls",
          "db current")  # fmt: skip
 
@@ -72,6 +75,7 @@ def trained(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    register(engine, name="other", tiers=({"learning_rate": Log(1e-5, 1, default=0.1)}, *TIERS[1:]))
     record, study = register(engine, budget=12, epochs=30, pruner="none")
     worker(engine, record, study).run()
 
