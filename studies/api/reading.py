@@ -26,7 +26,7 @@ from caviar.storage.records import StudyRecord, WorkerSummary
 from caviar.storage.revisions import read_versions
 from caviar.storage.snapshot import Snapshot
 from caviar.storage.states import TrialState
-from caviar.storage.status import read_trial, read_trials
+from caviar.storage.status import Progress, read_trial, read_trials
 from caviar.storage.test_results import tested_slot
 from caviar.storage.trial_logs import TrialLogs
 from caviar.storage.workers import read_workers
@@ -209,13 +209,18 @@ def next_steps(study: str, *, database: str | Engine | None = None) -> tuple[Ste
     """
     from caviar.studies.panda.journal import read_journal
     from caviar.studies.panda.steps import panda_steps
-    from caviar.studies.results.report.reading import read_steps
+    from caviar.studies.results import next_steps as steps
 
     with opened(study, database) as (engine, record):
         free_lost(engine, record)
         if pandas.is_panda(engine, record.study_id):
             return panda_steps(read_journal(engine, record))
-        return read_steps(engine, record)
+        now = progress(engine, record)
+        if (unfinished := steps.unfinished(definition_of(record), now)) is not None:
+            return steps.next_steps(unfinished)  # which needs no Optuna
+        from caviar.studies.results.report.reading import read_steps
+
+        return read_steps(engine, record, now=now)
 
 
 def curves(
@@ -341,7 +346,11 @@ def is_panda(study: str, *, database: str | Engine | None = None) -> bool:
 
 def _status(engine: Engine, record: StudyRecord) -> StudyStatus:
     free_lost(engine, record)
-    now = progress(engine, record)
+    return status_of(engine, record, progress(engine, record))
+
+
+def status_of(engine: Engine, record: StudyRecord, now: Progress) -> StudyStatus:
+    """Return the progress of a study that was just read, with its winner and its parent."""
     tested = tested_slot(engine, record.study_id) if state_of(now) == StudyState.DONE else None
     winner = None if tested is None else TrialValue(tested, read_trial(engine, record.study_id, tested).value)
     return study_status(record, definition_of(record), now, winner, read_parent(engine, record.study_id))

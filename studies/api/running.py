@@ -25,13 +25,14 @@ from caviar.storage.records import EventRecord, StudyRecord
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress
 from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
+from caviar.studies.api.reading import status_of
 from caviar.studies.api.session import connect, data_folder, settings_of
 from caviar.studies.dashboard.note import leave_note
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import select_stored
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda
 from caviar.studies.lifecycle.revision import compare
-from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
+from caviar.studies.results.summaries import StudyState, StudyStatus, state_of
 from caviar.studies.workers.local.devices import check_places, check_workers, places, spread, visible_gpus
 from caviar.studies.workers.local.events import (
     EarlierVersion,
@@ -354,7 +355,7 @@ def _result(
     is_early = early is not None and early.detail.get("budget") == now.budget  # else it went on
     return RunResult(
         study=definition_of(record),
-        status=study_status(record, definition_of(record), now),
+        status=outage.insist(lambda: status_of(engine, record, now)),
         winner=winner,
         seconds=monotonic() - started,
         was_asked_to_stop=stop.asked and not is_measured,

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from caviar.studies.results.summaries import StudyState
+from caviar.studies.results.summaries import StudyState, state_of
 
 if TYPE_CHECKING:
+    from caviar.storage.status import Progress
+    from caviar.studies.definition import Study
     from caviar.studies.results.confirmation import Confirmation
 
 _TIMES = 5  # trainings of each of the best two, at first
@@ -77,6 +79,14 @@ class Situation:
     advice: tuple[Step, ...] = ()
     parent: str | None = None
     beside: Mapping[str, bool] = field(default_factory=dict)
+
+
+def unfinished(study: Study, now: Progress) -> Situation | None:
+    """Return the situation of a search that is not done, which says all that decides; None for one that is."""
+    state = state_of(now)
+    if state == StudyState.DONE:
+        return None
+    return Situation(study.name, state, now.done, now.budget, study.strategy, study.seed)
 
 
 def next_steps(now: Situation) -> tuple[Step, ...]:

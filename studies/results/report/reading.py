@@ -24,7 +24,7 @@ from caviar.studies.lifecycle.manager import definition_of, progress
 from caviar.studies.results.formatting import rounded
 from caviar.studies.results.importance import importances
 from caviar.studies.results.interactions import interactions
-from caviar.studies.results.next_steps import Reason, Situation, Step, next_steps
+from caviar.studies.results.next_steps import Reason, Situation, Step, next_steps, unfinished
 from caviar.studies.results.report.answers import TOP, answers
 from caviar.studies.results.report.device_time import DeviceClock
 from caviar.studies.results.report.holdings import holdings
@@ -37,7 +37,7 @@ from caviar.studies.results.report.records import (
     ReportedStudy,
     ReportedTrial,
 )
-from caviar.studies.results.summaries import StudyState, TrialSummary, state_of, trial_summaries
+from caviar.studies.results.summaries import TrialSummary, state_of, trial_summaries
 from caviar.studies.results.winner import Standings, read_winner, standings
 from caviar.studies.search.effects import Around
 from caviar.studies.search.optuna_space import named_scales
@@ -72,9 +72,8 @@ def read_steps(
         known: the study's standings, where they have been read already.
         now: how far it is, likewise.
     """
-    study, now = definition_of(record), now or progress(engine, record)
-    if (state := state_of(now)) != StudyState.DONE:
-        return next_steps(Situation(study.name, state, now.done, now.budget, study.strategy, study.seed))
+    if (situation := unfinished(definition_of(record), now or progress(engine, record))) is not None:
+        return next_steps(situation)
     current = known or standings(engine, record)
     best = [number for number, _ in sound_values(current)[:TOP]]
     return concluded(read_facts(engine, record, current, curves_of=best)).steps
