@@ -23,6 +23,7 @@ from caviar.storage.status import read_trial
 from caviar.storage.trial_logs import TrialLogs
 from caviar.storage.who import current_user
 from caviar.studies.api.session import connect, data_folder, opened, settings_of
+from caviar.studies.dashboard.note import leave_note
 from caviar.studies.definition import Study
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.manager import (
@@ -34,6 +35,7 @@ from caviar.studies.lifecycle.manager import (
     refuse_panda,
 )
 from caviar.studies.lifecycle.provenance import provenance_of
+from caviar.studies.results.next_steps import next_steps, unfinished
 from caviar.studies.results.summaries import StudyState, StudyStatus, state_of, study_status
 
 if TYPE_CHECKING:
@@ -128,7 +130,10 @@ def extend(study: str, budget: int, *, database: str | Engine | None = None) -> 
     """
     with opened(study, database) as (engine, record):
         extended = extend_study(engine, record, budget)
-        return study_status(extended, definition_of(extended), progress(engine, extended))
+        definition, now = definition_of(extended), progress(engine, extended)
+        if (situation := unfinished(definition, now)) is not None:
+            leave_note(engine, extended, steps=next_steps(situation))
+        return study_status(extended, definition, now)
 
 
 def retune(

@@ -81,6 +81,10 @@ def test_all_say_the_same_when_a_study_is_done_and_when_it_is_confirmed(
     assert same() == of_run
     say("best", "small", "--confirm", "2")
     assert "caviar best small --confirm 5" not in same()
+    say("extend", "small", "--budget", "22")
+    assert in_note(engine, record.optuna_study_id) == listed(say("status", "small")) == [
+        "caviar run small", "caviar join small",
+    ]  # fmt: skip
 
 
 def test_a_study_that_is_not_done_says_the_same_everywhere(engine: Engine, say: Say, tmp_path: Path) -> None:
