@@ -112,6 +112,7 @@ class History(TrialsView):
         self._optuna_study_id = optuna_study_id
         self._learn, self._grows = learn, grows
         self._waiting: dict[int, FrozenTrial] = {}  # enqueued by other programs, by id
+        self._own: set[int] = set()  # the trials of the study's slots, by id
         self._running: set[int] = set()
         self._complete: dict[int, None] = {}  # in the order in which they were read
         self._best: list[FrozenTrial] = []  # the best one first
@@ -149,6 +150,7 @@ class History(TrialsView):
             self._fallen.clear()  # other workers have seen these fall
 
     def _take_own(self, trial: FrozenTrial) -> None:
+        self._own.add(trial._trial_id)
         self._put(trial._trial_id, trial)
         if trial.state == TrialState.COMPLETE and trial._trial_id not in self._complete:
             self._complete[trial._trial_id] = None
@@ -164,6 +166,10 @@ class History(TrialsView):
     def waiting(self) -> list[FrozenTrial]:
         """Return the trials that other programs enqueued, as `refresh` last read them, the oldest first."""
         return [self._waiting[trial_id] for trial_id in sorted(self._waiting)]
+
+    def own(self) -> list[FrozenTrial]:
+        """Return the trials of the study's own slots, by number."""
+        return [trial for trial in self._ordered if trial._trial_id in self._own]
 
     def sound_values(self) -> list[float]:
         """Return the values of the slots' sound trials."""

@@ -73,19 +73,20 @@ def revise_study(
 
 def shorten_study(
     engine: Engine, record: StudyRecord, body_of: Callable[[int], Mapping[str, Any]],
-    slots_of: Callable[[int], Sequence[Slot]], why: str, also: Sequence[str] = (),
+    slots_of: Callable[[int], Sequence[Slot]], least: int, rule: str, why: str,
 ) -> bool:  # fmt: skip
     """Write a version of a study's definition whose budget ends with the last trial that has begun.
 
     Args:
         body_of: returns the new definition, given its budget.
         slots_of: returns the plan of that budget.
+        least: the smallest budget that the definition can have.
+        rule: the rule of the present definition by which it ends; the new one has none.
         why: why no more trials are worth it.
-        also: what else changes, a sentence each.
 
     Returns:
-        False if all trials have begun, or another process wrote a version or deleted the study meanwhile; nothing was
-        changed.
+        False if all trials have begun, or too few for the definition, or another process wrote a version or deleted the
+        study meanwhile; nothing was changed.
     """
     with engine.begin() as connection:
         if not _is_current(connection, record):
@@ -94,11 +95,11 @@ def shorten_study(
         all_ = select(func.count()).where(slot.c.study_id == record.study_id)
         budget = 1 + (connection.scalar(begun) or 0)
         before = connection.scalar(all_) or 0
-        if budget >= before:
+        if not least <= budget < before:
             return False
         connection.execute(delete(slot).where(slot.c.study_id == record.study_id, slot.c.number >= budget))
-        log_event(connection, record.study_id, EventKind.ENDED_EARLY, budget=budget, before=before, why=why)
-        changes = [f"budget: {before} before, {budget} now", *also]
+        log_event(connection, record.study_id, EventKind.ENDED_EARLY, budget=budget, before=before, why=why, rule=rule)
+        changes = [f"budget: {before} before, {budget} now", f"until: {rule} before, budget now"]
         _write(connection, record, body_of(budget), record.provenance, changes, slots_of(budget))
     return True
 

@@ -229,11 +229,11 @@ def _number_of_best(phases: Sequence[Any], *, maximize: bool) -> int | None:
     return min((p.first_sound for p in phases if p.first_sound is not None), default=None)
 
 
-def has_ended(engine: Engine, study_id: int) -> bool:
-    """Return whether all slots of a study's budget are spent."""
-    query = text("SELECT NOT EXISTS (SELECT FROM caviar.slot WHERE study_id = :study AND state IN ('open', 'leased'))")
+def slots_left(engine: Engine, study_id: int) -> int:
+    """Return how many slots of a study's budget are not spent."""
+    query = text("SELECT count(*) FROM caviar.slot WHERE study_id = :study AND state IN ('open', 'leased')")
     with engine.connect() as connection:
-        return bool(connection.execute(query, {"study": study_id}).scalar_one())
+        return int(connection.execute(query, {"study": study_id}).scalar_one())
 
 
 def read_trials(engine: Engine, study_id: int) -> list[TrialRecord]:

@@ -93,7 +93,8 @@ class Study(SearchSpace):
         budget: number of trials, pruned and failed ones included; each tier needs one at least, and 100,000 are most.
         until: when the search ends. `budget`: when all trials are trained. `gain < noise`: before that, when 40 more
             trials are not even at best expected to improve the winner by as much as one training differs from another
-            (the standard deviation); `gain < 0.001`: by so much of the metric. It is looked at from 20 trials on.
+            (the standard deviation); `gain < 0.001`: by so much of the metric. It is looked at after every tenth trial
+            from 20 on, but not while enqueued trials wait.
         seed: seed of the search, and of the training of each trial; 0 to 2**63 - 1.
         strategy: `tiered`, its variant without a model `classic`, or one to compare with, such as `random`; all are in
             `caviar.studies.search.strategies.STRATEGIES`. Or one of Optuna's samplers by its class, with arguments if

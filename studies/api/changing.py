@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
@@ -13,12 +13,13 @@ from caviar.storage.control import kill_trial, set_control
 from caviar.storage.definitions import delete_remains, delete_study, find_study, load_study
 from caviar.storage.engine import require_writable
 from caviar.storage.errors import StudyDeleted
+from caviar.storage.events import read_events
 from caviar.storage.family import Parent
 from caviar.storage.losses import free_lost
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
 from caviar.storage.records import StudyRecord
-from caviar.storage.states import Control
+from caviar.storage.states import Control, EventKind
 from caviar.storage.status import read_trial
 from caviar.storage.trial_logs import TrialLogs
 from caviar.storage.who import current_user
@@ -189,12 +190,20 @@ def retune(
         earlier = standings(engine, record)
         after = retuned(
             earlier.study, earlier.trials, tested=earlier.winner.trial if earlier.winner else None, widen=widen,
-            name=name, data=data, epochs=epochs, budget=budget,
+            name=name, data=data, epochs=epochs, **_length_of(engine, record, budget),
             seed=earlier.study.seed + 1 if seed is None else seed,
         )  # fmt: skip
         check_stored(record, after, folder, accept=accept)
         open_study(engine, after, provenance_of(after, folder), parent=_parent_of(engine, record, earlier, after))
     return after
+
+
+def _length_of(engine: Engine, record: StudyRecord, budget: int | None) -> dict[str, Any]:
+    """Return budget and rule of a retuned study; those from before the end, where the earlier one ended early."""
+    ends = [event.detail for event in read_events(engine, record.study_id, EventKind.ENDED_EARLY)]
+    if not ends or ends[-1].get("budget") != definition_of(record).budget:
+        return {"budget": budget}
+    return {"budget": budget or ends[-1].get("before"), "until": ends[-1].get("rule")}
 
 
 def _parent_of(engine: Engine, record: StudyRecord, earlier: Standings, after: Study) -> Parent:

@@ -51,9 +51,7 @@ def print_winner(winner: Winner) -> None:
         by, what = gain_in_words(winner.gain, winner.trial)
         _print_line("gain", [by], what.split(" "))
     if (prospect := winner.prospect) is not None:
-        ends = f"({prospect.low:+.2g} to {prospect.high:+.2g});"
-        noise = f"one training differs from another by {prospect.noise:.2g}"
-        _print_line(f"{prospect.trials} more trials", [f"{prospect.gain:+.2g}"], ["is expected", ends, noise])
+        print_line(f"  {prospect}")
     later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"
     if winner.test:
         _print_line("test", _listed(winner.test), [" (measured once)"])

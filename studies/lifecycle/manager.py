@@ -150,14 +150,15 @@ def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecor
             return record
 
 
-def end_early(engine: Engine, record: StudyRecord, why: str) -> bool:
+def end_study_early(engine: Engine, record: StudyRecord, why: str) -> bool:
     """End a study with the trials that have begun, as its rule says: a new version of its definition, without the rule.
 
     Args:
         why: why no more trials are worth it, as a sentence without a full stop.
 
     Returns:
-        False if all trials have begun, or somebody changed the study meanwhile; nothing was changed.
+        False if all trials have begun, or fewer than there are tiers, or somebody changed the study meanwhile; nothing
+        was changed.
     """
     before = definition_of(record)
 
@@ -165,8 +166,8 @@ def end_early(engine: Engine, record: StudyRecord, why: str) -> bool:
         return change(before, budget=budget, until=BUDGET)
 
     return shorten_study(
-        engine, record, lambda budget: to_body(shorter(budget)), lambda budget: plan(shorter(budget)), why,
-        also=[f"until: {before.until} before, {BUDGET} now"],
+        engine, record, lambda budget: to_body(shorter(budget)), lambda budget: plan(shorter(budget)),
+        len(before.names()), before.until, why,
     )  # fmt: skip
 
 

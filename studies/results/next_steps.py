@@ -143,7 +143,8 @@ def _when_done(now: Situation) -> Iterator[Step]:
     if now.has_weights:
         yield Step(Reason.USE, f"caviar best {name} --save {name}-model", "its weights")
     if now.strategy != "random":
-        again = f"caviar run {name} --strategy random --seed {now.seed} --name {name}-random"
+        as_many = f"--budget {now.budget}"  # which may differ from that of its file
+        again = f"caviar run {name} {as_many} --strategy random --seed {now.seed} --name {name}-random"
         yield Step(Reason.WORTH_IT, new_study(f"{name}-random", again, name, now.beside), "was the search worth it?")
     again = f"caviar run {name} --seed {now.seed + 1} --name {name}-2"
     yield Step(Reason.HOLDS, new_study(f"{name}-2", again, name, now.beside), "does it hold?")

@@ -16,7 +16,7 @@ from caviar.storage.curves import read_curve
 from caviar.storage.history import is_sound, read_frozen_trials
 from caviar.storage.records import StudyRecord
 from caviar.storage.states import Phase
-from caviar.storage.status import has_ended, read_trial
+from caviar.storage.status import read_trial, slots_left
 from caviar.storage.test_results import read_test, tested_slot
 from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
@@ -134,10 +134,9 @@ class Standings:
             return Ahead(best, values[best], "the winner was measured on the test set before, which is used once")
         return Ahead(best, values[best], "of another training the model expects more of the winner")
 
-    def prospect(self, more: int | None = None) -> Prospect | None:
-        """Return what more trials are expected to bring; None for those that are left, or 40 where none is."""
-        left = self.study.budget - sum(trial.state.is_finished() for trial in self.trials)
-        return prospect_of(self.study, self.trials, more or (left if left > 0 else MORE), self.tested)
+    def prospect(self, left: int) -> Prospect | None:
+        """Return what the trials that are left are expected to bring, or 40 more where none is."""
+        return prospect_of(self.study, self.trials, left or MORE, self.tested)
 
     @property
     def never_suggested(self) -> tuple[str, ...]:
@@ -171,6 +170,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
     study, number, expected = known.study, known.winner.trial, known.winner
     trial, curve = read_trial(engine, record.study_id, number), read_curve(engine, record.study_id, number)
     value, low, high = expected.value, expected.low, expected.high
+    left = slots_left(engine, record.study_id)
     return Winner(
         study.name, number, trial.slot.tier, trial.slot.phase, study.metric, trial.value,
         expected=None if value is None or low is None or high is None else Interval(value, low, high),
@@ -179,11 +179,11 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         has_test=study.has_test,
         confirmation=read_confirmation(engine, record.study_id, study, number, known.runner_up),
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
-        never_suggested=known.never_suggested, ahead=known.ahead, is_final=has_ended(engine, record.study_id),
+        never_suggested=known.never_suggested, ahead=known.ahead, is_final=left == 0,
         gain=None if trial.slot.phase in _OF_A_PANDA else gain_of(
             study, known.trials, number, read_trainings(engine, record.study_id)
         ),
-        prospect=None if trial.slot.phase in _OF_A_PANDA else known.prospect(),
+        prospect=None if trial.slot.phase in _OF_A_PANDA else known.prospect(left),
     )  # fmt: skip
 
 

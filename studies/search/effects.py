@@ -14,14 +14,12 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from caviar.studies.search.candidates import Cube, cube
-from caviar.studies.search.expectation import WINNER_NOISE, Expectation, modelled
+from caviar.studies.search.expectation import MANY, WINNER_NOISE, Expectation, modelled
 from caviar.studies.search.observations import Observations
 from caviar.studies.search.surrogate import Array, one_thread
 from caviar.studies.space.search_space import SearchSpace
 
 _PLACES, _SIDE = 40, 24  # along a scale without steps, and at most of one with steps: for one, and for each of two
-_FEW = 20  # trials: with fewer, most of a curve would be the model's prior
-
 Numbers = tuple[float, ...]
 
 
@@ -66,7 +64,7 @@ class Around:
         observed = Observations(known or space)
         observed.learn(trials)
         self._model: Expectation | None = None
-        if known is None or len(observed) < _FEW or np.ptp(observed.losses) == 0 or number not in observed.numbers:
+        if known is None or len(observed) < MANY or np.ptp(observed.losses) == 0 or number not in observed.numbers:
             return
         self._space, self._axes = known, cube(known)
         self._centre = observed.points[int(np.flatnonzero(observed.numbers == number)[0])]

@@ -6,19 +6,28 @@ import numpy as np
 
 from caviar.models.seeding import derive
 from caviar.studies.search.observations import Observations
-from caviar.studies.space.base import bin_of
+from caviar.studies.space.base import BaseScale, bin_of
 from caviar.studies.space.search_space import SearchSpace
 
 _ENOUGH = 2  # finished trials before there is a zoom box: the default, and one more
 _MARGIN = 0.05  # of the unit interval, on each side of the zoom box
 
 
-def strata(count: int, seed: int, name: str, taken: float) -> list[float]:
-    """Return a random number from each part of the unit interval but the one that the number `taken` is in, of
-    `count` + 1 equal parts; in a random order that seed and name decide."""
+def strata(count: int, seed: int, name: str, scale: BaseScale) -> list[float]:
+    """Return a random number from each part of the unit interval but the one that has the scale's default, of
+    `count` + 1 equal parts; in a random order that seed and name decide.
+
+    Of a scale with few values, which are not spread evenly over so many parts, return the middles of its other values'
+    bins, again from the first where these are fewer.
+    """
     rng = np.random.default_rng(derive(seed, "strata", name))
-    parts = [part for part in rng.permutation(count + 1) if part != bin_of(taken, count + 1)]
-    return [float(u) for u in (parts + rng.random(count)) / (count + 1)]
+    few = 1 < scale.bins <= count + 2
+    parts = scale.bins if few else count + 1
+    taken = bin_of(scale.unit(scale.default), parts)
+    free = [part for part in rng.permutation(parts) if part != taken]
+    if few:
+        return [(free[at % len(free)] + 0.5) / parts for at in range(count)]
+    return [float(u) for u in (free + rng.random(count)) / parts]
 
 
 def halton(dimensions: int, seed: int, index: int) -> list[float]:

@@ -91,7 +91,7 @@ def _with_the_violating(losses: NDArray[np.float64], violations: NDArray[np.floa
     good = losses[~bad] if not bad.all() else np.zeros(1)
     kinds, place = np.unique(violations[bad], return_inverse=True)
     known = losses.copy()
-    known[bad] = good.max() + (np.ptp(good) or 1.0) * place / len(kinds)
+    known[bad] = good.max() + (np.ptp(good) or 1.0) * (place + 1) / len(kinds)
     return known
 
 

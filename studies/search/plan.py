@@ -23,6 +23,7 @@ from caviar.studies.space.search_space import SearchSpace
 
 STRATA = 3  # slots of `tiered` that have a part of the first tier's ranges to themselves, beside the default
 _OPENING = (1, 1, 2, 3, 4)  # the newest tier of each slot of `tiered` between the default and the model
+PLANNED = 3 + len(_OPENING)  # slots of `tiered`, with the default and the best of a prior, of which a model chooses one
 _SHARES = (20, 30, 50, 40)
 
 

@@ -16,13 +16,12 @@ from optuna.trial import FrozenTrial
 
 from caviar.models.seeding import derive
 from caviar.studies.search.candidates import candidates, cube, ranked, unseen
-from caviar.studies.search.expectation import WINNER_NOISE, Expectation, modelled, winner_of
+from caviar.studies.search.expectation import MANY, WINNER_NOISE, Expectation, modelled, winner_of
 from caviar.studies.search.observations import Observations
 from caviar.studies.search.surrogate import Array, log_expected_improvement, one_thread
 from caviar.studies.space.search_space import SearchSpace
 
 MORE = 40  # trials, of a search that has ended
-_FEW = 20  # trials: with fewer, most of what is said would be the model's prior
 _MOST = 200  # candidates that are looked at: with more trials than that, what is expected of so many
 _CASES = 256
 # Standard deviations on both sides of the gain. On the development tables of benchmarks/search the interval holds in
@@ -38,7 +37,8 @@ class Prospect:
         trials: how many more.
         gain: by how much the winner's metric, as the mean of many trainings, is expected to be better then; in the
             metric's unit, 0 or more whether that is maximized or minimized.
-        low, high: the ends of its 90 % interval; below 0 it is worse.
+        low, high: the ends of its interval, which is meant for 90 % (docs/figures.md says how often it holds); below 0
+            it is worse.
         noise: the standard deviation of a single training's metric.
     """
 
@@ -49,8 +49,9 @@ class Prospect:
     noise: float
 
     def __str__(self) -> str:
-        more = f"{self.trials} more trial{'s are' if self.trials > 1 else ' is'} expected to bring {self.gain:+.2g}"
-        return f"{more} ({self.low:+.2g} to {self.high:+.2g}); one training differs from another by {self.noise:.2g}"
+        more = f"{self.trials} more trial{'s are' if self.trials > 1 else ' is'} expected to improve the winner by"
+        ends = f"{self.gain:.2g} ({self.low:.2g} to {self.high:.2g})"
+        return f"{more} {ends}; one training differs from another by {self.noise:.2g}"
 
     @property
     def is_noise(self) -> bool:
@@ -67,7 +68,7 @@ def prospect_of(
     hyperparameters than one another. `tested` is the number of the winner, if that is decided.
     """
     known = modelled(space, trials)
-    if known is None or sum(t.state.is_finished() for t in trials) < _FEW:
+    if known is None or sum(t.state.is_finished() for t in trials) < MANY:
         return None
     winner = winner_of(space, trials, tested)
     if winner is None or winner.value is None:

@@ -20,7 +20,7 @@ from caviar.limits import SEED, TRIALS
 from caviar.models.seeding import derive
 from caviar.storage.records import Slot
 from caviar.studies.search.optuna_space import chosen_together, middle, search_space
-from caviar.studies.search.plan import plan
+from caviar.studies.search.plan import PLANNED, plan
 from caviar.studies.search.tiers import Tiers
 from caviar.studies.space.base import BaseScale
 from caviar.studies.space.search_space import SearchSpace
@@ -142,7 +142,10 @@ class _Search:
     """A search space with its plan."""
 
     def __init__(self, space: SearchSpace) -> None:
-        self.space, self.tiers, self._slots = space, Tiers(space), plan(space)
+        # A plan is the beginning of a larger one: beyond a small budget the search goes on as it would have.
+        larger = space.model_copy(update={"budget": max(space.budget, PLANNED)})
+        self.space, self.tiers = space, Tiers(space)
+        self._slots = plan(larger if space.strategy == "tiered" else space)
 
     def slot(self, number: int) -> Slot:
         """Return the slot of a trial; beyond the budget the last phase goes on."""

@@ -93,8 +93,10 @@ class Tiers:
         points = self._spread(slot)
         for name in slot.free:
             scale = self._scales[name]
-            parts = strata(STRATA, self._space.seed, name, scale.unit(scale.default))
-            values[name] = scale.value(parts[part] if self._tiers[name] == 1 else points[name])
+            if self._tiers[name] > 1:
+                values[name] = scale.value(points[name])
+            else:
+                values[name] = scale.value(strata(STRATA, self._space.seed, name, scale)[part])
         return values
 
     def _spread(self, slot: Slot) -> dict[str, float]:
@@ -133,7 +135,7 @@ class Tiers:
         rng = np.random.default_rng(derive(self._space.seed, "model", slot.number))
         taken = np.concatenate([observed.points, self._points(running)])
         points = unseen(candidates(self._cube, starts, free, rng), taken)
-        if slot.phase == Phase.ALL and self._space.noisy:
+        if self._space.noisy:
             points = np.concatenate([points, repeats(starts, taken)])
         believing = model.believing(self._points(running))
         # The best that is expected of any trial, running ones too: next to one of them little is left to improve.

@@ -17,7 +17,7 @@ _ALLOWED = "until must be 'budget', 'gain < noise', or 'gain < NUMBER' with a nu
 
 
 def check_until(rule: str) -> None:
-    """Raise that a rule is none.
+    """Check a rule.
 
     Raises:
         DefinitionError: it is neither `budget`, nor `gain < noise`, nor `gain < NUMBER`.

@@ -82,6 +82,7 @@ class WorkerContext:
         self.time = TimeLeft(options.until, self.study.epochs, lambda: recent_seconds(self.engine, record.study_id))
         files = CheckpointFiles(options.settings.checkpoints) if options.settings.checkpoints else None
         self.checkpoints = CheckpointStore(self.engine, record, files)
+        self.tens_looked_at = 1  # finished trials, in tens, at which the study's rule was looked at last
         self.unsent = UnsentStates(options.settings.home, record)
 
     def _register_anew(self, error: Exception) -> bool:

@@ -253,3 +253,23 @@ def test_an_error_in_a_worker_is_one_line(
     assert (
         "caviar: a worker failed: DataUnavailable: the data set 'mnist' is not in /nowhere" in capsys.readouterr().err
     )
+
+
+def test_a_search_ends_when_more_trials_promise_too_little_and_says_so(empty_caviar: Caviar) -> None:
+    study = empty_caviar.study(strategy="tiered", pruner="none")
+    said = empty_caviar.run("run", study, "--workers", "2", "--until", "gain < 5")  # of an accuracy: always
+    assert "mine is complete: 2" in said
+    assert "the study ends after 2" in said
+    assert "of 40 trials: 40 more trials are expected to improve the winner by" in said
+    assert "go on with: caviar extend mine --budget N" in said
+    done = json.loads(empty_caviar.run("status", "mine", "--json"))
+    assert done["state"] == "done"
+    assert 20 <= done["budget"] < 40
+    # The rule is spent with its end: all look at the same, and the same command does no more.
+    assert "40 more trials are expected" in empty_caviar.run("status", "mine")
+    best = json.loads(empty_caviar.run("best", "mine", "--json"))
+    assert best["prospect"]["trials"] == 40
+    assert best["prospect"]["low"] <= best["prospect"]["gain"] <= best["prospect"]["high"]
+    assert "the study ends after" in empty_caviar.run("run", study, "--until", "gain < 5")
+    assert "Were enough points sampled?" in empty_caviar.run("report", "mine")
+    assert "until must be" in empty_caviar.run("run", study, "--until", "gain > 1", code=2)

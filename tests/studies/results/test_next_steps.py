@@ -71,7 +71,7 @@ def test_the_weights_of_the_winner_are_named() -> None:
 
 
 def test_a_study_that_was_begun_already_goes_on_and_one_that_ended_is_compared() -> None:
-    assert "caviar run small --strategy random --seed 0 --name small-random" in commands(DONE)
+    assert f"caviar run small --budget {DONE.budget} --strategy random --seed 0 --name small-random" in commands(DONE)
     now = replace(DONE, beside={"small-random": True, "small-2": False})
     assert "caviar compare small small-random" in commands(now)
     assert "caviar run small-2" in commands(now)

@@ -20,7 +20,8 @@ from caviar.studies.search.observations import Observations, half_rank
 from caviar.studies.search.plan import plan
 from caviar.studies.search.sampler import TieredSampler
 from caviar.studies.search.strategies import Proposer
-from caviar.studies.space.scales import Choice, Grid, Linear, Log
+from caviar.studies.space.base import BaseScale
+from caviar.studies.space.scales import Choice, Grid, Linear, Log, PowersOfTwo
 from tests.helpers.studies import TIERS, small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -130,13 +131,13 @@ def test_what_the_search_learns_from_each_kind_of_trial() -> None:
     trials = [
         finished(study, 0, TrialState.COMPLETE, 0.9, {1: 0.5, 2: 0.9}),
         finished(study, 1, TrialState.PRUNED, None, {1: 0.2, 2: 0.3}),  # the last that it reported
-        finished(study, 2, TrialState.FAIL, None, {1: 0.95}),  # the worst of all, however it began
+        finished(study, 2, TrialState.FAIL, None, {1: 0.95}),  # worse than all others, however it began
         finished(study, 3, TrialState.RUNNING, None, {1: 0.99}),
         trial(4, state=TrialState.COMPLETE, value=0.99),  # somebody else's, without our hyperparameters
     ]
     learned = observed(study, trials)
     assert learned.numbers.tolist() == [0, 1, 2]
-    assert learned.losses.tolist() == [-0.9, -0.3, -0.3]
+    assert learned.losses.tolist() == pytest.approx([-0.9, -0.3, 0.3])
 
 
 def test_what_is_learned_later_or_out_of_order_comes_to_the_same() -> None:
@@ -150,7 +151,7 @@ def test_what_is_learned_later_or_out_of_order_comes_to_the_same() -> None:
         bit_by_bit.learn(trials[:upto])
     for name in ("numbers", "losses", "points", "values"):
         assert np.array_equal(getattr(at_once, name), getattr(bit_by_bit, name))
-    assert at_once.losses.tolist() == [-0.0, -0.1, 1.0, -0.3, 1.0, -0.5]
+    assert at_once.losses.tolist() == [-0.0, -0.1, 2.5, -0.3, 1.0, -0.5]
     assert at_once.best() == study.trained(trials[5].params)
 
 
@@ -399,13 +400,36 @@ def test_it_finds_better_points_than_random_search_in_30_trials() -> None:
 
 def test_strata_are_one_number_from_each_part_that_is_not_taken_in_an_order_of_its_own() -> None:
     orders = set()
+    scale = Linear(0.0, 1.0, default=0.3)
     for name in ("a", "b", "c", "d", "e"):
-        numbers = strata(3, 0, name, taken=0.3)
+        numbers = strata(3, 0, name, scale)
         assert sorted(int(4 * u) for u in numbers) == [0, 2, 3]
         orders.add(tuple(np.argsort(numbers)))
     assert len(orders) > 1
-    assert strata(3, 0, "a", 0.3) != strata(3, 1, "a", 0.3)
-    assert [sorted(int(4 * u) for u in strata(3, 0, "a", taken)) for taken in (0.0, 1.0)] == [[1, 2, 3], [0, 1, 2]]
+    assert strata(3, 0, "a", scale) != strata(3, 1, "a", scale)
+    ends = [strata(3, 0, "a", Linear(0.0, 1.0, default=end)) for end in (0.0, 1.0)]
+    assert [sorted(int(4 * u) for u in numbers) for numbers in ends] == [[1, 2, 3], [0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("scale", "most"),
+    [(Choice("adam", "sgd", default="sgd"), 1), (Grid(2, 3, 4, default=3), 2), (PowersOfTwo(16, 256, default=64), 3)],
+)
+def test_of_few_values_no_trial_repeats_the_default_before_all_others_were_trained(scale: BaseScale, most: int) -> None:
+    for seed in range(20):
+        values = [scale.value(unit) for unit in strata(3, seed, "few", scale)]
+        assert scale.default not in values
+        assert len(set(values)) == most
+
+
+def test_beyond_a_small_budget_the_search_goes_on_as_one_of_a_large_budget() -> None:
+    def best(budget: int) -> float:
+        sampler = TieredSampler(tiers=[["a"], ["b"], ["c"]], budget=budget, seed=0)
+        program = optuna.create_study(sampler=sampler)
+        program.optimize(lambda trial: sum((trial.suggest_float(name, 0, 1) - 0.6) ** 2 for name in "abc"), n_trials=40)
+        return program.best_value
+
+    assert best(3) == best(6) == best(100) < 1e-3
 
 
 def test_what_the_model_sees_of_an_explosion_is_only_that_it_is_bad() -> None:

@@ -68,7 +68,7 @@ def enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) -
         if prospect.is_noise:
             return Answer(question, f"Yes: {prospect}.")
         command = f"caviar extend {study.name} --budget {study.budget + prospect.trials}"
-        why = f"{prospect.gain:+.2g} is expected, {prospect.high:+.2g} at best"
+        why = f"improve the winner by {prospect.gain:.2g}, it is expected, at best by {prospect.high:.2g}"
         return Answer(question, f"Perhaps not: {prospect}.", command, why)
     if noise is None:
         return Answer(question, f"It is not clear: {UNKNOWN}.", confirm(report))
