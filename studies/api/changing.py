@@ -152,7 +152,8 @@ def retune(
 ) -> Study:
     """Begin a new study with what an earlier one knew: it tries the winner second, and its trials are a prior.
 
-    With a budget above 15 the search's model learns from the earlier trials too, as far as the new ones agree.
+    Once the first trials have looked at each tier, a model chooses, at every budget: it learns from the earlier trials
+    too, as far as the new ones agree.
 
     Args:
         study: the name of the earlier study in the database.

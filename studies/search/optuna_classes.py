@@ -1,7 +1,7 @@
 """Optuna's samplers and pruners by their names, with arguments if need be: `optuna:CmaEsSampler(popsize=8)`.
 
-Only the public classes of `optuna.samplers` and `optuna.pruners` can be named, and only numbers, texts and truths be
-given to them: a definition may come from a database that others write to.
+Only the public classes of `optuna.samplers` and `optuna.pruners` can be named, and only numbers, strings, True or
+False be given to them: a definition may come from a database that others write to.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def find_class(text: str, kind: Kind) -> OptunaClass:
     if call is None:
         raise DefinitionError(
             f"'{shown(text)}' is no {what}; write a class of {module}, perhaps with arguments by their names that are "
-            f"numbers, texts or truths, such as {PREFIX}{example}"
+            f"numbers, strings, True or False, such as {PREFIX}{example}"
         )
     if call.name in _REFUSED and hasattr(import_module(module), call.name):
         raise DefinitionError(f"{PREFIX}{call.name} is no {what} for a study: {_REFUSED[call.name]}")

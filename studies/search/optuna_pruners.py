@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from caviar.studies.search.optuna_classes import Kind, OptunaClass, find_class
 from caviar.studies.search.pruner import WARM_UP, PastTrials, Pruner, last_epoch, sound
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.trial import FrozenTrial
 
 # Trials that a curve is compared with, at most. The median of 1,000 is that of all, within 2 % of the ranks.
 _COMPARED = 1000
 _FIRST_TRIALS = 5  # complete before the median stops any
 _BY_RUNGS = ("HyperbandPruner", "SuccessiveHalvingPruner")
+_AUTO = "auto"  # what an argument of theirs is that follows from the length of the trials
 
 
 class OptunaPruner(Pruner):
@@ -59,7 +62,8 @@ class HalvingPruner(Pruner):
 
     def __init__(self, found: OptunaClass, epochs: int | None = None) -> None:
         super().__init__(epochs)
-        self._class = found
+        given = {name: value for name, value in found.arguments.items() if value != _AUTO}
+        self._class = replace(found, arguments=given)
 
     def reason_to_stop(self, past: PastTrials, trial: FrozenTrial, running: Sequence[FrozenTrial]) -> str | None:
         from caviar.storage.history import study_of
@@ -80,6 +84,15 @@ class HalvingPruner(Pruner):
         seen = _with_attributes(trial, {key: value for key, (at, value) in own.items() if at < epoch})
         stops = pruner.prune(study_of(others, ended.direction), seen)
         return f"{self._class.name} at epoch {epoch}" if stops else None
+
+    def looks_at(self, epochs: int) -> bool:
+        """Return whether the first rung is one of so many epochs."""
+        halving = _brackets(self._class.make(**self._schedule(epochs)))[:1]
+        # No number of epochs is as large as the 64th power, and a larger one may take forever to compute.
+        return any(
+            one._min_resource * one._reduction_factor ** min(one._min_early_stopping_rate, 64) <= epochs
+            for one in halving
+        )
 
     def _schedule(self, epochs: int) -> Mapping[str, int]:
         """Return what the pruner would find out from the first complete trials."""
@@ -102,17 +115,11 @@ def _rungs(pruner: Any, trial: FrozenTrial) -> dict[str, tuple[int, float]]:
     """Return the epoch and the value of a trial at each rung that it has come to, by Optuna's name of the rung."""
     from optuna.pruners import HyperbandPruner
     from optuna.pruners._successive_halving import _completed_rung_key
-    from optuna.study import StudyDirection
 
-    from caviar.storage.history import study_of
-
-    if isinstance(pruner, HyperbandPruner):
-        nameless = study_of({}, StudyDirection.MINIMIZE)
-        if not pruner._pruners:
-            pruner._try_initialization(nameless)
-        if not pruner._pruners:  # its longest trial is shorter than its shortest
-            return {}
-        pruner = pruner._pruners[pruner._get_bracket_id(nameless, trial)]
+    brackets = _brackets(pruner)
+    if not brackets:  # its longest trial is shorter than its shortest
+        return {}
+    pruner = brackets[pruner._get_bracket_id(_nameless(), trial) if isinstance(pruner, HyperbandPruner) else 0]
     epochs, found = sorted(trial.intermediate_values), dict[str, tuple[int, float]]()
     while True:
         rung = pruner._min_resource * pruner._reduction_factor ** (pruner._min_early_stopping_rate + len(found))
@@ -120,6 +127,25 @@ def _rungs(pruner: Any, trial: FrozenTrial) -> dict[str, tuple[int, float]]:
         if at == len(epochs):
             return found
         found[_completed_rung_key(len(found))] = epochs[at], trial.intermediate_values[epochs[at]]
+
+
+def _brackets(pruner: Any) -> list[Any]:
+    """Return the successive halvings that a pruner consists of, the one that looks first at the beginning."""
+    from optuna.pruners import HyperbandPruner
+
+    if not isinstance(pruner, HyperbandPruner):
+        return [pruner]
+    if not pruner._pruners:
+        pruner._try_initialization(_nameless())
+    return list(pruner._pruners)
+
+
+def _nameless() -> optuna.Study:
+    from optuna.study import StudyDirection
+
+    from caviar.storage.history import study_of
+
+    return study_of({}, StudyDirection.MINIMIZE)
 
 
 def _with_attributes(trial: FrozenTrial, attributes: Mapping[str, Any]) -> FrozenTrial:

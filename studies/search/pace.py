@@ -20,6 +20,8 @@ from caviar.studies.search.pruner import WARM_UP, PastTrials, Pruner, last_epoch
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from caviar.studies.space.base import BaseScale
+
 EPOCHS = "epochs"  # the hyperparameter that is the length of a trial's schedule, where a study searches it
 _FREE = 0.05  # of the schedule
 _SLOWER = 2  # times as slow as the best trial
@@ -41,11 +43,12 @@ class PacePruner(Pruner):
     Args:
         epochs: of a trial's schedule, where the study does not search a hyperparameter of the name `epochs`, which is
             that of each trial.
+        lengths: the scale of that hyperparameter; None if its values are stored as they are.
         free: epochs in which nothing is stopped, such as those of a warm-up, instead of the 3 and the 5 %.
     """
 
-    def __init__(self, epochs: int | None = None, free: int | None = None) -> None:
-        super().__init__(epochs)
+    def __init__(self, epochs: int | None = None, lengths: BaseScale | None = None, *, free: int | None = None) -> None:
+        super().__init__(epochs, lengths)
         if free is not None and (not isinstance(free, int) or isinstance(free, bool) or free < 0):
             raise DefinitionError(f"pace(free=...) is a number of epochs, 0 or more; given {free!r}")
         self._free = free
@@ -83,7 +86,9 @@ class PacePruner(Pruner):
 
     def _length(self, trial: FrozenTrial) -> float | None:
         """Return how many epochs the schedule of a trial has; None if nobody knows."""
-        own = trial.params.get(EPOCHS)
+        own = trial.params.get(self.lengths.stored_name(EPOCHS) if self.lengths else EPOCHS)
+        if self.lengths and own is not None:
+            own = self.lengths.from_stored(own)
         return own if isinstance(own, int | float) and own > 0 else self.epochs
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+    from caviar.studies.space.base import BaseScale
+
 WARM_UP = 3  # epochs that every trial gets
 
 
@@ -34,10 +36,12 @@ class Pruner(ABC):
 
     Args:
         epochs: of a trial that is not stopped early; None if nobody knows.
+        lengths: the scale of the hyperparameter `epochs`, where a study searches one: each trial has its own.
     """
 
-    def __init__(self, epochs: int | None = None) -> None:
+    def __init__(self, epochs: int | None = None, lengths: BaseScale | None = None) -> None:
         self.epochs = epochs
+        self.lengths = lengths
 
     @abstractmethod
     def reason_to_stop(self, past: PastTrials, trial: FrozenTrial, running: Sequence[FrozenTrial]) -> str | None:

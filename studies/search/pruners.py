@@ -22,6 +22,8 @@ from caviar.text import flaw, shown
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from caviar.studies.space.base import BaseScale
+
 # What they were called before they had a prefix: studies in a database may have these names.
 _WITHOUT_PREFIX = ("MedianPruner", "PercentilePruner", "ThresholdPruner", "WilcoxonPruner")
 
@@ -37,7 +39,7 @@ PRUNERS: dict[str, Callable[..., Pruner]] = {"pace": PacePruner, "median": Media
 
 
 @cache
-def make_pruner(name: str, epochs: int | None = None) -> Pruner:
+def make_pruner(name: str, epochs: int | None = None, lengths: BaseScale | None = None) -> Pruner:
     """Return the pruner of that name, which a study writes as it calls it: one of `PRUNERS`, or one of Optuna's.
 
     Example:
@@ -49,6 +51,7 @@ def make_pruner(name: str, epochs: int | None = None) -> Pruner:
     Args:
         name: such as `pace` or `optuna:PercentilePruner(percentile=25.0)`.
         epochs: of a trial that is not stopped early; None if nobody knows.
+        lengths: the scale of the hyperparameter `epochs`, if the study searches it.
 
     Raises:
         DefinitionError: there is no such pruner, or it takes no such arguments.
@@ -62,7 +65,7 @@ def make_pruner(name: str, epochs: int | None = None) -> Pruner:
             f"{', '.join(PRUNERS)}, and Optuna's, such as {PREFIX}HyperbandPruner"
         )
     try:
-        return PRUNERS[call.name](epochs, **call.arguments)
+        return PRUNERS[call.name](epochs, lengths, **call.arguments)
     except TypeError:
         raise DefinitionError(
             f"the pruner {call.name} cannot be given {', '.join(call.arguments)}; of the pruners here pace alone takes "

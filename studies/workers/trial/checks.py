@@ -30,7 +30,7 @@ _ONLY_FOR = {"momentum": "sgd", "beta1": "adam", "beta2": "adam", "epsilon": "ad
 def check(study: Study) -> None:
     """Check that the study's model and data exist and take every value that the search may try, or that the function or
     the program exists which trains a trial, and that what its search needs is installed."""
-    _check_sampler(study)
+    _check_search(study)
     with redirect_stdout(sys.stderr):  # a model may print; stdout is for results
         if study.way is Way.MODEL:
             _check_built_in(study)
@@ -41,13 +41,17 @@ def check(study: Study) -> None:
                 _check_takes_trial(load_function(path), path)
 
 
-def _check_sampler(study: Study) -> None:
-    """Check that one of Optuna's samplers can be used here, if that is the study's strategy."""
+def _check_search(study: Study) -> None:
+    """Check that those of Optuna's samplers and pruners can be used here that the study names."""
     if study.strategy.startswith(PREFIX):
         check_installed(study.strategy)
         from caviar.studies.search.optuna_samplers import rehearse
 
         rehearse(study)
+    if study.pruner.startswith(PREFIX):
+        from caviar.studies.search.pruner_rehearsal import rehearse as rehearse_pruner
+
+        rehearse_pruner(study.pruner, study.epochs)
 
 
 def _check_built_in(study: Study) -> None:

@@ -23,6 +23,7 @@ from caviar.storage.records import Lease
 from caviar.storage.states import Control, EventKind
 from caviar.storage.unsent import Unsent
 from caviar.studies.search.other_programs import check_stored
+from caviar.studies.search.pace import EPOCHS
 from caviar.studies.search.pruners import make_pruner
 from caviar.studies.workers.context import WorkerContext
 from caviar.studies.workers.lease import HeldLease
@@ -227,7 +228,8 @@ class TrialRun:
         """Return why the pruner would stop this trial now; None if it would not."""
         running = [trial for trial in running if trial is not self.trial]
         try:
-            pruner = make_pruner(self.context.study.pruner, self.context.study.epochs)
+            study = self.context.study
+            pruner = make_pruner(study.pruner, study.epochs, study.scales().get(EPOCHS))
             return pruner.reason_to_stop(self.context.history, self.trial, running)
         except SQLAlchemyError as error:  # the curves of others could not be read
             self.context.outage.failed(error)

@@ -16,6 +16,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.pruner import PastTrials, Pruner
 from caviar.studies.search.pruners import PRUNERS, make_pruner
+from caviar.studies.space.base import BaseScale
+from caviar.studies.space.scales import Grid, PowersOfTwo
+from caviar.studies.workers.trial.checks import check
+from tests.helpers.objectives import objective_study
 from tests.helpers.studies import small_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -42,8 +46,9 @@ def reason_to_stop(
     trial: FrozenTrial,
     beside: Sequence[FrozenTrial] = (),
     epochs: int | None = None,
+    lengths: BaseScale | None = None,
 ) -> Any:
-    return make_pruner(pruner, epochs).reason_to_stop(Past(program), trial, beside)
+    return make_pruner(pruner, epochs, lengths).reason_to_stop(Past(program), trial, beside)
 
 
 def complete(count: int, curve: Mapping[int, float] = CURVE, **params: int) -> optuna.Study:
@@ -145,6 +150,20 @@ def test_where_the_length_of_a_schedule_is_searched_each_trial_is_measured_in_it
     assert reason_to_stop("pace", quick, running(*[0.0] * 6, epochs=100), epochs=20) is not None
 
 
+def test_the_length_of_a_schedule_is_read_off_the_scale_on_which_it_is_searched() -> None:
+    """Powers of two are stored as their exponents, under another name: 4 and 6 are schedules of 16 and 64 epochs."""
+    quick = complete(1, {e: 0.05 * e for e in range(1, 17)}, log2_epochs=4)
+    half, scale = [0.004 * e for e in range(1, 41)], PowersOfTwo(16, 64, default=16)
+    assert reason_to_stop("pace", quick, running(*half, log2_epochs=6), epochs=64, lengths=scale) == slow(
+        40, trial=0, early=5, half=20
+    )
+    early = running(*[0.0] * 4, log2_epochs=6)  # 5 % of its own 64 epochs are 4
+    assert reason_to_stop("pace", quick, early, epochs=16, lengths=scale) is None
+    as_they_are = complete(1, {e: 0.05 * e for e in range(1, 17)}, epochs=16)
+    early = running(*[0.0] * 4, epochs=64)
+    assert reason_to_stop("pace", as_they_are, early, epochs=16, lengths=Grid(16, 64, default=16)) is None
+
+
 @pytest.mark.parametrize("free", ["-1", "2.5", "True", "'3'", "None"])
 def test_free_is_a_number_of_epochs(free: str) -> None:
     if free == "None":
@@ -218,7 +237,9 @@ def test_optunas_pruners_have_a_name_and_arguments() -> None:
             "SuccessiveHalvingPruner(min_resource=2, reduction_factor=3, bootstrap_count=2)",
             SuccessiveHalvingPruner(min_resource=2, reduction_factor=3, bootstrap_count=2),
         ),
+        ("SuccessiveHalvingPruner(min_resource='auto')", SuccessiveHalvingPruner(min_resource=1)),
         ("HyperbandPruner", HyperbandPruner(max_resource=27)),
+        ("HyperbandPruner(max_resource='auto')", HyperbandPruner(max_resource=27)),
         (
             "HyperbandPruner(min_resource=2, reduction_factor=2)",
             HyperbandPruner(min_resource=2, max_resource=27, reduction_factor=2),
@@ -299,6 +320,50 @@ def test_what_is_no_pruner_is_refused_and_nothing_is_evaluated(
         make_pruner(name)
     assert "\n" not in str(raised.value)
     assert capsys.readouterr().out == ""
+
+
+NEVER = "can stop no trial: it looks at none of its 27 epochs; give it a smaller min_resource, or no arguments"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("SuccessiveHalvingPruner(min_resource=28)", NEVER),
+        ("SuccessiveHalvingPruner(min_resource=7, min_early_stopping_rate=1)", NEVER),
+        ("SuccessiveHalvingPruner(min_early_stopping_rate=1000000000000)", NEVER),
+        ("HyperbandPruner(min_resource=100)", NEVER),
+        ("HyperbandPruner(min_resource=10, max_resource=5)", NEVER),
+        ("HyperbandPruner(min_resource=0)", "cannot decide about a trial: ZeroDivisionError"),
+        ("HyperbandPruner(reduction_factor=1)", "cannot decide about a trial: ZeroDivisionError"),
+    ],
+)
+def test_a_pruner_that_cannot_decide_or_never_would_is_found_before_the_first_trial(
+    arguments: str, message: str
+) -> None:
+    study = small_study(pruner=f"optuna:{arguments}", epochs=27)
+    with pytest.raises(DefinitionError) as raised:
+        check(study)
+    assert str(raised.value).startswith(f"the pruner optuna:{arguments} {message}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("epochs", [1, 27, 100_000])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "SuccessiveHalvingPruner(min_resource='auto')", "SuccessiveHalvingPruner",
+        "HyperbandPruner(max_resource='auto')", "HyperbandPruner", "MedianPruner", "NopPruner",
+        "PercentilePruner(percentile=25.0)", "ThresholdPruner(lower=0.1)", "WilcoxonPruner",
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("error")
+def test_every_other_pruner_passes_that_check(arguments: str, epochs: int) -> None:
+    check(small_study(pruner=f"optuna:{arguments}", epochs=epochs))
+
+
+def test_the_last_epoch_is_early_enough_to_look_and_an_objective_has_no_last_one() -> None:
+    check(small_study(pruner="optuna:SuccessiveHalvingPruner(min_resource=27)", epochs=27))
+    check(objective_study("silent", pruner="optuna:HyperbandPruner(min_resource=28)"))
 
 
 def test_a_new_pruner_is_one_class_and_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

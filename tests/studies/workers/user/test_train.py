@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
 from caviar.epoch import Epoch
@@ -15,6 +16,8 @@ from caviar.storage.events import read_events
 from caviar.storage.states import EventKind, TrialState
 from caviar.storage.status import read_trials
 from caviar.studies.lifecycle.manager import progress
+from caviar.studies.search.pace import PacePruner
+from caviar.studies.space.scales import PowersOfTwo
 from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.loop_training import LoopTraining
 from caviar.studies.workers.user.trial import Trial
@@ -42,6 +45,22 @@ def test_a_study_trains_by_a_function_to_its_budget(engine: Engine) -> None:
         curve = read_curve(engine, record.study_id, trial.slot.number)
         assert [set(epoch.metrics) for epoch in curve] == [{"loss", "rmse"}] * 4
         assert trial.value == curve[-1].metrics["rmse"]
+
+
+def test_the_pruner_knows_the_schedule_that_each_trial_has(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[tuple[int, float | None]] = []
+    length_of = PacePruner._length
+
+    def noted(self: PacePruner, trial: FrozenTrial) -> float | None:
+        lengths.append((trial.params["log2_epochs"], length_of(self, trial)))
+        return lengths[-1][1]
+
+    monkeypatch.setattr(PacePruner, "_length", noted)
+    tiers = ({"epochs": PowersOfTwo(2, 8, default=2)},)
+    record, study = register_training(engine, "as_long_as_it_asks", epochs=8, tiers=tiers)
+    worker(engine, record, study).run()
+    assert len({exponent for exponent, _ in lengths}) > 1
+    assert all(length == 2**exponent for exponent, length in lengths)
 
 
 def test_interrupted_trials_have_the_curves_of_undisturbed_ones_to_the_last_bit(engine: Engine) -> None:
