@@ -52,6 +52,7 @@ bench: .venv/installed ## the benchmarks of docs/figures.md, but for benchmarks/
 	$(BIN)/python benchmarks/storage_cost.py --short
 	$(BIN)/python benchmarks/looks.py --short
 	$(BIN)/python benchmarks/live.py --short
+	$(BIN)/python benchmarks/advice.py --short
 	$(BIN)/python benchmarks/panda.py --short
 	$(BIN)/python benchmarks/kills.py --short --programs plain-loop,regression,steps,scikit-learn,objective,command
 	$(BIN)/python benchmarks/overhead.py --short
