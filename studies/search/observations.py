@@ -17,8 +17,8 @@ class Observations:
     """The finished trials of a search, in the order of their numbers. Each is read once, however many there are.
 
     The loss of a complete trial is its value, that of a pruned one the last value that it reported. One that violates
-    constraints has a worse loss than all others, the worse the more it violates them, and a failed one, or one without
-    any value, the worst of all. Trials are told apart by Optuna's
+    constraints has the worst loss of the others or a worse one, the worse the more it violates them, and a failed one,
+    or one without any value, the worst of all. Trials are told apart by Optuna's
     ids: another program can give two trials of a study the same number.
 
     Trials that lack one of the space's hyperparameters were made by another program, and are left out.
@@ -91,7 +91,9 @@ def _with_the_violating(losses: NDArray[np.float64], violations: NDArray[np.floa
     good = losses[~bad] if not bad.all() else np.zeros(1)
     kinds, place = np.unique(violations[bad], return_inverse=True)
     known = losses.copy()
-    known[bad] = good.max() + (np.ptp(good) or 1.0) * (place + 1) / len(kinds)
+    # The least violation is level with the worst trial that has none: the best may be on the border of what is allowed.
+    share = np.where(np.isinf(violations[bad]), 1.0, place / len(kinds))
+    known[bad] = good.max() + (np.ptp(good) or 1.0) * share
     return known
 
 

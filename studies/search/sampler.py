@@ -35,8 +35,8 @@ class TieredSampler(BaseSampler):
     complete trials had in common are searched by tiers. Those that only some of them have are chosen by Optuna's
     `TPESampler`, and so are then, in every second trial, the choices that decide which there are.
     Values in the trial's system attribute `fixed_params`, as Optuna's `enqueue_trial` sets it, are kept, and the others
-    are chosen to go with them. A trial that violates constraints counts as worse than all others, the worse the more
-    it violates them. The sampler is not for studies of several objectives.
+    are chosen to go with them. A trial that violates constraints counts as the worst of all others or worse, the
+    worse the more it violates them. The sampler is not for studies of several objectives.
 
     Example:
         >>> sampler = TieredSampler(tiers=[["lr"], ["momentum", "units"], ["layers"]], budget=50, seed=0)
