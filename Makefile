@@ -70,6 +70,7 @@ bench-search: .venv/installed ## the search against its peers on tables of train
 	$(BIN)/python benchmarks/search/noise.py $(SHORT)
 	$(BIN)/python benchmarks/search/noise.py --unseen $(SHORT)
 	$(BIN)/python benchmarks/search/gain.py $(SHORT)
+	$(BIN)/python benchmarks/search/prospect.py $(SHORT)
 	$(BIN)/python benchmarks/search/retune.py $(SHORT)
 	$(BIN)/python benchmarks/search/importance.py $(SHORT)
 	test -n '$(SHORT)' || $(BIN)/python benchmarks/search/pruning.py

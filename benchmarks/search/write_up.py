@@ -9,9 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from caviar.studies.search.expectation import FEW
+
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs"
 TEXT = (HERE / "write_up.md").read_text()
+_WITH_OTHERS = 9  # columns of a run of noise.py that says how often another than the best value won
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -45,14 +48,41 @@ def _searches(name: str) -> str:
     return "\n\n".join(parts)
 
 
-def _noise(name: str) -> str:
+def ahead(found: dict[str, Any], of: str = "tiered") -> str:
+    """Which methods have a lower regret than one, in the mean and on each table: as the tables print it."""
+    budgets, tables = found["budgets"], list(found["rows"][0]["tables"])
+    means = {
+        (row["method"], name): [mean for mean, _ in row["tables"][name]] for row in found["rows"] for name in tables
+    }
+    means |= {(row["method"], "mean of all"): row["regret"] for row in found["rows"]}
+    peers = [row["method"] for row in found["rows"] if row["method"] != of]
     rows = []
-    for row in _read(name)["rows"]:
-        told = [f"{m:.3f} ± {w:.3f}" for m, w in zip(row["mean"], row["interval"], strict=True)]
-        rows.append([str(row["trials"]), *told[:4], f"{row['mean'][4]:.0%}", f"{row['mean'][5]:.3f}"])
+    for name in ("mean of all", *tables):
+        cells = []
+        for i in range(len(budgets)):
+            printed = {method: round(means[method, name][i], 3) for method in (of, *peers)}
+            better = sorted((m for m in peers if printed[m] < printed[of]), key=lambda m: printed[m])
+            cells.append(
+                "nobody" if not better else f"all {len(peers)}" if len(better) == len(peers) else ", ".join(better)
+            )
+        rows.append([name, *cells])
+    return _table(["data set", *(f"{budget} trials" for budget in budgets)], rows)
+
+
+def luck(found: dict[str, Any]) -> str:
+    """What is said of a winner, and what is true; older runs do not say how often another than the best value won."""
+    rows = []
+    for row in found["rows"]:
+        mean = row["mean"]
+        told = [f"{m:.3f} ± {w:.3f}" for m, w in zip(mean, row["interval"], strict=True)]
+        rows.append([str(row["trials"]), *told[:4], f"{mean[4]:.0%}", f"{mean[5]:.3f}"])
+        if len(mean) == _WITH_OTHERS:
+            won = mean[6]
+            rows[-1] += [f"{won:.0%}", f"{mean[7] / won:.0%}", f"{mean[8] / won:.3f}"] if won else ["0%", "", ""]
     head = ["trials", "regret of the best value", "regret of the winner", "the best value flatters by",
-            "what is expected, by", "its interval holds in", "and is ±"]  # fmt: skip
-    return _table(head, rows)
+            "what is expected, by", "its interval holds in", "and is ±",
+            "another won", "and is better", "by"]  # fmt: skip
+    return _table(head[: len(rows[0])], rows)
 
 
 def _retune() -> str:
@@ -104,8 +134,9 @@ def _importance() -> str:
 def main() -> None:
     parts = {
         "search": _searches("search"), "search-8": _searches("search-8"), "search-unseen": _searches("search-unseen"),
-        "noise": _noise("noise"), "noise-unseen": _noise("noise-unseen"), "retune": _retune(), "pruning": _pruning(),
-        "winners": _winners(),
+        "ahead": ahead(_read("search")), "ahead-unseen": ahead(_read("search-unseen")), "few": str(FEW),
+        "noise": luck(_read("noise")), "noise-unseen": luck(_read("noise-unseen")), "retune": _retune(),
+        "pruning": _pruning(), "winners": _winners(),
         "importance": _importance(),
     }  # fmt: skip
     text = TEXT
