@@ -60,7 +60,7 @@ bench: .venv/installed ## the benchmarks of docs/figures.md, but for benchmarks/
 	$(BIN)/python benchmarks/scale.py --check
 	$(BIN)/python benchmarks/scale.py --short
 
-bench-search: .venv/installed ## the search against its peers on tables of trained networks (under 2 hours; SHORT=--short: 5 minutes)
+bench-search: .venv/installed ## the search against its peers on tables of trained networks (under 2 hours; SHORT=--short: under 10 minutes)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/search/run.py $(SHORT)
 	$(BIN)/python benchmarks/search/small_budgets.py $(SHORT)
