@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -11,13 +12,32 @@ from sqlalchemy import Engine, text
 from caviar.storage.events import read_events
 from caviar.storage.states import EventKind
 
-_THERE = text("SELECT name FROM caviar.study WHERE study_id = :id AND name = :name")
+# Of a study that another Optuna program has deleted, only Optuna's own row is gone.
+_THERE = text("""
+    SELECT st.name FROM caviar.study st JOIN public.studies o ON o.study_id = st.optuna_study_id
+    WHERE st.study_id = :id AND st.name = :name
+""")
 _BEGUN_BESIDE = text("""
-    SELECT st.name, NOT EXISTS (SELECT FROM caviar.slot s WHERE s.study_id = st.study_id
-                                AND s.state IN ('open', 'leased')) AS ended
+    WITH newest AS (SELECT DISTINCT ON (study_id) study_id, body ->> 'metric' || ' ' || (body ->> 'direction') AS goal
+                    FROM caviar.definition ORDER BY study_id, version DESC)
+    SELECT st.name,
+           n.goal IS DISTINCT FROM own.goal
+             OR EXISTS (SELECT FROM caviar.panda p WHERE p.study_id = st.study_id) AS differs,
+           NOT EXISTS (SELECT FROM caviar.slot s WHERE s.study_id = st.study_id
+                       AND s.state IN ('open', 'leased')) AS ended
     FROM caviar.study st JOIN public.studies o ON o.study_id = st.optuna_study_id
+    JOIN newest n ON n.study_id = st.study_id
+    JOIN caviar.study this ON this.name = :name JOIN newest own ON own.study_id = this.study_id
     WHERE starts_with(st.name, :name || '-') ORDER BY st.name
 """)
+
+
+class Beside(StrEnum):
+    """How a study stands that was begun under the longer name of another one."""
+
+    OPEN = "open"  # trials are left
+    ENDED = "ended"
+    DIFFERS = "differs"  # it is a panda, or has another metric: the two cannot be compared
 
 
 @dataclass(frozen=True)
@@ -58,11 +78,11 @@ def read_parent(engine: Engine, study_id: int) -> Parent | None:
     return parent if there else Parent(**{**vars(parent), "is_there": False})
 
 
-def read_begun_beside(engine: Engine, name: str) -> Mapping[str, bool]:
-    """Return the studies whose names begin with this one's and a dash, such as `digits-wider`; and whether all trials
-    of each have ended."""
+def read_begun_beside(engine: Engine, name: str) -> Mapping[str, Beside]:
+    """Return the studies whose names begin with this one's and a dash, such as `digits-wider`, and how each stands."""
     with engine.connect() as connection:
-        return {row.name: bool(row.ended) for row in connection.execute(_BEGUN_BESIDE, {"name": name})}
+        rows = connection.execute(_BEGUN_BESIDE, {"name": name}).all()
+    return {r.name: Beside.DIFFERS if r.differs else Beside.ENDED if r.ended else Beside.OPEN for r in rows}
 
 
 def _parent(detail: Mapping[str, Any]) -> Parent | None:

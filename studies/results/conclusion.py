@@ -173,7 +173,7 @@ def _measure(
     except TrainingRaised as raised:
         raise WorkersFailed(
             f"trial {number} of '{record.name}' won, but could not be measured on the test set: "
-            f"{describe(raised.error)['error']}; once that is mended, run: caviar run {record.name}"
+            f"{describe(raised.error)['error']}; once that is mended, run: caviar join {record.name}"
         ) from raised.error
     return metrics, _Lost(training.epoch, state) if is_lost and state is not None else None
 

@@ -45,11 +45,6 @@ class Gain:
             return None
         return 0.95 if self.basis is Basis.MEASURED else 0.9
 
-    @property
-    def is_told(self) -> bool:
-        """Whether the whole interval is on one side of 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
 
 def gain_of(study: Study, trials: Sequence[FrozenTrial], winner: int, trained: Trainings) -> Gain | None:
     """Return the gain of the winner over the default; None where no complete trial had the default values.

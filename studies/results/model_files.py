@@ -100,7 +100,7 @@ def save_winner(engine: Engine, record: StudyRecord, winner: Winner | None, fold
     if os.path.lexists(folder):  # Path.exists() raises an error for some names that no folder can have
         raise NothingToDo(f"'{folder}' is there already; name a new folder, or remove it")
     if winner is None:
-        raise NothingToDo(f"no trial of '{record.name}' is complete yet; go on with: caviar run {record.name}")
+        raise NothingToDo(f"no trial of '{record.name}' is complete yet; go on with: caviar join {record.name}")
     study, number = definition_of(record), winner.trial
     checkpoint = load_checkpoint(CheckpointStore(engine, record), number)
     try:

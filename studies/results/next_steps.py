@@ -6,11 +6,13 @@ frozen records, so that whoever has read them can say it without a database.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from caviar.storage.family import Beside
 from caviar.studies.results.summaries import StudyState, state_of
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class Reason(StrEnum):
     GO_ON = "go on"  # trials are left, and nobody trains them
     RESUME = "resume"  # it is paused or stopped
     FOLLOW = "follow"  # it runs
-    HELP = "help"  # other machines can take up trials, too
+    HELP = "help"  # it runs, and other machines can take up trials, too
     MEASURE = "measure"  # the winner is not measured on the test set yet
     FIND_OUT = "find out"  # no trial came to a result
     LOOK = "look"  # the report has pictures and answers
@@ -62,7 +64,7 @@ class Situation:
         has_weights: whether there are weights that `best --save` can write.
         advice: the commands that follow from what the trials show, each with its reason.
         parent: the name of the study that it was retuned from, where that is there and comparable.
-        beside: the studies whose names begin with this one's and a dash, and whether each has ended.
+        beside: the studies whose names begin with this one's and a dash, and how each stands.
     """
 
     study: str
@@ -78,7 +80,7 @@ class Situation:
     confirmation: Confirmation | None = None
     advice: tuple[Step, ...] = ()
     parent: str | None = None
-    beside: Mapping[str, bool] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
 
 def unfinished(study: Study, now: Progress) -> Situation | None:
@@ -97,12 +99,13 @@ def next_steps(now: Situation) -> tuple[Step, ...]:
     return tuple(found.values())
 
 
-def new_study(name: str, command: str, of: str, beside: Mapping[str, bool]) -> str:
+def new_study(name: str, command: str, of: str, beside: Mapping[str, Beside]) -> str | None:
     """Return a command that begins the study `name` to be compared with `of`; where it was begun before, the one that
-    goes on with it, and where it has ended, the one that compares both."""
+    goes on with it, and where it has ended, the one that compares both. None where the name is taken by what cannot be
+    compared."""
     if name not in beside:
         return command
-    return f"caviar compare {of} {name}" if beside[name] else f"caviar run {name}"
+    return {Beside.OPEN: f"caviar join {name}", Beside.ENDED: f"caviar compare {of} {name}"}.get(beside[name])
 
 
 def confirm_command(study: str, times: int = _TIMES) -> str:
@@ -115,7 +118,7 @@ def _before_the_end(now: Situation) -> Iterator[Step]:
     trials = f"{left} trial{'s' * (left != 1)}"
     if now.state == StudyState.RUNNING:
         yield Step(Reason.FOLLOW, f"caviar status {name} --watch", f"{trials} to go")
-        yield Step(Reason.HELP, f"caviar join {name}", "on any other machine")
+        yield Step(Reason.HELP, _join(name), "on any other machine")
         return
     if now.state in (StudyState.PAUSED, StudyState.STOPPED):
         workers = "its workers wait" if now.state == StudyState.PAUSED else "its workers have left"
@@ -123,9 +126,14 @@ def _before_the_end(now: Situation) -> Iterator[Step]:
         if now.state == StudyState.PAUSED:
             return
     begins = now.done == 0 and now.state == StudyState.WAITING
-    yield Step(Reason.BEGIN if begins else Reason.GO_ON, f"caviar run {name}",
-               trials if begins else f"goes on where it was left; {trials} to go")  # fmt: skip
-    yield Step(Reason.HELP, f"caviar join {name}", "on any other machine")
+    yield Step(Reason.BEGIN if begins else Reason.GO_ON, _join(name),
+               f"{'begins' if begins else 'goes on'} here, or on any other machine; {trials} to go")  # fmt: skip
+
+
+def _join(name: str) -> str:
+    """Return the command that goes on with a study as it is in the database: `caviar run` takes a name of the catalog
+    for the study of the catalog, which may have another budget or strategy."""
+    return f"caviar join {name}"
 
 
 def _when_done(now: Situation) -> Iterator[Step]:
@@ -134,7 +142,7 @@ def _when_done(now: Situation) -> Iterator[Step]:
         yield Step(Reason.FIND_OUT, f"caviar history {name}", "why no trial came to a result")
         return
     if not now.is_measured:
-        yield Step(Reason.MEASURE, f"caviar run {name}", "measures the winner on the test set")
+        yield Step(Reason.MEASURE, _join(name), "measures the winner on the test set")
     yield Step(Reason.LOOK, f"caviar report {name} --open", "in pictures")
     yield from _confirmation(now)
     yield from now.advice
@@ -143,11 +151,17 @@ def _when_done(now: Situation) -> Iterator[Step]:
     if now.has_weights:
         yield Step(Reason.USE, f"caviar best {name} --save {name}-model", "its weights")
     if now.strategy != "random":
-        as_many = f"--budget {now.budget}"  # which may differ from that of its file
-        again = f"caviar run {name} {as_many} --strategy random --seed {now.seed} --name {name}-random"
-        yield Step(Reason.WORTH_IT, new_study(f"{name}-random", again, name, now.beside), "was the search worth it?")
-    again = f"caviar run {name} --seed {now.seed + 1} --name {name}-2"
-    yield Step(Reason.HOLDS, new_study(f"{name}-2", again, name, now.beside), "does it hold?")
+        yield from _again(now, Reason.WORTH_IT, "random", "random", now.seed, "was the search worth it?")
+    yield from _again(now, Reason.HOLDS, "2", now.strategy, now.seed + 1, "does it hold?")
+
+
+def _again(now: Situation, reason: Reason, suffix: str, strategy: str, seed: int, why: str) -> Iterator[Step]:
+    """Yield the step that searches once more, under another name, with what may differ from the study's file."""
+    name = f"{now.study}-{suffix}"
+    options = f"--budget {now.budget} --strategy {shlex.quote(strategy)} --seed {seed} --name {name}"
+    command = new_study(name, f"caviar run {now.study} {options}", now.study, now.beside)
+    if command is not None:
+        yield Step(reason, command, why)
 
 
 def _confirmation(now: Situation) -> Iterator[Step]:

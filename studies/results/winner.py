@@ -198,6 +198,6 @@ def finalists(engine: Engine, record: StudyRecord) -> tuple[int, int]:
     if winner is None or other is None:
         raise NothingToDo(
             f"'{record.name}' has no two complete trials of different values to compare; see: caviar trials "
-            f"{record.name}; go on with: caviar run {record.name}"
+            f"{record.name}; go on with: caviar join {record.name}"
         )
     return winner.trial, other

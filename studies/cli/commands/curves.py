@@ -41,7 +41,7 @@ def curves(
         print_json(found)
         return
     if not found:
-        print_line(f"no trial of '{study}' has ended with a curve yet; go on with: caviar run {study}")
+        print_line(f"no trial of '{study}' has ended with a curve yet; go on with: caviar join {study}")
         return
     low, high = ends([curve.finite_values for curve in found], maximize=found[0].maximize)
     out().print(_rows(found, low, high))  # a choice may be [/relu]

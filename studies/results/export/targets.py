@@ -76,7 +76,7 @@ def export_study(engine: Engine, record: StudyRecord, to: str, *, epochs: bool =
         raise OutputError(f"--epochs is for files; {scheme} has every epoch anyway: leave it out")
     trials = read_exported(engine, record, epochs=epochs or not target.is_file)
     if not target.is_file and all(t.began is None for t in trials):
-        raise NothingToDo(f"no trial of '{record.name}' has begun yet; go on with: caviar run {record.name}")
+        raise NothingToDo(f"no trial of '{record.name}' has begun yet; go on with: caviar join {record.name}")
     return target.write(Export(record, definition_of(record), trials, epochs), place)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from caviar.epoch import in_order
-from caviar.storage.family import Parent
+from caviar.storage.family import Beside, Parent
 from caviar.storage.records import DefinitionRecord
 from caviar.storage.states import TrialState
 from caviar.studies.metric import pair_of_losses
@@ -196,7 +196,7 @@ class Report:
         began: when the first trial began, as ISO 8601.
         now: when the report was made, in seconds since then.
         parent: the study that it was retuned from.
-        beside: the studies whose names begin with its own and a dash, and whether each has ended.
+        beside: the studies whose names begin with its own and a dash, and how each stands.
         steps: what to do next, the most useful step first.
         effects: what is expected along each hyperparameter around the winner, by name; empty with few trials.
         pairs: the hyperparameters whose effects depend on each other by more than noise, at most two pairs.
@@ -216,7 +216,7 @@ class Report:
     now: float
     devices: Mapping[str, str] = field(default_factory=dict)
     parent: Parent | None = None
-    beside: Mapping[str, bool] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
     answers: tuple[Answer, ...] = ()
     steps: tuple[Step, ...] = ()
     effects: Mapping[str, Effect] = field(default_factory=dict)

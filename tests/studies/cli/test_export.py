@@ -251,7 +251,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
 def test_what_has_not_begun_and_what_makes_no_sense_is_refused(engine: Engine, say: Say) -> None:
     register(engine, name="empty")
     for to in ("tensorboard:runs", "mlflow:sqlite:///mlflow.db"):
-        assert "no trial of 'empty' has begun yet; go on with: caviar run empty" in say(
+        assert "no trial of 'empty' has begun yet; go on with: caviar join empty" in say(
             "export", "empty", "--to", to, code=2)[1]  # fmt: skip
         assert "leave it out" in say("export", "empty", "--to", to, "--epochs", code=2)[1]
     say("export", "empty", "--to", "trials.json")

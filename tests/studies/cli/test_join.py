@@ -144,7 +144,7 @@ def test_workers_are_shown(engine: Engine, said: Said) -> None:
     worker(engine, record, study).run()
     told = said("workers", "small")[0]
     assert "(1 have ended: --all shows them)" in told
-    assert "'small' is done; next: caviar run small" in told  # which measures the winner; there is nothing to join
+    assert "'small' is done; next: caviar join small" in told  # which measures the winner
     (one,) = json.loads(said("workers", "--all", "--json")[0])
     assert (one["study"], one["host"], one["device"], one["state"]) == ("small", "test", "cpu", "ended")
 

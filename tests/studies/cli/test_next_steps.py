@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 from sqlalchemy import Engine, text
 
@@ -15,7 +17,10 @@ from caviar.storage.control import set_control
 from caviar.storage.states import Control
 from caviar.storage.test_results import write_test
 from caviar.studies.cli import run
+from caviar.studies.definition import change
+from caviar.studies.lifecycle.loader import select_study
 from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.provenance import provenance_of
 from caviar.studies.results.conclusion import conclude
 from caviar.studies.results.formatting import number
 from tests.helpers.live import let_run
@@ -82,17 +87,15 @@ def test_all_say_the_same_when_a_study_is_done_and_when_it_is_confirmed(
     say("best", "small", "--confirm", "2")
     assert "caviar best small --confirm 5" not in same()
     say("extend", "small", "--budget", "22")
-    assert in_note(engine, record.optuna_study_id) == listed(say("status", "small")) == [
-        "caviar run small", "caviar join small",
-    ]  # fmt: skip
+    assert in_note(engine, record.optuna_study_id) == listed(say("status", "small")) == ["caviar join small"]
 
 
 def test_a_study_that_is_not_done_says_the_same_everywhere(engine: Engine, say: Say, tmp_path: Path) -> None:
     record = open_study(engine, small_study())
     states = {
-        "waiting": ["caviar run small", "caviar join small"],
+        "waiting": ["caviar join small"],
         "paused": ["caviar resume small"],
-        "stopped": ["caviar resume small", "caviar run small", "caviar join small"],
+        "stopped": ["caviar resume small", "caviar join small"],
         "running": ["caviar status small --watch", "caviar join small"],
     }
     for state, steps in states.items():
@@ -104,6 +107,68 @@ def test_a_study_that_is_not_done_says_the_same_everywhere(engine: Engine, say: 
         for command in ("status", "best", "report"):
             assert listed(say(command, "small")) == steps, (state, command)
         assert in_page(say, "small", tmp_path / f"{state}.html") == steps
+
+
+@pytest.mark.parametrize("strategy", ["random", "optuna:TPESampler(n_startup_trials=2)"])
+def test_no_command_of_the_list_is_refused_for_a_study_of_the_catalog_with_other_options(
+    engine: Engine, say: Say, strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:  # where training would begin
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("caviar.studies.api.running.supervise", interrupted)
+    monkeypatch.setattr("webbrowser.open", lambda _: True)
+    study = change(select_study("digits"), budget=4, seed=3, strategy=strategy)
+    record = open_study(engine, study, provenance_of(study, tmp_path))
+    given = set()
+
+    def give(folder: str) -> None:
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)  # one that has no model yet
+        for step in caviar.next_steps("digits", database=engine):
+            if not re.search("--confirm|extend", step.command):  # that trains for long; that begins it once more
+                given.add(step.reason.name)
+                assert run(shlex.split(step.command)[1:]) in (0, 130), step
+
+    give("before")
+    worker(engine, record, study).run()
+    give("done")
+    assert {"BEGIN", "MEASURE", "LOOK", "USE", "HOLDS"} <= given
+    again = caviar.plan("digits-2", database=engine)
+    assert (again.budget, again.strategy) == (4, strategy)
+    assert "caviar join digits-2" in [step.command for step in caviar.next_steps("digits", database=engine)]
+    give("after")
+    assert caviar.status("digits", database=engine).winner is not None
+
+
+def test_what_cannot_be_compared_is_not_listed(engine: Engine, say: Say) -> None:
+    record, study = register(engine, epochs=2, budget=8, pruner="none")
+    worker(engine, record, study).run()
+    for name, fields in {
+        "small-2": {"metric": "validation_loss", "direction": "minimize"}, "small-random": {"strategy": "random"},
+    }.items():  # fmt: skip
+        register(engine, name=name, **fields)
+    steps = listed(say("best", "small"))
+    assert "caviar join small-random" in steps
+    assert not [step for step in steps if "small-2" in step]
+    say("delete", "small-random", "--yes")
+    assert any(step.endswith("--name small-random") for step in listed(say("best", "small")))
+    born(engine, name="small-random")
+    assert not [step for step in listed(say("best", "small")) if "small-random" in step]
+
+
+def test_a_parent_that_another_optuna_program_deleted_is_not_compared(engine: Engine, say: Say) -> None:
+    record, study = register(engine, epochs=2, budget=8, pruner="none")
+    worker(engine, record, study).run()
+    conclude(engine, record, Path("nowhere"))
+    say("retune", "small", "--name", "small-wider", "--widen", "learning_rate")
+    parent = caviar.status("small-wider", database=engine).parent
+    assert parent is not None
+    assert parent.is_there
+    optuna.delete_study(study_name="small", storage=engine.url.render_as_string(hide_password=False))
+    parent = caviar.status("small-wider", database=engine).parent
+    assert parent is not None
+    assert not parent.is_there
 
 
 def test_a_panda_says_the_same_in_its_journal_and_in_best(engine: Engine, say: Say) -> None:

@@ -51,7 +51,7 @@ def test_a_terminal_has_colours_and_bars(watch: list[str]) -> None:
     written = on_terminal(80, watch)
     assert "━" in written
     assert re.search(r"\x1b\[[0-9;]*3\d", written)
-    assert "next: caviar run small" in _CODES.sub("", written)
+    assert "next: caviar join small" in _CODES.sub("", written)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])

@@ -126,7 +126,7 @@ def test_what_to_do_next_stands_on_the_page_of_a_study_that_is_not_done(engine: 
     let_run(engine, record, 1, 0.9)
     finish(engine, record, 1, 0.9)
     parts = renewed(site, "/study/small").document["parts"]
-    assert "<code>caviar run small</code>" in parts["steps"]
+    assert "<code>caviar join small</code>" in parts["steps"]
     assert "<b>+0.400</b>" in parts["progress"]  # over the default so far
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from caviar.storage.family import Beside
 from caviar.studies.results.confirmation import Comparison, Confirmation
 from caviar.studies.results.next_steps import Reason, Situation, Step, next_steps
 from caviar.studies.results.summaries import StudyState
@@ -26,11 +27,11 @@ def reasons(now: Situation) -> list[Reason]:
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        (WAITING, [Reason.BEGIN, Reason.HELP]),
-        (replace(WAITING, done=13), [Reason.GO_ON, Reason.HELP]),
+        (WAITING, [Reason.BEGIN]),
+        (replace(WAITING, done=13), [Reason.GO_ON]),
         (replace(WAITING, state=StudyState.RUNNING), [Reason.FOLLOW, Reason.HELP]),
         (replace(WAITING, state=StudyState.PAUSED), [Reason.RESUME]),
-        (replace(WAITING, state=StudyState.STOPPED), [Reason.RESUME, Reason.GO_ON, Reason.HELP]),
+        (replace(WAITING, state=StudyState.STOPPED), [Reason.RESUME, Reason.GO_ON]),
         (replace(DONE, winner=None), [Reason.FIND_OUT]),
         (DONE, [Reason.LOOK, Reason.CONFIRM, Reason.USE, Reason.WORTH_IT, Reason.HOLDS]),
         (replace(DONE, is_measured=False), [Reason.MEASURE, Reason.LOOK, Reason.CONFIRM, Reason.USE, Reason.WORTH_IT,
@@ -46,8 +47,9 @@ def test_each_state_has_its_steps_in_their_order(now: Situation, expected: list[
 
 
 def test_the_first_line_says_how_many_trials_are_left() -> None:
-    assert next_steps(replace(WAITING, done=39))[0].why == "goes on where it was left; 1 trial to go"
-    assert commands(WAITING)[0] == "caviar run small"
+    (step,) = next_steps(replace(WAITING, done=39))
+    assert step.why == "goes on here, or on any other machine; 1 trial to go"
+    assert commands(WAITING) == ["caviar join small"]
 
 
 @pytest.mark.parametrize(
@@ -72,9 +74,17 @@ def test_the_weights_of_the_winner_are_named() -> None:
 
 def test_a_study_that_was_begun_already_goes_on_and_one_that_ended_is_compared() -> None:
     assert f"caviar run small --budget {DONE.budget} --strategy random --seed 0 --name small-random" in commands(DONE)
-    now = replace(DONE, beside={"small-random": True, "small-2": False})
+    now = replace(DONE, beside={"small-random": Beside.ENDED, "small-2": Beside.OPEN})
     assert "caviar compare small small-random" in commands(now)
-    assert "caviar run small-2" in commands(now)
+    assert "caviar join small-2" in commands(now)
+    taken = commands(replace(DONE, beside={"small-2": Beside.DIFFERS}))
+    assert not [command for command in taken if "small-2" in command]
+
+
+def test_a_study_begins_again_with_what_may_differ_from_its_file() -> None:
+    now = replace(DONE, budget=22, strategy="optuna:CmaEsSampler(popsize=8)")
+    again = "caviar run small --budget 22 --strategy 'optuna:CmaEsSampler(popsize=8)' --seed 1 --name small-2"
+    assert again in commands(now)
 
 
 def test_no_command_stands_twice_and_the_first_reason_counts() -> None:
