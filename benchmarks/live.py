@@ -3,12 +3,13 @@
     python benchmarks/live.py [--sizes 1000,10000] [--short]
 
 A renewal is what an open page gets for each epoch that a worker has written, or for a trial that has ended; one that
-is current gets no answer but that. Each in seconds of the processor, of this process and of the server's processes,
-whose clock ticks in hundredths of a second. Then a worker writes an epoch every tenth of a second for some seconds, and
-its writes are timed without a page, with one, and with 20, each of which asks every two seconds as a browser's does: in
-turns, three times each. The statements that the pages send are counted. At the end the study is finished, and looked at
-once more: then the page says what to do next, for which all trials are read. The studies are those of
-benchmarks/filled.py, with 10 epochs a trial and 24 running ones. Prints tables and writes benchmarks/results/live.json.
+is current gets no answer but that. The list of all studies is renewed for an epoch, too. Each in seconds of the
+processor, of this process and of the server's processes, whose clock ticks in hundredths of a second. Then a worker
+writes an epoch every tenth of a second for some seconds, and its writes are timed without a page, with one, and with
+20, each of which asks every two seconds as a browser's does: in turns, three times each. The statements that the pages
+send are counted. At the end the study is finished, and looked at once more: then the page says what to do next, for
+which all trials are read. The studies are those of benchmarks/filled.py, with 10 epochs a trial and 24 running ones.
+Prints tables and writes benchmarks/results/live.json.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from caviar.studies.live.site import Site
 
 _RUNNING, _LOOKS, _PAGES = 24, 12, 20
 _EVERY, _ASKS_EVERY, _TURNS = 0.1, 2.0, 3  # seconds between two epochs, and between two questions of a page
+_STUDY, _LIST = f"/study/{NAME}/live", "/live"  # renewals of these pages
 _MOMENT = 1.1  # seconds, after which pages look at the database again
 _RUN = """
     INSERT INTO caviar.worker (worker_id, study_id, host, machine, pid, device, packages, last_seen)
@@ -114,33 +116,40 @@ class Looker:
         self._site, self._servers = Site(engine, None), Servers(worker)  # type: ignore[arg-type]
         self._version = ""
 
-    def look(self, status: str, path: str = f"/study/{NAME}/live") -> tuple[float, float]:
+    def look(self, status: str, path: str = _STUDY) -> tuple[float, float]:
         ours, theirs = time.process_time(), self._servers.seconds()
         found, version = ask(self._site, path, self._version)
         assert found == status, found
         self._version = version or self._version
         return time.process_time() - ours, self._servers.seconds() - theirs
 
-    def several(self, status: str, before_each: Callable[[int], None]) -> Cost:
+    def several(self, status: str, before_each: Callable[[int], None], path: str = _STUDY) -> Cost:
         costs = []
         for number in range(_LOOKS):
             before_each(number)
             time.sleep(_MOMENT)
-            costs.append(self.look(status))
+            costs.append(self.look(status, path))
         ours, theirs = zip(*costs, strict=True)
         return {"process": statistics.median(ours), "least": min(ours), "most": max(ours),
                 "server": statistics.mean(theirs)}  # fmt: skip
 
 
 def looked(engine: Engine, worker: Engine, size: int) -> dict[str, Cost]:
-    """Return what looks cost: the first, one after an epoch, one after the end of a trial, and one at nothing new."""
-    looker = Looker(engine, worker)
+    """Return what looks cost: the first, one after an epoch, one after the end of a trial, and one at nothing new; and
+    one at the list of all studies after an epoch."""
+    looker, of_list = Looker(engine, worker), Looker(engine, worker)
     process, server = looker.look("200", f"/study/{NAME}")
     looker.look("200")
+    of_list.look("200", _LIST)
     ends = iter(range(size, size + _RUNNING))
+
+    def epoch(number: int) -> None:
+        execute(worker, _EPOCH, slot=size + number % _RUNNING)
+
     return {
         "first": {"process": process, "server": server},
-        "epoch": looker.several("200", lambda n: execute(worker, _EPOCH, slot=size + n % _RUNNING)),
+        "epoch": looker.several("200", epoch),
+        "list": of_list.several("200", epoch, _LIST),
         "end": looker.several("200", lambda _: execute(worker, _END, slot=next(ends))),
         "nothing": looker.several("304", lambda _: None),
     }
@@ -166,7 +175,7 @@ def pages(engine: Engine, count: int) -> Iterator[list[str]]:
         version = ""
         done.wait(_ASKS_EVERY * number / count)
         while not done.is_set():
-            _, now = ask(site, f"/study/{NAME}/live", version)
+            _, now = ask(site, _STUDY, version)
             version = now or version
             done.wait(_ASKS_EVERY)
 
