@@ -85,16 +85,9 @@ def trained_seconds(engine: Engine, study_id: int, slot_number: int, last: int) 
         return float(connection.scalar(query.where(*of_trial)) or 0.0)
 
 
-def study_seconds(engine: Engine, study_id: int) -> float:
-    """Return how many seconds the epochs of all trials of a study took, in all of its workers together."""
-    query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0)).where(epoch.c.study_id == study_id)
-    with engine.connect() as connection:
-        return float(connection.scalar(query) or 0.0)
-
-
 def spent_seconds(engine: Engine, study_id: int, *, spent: bool) -> float:
-    """Return the part of `study_seconds` that is of spent slots, which only changes when one more is spent, or the part
-    of the others, which are few."""
+    """Return how many seconds the epochs of a study's spent slots took, in all of its workers together, which only
+    changes when one more is spent; or those of the others, which are few."""
     unspent = select(slot.c.number).where(slot.c.study_id == study_id, slot.c.state.in_(UNSPENT))
     query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0)).where(epoch.c.study_id == study_id)
     of = epoch.c.slot.not_in(unspent) if spent else epoch.c.slot.in_(unspent)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from bottle import HTTPResponse, Route, request
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +20,7 @@ from caviar.studies.results import report
 from caviar.studies.results.formatting import without_password
 from caviar.text import one_line
 
+_REFUSED = 400  # the status of what waiting does not mend, such as a package that is not installed
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -64,7 +66,7 @@ def script() -> HTTPResponse:
 class Explained:
     """A plugin of the web framework, bottle: an error that somebody can do something about is one sentence.
 
-    A page that cannot be shown has the script all the same, which loads it once it can be.
+    A page that cannot be shown for now has the script all the same, which loads it once it can be.
     """
 
     name, api = "explained", 2
@@ -79,7 +81,7 @@ class Explained:
                 status, why = in_words(error)
             if route.method != "GET" or request.path.endswith("/live"):
                 return json_answer({"reason": why}, status)
-            return _page_of_an_error(why, status)
+            return _page_of_an_error(why, status, arguments.get("name"))
 
         return explained
 
@@ -87,14 +89,15 @@ class Explained:
 def in_words(error: CaviarError | SQLAlchemyError) -> tuple[int, str]:
     """Return an error as the status of an answer and a sentence, which names no password."""
     if isinstance(error, CaviarError):
-        status = 404 if isinstance(error, StudyNotFound) else 400
+        status = 404 if isinstance(error, StudyNotFound) else _REFUSED
         return status, one_line(str(error))
     what = "the database does not answer" if is_away(error) else "the database refuses this"
     return 503, one_line(without_password(f"{what}: {reason(error)}"))
 
 
-def _page_of_an_error(why: str, status: int) -> HTTPResponse:
-    path = request.path.rstrip("/")
-    body = f"<h1>This page cannot be shown now</h1><p>{html(why)}</p><p>It is loaded as soon as it can be.</p>"
-    view = View("", "Caviar", {"state": body})
-    return html_answer(page(view, f"{path.removesuffix('/report')}/live", [link("/", "All studies")]), status)
+def _page_of_an_error(why: str, status: int, study: str | None) -> HTTPResponse:
+    """Return an error as a page; its script waits for what may come: the study, or an answer of the database."""
+    renewed_at = None if status == _REFUSED else "/live" if study is None else f"/study/{quote(study)}/live"
+    head, then = ("", "") if renewed_at is None else (" now", "<p>It is loaded as soon as it can be.</p>")
+    body = f"<h1>This page cannot be shown{head}</h1><p>{html(why)}</p>{then}"
+    return html_answer(page(View("", "Caviar", {"state": body}), renewed_at, [link("/", "All studies")]), status)

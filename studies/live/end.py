@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from caviar.storage.records import StudyRecord
+from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot
 from caviar.studies.lifecycle.manager import definition_of
@@ -33,10 +33,14 @@ class End:
     steps: str
 
 
-def read_end(engine: Engine, record: StudyRecord) -> End:
-    """Return the end of a study; of one with very many trials what can be said without reading all of them."""
+def read_end(engine: Engine, record: StudyRecord, best: TrialRecord | None) -> End:
+    """Return the end of a study; of one with very many trials what can be said without reading all of them.
+
+    Args:
+        best: the trial with the best value.
+    """
     if definition_of(record).budget > _ALL:
-        return _quick(engine, record)
+        return _quick(engine, record, best)
     current = standings(engine, record)
     winner = read_winner(engine, record, current)
     return End("" if winner is None else _won(winner), steps_list(read_steps(engine, record, current)))
@@ -55,12 +59,16 @@ def _said(trial: int, metric: str, value: float | None, test: Mapping[str, float
     return f"<strong>{html(f'The winner is trial {trial}, {metric} {number(value)}{measured}.')}</strong>"
 
 
-def _quick(engine: Engine, record: StudyRecord) -> End:
+def _quick(engine: Engine, record: StudyRecord, best: TrialRecord | None) -> End:
     study, slot = definition_of(record), tested_slot(engine, record.study_id)
     won = ""
     if slot is not None:
         value = read_trial(engine, record.study_id, slot).value
-        won = f"<p>{_said(slot, study.metric, value, read_test(engine, record.study_id, slot))}</p>"
+        why = ""
+        if best is not None and best.value != value:
+            command = html(f"caviar best {study.name}")
+            why = f" Why trial {best.slot.number} did not win, <code>{command}</code> says."
+        won = f"<p>{_said(slot, study.metric, value, read_test(engine, record.study_id, slot))}{why}</p>"
     now = Situation(
         study.name, StudyState.DONE, study.budget, study.budget, study.strategy, study.seed, winner=slot,
         has_weights=study.way is not Way.OBJECTIVE,

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from caviar.storage.curves import study_seconds
 from caviar.storage.definitions import find_study
 from caviar.storage.errors import StudyDeleted
 from caviar.storage.events import read_events
@@ -15,6 +14,7 @@ from caviar.storage.fingerprints import Fingerprint, read_fingerprints
 from caviar.storage.states import EventKind
 from caviar.studies.lifecycle.manager import definition_of, progress
 from caviar.studies.live.html import Html, View, age, badge, bar, html, link, table, version_of
+from caviar.studies.live.seconds import Seconds
 from caviar.studies.live.shared import Shared
 from caviar.studies.results.formatting import duration, number, of_planned
 from caviar.studies.results.summaries import StudyState, StudyStatus, study_status
@@ -31,11 +31,13 @@ class Listing:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._rows: dict[str, tuple[str, Row]] = {}  # by name, with the fingerprint of the study
+        self._seconds: dict[str, Seconds] = {}  # by name
         self.shared = Shared(lambda: read_fingerprints(engine), self._view)
 
     def _view(self, marks: Mapping[str, Fingerprint]) -> View:
         rows = {name: (mark.text, self._row(mark)) for name, mark in marks.items()}
         self._rows = {name: (text, row) for name, (text, row) in rows.items() if row is not None}
+        self._seconds = {name: seconds for name, seconds in self._seconds.items() if name in self._rows}
         now = datetime.now(UTC)
         shown = [(done, [*cells, age(marks[name].last_seen, now)]) for name, (_, (done, cells)) in self._rows.items()]
         cells = [each for _, each in sorted(shown, key=lambda row: row[0])]  # those that are not done come first
@@ -60,7 +62,7 @@ class Listing:
         if record is None:
             return None
         now = study_status(record, definition_of(record), progress(self._engine, record))
-        seconds = study_seconds(self._engine, record.study_id)
+        seconds = self._seconds.setdefault(mark.name, Seconds()).read(self._engine, record.study_id, now.done)
         created = read_events(self._engine, record.study_id, EventKind.CREATED, last=1)
         owner = created[0].detail.get("by", _UNKNOWN) if created else _UNKNOWN
         cost = f"{of_planned(now.epochs.trained, None)} epochs, {duration(seconds)}"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
-from caviar.storage.curves import read_curve, spent_seconds
+from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.events import read_events
 from caviar.storage.fingerprints import Fingerprint
 from caviar.storage.records import EventRecord, StudyRecord, WorkerSummary
-from caviar.storage.snapshot import Snapshot, read_snapshot
+from caviar.storage.snapshot import CURVES, Snapshot, read_snapshot
 from caviar.storage.states import EventKind, Phase
 from caviar.storage.status import Progress
 from caviar.storage.workers import read_workers
@@ -23,6 +23,7 @@ from caviar.studies.live.curves import running_curves, trail
 from caviar.studies.live.end import read_end
 from caviar.studies.live.forms import Forms
 from caviar.studies.live.html import Html, View, age, badge, bar, html, table
+from caviar.studies.live.seconds import Seconds
 from caviar.studies.live.svg import svg
 from caviar.studies.results.formatting import alike, duration, number, of_planned
 from caviar.studies.results.report.document import card, steps_list
@@ -40,16 +41,14 @@ class Memory:
 
     study_id: int = -1
     snapshot: Snapshot | None = None
-    seconds: float = 0.0
+    seconds: Seconds = field(default_factory=Seconds)
 
     def read(self, engine: Engine, record: StudyRecord, *, maximize: bool) -> tuple[Snapshot, float]:
         """Return a search as it is now, and the seconds of its training."""
         before = self.snapshot if self.study_id == record.study_id else None
         now = read_snapshot(engine, record, maximize=maximize, before=before)
-        if before is None or before.progress.done != now.progress.done:
-            self.seconds = spent_seconds(engine, record.study_id, spent=True)
         self.study_id, self.snapshot = record.study_id, now
-        return now, self.seconds + spent_seconds(engine, record.study_id, spent=False)
+        return now, self.seconds.read(engine, record.study_id, now.progress.done)
 
 
 def study_view(engine: Engine, mark: Fingerprint, forms: Forms, memory: Memory) -> View:
@@ -66,7 +65,7 @@ def study_view(engine: Engine, mark: Fingerprint, forms: Forms, memory: Memory) 
     snapshot, seconds = memory.read(engine, record, maximize=study.maximize)
     now, study_id = snapshot.progress, record.study_id
     best = read_curve(engine, study_id, now.best.slot.number) if now.best and now.running else []
-    end = read_end(engine, record) if state_of(now) == StudyState.DONE else None
+    end = read_end(engine, record, now.best) if state_of(now) == StudyState.DONE else None
     parts = {
         "state": _state(study, now, forms),
         "progress": _progress(study, now, seconds),
@@ -166,7 +165,10 @@ def _running(study: Study, snapshot: Snapshot, best: list[float | None], forms: 
     drawn = ""
     if any(snapshot.curves.values()):
         picture = svg(running_curves(study, snapshot, best), f"the curves of the running trials, {study.metric}")
-        caption = f"{study.metric} of the running trials{', and of the best one (dotted)' if best else ''}"
+        which = (
+            f"the first {CURVES} of {len(running)} running trials" if len(running) > CURVES else "the running trials"
+        )
+        caption = f"{study.metric} of {which}{', and of the best one (dotted)' if best else ''}"
         drawn = f"<figure><figcaption>{html(caption)}</figcaption>{picture}</figure>"
     return f"<h2>Running trials</h2>{drawn}{table(columns, rows, 'running trials')}"
 

@@ -83,6 +83,31 @@ class Browser:
         element = self._ask("GET", "element/active")
         self._ask("POST", f"element/{next(iter(element.values()))}/value", text=keys)
 
+    def tab_to(self, element: str) -> None:
+        """Press the Tab key until the element with that id has the focus.
+
+        Raises:
+            AssertionError: it is not reached so.
+        """
+        for _ in range(50):
+            if self.ask("return document.activeElement && document.activeElement.id") == element:
+                return
+            self.press("\ue004")
+        raise AssertionError(f"the Tab key does not lead to '{element}'")
+
+    def answer(self, *, yes: bool) -> str:
+        """Accept or dismiss the dialogue that the page opens, and return its text."""
+        until = time.monotonic() + 60
+        while True:
+            try:
+                text = self._ask("GET", "alert/text")
+                break
+            except AssertionError:
+                assert time.monotonic() < until, "the page opens no dialogue"
+                time.sleep(0.1)
+        self._ask("POST", "alert/accept" if yes else "alert/dismiss")
+        return str(text)
+
     def prefer(self, scheme: str) -> None:
         """Let the person in front of the browser prefer the light or the dark scheme of colours."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]

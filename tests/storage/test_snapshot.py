@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from caviar.storage.curves import spent_seconds, study_seconds
+from caviar.storage.curves import spent_seconds
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import StudyNotFound
 from caviar.storage.losses import free_lost, release_dead
@@ -66,14 +66,13 @@ def test_what_an_earlier_look_found_of_spent_slots_is_taken_until_one_more_is_sp
     assert looked().trail == (0.5, 0.75)
 
 
-def test_the_seconds_of_spent_slots_and_of_the_others_are_all_seconds(engine: Engine) -> None:
+def test_the_seconds_of_spent_slots_are_apart_from_those_of_the_others(engine: Engine) -> None:
     record, _ = register(engine, budget=8)
     let_run(engine, record, 0, 0.5, 0.5)
     finish(engine, record, 0, 0.5)
     let_run(engine, record, 1, 0.25)
     parts = [spent_seconds(engine, record.study_id, spent=spent) for spent in (True, False)]
     assert parts == [3.0, 1.5]
-    assert study_seconds(engine, record.study_id) == 4.5
 
 
 def test_a_lost_trial_is_counted_and_whoever_goes_on_with_it_too(engine: Engine) -> None:

@@ -9,12 +9,15 @@ from caviar.storage.definitions import delete_study, load_study
 from caviar.storage.events import record_event
 from caviar.storage.states import Control, EventKind
 from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.panda.journal import read_journal
 from tests.helpers.browser import Browser, needs_chromedriver
 from tests.helpers.live import add_epoch, execute, finish, let_run
+from tests.helpers.pandas import born
 from tests.helpers.studies import small_study
 
 pytestmark = needs_chromedriver
 
+ENTER = "\ue007"
 SAYS = "return document.body.innerText.includes(arguments[0])"
 SAID = "return document.getElementById('said').innerText"
 # The texts whose contrast with what is behind them is below 4.5, by WCAG 2's formula.
@@ -60,16 +63,61 @@ def test_it_is_paused_and_resumed_by_keyboard_and_says_what_came_of_it(
     record = open_study(engine, small_study())
     page.go(f"{address}/study/small")
     page.wait("document.getElementById('pause').focus(); return document.activeElement.id === 'pause'")
-    page.press("\ue007")  # Enter
+    page.press(ENTER)
     page.wait("return document.getElementById('said').innerText === 'small is paused'")
     page.wait("return document.getElementById('resume') !== null")
     assert load_study(engine, "small").control == Control.PAUSE
     execute(engine, "UPDATE caviar.study SET control = 'run' WHERE study_id = :study", study=record.study_id)
     page.wait("return document.getElementById('pause') !== null")  # somebody else resumed it
     page.ask("document.getElementById('of-budget').focus()")
-    page.press("4\ue007")
+    page.press(f"4{ENTER}")
     page.wait("return document.getElementById('said').className === 'bad'")
     assert "has a budget of 8 trials already" in page.ask(SAID)
+
+
+def test_by_tab_and_enter_a_study_is_stopped_once_that_is_confirmed_and_a_trial_enqueued(
+    engine: Engine, address: str, page: Browser
+) -> None:
+    open_study(engine, small_study())
+    page.go(f"{address}/study/small")
+    page.tab_to("stop")
+    page.press(ENTER)
+    assert page.answer(yes=False) == "Stop? The workers of all machines exit after their epoch."
+    page.tab_to("of-values")
+    page.press(f"learning_rate=0.03{ENTER}")
+    page.wait(f"{SAID} === 'the next trial of small that begins has learning_rate 0.03'")
+    assert load_study(engine, "small").control == Control.RUN
+    page.wait(SAYS, "1 enqueued trial, which the next slots take")
+    page.go(f"{address}/study/small")
+    page.tab_to("stop")
+    page.press(ENTER)
+    page.answer(yes=True)
+    page.wait(f"{SAID} === 'small is stopped'")
+    page.wait("return document.title === 'small: stopped 0/8'")
+    assert load_study(engine, "small").control == Control.STOP
+    assert page.errors() == []
+
+
+def test_a_panda_is_nudged_by_tab_and_enter(engine: Engine, address: str, page: Browser) -> None:
+    record = born(engine)
+    page.go(f"{address}/study/baby")
+    page.tab_to("of-settings")
+    page.press("learning_rate=0.05")
+    page.tab_to("of-why")
+    page.press("noisy")
+    page.tab_to("nudge")
+    page.press(ENTER)
+    page.wait(f"{SAID} === 'baby takes it when it goes on'")
+    page.wait(SAYS, "waits for the next epoch: learning_rate 0.05 (noisy)")
+    assert [nudge.settings for nudge in read_journal(engine, record).waiting] == [{"learning_rate": 0.05}]
+    assert page.ask("return document.getElementById('of-settings').value") == ""
+
+
+def test_optunas_page_of_a_study_is_opened_once_the_study_is_there(engine: Engine, address: str, page: Browser) -> None:
+    page.go(f"{address}/optuna/small")
+    assert page.ask(SAYS, "This page cannot be shown now")
+    record = open_study(engine, small_study())
+    page.wait("return location.pathname === arguments[0]", f"/dashboard/studies/{record.optuna_study_id}")
 
 
 def test_a_study_that_is_paused_stopped_and_resumed_elsewhere_says_so(
@@ -124,8 +172,13 @@ def test_every_text_can_be_read_and_nothing_is_out_of_reach_at_any_width(
     finish(engine, record, 0, 0.75)
     execute(engine, "UPDATE caviar.slot SET kill = true WHERE number = 1")
     record_event(engine, record.study_id, EventKind.NOTE, text="long" * 60)
+    done = open_study(engine, small_study(name="b" * 100, budget=4))
+    for slot in range(4):
+        let_run(engine, done, slot, 0.5)
+        finish(engine, done, slot, 0.5 + slot / 100)
+    born(engine, "c" * 100)
     page.prefer("dark" if dark else "light")
-    for path in ("/", f"/study/{record.name}", "/study/nothing"):
+    for path in ("/", *(f"/study/{name}" for name in (record.name, done.name, "c" * 100, "nothing"))):
         page.go(address + path)
         assert page.ask(DARK) is dark
         for width in (1440, 768, 390):

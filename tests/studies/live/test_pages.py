@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from sqlalchemy import Engine
 
@@ -16,6 +18,7 @@ from caviar.storage.engine import make_engine
 from caviar.storage.events import record_event
 from caviar.storage.fingerprints import read_fingerprints
 from caviar.storage.states import EventKind
+from caviar.storage.test_results import write_test
 from caviar.storage.who import current_user
 from caviar.studies.lifecycle.manager import extend_study, open_study
 from caviar.studies.live import end, shared
@@ -135,7 +138,7 @@ def test_whatever_is_shown_changes_the_fingerprint(engine: Engine, site: Site) -
 
     def changed() -> bool:
         before = len(seen)
-        seen.add(read_fingerprints(engine)["small"].text)
+        seen.add(read_fingerprints(engine, "small")["small"].text)
         return len(seen) > before
 
     assert changed()
@@ -160,7 +163,69 @@ def test_whatever_is_shown_changes_the_fingerprint(engine: Engine, site: Site) -
     assert changed()
     extend_study(engine, load_study(engine, "small"), 9)
     assert changed()
+    theirs = optuna.load_study(study_name="small", storage=engine.url.render_as_string(hide_password=False))
+    theirs.enqueue_trial({"learning_rate": 0.5})
+    assert changed()
+    open_study(engine, small_study(name="smaller"))
     assert not changed()
+    sibling = open_study(engine, small_study(name="small-wider"))
+    assert changed()
+    assert not changed()
+    execute(engine, "UPDATE caviar.slot SET state = 'abandoned' WHERE study_id = :study", study=sibling.study_id)
+    assert changed()
+
+
+def test_a_renewal_looks_at_what_only_the_page_of_a_study_shows_in_the_same_statement(
+    engine: Engine, site: Site
+) -> None:
+    record = open_study(engine, small_study())
+    version = renewed(site, "/study/small").document["version"]
+    with statements(engine) as sent:
+        assert renewed(site, "/study/small", version).status == 304
+    assert len(sent) == 1
+    execute(engine, "INSERT INTO public.trials (number, study_id, state) VALUES (90, :optuna, 'WAITING')",
+            optuna=record.optuna_study_id)  # fmt: skip
+    answer = renewed(site, "/study/small", version)
+    assert "1 enqueued trial, which the next slots take" in answer.document["parts"]["progress"]
+
+
+def test_the_list_sums_the_epochs_of_spent_trials_only_when_one_more_is_spent(engine: Engine, site: Site) -> None:
+    record = open_study(engine, small_study(epochs=5))
+    for slot in (0, 1):
+        let_run(engine, record, slot, 0.5, 0.75)
+    finish(engine, record, 0, 0.75)
+    assert "4 epochs, 6 s" in ask(site, "/").text
+    execute(engine, "UPDATE caviar.epoch SET seconds = 100 WHERE slot = 0")
+    add_epoch(engine, record, 1, 0.8)
+    assert "5 epochs, 7.5 s" in ask(site, "/").text  # as the spent one was before
+    finish(engine, record, 1, 0.8)
+    assert "5 epochs, 3 min" in ask(site, "/").text
+
+
+@pytest.mark.parametrize(("count", "said"), [(12, "of the running trials<"), (13, "the first 12 of 13 running trials")])
+def test_a_picture_without_all_running_trials_says_so(engine: Engine, site: Site, count: int, said: str) -> None:
+    record = open_study(engine, small_study(epochs=5, budget=20))
+    for slot in range(count):
+        let_run(engine, record, slot, 0.5)
+    assert said in renewed(site, "/study/small").document["parts"]["running"]
+
+
+def test_a_large_study_says_where_to_read_why_not_the_best_value_won(
+    engine: Engine, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(end, "_ALL", 7)
+    record = open_study(engine, small_study())
+    for slot in range(8):
+        let_run(engine, record, slot, 0.5)
+        finish(engine, record, slot, 0.5 + slot / 100)
+    write_test(engine, record.study_id, 7, {"accuracy": 0.5})
+    assert "caviar best small" not in renewed(site, "/study/small").document["parts"]["best"]
+    execute(engine, "UPDATE public.trial_values SET value = 0.9 WHERE value = 0.5")
+    record_event(engine, record.study_id, EventKind.NOTE, text="changed")
+    best = renewed(site, "/study/small").document["parts"]["best"]
+    assert "The winner is trial 7" in best
+    assert "Why trial 0 did not win, <code>caviar best small</code> says." in best
+    assert "Best value: trial 0" in best
 
 
 def test_twenty_pages_that_are_open_ask_the_database_no_more_than_one(engine: Engine) -> None:
@@ -215,6 +280,26 @@ def test_a_database_that_is_away_is_said_without_its_password(engine: Engine, si
         assert answer.status == 503
         assert "the database does not answer: " in answer.text
         assert "s3cret" not in answer.text
+
+
+def test_a_report_without_its_package_is_not_loaded_again_and_again(
+    engine: Engine, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_study(engine, small_study())
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    answer = ask(site, "/study/small/report")
+    assert answer.status == 400
+    assert "pip install" in answer.text
+    assert 'data-live=""' in answer.text
+    assert "as soon as it can be" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/study/nothing", "/study/nothing/report", "/optuna/nothing"])
+def test_a_page_of_a_study_that_is_not_there_yet_waits_for_it(engine: Engine, site: Site, path: str) -> None:
+    assert 'data-live="/study/nothing/live" data-version=""' in ask(site, path).text
+    open_study(engine, small_study(name="nothing"))
+    assert renewed(site, "/study/nothing").status == 200
+    assert ask(site, path).status in (200, 302)
 
 
 @pytest.mark.parametrize("name", ["nothing", "a%00b", "..", EVIL.replace("/", "%2F"), "\xff"])
