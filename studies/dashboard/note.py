@@ -19,7 +19,7 @@ from caviar.storage.pandas import is_panda
 from caviar.storage.records import StudyRecord
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.results.formatting import number
+from caviar.studies.results.formatting import begin_sentence, number
 from caviar.studies.results.next_steps import Situation, Step, next_steps
 from caviar.studies.results.summaries import StudyState
 
@@ -104,4 +104,4 @@ def _won(study: Study, winner: Winner | None) -> list[str]:
     values = ", ".join(f"`{name}` {number(value)}" for name, value in winner.hyperparameters.items())
     here = f" (number {winner.optuna_number} here)" if winner.optuna_number not in (None, winner.trial) else ""
     won = f"**Winner: trial {winner.trial}**{here}, {study.metric} {number(winner.value)}{test}: {values}."
-    return [won, *([f"{winner.why_not_best.capitalize()}."] if winner.why_not_best else [])]
+    return [won, *([f"{begin_sentence(winner.why_not_best)}."] if winner.why_not_best else [])]

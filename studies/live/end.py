@@ -12,7 +12,7 @@ from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.live.html import html
-from caviar.studies.results.formatting import number
+from caviar.studies.results.formatting import begin_sentence, number
 from caviar.studies.results.gain import in_words as gain_in_words
 from caviar.studies.results.next_steps import Situation, next_steps
 from caviar.studies.results.report.document import steps_list
@@ -49,7 +49,7 @@ def read_end(engine: Engine, record: StudyRecord, best: TrialRecord | None) -> E
 def _won(winner: Winner) -> str:
     """Say who won, how much better that is than the default, and why it is another one than the best value's."""
     gain = "" if winner.gain is None else f" {' '.join(gain_in_words(winner.gain, winner.trial))}."
-    why = f" {winner.why_not_best.capitalize()}." if winner.why_not_best else ""
+    why = f" {begin_sentence(winner.why_not_best)}." if winner.why_not_best else ""
     said = _said(winner.trial, winner.metric, winner.value, winner.test)
     return f"<p>{said}{html(gain)}{html(why)}</p>"
 

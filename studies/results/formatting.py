@@ -63,6 +63,11 @@ def _digits(value: float, count: int) -> str:
     return f"{value:.0f}" if 10**count <= abs(float(text)) < 1e7 else text
 
 
+def begin_sentence(text: str) -> str:
+    """Return a text with its first letter in upper case; all others stay, since names of a person's are among them."""
+    return text[:1].upper() + text[1:]
+
+
 def duration(seconds: float) -> str:
     """Return a length of time as a person says it, in one unit or two.
 

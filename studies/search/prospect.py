@@ -27,6 +27,7 @@ _CASES = 256
 # Standard deviations on both sides of the gain. On the development tables of benchmarks/search the interval holds in
 # 91 % of searches (benchmarks/search/prospect.py).
 _SURE = 2.0
+_WORTH = 0.1  # of the noise of a training: more trials that are expected to bring less are not advised
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Prospect:
     def is_noise(self) -> bool:
         """Whether even the upper end of the gain is less than one training differs from another."""
         return self.high < self.noise
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether the gain is more than nothing, and at least a tenth of what one training differs from another."""
+        return self.gain > 0 and self.gain >= _WORTH * self.noise
 
 
 def prospect_of(

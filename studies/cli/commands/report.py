@@ -14,7 +14,7 @@ from caviar.studies.cli.output import out, print_json, print_line, spinner
 from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
-from caviar.studies.results.formatting import duration, of_planned
+from caviar.studies.results.formatting import begin_sentence, duration, of_planned
 from caviar.studies.results.sentences import parent_in_words
 
 _PACKAGES = ("caviar", "torch", "optuna")  # whose versions stand in the terminal; the page has all
@@ -81,7 +81,7 @@ def _print(report: Report) -> None:
     print_line(f"  {cost.done} trials, {of_planned(cost.epochs, cost.epochs_planned)} epochs in "
                f"{duration(cost.wall_seconds)}{devices}, by {cost.workers} worker(s)")  # fmt: skip
     about = [dates(report), *data_sizes(report.study), *_code_lines(report)]
-    about += [f"{parent_in_words(report.parent)}.".capitalize()] if report.parent else []
+    about += [f"{begin_sentence(parent_in_words(report.parent))}."] if report.parent else []
     for line in filter(None, about):
         print_line(f"  {line}", style="dim")
     out().print()

@@ -23,6 +23,7 @@ from caviar.studies.results.compare.records import (
     WinnerMean,
 )
 from caviar.studies.results.confirmation import mean_of, welch
+from caviar.studies.results.formatting import finite
 from caviar.studies.results.report.device_time import DeviceClock
 from caviar.studies.results.report.holdings import holdings
 from caviar.studies.results.report.reading import read_facts
@@ -128,12 +129,15 @@ def _winners(reports: Sequence[Report]) -> list[ComparedWinner | None]:
     return found
 
 
-def _mean(winner: Winner) -> WinnerMean:
+def _mean(winner: Winner) -> WinnerMean | None:
+    """Return the mean of a winner; None where its value is no finite number, as may be that of an objective."""
+    if (value := finite(winner.value)) is None:
+        return None
     if winner.confirmation is not None:
         return WinnerMean(*mean_of(winner.confirmation.winner_values), is_measured=True)
     if winner.expected is not None:
         return WinnerMean(winner.expected.value, winner.expected.low, winner.expected.high, is_measured=False)
-    return WinnerMean(winner.value or 0.0, None, None, is_measured=False)
+    return WinnerMean(value, None, None, is_measured=False)
 
 
 def _place(mean: WinnerMean, lead: WinnerMean, winner: Winner, leader: Winner) -> Place:

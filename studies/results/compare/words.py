@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from caviar.studies.results.compare.records import ComparedStudy, ComparedWinner, Place, Spent, StudyComparison
 from caviar.studies.results.formatting import alike, duration, number, told_apart
@@ -47,14 +47,23 @@ def verdicts(of: StudyComparison) -> Iterator[str]:
     """Yield a sentence on each winner beside the best one, and then the remarks."""
     lead = next((study for study in of.studies if study.winner and study.winner.place is Place.LEADS), None)
     if lead is not None and lead.winner is not None:
-        yield f"{lead.name} is ahead: its winner {_comes_to(lead.winner)}."
+        yield _first(lead.name, lead.winner, [s.winner.place for s in of.studies if s.winner and s is not lead])
     for study in of.studies:
         winner = study.winner
         if winner is None:
-            yield f"{study.name} has no complete trial yet."
+            yield f"{study.name} has no winner yet."
         elif lead is not None and study is not lead:
             yield f"{study.name}'s winner is {_beside(winner, lead)}."
     yield from of.remarks
+
+
+def _first(name: str, winner: ComparedWinner, others: Sequence[Place]) -> str:
+    """Say what the best winner came to, and whether it is ahead: not where another one may be as good."""
+    if not others:
+        return f"{name}'s winner {_comes_to(winner)}."
+    if all(place is Place.BEHIND for place in others):
+        return f"{name} is ahead: its winner {_comes_to(winner)}."
+    return f"Who is ahead cannot be told yet: the best mean is that of {name}'s winner, which {_comes_to(winner)}."
 
 
 def _comes_to(winner: ComparedWinner) -> str:

@@ -7,7 +7,7 @@ from html import escape
 from caviar.storage.states import TrialState
 from caviar.studies.lifecycle.provenance import code_line
 from caviar.studies.results.confirmation import mean_of
-from caviar.studies.results.formatting import alike, duration, number, told_apart
+from caviar.studies.results.formatting import alike, begin_sentence, duration, number, told_apart
 from caviar.studies.results.gain import in_words as gain_in_words
 from caviar.studies.results.next_steps import Reason
 from caviar.studies.results.report.document import card, document, scrolled, steps_list
@@ -96,7 +96,7 @@ def _winner(report: Report) -> str:
             )
         )
     head = "The winner" if report.study.state == StudyState.DONE else "Best so far"
-    why = f"<p>{escape(winner.why_not_best.capitalize())}.</p>" if winner.why_not_best else ""
+    why = f"<p>{escape(begin_sentence(winner.why_not_best))}.</p>" if winner.why_not_best else ""
     return (
         f"<h2>{head}: trial {winner.trial} (tier {winner.tier}, {escape(winner.phase)})</h2>"
         f'<div class="cards">{"".join(cards)}</div>{why}{space_table(report)}{configuration(winner)}'

@@ -9,6 +9,7 @@ import pytest
 from caviar.studies.cli.winner import print_winner
 from caviar.studies.dashboard.note import search_note
 from caviar.studies.results.confirmation import Comparison, Confirmation
+from caviar.studies.results.formatting import begin_sentence
 from caviar.studies.results.report.page import page
 from caviar.studies.results.winner import Ahead, Interval, Standings
 from caviar.studies.search.expectation import Expected, winner_of
@@ -50,8 +51,8 @@ def test_where_both_are_shown_the_reason_stands(capsys: pytest.CaptureFixture[st
     print_winner(winner)
     reason = "trial 1 came to 0.95: of another training the model expects more of the winner"
     assert reason in capsys.readouterr().out
-    assert reason.capitalize() in page(replace(report(trials), winner=winner))
-    assert reason.capitalize() in search_note(small_study(), winner)
+    assert begin_sentence(reason) in page(replace(report(trials), winner=winner))
+    assert begin_sentence(reason) in search_note(small_study(), winner)
     print_winner(won_by(trials[1]))
     assert "came to" not in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from caviar.studies.results.formatting import alike, number, rounded, told_apart
+from caviar.studies.results.formatting import alike, begin_sentence, number, rounded, told_apart
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ from caviar.studies.results.formatting import alike, number, rounded, told_apart
 )  # fmt: skip
 def test_a_number_has_four_digits_or_all_before_its_point(value: object, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_a_sentence_begins_with_a_large_letter_and_keeps_the_names_in_it() -> None:
+    assert begin_sentence("retuned from MyNet, by RMSE") == "Retuned from MyNet, by RMSE"
+    assert begin_sentence("") == ""
 
 
 def test_numbers_that_differ_look_different() -> None:

@@ -67,8 +67,10 @@ def enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) -
     if report.winner is not None and (prospect := report.winner.prospect):
         if prospect.is_noise:
             return Answer(question, f"Yes: {prospect}.")
+        if not prospect.is_worth_it:
+            return Answer(question, f"Probably: {prospect}.")
         command = f"caviar extend {study.name} --budget {study.budget + prospect.trials}"
-        why = f"improve the winner by {prospect.gain:.2g}, it is expected, at best by {prospect.high:.2g}"
+        why = f"{prospect.gain:+.2g} is expected, up to {prospect.high:+.2g}"
         return Answer(question, f"Perhaps not: {prospect}.", command, why)
     if noise is None:
         return Answer(question, f"It is not clear: {UNKNOWN}.", confirm(report))

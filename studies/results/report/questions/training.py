@@ -15,6 +15,7 @@ from caviar.studies.results.formatting import number
 from caviar.studies.results.report.noise import NEAR, UNKNOWN, Noise
 from caviar.studies.results.report.questions.commands import confirm, retune
 from caviar.studies.results.report.records import Answer, Report, ReportedTrial
+from caviar.studies.results.summaries import StudyState
 
 _QUARTERS = 4  # of a curve: the last one is compared with those before
 _SHORTEST = 8  # values of a curve that says anything: two in each quarter
@@ -47,7 +48,7 @@ def length(report: Report, top: Sequence[ReportedTrial], noise: Noise | None) ->
         return Answer(
             question,
             f"No: {improving} of the best {len(trends)} still improve at their last epoch, by more than the noise "
-            f"({number(noise.deviation)}). Train longer.",
+            f"({number(noise.deviation)}).{_at_the_end(report, 'Train longer.')}",
             longer,
             "the best still improve at their end",
         )
@@ -57,7 +58,8 @@ def length(report: Report, top: Sequence[ReportedTrial], noise: Noise | None) ->
         return Answer(
             question,
             f"For too long: the {metric} of {len(best_at)} of the best {len(trends)} was best around epoch {epoch}, "
-            f"and is worse at the end by more than the noise ({number(noise.deviation)}). Train shorter.",
+            f"and is worse at the end by more than the noise ({number(noise.deviation)})."
+            f"{_at_the_end(report, 'Train shorter.')}",
             shorter,
             f"the best were better around epoch {epoch}",
         )
@@ -66,6 +68,11 @@ def length(report: Report, top: Sequence[ReportedTrial], noise: Noise | None) ->
         f"Yes: {improving} of the best {len(trends)} still improve at their last epoch by more than the noise "
         f"({number(noise.deviation)}). {epochs or 'So many'} epochs are enough.",
     )
+
+
+def _at_the_end(report: Report, what_to_do: str) -> str:
+    """Return what to do, to follow an answer; nothing before the end of a study, whose trials cannot be changed."""
+    return f" {what_to_do}" if report.study.state == StudyState.DONE else ""
 
 
 def _trends(report: Report, top: Sequence[ReportedTrial], deviation: float) -> list[tuple[_Trend, int]]:

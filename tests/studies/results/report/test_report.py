@@ -24,6 +24,7 @@ from caviar.studies.results.report.records import (
 from caviar.studies.results.report.style import NEUTRAL, TIER_COLOURS, WINNER
 from caviar.studies.results.summaries import StudyState
 from caviar.studies.results.winner import Interval
+from caviar.studies.search.prospect import Prospect
 from caviar.studies.space.scales import Grid, Log, LogOneMinus, PowersOfTwo
 from tests.helpers.reports import EPOCHS, HYPERPARAMETERS, curve, losses, report, trained_with, trial, won_by
 
@@ -102,6 +103,27 @@ def test_where_few_are_as_good_as_the_best_more_trials_are_offered() -> None:
     assert said(report([trial(i, 0.99) for i in range(12)]), "enough points").command is None
 
 
+@pytest.mark.parametrize(
+    ("gain", "high", "begins", "why"),
+    [
+        (0.0, 0.017, "Probably: ", ""),
+        (0.0008, 0.017, "Probably: ", ""),
+        (0.001, 0.017, "Perhaps not: ", "+0.001 is expected, up to +0.017"),
+        (0.001, 0.009, "Yes: ", ""),
+    ],
+)
+def test_more_trials_are_advised_only_where_a_tenth_of_the_noise_is_expected_of_them(
+    gain: float, high: float, begins: str, why: str
+) -> None:
+    trials = [trial(i, 0.9) for i in range(5)]
+    prospect = Prospect(40, gain, -0.01, high, noise=0.01)
+    made = replace(report(trials), winner=won_by(trials[0], prospect=prospect))
+    found = said(made, "enough points")
+    assert found.answer.startswith(begins)
+    assert found.command == ("caviar extend small --budget 45" if why else None)
+    assert found.why == why
+
+
 def test_before_the_end_nothing_is_judged_that_later_phases_change() -> None:
     edge = [trial(i, 0.9, 0.99, curve=curve(*(0.04 * e for e in range(1, 21)))) for i in range(5)]
     begun = report(edge, study={"state": StudyState.RUNNING, "budget": 40})
@@ -112,6 +134,8 @@ def test_before_the_end_nothing_is_judged_that_later_phases_change() -> None:
         question in a.question for a in others for question in ("edge", "enough points", "runner-up", "order")
     )
     assert said(begun, "long enough").answer.startswith("No: 5 of the best 5 still improve")
+    assert "Train longer" not in said(begun, "long enough").answer  # no trial of this study can
+    assert "Train longer" in said(report(edge), "long enough").answer
     assert not any(a.command for a in others)
     assert "Best so far: trial 0" in page(answered(begun))
     assert "The winner: trial 0" in page(answered(report(edge)))
