@@ -1,12 +1,12 @@
 """The report's advice, followed: is the winner of what it advises better, or at least no worse?
 
-    python benchmarks/advice.py [--times 10] [--workers 2] [--short]
+    python benchmarks/advice.py [--times 10] [--workers 2] [--only WORD] [--short]
 
 20 studies: four data sets, each with trainings that are too short or long enough, with ranges that hold the best
-learning rate or end before it, and with few trials. Each command that a study's report gives as advice is given to a
-new process, and the study that it makes or extends is run. Then both winners are trained anew, so many times each: the
-advice helps or harms where their mean metrics differ by more than two standard errors. Prints a row for each advice and
-writes benchmarks/results/advice.json.
+learning rate or end before it, and with few trials; and three by the validation loss, whose trainings are too long.
+Each command that a study's report gives as advice is given to a new process, and the study that it makes or extends is
+run. Then both winners are trained anew, so many times each: the advice helps or harms where their mean metrics differ
+by more than two standard errors. Prints a row for each advice and writes benchmarks/results/advice.json.
 """
 
 from __future__ import annotations
@@ -66,17 +66,19 @@ def _digits(count: int) -> tuple[Part, Part]:
 
 
 def studies() -> Iterator[Study]:
-    """Return the 20 studies."""
+    """Return the studies."""
     wide, low, high = Log(1e-3, 3, default=0.1), Log(1e-4, 1e-2, default=1e-3), Log(0.3, 10, default=1)
     shapes = {
         "short": (wide, 8, 30), "long": (wide, 40, 30), "low": (low, 20, 30), "high": (high, 20, 30),
         "few-trials": (wide, 20, 10),
     }  # fmt: skip
     for data in ("digits", "few", "mislabelled", "waves"):
-        for shape, (rate, epochs, budget) in shapes.items():
+        own = {**shapes, **({} if data == "waves" else {"too-long": (wide, 60, 20)})}
+        for shape, (rate, epochs, budget) in own.items():
             yield Study(
                 name=f"{data}-{shape}", model="mlp", data=data if data == "digits" else f"advice:{data}",
-                metric="validation_loss" if data == "waves" else "accuracy", epochs=epochs, budget=budget,
+                metric="validation_loss" if data == "waves" or shape == "too-long" else "accuracy", epochs=epochs,
+                budget=budget,
                 tiers=(
                     {"learning_rate": rate},
                     {"momentum": LogOneMinus(0.8, 0.99, default=0.9), "hidden_units": Linear(8, 128, default=32),
@@ -155,9 +157,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="only studies with this in their names; writes nothing"
+    )
     parser.add_argument("--short", action="store_true", help="the first three studies")
     options = parser.parse_args()
-    chosen = list(studies())[: 3 if options.short else None]
+    chosen = [s for s in studies() if options.only in s.name][: 3 if options.short else None]
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as home:
         os.environ["CAVIAR_HOME"] = home  # the workers' too
@@ -169,7 +174,8 @@ def main() -> None:
                     rows.append(_row(one))
     counts = Counter(row["verdict"] for row in rows)
     print(f"{len(chosen)} studies, {len(rows)} advices: {dict(counts)}")
-    write("advice", options, studies=len(chosen), rows=rows, counts=dict(counts))
+    if not options.only:
+        write("advice", options, studies=len(chosen), rows=rows, counts=dict(counts))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The effects of hyperparameters: what a model expects of the winner if one of them, or two, are changed.
 
 The model is the one that chooses the winner, so that at the winner's own values the mean is what `best` says is
-expected of it. A pruned trial counts with its last value, as in the search: where all were pruned, less is expected
-than a whole training would come to.
+expected of it. A pruned trial counts as no worse than the worst complete one: where all were pruned, more
+or less may be expected than a whole training would come to.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from caviar.studies.search.candidates import Cube, cube
-from caviar.studies.search.expectation import MANY, WINNER_NOISE, Expectation, modelled
-from caviar.studies.search.observations import Observations
+from caviar.studies.search.expectation import MANY, WINNER_NOISE, Expectation, judged, modelled
 from caviar.studies.search.surrogate import Array, one_thread
 from caviar.studies.space.search_space import SearchSpace
 
@@ -61,8 +60,7 @@ class Around:
 
     def __init__(self, space: SearchSpace, trials: Sequence[FrozenTrial], number: int) -> None:
         known = modelled(space, trials)
-        observed = Observations(known or space)
-        observed.learn(trials)
+        observed = judged(known or space, trials)
         self._model: Expectation | None = None
         if known is None or len(observed) < MANY or np.ptp(observed.losses) == 0 or number not in observed.numbers:
             return

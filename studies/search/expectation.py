@@ -114,8 +114,7 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     known = modelled(space, trials)
     sound = {key_of(t) for t in trials if is_sound(t)}
     decided = {key for key in sound if key[0] == tested}
-    observed = Observations(known or space)
-    observed.learn(trials)
+    observed = judged(known or space, trials)
     places = np.array([row for row, key in enumerate(observed.keys) if key in (decided or sound)], dtype=int)
     if not len(places):
         return None
@@ -131,8 +130,30 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     sign = -1 if space.maximize else 1
     sure = _SURE if len(observed) >= MANY else _SURE_WITH_FEW
     ends = sign * model.losses(mean[place] + deviation[place] * np.array([-sure, 0, sure]))
-    low, value, high = np.clip(np.sort(ends), *space.bounds).tolist()
+    low, value, high = np.clip(np.sort(ends), *possible(space, trials)).tolist()
     return Expected(numbers[place], value, low, high)
+
+
+def judged(space: SearchSpace, trials: Sequence[FrozenTrial]) -> Observations:
+    """Return what the model of the winner learns from: a pruned trial counts as no worse than the worst complete one.
+
+    How its training would have ended is not known, and its last value is that of an early epoch: a model would take the
+    distance between the two for noise.
+    """
+    observed = Observations(space)
+    observed.learn(trials)
+    sound = {key_of(t) for t in trials if is_sound(t)}
+    is_whole = np.array([key in sound for key in observed.keys], dtype=bool)
+    if is_whole.any():
+        observed.losses = np.minimum(observed.losses, observed.losses[is_whole].max())
+    return observed
+
+
+def possible(space: SearchSpace, trials: Sequence[FrozenTrial]) -> tuple[float, float]:
+    """Return the lowest and the highest value that a trial can have; a metric that was never below 0 cannot be."""
+    low, high = space.bounds
+    values = [t.value for t in trials if is_sound(t) and t.value is not None]
+    return (max(low, 0.0) if values and min(values) >= 0 else low), high
 
 
 def modelled(space: SearchSpace, trials: Sequence[FrozenTrial]) -> SearchSpace | None:

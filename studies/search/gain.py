@@ -14,8 +14,7 @@ from optuna.trial import FrozenTrial
 
 from caviar.storage.history import is_sound
 from caviar.studies.search.candidates import cube
-from caviar.studies.search.expectation import FEW, WINNER_NOISE, Expectation, modelled
-from caviar.studies.search.observations import Observations
+from caviar.studies.search.expectation import FEW, WINNER_NOISE, Expectation, judged, modelled, possible
 from caviar.studies.search.surrogate import one_thread
 from caviar.studies.space.search_space import SearchSpace
 
@@ -50,8 +49,7 @@ def gain_over_default(space: SearchSpace, trials: Sequence[FrozenTrial], winner:
     default = default_trial(space, trials)
     if known is None or default is None or winner not in sound:
         return None
-    observed = Observations(known)
-    observed.learn(trials)
+    observed = judged(known, trials)
     sign = 1 if space.maximize else -1
     single = sign * ((sound[winner] or 0.0) - (sound[default] or 0.0))
     if winner == default:
@@ -62,7 +60,7 @@ def gain_over_default(space: SearchSpace, trials: Sequence[FrozenTrial], winner:
     with one_thread():
         model = Expectation(known, cube(known), observed, WINNER_NOISE)
         mean, covariance = model.together(observed.points[rows])
-    least, most = sorted(-sign * bound for bound in space.bounds)
+    least, most = sorted(-sign * bound for bound in possible(space, trials))
     drawn = np.random.default_rng(0).multivariate_normal(mean, _WIDER**2 * covariance, _DRAWS, method="svd")
     losses = np.clip(model.losses(np.concatenate([mean[None], drawn])), least, most)
     by = losses[:, 1] - losses[:, 0]

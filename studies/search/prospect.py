@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from caviar.models.seeding import derive
 from caviar.studies.search.candidates import candidates, cube, ranked, unseen
-from caviar.studies.search.expectation import MANY, WINNER_NOISE, Expectation, modelled, winner_of
+from caviar.studies.search.expectation import MANY, WINNER_NOISE, Expectation, judged, modelled, possible, winner_of
 from caviar.studies.search.observations import Observations
 from caviar.studies.search.surrogate import Array, log_expected_improvement, one_thread
 from caviar.studies.space.search_space import SearchSpace
@@ -79,8 +79,7 @@ def prospect_of(
     winner = winner_of(space, trials, tested)
     if winner is None or winner.value is None:
         return None
-    observed = Observations(known)
-    observed.learn(trials)
+    observed = judged(known, trials)
     with one_thread():
         model = Expectation(known, cube(known), observed, WINNER_NOISE)
         own = observed.points[observed.numbers == winner.trial][:1]
@@ -88,7 +87,8 @@ def prospect_of(
         here, deviation = model.posterior(own)
         unit = _per_unit(model, float(here[0]))
     gain, spread = unit * max(gains.mean(), 0.0), _SURE * unit * np.hypot(gains.std(), deviation[0])
-    most = space.bounds[1] - winner.value if space.maximize else winner.value - space.bounds[0]
+    lowest, highest = possible(space, trials)
+    most = highest - winner.value if space.maximize else winner.value - lowest
     low, gain, high = (min(float(each), most) for each in (gain - spread, gain, gain + spread))
     return Prospect(more, gain, low, high, float(unit * model.noise))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.expectation import winner_of
@@ -94,3 +95,23 @@ def test_the_rule_is_about_the_upper_end_of_the_gain(rule: str, high: float, rea
 def test_a_rule_that_is_none_is_refused_with_those_that_are(rule: str) -> None:
     with pytest.raises(DefinitionError, match=r"'gain < noise'.*given "):
         small_study(until=rule)
+
+
+def test_pruned_trials_are_no_noise_and_nothing_is_expected_that_cannot_be() -> None:
+    """A quarter of the trials is complete; the others were pruned with the loss of an early epoch, many times as high,
+    and some of them are next to the best."""
+    study, rng = small_study(train="tune:train", model=None, data=None, **LOSS), np.random.default_rng(0)
+    trials = []
+    for number in range(40):
+        unit = rng.random()
+        loss = 0.15 + 0.3 * (unit - 0.5) ** 2 + 0.005 * rng.normal()
+        early = {"state": TrialState.PRUNED, "intermediate_values": {1: 1.2 + 0.3 * rng.random()}}
+        trials.append(made(study, number, None if number % 4 else loss, unit, **(early if number % 4 else {})))
+    winner, prospect = winner_of(study, trials), prospect_of(study, trials)
+    assert winner is not None
+    assert prospect is not None
+    assert winner.low is not None
+    assert winner.high is not None
+    assert 0.1 < winner.low < winner.high < 0.25
+    assert prospect.noise < 0.05
+    assert prospect.high < 0.1
