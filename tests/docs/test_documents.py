@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 import caviar
+import caviar.studies.workers.user.rank_failures  # has an error of its own
 from caviar import limits
 from caviar.errors import CaviarError
 from caviar.studies.cli import run
