@@ -186,9 +186,9 @@ def _confirm(
 ) -> Winner | None:
     """Do what `confirm` does; return None if this process was asked to stop."""
     from caviar.studies.results.conclusion import conclude
-    from caviar.studies.results.report.reading import read_steps
+    from caviar.studies.results.report.reading import read_winner_and_steps
     from caviar.studies.results.retraining import FreshTrainings  # which loads PyTorch
-    from caviar.studies.results.winner import finalists, read_winner
+    from caviar.studies.results.winner import finalists
 
     outage = watching(lambda: stop.asked)
     outage.insist(lambda: refuse_panda(engine, record))
@@ -214,7 +214,7 @@ def _confirm(
     is_done = state_of(outage.insist(lambda: progress(engine, record))) == StudyState.DONE
     if is_done and not conclude(engine, record, data_dir, lambda: stop.asked, outage):
         return None
-    current = outage.insist(lambda: read_winner(engine, record))
+    current, steps = outage.insist(lambda: read_winner_and_steps(engine, record))
     if is_done:
-        leave_note(engine, record, current, read_steps(engine, record))
+        leave_note(engine, record, current, steps)
     return current

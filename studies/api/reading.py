@@ -223,6 +223,17 @@ def next_steps(study: str, *, database: str | Engine | None = None) -> tuple[Ste
         return read_steps(engine, record, now=now)
 
 
+def best_and_next_steps(study: str, *, database: str | Engine | None = None) -> tuple[Winner | None, tuple[Step, ...]]:
+    """Return what `best` and `next_steps` do, of trials that are read and modelled once."""
+    with opened(study, database) as (engine, record):
+        if pandas.is_panda(engine, record.study_id):
+            return best(study, database=engine), next_steps(study, database=engine)
+        from caviar.studies.results.report.reading import read_winner_and_steps
+
+        free_lost(engine, record)
+        return read_winner_and_steps(engine, record)
+
+
 def curves(
     study: str, *, metric: str | None = None, top: int | None = None, database: str | Engine | None = None
 ) -> tuple[LearningCurve, ...]:

@@ -373,8 +373,6 @@ def _last(engine: Engine, record: StudyRecord, kind: EventKind) -> EventRecord |
 
 def _conclusion(engine: Engine, record: StudyRecord) -> tuple[Winner | None, tuple[Step, ...]]:
     """Return the winner of a study that is done, and what to do next."""
-    from caviar.studies.results.report.reading import read_steps
-    from caviar.studies.results.winner import read_winner, standings
+    from caviar.studies.results.report.reading import read_winner_and_steps
 
-    current = standings(engine, record)
-    return read_winner(engine, record, current), read_steps(engine, record, current)
+    return read_winner_and_steps(engine, record)

@@ -16,9 +16,9 @@ from caviar.studies.results.formatting import begin_sentence, number
 from caviar.studies.results.gain import in_words as gain_in_words
 from caviar.studies.results.next_steps import Situation, next_steps
 from caviar.studies.results.report.document import steps_list
-from caviar.studies.results.report.reading import read_steps
+from caviar.studies.results.report.reading import read_winner_and_steps
 from caviar.studies.results.summaries import StudyState
-from caviar.studies.results.winner import Winner, read_winner, standings
+from caviar.studies.results.winner import Winner
 from caviar.studies.way import Way
 
 _ALL = 2000  # trials, at most, that a page reads to say all of it: a look at it is to take less than a second
@@ -41,9 +41,8 @@ def read_end(engine: Engine, record: StudyRecord, best: TrialRecord | None) -> E
     """
     if definition_of(record).budget > _ALL:
         return _quick(engine, record, best)
-    current = standings(engine, record)
-    winner = read_winner(engine, record, current)
-    return End("" if winner is None else _won(winner), steps_list(read_steps(engine, record, current)))
+    winner, steps = read_winner_and_steps(engine, record)
+    return End("" if winner is None else _won(winner), steps_list(steps))
 
 
 def _won(winner: Winner) -> str:

@@ -95,8 +95,8 @@ def ask(application: Any, path: str, form: Mapping[str, str] | None = None, **mo
 
 
 @contextmanager
-def statements(engine: Engine) -> Iterator[list[str]]:
-    """Collect the statements that an engine sends within the context."""
+def statements(engine: Engine | type[Engine]) -> Iterator[list[str]]:
+    """Collect the statements that an engine, or any one, sends within the context."""
     sent: list[str] = []
 
     def keep(connection: Any, cursor: Any, statement: str, *_: Any) -> None:

@@ -53,11 +53,12 @@ def best(
             has_weights = (save / "config.json").exists() and (save / "load.py").exists()  # else it is a command's own
             what = ": its weights, config.json, and load.py, which shows how to use both"
             print_remark(f"the winner is in {save}{what if has_weights else ''}")
-        winner = caviar.best(study, database=engine)
-        steps = () if as_json else caviar.next_steps(study, database=engine)
-    if as_json:
-        print_json(winner)
-        return 0
+        if as_json:
+            print_json(caviar.best(study, database=engine))
+            return 0
+        from caviar.studies.api.reading import best_and_next_steps
+
+        winner, steps = best_and_next_steps(study, database=engine)
     if winner is None:
         out().print(f"no trial of '{study}' is complete yet")
     else:

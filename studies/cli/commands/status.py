@@ -48,6 +48,7 @@ def status(
         if as_json:
             print_json(now)
             return
+        from caviar.studies.api.reading import best_and_next_steps
         from caviar.studies.cli.display import Display, screen
         from caviar.studies.cli.view import view
 
@@ -60,9 +61,10 @@ def status(
         else:
             first = next(snapshots)
             out().print(view(first.study, first.snapshot, "", screen()))
-        steps = caviar.next_steps(study, database=engine)
-        is_known = now.state == "done" or now.done >= _FEW
-        winner = caviar.best(study, database=engine) if is_known else None
+        if now.state == "done" or now.done >= _FEW:
+            winner, steps = best_and_next_steps(study, database=engine)
+        else:
+            winner, steps = None, caviar.next_steps(study, database=engine)
     if winner is not None and winner.is_final and winner.why_not_best:
         print_line(f"the winner is trial {winner.trial}; {winner.why_not_best}")
     if winner is not None and winner.prospect:

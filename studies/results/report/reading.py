@@ -38,7 +38,7 @@ from caviar.studies.results.report.records import (
     ReportedTrial,
 )
 from caviar.studies.results.summaries import TrialSummary, state_of, trial_summaries
-from caviar.studies.results.winner import Standings, read_winner, standings
+from caviar.studies.results.winner import Standings, Winner, read_winner, standings
 from caviar.studies.search.effects import Around
 from caviar.studies.search.optuna_space import named_scales
 from caviar.studies.space.base import BaseScale
@@ -63,20 +63,29 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     )
 
 
-def read_steps(
-    engine: Engine, record: StudyRecord, known: Standings | None = None, now: Progress | None = None
-) -> tuple[Step, ...]:
+def read_steps(engine: Engine, record: StudyRecord, now: Progress | None = None) -> tuple[Step, ...]:
     """Return what to do next with a search: what its report says, but without reading more than that takes.
 
     Args:
-        known: the study's standings, where they have been read already.
-        now: how far it is, likewise.
+        now: how far it is, where that has been read already.
     """
-    if (situation := unfinished(definition_of(record), now or progress(engine, record))) is not None:
+    now = now or progress(engine, record)
+    if (situation := unfinished(definition_of(record), now)) is not None:
         return next_steps(situation)
-    current = known or standings(engine, record)
+    return read_winner_and_steps(engine, record, now)[1]
+
+
+def read_winner_and_steps(
+    engine: Engine, record: StudyRecord, now: Progress | None = None
+) -> tuple[Winner | None, tuple[Step, ...]]:
+    """Return the winner of a search so far, and what to do next with it, of trials that are read and modelled once."""
+    current = standings(engine, record)
+    now = now or progress(engine, record)
+    if (situation := unfinished(definition_of(record), now)) is not None:
+        return read_winner(engine, record, current), next_steps(situation)
     best = [number for number, _ in sound_values(current)[:TOP]]
-    return concluded(read_facts(engine, record, current, curves_of=best)).steps
+    report = concluded(read_facts(engine, record, current, curves_of=best, now=now))
+    return report.winner, report.steps
 
 
 def sound_values(current: Standings) -> list[tuple[int, float]]:
@@ -86,17 +95,22 @@ def sound_values(current: Standings) -> list[tuple[int, float]]:
 
 
 def read_facts(
-    engine: Engine, record: StudyRecord, current: Standings, curves_of: Sequence[int] | None = None
+    engine: Engine,
+    record: StudyRecord,
+    current: Standings,
+    curves_of: Sequence[int] | None = None,
+    now: Progress | None = None,
 ) -> Report:
     """Return the facts of a report, without answers and what a model says.
 
     Args:
         curves_of: the numbers of the trials whose curves are read; None for all.
+        now: how far the study is, where that has been read already.
     """
     study, study_id = current.study, record.study_id
     records, curves = read_trials(engine, study_id), read_curves(engine, study_id, curves_of)
     times, happened = read_times(engine, study_id), read_events(engine, study_id)
-    now = read_progress(engine, record, maximize=study.maximize)
+    now = now or read_progress(engine, record, maximize=study.maximize)
     start = min((t.began for t in times.values()), default=record.created_at)
     scales = _scales(current)
     trials = tuple(

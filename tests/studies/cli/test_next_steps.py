@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -23,7 +24,8 @@ from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.lifecycle.provenance import provenance_of
 from caviar.studies.results.conclusion import conclude
 from caviar.studies.results.formatting import number
-from tests.helpers.live import let_run
+from caviar.studies.search.prospect import Prospect, prospect_of
+from tests.helpers.live import let_run, statements
 from tests.helpers.pandas import born, days
 from tests.helpers.studies import small_study
 from tests.helpers.workers import register, worker
@@ -88,6 +90,29 @@ def test_all_say_the_same_when_a_study_is_done_and_when_it_is_confirmed(
     assert "caviar best small --confirm 5" not in same()
     say("extend", "small", "--budget", "22")
     assert in_note(engine, record.optuna_study_id) == listed(say("status", "small")) == ["caviar join small"]
+
+
+@pytest.mark.parametrize("command", ["status", "best"])
+def test_the_trials_of_a_study_are_read_and_modelled_once(
+    engine: Engine, say: Say, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, study = register(engine, epochs=2, budget=20, pruner="none")
+    worker(engine, record, study).run()
+    conclude(engine, record, Path("nowhere"))
+    prospects: list[int] = []
+
+    def counted(*given: Any) -> Prospect | None:
+        prospects.append(1)
+        return prospect_of(*given)
+
+    monkeypatch.setattr("caviar.studies.results.winner.prospect_of", counted)
+    with statements(Engine) as sent:
+        assert "caviar report small --open" in say(command, "small")
+    assert len(prospects) == 1
+    of_test = [one for one in sent if "test_result" in one]
+    assert len(of_test) <= 3, of_test  # which has won, here and for the status; and what was measured
+    # One more than today: what is read a second time takes more.
+    assert len(sent) <= {"status": 45, "best": 28}[command], [" ".join(one.split())[:80] for one in sent]
 
 
 def test_a_study_that_is_not_done_says_the_same_everywhere(engine: Engine, say: Say, tmp_path: Path) -> None:
