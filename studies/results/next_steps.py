@@ -174,7 +174,7 @@ def _confirmation(now: Situation) -> Iterator[Step]:
         yield Step(Reason.CONFIRM, confirm_command(now.study), "or was it luck?")
     elif confirmed.verdict is Comparison.OPEN:
         times = 2 * max(len(confirmed.winner_values), len(confirmed.runner_up_values))
-        yield Step(Reason.REPEAT, confirm_command(now.study, times), "its lead may be noise")
+        yield Step(Reason.REPEAT, confirm_command(now.study, times), "the difference may be noise")
     elif confirmed.verdict is Comparison.WORSE:
         why = f"trial {confirmed.runner_up} is better: take its values"
         yield Step(Reason.OTHER_WON, f"caviar trials {now.study}", why)
