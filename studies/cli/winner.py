@@ -31,7 +31,7 @@ def print_winner(winner: Winner) -> None:
     out().print(Text.assemble((head, "bold"), which))
     others = {name: value for name, value in winner.metrics.items() if name != winner.metric}
     _print_line(winner.metric, [number(winner.value)], _in_parentheses(_listed(others)))
-    if winner.why_not_best:
+    if winner.why_not_best and not winner.confirmation:  # which says what fresh trainings of both came to
         print_line(f"  {winner.why_not_best}")
     if winner.confirmation:  # what was measured takes the place of what was expected
         from caviar.studies.results.confirmation import mean_of

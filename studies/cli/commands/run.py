@@ -132,7 +132,7 @@ def _print_end(result: caviar.RunResult) -> int:
     took = f"; this run took {duration(result.seconds)}" if result.seconds > 1 else ""
     print_line(Text.assemble((f"{now.name} is complete", "bold"), f": {now.done} trials ({counts}); {trained}{took}"))
     if result.ended_early is not None:
-        print_line(f"{sentence(result.ended_early)}; go on with: caviar extend {now.name} --budget N")
+        print_line(f"{sentence(result.ended_early)}; go on without that rule: caviar extend {now.name} --budget N")
     if result.winner is None:
         print_line(f"no trial came to a result; see why with: caviar history {now.name}")
         return 1

@@ -261,7 +261,7 @@ def test_a_search_ends_when_more_trials_promise_too_little_and_says_so(empty_cav
     assert "mine is complete: 2" in said
     assert "the study ends after 2" in said
     assert "of 40 trials: 40 more trials are expected to improve the winner by" in said
-    assert "go on with: caviar extend mine --budget N" in said
+    assert "go on without that rule: caviar extend mine --budget N" in said
     done = json.loads(empty_caviar.run("status", "mine", "--json"))
     assert done["state"] == "done"
     assert 20 <= done["budget"] < 40
