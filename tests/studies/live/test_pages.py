@@ -286,6 +286,8 @@ def test_a_report_without_its_package_is_not_loaded_again_and_again(
     engine: Engine, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_study(engine, small_study())
+    for loaded in [name for name in sys.modules if name.startswith("plotly.")]:  # by other tests of this process
+        monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "plotly", None)
     answer = ask(site, "/study/small/report")
     assert answer.status == 400
