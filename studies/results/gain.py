@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from caviar.studies.definition import Study
 from caviar.studies.results.confirmation import Trainings, welch
 from caviar.studies.results.formatting import alike
+from caviar.studies.search.expectation import WinnerModel
 from caviar.studies.search.gain import default_trial, gain_over_default
 
 
@@ -46,12 +47,15 @@ class Gain:
         return 0.95 if self.basis is Basis.MEASURED else 0.9
 
 
-def gain_of(study: Study, trials: Sequence[FrozenTrial], winner: int, trained: Trainings) -> Gain | None:
+def gain_of(
+    study: Study, trials: Sequence[FrozenTrial], winner: int, trained: Trainings, known: WinnerModel | None = None
+) -> Gain | None:
     """Return the gain of the winner over the default; None where no complete trial had the default values.
 
     Args:
         trials: those of the study's own slots.
         trained: the results of fresh trainings, by trial and training.
+        known: the model of the trials, where there is one already.
     """
     default = default_trial(study, trials)
     if default is None:
@@ -60,7 +64,7 @@ def gain_of(study: Study, trials: Sequence[FrozenTrial], winner: int, trained: T
         sign = 1 if study.maximize else -1
         by, low, high = welch(*([sign * value for value in trained[number].values()] for number in (winner, default)))
         return Gain(default, by, low, high, Basis.MEASURED)
-    found = gain_over_default(study, trials, winner)
+    found = gain_over_default(study, trials, winner, known)
     if found is None:
         return None
     return Gain(default, found.by, found.low, found.high, Basis.SINGLE if found.low is None else Basis.EXPECTED)

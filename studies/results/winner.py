@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
@@ -25,7 +26,7 @@ from caviar.studies.results.confirmation import Confirmation, read_confirmation,
 from caviar.studies.results.formatting import told_apart
 from caviar.studies.results.gain import Gain, gain_of
 from caviar.studies.results.summaries import values_of
-from caviar.studies.search.expectation import Expected, winner_of
+from caviar.studies.search.expectation import Expected, WinnerModel, winner_of
 from caviar.studies.search.prospect import MORE, Prospect, prospect_of
 from caviar.studies.space.base import Value
 
@@ -112,8 +113,17 @@ class Standings:
 
     study: Study
     trials: Sequence[FrozenTrial]
-    winner: Expected | None
     tested: int | None = None
+
+    @cached_property
+    def model(self) -> WinnerModel:
+        """What the trials say of the winner, fitted once for all that is asked."""
+        return WinnerModel(self.study, self.trials)
+
+    @cached_property
+    def winner(self) -> Expected | None:
+        """The winner so far; None before a trial is complete and sound."""
+        return winner_of(self.study, self.trials, self.tested, self.model)
 
     @property
     def runner_up(self) -> int | None:
@@ -129,14 +139,14 @@ class Standings:
         best = (max if self.study.maximize else min)(values, key=lambda number: values[number])
         if values[best] == values[self.winner.trial]:
             return None
-        of_all = winner_of(self.study, self.trials) if self.tested is not None else None
+        of_all = winner_of(self.study, self.trials, known=self.model) if self.tested is not None else None
         if of_all is not None and of_all.trial != self.tested:
             return Ahead(best, values[best], "the winner was measured on the test set before, which is used once")
         return Ahead(best, values[best], "of another training the model expects more of the winner")
 
     def prospect(self, left: int) -> Prospect | None:
         """Return what the trials that are left are expected to bring, or 40 more where none is."""
-        return prospect_of(self.study, self.trials, left or MORE, self.tested)
+        return prospect_of(self.study, self.trials, left or MORE, self.tested, self.model)
 
     @property
     def never_suggested(self) -> tuple[str, ...]:
@@ -155,7 +165,7 @@ def standings(engine: Engine, record: StudyRecord) -> Standings:
     study = definition_of(record)
     trials = read_frozen_trials(engine, record.optuna_study_id)
     tested = tested_slot(engine, record.study_id)
-    return Standings(study, trials, winner_of(study, trials, tested), tested)
+    return Standings(study, trials, tested)
 
 
 def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = None) -> Winner | None:
@@ -181,7 +191,7 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
         never_suggested=known.never_suggested, ahead=known.ahead, is_final=left == 0,
         gain=None if trial.slot.phase in _OF_A_PANDA else gain_of(
-            study, known.trials, number, read_trainings(engine, record.study_id)
+            study, known.trials, number, read_trainings(engine, record.study_id), known.model
         ),
         prospect=None if trial.slot.phase in _OF_A_PANDA else known.prospect(left),
     )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from caviar.studies.search.candidates import Cube, cube
-from caviar.studies.search.expectation import MANY, WINNER_NOISE, Expectation, judged, modelled
+from caviar.studies.search.expectation import MANY, WinnerModel
 from caviar.studies.search.surrogate import Array, one_thread
 from caviar.studies.space.search_space import SearchSpace
 
@@ -56,18 +56,18 @@ class Around:
 
     Args:
         number: the number of the winner.
+        known: the model of these trials, where there is one already.
     """
 
-    def __init__(self, space: SearchSpace, trials: Sequence[FrozenTrial], number: int) -> None:
-        known = modelled(space, trials)
-        observed = judged(known or space, trials)
-        self._model: Expectation | None = None
-        if known is None or len(observed) < MANY or np.ptp(observed.losses) == 0 or number not in observed.numbers:
-            return
-        self._space, self._axes = known, cube(known)
-        self._centre = observed.points[int(np.flatnonzero(observed.numbers == number)[0])]
-        with one_thread():
-            self._model = Expectation(known, self._axes, observed, WINNER_NOISE)
+    def __init__(
+        self, space: SearchSpace, trials: Sequence[FrozenTrial], number: int, known: WinnerModel | None = None
+    ) -> None:
+        known = known or WinnerModel(space, trials)
+        observed = known.observed
+        self._model = known.fitted(MANY) if number in observed.numbers else None
+        if self._model is not None:
+            self._space, self._axes = known.space, cube(known.space)
+            self._centre = observed.points[int(np.flatnonzero(observed.numbers == number)[0])]
 
     def effects(self) -> Mapping[str, Effect]:
         """Return the effect of each hyperparameter, by name."""

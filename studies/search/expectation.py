@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -91,6 +92,40 @@ class Expectation:
         return np.column_stack([points, np.zeros(len(points))]) if self._with_prior else points
 
 
+class WinnerModel:
+    """What the trials of a search say of its winner: a model that is fitted once, when it is asked for.
+
+    A pruned trial counts as no worse than the worst complete one. How its training would have ended is not known, and
+    its last value is that of an early epoch: a model would take the distance between the two for noise.
+
+    Attributes:
+        space: of all that the trials differ in; the given one where they name other hyperparameters than one another.
+        observed: the finished trials.
+    """
+
+    def __init__(self, space: SearchSpace, trials: Sequence[FrozenTrial]) -> None:
+        known = modelled(space, trials)
+        self.space, self._is_one_space = known or space, known is not None
+        self.observed = Observations(self.space)
+        self.observed.learn(trials)
+        sound = {key_of(t) for t in trials if is_sound(t)}
+        is_whole = np.array([key in sound for key in self.observed.keys], dtype=bool)
+        if is_whole.any():
+            self.observed.losses = np.minimum(self.observed.losses, self.observed.losses[is_whole].max())
+
+    def fitted(self, least: int) -> Expectation | None:
+        """Return the model; None with fewer finished trials than `least`, where all values are equal, and where trials
+        name other hyperparameters than one another."""
+        if not self._is_one_space or len(self.observed) < least or np.ptp(self.observed.losses) == 0:
+            return None
+        return self._fitted
+
+    @cached_property
+    def _fitted(self) -> Expectation:
+        with one_thread():
+            return Expectation(self.space, cube(self.space), self.observed, WINNER_NOISE)
+
+
 @dataclass(frozen=True)
 class Expected:
     """The expected metric of a complete trial's configuration: the mean of many trainings of it, and an interval that
@@ -102,28 +137,32 @@ class Expected:
     high: float | None = None
 
 
-def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | None = None) -> Expected | None:
+def winner_of(
+    space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | None = None, known: WinnerModel | None = None
+) -> Expected | None:
     """Return the winner: of the three complete trials with the best values, the one whose configuration the model
     expects most of; None if no trial is complete and sound.
 
     Among trainings of one configuration the one with the best value wins, among equal ones the first. With fewer than
     10 finished trials the best value wins, and so it does where some have hyperparameters that others lack. On the
-    development tables of benchmarks/search its regret after 100 trials is 0.066, that of the best value 0.077.
-    `tested` is the number of the winner, if that is decided.
+    development tables of benchmarks/search its regret after 100 trials is 0.065, that of the best value 0.077.
+
+    Args:
+        tested: the number of the winner, if that is decided.
+        known: the model of these trials, where there is one already.
     """
-    known = modelled(space, trials)
+    known = known or WinnerModel(space, trials)
+    observed, model = known.observed, known.fitted(FEW)
     sound = {key_of(t) for t in trials if is_sound(t)}
     decided = {key for key in sound if key[0] == tested}
-    observed = judged(known or space, trials)
     places = np.array([row for row, key in enumerate(observed.keys) if key in (decided or sound)], dtype=int)
     if not len(places):
         return None
     places = places[np.argsort(observed.losses[places], kind="stable")][:BEST]
     numbers, losses = observed.numbers[places].tolist(), observed.losses[places].tolist()
-    if known is None or len(observed) < FEW or np.ptp(observed.losses) == 0:
+    if model is None:
         return Expected(numbers[0])
     with one_thread():
-        model = Expectation(known, cube(known), observed, WINNER_NOISE)
         mean, deviation = model.posterior(observed.points[places])
     # Rounded, so that one configuration's trainings, and any two machines, agree about what is equal.
     place = min(range(len(places)), key=lambda at: (round(float(mean[at]), 9), losses[at], numbers[at]))
@@ -132,21 +171,6 @@ def winner_of(space: SearchSpace, trials: Sequence[FrozenTrial], tested: int | N
     ends = sign * model.losses(mean[place] + deviation[place] * np.array([-sure, 0, sure]))
     low, value, high = np.clip(np.sort(ends), *possible(space, trials)).tolist()
     return Expected(numbers[place], value, low, high)
-
-
-def judged(space: SearchSpace, trials: Sequence[FrozenTrial]) -> Observations:
-    """Return what the model of the winner learns from: a pruned trial counts as no worse than the worst complete one.
-
-    How its training would have ended is not known, and its last value is that of an early epoch: a model would take the
-    distance between the two for noise.
-    """
-    observed = Observations(space)
-    observed.learn(trials)
-    sound = {key_of(t) for t in trials if is_sound(t)}
-    is_whole = np.array([key in sound for key in observed.keys], dtype=bool)
-    if is_whole.any():
-        observed.losses = np.minimum(observed.losses, observed.losses[is_whole].max())
-    return observed
 
 
 def possible(space: SearchSpace, trials: Sequence[FrozenTrial]) -> tuple[float, float]:

@@ -13,8 +13,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from caviar.storage.history import is_sound
-from caviar.studies.search.candidates import cube
-from caviar.studies.search.expectation import FEW, WINNER_NOISE, Expectation, judged, modelled, possible
+from caviar.studies.search.expectation import FEW, WinnerModel, possible
 from caviar.studies.search.surrogate import one_thread
 from caviar.studies.space.search_space import SearchSpace
 
@@ -42,23 +41,27 @@ class ExpectedGain:
     high: float | None = None
 
 
-def gain_over_default(space: SearchSpace, trials: Sequence[FrozenTrial], winner: int) -> ExpectedGain | None:
-    """Return the gain of a trial over the default; None where no complete, sound trial had the default values."""
-    known = modelled(space, trials)
+def gain_over_default(
+    space: SearchSpace, trials: Sequence[FrozenTrial], winner: int, known: WinnerModel | None = None
+) -> ExpectedGain | None:
+    """Return the gain of a trial over the default; None where no complete, sound trial had the default values.
+
+    `known` is the model of these trials, where there is one already.
+    """
+    known = known or WinnerModel(space, trials)
     sound = {t.number: t.value for t in trials if is_sound(t)}
     default = default_trial(space, trials)
-    if known is None or default is None or winner not in sound:
+    if default is None or winner not in sound:
         return None
-    observed = judged(known, trials)
     sign = 1 if space.maximize else -1
     single = sign * ((sound[winner] or 0.0) - (sound[default] or 0.0))
     if winner == default:
         return ExpectedGain(default, 0.0)
-    if len(observed) < FEW or np.ptp(observed.losses) == 0:
+    observed, model = known.observed, known.fitted(FEW)
+    if model is None:
         return ExpectedGain(default, single)
     rows = [int(np.flatnonzero(observed.numbers == number)[0]) for number in (winner, default)]
     with one_thread():
-        model = Expectation(known, cube(known), observed, WINNER_NOISE)
         mean, covariance = model.together(observed.points[rows])
     least, most = sorted(-sign * bound for bound in possible(space, trials))
     drawn = np.random.default_rng(0).multivariate_normal(mean, _WIDER**2 * covariance, _DRAWS, method="svd")

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from caviar.models.seeding import derive
 from caviar.studies.search.candidates import candidates, cube, ranked, unseen
-from caviar.studies.search.expectation import MANY, WINNER_NOISE, Expectation, judged, modelled, possible, winner_of
+from caviar.studies.search.expectation import MANY, Expectation, WinnerModel, possible, winner_of
 from caviar.studies.search.observations import Observations
 from caviar.studies.search.surrogate import Array, log_expected_improvement, one_thread
 from caviar.studies.space.search_space import SearchSpace
@@ -66,24 +66,25 @@ class Prospect:
 
 
 def prospect_of(
-    space: SearchSpace, trials: Sequence[FrozenTrial], more: int = MORE, tested: int | None = None
+    space: SearchSpace,
+    trials: Sequence[FrozenTrial],
+    more: int = MORE,
+    tested: int | None = None,
+    known: WinnerModel | None = None,
 ) -> Prospect | None:
     """Return what `more` trials, 1 or more, are expected to bring.
 
     None with fewer than 20 finished trials, without a winner, where all values are equal, and where trials name other
-    hyperparameters than one another. `tested` is the number of the winner, if that is decided.
+    hyperparameters than one another. `tested` and `known` are as for `winner_of`.
     """
-    known = modelled(space, trials)
-    if known is None or sum(t.state.is_finished() for t in trials) < MANY:
+    known = known or WinnerModel(space, trials)
+    observed, model = known.observed, known.fitted(MANY)
+    winner = None if model is None else winner_of(space, trials, tested, known)
+    if model is None or winner is None or winner.value is None:
         return None
-    winner = winner_of(space, trials, tested)
-    if winner is None or winner.value is None:
-        return None
-    observed = judged(known, trials)
     with one_thread():
-        model = Expectation(known, cube(known), observed, WINNER_NOISE)
         own = observed.points[observed.numbers == winner.trial][:1]
-        gains = _gains(known, model, observed, own, more)
+        gains = _gains(known.space, model, observed, own, more)
         here, deviation = model.posterior(own)
         unit = _per_unit(model, float(here[0]))
     gain, spread = unit * max(gains.mean(), 0.0), _SURE * unit * np.hypot(gains.std(), deviation[0])

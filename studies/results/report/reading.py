@@ -52,7 +52,9 @@ def read_report(engine: Engine, record: StudyRecord) -> Report:
     """Return everything that a report says of a study."""
     # First: the curves of the trials that are finished here are in what is read later.
     current = standings(engine, record)
-    around = None if current.winner is None else Around(current.study, current.trials, current.winner.trial)
+    around = (
+        None if current.winner is None else Around(current.study, current.trials, current.winner.trial, current.model)
+    )
     return concluded(
         replace(
             read_facts(engine, record, current),

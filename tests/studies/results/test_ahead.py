@@ -12,7 +12,10 @@ from caviar.studies.results.confirmation import Comparison, Confirmation
 from caviar.studies.results.formatting import begin_sentence
 from caviar.studies.results.report.page import page
 from caviar.studies.results.winner import Ahead, Interval, Standings
-from caviar.studies.search.expectation import Expected, winner_of
+from caviar.studies.search import expectation
+from caviar.studies.search.effects import Around
+from caviar.studies.search.expectation import winner_of
+from caviar.studies.search.gain import gain_over_default
 from tests.helpers.reports import report, trial, won_by
 from tests.helpers.studies import small_study
 from tests.helpers.trials import made, noisy
@@ -26,7 +29,7 @@ def test_the_best_value_is_ahead_of_a_winner_of_which_more_is_expected() -> None
         best = max(trials, key=lambda t: t.value or 0.0)
         winner = winner_of(study, trials)
         assert winner is not None
-        ahead = Standings(study, trials, winner).ahead
+        ahead = Standings(study, trials).ahead
         seen.add(ahead is None)
         if winner.trial == best.number:
             assert ahead is None
@@ -40,9 +43,24 @@ def test_the_best_value_is_ahead_of_a_winner_of_which_more_is_expected() -> None
 def test_a_winner_that_was_tested_before_better_trials_came_says_so() -> None:
     study = small_study()
     trials = [made(study, 0, 0.8, 0.1), made(study, 1, 0.9, 0.5)]
-    ahead = Standings(study, trials, Expected(0), tested=0).ahead
+    ahead = Standings(study, trials, tested=0).ahead
     assert ahead == Ahead(1, 0.9, "the winner was measured on the test set before, which is used once")
-    assert Standings(study, trials, Expected(1), tested=1).ahead is None
+    assert Standings(study, trials, tested=1).ahead is None
+
+
+def test_one_model_says_all_of_a_winner(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits, study = [], small_study()
+    trials, _ = noisy(study, 0)
+    real = expectation.fit
+    monkeypatch.setattr(expectation, "fit", lambda *of: fits.append(of) or real(*of))
+    tested = max(trials, key=lambda t: -(t.value or 0.0)).number
+    current = Standings(study, trials, tested)
+    assert current.winner is not None
+    assert current.ahead is not None
+    assert current.prospect(0) is not None
+    gain_over_default(study, trials, current.winner.trial, current.model)
+    Around(study, trials, current.winner.trial, current.model)
+    assert len(fits) == 1
 
 
 def test_where_both_are_shown_the_reason_stands(capsys: pytest.CaptureFixture[str]) -> None:
