@@ -31,7 +31,7 @@ _SNAPSHOT = """
         GROUP BY w.host ORDER BY w.host) h) AS hosts,
       (SELECT count(*) FROM caviar.event e
         WHERE e.study_id = s.study_id AND e.kind IN ('lease expired', 'worker died')) AS lost,
-      (SELECT count(*) FROM caviar.slot w
+      (SELECT count(*) FROM caviar.slot w  -- the two states are those of the index of unspent slots
         WHERE w.study_id = s.study_id AND w.state IN ('open', 'leased') AND w.state = 'open' AND w.losses > 0) AS alone,
       (SELECT json_agg(json_build_array(m.at, m.kind, m.slot, m.detail) ORDER BY m.event_id) FROM (
         SELECT * FROM caviar.event e WHERE e.study_id = s.study_id AND e.kind NOT IN ('given back', 'taken over')

@@ -182,8 +182,8 @@ def run(
         record, options = opened.record, opened.options
         if opened.begun:
             leave_note(engine, record)
-        if compare(definition, definition_of(record)).changes:
-            on_event(EarlierVersion(record.name, record.version))
+        if (revision := compare(definition, definition_of(record))).changes:
+            on_event(EarlierVersion(record.name, record.version, tuple(revision.comparable)))
         now, time_is_over = outage.insist(lambda: progress(engine, record)), False
         if now.done < now.budget:
             devices = spread(workers, visible_gpus(), options.ranks)

@@ -109,7 +109,8 @@ def _remark(event: events.RunEvent) -> str:
         case events.ModelFound():
             return f"running the code of {event.model} in {event.file}, a file of the user {event.owner}"
         case events.EarlierVersion():
-            return f"this is an earlier version of '{event.study}', which goes on with version {event.version}"
+            what = f" ({'; '.join(event.changes)})" if event.changes else ""
+            return f"this is an earlier version of '{event.study}', which goes on with version {event.version}{what}"
         case events.TrialsFreed():
             return f"{event.count} unfinished trial(s) of workers that died on this machine go on"
         case events.WorkerDied():

@@ -119,8 +119,12 @@ def _print_stop(result: caviar.RunResult, again: str) -> int:
                    f"go on with: {again}")  # fmt: skip
         return 0
     print_line(f"stopped: {detail['why']}")
-    print_line(f"{now.failed} of {now.budget} trials are spent on it. Once its code is mended, go on with: {again} "
-               f"--accept; begin anew with: caviar delete {now.name}")  # fmt: skip
+    anew = f"begin anew with: caviar delete {now.name}"
+    # Trials of another metric could not be compared: where the study names the wrong one, there is no going on.
+    mended = f"Once its code reports it, go on with: {again} --accept; if the study is to name another metric, {anew}"
+    if "unmeasured" not in detail:
+        mended = f"Once its code is mended, go on with: {again} --accept; {anew}"
+    print_line(f"{now.failed} of {now.budget} trials are spent on it. {mended}")
     return 1
 
 

@@ -64,10 +64,15 @@ class MachineDiffers:
 
 @dataclass(frozen=True)
 class EarlierVersion:
-    """The given definition is an earlier version of the study's, which goes on with its current one."""
+    """The given definition is an earlier version of the study's, which goes on with its current one.
+
+    Attributes:
+        changes: how that differs from the given one, a sentence each.
+    """
 
     study: str
     version: int
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

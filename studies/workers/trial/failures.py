@@ -117,7 +117,7 @@ def stop_if_hopeless(engine: Engine, study_id: int, failure: Mapping[str, str], 
     if missing and (never := never_measured(engine, study_id, missing)):
         names = " or ".join(map(shown, never))
         why = f"{failure['error']}; no trial has measured {names} so far: name in the study what its training reports"
-        set_control(engine, study_id, Control.STOP, why=why)
+        set_control(engine, study_id, Control.STOP, why=why, unmeasured=list(never))
         return
     raised = {event.slot: _kind(event.detail) for event in read_events(engine, study_id, EventKind.TRIAL_FAILED)}
     last = [raised.get(number) for number in last_finished(engine, study_id, SAME_ERRORS)]
