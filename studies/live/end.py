@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.status import read_trial
 from caviar.storage.test_results import read_test, tested_slot
@@ -19,7 +20,6 @@ from caviar.studies.results.report.document import steps_list
 from caviar.studies.results.report.reading import read_winner_and_steps
 from caviar.studies.results.summaries import StudyState
 from caviar.studies.results.winner import Winner
-from caviar.studies.way import Way
 
 _ALL = 2000  # trials, at most, that a page reads to say all of it: a look at it is to take less than a second
 _MORE = '<p class="dim">What follows from so many trials is in the full report.</p>'
@@ -70,6 +70,6 @@ def _quick(engine: Engine, record: StudyRecord, best: TrialRecord | None) -> End
         won = f"<p>{_said(slot, study.metric, value, read_test(engine, record.study_id, slot))}{why}</p>"
     now = Situation(
         study.name, StudyState.DONE, study.budget, study.budget, study.strategy, study.seed, winner=slot,
-        has_weights=study.way is not Way.OBJECTIVE,
+        has_weights=slot is not None and CheckpointStore(engine, record).has(slot),
     )  # fmt: skip
     return End(won, (steps_list(next_steps(now)) if slot is not None else "") + _MORE)

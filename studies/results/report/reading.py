@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from caviar.epoch import Epoch, metric_names
 from caviar.models.data_sets import DATA_SETS, Sizes
+from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.events import read_events
 from caviar.storage.family import read_begun_beside, read_parent
@@ -42,7 +43,6 @@ from caviar.studies.results.winner import Standings, Winner, read_winner, standi
 from caviar.studies.search.effects import Around
 from caviar.studies.search.optuna_space import named_scales
 from caviar.studies.space.base import BaseScale
-from caviar.studies.way import Way
 from caviar.text import shown
 
 _PAIRS = 2  # pictures of two hyperparameters, at most
@@ -147,6 +147,7 @@ def read_facts(
         machines=tuple(sorted({f"{w.host} ({w.device})" for w in workers})), devices=devices,
         began=start.isoformat(timespec="seconds"), now=present,
         parent=read_parent(engine, study_id), beside=read_begun_beside(engine, study.name),
+        has_weights=current.winner is not None and CheckpointStore(engine, record).has(current.winner.trial),
     )  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def _situation(report: Report) -> Situation:
         study.name, study.state, report.cost.done, study.budget, study.strategy, study.seed,
         winner=None if winner is None else winner.trial, runner_up=report.runner_up,
         is_measured=winner is None or winner.test is not None or not winner.has_test,
-        has_weights=study.way is not Way.OBJECTIVE,
+        has_weights=report.has_weights,
         confirmation=None if winner is None else winner.confirmation, advice=tuple(advice),
         parent=parent.study if parent is not None and comparable else None, beside=report.beside,
     )  # fmt: skip

@@ -197,6 +197,7 @@ class Report:
         now: when the report was made, in seconds since then.
         parent: the study that it was retuned from.
         beside: the studies whose names begin with its own and a dash, and how each stands.
+        has_weights: whether the winner's weights are kept, which `best --save` writes.
         steps: what to do next, the most useful step first.
         effects: what is expected along each hyperparameter around the winner, by name; empty with few trials.
         pairs: the hyperparameters whose effects depend on each other by more than noise, at most two pairs.
@@ -217,6 +218,7 @@ class Report:
     devices: Mapping[str, str] = field(default_factory=dict)
     parent: Parent | None = None
     beside: Mapping[str, Beside] = field(default_factory=dict)
+    has_weights: bool = False
     answers: tuple[Answer, ...] = ()
     steps: tuple[Step, ...] = ()
     effects: Mapping[str, Effect] = field(default_factory=dict)

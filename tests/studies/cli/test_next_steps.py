@@ -28,6 +28,7 @@ from caviar.studies.search.prospect import Prospect, prospect_of
 from tests.helpers.live import let_run, statements
 from tests.helpers.pandas import born, days
 from tests.helpers.studies import small_study
+from tests.helpers.trainings import register_training
 from tests.helpers.workers import register, worker
 
 Say = Callable[..., str]
@@ -90,6 +91,13 @@ def test_all_say_the_same_when_a_study_is_done_and_when_it_is_confirmed(
     assert "caviar best small --confirm 5" not in same()
     say("extend", "small", "--budget", "22")
     assert in_note(engine, record.optuna_study_id) == listed(say("status", "small")) == ["caviar join small"]
+
+
+def test_weights_are_to_be_saved_only_where_a_training_keeps_some(engine: Engine, say: Say) -> None:
+    record, study = register_training(engine, "with_latency", pruner="none")  # which keeps nothing
+    worker(engine, record, study).run()
+    assert "caviar best own --confirm 5" in listed(say("best", "own"))
+    assert not [step for step in listed(say("best", "own")) if "--save" in step]
 
 
 @pytest.mark.parametrize("command", ["status", "best"])
