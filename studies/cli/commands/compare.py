@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +13,7 @@ from rich.text import Text
 import caviar
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, print_line, spinner, unicode
+from caviar.studies.cli.page_files import OpenPage, PageFile, page_file, show_page
 from caviar.studies.cli.sparkline import ASCII, BLOCKS, WIDTH, sparkline
 from caviar.studies.cli.tables import fits, table
 from caviar.studies.results.formatting import duration, number
@@ -30,10 +29,8 @@ _NAME = 100  # characters of a file's name, at most
 
 def compare(
     studies: Annotated[list[str], typer.Argument(help="Two studies or more in the database (see: caviar ls).")],
-    file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a page there.", show_default=False)
-    ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    file: PageFile = None,
+    open_: OpenPage = False,
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
@@ -43,18 +40,13 @@ def compare(
 
     In Python: caviar.compare(["digits", "digits-random"])
     """
-    if as_json and (file is not None or open_):
-        raise caviar.OptionError("--json prints no page: leave it out, or leave out --output and --open")
-    if open_ and file is None:
-        file = Path(f"{'-against-'.join(studies)[:_NAME]}.html")
+    file = page_file(file, f"{'-against-'.join(studies)[:_NAME]}.html", opens=open_, as_json=as_json)
     with spinner("reading the studies"):
         found = caviar.compare(studies, file=file, database=database)
     if as_json:
         print_json(found)
     elif file is not None:
-        print_line(f"the comparison is {file} ({file.stat().st_size / 2**20:.1f} MB)")
-        if open_:
-            webbrowser.open(file.resolve().as_uri())
+        show_page("comparison", file, opens=open_)
     else:
         _print(found)
 

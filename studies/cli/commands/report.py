@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import webbrowser
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 import caviar
 from caviar.studies.cli.options import AsJson, Database, StoredStudy
 from caviar.studies.cli.output import out, print_json, print_line, spinner
+from caviar.studies.cli.page_files import OpenPage, PageFile, page_file, show_page
 from caviar.studies.cli.panda.log import journal_view
 from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
@@ -25,10 +22,8 @@ if TYPE_CHECKING:
 
 def report(
     study: StoredStudy,
-    file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the page there.", show_default=False)
-    ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    file: PageFile = None,
+    open_: OpenPage = False,
     as_json: AsJson = False,
     database: Database = None,
 ) -> None:
@@ -40,19 +35,14 @@ def report(
 
     In Python: caviar.report("digits", file="report.html")
     """
-    if as_json and (file is not None or open_):
-        raise caviar.OptionError("--json prints no page: leave it out, or leave out --output and --open")
-    if open_ and file is None:
-        file = Path(f"{study}.html")
+    file = page_file(file, f"{study}.html", opens=open_, as_json=as_json)
     with spinner("reading the study"):
         found = caviar.report(study, file=file, database=database)
         from caviar.studies.panda.records import Journal
     if as_json:
         print_json(found)
     elif file is not None:
-        print_line(f"the report is {file} ({file.stat().st_size / 2**20:.1f} MB)")
-        if open_:
-            webbrowser.open(file.resolve().as_uri())
+        show_page("report", file, opens=open_)
     elif isinstance(found, Journal):
         out().print(journal_view(found))
     else:
