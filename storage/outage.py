@@ -6,6 +6,7 @@ not meet. Any other error of a statement is a mistake, and is never retried.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,9 +15,11 @@ from psycopg2 import errors
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
 from caviar.storage.errors import DatabaseAway
+from caviar.storage.stopped import stopped_seconds
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
+_SPREAD = 0.5  # the share of a pause by which it may be shorter or longer
 _BUSY = (
     "too many clients",
     "remaining connection slots",
@@ -71,7 +74,7 @@ class Outage:
     """A clock for one process's outages of the database, which ends the attempts when the patience is over.
 
     Args:
-        patience: the longest outage to tolerate, in seconds.
+        patience: the longest outage to tolerate, in seconds. Time in which this process is stopped does not count.
         hurry: returns True if there shall be no further attempt; called at each failure.
         on_failure: called after each failure that is borne; with True for the first one of an outage.
         on_end: called with the length of an outage, in seconds, once it is over.
@@ -93,13 +96,16 @@ class Outage:
         self._on_end = on_end
         self._recover = recover
         self._since: float | None = None
+        self._stopped_before = 0.0  # seconds for which this process was stopped before the outage
         self._tries = 0
         self._next = 0.0
 
     @property
     def seconds(self) -> float:
         """The length of the current outage in seconds; 0 if there is none."""
-        return time.monotonic() - self._since if self._since is not None else 0.0
+        if self._since is None:
+            return 0.0
+        return time.monotonic() - self._since - (stopped_seconds() - self._stopped_before)
 
     @property
     def pause(self) -> float:
@@ -125,13 +131,15 @@ class Outage:
                 raise error
         now, first = time.monotonic(), self._since is None
         if self._since is None:
-            self._since = now
-        if now - self._since >= self._patience or self._hurry():
+            self._since, self._stopped_before = now, stopped_seconds()
+        if self.seconds >= self._patience or self._hurry():
             raise DatabaseAway(
-                f"the database was away for {now - self._since:.0f} s ({reason(error)}); "
+                f"the database was away for {self.seconds:.0f} s ({reason(error)}); "
                 f"when it answers again, run the same command"
             ) from error
-        self._next = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._tries)
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._tries)
+        # All workers lose it at the same moment; so that they do not come back at the same moment, each waits its own.
+        self._next = now + pause * random.uniform(1 - _SPREAD, 1 + _SPREAD)
         self._tries += 1
         self._on_failure(first)
 

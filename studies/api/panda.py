@@ -63,7 +63,7 @@ class Trained:
 
     Attributes:
         is_done: False if this process or the panda was asked to stop before the end; the next `train` continues.
-        was_asked_to_stop: whether SIGTERM or SIGUSR1 is why.
+        was_asked_to_stop: whether SIGTERM, SIGUSR1 or SIGUSR2 is why.
     """
 
     journal: Journal

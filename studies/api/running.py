@@ -62,7 +62,7 @@ class RunResult:
         study, status: its definition and progress when this machine's workers left it.
         winner: None before the study is done, or if no trial came to a result.
         seconds: how long the call took.
-        was_asked_to_stop: whether SIGTERM or SIGUSR1 ended it.
+        was_asked_to_stop: whether SIGTERM, SIGUSR1 or SIGUSR2 ended it.
         time_is_over: whether the call's `time` ended it, or was too short for another trial.
         stopped: the event that stopped the study for all machines; None if none did.
         ended_early: the event by which it ended before its budget was spent, as its rule says; None if it did not.

@@ -10,13 +10,13 @@ from multiprocessing.context import ForkServerContext
 
 from caviar.durations import in_words
 from caviar.storage.losses import LIMIT
-from caviar.storage.processes import Process, descendants, end, is_stopped, name_of
+from caviar.storage.processes import Process, descendants, end, name_of
 from caviar.storage.records import WorkerDeath
 from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.process import RANK_STARTER, SHOW_STACK, Lines, no_main_module, no_signals, work
-from caviar.studies.workers.local.pulse import SIZE, Overdue, Pulse
+from caviar.studies.workers.local.pulse import SIZE, Limited, Pulse
 from caviar.studies.workers.local.stacks import hanging_rank, place_in, ranks_of
 from caviar.studies.workers.local.watchdog import Watchdog, silence_limit
 from caviar.studies.workers.trial.time_limit import overtime
@@ -131,10 +131,9 @@ class Place:
         why = f"its training did not leave{where}, {grace:g} s after it was asked to"
         return WorkerDeath(why, stack, output, is_loss=False)
 
-    def _overdue(self) -> Overdue | None:
-        """Return the trial that takes too long, and has had time to be left; None while the process is stopped."""
-        overdue = self._pulse.overdue(time.monotonic() - _LEAST_GRACE)
-        return None if overdue is None or is_stopped(self.pid) else overdue
+    def _overdue(self) -> Limited | None:
+        """Return the trial that takes too long, and has had time to be left."""
+        return self._pulse.limited if self._watchdog.late > _LEAST_GRACE else None
 
     def clear(self) -> None:
         """End what the process has started and left behind when it ended, and cut what it printed last.

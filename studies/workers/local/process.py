@@ -36,7 +36,8 @@ from caviar.studies.workers.local.signals import GRACEFUL, Stop
 if TYPE_CHECKING:
     from caviar.studies.workers.user.rank_starter import RankStarter
 
-SHOW_STACK = signal.SIGUSR2  # answered even by a process that hangs outside of Python
+# Answered even by a process that hangs outside of Python; one that has no answer ignores it, and lives.
+SHOW_STACK = signal.SIGURG
 # The exit codes of a worker whose trial lost a rank, as if the worker had died: by an unknown hand, or by the training.
 RANKS_DIED, RANKS_CRASHED = os.EX_OSERR, os.EX_SOFTWARE
 # The names of the process that starts the ranks of a trial, and of these with their numbers: at most 15 characters.

@@ -15,8 +15,8 @@ _BEATS, _PHASE, _LONGEST, _DEADLINE, _TRIAL, _LIMIT, _TOO_LONG, _LOG, SIZE = ran
 _ELSEWHERE, _PREPARING, _IN_EPOCH = range(3)  # the phases
 
 
-class Overdue(NamedTuple):
-    """A trial that takes longer than it may, which are `limit` seconds."""
+class Limited(NamedTuple):
+    """A trial that may take `limit` seconds."""
 
     trial: int
     limit: float
@@ -56,10 +56,16 @@ class Pulse:
         """Seconds of the longest epoch so far; 0 before the first."""
         return self._shared[_LONGEST]
 
-    def overdue(self, now: float) -> Overdue | None:
-        """Return the trial that should have ended by a moment of the monotonic clock; None if there is none."""
-        deadline, trial, limit = (self._shared[place] for place in (_DEADLINE, _TRIAL, _LIMIT))
-        return Overdue(int(trial), limit) if deadline and now >= deadline else None
+    @property
+    def deadline(self) -> float | None:
+        """The moment of the monotonic clock at which the trial should end, in time that the process is not stopped;
+        None if nothing limits it."""
+        return self._shared[_DEADLINE] or None
+
+    @property
+    def limited(self) -> Limited:
+        """The trial whose time is limited, where there is a deadline."""
+        return Limited(int(self._shared[_TRIAL]), self._shared[_LIMIT])
 
     @contextmanager
     def until(self, deadline: float | None, trial: int, limit: float | None) -> Iterator[None]:

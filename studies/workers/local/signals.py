@@ -13,12 +13,13 @@ from typing import Any
 from caviar.foreign_code import end_process
 from caviar.storage.timing import GRACE
 
-# Slurm sends SIGUSR1 ahead of a job's end, where asked to: sbatch --signal=USR1@60.
-GRACEFUL = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+# A scheduler announces a job's end by a signal of the user's choice: sbatch --signal=USR1@60. submitit's is SIGUSR2.
+ANNOUNCING = (signal.SIGUSR1, signal.SIGUSR2)
+GRACEFUL = (signal.SIGTERM, signal.SIGINT, *ANNOUNCING)
 
 
 class Stop:
-    """A request to stop, made by SIGTERM, SIGUSR1 or SIGINT between `with` and its end, or by `ask`.
+    """A request to stop, made by SIGTERM, SIGUSR1, SIGUSR2 or SIGINT between `with` and its end, or by `ask`.
 
     A second SIGINT ends the process at once, with exit code 130; in an interactive session, whose process must live on,
     it raises KeyboardInterrupt. Python lets only the main thread handle signals: elsewhere only `ask` is heard.

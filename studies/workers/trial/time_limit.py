@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from caviar.durations import in_words
+from caviar.storage.stopped import stopped_seconds
 
 
 class TimeLimit:
@@ -15,27 +16,41 @@ class TimeLimit:
     Args:
         seconds: the limit; None for none.
         spent: the seconds of the epochs that other workers trained.
+        stopped: returns for how long this process was stopped so far, which does not count.
     """
 
-    def __init__(self, seconds: float | None, spent: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        seconds: float | None,
+        spent: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        stopped: Callable[[], float] = stopped_seconds,
+    ) -> None:
         self.seconds = seconds
-        self._spent, self._clock = spent, clock
+        self._spent, self._clock, self._stopped = spent, clock, stopped
         self._began: float | None = None  # the epoch in progress
+        self._stopped_before = 0.0  # that epoch
+        self._pause = 0.0  # in the epoch that has come to its end last
 
     def add(self, seconds: float) -> None:
         """Count an epoch that has come to its end."""
-        self._spent += seconds
+        self._spent += max(0.0, seconds - self._pause)
+        self._pause = 0.0
 
     @contextmanager
     def epoch(self) -> Iterator[None]:
         """Train an epoch, which counts from here on. One that is left in its middle counts as far as it went; of one
         that comes to its end `add` gets the time."""
         self._began = self._clock()
+        if self.seconds is not None:  # else nobody needs to measure it
+            self._stopped_before = self._stopped()
         try:
             yield
         except Exception:
-            self.add(self._clock() - self._began)
+            self._spent += self._running
             raise
+        else:
+            self._pause = self._paused
         finally:
             self._began = None
 
@@ -49,10 +64,17 @@ class TimeLimit:
     @property
     def is_over(self) -> bool:
         """Whether the trial has taken too long, with the epoch in progress."""
-        if self.seconds is None:
-            return False
-        running = 0.0 if self._began is None else self._clock() - self._began
-        return self._spent + running > self.seconds
+        return self.seconds is not None and self._spent + self._running > self.seconds
+
+    @property
+    def _running(self) -> float:
+        """The seconds of the epoch in progress so far."""
+        return 0.0 if self._began is None else self._clock() - self._began - self._paused
+
+    @property
+    def _paused(self) -> float:
+        """For how long this process was stopped in the epoch in progress; 0 where nothing is limited."""
+        return 0.0 if self.seconds is None else self._stopped() - self._stopped_before
 
     @property
     def why(self) -> str:

@@ -5,6 +5,8 @@ starts the command as the leader of a session, and writes two lines of JSON to i
 `{"error": "Permission denied"}`, and once nothing of the command lives any more `{"exit": 0}`, negative for a signal.
 
     SIGTERM             ends the command: SIGTERM to its process group, SIGKILL to all that is left after GRACE seconds
+    SIGUSR1, SIGUSR2    are ignored, here and in the command: a scheduler announces the end of a job by them, to all
+                        processes; the worker hears it, too, and ends the command after its epoch
     the worker's death  ends it at once, by SIGKILL
 
 On Linux the guardian is the "subreaper" of all that the command starts: the kernel makes a process whose parent has
@@ -31,12 +33,15 @@ _IS_LINUX = sys.platform == "linux"
 _LOOK_SECONDS = 1.0  # between two looks for the worker; the kernel tells of the end of the thread that started this
 _AGAIN_SECONDS, _LONGEST_AGAIN = 0.02, 1.0  # between two looks for processes that were killed
 _ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # to end the command
+_ANNOUNCING = (signal.SIGUSR1, signal.SIGUSR2)  # that a scheduler will end the job
 _HEARD = (*_ASKED, signal.SIGCHLD, signal.SIGALRM)  # SIGALRM: look whether the worker lives
 
 
 def main(worker: int, grace: float, arguments: list[str]) -> int:
     """Run a command until it ends, or is ended."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # sigwait takes them one by one: none is lost, none interrupts
+    for number in _ANNOUNCING:  # a program that is executed goes on ignoring what was ignored
+        signal.signal(number, signal.SIG_IGN)
     if _IS_LINUX:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         prctl(PR_SET_PDEATHSIG, signal.SIGALRM)

@@ -195,7 +195,7 @@ def test_a_machine_leaves_gracefully(engine: Engine, joined: Caviar, number: sig
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_to_the_whole_group_is_as_graceful(
     engine: Engine, joined: Caviar, tmp_path: Path, number: signal.Signals
 ) -> None:

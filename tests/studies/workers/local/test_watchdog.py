@@ -23,6 +23,7 @@ from caviar.storage.processes import is_stopped
 from caviar.storage.records import StudyRecord, WorkerDeath
 from caviar.storage.settings import read_settings
 from caviar.storage.status import read_trials
+from caviar.storage.stopped import LONGEST_STEP
 from caviar.storage.trial_logs import TrialLogs
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.space.scales import Log
@@ -107,6 +108,31 @@ def test_a_stopped_worker_is_not_silent(
         until(lambda: not is_stopped(sleeper.pid))
         pass_time(clock, watchdog, 3)
         assert watchdog.silence == 5
+
+
+@pytest.mark.parametrize("whole_machine", [False, True])
+def test_a_trial_is_not_late_for_time_in_which_its_worker_is_stopped(
+    watched: tuple[Clock, Pulse, Watchdog], sleeper: subprocess.Popen[bytes], whole_machine: bool
+) -> None:
+    clock, pulse, watchdog = watched
+    with pulse.training(), pulse.until(clock.now + 10, 3, 60.0):
+        pass_time(clock, watchdog, 8)
+        if whole_machine:
+            clock.now += 3600
+        else:
+            sleeper.send_signal(signal.SIGSTOP)
+            until(lambda: is_stopped(sleeper.pid))
+            pass_time(clock, watchdog, 60)
+            sleeper.send_signal(signal.SIGCONT)
+            until(lambda: not is_stopped(sleeper.pid))
+        pass_time(clock, watchdog, 1)
+        assert watchdog.late == 0 or whole_machine
+        assert watchdog.late <= LONGEST_STEP
+        pass_time(clock, watchdog, 7)
+        assert watchdog.late > LONGEST_STEP
+        assert pulse.limited == (3, 60.0)
+    pass_time(clock, watchdog, 1)
+    assert watchdog.late == 0
 
 
 def test_who_is_asked_to_leave_is_given_time_from_then_on(watched: tuple[Clock, Pulse, Watchdog]) -> None:

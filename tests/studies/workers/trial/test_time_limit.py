@@ -45,6 +45,21 @@ def test_all_epochs_count_and_the_one_in_progress() -> None:
     assert limit.why == "took longer than its trial_timeout of 1 min"
 
 
+def test_time_in_which_the_process_is_stopped_does_not_count() -> None:
+    clock, stopped = Clock(), Clock()
+    limit = TimeLimit(60.0, clock=clock, stopped=stopped)
+    with limit.epoch():
+        clock.now, stopped.now = clock.now + 3630, stopped.now + 3600
+        assert not limit.is_over
+    limit.add(3630)  # as the training measured it
+    assert not limit.is_over
+    with limit.epoch():
+        clock.now += 31
+        assert limit.is_over
+    limit.add(31)
+    assert limit.is_over
+
+
 def leave_after(limit: TimeLimit, clock: Clock, seconds: float) -> None:
     with limit.epoch():
         clock.now += seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from caviar.storage.control import kill_trial, set_control
 from caviar.storage.curves import read_curve
 from caviar.storage.definitions import load_study
 from caviar.storage.events import read_events
-from caviar.storage.processes import is_alive
+from caviar.storage.processes import descendants, is_alive
 from caviar.storage.status import read_trials
 from caviar.studies.cli.progress import _remark
 from caviar.studies.definition import Study
@@ -259,6 +260,72 @@ def test_a_command_is_ended_when_its_trial_is(caviar_here: Caviar, engine: Engin
     run.terminate()
     run.communicate(timeout=240)
     until(lambda: not any(map(is_alive, pids(here))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_an_announced_end_reaches_every_process_and_ends_only_the_epoch(
+    caviar_here: Caviar, engine: Engine, here: Path, number: signal.Signals
+) -> None:
+    """As Slurm sends it to all processes of a job: the fork server, the guardian and the user's script, too."""
+    caviar_here.environ["CAVIAR_DATABASE_URL"] = engine.url.render_as_string(hide_password=False)
+    file = write_study(
+        here / "own.py", study_of("sh train.sh {epochs} {number} 1 {lr} {units}", epochs=2000, budget=2)
+    )  # fmt: skip
+    run = caviar_here.start("run", file, "--workers", "2", "--lease", "600")
+    until(lambda: rows(engine, "SELECT count(*) FROM caviar.slot WHERE state = 'leased' AND epoch > 0") == 2)
+    before = rows(engine, "SELECT sum(epoch) FROM caviar.slot")
+    family = {run.pid} | {process.pid for process in descendants(run.pid)}
+    for pid in family:
+        os.kill(pid, number)
+    said, _ = run.communicate(timeout=240)
+    assert run.returncode == 0, said
+    assert len(family) > 10
+    record = load_study(engine, "own")
+    assert [trial.epoch for trial in read_trials(engine, record.study_id)] == [
+        rows(engine, f"SELECT epoch FROM caviar.checkpoint WHERE slot = {slot}") for slot in range(2)
+    ]
+    assert rows(engine, "SELECT sum(epoch) FROM caviar.slot") >= before + 2  # the epochs that were in progress
+    kinds = {event.kind for event in read_events(engine, record.study_id)}
+    assert not kinds & {"worker died", "lease expired", "trial failed"}
+    assert not any(map(is_alive, family | set(pids(here))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_job_that_is_stopped_for_longer_than_its_lease_and_all_limits_loses_nothing(
+    caviar_here: Caviar, engine: Engine, here: Path, is_alone: bool
+) -> None:
+    """As with gang scheduling: all processes of a job are stopped, and another one may take over what they hold."""
+    caviar_here.environ["CAVIAR_DATABASE_URL"] = engine.url.render_as_string(hide_password=False)
+    budget = 3 if is_alone else 10
+    study = study_of("sh train.sh {epochs} {number} 0.5 {lr} {units}", epochs=20, budget=budget, trial_timeout="30s")
+    limits = ("--lease", "2", "--renew", "0.5", "--epoch-timeout", "8s", "--patience", "8")
+    words = ("run", write_study(here / "own.py", study), "--workers", "2", *limits)
+    stopped = caviar_here.start(*words)
+    until(lambda: rows(engine, "SELECT count(*) FROM caviar.slot WHERE state = 'leased' AND epoch > 3") == 2)
+    stopped_at = time.monotonic()
+    family = {stopped.pid} | {process.pid for process in descendants(stopped.pid)}
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    jobs = [stopped] if is_alone else [stopped, caviar_here.start(*words)]
+    until(lambda: time.monotonic() - stopped_at > 35)
+    for pid in family:
+        os.kill(pid, signal.SIGCONT)
+    for job in jobs:
+        said, _ = job.communicate(timeout=240)
+        assert job.returncode == 0, said
+    record = load_study(engine, "own")
+    trials = read_trials(engine, record.study_id)
+    assert [(trial.state, trial.epoch) for trial in trials] == [("complete", 20)] * budget
+    assert all(curve(engine, n) == [(epoch, 100 - epoch) for epoch in range(1, 21)] for n in range(budget))
+    assert max(trial.attempts for trial in trials) == (1 if is_alone else 2)
+    kinds = {event.kind for event in read_events(engine, record.study_id)}
+    assert not kinds & {"worker died", "trial failed", "timed out"}
+    assert is_alone or "taken over" in kinds
+    workers = rows(engine, "SELECT count(DISTINCT worker_id) FROM caviar.slot WHERE state = 'done'")
+    assert workers == (2 if is_alone else 4)  # the stopped ones went on with other slots
+    assert not any(map(is_alive, pids(here)))
 
 
 @pytest.mark.slow
