@@ -60,7 +60,7 @@ def test_the_terminal_has_the_winner_and_every_answer(said: Callable[..., str]) 
 
 def test_a_study_that_nobody_worked_on_has_a_report(engine: Engine, said: Callable[..., str], tmp_path: Path) -> None:
     register(engine, name="empty")
-    assert "next: caviar run empty" in said("report", "empty")
+    assert "next: caviar join empty" in said("report", "empty")
     said("report", "empty", "-o", str(tmp_path / "empty.html"))
     assert "No trial is complete yet" in (tmp_path / "empty.html").read_text()
 

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Engine
 
 from caviar.storage.events import read_events
-from caviar.storage.processes import is_alive
+from caviar.storage.losses import leases_on
+from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.settings import read_settings
 from caviar.studies.errors import DefinitionError
 from caviar.studies.lifecycle.loader import select_study
@@ -126,12 +127,24 @@ def test_when_the_process_that_starts_workers_is_killed_the_run_goes_on(engine: 
     killed: list[int] = []
 
     def kill_once(event: object) -> None:
-        if isinstance(event, Progressed) and event.snapshot.progress.epochs_trained and not killed:
-            killed.append(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
-            if with_worker:
-                killed.append(int(event.snapshot.progress.running[0].worker.rpartition(":")[2]))
-            for pid in killed:
-                os.kill(pid, signal.SIGKILL)
+        if not isinstance(event, Progressed) or not event.snapshot.progress.running or killed:
+            return
+        worker = int(event.snapshot.progress.running[0].worker.rpartition(":")[2])
+        if with_worker and not frozen_in_a_trial(worker):
+            return
+        killed.append(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+        if with_worker:
+            killed.append(worker)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+
+    def frozen_in_a_trial(pid: int) -> bool:
+        """Freeze a worker; let it go on if it is between two trials, where its death costs nothing."""
+        os.kill(pid, signal.SIGSTOP)
+        if pid in leases_on(engine, opened.record.study_id, machine_id()):
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
 
     with Stop() as stop:
         opened = begin_or_resume(engine, study, options)
