@@ -114,6 +114,8 @@ class EventKind(StrEnum):
     STOPPED = "stopped"  # its control became `stop`
     OTHER_VERSIONS = "other versions"  # a worker joined with other package versions than the study's
     MISMATCH_ALLOWED = "mismatch allowed"  # a worker joined with other code or data, as somebody allowed
+    LAUNCHED = "launched"  # workers for it were submitted to a scheduler
+    LAUNCH_STOPPED = "launch stopped"  # and their job was ended there
     # Leases.
     TAKEN_OVER = "taken over"  # a worker continues a trial that another one began
     GIVEN_BACK = "given back"  # a worker released a trial that it had begun

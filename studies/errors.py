@@ -41,6 +41,12 @@ class WorkersFailed(StudyError):
     exit_code = 1
 
 
+class LaunchFailed(StudyError):
+    """A scheduler refuses what it was asked for, or does not answer."""
+
+    exit_code = 1
+
+
 class TrialMisused(StudyError):
     """Code of the user's own asks a trial for what it has not, or reports what is no metric."""
 

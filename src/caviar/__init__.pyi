@@ -39,6 +39,12 @@ from caviar.studies.api.documents import report as report
 from caviar.studies.api.documents import save as save
 from caviar.studies.api.enqueueing import Enqueued as Enqueued
 from caviar.studies.api.enqueueing import enqueue as enqueue
+from caviar.studies.api.launching import Launch as Launch
+from caviar.studies.api.launching import LaunchStatus as LaunchStatus
+from caviar.studies.api.launching import init_launch as init_launch
+from caviar.studies.api.launching import launch as launch
+from caviar.studies.api.launching import launched as launched
+from caviar.studies.api.launching import stop_launched as stop_launched
 from caviar.studies.api.leasing import lease_trials as lease_trials
 from caviar.studies.api.machine import doctor as doctor
 from caviar.studies.api.reading import best as best
@@ -69,6 +75,7 @@ from caviar.studies.definition import PriorTrial as PriorTrial
 from caviar.studies.definition import Study as Study
 from caviar.studies.errors import DefinitionChanged as DefinitionChanged
 from caviar.studies.errors import DefinitionError as DefinitionError
+from caviar.studies.errors import LaunchFailed as LaunchFailed
 from caviar.studies.errors import MachineMismatch as MachineMismatch
 from caviar.studies.errors import NotComparable as NotComparable
 from caviar.studies.errors import NothingToDo as NothingToDo

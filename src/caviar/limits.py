@@ -24,6 +24,7 @@ UNITS = 1_000_000  # in a layer of Caviar's own networks
 PARAMETERS = 10**10  # of a model: 40 GB of weights alone, of which a training needs three to four times as much
 
 WORKERS = 256  # processes that one command starts
+LAUNCHED = 10_000  # workers of one launch on a scheduler
 RANKS = 64  # processes of one trial, each with a GPU
 COHORT = 1_024  # trials that a worker trains as one program; larger ones are no faster
 SECONDS = 86_400.0  # of a lease, a renewal, a grace or a patience: a day

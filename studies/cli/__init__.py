@@ -30,6 +30,7 @@ from caviar.studies.cli.commands import (
     importance,
     init,
     join,
+    launch,
     logs,
     plan,
     report,
@@ -67,6 +68,7 @@ for _panel, _commands in _COMMANDS.items():
     for _command in _commands:  # each by its function's name
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(panda.app, name="panda", rich_help_panel="Begin")
+app.add_typer(launch.app, name="launch", rich_help_panel="Machines")
 app.add_typer(database.app, name="db", rich_help_panel="Machines")
 app.add_typer(data.app, name="data", rich_help_panel="Machines")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -46,6 +47,14 @@ def join(
     cohort: Cohort = "auto",
     epoch_timeout: EpochTimeout = None,
     time: TimeLimit = None,
+    restartable: Annotated[
+        bool,
+        typer.Option(
+            "--restartable",
+            help="Exit with 75, instead of 0, where a signal or --time ends it before the study is done, so that a "
+            "scheduler starts it again.",
+        ),
+    ] = False,
     *,
     options: TrainingOptions,
 ) -> int:
@@ -76,7 +85,8 @@ def join(
     done = f"{now.done} of {now.budget} trials"
     if result.was_asked_to_stop or result.time_is_over:
         print_line(f"left; {done} are done; nothing is lost; come back with: caviar join {study}")
-    elif printer.has_worked:
+        return os.EX_TEMPFAIL if restartable else 0
+    if printer.has_worked:
         print_line(f"'{study}' was stopped: {done} are done; see why with: caviar history {study}; "
                    f"go on with: caviar resume {study}")  # fmt: skip
     else:

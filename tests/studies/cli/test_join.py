@@ -180,14 +180,18 @@ def test_a_paused_machine_waits_with_its_workers_gone_and_goes_on(engine: Engine
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_machine_leaves_gracefully(engine: Engine, joined: Caviar, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "options", "code"), [(signal.SIGTERM, ["--restartable"], os.EX_TEMPFAIL), (signal.SIGINT, [], 130)]
+)
+def test_a_machine_leaves_gracefully(
+    engine: Engine, joined: Caviar, number: signal.Signals, options: list[str], code: int
+) -> None:
     register(engine, epochs=3000, pruner="none", strategy="random", budget=4)
-    machine = joined.start("join", "small", "--workers", "2")
+    machine = joined.start("join", "small", "--workers", "2", *options)
     until(lambda: leased(engine) == 2)
     os.kill(machine.pid, number)
     said, _ = machine.communicate(timeout=60)
-    assert machine.returncode == (130 if number == signal.SIGINT else 0), said
+    assert machine.returncode == code, said
     assert "come back with: caviar join small" in said
     assert leased(engine) == 0
     assert _rows(engine, "SELECT count(*) FROM caviar.checkpoint")[0][0] == 2

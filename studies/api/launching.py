@@ -1,0 +1,177 @@
+"""Put workers for a study on a scheduler: Slurm, Kubernetes or Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+
+from caviar.storage.embedded import is_server_of
+from caviar.storage.records import StudyRecord
+from caviar.storage.settings import Settings
+from caviar.storage.timing import GRACE
+from caviar.studies.api.session import opened, settings_of
+from caviar.studies.errors import NothingToDo, OptionError
+from caviar.studies.launch.request import LaunchRequest
+from caviar.studies.launch.scheduler import Scheduler, SchedulerKind, Task
+from caviar.studies.launch.schedulers import scheduler_kind, scheduler_of
+from caviar.studies.launch.site import read_site, write_template
+from caviar.studies.launch.submissions import Submission, read_submissions, record_stop, record_submission
+from caviar.studies.lifecycle.manager import progress, refuse_panda
+from caviar.studies.results.summaries import StudyState, state_of
+from caviar.studies.workers.local.options import read_duration
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What `launch` submitted, or would submit.
+
+    Attributes:
+        text: the script or manifest.
+        by_hand: the command that submits the text from its standard input.
+        submission: None where nothing was submitted.
+    """
+
+    text: str
+    by_hand: str
+    submission: Submission | None
+
+
+@dataclass(frozen=True)
+class LaunchStatus:
+    """A job that was submitted, and its tasks that wait or run now; none once it has ended."""
+
+    submission: Submission
+    tasks: tuple[Task, ...]
+
+
+def launch(
+    study: str,
+    on: str,
+    *,
+    workers: int = 1,
+    gpus_per_worker: float = 0,
+    workers_per_gpu: int = 1,
+    time: float | str | None = None,
+    grace: float = GRACE,
+    site: str | Path | None = None,
+    dry_run: bool = False,
+    database: str | Engine | None = None,
+) -> Launch:
+    """Submit identical workers for a study to a scheduler, which may end, move and restart each of them as it likes.
+
+    Args:
+        on: `slurm`, `kubernetes` or `ray`.
+        workers: tasks of the scheduler; each is one command `caviar join`.
+        gpus_per_worker: GPUs of each task; 0 for one worker process on the CPU.
+        workers_per_gpu: worker processes on each GPU of a task.
+        time: how long a task may take: seconds, or a text such as `90min` or `4h`; None for as long as the site allows.
+        grace: seconds that the current epoch may take after a signal to stop.
+        site: a file of the site's settings; None for caviar-launch.toml in this folder, if it is there.
+        dry_run: submit nothing.
+
+    Raises:
+        StudyNotFound: no study has that name; begin it with `run`.
+        NothingToDo: every trial of it is done.
+        OptionError: a number is out of its range, or workers there would not reach the database.
+        LaunchFailed: the scheduler refuses it.
+
+    Examples:
+        >>> caviar.launch("digits", "slurm", workers=8, gpus_per_worker=1, time="4h").submission.job
+        '4711'
+    """
+    request = LaunchRequest(study, workers, gpus_per_worker, workers_per_gpu, read_duration("time", time), grace)
+    kind = scheduler_kind(on)
+    scheduler = scheduler_of(kind, read_site(None if site is None else Path(site)))
+    with opened(study, database) as (engine, record):
+        refuse_panda(engine, record)
+        _check_open(engine, record)
+        scheduler.check_database(_shared(settings_of(database)))
+        text = scheduler.text(request)
+        if dry_run:
+            return Launch(text, scheduler.by_hand(), None)
+        job = scheduler.submit(request)
+        submission = record_submission(engine, record, kind, job, workers)
+    return Launch(text, scheduler.by_hand(), submission)
+
+
+def launched(
+    study: str, *, site: str | Path | None = None, database: str | Engine | None = None
+) -> tuple[LaunchStatus, ...]:
+    """Return the jobs that were submitted for a study, and what the scheduler says of their tasks, oldest first.
+
+    Raises:
+        StudyNotFound: no study has that name.
+        LaunchFailed: a scheduler does not answer.
+    """
+    with _jobs(study, site, database) as (_, _, jobs):
+        return tuple(LaunchStatus(job, () if job.is_stopped else scheduler.tasks(job.job)) for job, scheduler in jobs)
+
+
+def stop_launched(
+    study: str, *, site: str | Path | None = None, database: str | Engine | None = None
+) -> tuple[Submission, ...]:
+    """End the jobs that were submitted for a study; return those that waited or ran.
+
+    Their workers finish their epoch within the grace, and give their trials back: nothing is lost.
+
+    Raises:
+        StudyNotFound: no study has that name.
+        LaunchFailed: a scheduler does not answer, or refuses it.
+    """
+    ended = []
+    with _jobs(study, site, database) as (engine, record, jobs):
+        for job, scheduler in jobs:
+            if not job.is_stopped and scheduler.tasks(job.job):
+                scheduler.stop(job.job)
+                record_stop(engine, record, job)
+                ended.append(job)
+    return tuple(ended)
+
+
+def init_launch(on: str, path: str | Path | None = None) -> Path:
+    """Write a file of a site's settings, each with what it means; return its path.
+
+    Args:
+        on: `slurm`, `kubernetes` or `ray`.
+        path: None for caviar-launch.toml in this folder.
+
+    Raises:
+        OptionError: there is such a file.
+    """
+    return write_template(scheduler_kind(on), None if path is None else Path(path))
+
+
+@contextmanager
+def _jobs(
+    study: str, site: str | Path | None, database: str | Engine | None
+) -> Iterator[tuple[Engine, StudyRecord, list[tuple[Submission, Scheduler]]]]:
+    """Open a study, with each job that was submitted for it and its scheduler."""
+    settings = read_site(None if site is None else Path(site))
+    with opened(study, database) as (engine, record):
+        found = read_submissions(engine, record)
+        schedulers: dict[SchedulerKind, Scheduler] = {each.scheduler: scheduler_of(each.scheduler, settings)
+                                                      for each in found}  # fmt: skip
+        yield engine, record, [(each, schedulers[each.scheduler]) for each in found]
+
+
+def _check_open(engine: Engine, record: StudyRecord) -> None:
+    state = state_of(progress(engine, record))
+    if state == StudyState.DONE:
+        raise NothingToDo(f"every trial of '{record.name}' is done; see: caviar best {record.name}; for more trials: "
+                          f"caviar extend {record.name} --budget N")  # fmt: skip
+    if state == StudyState.STOPPED:
+        raise NothingToDo(f"'{record.name}' is stopped, and its workers would leave at once; first give: "
+                          f"caviar resume {record.name}")  # fmt: skip
+
+
+def _shared(settings: Settings) -> URL:
+    """Return the address of a database, which other machines can reach."""
+    if settings.database_url is None or is_server_of(settings.database_url, settings.home):
+        raise OptionError("the study is on the built-in server, which no other machine reaches: begin it on a "
+                          "PostgreSQL that the scheduler's machines reach, by CAVIAR_DATABASE_URL")  # fmt: skip
+    return settings.database_url

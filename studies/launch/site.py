@@ -1,0 +1,212 @@
+"""What is the same for every launch at a site, as a small TOML file says it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+
+from caviar.studies.errors import OptionError
+from caviar.studies.launch.scheduler import SchedulerKind
+from caviar.studies.space.problems import first_problem
+from caviar.text import flaw, shown
+
+FILE = "caviar-launch.toml"  # in the folder in which a launch is given
+_SECRET = ("password", "postgresql://", "postgres://", "postgresql+psycopg2://")
+
+
+def _printable(text: str) -> str:
+    if why := flaw(text, allowed="\t"):
+        raise ValueError(f"it {why}; give one line without it")
+    return text
+
+
+_Line = Annotated[StrictStr, AfterValidator(_printable)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorkerSection(_Section):
+    """The section [worker]: how `caviar` is called on a machine of the scheduler's.
+
+    Attributes:
+        command: the command, if it is not simply `caviar`.
+        setup: lines of shell before it, such as `source .venv/bin/activate`; Kubernetes and Ray have none.
+        environment: environment variables of each worker; no passwords.
+    """
+
+    command: _Line = ""
+    setup: tuple[_Line, ...] = ()
+    environment: Mapping[_Line, _Line] = Field(default_factory=dict)
+
+
+class SlurmSection(_Section):
+    """The section [slurm].
+
+    Attributes:
+        partition, account, qos: as sbatch takes them; empty for Slurm's defaults.
+        cpus: processor cores of a task; 0 for Slurm's default.
+        memory: of a task, such as 16G; empty for Slurm's default.
+        running: how many tasks of a job run at once at most; 0 for as many as there is room for.
+        directives: more options of sbatch, such as --constraint=a100.
+    """
+
+    partition: _Line = ""
+    account: _Line = ""
+    qos: _Line = ""
+    cpus: StrictInt = Field(default=0, ge=0)
+    memory: _Line = ""
+    running: StrictInt = Field(default=0, ge=0)
+    directives: tuple[_Line, ...] = ()
+
+
+class KubernetesSection(_Section):
+    """The section [kubernetes].
+
+    Attributes:
+        image: of the container, with Caviar, the project and its data in it.
+        namespace: where the job is made; empty for that of kubectl's context.
+        secret: of the name of a Secret whose key `url` holds the database's address.
+        cpus, memory: of a pod, as Kubernetes writes quantities, such as 2 and 8Gi.
+        gpu: the resource's name of a GPU.
+        queue: the name of a LocalQueue of Kueue; empty for none.
+        node_selector: labels that a node must have.
+    """
+
+    image: _Line = ""
+    namespace: _Line = ""
+    secret: _Line = "caviar"
+    cpus: _Line = "1"
+    memory: _Line = "4Gi"
+    gpu: _Line = "nvidia.com/gpu"
+    queue: _Line = ""
+    node_selector: Mapping[_Line, _Line] = Field(default_factory=dict)
+
+
+class RaySection(_Section):
+    """The section [ray].
+
+    Attributes:
+        address: of the cluster, as `ray.init` takes it; auto for the one that this machine is a part of.
+        cpus: processor cores of each worker.
+        folder: the project's folder, which Ray copies to each node.
+    """
+
+    address: _Line = "auto"
+    cpus: StrictFloat | StrictInt = Field(default=1, ge=0)
+    folder: _Line = "."
+
+
+class Site(_Section):
+    """The settings of a site; each has a default."""
+
+    worker: WorkerSection = WorkerSection()
+    slurm: SlurmSection = SlurmSection()
+    kubernetes: KubernetesSection = KubernetesSection()
+    ray: RaySection = RaySection()
+
+
+def read_site(path: Path | None = None) -> Site:
+    """Read the settings of a site.
+
+    Args:
+        path: of the file; None for caviar-launch.toml in this folder, which need not be there.
+
+    Raises:
+        OptionError: the file cannot be read, or says what cannot be.
+    """
+    file = Path(FILE) if path is None else path
+    if path is None and not file.exists():
+        return Site()
+    try:
+        given = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{shown(str(file))} cannot be read ({error}); write one with: caviar launch init") from None
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"{shown(str(file))} is not TOML: {shown(str(error), 200)}") from None
+    return _checked(given, file)
+
+
+def _checked(given: Mapping[str, Any], file: Path) -> Site:
+    try:
+        site = Site.model_validate(given)
+    except ValidationError as error:
+        raise OptionError(f"{shown(str(file))}: {first_problem(error, _names())}") from None
+    for name, value in site.worker.environment.items():
+        if any(word in f"{name}={value}".lower() for word in _SECRET) or name == "CAVIAR_DATABASE_URL":
+            raise OptionError(
+                f"{shown(str(file))}: the variable {shown(name)} may hold a password, "
+                "which others could read there; let CAVIAR_DATABASE_URL_FILE name a file of your own"
+            )
+    return site
+
+
+def _names() -> list[str]:
+    """Return the names of all sections and settings, to suggest one for a name that is misspelt."""
+    sections = Site.model_fields
+    inner = [field.annotation for field in sections.values()]
+    return [*sections, *(name for kind in inner if kind is not None for name in kind.model_fields)]
+
+
+def write_template(kind: SchedulerKind, path: Path | None = None) -> Path:
+    """Write a file of settings for a scheduler, each with an example and what it means; return its path.
+
+    Args:
+        path: None for caviar-launch.toml in this folder.
+
+    Raises:
+        OptionError: there is such a file, or it cannot be written.
+    """
+    file = Path(FILE) if path is None else path
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(_HEAD + _TEMPLATES[kind])
+    except FileExistsError:
+        raise OptionError(f"there is {shown(str(file))} already: change it, or take it away first") from None
+    except OSError as error:
+        raise OptionError(f"{shown(str(file))} cannot be written ({error.strerror})") from None
+    return file
+
+
+_HEAD = """\
+# Settings of this site for `caviar launch`. Each line is an example: take the # away where you need it.
+
+[worker]
+# command = "caviar"                               # how Caviar is called on a machine of the scheduler's
+# setup = ["source .venv/bin/activate"]            # lines of shell before it (Slurm)
+# environment = { OMP_NUM_THREADS = "1" }          # variables of each worker; no passwords
+"""
+_TEMPLATES = {
+    SchedulerKind.SLURM: """
+[slurm]
+# partition = "gpu"
+# account = "my-group"
+# qos = "normal"
+# cpus = 4                                         # cores of a worker
+# memory = "16G"                                   # of a worker
+# running = 8                                      # at most so many at once
+# directives = ["--constraint=a100"]               # any other options of sbatch
+""",
+    SchedulerKind.KUBERNETES: """
+[kubernetes]
+image = ""                                         # with Caviar, the project and its data, as registry/me/project:1
+# namespace = "research"
+# secret = "caviar"                                # kubectl create secret generic caviar --from-file=url=FILE
+# cpus = "1"
+# memory = "4Gi"
+# gpu = "nvidia.com/gpu"
+# queue = "research"                               # a LocalQueue of Kueue
+# node_selector = { "node.kubernetes.io/instance-type" = "p4d.24xlarge" }
+""",
+    SchedulerKind.RAY: """
+[ray]
+# address = "auto"                                 # or ray://head:10001
+# cpus = 1                                         # cores of a worker
+# folder = "."                                     # the project, which Ray copies to each node
+""",
+}

@@ -1,0 +1,64 @@
+"""The file of a site's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from caviar.studies.errors import OptionError
+from caviar.studies.launch.scheduler import SchedulerKind
+from caviar.studies.launch.site import Site, read_site, write_template
+
+
+@pytest.mark.parametrize("kind", SchedulerKind)
+def test_a_file_that_was_just_written_says_nothing_but_defaults(tmp_path: Path, kind: SchedulerKind) -> None:
+    assert read_site(write_template(kind, tmp_path / "site.toml")) == Site()
+
+
+@pytest.mark.parametrize("kind", SchedulerKind)
+def test_each_example_of_it_can_be_taken(tmp_path: Path, kind: SchedulerKind) -> None:
+    file = write_template(kind, tmp_path / "site.toml")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line.removeprefix("# ") if " = " in line else line for line in lines))
+    site = read_site(file)
+    assert site.worker.setup == ("source .venv/bin/activate",)
+    assert site != Site(worker=site.worker) or kind is SchedulerKind.RAY
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text("[slurm]\npartition = 'gpu'\n")
+    with pytest.raises(OptionError, match="already"):
+        write_template(SchedulerKind.SLURM, file)
+    assert read_site(file).slurm.partition == "gpu"
+
+
+def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_site() == Site()
+    with pytest.raises(OptionError, match=r"other.toml cannot be read .* caviar launch init"):
+        read_site(tmp_path / "other.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[slurm", "is not TOML"),
+        ("[slurm]\npartitoin = 'gpu'", "did you mean partition"),
+        ("[slrum]\npartition = 'gpu'", "did you mean slurm"),
+        ("[slurm]\ncpus = 'many'", "cpus.*integer"),
+        ("[slurm]\ncpus = -1", "cpus.*0 or more"),
+        ('[slurm]\npartition = "a\\nb"', "control character"),
+        ("[worker]\nenvironment = { CAVIAR_DATABASE_URL = 'x' }", "CAVIAR_DATABASE_URL_FILE"),
+        ("[worker]\nenvironment = { X = 'postgresql://a:b@c/d' }", "variable X may hold a password"),
+        ("[worker]\nenvironment = { PGPASSWORD = 'x' }", "variable PGPASSWORD may hold a password"),
+    ],
+)
+def test_what_is_wrong_in_it_is_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text(text)
+    with pytest.raises(OptionError, match=said) as caught:
+        read_site(file)
+    assert "site.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)

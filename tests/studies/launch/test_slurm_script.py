@@ -1,0 +1,110 @@
+"""The script of a job array, by a shell alone; tests/chaos/test_slurm.py has the real Slurm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from caviar.studies.errors import LaunchFailed, OptionError
+from caviar.studies.launch.request import LaunchRequest
+from caviar.studies.launch.site import Site
+from caviar.studies.launch.slurm import Slurm
+from tests.helpers.command import until
+
+# A worker that says which signal it got, and leaves as `join --restartable` does.
+WORKER = """\
+import pathlib, signal, sys, time
+def leave(number, frame):
+    pathlib.Path("heard").write_text(signal.Signals(number).name)
+    sys.exit({code})
+signal.signal(signal.SIGUSR2, leave)
+signal.signal(signal.SIGTERM, leave)
+pathlib.Path("began").touch()
+time.sleep(600)
+"""
+
+
+def test_the_directives_are_those_that_were_asked_for() -> None:
+    site = Site.model_validate({
+        "slurm": {"partition": "gpu", "account": "me", "cpus": 4, "memory": "16G", "running": 2,
+                  "directives": ["--constraint=a100"]},
+        "worker": {"setup": ["source activate"], "environment": {"OMP_NUM_THREADS": "1; rm"}},
+    })  # fmt: skip
+    text = Slurm(site).text(LaunchRequest("My.net", 8, 2, seconds=4 * 3600 + 1))
+    directives = [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")]
+    assert {
+        "--job-name=caviar-my-net", "--array=1-8%2", "--requeue", "--open-mode=append", "--signal=B:USR2@60",
+        "--time=241", "--gres=gpu:2", "--cpus-per-task=4", "--mem=16G", "--partition=gpu", "--account=me",
+        "--constraint=a100",
+    } <= set(directives)  # fmt: skip
+    assert text.index("source activate") < text.index("export OMP_NUM_THREADS='1; rm'") < text.index("caviar join")
+
+
+def test_a_part_of_a_gpu_is_not_slurms_to_give() -> None:
+    with pytest.raises(OptionError, match=r"--gpus-per-worker 0.5: only Ray"):
+        Slurm(Site()).text(LaunchRequest("small", gpus=0.5))
+
+
+@pytest.mark.parametrize("job", ["", "1 2", "$(id)", "--help", "1,2", "4711; rm", "1" * 30])
+def test_a_job_that_the_database_names_goes_to_no_command_unless_it_is_a_number(job: str) -> None:
+    with pytest.raises(LaunchFailed, match="no number of a job"):
+        Slurm(Site()).tasks(job)
+    with pytest.raises(LaunchFailed, match="no number of a job"):
+        Slurm(Site()).stop(job)
+
+
+def test_without_slurm_the_message_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(OptionError, match=r"no command sbatch here.*--dry-run"):
+        Slurm(Site()).submit(LaunchRequest("small"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "heard", "code", "is_requeued"),
+    [
+        (signal.SIGUSR2, "SIGUSR2", 75, True),  # the time is over, or another job is more important
+        (signal.SIGUSR1, "SIGUSR2", 75, True),
+        (signal.SIGTERM, "SIGTERM", 75, False),  # somebody gave scancel
+        (signal.SIGUSR2, "SIGUSR2", 0, False),  # the study is done
+        (signal.SIGUSR2, "SIGUSR2", 2, False),  # bad input: it would fail again
+    ],
+)
+def test_a_task_asks_for_another_turn_where_its_worker_was_not_done(
+    tmp_path: Path, sent: signal.Signals, heard: str, code: int, is_requeued: bool
+) -> None:
+    (tmp_path / "worker.py").write_text(WORKER.format(code=code))
+    task = start_task(tmp_path, "python3 worker.py #")
+    until((tmp_path / "began").exists)
+    task.send_signal(sent)
+    assert task.wait(timeout=60) == code
+    assert (tmp_path / "heard").read_text() == heard
+    asked = tmp_path / "asked"
+    assert (asked.read_text().split() if asked.exists() else None) == (["requeue", "7_3"] if is_requeued else None)
+
+
+def test_a_worker_that_still_starts_when_it_is_preempted_gets_another_turn(tmp_path: Path) -> None:
+    task = start_task(tmp_path, "touch began; exec sleep 600 #")
+    until((tmp_path / "began").exists)
+    time.sleep(0.5)  # for the shell to become the program: a signal that comes before ends it as well
+    task.send_signal(signal.SIGUSR2)
+    assert task.wait(timeout=60) == 128 + signal.SIGUSR2
+    assert (tmp_path / "asked").read_text().split() == ["requeue", "7_3"]
+
+
+def start_task(folder: Path, command: str) -> subprocess.Popen[bytes]:
+    """Start a task's script with a command instead of Caviar's, and an scontrol that writes what it is given."""
+    programs = folder / "bin"
+    programs.mkdir()
+    for name, text in {"scontrol": 'echo "$@" >asked', "sleep": '[ "$1" = 60 ] || exec /bin/sleep "$@"'}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    site = Site.model_validate({"worker": {"command": command}})
+    (folder / "task.sh").write_text(Slurm(site).text(LaunchRequest("small")))
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}",
+                   "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}  # fmt: skip
+    return subprocess.Popen(["bash", "task.sh"], cwd=folder, env=environment)
