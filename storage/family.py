@@ -70,7 +70,7 @@ class Parent:
 def read_parent(engine: Engine, study_id: int) -> Parent | None:
     """Return the study that a study was retuned from; None of any other, and where that was not recorded."""
     found = read_events(engine, study_id, EventKind.RETUNED, last=1)
-    parent = _parent(found[0].detail) if found else None
+    parent = parent_of(found[0].detail) if found else None
     if parent is None:
         return None
     with engine.connect() as connection:
@@ -85,8 +85,8 @@ def read_begun_beside(engine: Engine, name: str) -> Mapping[str, Beside]:
     return {r.name: Beside.DIFFERS if r.differs else Beside.ENDED if r.ended else Beside.OPEN for r in rows}
 
 
-def _parent(detail: Mapping[str, Any]) -> Parent | None:
-    """Return what an event holds; None if it makes no sense, since anybody may have written it."""
+def parent_of(detail: Mapping[str, Any]) -> Parent | None:
+    """Return what the event of a retune holds; None if it makes no sense, since anybody may have written it."""
     of, study_id, trial, value = (detail.get(key) for key in ("of", "of_id", "trial", "value"))
     if not isinstance(of, str) or not isinstance(study_id, int) or not isinstance(trial, int):
         return None

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from caviar.epoch import metric_names
 from caviar.storage import pandas
 from caviar.storage.curves import read_curves
-from caviar.storage.definitions import find_study, load_studies, load_study
+from caviar.storage.definitions import find_study, load_studies, load_study, study_names
 from caviar.storage.embedded import is_installed
 from caviar.storage.errors import DatabaseError
 from caviar.storage.events import read_events
@@ -34,7 +34,7 @@ from caviar.studies.api.records import History, LearningCurve
 from caviar.studies.api.session import connect, opened, settings_of, watching
 from caviar.studies.definition import Study, change
 from caviar.studies.errors import NothingToDo, OptionError, UnknownStudy
-from caviar.studies.lifecycle.loader import catalog_names, select_study
+from caviar.studies.lifecycle.loader import catalog_names, select_study, unknown_study
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda, take_snapshot
 from caviar.studies.metric import direction_of
 from caviar.studies.results.summaries import (
@@ -119,7 +119,7 @@ def _stored(name: str, database: str | Engine | None, unknown: UnknownStudy) -> 
         with connect(database) as engine:
             record = find_study(engine, name)
             if record is None:
-                raise unknown
+                raise unknown_study(name, study_names(engine))
             refuse_panda(engine, record)
             return definition_of(record)
     except DatabaseError as error:

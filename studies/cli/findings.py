@@ -12,12 +12,13 @@ from caviar.studies.cli.output import console_of, out
 from caviar.studies.cli.tables import NARROW, table
 from caviar.studies.findings import Finding
 
-_LONG_LINE = 2000  # columns, in a file or a pipe, so that each finding is one line to search for
+ONE_LINE = 2000  # columns, in a file or a pipe, so that each finding is one line to search for
+READABLE = 110  # columns, as wide as a person reads
 _STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
-def print_findings(findings: Iterable[Finding]) -> None:
-    """Print findings on stdout, in the order given."""
+def print_findings(findings: Iterable[Finding], file_width: int = ONE_LINE) -> None:
+    """Print findings on stdout, in the order given; in a file or a pipe with so many columns."""
     if out().width < NARROW:
         for f in findings:
             out().print(Text.assemble((f.level, _STYLES[f.level]), f" {f.what}: {f.message}"))
@@ -30,5 +31,5 @@ def print_findings(findings: Iterable[Finding]) -> None:
     for f in found:
         cells = [Text(f.level, style=_STYLES[f.level]), Text(f.what), Text(f.message), Text(f.step)]
         rows.add_row(*cells[columns])
-    console = out() if out().is_terminal else console_of(sys.stdout, width=_LONG_LINE)
+    console = out() if out().is_terminal else console_of(sys.stdout, width=file_width)
     console.print(rows)

@@ -49,7 +49,7 @@ def print_winner(winner: Winner) -> None:
         from caviar.studies.results.gain import in_words as gain_in_words
 
         by, what = gain_in_words(winner.gain, winner.trial)
-        _print_line("gain", [by], what.split(" "))
+        _print_line("over the default", [by], what.replace(" over the default", "").split(" "))
     if (prospect := winner.prospect) is not None:
         print_line(f"  {prospect}")
     later = "not measured for a panda" if winner.phase in _OF_A_PANDA else "measured when the study is done"

@@ -8,7 +8,7 @@ import os.path
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -68,13 +68,27 @@ def select_study(selector: str) -> Study:
     """
     if selector.endswith(".py"):
         return _take(_load_file(Path(selector)), "STUDY", selector)
-    if ":" in selector:
+    if not _is_a_name(selector):
         module, _, name = selector.partition(":")
         return _take(_load_module(module), name, selector)
     if selector in catalog_names():
         return _take(_load_module(f"caviar.studies.catalog.{selector}"), "STUDY", selector)
-    raise UnknownStudy(
-        f"no study '{shown(selector)}'; {did_you_mean(selector, catalog_names())}"
+    raise unknown_study(selector)
+
+
+def _is_a_name(selector: str) -> bool:
+    """Return whether a selector is a name, and neither a path nor a `module:NAME`."""
+    return not selector.endswith(".py") and ":" not in selector
+
+
+def unknown_study(selector: str, stored: Iterable[str] = ()) -> UnknownStudy:
+    """Return the error that nothing has this name; it offers the nearest names of the catalog and of the database.
+
+    Args:
+        stored: the names of the studies in the database.
+    """
+    return UnknownStudy(
+        f"no study '{shown(selector)}'; {did_you_mean(selector, [*catalog_names(), *stored])}"
         f"in the catalog: {', '.join(catalog_names())}; a path to a .py file or package.module:NAME works too; "
         f"caviar ls lists those in the database"
     )
@@ -85,14 +99,16 @@ def select_stored(engine: Engine, selector: str) -> tuple[Study, StudyRecord | N
 
     The second is None for a study that this machine's files define.
     """
-    from caviar.storage.definitions import find_study
+    from caviar.storage.definitions import find_study, study_names
 
     try:
         return select_study(selector), None
     except UnknownStudy:
         record = find_study(engine, selector)
-        if record is None:
+        if record is None and not _is_a_name(selector):
             raise
+        if record is None:
+            raise unknown_study(selector, study_names(engine)) from None
         return from_body(record.body), record
 
 

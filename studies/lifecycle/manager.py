@@ -101,6 +101,12 @@ def _add_mismatches(revision: Revision, differences: Iterable[Difference], code:
 
 
 def _refuse_incomparable(record: StudyRecord, revision: Revision) -> None:
+    if revision.shrinks is not None and len(revision.refused) == 1:  # whose file has other code by that line alone
+        before, now = revision.shrinks
+        raise NotComparable(
+            f"'{record.name}' has a budget of {before} trials, which can grow, but not shrink to {now}: give {before} "
+            f"again, or run this one under a new name: --name {record.name}-2"
+        )
     if revision.refused:
         raise NotComparable(
             f"a study '{record.name}' is in the database, whose trials could not be compared with this one's "
@@ -139,9 +145,14 @@ def extend_study(engine: Engine, record: StudyRecord, budget: int) -> StudyRecor
     while True:
         before = definition_of(record)
         if budget <= before.budget:
+            now = progress(engine, record)
+            instead = (
+                f"see what they came to with: caviar best {record.name}"
+                if now.open + now.leased == 0
+                else f"end it early with: caviar stop {record.name}"
+            )
             raise NotComparable(
-                f"'{record.name}' has a budget of {before.budget} trials already; give more than that, "
-                f"or end it early with: caviar stop {record.name}"
+                f"'{record.name}' has a budget of {before.budget} trials already; give more than that, or {instead}"
             )
         after = change(before, budget=budget)
         revised = _revise(engine, record, after, None, compare(before, after))

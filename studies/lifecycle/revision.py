@@ -28,6 +28,7 @@ class Revision:
     refused: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)  # of which nobody can tell whether the trials stay comparable
     rewrites: bool = False  # whether what Optuna keeps of earlier trials has to be brought in line
+    shrinks: tuple[int, int] | None = None  # the budget before and now, where it is smaller now
 
     @property
     def changes(self) -> list[str]:
@@ -52,6 +53,7 @@ def compare(before: Study, after: Study) -> Revision:
         sentence = f"{name}: {_brief(old[name])} before, {_brief(new[name])} now"
         if name == "budget" and after.budget < before.budget:
             revision.refused.append(f"{sentence}; a budget can grow, but not shrink (caviar stop ends a study early)")
+            revision.shrinks = before.budget, after.budget
         elif name in _FREE or _is_more_to_see(name, before, after) or (name == "epochs" and before.by_trials):
             revision.comparable.append(sentence)
         else:

@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
-from caviar.storage.events import log_event, read_events
 from caviar.storage.history import is_sound
-from caviar.storage.states import EventKind
+from caviar.storage.trainings import read_trainings
 from caviar.studies.definition import Study
 from caviar.studies.results.formatting import alike, told_apart
 
 _SURE = 0.95
-Trainings = dict[int, dict[int, float]]  # the metric after the last epoch, by trial and by the training's number
 
 
 class Comparison(StrEnum):
@@ -67,23 +63,6 @@ def runner_up(study: Study, trials: Sequence[FrozenTrial], winner: int) -> int |
     others = [t for t in trials if t.number in values and values[t.number] != values.get(winner)]
     best = min(others, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
     return None if best is None else best.number
-
-
-def read_trainings(engine: Engine, study_id: int) -> Trainings:
-    """Return the results of a study's fresh trainings; where two machines made the same one, the first result."""
-    trainings: Trainings = defaultdict(dict)
-    for event in read_events(engine, study_id, EventKind.TRAINED_AGAIN):
-        if event.slot is not None:
-            trainings[event.slot].setdefault(event.detail["training"], event.detail["value"])
-    return dict(trainings)
-
-
-def write_trainings(engine: Engine, study_id: int, values: Mapping[tuple[int, int], float], **detail: Any) -> None:
-    """Record the results of trainings, by trial and training, as events with more `detail`: all of them or none."""
-    kind = EventKind.TRAINED_AGAIN
-    with engine.begin() as connection:
-        for (trial, training), value in values.items():
-            log_event(connection, study_id, kind, slot=trial, training=training, value=value, **detail)
 
 
 def read_confirmation(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from optuna.trial import FrozenTrial
 
+from caviar.storage.history import is_sound
 from caviar.studies.definition import Study
-from caviar.studies.results.confirmation import Trainings, welch
+from caviar.studies.results.confirmation import welch
 from caviar.studies.results.formatting import alike
 from caviar.studies.search.expectation import WinnerModel
 from caviar.studies.search.gain import default_trial, gain_over_default
+
+_WIDE = 3.0  # times the gain: an interval that is wider says little more than its sign
 
 
 class Basis(StrEnum):
@@ -31,6 +34,8 @@ class Gain:
         default: the number of the trial that had the default values.
         low, high: the ends of an interval; None without one.
         confidence: of the interval: 0.95 where it was measured, 0.9 where it is expected.
+        is_vague: whether the interval is so wide that it says next to nothing: several times the gain, and more than
+            half of what lies between the best and the worst complete trial.
     """
 
     default: int
@@ -38,6 +43,7 @@ class Gain:
     low: float | None
     high: float | None
     basis: Basis
+    is_vague: bool = False
 
     @property
     def confidence(self) -> float | None:
@@ -48,8 +54,9 @@ class Gain:
 
 
 def gain_of(
-    study: Study, trials: Sequence[FrozenTrial], winner: int, trained: Trainings, known: WinnerModel | None = None
-) -> Gain | None:
+    study: Study, trials: Sequence[FrozenTrial], winner: int, trained: Mapping[int, Mapping[int, float]],
+    known: WinnerModel | None = None,
+) -> Gain | None:  # fmt: skip
     """Return the gain of the winner over the default; None where no complete trial had the default values.
 
     Args:
@@ -63,11 +70,20 @@ def gain_of(
     if winner != default and min(len(trained.get(number, ())) for number in (winner, default)) > 1:
         sign = 1 if study.maximize else -1
         by, low, high = welch(*([sign * value for value in trained[number].values()] for number in (winner, default)))
-        return Gain(default, by, low, high, Basis.MEASURED)
+        return Gain(default, by, low, high, Basis.MEASURED, _is_vague(by, low, high, trials))
     found = gain_over_default(study, trials, winner, known)
     if found is None:
         return None
-    return Gain(default, found.by, found.low, found.high, Basis.SINGLE if found.low is None else Basis.EXPECTED)
+    by, low, high = found.by, found.low, found.high
+    basis = Basis.SINGLE if low is None else Basis.EXPECTED
+    return Gain(default, by, low, high, basis, _is_vague(by, low, high, trials))
+
+
+def _is_vague(by: float, low: float | None, high: float | None, trials: Sequence[FrozenTrial]) -> bool:
+    values = [t.value for t in trials if is_sound(t) and t.value is not None]
+    if low is None or high is None or not values:
+        return False
+    return high - low > max(_WIDE * abs(by), (max(values) - min(values)) / 2)
 
 
 def in_words(gain: Gain, winner: int) -> tuple[str, str]:
@@ -85,4 +101,5 @@ def in_words(gain: Gain, winner: int) -> tuple[str, str]:
         return alike(gain.by, sign="+")[0], f"{over}; {single}, without an interval"
     by, low, high = alike(gain.by, gain.low, gain.high, sign="+")
     what = "expected " if gain.basis is Basis.EXPECTED else "measured "
-    return by, f"{what}{over}, {low} to {high} ({gain.confidence:.0%})".replace("%)", " %)")
+    but = "; how much is hardly known yet:" if gain.is_vague else ","
+    return by, f"{what}{over}{but} {low} to {high} ({gain.confidence:.0%})".replace("%)", " %)")

@@ -24,10 +24,10 @@ from caviar.storage.history import is_sound, read_frozen_trials
 from caviar.storage.outage import Outage
 from caviar.storage.records import StudyRecord
 from caviar.storage.status import read_trial
+from caviar.storage.trainings import read_trainings, write_trainings
 from caviar.studies.errors import NothingToDo, WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.metric import worst_of
-from caviar.studies.results.confirmation import read_trainings, write_trainings
 from caviar.studies.way import Way
 from caviar.studies.workers.trial.build import THREADS, Bench, make_training
 from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code

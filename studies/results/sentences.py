@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from caviar.storage.family import parent_of
 from caviar.storage.states import EventKind
 from caviar.studies.metric import NO_RESULT
 from caviar.studies.results.formatting import number
@@ -106,6 +107,8 @@ def detail_in_words(event: EventRecord) -> str:
     with suppress(KeyError, TypeError, ValueError):  # as in `sentence`
         if event.kind == EventKind.COHORT_SIZE:
             return cohort_sentence(event.detail)
+        if event.kind == EventKind.RETUNED and (parent := parent_of(event.detail)) is not None:
+            return parent_in_words(parent).removeprefix(f"{event.kind} ")
     return detail_line(event.detail)
 
 

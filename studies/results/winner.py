@@ -6,7 +6,7 @@ Only trials of the study's own slots can win: others that Optuna's clients added
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from optuna.trial import FrozenTrial
@@ -21,12 +21,14 @@ from caviar.storage.status import read_trial, slots_left
 from caviar.storage.test_results import read_test, tested_slot
 from caviar.studies.definition import Study
 from caviar.studies.errors import NothingToDo
+from caviar.studies.lifecycle.evidence import read_evidence
 from caviar.studies.lifecycle.manager import definition_of
-from caviar.studies.results.confirmation import Confirmation, read_confirmation, read_trainings, runner_up
+from caviar.studies.results.confirmation import Confirmation, read_confirmation, runner_up
 from caviar.studies.results.formatting import told_apart
 from caviar.studies.results.gain import Gain, gain_of
 from caviar.studies.results.summaries import values_of
 from caviar.studies.search.expectation import Expected, WinnerModel, winner_of
+from caviar.studies.search.noise import Evidence, Noise, noise_of
 from caviar.studies.search.prospect import MORE, Prospect, prospect_of
 from caviar.studies.space.base import Value
 
@@ -70,6 +72,8 @@ class Winner:
         gain: by how much it is better than the default configuration; None where no complete trial had that.
         prospect: what the trials that are left are expected to bring, or 40 more of a study that has ended; None with
             fewer than 20 trials.
+        noise: how much one training differs from another, by which all that is said of the study is judged; None where
+            nothing shows it.
     """
 
     study: str
@@ -92,6 +96,7 @@ class Winner:
     is_final: bool = True
     gain: Gain | None = None
     prospect: Prospect | None = None
+    noise: Noise | None = None
 
     @property
     def why_not_best(self) -> str | None:
@@ -109,11 +114,13 @@ class Standings:
 
     Attributes:
         tested: the number of the trial that was measured on the test set; None before one was.
+        evidence: what shows the noise of a training beside the trials.
     """
 
     study: Study
     trials: Sequence[FrozenTrial]
     tested: int | None = None
+    evidence: Evidence = field(default_factory=Evidence)
 
     @cached_property
     def model(self) -> WinnerModel:
@@ -144,9 +151,16 @@ class Standings:
             return Ahead(best, values[best], "the winner was measured on the test set before, which is used once")
         return Ahead(best, values[best], "of another training the model expects more of the winner")
 
+    @cached_property
+    def noise(self) -> Noise | None:
+        """How much one training differs from another; None where nothing shows it."""
+        if self.winner is None:
+            return None
+        return noise_of(self.study, self.trials, self.winner.trial, self.model, self.evidence)
+
     def prospect(self, left: int) -> Prospect | None:
         """Return what the trials that are left are expected to bring, or 40 more where none is."""
-        return prospect_of(self.study, self.trials, left or MORE, self.tested, self.model)
+        return prospect_of(self.study, self.trials, left or MORE, self.tested, self.model, self.evidence)
 
     @property
     def never_suggested(self) -> tuple[str, ...]:
@@ -165,7 +179,7 @@ def standings(engine: Engine, record: StudyRecord) -> Standings:
     study = definition_of(record)
     trials = read_frozen_trials(engine, record.optuna_study_id)
     tested = tested_slot(engine, record.study_id)
-    return Standings(study, trials, tested)
+    return Standings(study, trials, tested, read_evidence(engine, record.study_id, study))
 
 
 def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = None) -> Winner | None:
@@ -191,9 +205,9 @@ def read_winner(engine: Engine, record: StudyRecord, known: Standings | None = N
         epochs=trial.epoch, curve=tuple(curve), optuna_number=trial.optuna_number,
         never_suggested=known.never_suggested, ahead=known.ahead, is_final=left == 0,
         gain=None if trial.slot.phase in _OF_A_PANDA else gain_of(
-            study, known.trials, number, read_trainings(engine, record.study_id), known.model
+            study, known.trials, number, known.evidence.trainings, known.model
         ),
-        prospect=None if trial.slot.phase in _OF_A_PANDA else known.prospect(left),
+        prospect=None if trial.slot.phase in _OF_A_PANDA else known.prospect(left), noise=known.noise,
     )  # fmt: skip
 
 

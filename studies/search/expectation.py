@@ -87,6 +87,14 @@ class Expectation:
         """Return the losses at places of the model's scale."""
         return from_half_rank(self._mean + self._deviation * z, self._losses)
 
+    def unit_at(self, point: Array) -> float:
+        """Return how much of the loss one unit of the model's scale is below the loss that is expected at a point, of
+        the shape (1, hyperparameters): there the scale is linear."""
+        with one_thread():
+            here = float(self.posterior(point)[0][0])
+        ends = self.losses(np.array([here - 1.0, here]))
+        return float(ends[1] - ends[0])
+
     def _here(self, points: Array) -> Array:
         """Return points with the coordinate that says that they are of this study, not of the earlier one."""
         return np.column_stack([points, np.zeros(len(points))]) if self._with_prior else points

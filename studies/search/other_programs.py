@@ -101,7 +101,9 @@ def check_asked(space: SearchSpace, given: Mapping[str, Any]) -> FixedValues:
         kind, is_stored = kinds[stored_names[name]], key in names
         if not (_contains(kind, value) if is_stored else scales[name].accepts(value)):
             range_ = f"{'' if key == name else f'{name} is '}{scales[name]}"
-            raise CannotTake(f"{key} = {quoted(value)} is outside its range: {range_}")
+            near = None if is_stored else scales[name].around(value)
+            why = "is outside its range" if near is None else f"lies between two of its values, {near[0]} and {near[1]}"
+            raise CannotTake(f"{key} = {quoted(value)} {why}: {range_}")
         stored[stored_names[name]] = value if is_stored else scales[name].to_stored(value)
         values[name] = scales[name].from_stored(stored[stored_names[name]])
     return FixedValues(values, stored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -131,6 +132,18 @@ class BaseScale(BaseModel, ABC):
         except (ValueError, TypeError, ArithmeticError):  # not in a list, not a number, or beyond all numbers
             return False
         return back == value or (isinstance(back, float) and math.isclose(back, float(value), rel_tol=1e-6))
+
+    def around(self, value: Value) -> tuple[Value, Value] | None:
+        """Return the two values that a number lies between without being one; None if it is below or above all of them,
+        no number, or between any two values there are others."""
+        if not self.bins or self.unordered or not isinstance(value, int | float) or self.accepts(value):
+            return None
+
+        def at(place: int) -> Any:
+            return self.value((place + 0.5) / self.bins)
+
+        above = bisect_left(range(self.bins), value, key=at)
+        return (at(above - 1), at(above)) if 0 < above < self.bins else None
 
     def contains(self, other: BaseScale) -> bool:
         """Return whether every value of another scale is one of this scale's, with the same meaning."""

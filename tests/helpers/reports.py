@@ -15,9 +15,11 @@ from caviar.studies.results.report.records import (
 )
 from caviar.studies.results.summaries import StudyState
 from caviar.studies.results.winner import Winner
+from caviar.studies.search.noise import Basis, Noise
 from caviar.studies.space.scales import Choice, Log, LogOneMinus
 
 EPOCHS = 20
+NOISE = Noise(0.016, Basis.MODEL)
 
 
 HYPERPARAMETERS = (
@@ -68,7 +70,7 @@ def curve(*values: float) -> Curve:
 def won_by(t: ReportedTrial, **fields: Any) -> Winner:
     made = Winner(
         "small", t.trial, 1, "all", t.metric, t.value, None, t.hyperparameters, {"accuracy": t.value or 0.0}, None,
-        True, None, t.epochs, (),
+        True, None, t.epochs, (), noise=NOISE,
     )  # fmt: skip
     return replace(made, **fields)
 

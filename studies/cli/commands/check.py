@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import caviar
-from caviar.studies.cli.findings import print_findings
+from caviar.studies.cli.findings import READABLE, print_findings
 from caviar.studies.cli.options import AsJson, DataDir, DefinedStudy
 from caviar.studies.cli.output import print_json, print_line, spinner
 
@@ -58,7 +58,7 @@ def check(
 def _print(report: CheckReport, selector: str) -> None:
     from caviar.studies.check.report import describe_cost
 
-    print_findings(report.findings)
+    print_findings(report.findings, READABLE)
     if report.cost is not None:
         print_line(describe_cost(report.cost))
     next_step = f"mend it, and try again: caviar check {selector}" if report.failed else f"caviar run {selector}"

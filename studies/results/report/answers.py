@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from caviar.studies.results.report.noise import noise_of
 from caviar.studies.results.report.questions.limits import constrained, diverged
 from caviar.studies.results.report.questions.luck import ahead
 from caviar.studies.results.report.questions.space import edge, enough, order
@@ -29,7 +28,7 @@ def answers(report: Report) -> list[Answer]:
     if report.winner is None:
         return [diverged(report)] if report.cost.done else []
     best = report.best_first()
-    noise = noise_of(report, report.winner, best)
+    noise = report.winner.noise  # one for all answers
     limits = [diverged(report), *([constrained(report, report.winner)] if report.study.constraints else [])]
     training = [
         length(report, best[:TOP], noise),

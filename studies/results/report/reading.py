@@ -9,18 +9,17 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from caviar.epoch import Epoch, metric_names
-from caviar.models.data_sets import DATA_SETS, Sizes
 from caviar.storage.checkpoints import CheckpointStore
 from caviar.storage.curves import TrialTimes, read_curves, read_times
 from caviar.storage.events import read_events
 from caviar.storage.family import read_begun_beside, read_parent
 from caviar.storage.history import is_sound
-from caviar.storage.records import EventRecord, StudyRecord, TrialRecord
+from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.revisions import read_versions
-from caviar.storage.states import EventKind
 from caviar.storage.status import Progress, read_progress, read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.definition import Study
+from caviar.studies.lifecycle.evidence import read_sizes
 from caviar.studies.lifecycle.manager import definition_of, progress
 from caviar.studies.results.formatting import rounded
 from caviar.studies.results.importance import importances
@@ -128,7 +127,7 @@ def read_facts(
         study=ReportedStudy(
             study.name, study.subject, study.model, study.data, study.metric, study.direction, study.constraints,
             study.epochs, now.budget, study.seed, study.strategy, study.pruner, state_of(now),
-            len(study.prior), study.way, study.fixed, _sizes(study, happened),
+            len(study.prior), study.way, study.fixed, read_sizes(engine, study_id, study),
         ),
         hyperparameters=tuple(ReportedHyperparameter(name, study.tier_of(name), scales[name]) for name in scales),
         winner=read_winner(engine, record, current), runner_up=current.runner_up,
@@ -169,14 +168,6 @@ def _situation(report: Report) -> Situation:
         confirmation=None if winner is None else winner.confirmation, advice=tuple(advice),
         parent=parent.study if parent is not None and comparable else None, beside=report.beside,
     )  # fmt: skip
-
-
-def _sizes(study: Study, events: Sequence[EventRecord]) -> Mapping[str, int]:
-    """Return how many examples each part of the data has, those of which that is known."""
-    known = DATA_SETS.get(study.data or "")
-    read = [event.detail for event in events if event.kind == EventKind.DATA_READ]
-    sizes = known.sizes._asdict() if known else read[-1] if read else {}
-    return {part: int(sizes[part]) for part in Sizes._fields if isinstance(sizes.get(part), int)}
 
 
 def _scales(current: Standings) -> Mapping[str, BaseScale]:

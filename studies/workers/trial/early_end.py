@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy.exc import ProgrammingError
 
+from caviar.studies.lifecycle.evidence import read_evidence
 from caviar.studies.lifecycle.manager import end_study_early
 from caviar.studies.search.prospect import prospect_of
 from caviar.studies.search.until import BUDGET, is_reached
@@ -27,7 +28,8 @@ def end_if_reached(context: WorkerContext) -> None:
     if tens <= context.tens_looked_at or history.waiting():
         return
     context.tens_looked_at = tens
-    prospect = prospect_of(study, trials)
+    evidence = context.outage.insist(lambda: read_evidence(context.engine, context.record.study_id, study))
+    prospect = prospect_of(study, trials, evidence=evidence)
     if prospect is None or not is_reached(study.until, prospect):
         return
     try:

@@ -71,6 +71,8 @@ def test_it_is_as_optunas_client_writes_it(engine: Engine) -> None:
     ("words", "message"),
     [
         (["learning_rate=7"], "learning_rate = 7 is outside its range"),
+        (["batch_size=65"], "batch_size = 65 lies between two of its values, 64 and 128: 64 … 512, powers of two"),
+        (["batch_size=1024"], "batch_size = 1024 is outside its range: 64 … 512, powers of two"),
         (["learning_rate=fast"], "learning_rate = 'fast' is outside its range"),
         (["rate=0.1"], "rate is no hyperparameter of the study; it searches: learning_rate"),
         (["learning_rate"], "'learning_rate' is no setting; give name=value"),

@@ -227,6 +227,10 @@ def test_a_retuned_study_names_its_parent_and_is_to_be_compared_with_it(
         "learning_rate 0.0001 … 1, log, default 0.1 before, 1e-05 … 10, log, default 0.1 now"
     ]
     assert "retuned from small, whose trial" in say("status", "small-wider")
+    of_history = " ".join(say("history", "small-wider").split())
+    assert "retuned from small, whose trial" in of_history
+    assert "changed: learning_rate 0.0001 … 1" in of_history
+    assert "of_id" not in of_history
     say("run", "small-wider")
     assert "caviar compare small small-wider" in listed(say("best", "small-wider"))
     assert json.loads(say("report", "small-wider", "--json"))["parent"]["is_there"] is True

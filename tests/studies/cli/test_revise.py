@@ -162,7 +162,8 @@ def test_an_accepted_change_is_the_study_s_next_version(finished: File, engine: 
             "direction: maximize before, minimize now; metric: accuracy before, validation_loss now",
         ),
         ({"epochs": 3}, "epochs: 2 before, 3 now"),
-        ({"budget": 3}, "budget: 4 before, 3 now; a budget can grow, but not shrink"),
+        ({"budget": 3}, "'mine' has a budget of 4 trials, which can grow, but not shrink to 3: give 4 again, or"),
+        ({"budget": 3, "epochs": 3}, "budget: 4 before, 3 now; a budget can grow, but not shrink"),
         ({"rate": "Log(1e-2, 1, default=0.1)"}, "0.01 … 1, log, default 0.1 now; not a wider range"),
         ({"fixed": "{'dropout': 0.3}"}, "dropout: fixed to 0.0 before, 0.3 now"),
         (
@@ -180,6 +181,16 @@ def test_a_change_after_which_trials_are_not_comparable_is_refused_even_with_acc
         assert told in line
         assert "run this one under a new name: --name mine-2" in line
     assert everything(engine) == before
+
+
+def test_a_smaller_budget_is_named_alone_though_the_file_has_other_code_by_it(
+    finished: File, engine: Engine, said: Said, refused: Said
+) -> None:
+    said("extend", "mine", "--budget", "9")  # so that there is something to train, and code to be compared
+    execute(engine, "UPDATE caviar.definition SET code = 'older code'")
+    line = refused("run", finished.write(budget=3))
+    assert "which can grow, but not shrink to 3" in line
+    assert "code" not in line
 
 
 def test_other_code_is_to_be_accepted_and_other_data_are_refused(finished: File, engine: Engine, refused: Said) -> None:
@@ -222,6 +233,14 @@ def test_extend(finished: File, engine: Engine, said: Said, refused: Said) -> No
     assert load_study(engine, "mine").version == 2
     said("stop", "mine")
     assert "go on with: caviar resume mine, and caviar join mine" in said("extend", "mine", "--budget", "10")
+
+
+def test_a_smaller_budget_of_a_finished_study_has_nothing_to_stop(finished: File, refused: Said) -> None:
+    finished.write()
+    assert refused("extend", "mine", "--budget", "2") == (
+        "caviar: 'mine' has a budget of 4 trials already; give more than that, "
+        "or see what they came to with: caviar best mine"
+    )
 
 
 def test_a_study_is_extended_where_its_model_is_not(engine: Engine, said: Said) -> None:
@@ -268,6 +287,13 @@ def test_history_shows_whatever_a_change_or_an_event_holds(engine: Engine, said:
     told = json.loads(said("history", "small", "--json"))["events"][-1]
     assert (told["kind"], told["trial"]) == ("trial failed", 3)
     assert told["detail"] == {"error": error, "traceback": "a long one"}
+
+
+def test_a_misspelt_study_of_the_database_is_offered_as_one_of_the_catalog_is(finished: File, refused: Said) -> None:
+    finished.write()
+    for command in ("run", "plan"):
+        assert "no study 'mime'; did you mean mine?" in refused(command, "mime")
+        assert "no study 'digitz'; did you mean digits?" in refused(command, "digitz")
 
 
 def test_history_of_a_study_that_is_not_there(refused: Said) -> None:

@@ -741,9 +741,14 @@ def test_the_table_is_a_line_for_each_check(engine: Engine, doctor: Doctor, caps
     assert capsys.readouterr().out.startswith("done: there was nothing to do\n")
 
 
-def test_a_long_line_is_not_broken_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    printing.print_findings([Finding("ok", "what", "told " * 100, "step " * 100)])
+def test_a_line_is_not_broken_in_a_pipe_or_as_wide_as_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    finding = Finding("ok", "what", "told " * 100, "step " * 100)
+    printing.print_findings([finding])
     assert len(capsys.readouterr().out.splitlines()) == 2
+    printing.print_findings([finding], printing.READABLE)
+    lines = capsys.readouterr().out.splitlines()
+    assert 100 < max(map(len, lines)) <= 110
+    assert sum(line.count("told") for line in lines) == sum(line.count("step") for line in lines) == 100
 
 
 def test_the_levels_have_colours_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

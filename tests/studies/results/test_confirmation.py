@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import ttest_ind
 from sqlalchemy import Engine
 
+from caviar.storage.trainings import write_trainings
 from caviar.studies.definition import Study
 from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.results.confirmation import (
@@ -21,7 +22,6 @@ from caviar.studies.results.confirmation import (
     read_confirmation,
     runner_up,
     welch,
-    write_trainings,
 )
 from caviar.studies.space.scales import Log
 

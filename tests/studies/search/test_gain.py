@@ -102,11 +102,30 @@ def test_what_was_measured_takes_the_place_of_what_was_expected() -> None:
     assert only.basis is Basis.EXPECTED
 
 
+def test_an_interval_that_says_next_to_nothing_is_known_to_be_one() -> None:
+    trials, _ = search(0)
+    winner = winner_of(STUDY, trials)
+    assert winner is not None
+    found = gain_of(STUDY, trials, winner.trial, {})
+    assert found is not None
+    assert not found.is_vague
+    wild = {0: {0: 0.5, 1: 0.9}, winner.trial: {0: 0.6, 1: 0.95}}  # of trials from 0.85 to 0.95
+    measured = gain_of(STUDY, trials, winner.trial, wild)
+    assert measured is not None
+    assert measured.is_vague
+    # A narrow one around nothing says a lot.
+    calm = gain_of(STUDY, trials, winner.trial, {0: {0: 0.9, 1: 0.9001}, winner.trial: {0: 0.9, 1: 0.9001}})
+    assert calm is not None
+    assert not calm.is_vague
+
+
 def test_in_words() -> None:
     expected = Gain(0, 0.0139, 0.004, 0.0238, Basis.EXPECTED)
     assert in_words(expected, 20) == ("+0.0139", "expected over the default (trial 0), +0.0040 to +0.0238 (90 %)")
     measured = replace(expected, low=-1e-9, basis=Basis.MEASURED)
     assert in_words(measured, 20)[1] == "measured over the default (trial 0), +0.0000 to +0.0238 (95 %)"
+    vague = replace(expected, low=0.0005, high=1.96, is_vague=True)
+    assert in_words(vague, 20)[1].startswith("expected over the default (trial 0); how much is hardly known yet: +0.00")
     single = Gain(0, -0.01, None, None, Basis.SINGLE)
     assert in_words(single, 20) == ("-0.0100", "over the default (trial 0); one training of each, without an interval")
     assert in_words(Gain(3, 0.0, None, None, Basis.SINGLE), 3)[1].startswith("over the default, which is the winner")

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from caviar.studies.errors import DefinitionError
 from caviar.studies.search.expectation import winner_of
+from caviar.studies.search.noise import Basis, Noise
 from caviar.studies.search.prospect import Prospect, prospect_of
 from caviar.studies.search.sampler import TieredSampler
 from caviar.studies.search.until import check_until, is_reached
@@ -46,7 +47,7 @@ def test_what_40_more_trials_bring_is_in_the_interval() -> None:
             held.append(prospect.low <= truth[now.trial] - truth[later.trial] <= prospect.high)
             ends.append(prospect.high - prospect.low)
             assert prospect.gain >= 0
-            assert 0.005 < prospect.noise < 0.05
+            assert 0.005 < prospect.noise.deviation < 0.05
     assert sum(held) >= 10  # of 12
     assert np.mean(ends) < 0.1  # of a loss that goes from 1 to 2
 
@@ -88,7 +89,8 @@ def test_nothing_is_said_with_few_trials_and_no_gain_passes_what_the_metric_can_
 )  # fmt: skip
 def test_the_rule_is_about_the_upper_end_of_the_gain(rule: str, high: float, reached: bool) -> None:
     check_until(rule)
-    assert is_reached(rule, Prospect(trials=40, gain=0.0, low=-high, high=high, noise=0.02)) == reached
+    prospect = Prospect(trials=40, gain=0.0, low=-high, high=high, noise=Noise(0.02, Basis.MODEL))
+    assert is_reached(rule, prospect) == reached
 
 
 @pytest.mark.parametrize("rule", ["", "gain", "gain < 0", "gain < -1", "gain > noise", "noise < gain", "gain < nan"])
@@ -113,5 +115,5 @@ def test_pruned_trials_are_no_noise_and_nothing_is_expected_that_cannot_be() -> 
     assert winner.low is not None
     assert winner.high is not None
     assert 0.1 < winner.low < winner.high < 0.25
-    assert prospect.noise < 0.05
+    assert prospect.noise.deviation < 0.05
     assert prospect.high < 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,3 +175,23 @@ def test_an_axis_has_the_order_of_the_scale() -> None:
 def test_a_bad_scale_says_what_is_wrong(make: Callable[[], BaseScale], message: str) -> None:
     with pytest.raises(DefinitionError, match="^" + message.translate({ord(c): "\\" + c for c in "[]()."})):
         make()
+
+
+@pytest.mark.parametrize(
+    ("scale", "value", "around"),
+    [
+        (PowersOfTwo(16, 256, default=64), 65, (64, 128)),
+        (PowersOfTwo(16, 256, default=64), 64, None),
+        (PowersOfTwo(16, 256, default=64), 15, None),
+        (PowersOfTwo(16, 256, default=64), 257, None),
+        (Grid(2, 3, 8, default=3), 5, (3, 8)),
+        (Grid(0.1, 0.5, default=0.1), 0.2, (0.1, 0.5)),
+        (Linear(1, 10**9, default=1), 77.5, (77, 78)),
+        (Linear(0.0, 1.0, default=0.5), 0.3, None),
+        (Linear(1, 10, default=1), math.nan, None),
+        (Linear(1, 10, default=1), "five", None),
+        (Choice("a", "b", default="a"), "c", None),
+    ],
+)
+def test_a_number_between_two_values_is_told_with_both(scale: BaseScale, value: Any, around: Any) -> None:
+    assert scale.around(value) == around

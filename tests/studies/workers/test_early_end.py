@@ -16,13 +16,14 @@ from caviar.storage.grants import grant_worker
 from caviar.storage.states import EventKind
 from caviar.studies.lifecycle.manager import definition_of, end_study_early, extend_study, open_study, progress
 from caviar.studies.results.sentences import sentence
+from caviar.studies.search.noise import Basis, Noise
 from caviar.studies.search.prospect import Prospect
 from tests.helpers.leases import lease_of
 from tests.helpers.roles import engine_as, new_role
 from tests.helpers.trials import made
 from tests.helpers.workers import ledger, log, register, worker
 
-NOISE = Prospect(trials=40, gain=0.0, low=-0.01, high=0.01, noise=0.02)
+NOISE = Prospect(trials=40, gain=0.0, low=-0.01, high=0.01, noise=Noise(0.02, Basis.MODEL))
 
 
 def slots(engine: Engine) -> list[int]:
@@ -33,7 +34,7 @@ def slots(engine: Engine) -> list[int]:
 def test_a_study_ends_with_the_trials_that_have_begun(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def after_30(study: Any, trials: list[Any]) -> Prospect | None:
+    def after_30(study: Any, trials: list[Any], **_: Any) -> Prospect | None:
         asked.append(len(trials))
         return NOISE if len(trials) >= 30 else None
 
@@ -59,7 +60,7 @@ def test_a_study_ends_with_the_trials_that_have_begun(engine: Engine, monkeypatc
 def test_a_worker_whose_role_may_not_change_a_study_leaves_its_end_to_others(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caviar.studies.workers.trial.early_end.prospect_of", lambda *_: NOISE)
+    monkeypatch.setattr("caviar.studies.workers.trial.early_end.prospect_of", lambda *_, **__: NOISE)
     record, study = register(engine, budget=22, until="gain < noise", epochs=1)
     with new_role(engine) as name:
         grant_worker(engine, name)
@@ -74,7 +75,7 @@ def test_trials_of_other_programs_do_not_count_and_one_that_is_enqueued_is_train
 ) -> None:
     asked = []
 
-    def noise(study: Any, trials: list[Any]) -> Prospect:
+    def noise(study: Any, trials: list[Any], **_: Any) -> Prospect:
         asked.append(len(trials))
         return NOISE
 
@@ -89,7 +90,7 @@ def test_trials_of_other_programs_do_not_count_and_one_that_is_enqueued_is_train
 
 
 def test_a_study_without_a_rule_asks_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caviar.studies.workers.trial.early_end.prospect_of", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("caviar.studies.workers.trial.early_end.prospect_of", lambda *_, **__: pytest.fail("asked"))
     record, study = register(engine, budget=3)
     worker(engine, record, study).run()
     assert progress(engine, record).done == 3

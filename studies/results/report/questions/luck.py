@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from caviar.studies.results.confirmation import Comparison, in_words
-from caviar.studies.results.formatting import number, told_apart
-from caviar.studies.results.report.noise import NEAR, UNKNOWN, Noise
+from caviar.studies.results.formatting import told_apart
 from caviar.studies.results.report.questions.commands import confirm
+from caviar.studies.results.report.questions.noise import UNKNOWN, differs, reach
 from caviar.studies.results.report.records import Answer, Report
 from caviar.studies.results.winner import Winner
+from caviar.studies.search.noise import Basis, Noise
 
 
 def ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
@@ -31,9 +30,12 @@ def ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
         )
     if winner.expected and winner.expected.low <= other <= winner.expected.high:
         return Answer(question, f"It is not clear: {values}, and its other trainings may come to either.", command)
-    if noise is None:
+    if noise is None or noise.basis is Basis.EXAMPLES:  # which bounds it, and knows nothing of these trainings
         return Answer(question, f"It is not clear: {values}; {UNKNOWN}.", command)
-    if apart <= (reach := NEAR * math.sqrt(2) * noise.deviation):  # both have it
-        within = f"within the noise of two trainings (± {number(reach)}, {noise.source})"
-        return Answer(question, f"It is not clear: {values}, {within}.", command)
-    return Answer(question, f"It seems so: {values}; one training of each cannot say more.", command)
+    if apart <= reach(noise):
+        why = (
+            f"two trainings of one configuration may be as far apart: up to {reach(noise):.2g}, since {differs(noise)}"
+        )
+        return Answer(question, f"It is not clear: {values}, and {why}.", command)
+    luck = f"two of one configuration are hardly further apart than {reach(noise):.2g}, since {differs(noise)}"
+    return Answer(question, f"Probably: {values}, and {luck}. More trainings show it.", command)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from caviar.studies.results.formatting import number
 from caviar.studies.results.importance import order_in_words
-from caviar.studies.results.report.noise import NEAR, UNKNOWN, Noise
 from caviar.studies.results.report.questions.commands import confirm, retune
+from caviar.studies.results.report.questions.noise import UNKNOWN, differs, reach
 from caviar.studies.results.report.records import Answer, Report, ReportedHyperparameter, ReportedTrial
+from caviar.studies.search.noise import Noise
 from caviar.studies.way import Way
 
 _EDGE = 0.05  # of a scale, at each end
@@ -74,9 +74,9 @@ def enough(report: Report, best: Sequence[ReportedTrial], noise: Noise | None) -
         return Answer(question, f"Perhaps not: {prospect}.", command, why)
     if noise is None:
         return Answer(question, f"It is not clear: {UNKNOWN}.", confirm(report))
-    reach, values = NEAR * noise.deviation, [t.value for t in best if t.value is not None]
-    near = sum(abs(value - values[0]) <= reach for value in values)
-    within = f"within the noise (± {number(reach)}, {noise.source}) of the best value"
+    values = [t.value for t in best if t.value is not None]
+    near = sum(abs(value - values[0]) <= reach(noise) for value in values)
+    within = f"as near to the best value as two trainings of it ({reach(noise):.2g}; {differs(noise)})"
     evidence = f"{near} of {len(best)} complete trials are {within}"
     if near >= _ENOUGH:
         return Answer(question, f"Yes: {evidence}, so that more of them would change little.")

@@ -66,7 +66,10 @@ def test_names_are_the_hyperparameters_or_those_that_optuna_has() -> None:
         (enqueued(learning_rate=5.0), "learning_rate = 5.0 is outside its range"),
         (enqueued(learning_rate="fast"), "learning_rate = 'fast' is outside its range"),
         (enqueued(learning_rate=None), "learning_rate = None is outside its range"),
-        (enqueued(batch_size=100), "batch_size = 100 is outside its range"),
+        (
+            enqueued(batch_size=100),
+            "batch_size = 100 lies between two of its values, 64 and 128",
+        ),
         (enqueued(activation="tanh"), "activation = 'tanh' is outside its range"),
         (enqueued(layers=10**400), "layers = 1000"),
         (enqueued(layers=10**5000), "layers = a value of type int that cannot be shown is outside its range"),
