@@ -1,19 +1,24 @@
-"""Requests to a study's workers, from any machine: pause, stop, resume, and end one trial."""
+"""Requests to a study's workers, from any machine: pause, stop, resume, end one trial, and free a machine."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, Row, delete, select, text, update
 
 from caviar.storage.checkpoints import of_trial, remove_files
-from caviar.storage.errors import TrialNotFound, TrialNotRunning
+from caviar.storage.errors import TrialNotFound, TrialNotRunning, WorkerNotFound
 from caviar.storage.events import log_event
 from caviar.storage.losses import end_early, killed_after, reap
-from caviar.storage.records import StudyRecord
+from caviar.storage.records import FreedMachine, StudyRecord
 from caviar.storage.states import SPENT, Control, EventKind, SlotState
-from caviar.storage.tables import checkpoint, slot, study
+from caviar.storage.tables import checkpoint, slot, study, worker
+from caviar.storage.timing import SILENT
+from caviar.text import shown
 
+_LISTED = 20  # hosts and jobs that an error names
 _EVENTS = {Control.RUN: EventKind.RESUMED, Control.PAUSE: EventKind.PAUSED, Control.STOP: EventKind.STOPPED}
 
 
@@ -32,6 +37,58 @@ def set_control(engine: Engine, study_id: int, control: str, *, at_once: bool = 
             return False
         log_event(connection, study_id, _EVENTS[Control(control)], at_once=at_once, **why)
     return True
+
+
+# The workers that are there, and whether they are on that host, which may be given without its domain, or in that job,
+# which may be given without the number of the task.
+_THERE = text("""
+    SELECT w.worker_id, w.study_id, st.name, w.host, w.job, w.leave,
+           w.host = :target OR split_part(w.host, '.', 1) = :target OR w.job = :target
+             OR coalesce(starts_with(w.job, :target || '_')
+                         AND substr(w.job, length(:target) + 2) ~ '^[0-9]+$', false) AS is_meant
+    FROM caviar.worker w JOIN caviar.study st USING (study_id)
+    WHERE w.ended_at IS NULL AND (CAST(:study AS integer) IS NULL OR w.study_id = :study)
+      AND (w.last_seen > now() - make_interval(secs => :silent)
+           OR EXISTS (SELECT FROM caviar.slot s WHERE s.worker_id = w.worker_id AND s.state = 'leased'))
+    ORDER BY w.host, w.job, w.worker_id FOR NO KEY UPDATE OF w
+""")
+
+
+def free_machine(engine: Engine, target: str, study_id: int | None = None, **why: Any) -> FreedMachine:
+    """Let the workers of a host, or of a scheduler's job, leave after their epoch.
+
+    Each hears it when it renews a lease, writes an epoch or looks for a slot. The history of each study gets an event,
+    if any of its workers had not been asked before.
+
+    Args:
+        target: a host, with or without its domain; or a job, with or without the number of its task.
+        study_id: whose workers; None for those of all studies.
+        why: details for the event, such as who asked.
+
+    Raises:
+        WorkerNotFound: no worker is there; the message names the hosts and jobs that there are.
+    """
+    with engine.begin() as connection:
+        there = connection.execute(_THERE, {"target": target, "study": study_id, "silent": SILENT}).all()
+        meant = [row for row in there if row.is_meant]
+        if not meant:
+            raise WorkerNotFound(_nobody(target, there))
+        new = [row for row in meant if not row.leave]
+        connection.execute(
+            update(worker).where(worker.c.worker_id.in_([row.worker_id for row in new])).values(leave=True)
+        )
+        for of_study, count in Counter(row.study_id for row in new).items():
+            log_event(connection, of_study, EventKind.FREED, host_or_job=target, workers=count, **why)
+    studies, hosts = sorted({row.name for row in meant}), sorted({shown(row.host) for row in meant})
+    return FreedMachine(len(meant), len(meant) - len(new), tuple(hosts), tuple(studies))
+
+
+def _nobody(target: str, there: Sequence[Row[Any]]) -> str:
+    hosts, jobs = sorted({shown(row.host) for row in there}), sorted({shown(row.job) for row in there if row.job})
+    lists = [f"{what} {', '.join(names[:_LISTED])}{' ...' if len(names) > _LISTED else ''}"
+             for what, names in (("on", hosts), ("in the jobs", jobs)) if names]  # fmt: skip
+    others = f"; there are workers {' and '.join(lists)}" if lists else "; no worker is at work"
+    return f"no worker is on a host or in a job '{shown(target)}'{others}"
 
 
 def kill_trial(engine: Engine, record: StudyRecord, number: int, **why: Any) -> bool:

@@ -77,6 +77,10 @@ class StudyInUse(StorageError):
     """Workers are training trials of the study."""
 
 
+class WorkerNotFound(StorageError):
+    """No worker is at work on that host, or in that job of a scheduler."""
+
+
 class TrialNotFound(StorageError):
     """The study has no trial of that number."""
 

@@ -1,4 +1,5 @@
-"""The database rights of a worker's role: to train, to read, and to pause, resume or stop studies.
+"""The database rights of a worker's role: to train, to read, to pause, resume or stop studies,
+and to free machines.
 
 With such a role's password one can spoil trials and the dashboard's note, since workers write these, and add trials,
 since a panda's next day is one. One cannot create or delete a study, change a definition, or alter the tables. So a
@@ -19,9 +20,9 @@ from caviar.text import flaw, shown
 # Locking a row needs UPDATE of any column; ON CONFLICT DO UPDATE needs UPDATE of the columns that it sets.
 RIGHTS: Mapping[str, tuple[str, ...]] = {
     "caviar.schema_version": ("SELECT",),
-    "caviar.study": ("SELECT", "UPDATE (control, at_once)"),
+    "caviar.study": ("SELECT", "UPDATE (control, at_once, tester, tester_until)"),
     "caviar.definition": ("SELECT",),
-    "caviar.worker": ("SELECT", "INSERT", "UPDATE (last_seen, ended_at)"),
+    "caviar.worker": ("SELECT", "INSERT", "UPDATE (last_seen, ended_at, leave)"),
     "caviar.slot": (
         "SELECT",
         "INSERT",  # a panda's next day

@@ -163,6 +163,11 @@ class History(TrialsView):
         elif trial.state.is_finished() and (learned := self._learn(trial)) is not None:
             self._put(trial._trial_id, learned)
 
+    @property
+    def running(self) -> int:
+        """How many trials ran at the last reading."""
+        return len(self._running)
+
     def waiting(self) -> list[FrozenTrial]:
         """Return the trials that other programs enqueued, as `refresh` last read them, the oldest first."""
         return [self._waiting[trial_id] for trial_id in sorted(self._waiting)]

@@ -20,6 +20,9 @@ from caviar.storage.states import Control, EventKind, SlotState
 from caviar.storage.tables import slot
 from caviar.storage.timing import SILENT
 
+# Whether somebody frees the machine of the worker; one without a row, after a failover, is registered anew.
+_LEAVE = "coalesce((SELECT leave FROM caviar.worker WHERE worker_id = :worker), false)"
+
 # A trial that has begun gets the new worker's name in Optuna's tables, and an event in the study's journal.
 _TAKE = """
     taken AS (
@@ -48,6 +51,7 @@ _LEASE = text(f"""
         FROM caviar.slot s JOIN caviar.study USING (study_id)
         JOIN public.studies o ON o.study_id = optuna_study_id  -- absent if another Optuna program deleted it
         WHERE s.study_id = :study AND control = 'run' AND s.state = 'open' AND (:new OR s.trial_id IS NOT NULL)
+          AND NOT {_LEAVE}
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
         ORDER BY s.number = ANY(:avoided), s.number LIMIT 1 FOR UPDATE OF s SKIP LOCKED
     ), seen AS (
@@ -63,6 +67,7 @@ _LEASE_MORE = text(f"""
         FROM caviar.slot s JOIN caviar.study USING (study_id)
         JOIN public.studies o ON o.study_id = optuna_study_id
         WHERE s.study_id = :study AND s.number = :slot AND s.token = :held AND s.losses < :suspect AND control = 'run'
+          AND NOT {_LEAVE}
           AND :version = (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study)
     ), fitting AS (
         SELECT s.number FROM caviar.slot s JOIN held USING (tier)
@@ -86,7 +91,7 @@ _HELD = text("""
     WHERE study_id = :study AND token = :token
 """)
 
-_RENEW = text("""
+_RENEW = text(f"""
     WITH held AS (  -- by number, the order in which every statement locks several slots
         SELECT s.study_id, s.number
         FROM caviar.slot s
@@ -99,7 +104,7 @@ _RENEW = text("""
     ), seen AS (
         UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
     )
-    SELECT renewed.number, renewed.token, study.control, study.at_once, renewed.kill
+    SELECT renewed.number, renewed.token, study.control, study.at_once, renewed.kill, {_LEAVE} AS leave
     FROM renewed JOIN caviar.study USING (study_id)
 """)
 
@@ -116,11 +121,11 @@ _RETAKE = text("""
     RETURNING epoch
 """)
 
-_STANDING = text("""
+_STANDING = text(f"""
     WITH seen AS (
         UPDATE caviar.worker SET last_seen = now() WHERE worker_id = :worker
     )
-    SELECT control,
+    SELECT control, {_LEAVE} AS leave,
            (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = :study) AS version,
            (SELECT count(*) FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'open') AS open,
            (SELECT count(*) FROM caviar.slot s WHERE s.study_id = :study AND s.state = 'leased') AS leased
@@ -192,7 +197,7 @@ class Ledger:
         held = {"slots": [lease.slot.number for lease in leases], "tokens": [lease.token for lease in leases]}
         with self._engine.begin() as connection:
             rows = connection.execute(_RENEW, {**self._who(), **held}).all()
-        return {(row.number, row.token): Asked(Control(row.control), row.at_once, row.kill) for row in rows}
+        return asked_by(rows)
 
     def retake(self, lease: Lease) -> bool:
         """Regain a lease that expired during an outage of the database; False if another worker has the slot, or its
@@ -217,7 +222,7 @@ class Ledger:
             row = connection.execute(_STANDING, self._who()).one_or_none()
         if row is None:  # deleted meanwhile
             return Standing(Control.STOP, self._version, 0, 0)
-        return Standing(Control(row.control), row.version, row.open, row.leased)
+        return Standing(Control(row.control), row.version, row.open, row.leased, row.leave)
 
     def _who(self) -> dict[str, object]:
         return {"study": self._study_id, "worker": self._worker_id, "seconds": self.lease_seconds}
@@ -238,6 +243,13 @@ class Ledger:
     def _leased(self, rows: Iterable[Row[Any]], token: UUID) -> list[Lease]:
         self._token = None
         return [Lease(self._study_id, slot_of(row), token, row.attempts, row.trial_id, row.epoch) for row in rows]
+
+
+def asked_by(rows: Iterable[Row[Any]]) -> dict[LeaseKey, Asked]:
+    """Return what is asked of a worker, by the lease's key, from rows with that key and the requests."""
+    return {
+        (row.number, row.token): Asked(Control(row.control), row.at_once, row.kill, row.leave) for row in rows
+    }  # fmt: skip
 
 
 def fence(connection: Connection, lease: Lease, *also: ColumnElement[bool], **values: object) -> None:

@@ -88,6 +88,7 @@ class WorkerRecord:
     pid: int
     device: str
     packages: Mapping[str, str]
+    job: str | None = None  # of a scheduler that it belongs to
 
 
 @dataclass(frozen=True)
@@ -141,21 +142,25 @@ class Lease:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a lease's worker: the study's control, whether at once, and whether to end the trial."""
+    """What is asked of a lease's worker: the study's control, whether at once, whether to end the trial, and whether to
+    leave after the epoch, since somebody frees its machine."""
 
     control: Control = Control.RUN
     at_once: bool = False
     kill: bool = False
+    leave: bool = False
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What is left to do in a study, for a worker that found no slot to lease; `version` is the definition's."""
+    """What is left to do in a study, for a worker that found no slot to lease; `version` is the definition's, and
+    `leave` says whether the worker is to leave."""
 
     control: Control
     version: int
     open: int
     leased: int
+    leave: bool = False
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,8 @@ class WorkerSummary:
     Attributes:
         device: `cpu`, or such as `cuda:0`.
         silent_seconds: seconds since its last sign of life, on the database's clock.
+        job: the job of a scheduler that it belongs to, with `_` and the number of its task; None without one.
+        is_leaving: whether somebody has asked it to leave after its epoch.
     """
 
     study: str
@@ -248,11 +255,30 @@ class WorkerSummary:
     trials: tuple[WorkerTrial, ...]
     started: datetime
     silent_seconds: float
+    job: str | None = None
+    is_leaving: bool = False
 
     @property
     def is_present(self) -> bool:
         """Whether it is there to train: neither ended nor lost."""
         return self.state in (WorkerState.IDLE, WorkerState.TRAINING)
+
+
+@dataclass(frozen=True)
+class FreedMachine:
+    """The workers of a host, or of a scheduler's job, that leave after their epoch.
+
+    Attributes:
+        workers: how many they are.
+        knew: how many of them had been asked before.
+        hosts: where they are.
+        studies: on which they work.
+    """
+
+    workers: int
+    knew: int
+    hosts: tuple[str, ...]
+    studies: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ class EventKind(StrEnum):
     RESUMED = "resumed"  # its control became `run`
     PAUSED = "paused"  # its control became `pause`
     STOPPED = "stopped"  # its control became `stop`
+    FREED = "machine freed"  # somebody asked the workers of a host or of a scheduler's job to leave
     OTHER_VERSIONS = "other versions"  # a worker joined with other package versions than the study's
     MISMATCH_ALLOWED = "mismatch allowed"  # a worker joined with other code or data, as somebody allowed
     LAUNCHED = "launched"  # workers for it were submitted to a scheduler

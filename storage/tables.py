@@ -55,6 +55,8 @@ study = sa.Table(
     sa.Column("control", sa.Text, nullable=False),
     sa.Column("at_once", sa.Boolean, nullable=False, server_default=sa.false()),  # interrupt the current epoch
     _time("created_at"),
+    sa.Column("tester", sa.Uuid),  # the process that measures the winner on the test set, which has until then to do so
+    sa.Column("tester_until", sa.DateTime(timezone=True)),
     sa.CheckConstraint("control IN ('run', 'pause', 'stop')", "control"),
 )
 
@@ -87,6 +89,8 @@ worker = sa.Table(
     _time("started_at"),
     _time("last_seen"),
     sa.Column("ended_at", sa.DateTime(timezone=True)),  # stays null if it was killed
+    sa.Column("job", sa.Text),  # of a scheduler, such as 123_4
+    sa.Column("leave", sa.Boolean, nullable=False, server_default=sa.false()),  # it shall leave after its epoch
 )
 
 slot = sa.Table(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from uuid import UUID
 
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from caviar.epoch import from_document, to_document
-from caviar.storage.tables import test_result
+from caviar.storage.tables import study, test_result
 
 # The trial that was tested after the last trial of the study had ended: its winner, until more trials are trained.
 _TESTED = text("""
@@ -20,6 +21,29 @@ _TESTED = text("""
         WHERE s.study_id = :study)
     ORDER BY r.measured_at, r.slot LIMIT 1
 """)
+
+# A claim lasts for so many seconds unless it is renewed; one that lasts longer is none, whoever has written it.
+_CLAIM = text("""
+    UPDATE caviar.study SET tester = :who, tester_until = now() + make_interval(secs => :seconds)
+    WHERE study_id = :study
+      AND (tester = :who OR coalesce(tester_until NOT BETWEEN now() AND now() + make_interval(secs => :seconds), true))
+    RETURNING study_id
+""")
+_CLAIM_SECONDS = 60.0
+
+
+def claim_test(engine: Engine, study_id: int, who: UUID) -> bool:
+    """Let one process of all measure the winner, and renew that; return False if another one does."""
+    with engine.begin() as connection:
+        claim = {"study": study_id, "who": who, "seconds": _CLAIM_SECONDS}
+        return connection.scalar(_CLAIM, claim) is not None
+
+
+def release_test(engine: Engine, study_id: int, who: UUID) -> None:
+    """Let another process measure the winner."""
+    with engine.begin() as connection:
+        ours = (study.c.study_id == study_id, study.c.tester == who)
+        connection.execute(update(study).where(*ours).values(tester=None, tester_until=None))
 
 
 def read_tests(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:

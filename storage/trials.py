@@ -20,9 +20,9 @@ from caviar.storage import optuna_tables as optuna
 from caviar.storage.checkpoints import Staged, drop_checkpoint, put_checkpoint, take_time_for
 from caviar.storage.errors import LeaseLost
 from caviar.storage.events import log_event
-from caviar.storage.ledger import fence
+from caviar.storage.ledger import asked_by, fence
 from caviar.storage.records import Asked, Lease, LeaseKey, Report
-from caviar.storage.states import Control, EventKind, SlotState
+from caviar.storage.states import EventKind, SlotState
 from caviar.storage.tables import slot
 from caviar.text import storable
 
@@ -84,7 +84,7 @@ _RECORD_EPOCHS = text("""
         SET epoch = greatest(s.epoch, h.epoch), losses = CASE WHEN h.epoch > s.epoch THEN 0 ELSE s.losses END,
             expires_at = now() + make_interval(secs => :lease)
         FROM held h WHERE s.study_id = h.study_id AND s.number = h.number
-        RETURNING s.study_id, s.number, s.token, s.trial_id, s.kill
+        RETURNING s.study_id, s.number, s.token, s.trial_id, s.kill, s.worker_id
     ), epochs AS (  -- those under the token that holds the slot, and none of an earlier lease
         INSERT INTO caviar.epoch (study_id, slot, epoch, metrics, seconds)
         SELECT r.study_id, g.slot, g.epoch, CAST(g.metrics AS jsonb), g.seconds
@@ -99,7 +99,8 @@ _RECORD_EPOCHS = text("""
         SET intermediate_value = excluded.intermediate_value,
             intermediate_value_type = excluded.intermediate_value_type
     )
-    SELECT r.number, r.token, study.control, study.at_once, r.kill FROM renewed r JOIN caviar.study USING (study_id)
+    SELECT r.number, r.token, study.control, study.at_once, r.kill, coalesce(w.leave, false) AS leave
+    FROM renewed r JOIN caviar.study USING (study_id) LEFT JOIN caviar.worker w USING (worker_id)
 """)
 
 
@@ -186,7 +187,7 @@ class TrialLog:
                 written = connection.execute(_RECORD_EPOCHS, parameters).all()
         except LeaseLost:
             return {}
-        return {(row.number, row.token): Asked(Control(row.control), row.at_once, row.kill) for row in written}
+        return asked_by(written)
 
     def finish(
         self,

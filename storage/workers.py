@@ -15,9 +15,11 @@ from caviar.storage.records import WorkerRecord, WorkerSummary, WorkerTrial
 from caviar.storage.states import SlotState, WorkerState
 from caviar.storage.tables import slot, worker
 from caviar.storage.timing import SILENT
+from caviar.text import shown
 
 _WORKERS = text("""
     SELECT st.name, w.host, w.pid, w.device, w.started_at,
+           w.job, w.leave AND w.ended_at IS NULL AS leaving,
            extract(epoch FROM now() - w.last_seen)::float AS silent, w.ended_at IS NOT NULL AS ended,
            coalesce(array_agg(s.number ORDER BY s.number) FILTER (WHERE s.number IS NOT NULL), '{}') AS trials,
            coalesce(array_agg(s.epoch ORDER BY s.number) FILTER (WHERE s.number IS NOT NULL), '{}') AS epochs
@@ -59,7 +61,7 @@ def read_workers(engine: Engine, study_id: int | None = None) -> list[WorkerSumm
     return [
         WorkerSummary(
             row.name, row.host, row.pid, row.device, _state(row), tuple(map(WorkerTrial, row.trials, row.epochs)),
-            row.started_at, round(row.silent, 1),
+            row.started_at, round(row.silent, 1), None if row.job is None else shown(row.job), row.leaving,
         )
         for row in rows
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from caviar.storage.errors import DatabaseError as DatabaseError
 from caviar.storage.errors import StorageError as StorageError
 from caviar.storage.errors import StudyInUse as StudyInUse
 from caviar.storage.errors import StudyNotFound as StudyNotFound
+from caviar.storage.records import FreedMachine as FreedMachine
 from caviar.storage.records import WorkerSummary as WorkerSummary
 from caviar.storage.states import WorkerState as WorkerState
 from caviar.studies.api import panda as panda
@@ -20,6 +21,7 @@ from caviar.studies.api.changing import pause as pause
 from caviar.studies.api.changing import resume as resume
 from caviar.studies.api.changing import retune as retune
 from caviar.studies.api.changing import stop as stop
+from caviar.studies.api.changing import stop_workers as stop_workers
 from caviar.studies.api.checking import check as check
 from caviar.studies.api.comparing import compare as compare
 from caviar.studies.api.dashboard import dashboard as dashboard

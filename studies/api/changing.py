@@ -1,4 +1,5 @@
-"""Steer a study from anywhere: pause, resume or stop its workers, end a trial, extend, retune or delete it."""
+"""Steer a study from anywhere: pause, resume or stop its workers, end a trial, free a machine, extend, retune or
+delete it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
-from caviar.storage.control import kill_trial, set_control
+from caviar.storage.control import free_machine, kill_trial, set_control
 from caviar.storage.definitions import delete_remains, delete_study, find_study, load_study
 from caviar.storage.engine import require_writable
 from caviar.storage.errors import StudyDeleted
@@ -18,7 +19,7 @@ from caviar.storage.family import Parent
 from caviar.storage.losses import free_lost
 from caviar.storage.outage import Outage
 from caviar.storage.pandas import is_panda
-from caviar.storage.records import StudyRecord
+from caviar.storage.records import FreedMachine, StudyRecord
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import read_trial
 from caviar.storage.trial_logs import TrialLogs
@@ -112,6 +113,29 @@ def kill(study: str, trial: int, *, database: str | Engine | None = None) -> boo
     """
     with opened(study, database) as (engine, record):
         return kill_trial(engine, record, trial, by=current_user())
+
+
+def stop_workers(host_or_job: str, study: str | None = None, *, database: str | Engine | None = None) -> FreedMachine:
+    """Free a machine: its workers give their trials back after the current epoch, and leave.
+
+    So does the command that started them. Others go on, with these trials too; a `join` that begins there later works.
+
+    Args:
+        host_or_job: a host as `workers` shows it, with or without its domain; or a scheduler's job, where `123` stands
+            for all tasks of an array, and `123_4` for one.
+        study: whose workers; None for those of all studies.
+
+    Raises:
+        WorkerNotFound: no worker is there.
+
+    Examples:
+        >>> caviar.stop_workers("gpu7", "digits").workers
+        2
+    """
+    with connect(database) as engine:
+        record = load_study(engine, study) if study else None
+        require_writable(engine)
+        return free_machine(engine, host_or_job, record.study_id if record else None, by=current_user())
 
 
 def extend(study: str, budget: int, *, database: str | Engine | None = None) -> StudyStatus:

@@ -47,7 +47,7 @@ from caviar.studies.workers.local.patience import reported_outage
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.preparation import begin_or_resume, check_machine
 from caviar.studies.workers.local.signals import Stop
-from caviar.studies.workers.local.supervisor import supervise
+from caviar.studies.workers.local.supervisor import Outcome, supervise
 
 if TYPE_CHECKING:
     from caviar.studies.results.next_steps import Step
@@ -64,6 +64,7 @@ class RunResult:
         seconds: how long the call took.
         was_asked_to_stop: whether SIGTERM, SIGUSR1 or SIGUSR2 ended it.
         time_is_over: whether the call's `time` ended it, or was too short for another trial.
+        freed: the event by which somebody freed this machine, whose workers left; None if nobody did.
         stopped: the event that stopped the study for all machines; None if none did.
         ended_early: the event by which it ended before its budget was spent, as its rule says; None if it did not.
         next_steps: what to do next, the most useful step first; empty where there is no winner yet.
@@ -75,6 +76,7 @@ class RunResult:
     seconds: float
     was_asked_to_stop: bool = False
     time_is_over: bool = False
+    freed: EventRecord | None = None
     stopped: EventRecord | None = None
     ended_early: EventRecord | None = None
     next_steps: tuple[Step, ...] = ()
@@ -82,7 +84,7 @@ class RunResult:
     @property
     def is_done(self) -> bool:
         """Whether every trial is finished, and the winner is measured on the test set here or elsewhere."""
-        return self.status.state == StudyState.DONE and not self.was_asked_to_stop
+        return self.status.state == StudyState.DONE and not self.was_asked_to_stop and self.freed is None
 
 
 def run(
@@ -184,13 +186,13 @@ def run(
             leave_note(engine, record)
         if (revision := compare(definition, definition_of(record))).changes:
             on_event(EarlierVersion(record.name, record.version, tuple(revision.comparable)))
-        now, time_is_over = outage.insist(lambda: progress(engine, record)), False
+        now, outcome = outage.insist(lambda: progress(engine, record)), None
         if now.done < now.budget:
             devices = spread(workers, visible_gpus(), options.ranks)
-            record, now, time_is_over = _work(engine, record, options, devices, stop, on_event)
-        is_measured = now.done == now.budget and measure_winner(engine, record, options, stop, outage, on_event)
-        result = _result(engine, record, now, stop, outage, started, is_measured=is_measured)
-        return replace(result, time_is_over=time_is_over and not is_measured)
+            outcome = _work(engine, record, options, devices, stop, on_event)
+            record, now = outcome.record, outcome.now
+        is_measured = _may_measure(now, outcome) and measure_winner(engine, record, options, stop, outage, on_event)
+        return _result(engine, record, now, stop, outage, started, outcome, is_measured=is_measured)
 
 
 def join(
@@ -253,19 +255,19 @@ def join(
         def check() -> str | None:
             return check_machine(engine, record, folder, allow_mismatch=allow_mismatch, on_event=on_event)
 
-        now, time_is_over = outage.insist(lambda: progress(engine, record)), False
+        now, outcome = outage.insist(lambda: progress(engine, record)), None
         if state_of(now) not in (StudyState.STOPPED, StudyState.DONE):
             WorkerPool.warm_up()  # the workers' imports, while this process has its own
             options = replace(options, code=outage.insist(check), allow_mismatch=allow_mismatch)
             devices = places(gpus, workers_per_gpu, workers, visible_gpus(), options.ranks)
-            record, now, time_is_over = _work(engine, record, options, devices, stop, on_event)
+            outcome = _work(engine, record, options, devices, stop, on_event)
+            record, now = outcome.record, outcome.now
         elif now.done == now.budget and not outage.insist(lambda: _is_concluded(engine, record)):
             outage.insist(check)  # the winner may have to be trained again
-        is_measured = now.done == now.budget and _measure_here_or_elsewhere(
+        is_measured = _may_measure(now, outcome) and _measure_here_or_elsewhere(
             engine, record, options, stop, outage, on_event
         )
-        result = _result(engine, record, now, stop, outage, started, is_measured=is_measured)
-        return replace(result, time_is_over=time_is_over and not is_measured)
+        return _result(engine, record, now, stop, outage, started, outcome, is_measured=is_measured)
 
 
 def _leave_at(time: float | str | None, started: float) -> float | None:
@@ -275,13 +277,17 @@ def _leave_at(time: float | str | None, started: float) -> float | None:
 
 def _work(
     engine: Engine, record: StudyRecord, options: WorkerOptions, devices: Sequence[str], stop: Stop, on_event: Listener
-) -> tuple[StudyRecord, Progress, bool]:
-    """Run workers until the study is done or stopped, or the time is over; return it as they left it, and whether that
-    was for the time."""
+) -> Outcome:
+    """Run workers until the study is done or stopped, the time is over, or somebody frees this machine."""
     on_event(WorkersStarted(definition_of(record), tuple(devices)))
     outcome = supervise(engine, record, options, devices, stop, on_event)
     on_event(WorkersEnded(len(devices), outcome.trials, outcome.restarts, outcome.seconds))
-    return outcome.record, outcome.now, outcome.time_is_over
+    return outcome
+
+
+def _may_measure(now: Progress, outcome: Outcome | None) -> bool:
+    """Return whether the study is done, and this machine may measure its winner: not one that somebody frees."""
+    return now.done == now.budget and not (outcome is not None and outcome.is_freed)
 
 
 def measure_winner(
@@ -336,10 +342,11 @@ def _result(
     stop: Stop,
     outage: Outage,
     started: float,
+    outcome: Outcome | None,
     *,
     is_measured: bool,
 ) -> RunResult:
-    """Return how a study stands when this machine leaves it.
+    """Return how a study stands when this machine leaves it; `outcome` is None where it did not work on it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C is why it leaves.
@@ -349,7 +356,9 @@ def _result(
     winner, steps = outage.insist(lambda: _conclusion(engine, record)) if is_measured else (None, ())
     if winner is not None:
         leave_note(engine, record, winner, steps)
-    is_stopped = now.control == Control.STOP and not is_measured and not stop.asked
+    is_freed = outcome is not None and outcome.is_freed and not stop.asked
+    freed = outage.insist(lambda: _last(engine, record, EventKind.FREED)) if is_freed else None
+    is_stopped = now.control == Control.STOP and not (is_measured or stop.asked or is_freed)
     stopped = outage.insist(lambda: _last(engine, record, EventKind.STOPPED)) if is_stopped else None
     early = outage.insist(lambda: _last(engine, record, EventKind.ENDED_EARLY)) if is_measured else None
     is_early = early is not None and early.detail.get("budget") == now.budget  # else it went on
@@ -359,6 +368,8 @@ def _result(
         winner=winner,
         seconds=monotonic() - started,
         was_asked_to_stop=stop.asked and not is_measured,
+        time_is_over=outcome is not None and outcome.time_is_over and not is_measured,
+        freed=freed,
         stopped=stopped,
         ended_early=early if is_early else None,
         next_steps=steps,

@@ -176,10 +176,12 @@ def _running(study: Study, snapshot: Snapshot, best: list[float | None], forms: 
 def workers(everyone: list[WorkerSummary]) -> str:
     """Return the workers that are there, and how many have gone."""
     now, there = datetime.now(UTC), [worker for worker in everyone if worker.is_present]
-    columns = ("host", "process", "device", "state", "trials", "lease renewed")
+    has_jobs = any(w.job for w in there)
+    columns = ("host", "process", *(["job"] if has_jobs else []), "device", "state", "trials", "lease renewed")
     rows = [
         (
-            w.host, w.pid, w.device, badge(w.state),
+            w.host, w.pid, *([w.job or "-"] if has_jobs else []), w.device,
+            Html(f"{badge(w.state)}{' leaving' if w.is_leaving else ''}"),
             ", ".join(f"{t.trial} (epoch {t.epoch})" for t in w.trials) or "-",
             age(now - timedelta(seconds=w.silent_seconds), now),
         )

@@ -72,7 +72,7 @@ def train(
     """
     open_ = partial(open_days, context.engine, context.record, plan, finish_first=finish_first)
     numbers = context.outage.insist(open_)
-    while not context.stop.asked:
+    while not context.is_leaving:
         lease = context.outage.insist(context.ledger.lease)
         if lease is None:
             break

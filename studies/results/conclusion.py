@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,13 +21,14 @@ from caviar.storage.outage import Outage
 from caviar.storage.records import StudyRecord, TrialRecord
 from caviar.storage.states import EventKind
 from caviar.storage.status import read_trial
-from caviar.storage.test_results import read_test, tested_slot, write_test
+from caviar.storage.test_results import claim_test, read_test, release_test, tested_slot, write_test
 from caviar.studies.errors import TrialMisused, WorkersFailed
 from caviar.studies.lifecycle.manager import definition_of
 from caviar.studies.results.winner import standings
 from caviar.studies.way import Way
 from caviar.studies.workers.local.events import Listener, WinnerTrainedAgain, ignore
 
+_WAIT_SECONDS = 5.0  # at most, between two looks of a machine that waits for the one which measures
 _LOOK_SECONDS = 5.0  # between two looks whether another machine was quicker
 
 
@@ -56,8 +59,8 @@ def conclude(
 
     The model that is tested is the one that won: its weights were kept when its last epoch ended. If they are lost, as
     may be those of a study that was done before and then extended, it is trained once more, and its weights are kept.
-    Meanwhile no transaction is open. Where several machines come to the end at once, the first result counts, and the
-    others stop.
+    Meanwhile no transaction is open. Where several machines come to the end at once, one of them measures, and the
+    others wait for it; they take over if it is no longer heard of, and the first result counts.
 
     Args:
         record: the study; its definition is read anew, which may have been changed meanwhile.
@@ -80,17 +83,37 @@ def conclude(
         return True
     from caviar.models.training import Interrupted  # which loads PyTorch
 
-    stop = _asked_or_late(engine, record, leave)
+    who, number = uuid4(), best.slot.number
+    if not _claim(engine, record, who, leave, outage):
+        return outage.insist(lambda: tested_slot(engine, record.study_id)) is not None
+    stop = _asked_or_late(engine, record, who, leave)
     try:
         metrics, lost = _measure(engine, record, best, data_dir, stop, outage, on_event)
+        if lost is not None:
+            _keep(engine, record, number, lost, outage)
+        outage.insist(lambda: write_test(engine, record.study_id, number, metrics))  # none, where there is no test part
     except Interrupted:
         return outage.insist(lambda: tested_slot(engine, record.study_id)) is not None
-    number = best.slot.number
-    if lost is not None:
-        _keep(engine, record, number, lost, outage)
-    outage.insist(lambda: write_test(engine, record.study_id, number, metrics))  # none, where there is no test part
+    finally:
+        with suppress(SQLAlchemyError):  # else it expires
+            release_test(engine, record.study_id, who)
     outage.insist(lambda: CheckpointStore(engine, record).keep_only(number))
     return True
+
+
+def _claim(engine: Engine, record: StudyRecord, who: UUID, leave: Callable[[], bool], outage: Outage) -> bool:
+    """Wait until this process may measure the winner; return False if another one has, or this one is to leave."""
+    study_id = record.study_id
+    while not leave():
+        if outage.insist(lambda: claim_test(engine, study_id, who)):
+            return outage.insist(lambda: tested_slot(engine, study_id)) is None
+        # Many may wait, and each reads the results once the winner is measured: not all at the same moment.
+        until = time.monotonic() + random.uniform(0.1, 1) * _WAIT_SECONDS
+        while time.monotonic() < until and not leave():
+            time.sleep(0.1)
+        if outage.insist(lambda: tested_slot(engine, study_id)) is not None:
+            return False
+    return False
 
 
 def _untested(engine: Engine, name: str) -> tuple[StudyRecord, TrialRecord | None]:
@@ -103,8 +126,9 @@ def _untested(engine: Engine, name: str) -> tuple[StudyRecord, TrialRecord | Non
     return record, None
 
 
-def _asked_or_late(engine: Engine, record: StudyRecord, leave: Callable[[], bool]) -> Callable[[], bool]:
-    """Return a function that tells whether this process is asked to leave, or another machine was quicker."""
+def _asked_or_late(engine: Engine, record: StudyRecord, who: UUID, leave: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a function that tells whether this process is asked to leave, or another machine was quicker; it renews
+    the claim."""
     looked = time.monotonic()
 
     def asked() -> bool:
@@ -115,6 +139,7 @@ def _asked_or_late(engine: Engine, record: StudyRecord, leave: Callable[[], bool
             return False
         looked = time.monotonic()
         with suppress(SQLAlchemyError):  # an outage: the result is written when it is over
+            claim_test(engine, record.study_id, who)
             return tested_slot(engine, record.study_id) is not None
         return False
 

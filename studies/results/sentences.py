@@ -90,6 +90,9 @@ def _known_sentence(event: EventRecord) -> str | None:
         by = f", by {detail['by']}" if "by" in detail else ""  # an older Caviar did not record it
         trials = f"{detail['budget']} trial{'s' * (detail['budget'] != 1)}"
         return f"the study begins, with a budget of {trials}{by}"
+    if event.kind == EventKind.FREED:
+        leave = "1 worker leaves" if detail["workers"] == 1 else f"{detail['workers']} workers leave"
+        return f"{detail['by']} frees {detail['host_or_job']}: {leave} after the epoch"
     if event.kind == EventKind.ENDED_EARLY:
         return f"the study ends after {detail['budget']} of {detail['before']} trials: {detail['why']}"
     if event.kind == EventKind.RETUNED:

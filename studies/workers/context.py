@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +35,7 @@ from caviar.studies.search.other_programs import learned
 from caviar.studies.way import Way
 from caviar.studies.workers.lease import HeldLease, all_lost
 from caviar.studies.workers.local.devices import split_place
+from caviar.studies.workers.local.job import host_name, scheduler_job
 from caviar.studies.workers.local.options import WorkerOptions
 from caviar.studies.workers.local.output import Output
 from caviar.studies.workers.local.pulse import Pulse
@@ -94,6 +94,11 @@ class WorkerContext:
             return False
         register_worker(self.engine, self.record.study_id, self.process)
         return True
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this worker is to leave after its epoch."""
+        return self.stop.asked or self.pulse.leaves
 
     def asks_to_leave(self, held: Sequence[HeldLease], alive: bool = True) -> bool:
         """Return True if this worker is to leave trials without waiting for the end of anything; as `Leave` says."""
@@ -161,7 +166,9 @@ def begin_work(
         if not options.allow_mismatch:
             refuse_other_data(record, data.digest)
         bench = Bench(bench.device, data)
-    process = WorkerRecord(uuid4(), socket.gethostname(), machine_id(), os.getpid(), device, package_versions())
+    process = WorkerRecord(
+        uuid4(), host_name(), machine_id(), os.getpid(), device, package_versions(), scheduler_job()
+    )  # fmt: skip
     context = WorkerContext(engine, record, study, process, bench, stop, options, pulse, output or Output())
     context.outage.insist(lambda: register_worker(engine, record.study_id, process))
     return context

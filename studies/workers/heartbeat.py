@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Sequence
 from typing import Protocol
@@ -49,7 +50,9 @@ class Heartbeat:
         self._leases = tuple(one for one in self._leases if one is not held)
 
     def _renew(self) -> None:
-        while not self._over.wait(self._seconds):
+        pause = self._seconds * random.uniform(0.1, 1)  # workers that began at the same moment renew at different ones
+        while not self._over.wait(pause):
+            pause = self._seconds
             try:
                 self._renew_once()
             except Exception as error:  # noqa: BLE001 - handed to the worker by its leases

@@ -60,8 +60,8 @@ class Retaker(Protocol):
     def retake(self, lease: Lease) -> bool: ...
 
 
-def _urgency(asked: Asked) -> tuple[bool, bool, bool]:
-    return asked.kill, asked.at_once, asked.control != Control.RUN
+def _urgency(asked: Asked) -> tuple[bool, ...]:
+    return asked.kill, asked.at_once, asked.control != Control.RUN, asked.leave
 
 
 def hear(ledger: Retaker, leases: Collection[HeldLease], ask: Callable[[], Answers]) -> Answers:

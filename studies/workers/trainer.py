@@ -36,7 +36,9 @@ from caviar.studies.workers.trial.failures import TrainingRaised, training_code
 from caviar.studies.workers.trial.run import TrialRun
 
 _LEASE_SECONDS = 5.0  # between two attempts to fill the cohort, where there were not enough slots
-_REFRESH_SECONDS = 0.25  # between two readings of other workers' trials
+# Between two readings of other workers' trials: at least so many seconds, and for each of the trials that run, for each
+# of which a reading costs: all workers together take no more than 100 readings a second, however many there are.
+_REFRESH_SECONDS, _REFRESH_SECONDS_EACH = 0.25, 0.01
 
 
 class Trainer:
@@ -106,7 +108,7 @@ class Trainer:
     def _lease_more(self) -> list[Lease]:
         """Lease slots for the places that are free; none while the database is away, for the trials here go on."""
         context, free = self._context, self._size.now - len(self._runs)
-        if free <= 0 or time.monotonic() < self._lease_at or context.stop.asked:
+        if free <= 0 or time.monotonic() < self._lease_at or context.is_leaving:
             return []
         if context.outage.seconds or self._outbox.is_sending:
             return []
@@ -245,6 +247,8 @@ class Trainer:
         return self._cohorts[key]
 
     def _judge(self, run: TrialRun, result: Epoch, running: Sequence[FrozenTrial]) -> bool:
+        if run.held.requested.leave:
+            self._context.pulse.leave()
         verdict = run.judge(result, running)
         if verdict.next is Next.GO_ON:
             run.go_on()
@@ -296,7 +300,8 @@ class Trainer:
 
     def _refresh(self) -> None:
         """Read the other trials, if one of this worker ended, or if the last reading is long ago."""
-        if time.monotonic() - self._refreshed_at < _REFRESH_SECONDS:
+        pause = max(_REFRESH_SECONDS, _REFRESH_SECONDS_EACH * self._context.history.running)
+        if time.monotonic() - self._refreshed_at < pause:
             return
         try:
             self._context.history.refresh()

@@ -178,12 +178,13 @@ def looks_and_controls(engine: Engine, weak: Engine) -> None:
         ["workers", "looked-at", "--all"], ["history", "looked-at"], ["db", "check"], ["db", "current"],
         ["kill", "looked-at", "0"], ["kill", "looked-at", "1"],
         ["pause", "looked-at"], ["resume", "looked-at"], ["stop", "looked-at", "--now"],
+        ["workers", "looked-at", "--stop", "test"],
     ):  # fmt: skip
         assert run([*command, "--database-url", weak.url.render_as_string(hide_password=False)]) == 0, command
     found = examine(Settings(weak.url, Path("nowhere")), Path("nowhere"), print, fix=True)
     assert not any("permission denied" in finding.message for finding in found.findings)
-    assert [e.kind for e in read_events(weak, record.study_id)][-5:] == [
-        "kill asked", "kill asked", "paused", "resumed", "stopped",
+    assert [e.kind for e in read_events(weak, record.study_id)][-6:] == [
+        "kill asked", "kill asked", "paused", "resumed", "stopped", "machine freed",
     ]  # fmt: skip
 
 

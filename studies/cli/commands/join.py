@@ -23,6 +23,7 @@ from caviar.studies.cli.output import print_line
 from caviar.studies.cli.progress import EventPrinter
 from caviar.studies.cli.steps import print_steps
 from caviar.studies.cli.winner import print_winner
+from caviar.studies.results.sentences import sentence
 
 
 @takes_training_options
@@ -83,7 +84,10 @@ def join(
         return _print_end(result, "" if printer.has_worked else "nothing is left to do")
     now = result.status
     done = f"{now.done} of {now.budget} trials"
-    if result.was_asked_to_stop or result.time_is_over:
+    if result.freed is not None:
+        print_line(f"left: {sentence(result.freed)}; {done} are done; nothing is lost; "
+                   f"come back with: caviar join {study}")  # fmt: skip
+    elif result.was_asked_to_stop or result.time_is_over:
         print_line(f"left; {done} are done; nothing is lost; come back with: caviar join {study}")
         return os.EX_TEMPFAIL if restartable else 0
     if printer.has_worked:

@@ -104,6 +104,10 @@ def run(
 
 def _print_stop(result: caviar.RunResult, again: str) -> int:
     now = result.status
+    if result.freed is not None:
+        print_line(f"left at {now.done} of {now.budget} trials: {sentence(result.freed)}; nothing is lost; "
+                   f"go on with: {again}")  # fmt: skip
+        return 0
     if result.time_is_over:
         print_line(
             f"stopped at {now.done} of {now.budget} trials, since its time is over or too short for another; "

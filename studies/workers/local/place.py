@@ -62,6 +62,15 @@ class Place:
         return self._pulse.too_long
 
     @property
+    def leaves(self) -> bool:
+        """Whether the worker is to leave, since somebody frees its machine."""
+        return self._pulse.leaves
+
+    def let_leave(self) -> None:
+        """Let the worker leave after its epoch."""
+        self._pulse.leave()
+
+    @property
     def longest_epoch(self) -> float:
         """Seconds of the longest epoch of this process; 0 before the first."""
         return self._pulse.longest_epoch

@@ -56,6 +56,7 @@ class WorkerPool:
         self.too_long: float | None = None  # seconds of a trial for which a worker had no time, and left
         self._places = [Place(context, options, device, logs) for device in devices]
         self.pids = {place.pid for place in self._places}  # of all workers that were ever started
+        self.is_freed = False  # whether somebody frees this machine: all workers leave, and none comes back
         self._longest_epoch = 0.0  # seconds, of any worker so far
         self._orphans: dict[int, _Orphan] = {}  # by process id
 
@@ -100,6 +101,8 @@ class WorkerPool:
             DatabaseAway: a worker's patience with the database is over.
         """
         deaths.update(self._bury_orphans())
+        self._let_all_leave_with_one()
+        wanted = wanted and not self.is_freed
         for place in self._places:
             if place.is_vacant:
                 if wanted and place.restart_if_due():
@@ -124,6 +127,13 @@ class WorkerPool:
                 self.too_long = place.too_long
             elif wanted:
                 place.vacate()
+
+    def _let_all_leave_with_one(self) -> None:
+        """Let all workers leave if one of them was asked to: one that has just been started may not know."""
+        if not self.is_freed and any(place.leaves for place in self._places):
+            self.is_freed = True
+            for place in self._places:
+                place.let_leave()
 
     def _death(self, place: Place) -> WorkerDeath | None:
         """Return how a worker ended that has said nothing; None for one that has come to its end.
@@ -157,9 +167,9 @@ class WorkerPool:
         dead = [pid for pid in self._orphans if pid in late or not is_alive(pid)]
         return {pid: self._orphans.pop(pid).death for pid in dead}
 
-    def running(self) -> bool:
-        """Return True if any worker runs."""
-        return any(place.exit_code is None for place in self._places)
+    def running(self) -> int:
+        """Return how many workers run."""
+        return sum(place.exit_code is None for place in self._places)
 
     @property
     def is_occupied(self) -> bool:

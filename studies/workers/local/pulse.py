@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 # The places in the shared memory, and how many there are.
-_BEATS, _PHASE, _LONGEST, _DEADLINE, _TRIAL, _LIMIT, _TOO_LONG, _LOG, SIZE = range(9)
+_BEATS, _PHASE, _LONGEST, _DEADLINE, _TRIAL, _LIMIT, _TOO_LONG, _LOG, _LEAVES, SIZE = range(10)
 _ELSEWHERE, _PREPARING, _IN_EPOCH = range(3)  # the phases
 
 
@@ -90,6 +90,15 @@ class Pulse:
     def leave_for_want_of_time(self, expected: float) -> None:
         """Say that the worker leaves because a trial would take so many seconds, and less are left."""
         self._shared[_TOO_LONG] = expected or 1.0  # 0 where nothing is known
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the worker is to leave after its epoch, since somebody frees its machine: each side may find out."""
+        return self._shared[_LEAVES] > 0
+
+    def leave(self) -> None:
+        """Let the worker leave after its epoch."""
+        self._shared[_LEAVES] = 1
 
     @property
     def log(self) -> int | None:

@@ -5,6 +5,7 @@ Nothing here prints or draws; what happens is passed to a callback as the record
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +32,12 @@ from caviar.studies.workers.local.patience import reported_outage
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.signals import Stop
 
-_LOOK_SECONDS = 0.5  # between two snapshots of the study
+_STEP_SECONDS = 0.5  # between two looks at the workers of this machine
+# Between two snapshots of the study, each of which costs the more the more workers there are: all commands together
+# take some `_LOOKS_PER_SECOND`, however many machines work on it.
+_LOOK_SECONDS, _LONGEST_LOOK = 0.5, 30.0
+_LOOKS_PER_SECOND = 20.0
+_KEPT_SECONDS = 4.0  # between two snapshots for which a connection is kept
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Outcome:
     time_is_over: bool  # whether they left because the command's time was over, or too short for another trial
     trials: int  # that these workers finished
     restarts: int  # of workers that died
+    is_freed: bool  # whether they left because somebody freed this machine
     seconds: float  # from the start of the workers to their end
 
 
@@ -80,7 +87,8 @@ def supervise(
             on_event(events.Stopping(options.grace))
     trials = watch.last_look(pool.pids)
     time_is_over = watch.is_late or pool.too_long is not None
-    return Outcome(watch.record, watch.progress, time_is_over, trials, pool.restarts, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Outcome(watch.record, watch.progress, time_is_over, trials, pool.restarts, pool.is_freed, seconds)
 
 
 class _Watch:
@@ -97,6 +105,8 @@ class _Watch:
         self._on_event = on_event
         self._until = until
         self._said_no_time = False
+        self._look_at = 0.0  # when the next snapshot is due
+        self._running = -1  # workers of this machine at the last one
         self.deaths: dict[int, WorkerDeath] = {}  # of workers, by process id, that the database does not know of
         self._messages: tuple[EventRecord, ...] = ()  # the latest events of the last look
         self._cohort_events = len(outage.insist(self._read_cohort_events))
@@ -124,13 +134,19 @@ class _Watch:
                 if self.deaths:
                     free_dead_workers(self._engine, self.record, self.deaths)
                     self.deaths.clear()
-                self._look()
+                if time.monotonic() >= self._look_at or pool.running() != self._running:
+                    self._running = pool.running()
+                    self._look()
+                    pause = look_seconds(self.progress.workers)
+                    self._look_at = time.monotonic() + pause
+                    if pause > _KEPT_SECONDS:
+                        self._engine.dispose()  # many workers need the server's connections
             except SQLAlchemyError as error:
                 self._outage.failed(error)
             else:
                 if self._is_over(pool):
                     return
-            pool.wait(max(_LOOK_SECONDS, self._outage.pause))
+            pool.wait(max(_STEP_SECONDS, self._outage.pause))
 
     def _report_time(self, pool: WorkerPool) -> None:
         """Report, once, that a worker has left because it had no time for another trial."""
@@ -164,10 +180,10 @@ class _Watch:
         self._on_event(events.Progressed(definition_of(self.record), snapshot))
 
     def _is_over(self, pool: WorkerPool) -> bool:
-        """Return whether nothing is left, or all workers have left since the study is stopped or no time is left for a
-        trial."""
+        """Return whether nothing is left, or all workers have left: the study is stopped, this machine is freed, or no
+        time is left for a trial."""
         nothing_left = self.progress.open + self.progress.leased == 0
-        is_stopped = self.progress.control == Control.STOP and not pool.running()
+        is_stopped = (self.progress.control == Control.STOP or pool.is_freed) and not pool.running()
         return nothing_left or is_stopped or (pool.too_long is not None and not pool.is_occupied)
 
     def _report_cohorts(self) -> None:
@@ -182,6 +198,15 @@ class _Watch:
 
     def _read_cohort_events(self) -> list[EventRecord]:
         return read_events(self._engine, self.record.study_id, EventKind.COHORT_SIZE)
+
+
+def look_seconds(workers: int) -> float:
+    """Return the time between two snapshots of a study that so many workers train, by one of their commands.
+
+    Commands that were started at the same moment look at different ones.
+    """
+    seconds = min(max(_LOOK_SECONDS, workers / _LOOKS_PER_SECOND), _LONGEST_LOOK)
+    return seconds if seconds == _LOOK_SECONDS else seconds * random.uniform(0.75, 1.25)
 
 
 def asked_to_leave(now: Progress) -> set[int]:

@@ -45,8 +45,8 @@ def after_epoch(
     """Decide what comes after an epoch. The end of a trial takes precedence over a request to its worker.
 
     `losses` are the study's metric and every loss that the epoch has, by name, `bad_curve` is the pruner's reason to
-    stop the trial, `asked` a request of somebody through the database, `stop_asked` says whether this process is to
-    stop, and `overtime` why the trial has taken too long, if it has.
+    stop the trial, `asked` a request of somebody through the database, `stop_asked` says whether this worker is to
+    leave, and `overtime` why the trial has taken too long, if it has.
     """
     if bad := next((name for name, value in losses.items() if not math.isfinite(value)), None):
         return Verdict(Next.DIVERGE, f"diverged at epoch {epoch}: {bad} is not finite")
@@ -56,6 +56,6 @@ def after_epoch(
         return Verdict(Next.PRUNE, f"killed by hand after epoch {epoch}")
     if (why := bad_curve or overtime) is not None:
         return Verdict(Next.PRUNE, why)
-    if stop_asked or asked.control != Control.RUN:
+    if stop_asked or asked.leave or asked.control != Control.RUN:
         return Verdict(Next.GIVE_BACK, f"given back after epoch {epoch}")
     return Verdict(Next.GO_ON, "")

@@ -219,7 +219,7 @@ class TrialRun:
             losses=result.losses(self.context.study.metric),
             bad_curve=self.reason_to_stop(running) if is_judged else None,
             asked=self.held.requested,
-            stop_asked=self.context.stop.asked or not self.context.time.has_epoch(result.seconds),
+            stop_asked=self.context.is_leaving or not self.context.time.has_epoch(result.seconds),
             overtime=self.limit.why if self.limit.is_over else None,
         )
         return BY_ITSELF if result.is_last and verdict.next is Next.COMPLETE else verdict
@@ -287,7 +287,8 @@ class TrialRun:
                 if time.monotonic() > until:
                     raise
                 self.held.check()
-                if context.stop.asked or self.held.requested.control != Control.RUN:
+                requested = self.held.requested
+                if context.is_leaving or requested.leave or requested.control != Control.RUN:
                     raise Interrupted from error
                 time.sleep(_RETRY_SECONDS)
 

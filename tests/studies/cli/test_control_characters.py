@@ -27,8 +27,8 @@ IN_JSON = "'" + json.dumps({EVIL: EVIL}) + "'"
 
 # What a worker's role writes, of which each text is evil: on the study `small`, and the panda `baby`.
 STATEMENTS = [
-    f"INSERT INTO caviar.worker (worker_id, study_id, host, machine, pid, device, packages) "
-    f"SELECT gen_random_uuid(), study_id, {WRITTEN}, {WRITTEN}, 1, {WRITTEN}, {IN_JSON} FROM caviar.study",
+    f"INSERT INTO caviar.worker (worker_id, study_id, host, machine, pid, device, packages, job) "
+    f"SELECT gen_random_uuid(), study_id, {WRITTEN}, {WRITTEN}, 1, {WRITTEN}, {IN_JSON}, {WRITTEN} FROM caviar.study",
     *(
         f"INSERT INTO caviar.event (study_id, kind, slot, worker_id, detail) "
         f"SELECT s.study_id, '{kind}', 1, w.worker_id, '{json.dumps(detail)}' "
@@ -74,6 +74,7 @@ COMMANDS = [
     ["report", "small"], ["report", "small", "-o", "small.html"],
     ["export", "small", "--to", "small.csv"], ["export", "small", "--to", "epochs.csv", "--epochs"],
     ["workers"], ["workers", "small", "--all"], ["history", "small"],
+    ["workers", "--stop", "nowhere"], ["workers", "--stop", EVIL],
     ["doctor"], ["doctor", "--fix"], ["best", "small", "--save", "saved"], ["kill", "small", "1"],
     ["panda", "log", "baby"], ["report", "baby"], ["report", "baby", "-o", "baby.html"], ["history", "baby"],
     ["panda", "nudge", "baby", "learning_rate=0.1"], ["panda", "back", "baby", "--to", "0"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, text
@@ -13,7 +14,8 @@ from caviar.storage.checkpoints import CheckpointStore, files_here
 from caviar.storage.events import read_events
 from caviar.storage.records import StudyRecord
 from caviar.storage.states import EventKind
-from caviar.storage.test_results import read_tests, write_test
+from caviar.storage.test_results import claim_test, read_tests, write_test
+from caviar.studies.errors import WorkersFailed
 from caviar.studies.results import conclusion
 from caviar.studies.results.conclusion import conclude
 from caviar.studies.results.winner import standings
@@ -85,6 +87,54 @@ def test_a_machine_stops_when_another_one_was_quicker(
     assert conclude(engine, lost, NOWHERE)
     assert epochs == [1]
     assert read_tests(engine, lost.study_id) == {number: {"loss": 0.25, "accuracy": 0.75}}
+
+
+def test_of_many_machines_one_measures_and_the_others_wait_for_it(
+    engine: Engine, lost: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conclusion, "_WAIT_SECONDS", 0.2)
+    number, first, looks = winner(engine, lost), uuid4(), list[int]()
+    assert claim_test(engine, lost.study_id, first)
+    assert claim_test(engine, lost.study_id, first)  # a renewal
+    assert not claim_test(engine, lost.study_id, uuid4())
+
+    def leave() -> bool:
+        looks.append(1)
+        if len(looks) == 5:
+            write_test(engine, lost.study_id, number, {"accuracy": 0.75})
+        return False
+
+    events = list[object]()
+    assert conclude(engine, lost, NOWHERE, leave, on_event=events.append)
+    assert len(looks) >= 5
+    assert events == []  # it trained nothing
+    assert read_tests(engine, lost.study_id) == {number: {"accuracy": 0.75}}
+
+
+def test_who_waits_for_the_measurement_leaves_when_asked_to(engine: Engine, lost: StudyRecord) -> None:
+    assert claim_test(engine, lost.study_id, uuid4())
+    asked = iter([False, False, True])
+    assert not conclude(engine, lost, NOWHERE, lambda: next(asked, True))
+    assert read_tests(engine, lost.study_id) == {}
+
+
+@pytest.mark.parametrize("until", ["now() - interval '1 s'", "'infinity'", "NULL"])
+def test_a_claim_that_is_over_or_that_no_program_makes_is_taken(engine: Engine, lost: StudyRecord, until: str) -> None:
+    assert claim_test(engine, lost.study_id, uuid4())
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE caviar.study SET tester_until = {until}"))
+    assert conclude(engine, lost, NOWHERE)
+    assert len(read_tests(engine, lost.study_id)) == 1
+
+
+def test_who_fails_to_measure_lets_the_next_one_try_at_once(
+    engine: Engine, lost: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "epochs", lambda *words: 1 / 0)
+        with pytest.raises(WorkersFailed):
+            conclude(engine, lost, NOWHERE)
+    assert claim_test(engine, lost.study_id, uuid4())
 
 
 def test_the_first_result_counts_whichever_trial_it_is_of(engine: Engine, lost: StudyRecord) -> None:
