@@ -27,5 +27,9 @@ def scheduler_of(kind: SchedulerKind, site: Site) -> Scheduler:
             from caviar.studies.launch.slurm import Slurm
 
             return Slurm(site)
+        case SchedulerKind.KUBERNETES:
+            from caviar.studies.launch.kubernetes import Kubernetes
+
+            return Kubernetes(site)
         case _:
             raise NotImplementedError(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,23 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from caviar.studies.errors import OptionError
+from caviar.studies.launch.kubernetes_names import (
+    Cores,
+    Folder,
+    ImageOrNone,
+    LabelOrNone,
+    LabelValue,
+    Memory,
+    QualifiedName,
+    Subdomain,
+)
 from caviar.studies.launch.scheduler import SchedulerKind
 from caviar.studies.space.problems import first_problem
-from caviar.text import flaw, shown
+from caviar.text import flaw, quoted, shown
 
 FILE = "caviar-launch.toml"  # in the folder in which a launch is given
+_OURS = {"containers", "volumes", "restartPolicy", "terminationGracePeriodSeconds", "shareProcessNamespace",
+         "nodeSelector", "activeDeadlineSeconds"}  # fmt: skip
 _SECRET = ("password", "postgresql://", "postgres://", "postgresql+psycopg2://")
 
 
@@ -24,7 +37,20 @@ def _printable(text: str) -> str:
     return text
 
 
+def _variable(name: str) -> str:
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"give letters, digits and _ as a variable's name, not {quoted(name)}")
+    return name
+
+
 _Line = Annotated[StrictStr, AfterValidator(_printable)]
+_Variable = Annotated[StrictStr, AfterValidator(_variable)]
+
+
+def _not_ours(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in _OURS & set(pod):
+        raise ValueError(f"Caviar writes {name} itself; give other fields of a pod, such as tolerations")
+    return pod
 
 
 class _Section(BaseModel):
@@ -42,7 +68,7 @@ class WorkerSection(_Section):
 
     command: _Line = ""
     setup: tuple[_Line, ...] = ()
-    environment: Mapping[_Line, _Line] = Field(default_factory=dict)
+    environment: Mapping[_Variable, _Line] = Field(default_factory=dict)
 
 
 class SlurmSection(_Section):
@@ -71,21 +97,25 @@ class KubernetesSection(_Section):
     Attributes:
         image: of the container, with Caviar, the project and its data in it.
         namespace: where the job is made; empty for that of kubectl's context.
-        secret: of the name of a Secret whose key `url` holds the database's address.
+        secret: the name of a Secret whose key `url` holds the database's address.
         cpus, memory: of a pod, as Kubernetes writes quantities, such as 2 and 8Gi.
         gpu: the resource's name of a GPU.
         queue: the name of a LocalQueue of Kueue; empty for none.
         node_selector: labels that a node must have.
+        volumes: the names of persistent volume claims, and the folders where pods have them.
+        pod: more fields of a pod's specification, such as tolerations.
     """
 
-    image: _Line = ""
-    namespace: _Line = ""
-    secret: _Line = "caviar"
-    cpus: _Line = "1"
-    memory: _Line = "4Gi"
-    gpu: _Line = "nvidia.com/gpu"
-    queue: _Line = ""
-    node_selector: Mapping[_Line, _Line] = Field(default_factory=dict)
+    image: ImageOrNone = ""
+    namespace: LabelOrNone = ""
+    secret: Subdomain = "caviar"
+    cpus: Cores = "1"
+    memory: Memory = "4Gi"
+    gpu: QualifiedName = "nvidia.com/gpu"
+    queue: LabelOrNone = ""
+    node_selector: Mapping[QualifiedName, LabelValue] = Field(default_factory=dict)
+    volumes: Mapping[Subdomain, Folder] = Field(default_factory=dict)
+    pod: Annotated[Mapping[str, Any], AfterValidator(_not_ours)] = Field(default_factory=dict)
 
 
 class RaySection(_Section):
@@ -202,6 +232,8 @@ image = ""                                         # with Caviar, the project an
 # gpu = "nvidia.com/gpu"
 # queue = "research"                               # a LocalQueue of Kueue
 # node_selector = { "node.kubernetes.io/instance-type" = "p4d.24xlarge" }
+# volumes = { "datasets" = "/data" }               # persistent volume claims, and where pods have them
+# pod = { priorityClassName = "low" }              # any other fields of a pod, such as tolerations
 """,
     SchedulerKind.RAY: """
 [ray]

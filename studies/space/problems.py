@@ -69,7 +69,7 @@ def _takes(problem: ErrorDetails, problems: list[ErrorDetails]) -> tuple[tuple[i
     """Return where a problem is, and what may stand there; of a value that may be of several types, all of them."""
     place, words = problem["loc"], _TAKES.get(problem["type"])
     if place and place[-1] == "[key]":
-        return place[:-2], "give texts as names"
+        place, words = place[:-2], words if problem["type"] == "value_error" else "give texts as names"
     if len(place) > 1 and place[-1] in _MEMBERS:
         members = {each["loc"][-1] for each in problems if each["loc"][:-1] == place[:-1]}
         return place[:-1], "give a finite number" + (" or a text" if "str" in members else "")
