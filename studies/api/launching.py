@@ -84,9 +84,11 @@ def launch(
         >>> caviar.launch("digits", "slurm", workers=8, gpus_per_worker=1, time="4h").submission.job
         '4711'
     """
-    request = LaunchRequest(study, workers, gpus_per_worker, workers_per_gpu, read_duration("time", time), grace)
-    kind = scheduler_kind(on)
-    scheduler = scheduler_of(kind, read_site(None if site is None else Path(site)))
+    kind, settings = scheduler_kind(on), read_site(None if site is None else Path(site))
+    request = LaunchRequest(
+        study, workers, gpus_per_worker, workers_per_gpu, read_duration("time", time), grace, settings.worker.options
+    )
+    scheduler = scheduler_of(kind, settings)
     with opened(study, database) as (engine, record):
         refuse_panda(engine, record)
         _check_open(engine, record)

@@ -25,6 +25,7 @@ class LaunchRequest:
         workers_per_gpu: worker processes on each GPU of a task.
         seconds: how long a task may take before the scheduler ends it; None for as long as the site allows.
         grace: seconds that the current epoch may take after a signal to stop.
+        options: more options of `caviar join`, such as ("--epoch-timeout", "1h").
 
     Raises:
         OptionError: a number is out of its range.
@@ -38,6 +39,7 @@ class LaunchRequest:
     workers_per_gpu: int = 1
     seconds: float | None = None
     grace: float = GRACE
+    options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= LAUNCHED:
@@ -79,7 +81,7 @@ class LaunchRequest:
         words += ["--gpus", "all"] if self.gpus else ["--gpus", "none", "--workers", "1"]
         words += ["--workers-per-gpu", str(self.workers_per_gpu)] if self.workers_per_gpu > 1 else []
         words += ["--grace", f"{self.grace:g}"] if self.grace != GRACE else []
-        return f"{caviar} {shlex.join(words)}"
+        return f"{caviar} {shlex.join([*words, *self.options])}"
 
     @property
     def label(self) -> str:

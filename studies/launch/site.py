@@ -64,11 +64,13 @@ class WorkerSection(_Section):
         command: the command, if it is not simply `caviar`.
         setup: lines of shell before it, such as `source .venv/bin/activate`; Kubernetes and Ray have none.
         environment: environment variables of each worker; no passwords.
+        options: more options of `caviar join`.
     """
 
     command: _Line = ""
     setup: tuple[_Line, ...] = ()
     environment: Mapping[_Variable, _Line] = Field(default_factory=dict)
+    options: tuple[_Line, ...] = ()
 
 
 class SlurmSection(_Section):
@@ -209,6 +211,7 @@ _HEAD = """\
 [worker]
 # command = "caviar"                               # how Caviar is called on a machine of the scheduler's
 # setup = ["source .venv/bin/activate"]            # lines of shell before it (Slurm)
+# options = ["--epoch-timeout", "1h"]              # more options of caviar join
 # environment = { OMP_NUM_THREADS = "1" }          # variables of each worker; no passwords
 """
 _TEMPLATES = {

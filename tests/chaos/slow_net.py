@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from random import Random
@@ -56,3 +57,15 @@ class FickleNet(SlowNet):
         elif how == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         ctypes.CDLL(None)._exit(0 if how == "leave" else 3)  # os._exit would be an error of the trial
+
+
+class CountedNet(SlowNet):
+    """Notes each epoch that it is trained for in the file that CHAOS_NOTES names."""
+
+    def train(self, mode: bool = True) -> CountedNet:
+        begins = mode and sys._getframe(1).f_code.co_filename.endswith("models/training.py")  # not the rehearsal
+        if begins:
+            with Path(os.environ["CHAOS_NOTES"]).open("a") as notes:
+                notes.write("epoch\n")
+        super().train(mode)
+        return self

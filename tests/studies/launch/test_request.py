@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from caviar.studies.errors import OptionError
@@ -15,11 +17,12 @@ from caviar.studies.launch.request import LaunchRequest
         ({"gpus": 2}, "--gpus all"),
         ({"gpus": 0.5}, "--gpus all"),
         ({"gpus": 1, "workers_per_gpu": 3}, "--gpus all --workers-per-gpu 3"),
+        ({"options": ("--epoch-timeout", "a b")}, "--gpus none --workers 1 --epoch-timeout 'a b'"),
         ({"grace": 60.0}, "--gpus none --workers 1 --grace 60"),
     ],
 )
-def test_the_command_of_a_worker(fields: dict[str, float], words: str) -> None:
-    assert LaunchRequest("small", **fields).command() == f"caviar join small --restartable {words}"  # type: ignore[arg-type]
+def test_the_command_of_a_worker(fields: dict[str, Any], words: str) -> None:
+    assert LaunchRequest("small", **fields).command() == f"caviar join small --restartable {words}"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""Programs of Debian's packages, unpacked into a folder of this user's cache without being installed."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+
+def unpacked(*packages: str) -> Path:
+    """Return a folder with the files of packages, as if it were /; skip the test where they cannot be had.
+
+    They are fetched once. The packages that these depend on have to be named, too.
+    """
+    cache = Path(platformdirs.user_cache_dir("caviar-tests", appauthor=False)) / "debian"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / packages[0]
+    with (cache / f"{packages[0]}.lock").open("w") as lock:  # for tests in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                _fetch(packages, Path(scratch))
+                (Path(scratch) / "root").rename(folder)
+    return folder
+
+
+def _fetch(packages: tuple[str, ...], folder: Path) -> None:
+    if missing := [program for program in ("apt-get", "dpkg") if shutil.which(program) is None]:
+        pytest.skip(f"{packages[0]} is fetched from Debian, and there is no {missing[0]} here")
+    download = ["apt-get", "download", "--quiet", *packages]
+    done = subprocess.run(download, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:  # a machine that has no lists yet
+        subprocess.run(["apt-get", "update", "--quiet"], capture_output=True, check=False)
+        done = subprocess.run(download, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{packages[0]} cannot be fetched from Debian: {done.stderr.strip().splitlines()[-1:]}")
+    for package in folder.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package, folder / "root"], check=True)
