@@ -7,7 +7,9 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -31,10 +33,13 @@ def slurm() -> Iterator[Slurm]:
 
 
 @pytest.fixture
-def launched(slurm: Slurm, database_url: URL, new_scene: Callable[..., Scene], tmp_path: Path) -> Launched:
-    scene = new_scene(database_url)
-    scene.begin(_SPARE, EPOCHS, model="CountedNet")
-    return Launched(slurm, scene, tmp_path)
+def launch(slurm: Slurm, database_url: URL, new_scene: Callable[..., Scene], tmp_path: Path) -> Callable[..., Launched]:
+    def start(*options: str) -> Launched:
+        scene = new_scene(database_url)
+        scene.begin(_SPARE, EPOCHS, model="CountedNet")
+        return Launched(slurm, scene, tmp_path, options)
+
+    return start
 
 
 class Launched:
@@ -44,16 +49,18 @@ class Launched:
         job: the array's number.
     """
 
-    def __init__(self, slurm: Slurm, scene: Scene, folder: Path) -> None:
+    def __init__(self, slurm: Slurm, scene: Scene, folder: Path, options: Sequence[str]) -> None:
         self.slurm, self.scene, self.folder = slurm, scene, folder
         self.notes = folder / "notes"
         self.notes.touch()
         self._site = folder / "site.toml"
         self._site.write_text(
-            f"[worker]\noptions = ['--cohort', '1']\nenvironment = {{ PYTHONPATH = '{ROOT}', CHAOS_NOTES = '{self.notes}' }}\n"
+            "[worker]\noptions = ['--cohort', '1']\n"
+            f"environment = {{ PYTHONPATH = '{ROOT}', CHAOS_NOTES = '{self.notes}' }}\n"
             f"[slurm]\npartition = 'low'\ndirectives = ['--output={folder}/task-%a.log', '--chdir={ROOT}']\n"
         )
-        said = self.caviar("launch", "chaos", "--on", "slurm", "--workers", str(TASKS), "--grace", "10", "--json")
+        words = ("launch", "chaos", "--on", "slurm", "--workers", str(TASKS), "--grace", "10", "--json", *options)
+        said = self.caviar(*words)
         self.job: str = json.loads(said)["submission"]["job"]
 
     def caviar(self, *words: str) -> str:
@@ -67,17 +74,27 @@ class Launched:
         return done.stdout
 
     def tasks(self, *states: str) -> list[str]:
-        """Return the tasks of the array in one of these states."""
-        rows = self.slurm.call("squeue", "--noheader", "--array", f"--jobs={self.job}", "--format=%i %T", check=False)
-        return [task for task, state in map(str.split, rows.splitlines()) if state in states]
+        """Return the tasks of the array in one of these states, or in any if none is given."""
+        return [task for task, state, _ in self._rows() if not states or state in states]
+
+    def _rows(self) -> list[list[str]]:
+        """Return each task of the array that has not ended: its name, its state, and when it is to begin."""
+        command = ("squeue", "--noheader", "--array", f"--jobs={self.job}", "--format=%i %T %S")
+        return [row.split() for row in self.slurm.call(*command, check=False).splitlines()]
 
     def begin_anew(self) -> None:
-        """Let requeued tasks begin now: Slurm makes each of them wait for two minutes."""
-        for task in self.tasks("PENDING"):
-            self.slurm.call("scontrol", "update", f"JobId={task}", "StartTime=now", check=False)
+        """Let requeued tasks begin soon: Slurm makes each of them wait for two minutes.
+
+        Not at once: in the second in which it has ended, a node refuses a task as one that was revoked.
+        """
+        for task, state, begins in self._rows():
+            late = state == "PENDING" and begins != "N/A"
+            if late and (datetime.fromisoformat(begins) - datetime.now()).total_seconds() > 10:
+                self.slurm.call("scontrol", "update", f"JobId={task}", "StartTime=now+3seconds", check=False)
 
     def all_run(self) -> bool:
         assert self.scene.left(), self.said()
+        assert len(self.tasks()) == TASKS, self.said()
         self.begin_anew()
         return len(self.tasks("RUNNING")) == TASKS
 
@@ -104,7 +121,10 @@ class Launched:
 @pytest.mark.parametrize(
     "preemptions", [pytest.param(20, marks=pytest.mark.short), pytest.param(200, marks=pytest.mark.chaos)]
 )
-def test_tasks_that_are_preempted_lose_nothing(launched: Launched, preemptions: int, report: Report) -> None:
+def test_tasks_that_are_preempted_lose_nothing(
+    launch: Callable[..., Launched], preemptions: int, report: Report
+) -> None:
+    launched = launch()
     scene, chance = launched.scene, random.Random(os.environ.get("CHAOS_SEED", "0"))
     while launched.restarts < preemptions:
         scene.wait_until(launched.all_run)
@@ -116,7 +136,7 @@ def test_tasks_that_are_preempted_lose_nothing(launched: Launched, preemptions: 
         launched.preempt(chance.choice((1, TASKS, TASKS)))
     count = launched.restarts
     scene.wait_until(lambda: launched.begin_anew() or not scene.left())  # type: ignore[func-returns-value]
-    scene.wait_until(lambda: launched.begin_anew() or not launched.tasks("RUNNING", "PENDING"))  # type: ignore[func-returns-value]
+    scene.wait_until(lambda: launched.begin_anew() or not launched.tasks())  # type: ignore[func-returns-value]
     row = scene.audit("a task of Slurm's preempted and requeued", count)
     trained, kept = launched.notes.read_text().count("epoch"), scene.epochs()
     assert kept == len(scene.rows("SELECT 1 FROM caviar.slot")) * EPOCHS
@@ -125,7 +145,8 @@ def test_tasks_that_are_preempted_lose_nothing(launched: Launched, preemptions: 
 
 
 @pytest.mark.slow
-def test_a_job_that_is_stopped_gives_its_trials_back_and_does_not_come_again(launched: Launched) -> None:
+def test_a_job_that_is_stopped_gives_its_trials_back_and_does_not_come_again(launch: Callable[..., Launched]) -> None:
+    launched = launch()
     scene = launched.scene
     scene.wait_until(lambda: scene.at_work())
     status = json.loads(launched.caviar("launch", "status", "chaos", "--json"))
@@ -134,8 +155,23 @@ def test_a_job_that_is_stopped_gives_its_trials_back_and_does_not_come_again(lau
     jobs = {worker["job"] for worker in json.loads(launched.caviar("workers", "chaos", "--json"))}
     assert jobs <= {task["name"] for task in status[0]["tasks"]}
     launched.caviar("launch", "stop", "chaos")
-    scene.wait_until(lambda: not launched.tasks("RUNNING", "PENDING", "COMPLETING"))
+    scene.wait_until(lambda: not launched.tasks())
     assert launched.restarts == 0
     assert not scene.rows("SELECT 1 FROM caviar.slot WHERE state = 'leased'"), launched.said()
     assert scene.rows("SELECT 1 FROM caviar.event WHERE kind = 'launch stopped'")
     assert launched.caviar("launch", "stop", "chaos").startswith("no job of 'chaos' waits or runs")
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_tasks_whose_time_is_over_get_another_turn(launch: Callable[..., Launched], report: Report) -> None:
+    launched = launch("--time", "2min")
+    scene = launched.scene
+    scene.wait_until(scene.at_work)
+    while launched.restarts < TASKS:
+        if scene.left() < _SPARE:
+            scene.extend(_SPARE)
+        launched.begin_anew()
+        time.sleep(0.5)
+    scene.wait_until(lambda: launched.begin_anew() or not launched.tasks())  # type: ignore[func-returns-value]
+    report(scene.audit("the time of a task of Slurm's over", launched.restarts))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -78,7 +77,7 @@ def test_a_task_asks_for_another_turn_where_its_worker_was_not_done(
     tmp_path: Path, sent: signal.Signals, heard: str, code: int, is_requeued: bool
 ) -> None:
     (tmp_path / "worker.py").write_text(WORKER.format(code=code))
-    task = start_task(tmp_path, "python3 worker.py #")
+    task = start_task(tmp_path, "python3 worker.py")
     until((tmp_path / "began").exists)
     task.send_signal(sent)
     assert task.wait(timeout=60) == code
@@ -88,9 +87,9 @@ def test_a_task_asks_for_another_turn_where_its_worker_was_not_done(
 
 
 def test_a_worker_that_still_starts_when_it_is_preempted_gets_another_turn(tmp_path: Path) -> None:
-    task = start_task(tmp_path, "touch began; exec sleep 600 #")
+    (tmp_path / "worker.py").write_text("import pathlib, time\npathlib.Path('began').touch()\ntime.sleep(600)\n")
+    task = start_task(tmp_path, "python3 worker.py")
     until((tmp_path / "began").exists)
-    time.sleep(0.5)  # for the shell to become the program: a signal that comes before ends it as well
     task.send_signal(signal.SIGUSR2)
     assert task.wait(timeout=60) == 128 + signal.SIGUSR2
     assert (tmp_path / "asked").read_text().split() == ["requeue", "7_3"]
@@ -100,7 +99,7 @@ def start_task(folder: Path, command: str) -> subprocess.Popen[bytes]:
     """Start a task's script with a command instead of Caviar's, and an scontrol that writes what it is given."""
     programs = folder / "bin"
     programs.mkdir()
-    for name, text in {"scontrol": 'echo "$@" >asked', "sleep": '[ "$1" = 60 ] || exec /bin/sleep "$@"'}.items():
+    for name, text in {"scontrol": 'echo "$@" >asked', "sleep": "exit 0"}.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     site = Site.model_validate({"worker": {"command": command}})
