@@ -142,7 +142,8 @@ def fail(error: Exception) -> int:
     if isinstance(error, typer.TyperException):  # a wrong word on the command line
         context = getattr(error, "ctx", None)  # that of the command whose words they are
         page = f"{context.command_path if context else 'caviar'} --help"
-        _print_error(f"{error.format_message()} (see: {page})")
+        if message := error.format_message():  # none where the help was printed, for want of any word
+            _print_error(f"{message} (see: {page})")
         return 2
     if not isinstance(error, CaviarError):
         raise error

@@ -18,9 +18,10 @@ from caviar.studies.cli.tables import table
 class _Group(TyperGroup):
     """Takes `caviar launch STUDY` for `caviar launch start STUDY`."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command of the first word, `start` where that is the name of a study or an option."""
-        return super().resolve_command(ctx, args if args[0] in self.commands else ["start", *args])
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words behind `caviar launch`; `start` is left out where they begin with no command."""
+        begins = not args or args[0] in (*self.commands, *ctx.help_option_names)
+        return super().parse_args(ctx, args if begins else ["start", *args])
 
 
 app = typer.Typer(

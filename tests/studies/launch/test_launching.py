@@ -1,0 +1,127 @@
+"""`caviar launch`: what is refused, printed and written to the history, with a Slurm of small scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+import caviar
+from caviar.storage.definitions import load_study
+from caviar.storage.events import record_event
+from caviar.storage.states import EventKind
+from caviar.studies.cli import run
+from tests.helpers.workers import register
+
+_PROGRAMS = {
+    "sbatch": 'cat >script; echo "$@" >>calls; echo 4711',
+    "squeue": 'echo "$0 $@" >>calls; printf "4711_1|RUNNING|node1|None\\n4711_2|PENDING||(Priority)\\n"',
+    "scancel": 'echo "$0 $@" >>calls',
+}
+
+
+@pytest.fixture
+def site(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on a machine with Slurm's commands, from which the database is reached."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in _PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def said(site: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def say(*words: str, code: int = 0) -> str:
+        assert run(list(words)) == code
+        return "".join(capsys.readouterr())
+
+    return say
+
+
+def test_a_job_is_submitted_looked_at_and_ended(engine: Engine, site: Path, said: Callable[..., str]) -> None:
+    register(engine)
+    text = said("launch", "--on", "slurm", "small", "--workers", "2")
+    assert text.startswith("job 4711 has 2 workers for 'small'")
+    assert "caviar launch status small" in text
+    assert "#SBATCH --array=1-2" in (site / "script").read_text()
+    assert "4711_2" in said("launch", "status", "small")
+    (job,) = caviar.launched("small", database=engine)
+    assert (job.submission.workers, [task.state for task in job.tasks]) == (2, ["RUNNING", "PENDING"])
+    assert "slurm ends job 4711" in said("launch", "stop", "small")
+    assert "scancel 4711" in (site / "calls").read_text()
+    assert "no job of 'small' waits or runs" in said("launch", "stop", "small")
+    history = said("history", "small")
+    assert "launched" in history
+    assert "launch stopped" in history
+
+
+def test_what_a_dry_run_prints_is_the_script_alone(
+    engine: Engine, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(engine)
+    assert run(["launch", "small", "--on", "slurm", "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("#!/bin/bash\n#SBATCH")
+    assert "| sbatch" in printed.err
+    assert not (site / "calls").exists()
+    assert caviar.launched("small", database=engine) == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["small", "--on", "pbs"], "--on pbs: give slurm, kubernetes, ray"),
+        (["small", "--on", "slurm", "--gpus-per-worker", "0.5"], "only Ray"),
+        (["none", "--on", "slurm"], "no study 'none'"),
+        (["--on", "slurm"], "Missing argument"),
+        (["small", "--on", "slurm", "--site", "none.toml"], "caviar launch init"),
+    ],
+)
+def test_what_cannot_be_launched_is_refused_in_one_line(
+    engine: Engine, said: Callable[..., str], words: list[str], why: str
+) -> None:
+    register(engine)
+    message = said("launch", *words, code=2)
+    assert why in message
+    assert message.count("\n") == 1
+
+
+def test_another_database_than_the_environments_is_refused(
+    engine: Engine, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(engine)
+    monkeypatch.delenv("CAVIAR_DATABASE_URL")
+    address = engine.url.render_as_string(hide_password=False)
+    message = said("launch", "small", "--on", "slurm", "--database-url", address, code=2)
+    assert "instead of --database-url" in message
+
+
+def test_a_stopped_study_is_resumed_first(engine: Engine, said: Callable[..., str]) -> None:
+    register(engine)
+    caviar.stop("small", database=engine)
+    assert "caviar resume small" in said("launch", "small", "--on", "slurm", code=2)
+
+
+def test_what_others_wrote_into_the_history_goes_to_no_command(
+    engine: Engine, site: Path, said: Callable[..., str]
+) -> None:
+    register(engine)
+    study_id = load_study(engine, "small").study_id
+    for detail in (
+        {}, {"scheduler": "pbs", "job": "1", "workers": 1}, {"scheduler": ["slurm"], "job": 1, "workers": "1"},
+    ):  # fmt: skip
+        record_event(engine, study_id, EventKind.LAUNCHED, **detail)
+    assert json.loads(said("launch", "status", "small", "--json")) == []
+    record_event(engine, study_id, EventKind.LAUNCHED, scheduler="slurm", job="$(touch owned)", workers=1)
+    assert "no number of a job" in said("launch", "stop", "small", code=1)
+    assert not (site / "calls").exists()
+    assert not (site / "owned").exists()
