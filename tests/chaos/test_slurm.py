@@ -19,7 +19,7 @@ from tests.chaos.scene import ROOT, Row, Scene
 from tests.helpers.slurm import Slurm
 
 TASKS = 4
-EPOCHS = 60
+EPOCHS = 30
 _SPARE = 6 * TASKS  # trials that are open while tasks are preempted
 Report = Callable[[Row], None]
 
