@@ -53,6 +53,8 @@ def find(words: list[str]) -> Any:
             break
         if word in ("COMMAND", "..."):
             break
+        if (*called, word) not in COMMANDS and (*called, "start") in COMMANDS:  # caviar launch STUDY
+            word = "start"
         assert (*called, word) in COMMANDS, f"caviar {' '.join(words)}: no '{word}'"
         called.append(word)
     return COMMANDS[tuple(called)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -11,7 +12,8 @@ import yaml
 from caviar.studies.errors import OptionError
 from caviar.studies.launch.kubernetes import Kubernetes
 from caviar.studies.launch.request import LaunchRequest
-from caviar.studies.launch.site import Site
+from caviar.studies.launch.site import Site, read_site
+from tests.helpers.documents import blocks
 
 FULL = {
     "kubernetes": {
@@ -59,6 +61,16 @@ def test_the_schemas_refuse_what_is_misspelt(version: str, field: str, value: An
     job["spec"][field] = value
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(job, version, strict=True)
+
+
+def test_the_settings_in_the_guide_make_a_job(tmp_path: Path, root: Path) -> None:
+    found = blocks(root / "docs" / "guides" / "kubernetes.md", "toml")
+    assert found
+    for number, text in enumerate(found):
+        (tmp_path / f"{number}.toml").write_text(text)
+        site = read_site(tmp_path / f"{number}.toml").model_dump()
+        kubernetes_validate.validate(manifest(site), "1.37", strict=True)
+        assert pod(site)[1]["command"][-4:] == ["--gpus", "all", "--grace", "60"]
 
 
 def test_each_worker_is_an_index_that_comes_back_until_it_is_done() -> None:
