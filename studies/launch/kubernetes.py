@@ -10,7 +10,7 @@ import yaml
 from sqlalchemy.engine import URL
 
 from caviar.studies.errors import LaunchFailed
-from caviar.studies.launch.kubernetes_job import job_manifest
+from caviar.studies.launch.kubernetes_job import LABELS, job_manifest
 from caviar.studies.launch.kubernetes_names import is_label
 from caviar.studies.launch.request import LaunchRequest
 from caviar.studies.launch.scheduler import Task, call
@@ -53,9 +53,14 @@ class Kubernetes:
         return found or _waiting(_get(namespace, "job", name, "--ignore-not-found"))
 
     def stop(self, job: str) -> None:
-        """Delete a Job; Kubernetes sends SIGTERM to its pods, and SIGKILL after their grace period."""
+        """Delete a Job; Kubernetes sends SIGTERM to its pods, and SIGKILL after their grace period.
+
+        One that has not Caviar's label is left alone: somebody else may have written its name into the database.
+        """
         namespace, name = _checked(job)
-        call(["kubectl", "delete", "job", name, "-n", namespace, "--wait=false", "--ignore-not-found"])
+        ours = ",".join(f"{label}={value}" for label, value in LABELS.items())
+        call(["kubectl", "delete", "job", f"--field-selector=metadata.name={name}", f"--selector={ours}",
+              "-n", namespace, "--wait=false"])  # fmt: skip
 
 
 def _get(namespace: str, *words: str) -> str:

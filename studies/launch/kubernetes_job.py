@@ -11,6 +11,7 @@ from caviar.studies.errors import OptionError
 from caviar.studies.launch.request import LaunchRequest
 from caviar.studies.launch.site import FILE, Site
 
+LABELS = {"app.kubernetes.io/name": "caviar"}  # of all Jobs and pods that Caviar makes
 _WORKER = "worker"  # the container's name
 _ADDRESS = "/run/secrets/caviar"  # the folder of the file that has the database's address
 _HOME = "/var/lib/caviar"  # in no image's way; an image's user need not have a home
@@ -30,14 +31,13 @@ def job_manifest(request: LaunchRequest, site: Site) -> dict[str, Any]:
     """
     own = site.kubernetes
     seconds = None if request.seconds is None else int(request.seconds) - request.leaving_seconds
-    labels = {"app.kubernetes.io/name": "caviar"}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "generateName": f"{request.label}-",
             **({"namespace": own.namespace} if own.namespace else {}),
-            "labels": labels | ({"kueue.x-k8s.io/queue-name": own.queue} if own.queue else {}),
+            "labels": LABELS | ({"kueue.x-k8s.io/queue-name": own.queue} if own.queue else {}),
         },
         "spec": {
             "completionMode": "Indexed",
@@ -49,7 +49,7 @@ def job_manifest(request: LaunchRequest, site: Site) -> dict[str, Any]:
             "ttlSecondsAfterFinished": _DAYS_KEPT * 86_400,
             **({"activeDeadlineSeconds": seconds} if seconds else {}),
             **({"suspend": True} if own.queue else {}),  # until Kueue admits it
-            "template": {"metadata": {"labels": labels}, "spec": _pod(request, site)},
+            "template": {"metadata": {"labels": {**LABELS}}, "spec": _pod(request, site)},
         },
     }
 

@@ -206,7 +206,10 @@ def test_a_launch_is_submitted_shown_and_ended(engine: Engine, kubectl: Kubectl,
     kubectl.pods(pod())
     assert "Running" in said("status", "small")
     assert f"ends job {JOB}" in said("stop", "small")
-    assert kubectl.calls[-1] == "delete job caviar-small-x7k2p -n research --wait=false --ignore-not-found"
+    assert kubectl.calls[-1] == (
+        "delete job --field-selector=metadata.name=caviar-small-x7k2p --selector=app.kubernetes.io/name=caviar "
+        "-n research --wait=false"
+    )
     events = read_events(engine, load_study(engine, "small").study_id, "launched", "launch stopped")
     assert [event.detail["job"] for event in events] == [JOB, JOB]
     assert "stopped" in said("status", "small")
