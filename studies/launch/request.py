@@ -75,13 +75,18 @@ class LaunchRequest:
                               f"and --workers-per-gpu 2 for two workers on each")  # fmt: skip
         return int(self.gpus)
 
-    def command(self, caviar: str = "caviar") -> str:
-        """Return the command of each task, for a shell."""
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments of the command caviar in each task."""
         words = ["join", self.study, "--restartable"]
         words += ["--gpus", "all"] if self.gpus else ["--gpus", "none", "--workers", "1"]
         words += ["--workers-per-gpu", str(self.workers_per_gpu)] if self.workers_per_gpu > 1 else []
         words += ["--grace", f"{self.grace:g}"] if self.grace != GRACE else []
-        return f"{caviar} {shlex.join([*words, *self.options])}"
+        return [*words, *self.options]
+
+    def command(self, caviar: str = "caviar") -> str:
+        """Return the command of each task, for a shell."""
+        return f"{caviar} {shlex.join(self.arguments)}"
 
     @property
     def label(self) -> str:

@@ -94,12 +94,13 @@ class Scheduler(Protocol):
         ...
 
 
-def call(words: Sequence[str], given: str = "") -> str:
+def call(words: Sequence[str], given: str = "", name: str = "") -> str:
     """Return what a command of a scheduler prints.
 
     Args:
         words: the program and its arguments.
         given: what it reads from its standard input.
+        name: what a message calls it; the program's name, if it is empty.
 
     Raises:
         OptionError: there is no such program here.
@@ -111,8 +112,8 @@ def call(words: Sequence[str], given: str = "") -> str:
     try:
         done = subprocess.run(words, input=given, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise LaunchFailed(f"{words[0]} did not answer for {_SECONDS} s; try again later") from None
+        raise LaunchFailed(f"{name or words[0]} did not answer for {_SECONDS} s; try again later") from None
     if done.returncode:
         why = one_line(done.stderr or done.stdout) or f"exit code {done.returncode}"
-        raise LaunchFailed(f"{words[0]} failed: {why}")
+        raise LaunchFailed(f"{name or words[0]} failed: {why}")
     return done.stdout

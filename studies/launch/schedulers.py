@@ -31,5 +31,7 @@ def scheduler_of(kind: SchedulerKind, site: Site) -> Scheduler:
             from caviar.studies.launch.kubernetes import Kubernetes
 
             return Kubernetes(site)
-        case _:
-            raise NotImplementedError(kind)
+        case SchedulerKind.RAY:
+            from caviar.studies.launch.ray_cluster import RayCluster
+
+            return RayCluster(site)

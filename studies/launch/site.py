@@ -126,11 +126,11 @@ class RaySection(_Section):
     Attributes:
         address: of the cluster, as `ray.init` takes it; auto for the one that this machine is a part of.
         cpus: processor cores of each worker.
-        folder: the project's folder, which Ray copies to each node.
+        folder: the project's folder, which Ray copies to each node; empty where each node has it.
     """
 
     address: _Line = "auto"
-    cpus: StrictFloat | StrictInt = Field(default=1, ge=0)
+    cpus: StrictFloat | StrictInt = Field(default=1, ge=0, allow_inf_nan=False)
     folder: _Line = "."
 
 
@@ -240,8 +240,8 @@ image = ""                                         # with Caviar, the project an
 """,
     SchedulerKind.RAY: """
 [ray]
-# address = "auto"                                 # or ray://head:10001
+# address = "auto"                                 # or, from a machine outside the cluster, ray://head:10001
 # cpus = 1                                         # cores of a worker
-# folder = "."                                     # the project, which Ray copies to each node
+# folder = "."                                     # the project, which Ray copies to each node; "" for none
 """,
 }

@@ -1,0 +1,109 @@
+"""What is submitted to Ray, and what is refused; test_ray.py has real nodes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL, make_url
+
+from caviar.studies.errors import ExtraMissing, LaunchFailed, OptionError
+from caviar.studies.launch.ray_cluster import RayCluster
+from caviar.studies.launch.request import LaunchRequest
+from caviar.studies.launch.site import Site, read_site
+from tests.helpers.documents import blocks
+
+OPEN, SECRET = "postgresql+psycopg2://me@db/studies", "postgresql+psycopg2://me:s3cret@db/studies"
+BY_FILE = {"worker": {"environment": {"CAVIAR_DATABASE_URL_FILE": "/etc/caviar/url"}}}
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> URL:
+    """An address of a database, which the environment names."""
+    monkeypatch.setenv("CAVIAR_DATABASE_URL", request.param)
+    return make_url(request.param)
+
+
+def ray(**site: Any) -> RayCluster:
+    return RayCluster(Site.model_validate(site))
+
+
+def values(program: str) -> dict[str, Any]:
+    """Return the constants that a program gives names to."""
+    given = [line for line in ast.parse(program).body if isinstance(line, ast.Assign)]
+    return {ast.unparse(line.targets[0]): ast.literal_eval(line.value) for line in given[1:]}
+
+
+@pytest.mark.parametrize("address", [OPEN], indirect=True)
+def test_the_program_says_what_each_actor_has(address: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = ray(ray={"address": "ray://head:10001", "cpus": 2},
+              worker={"command": "/opt/caviar", "environment": {"A": "it's"}})  # fmt: skip
+    own.check_database(address)
+    program = own.text(LaunchRequest("My.net", 8, 0.5, grace=30))
+    assert values(program) == {
+        "arguments": ["join", "My.net", "--restartable", "--gpus", "all", "--grace", "30"],
+        "environment": {"working_dir": str(tmp_path), "env_vars": {"A": "it's", "CAVIAR_DATABASE_URL": OPEN}},
+    }
+    assert "job = 'caviar-my-net-' + secrets" in program
+    assert "connected('ray://head:10001', environment)" in program
+    assert 'ray.remote(lifetime="detached", max_restarts=-1, num_cpus=2, num_gpus=0.5)(Worker)' in program
+    assert "range(1, 8 + 1)" in program
+    assert "remote(arguments, caviar='/opt/caviar', leaving=70)" in program
+
+
+@pytest.mark.parametrize("address", [SECRET, OPEN + "?password=s3cret"], indirect=True)
+def test_a_password_goes_to_no_cluster(address: URL) -> None:
+    with pytest.raises(OptionError, match=r"Ray's dashboard .* CAVIAR_DATABASE_URL_FILE = .* \.pgpass") as caught:
+        ray().check_database(address)
+    assert "s3cret" not in str(caught.value)
+    by_file = ray(**BY_FILE)
+    by_file.check_database(address)
+    program = by_file.text(LaunchRequest("small"))
+    assert values(program)["environment"]["env_vars"] == {"CAVIAR_DATABASE_URL_FILE": "/etc/caviar/url"}
+    assert "s3cret" not in program
+
+
+def test_an_image_has_the_project_already() -> None:
+    program = ray(ray={"folder": ""}, **BY_FILE).text(LaunchRequest("small"))
+    assert "working_dir" not in values(program)["environment"]
+
+
+def test_what_ray_cannot_do_is_said() -> None:
+    with pytest.raises(OptionError, match=r"--time: Ray ends no actor .* caviar launch stop small"):
+        ray().text(LaunchRequest("small", seconds=3600))
+    with pytest.raises(OptionError, match=r"\[ray\] folder = nowhere: there is no such folder"):
+        ray(ray={"folder": "nowhere"}, **BY_FILE).text(LaunchRequest("small"))
+
+
+def test_the_settings_in_the_guide_make_a_program(tmp_path: Path, root: Path) -> None:
+    found = blocks(root / "docs" / "guides" / "ray.md", "toml")
+    assert found
+    for number, text in enumerate(found):
+        (tmp_path / f"{number}.toml").write_text(text)
+        ast.parse(RayCluster(read_site(tmp_path / f"{number}.toml")).text(LaunchRequest("small")))
+
+
+@pytest.mark.parametrize("job", ["", "--help", "a b", "A", "../x", "x" * 100])
+def test_a_job_that_the_database_names_goes_nowhere_unless_it_is_a_name(job: str) -> None:
+    with pytest.raises(LaunchFailed, match="no name of a job"):
+        ray().tasks(job)
+    with pytest.raises(LaunchFailed, match="no name of a job"):
+        ray().stop(job)
+
+
+def test_without_ray_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caviar.studies.launch.ray_cluster.find_spec", lambda name: None)
+    with pytest.raises(ExtraMissing, match=r"caviar launch --on ray needs ray; .* pip install '\.\[ray\]'"):
+        ray().tasks("caviar-small-1")
+
+
+def test_without_a_cluster_the_message_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where the address of this machine's own cluster would be
+    monkeypatch.chdir(tmp_path)
+    Path("ray.py").write_text("raise RuntimeError")
+    with pytest.raises(LaunchFailed, match=r"^Ray failed: no cluster answers at 'auto' .* with: ray start --head; or"):
+        ray().tasks("caviar-small-1")
