@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from small_problems import OFFSETS, PLACES, Problem, bowl, of_curves, of_table
 from tables import DEVELOPMENT, UNSEEN
 
-from caviar.studies.search.expectation import FEW, winner_of
+from caviar.studies.search.expectation import winner_of
+from caviar.studies.search.least_trials import FEW
 from caviar.studies.search.surrogate import one_thread
 
 METHODS = ("random+default", "tpe+default", "tiered")

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from caviar.studies.search.expectation import FEW
+from caviar.studies.search.least_trials import FEW
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs"

@@ -48,6 +48,7 @@ from caviar.studies.results.summaries import (
     study_status,
     trial_summaries,
 )
+from caviar.studies.search.least_trials import MANY
 from caviar.studies.workers.local.events import Progressed
 from caviar.suggestions import did_you_mean
 from caviar.text import shown
@@ -138,13 +139,22 @@ def list_studies(*, database: str | Engine | None = None) -> tuple[StudyStatus, 
 
 
 def status(study: str, *, database: str | Engine | None = None) -> StudyStatus:
-    """Return the progress of a study.
+    """Return the progress of a study, and from 20 finished trials on what more are expected to bring.
 
     Examples:
         >>> caviar.status("digits").best.value  # the best accuracy so far, 0 to 1
     """
     with opened(study, database) as (engine, record):
-        return _status(engine, record)
+        free_lost(engine, record)
+        now = progress(engine, record)
+        if not _has_winner(engine, record, now):
+            return status_of(engine, record, now)
+        return status_of(engine, record, now, best(study, database=engine))
+
+
+def _has_winner(engine: Engine, record: StudyRecord, now: Progress) -> bool:
+    """Return whether a study has a winner, or so many trials that a model says who it is so far and what more bring."""
+    return (now.done >= MANY or state_of(now) == StudyState.DONE) and not pandas.is_panda(engine, record.study_id)
 
 
 def watch(study: str, *, database: str | Engine | None = None) -> Iterator[Progressed]:
@@ -232,6 +242,21 @@ def best_and_next_steps(study: str, *, database: str | Engine | None = None) -> 
 
         free_lost(engine, record)
         return read_winner_and_steps(engine, record)
+
+
+def status_and_next_steps(
+    study: str, *, database: str | Engine | None = None
+) -> tuple[StudyStatus, Winner | None, tuple[Step, ...]]:
+    """Return what `status` and `next_steps` do, and the winner so far, of trials that are read and modelled once."""
+    with opened(study, database) as (engine, record):
+        free_lost(engine, record)
+        now = progress(engine, record)
+        if not _has_winner(engine, record, now):
+            return status_of(engine, record, now), None, next_steps(study, database=engine)
+        from caviar.studies.results.report.reading import read_winner_and_steps
+
+        winner, steps = read_winner_and_steps(engine, record, now)
+        return status_of(engine, record, now, winner), winner, steps
 
 
 def curves(
@@ -360,8 +385,27 @@ def _status(engine: Engine, record: StudyRecord) -> StudyStatus:
     return status_of(engine, record, progress(engine, record))
 
 
-def status_of(engine: Engine, record: StudyRecord, now: Progress) -> StudyStatus:
-    """Return the progress of a study that was just read, with its winner and its parent."""
-    tested = tested_slot(engine, record.study_id) if state_of(now) == StudyState.DONE else None
-    winner = None if tested is None else TrialValue(tested, read_trial(engine, record.study_id, tested).value)
-    return study_status(record, definition_of(record), now, winner, read_parent(engine, record.study_id))
+def status_of(engine: Engine, record: StudyRecord, now: Progress, winner: Winner | None = None) -> StudyStatus:
+    """Return the progress of a study that was just read, with its winner and its parent.
+
+    Args:
+        winner: the best trial so far, where that is known already: then the prospect is, too.
+    """
+    won = None
+    if state_of(now) == StudyState.DONE:
+        number = _won(engine, record) if winner is None else winner.trial if winner.is_settled else None
+        won = None if number is None else TrialValue(number, read_trial(engine, record.study_id, number).value)
+    parent, prospect = read_parent(engine, record.study_id), winner.prospect if winner is not None else None
+    return study_status(record, definition_of(record), now, won, parent, prospect)
+
+
+def _won(engine: Engine, record: StudyRecord) -> int | None:
+    """Return the number of the trial that won a study that is done: the one that was measured on the test set, or where
+    there is none, the one that the model of the winner expects most of."""
+    tested = tested_slot(engine, record.study_id)
+    if tested is not None or definition_of(record).has_test or pandas.is_panda(engine, record.study_id):
+        return tested
+    from caviar.studies.results.winner import standings  # which loads Optuna
+
+    winner = standings(engine, record).winner
+    return None if winner is None else winner.trial

@@ -364,7 +364,7 @@ def _result(
     is_early = early is not None and early.detail.get("budget") == now.budget  # else it went on
     return RunResult(
         study=definition_of(record),
-        status=outage.insist(lambda: status_of(engine, record, now)),
+        status=outage.insist(lambda: status_of(engine, record, now, winner)),
         winner=winner,
         seconds=monotonic() - started,
         was_asked_to_stop=stop.asked and not is_measured,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caviar.storage.family import Parent
 from caviar.storage.records import OtherTrials, PhaseCount, RunningTrial, Slot, StudyRecord, TrialRecord
@@ -19,6 +19,9 @@ from caviar.studies.lifecycle.provenance import code_line
 from caviar.studies.metric import NO_RESULT
 from caviar.studies.search.plan import plan
 from caviar.studies.space.base import BaseScale, Value
+
+if TYPE_CHECKING:  # which loads numpy
+    from caviar.studies.search.prospect import Prospect
 
 
 class StudyState(StrEnum):
@@ -74,8 +77,10 @@ class StudyStatus(SlotCounts):
             empty if it is Caviar's alone.
         unkept: why the states of its trials are not kept, so that an interrupted one begins again; None where they are.
         violations: the number of trials that violate a constraint, by its name.
-        winner: the trial that was measured on the test set, which has won; None before that, and where nothing is.
+        winner: the trial that won; None before the study is done, and measured where it has a test set.
         parent: the study that it was retuned from.
+        prospect: what the trials that are left are expected to bring, or 40 more of a study that has ended; None with
+            fewer than 20 trials, and in a list of studies.
     """
 
     name: str
@@ -95,6 +100,7 @@ class StudyStatus(SlotCounts):
     violations: Mapping[str, int]
     winner: TrialValue | None = None
     parent: Parent | None = None
+    prospect: Prospect | None = None
 
     @property
     def winner_ahead_of_best(self) -> int | None:
@@ -216,6 +222,7 @@ def study_status(
     progress: Progress,
     winner: TrialValue | None = None,
     parent: Parent | None = None,
+    prospect: Prospect | None = None,
 ) -> StudyStatus:
     """Summarise the progress of a study."""
     best = progress.best
@@ -227,7 +234,7 @@ def study_status(
         tiers=progress.phases, epochs=EpochCount(progress.epochs_trained, study.planned_epochs(progress.budget)),
         workers=progress.workers, running=progress.running, others=progress.others,
         code=code_line(record.provenance), unkept=progress.unkept,
-        violations=progress.violations, winner=winner, parent=parent,
+        violations=progress.violations, winner=winner, parent=parent, prospect=prospect,
     )  # fmt: skip
 
 

@@ -99,6 +99,11 @@ class Winner:
     noise: Noise | None = None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether no other trial of the study as it is can win: all have ended, and it was measured where it can be."""
+        return self.is_final and (self.test is not None or not self.has_test)
+
+    @property
     def why_not_best(self) -> str | None:
         """Why the trial with the best value did not win, as a sentence without a full stop; None where it won."""
         if self.ahead is None:

@@ -14,7 +14,8 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from caviar.studies.search.candidates import Cube, cube
-from caviar.studies.search.expectation import MANY, WinnerModel
+from caviar.studies.search.expectation import WinnerModel
+from caviar.studies.search.least_trials import MANY
 from caviar.studies.search.surrogate import Array, one_thread
 from caviar.studies.space.search_space import SearchSpace
 

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from caviar.storage.history import BEST, is_sound
 from caviar.studies.search.candidates import Cube, cube
+from caviar.studies.search.least_trials import FEW, MANY
 from caviar.studies.search.observations import Observations, from_half_rank, half_rank, key_of, standardised
 from caviar.studies.search.optuna_space import space_of
 from caviar.studies.search.surrogate import NOISE, Array, fit, one_thread, prior_lengths
@@ -30,8 +31,6 @@ _SURE = 3.0
 _SURE_WITH_FEW = 4.0  # with fewer than 20 trials: 3 would hold in 78 to 87 %, this holds in 86 to 93 %
 # The prior median of a training's noise in the model of the winner, twice the search's: a winner should not be luck.
 WINNER_NOISE = 0.2
-FEW = 10  # trials: with fewer, the best value is as good a guess
-MANY = 20  # trials: with fewer, the model says little but its prior
 
 
 class Expectation:

@@ -13,7 +13,8 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from caviar.storage.history import is_sound
-from caviar.studies.search.expectation import FEW, WinnerModel, possible
+from caviar.studies.search.expectation import WinnerModel, possible
+from caviar.studies.search.least_trials import FEW
 from caviar.studies.search.surrogate import one_thread
 from caviar.studies.space.search_space import SearchSpace
 

@@ -18,7 +18,8 @@ from enum import StrEnum
 from optuna.trial import FrozenTrial
 
 from caviar.storage.history import is_sound
-from caviar.studies.search.expectation import FEW, WinnerModel
+from caviar.studies.search.expectation import WinnerModel
+from caviar.studies.search.least_trials import FEW
 from caviar.studies.space.search_space import SearchSpace
 
 _FREEDOM = 4  # degrees, for a standard deviation that means something: of two trainings it may be anything

@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial
 
 from caviar.models.seeding import derive
 from caviar.studies.search.candidates import candidates, cube, ranked, unseen
-from caviar.studies.search.expectation import MANY, Expectation, WinnerModel, possible, winner_of
+from caviar.studies.search.expectation import Expectation, WinnerModel, possible, winner_of
+from caviar.studies.search.least_trials import MANY
 from caviar.studies.search.noise import Evidence, Noise, noise_of
 from caviar.studies.search.observations import Observations
 from caviar.studies.search.surrogate import Array, log_expected_improvement, one_thread

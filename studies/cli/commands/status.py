@@ -14,8 +14,6 @@ from caviar.studies.cli.tables import NARROW, table
 from caviar.studies.results.formatting import number
 from caviar.studies.results.sentences import parent_in_words
 
-_FEW = 20  # trials: with fewer nobody knows what more would bring, and there is nothing to load Optuna for
-
 
 def status(
     study: Annotated[str | None, typer.Argument(help="A study in the database; all, if it is left out.")] = None,
@@ -44,11 +42,10 @@ def status(
 
             show_log(study, watch=watch, as_json=as_json, database=engine)
             return
-        now = caviar.status(study, database=engine)
         if as_json:
-            print_json(now)
+            print_json(caviar.status(study, database=engine))
             return
-        from caviar.studies.api.reading import best_and_next_steps
+        from caviar.studies.api.reading import status_and_next_steps
         from caviar.studies.cli.display import Display, screen
         from caviar.studies.cli.view import view
 
@@ -57,18 +54,14 @@ def status(
             with Display() as display:
                 for progressed in snapshots:
                     display.show(progressed.study, progressed.snapshot)
-            now = caviar.status(study, database=engine)
         else:
             first = next(snapshots)
             out().print(view(first.study, first.snapshot, "", screen()))
-        if now.state == "done" or now.done >= _FEW:
-            winner, steps = best_and_next_steps(study, database=engine)
-        else:
-            winner, steps = None, caviar.next_steps(study, database=engine)
+        now, winner, steps = status_and_next_steps(study, database=engine)
     if winner is not None and winner.is_final and winner.why_not_best:
         print_line(f"the winner is trial {winner.trial}; {winner.why_not_best}")
-    if winner is not None and winner.prospect:
-        print_line(str(winner.prospect))
+    if now.prospect is not None:
+        print_line(str(now.prospect))
     if now.parent is not None:
         print_line(parent_in_words(now.parent), style="dim")
     if now.code:

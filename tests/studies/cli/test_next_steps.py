@@ -59,6 +59,14 @@ def in_note(engine: Engine, optuna_study_id: int) -> list[str]:
     return re.findall(r"^\d+\. `([^`]+)`", note, re.MULTILINE)
 
 
+def noises(say: Say) -> str:
+    """The one thing that the terminal and the report say of the noise of a training."""
+    everywhere = " ".join("".join(say(command, "small") for command in ("status", "best", "report")).split())
+    (said,) = set(re.findall(r"one training differs from another by [0-9.e-]+ \(from [^)]*\)", everywhere))
+    assert len(set(re.findall(r"differs? (?:from another )?by ([0-9.e-]+)", everywhere))) == 1
+    return said
+
+
 def in_page(say: Say, study: str, file: Path) -> list[str]:
     say("report", study, "-o", str(file))
     (items,) = re.findall(r'<ol class="steps">(.*?)</ol>', file.read_text(), re.DOTALL)
@@ -87,8 +95,11 @@ def test_all_say_the_same_when_a_study_is_done_and_when_it_is_confirmed(
         return of_status
 
     assert same() == of_run
-    say("best", "small", "--confirm", "2")
+    assert "one training differs from another by" in noises(say)
+    assert "fresh" not in noises(say)
+    say("best", "small", "--confirm", "3")
     assert "caviar best small --confirm 5" not in same()
+    assert noises(say).endswith("(from fresh trainings)")
     say("extend", "small", "--budget", "22")
     assert in_note(engine, record.optuna_study_id) == listed(say("status", "small")) == ["caviar join small"]
 
@@ -98,6 +109,19 @@ def test_weights_are_to_be_saved_only_where_a_training_keeps_some(engine: Engine
     worker(engine, record, study).run()
     assert "caviar best own --confirm 5" in listed(say("best", "own"))
     assert not [step for step in listed(say("best", "own")) if "--save" in step]
+
+
+def test_a_study_without_a_test_set_has_a_winner_in_the_status_and_the_list(engine: Engine, say: Say) -> None:
+    record, study = register_training(engine, "with_latency", pruner="none")
+    worker(engine, record, study).run()
+    won = json.loads(say("best", "own", "--json"))["trial"]
+    of_status = json.loads(say("status", "own", "--json"))
+    (of_list,) = json.loads(say("ls", "--json"))["studies"]
+    assert of_status["winner"] == of_list["winner"] == {"trial": won, "value": of_status["best"]["value"]}
+    assert of_status["prospect"] is None  # of so few trials
+    say("extend", "own", "--budget", "99")
+    assert json.loads(say("status", "own", "--json"))["winner"] is None  # others may still win
+    assert json.loads(say("ls", "--json"))["studies"][0]["winner"] is None
 
 
 @pytest.mark.parametrize("command", ["status", "best"])
@@ -117,6 +141,10 @@ def test_the_trials_of_a_study_are_read_and_modelled_once(
     with statements(Engine) as sent:
         assert "caviar report small --open" in say(command, "small")
     assert len(prospects) == 1
+    of_json = json.loads(say(command, "small", "--json"))
+    assert of_json["prospect"]["trials"] == 40
+    assert of_json["prospect"]["noise"]["deviation"] > 0
+    assert len(prospects) == 2
     of_test = [one for one in sent if "test_result" in one]
     assert len(of_test) <= 3, of_test  # which has won, here and for the status; and what was measured
     # One more than today: what is read a second time takes more.

@@ -9,8 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from caviar.studies.results.gain import Basis, Gain, gain_of, in_words
-from caviar.studies.search.expectation import FEW, winner_of
+from caviar.studies.search.expectation import winner_of
 from caviar.studies.search.gain import ExpectedGain, default_trial, gain_over_default
+from caviar.studies.search.least_trials import FEW
 from tests.helpers.studies import small_study
 from tests.helpers.trials import made, noisy
 
