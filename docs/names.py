@@ -38,7 +38,7 @@ _SECTIONS = {
 _INTEGRATIONS = """\
 ## Integrations
 
-Each needs its extra, such as `pip install 'caviar[lightning]'`, and is imported from the module in its heading.
+Each needs its extra, such as `pip install '.[lightning]'` in the clone, and is imported from the module in its heading.
 
 ### `caviar.integrations.lightning`
 

@@ -8,12 +8,12 @@ them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 
 from caviar.epoch import Epoch, from_document
 from caviar.storage.states import UNSPENT
@@ -36,6 +36,12 @@ _TIMES = text("""
     SELECT s.number, t.datetime_start AT TIME ZONE 'UTC' AS began, t.datetime_complete AT TIME ZONE 'UTC' AS ended
     FROM caviar.slot s JOIN public.trials t ON t.trial_id = s.trial_id
     WHERE s.study_id = :study ORDER BY s.number
+""")
+# Of each slot by itself: for a sum over all of them, PostgreSQL would read every epoch of the study.
+_UNSPENT_SECONDS = text("""
+    SELECT s.number, (SELECT coalesce(sum(e.seconds), 0.0)::float FROM caviar.epoch e
+                      WHERE e.study_id = s.study_id AND e.slot = s.number) AS seconds
+    FROM caviar.slot s WHERE s.study_id = :study AND s.state IN ('open', 'leased') AND s.attempts > 0
 """)
 
 
@@ -85,14 +91,21 @@ def trained_seconds(engine: Engine, study_id: int, slot_number: int, last: int) 
         return float(connection.scalar(query.where(*of_trial)) or 0.0)
 
 
-def spent_seconds(engine: Engine, study_id: int, *, spent: bool) -> float:
-    """Return how many seconds the epochs of a study's spent slots took, in all of its workers together, which only
-    changes when one more is spent; or those of the others, which are few."""
+def unspent_seconds(connection: Connection, study_id: int) -> dict[int, float]:
+    """Return how many seconds the epochs of each slot took that was begun and is not spent; such are few."""
+    return {row.number: row.seconds for row in connection.execute(_UNSPENT_SECONDS, {"study": study_id})}
+
+
+def spent_seconds(connection: Connection, study_id: int, slots: Collection[int] | None = None) -> float:
+    """Return how many seconds the epochs of a study's spent slots took, in all of its workers together.
+
+    Args:
+        slots: the numbers of those that are meant; None for all, of which many are read.
+    """
     unspent = select(slot.c.number).where(slot.c.study_id == study_id, slot.c.state.in_(UNSPENT))
     query = select(func.coalesce(func.sum(epoch.c.seconds), 0.0)).where(epoch.c.study_id == study_id)
-    of = epoch.c.slot.not_in(unspent) if spent else epoch.c.slot.in_(unspent)
-    with engine.connect() as connection:
-        return float(connection.scalar(query.where(of)) or 0.0)
+    of = epoch.c.slot.not_in(unspent) if slots is None else epoch.c.slot.in_(slots)
+    return float(connection.scalar(query.where(of)) or 0.0)
 
 
 def recent_seconds(engine: Engine, study_id: int) -> RecentSeconds:

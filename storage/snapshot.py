@@ -43,9 +43,10 @@ _SNAPSHOT = """
                           WHERE i.trial_id = l.trial_id AND i.intermediate_value_type = 'FINITE') AS curve
         FROM caviar.slot l WHERE l.study_id = s.study_id AND l.state = 'leased' AND l.expires_at >= now()
         ORDER BY l.number LIMIT {curves}) r WHERE r.curve IS NOT NULL) AS curves,
-      CASE WHEN (:version, :unspent) IS DISTINCT FROM (
-             (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id),
-             (SELECT count(*) FROM caviar.slot u WHERE u.study_id = s.study_id AND u.state IN ('open', 'leased')))
+      CASE WHEN (SELECT max(d.version) FROM caviar.definition d WHERE d.study_id = s.study_id)
+             IS DISTINCT FROM :version
+        OR (SELECT count(*) FROM caviar.slot u WHERE u.study_id = s.study_id AND u.state IN ('open', 'leased'))
+             NOT BETWEEN :unspent - :few AND :unspent
       THEN (SELECT coalesce(array_agg(p.best ORDER BY p.part) FILTER (WHERE p.best IS NOT NULL), '{{}}') FROM (
         SELECT part, {most}(best) AS best FROM (
           SELECT ntile({parts}) OVER ended AS part,
@@ -68,6 +69,7 @@ class Snapshot:
 
     progress: Progress
     trail: tuple[float, ...] = ()  # best values so far, over the finished trials in order of their ends, evenly spread
+    trail_of: int = 0  # so many finished trials; of the few that ended since, only the best value is in the last one
     curves: Mapping[int, tuple[float, ...]] = field(default_factory=dict)  # of running trials, by number, the lowest
     hosts: Mapping[str, int] = field(default_factory=dict)  # workers of each that live or hold a lease
     lost: int = 0  # leases, by expiry or because their worker died
@@ -79,7 +81,8 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool, before
     """Return the progress and the latest events of a study, all of one moment.
 
     Args:
-        before: an earlier snapshot of it, whose trail is taken where no trial has ended since.
+        before: an earlier snapshot of it, whose trail is taken where so few trials have ended since that a new one, of
+            all of them, would look the same.
 
     Raises:
         StudyNotFound: the study was deleted.
@@ -93,14 +96,17 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool, before
         most="max" if maximize else "min",
     )
     with one_moment(engine) as connection:
-        unspent = None if before is None else before.progress.open + before.progress.leased
-        seen = {"version": None if before is None else before.progress.version, "unspent": unspent}
+        seen = {"version": None, "unspent": -1, "few": 0} if before is None else _seen(before)
         row = connection.execute(text(query), {"study": record.study_id, "alive": SILENT, **seen}).one_or_none()
         progress = progress_of(connection, record, row, maximize=maximize)
     assert row is not None  # or `progress_of` has raised
+    trail, trail_of = (
+        _grown(before, progress) if before is not None and row.trail is None else (tuple(row.trail), progress.done)
+    )
     return Snapshot(
         progress,
-        before.trail if before is not None and row.trail is None else tuple(row.trail),
+        trail,
+        trail_of,
         {int(number): tuple(curve) for number, curve in (row.curves or {}).items()},
         row.hosts or {},
         row.lost,
@@ -110,3 +116,17 @@ def read_snapshot(engine: Engine, record: StudyRecord, *, maximize: bool, before
             for at, kind, slot, detail in row.messages or ()
         ),
     )
+
+
+def _seen(before: Snapshot) -> dict[str, int]:
+    """Return the definition's version and the number of unspent slots when a trail was read, and how many of them may
+    be spent before it looks another way: half of what one of its values stands for."""
+    now = before.progress
+    few = before.trail_of // (2 * PARTS) if before.trail else 0
+    return {"version": now.version, "unspent": now.open + now.leased + now.done - before.trail_of, "few": few}
+
+
+def _grown(before: Snapshot, now: Progress) -> tuple[tuple[float, ...], int]:
+    """Return a trail that ends with today's best value, and of how many finished trials the rest of it is."""
+    last = () if now.best is None or now.best.value is None else (now.best.value,)
+    return (*before.trail[:-1], *last) if before.trail else before.trail, before.trail_of

@@ -9,8 +9,21 @@ function say(text, bad) {
   said.className = bad ? "bad" : "";
 }
 
+// A page that could not be shown is loaded again, and where that was in vain, each time after twice as long.
+const tries = { key: `loaded again: ${location.pathname}`, most: 60000 };
+function tried(again) {
+  try {
+    if (again === undefined) return Number(sessionStorage.getItem(tries.key) || 0);
+    sessionStorage.setItem(tries.key, again);
+  } catch { return 0; } // a browser that keeps nothing
+}
+const pause = () => version ? every : Math.min(every * 2 ** tried(), tries.most);
+
 function show({ version: now_version, now, title, parts: now_parts }) {
-  if (!version) return location.reload(); // what could not be shown can be
+  if (!version) { // what could not be shown can be
+    tried(tried() + 1);
+    return location.reload();
+  }
   version = now_version;
   ahead = Date.now() - Date.parse(now);
   document.title = title;
@@ -43,7 +56,7 @@ async function renew() {
     say(error instanceof TypeError || error.name === "TimeoutError" ? "The dashboard does not answer; this page goes on when it does." : `${error.message}; this page goes on by itself.`, true);
   }
   main.classList.toggle("stale", away);
-  if (!document.hidden) timer = setTimeout(renew, every);
+  if (!document.hidden) timer = setTimeout(renew, pause());
 }
 
 // The same words as the server's.
@@ -77,4 +90,6 @@ document.addEventListener("submit", async event => {
 });
 document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(timer) : renew());
 setInterval(count, 1000);
-if (main.dataset.live) timer = setTimeout(renew, every);
+if (version) tried(0);
+main.dataset.pause = pause();
+if (main.dataset.live) timer = setTimeout(renew, pause());

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -11,7 +12,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from sqlalchemy.engine import URL
 
 import caviar
@@ -218,6 +221,39 @@ def test_every_python_example_runs(page: Path, number: int, project: Path) -> No
         [sys.executable, "-c", program], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["SGDClassifier", "SGDRegressor", "Perceptron", "GaussianNB", "MultinomialNB"])
+def test_the_guides_wrapper_takes_an_estimator_up_where_it_was(name: str, root: Path) -> None:
+    from sklearn.utils import all_estimators
+
+    (program,) = [b for b in blocks(root / "docs" / "guides" / "your-training.md", "python") if "class Learned" in b]
+    names: dict[str, Any] = {}
+    exec(program, names)
+    model = dict(all_estimators())[name]
+    x, y = np.random.default_rng(0).random((90, 4)), np.arange(90) % 3
+    once, first = model(), model()
+    if "random_state" in vars(once):
+        once, first = model(random_state=0), model(random_state=0)
+
+    def pass_over(of: Any, part: int) -> None:
+        rows, classes = slice(30 * part, 30 * part + 30), {} if name == "SGDRegressor" else {"classes": [0, 1, 2]}
+        of.partial_fit(x[rows], y[rows], **classes)
+
+    for part in range(3):
+        pass_over(once, part)
+    pass_over(first, 0)
+    file = io.BytesIO()
+    torch.save(names["Learned"](first).state_dict(), file)
+    file.seek(0)
+    again = model(random_state=0) if "random_state" in vars(once) else model()
+    names["Learned"](again).load_state_dict(torch.load(file, weights_only=True))
+    for part in (1, 2):
+        pass_over(again, part)
+    learned = {key: value for key, value in vars(once).items() if isinstance(value, np.ndarray)}
+    assert learned
+    for key, value in learned.items():
+        assert np.array_equal(getattr(again, key), value), key
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from caviar.studies.workers.user.trial import Trial
 from tests.helpers.frameworks import Train, check_resumed
 
-accelerate = pytest.importorskip("accelerate", reason="it is not installed: pip install 'caviar[accelerate]'")
+accelerate = pytest.importorskip("accelerate", reason="it is not installed: pip install '.[accelerate]'")
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 X = torch.linspace(-2, 2, 192).sin().reshape(64, 3)
 

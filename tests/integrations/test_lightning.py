@@ -17,9 +17,7 @@ from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.trial import Trial
 from tests.helpers.frameworks import Train, check_resumed, curve, open_training, saved
 
-lightning = pytest.importorskip(
-    "lightning.pytorch", reason="lightning is not installed: pip install 'caviar[lightning]'"
-)
+lightning = pytest.importorskip("lightning.pytorch", reason="lightning is not installed: pip install '.[lightning]'")
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 X = torch.linspace(-2, 2, 192).sin().reshape(64, 3)

@@ -16,8 +16,8 @@ from caviar.studies.workers.trial.training import Ended
 from caviar.studies.workers.user.trial import Trial
 from tests.helpers.frameworks import Train, check_resumed, curve, open_training, saved
 
-transformers = pytest.importorskip("transformers", reason="it is not installed: pip install 'caviar[transformers]'")
-pytest.importorskip("accelerate", reason="it is not installed: pip install 'caviar[transformers]'")
+transformers = pytest.importorskip("transformers", reason="it is not installed: pip install '.[transformers]'")
+pytest.importorskip("accelerate", reason="it is not installed: pip install '.[transformers]'")
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
 

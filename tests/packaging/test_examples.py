@@ -55,7 +55,7 @@ def check_trials(run: Run, name: str, budget: int) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if (EXAMPLES / name / "tune.py").exists()])
 def test_an_example_is_searched(name: str, run: Run) -> None:
     if name in FRAMEWORKS and find_spec(name) is None:
-        pytest.skip(f"it is not installed: pip install 'caviar[{name}]'")
+        pytest.skip(f"it is not installed: pip install '.[{name}]'")
     run(name, "-m", "caviar", "run", "tune.py", "--budget", "4", "--workers", "1")
     check_trials(run, name, 4)
 

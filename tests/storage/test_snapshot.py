@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from caviar.storage.curves import spent_seconds
+from caviar.storage.curves import spent_seconds, unspent_seconds
 from caviar.storage.definitions import load_study
 from caviar.storage.errors import StudyNotFound
 from caviar.storage.losses import free_lost, release_dead
@@ -52,13 +52,13 @@ def test_what_an_earlier_look_found_of_spent_slots_is_taken_until_one_more_is_sp
     finish(engine, record, 0, 0.5)
     let_run(engine, record, 1, 0.25)
     first = read_snapshot(engine, record, maximize=True)
-    known = replace(first, trail=(0.125,))
+    known = replace(first, trail=(0.125, 0.125))
 
     def looked() -> Snapshot:
         return read_snapshot(engine, load_study(engine, "small"), maximize=True, before=known)
 
     add_epoch(engine, record, 1, 0.75)
-    assert looked().trail == (0.125,)
+    assert looked().trail == (0.125, 0.5)  # whose last one is the best of today
     assert looked().curves == {1: (0.25, 0.75)}
     finish(engine, record, 1, 0.75)
     assert looked().trail == (0.5, 0.75)
@@ -71,8 +71,28 @@ def test_the_seconds_of_spent_slots_are_apart_from_those_of_the_others(engine: E
     let_run(engine, record, 0, 0.5, 0.5)
     finish(engine, record, 0, 0.5)
     let_run(engine, record, 1, 0.25)
-    parts = [spent_seconds(engine, record.study_id, spent=spent) for spent in (True, False)]
-    assert parts == [3.0, 1.5]
+    with engine.connect() as connection:
+        assert spent_seconds(connection, record.study_id) == 3.0
+        assert spent_seconds(connection, record.study_id, [1]) == 1.5
+        assert unspent_seconds(connection, record.study_id) == {1: 1.5}
+
+
+def test_a_trail_of_many_trials_is_read_anew_once_it_looks_another_way(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caviar.storage.snapshot.PARTS", 2)
+    record = register(engine, budget=12)[0]
+    look, trails = None, []
+    for slot, value in enumerate((0.5, 0.6, 0.1, 0.7, 0.8, 0.2, 0.9, 0.3)):
+        let_run(engine, record, slot, value)
+        finish(engine, record, slot, value)
+        look = read_snapshot(engine, record, maximize=True, before=look)
+        trails.append((look.trail_of, look.trail))
+    assert [of for of, _ in trails] == [1, 2, 3, 4, 4, 6, 6, 8]  # a fourth may come before it is drawn anew
+    assert trails[3][1] == (0.6, 0.7)
+    assert trails[4][1] == (0.6, 0.8)
+    assert trails[5][1] == (0.6, 0.8)
+    assert trails[6][1] == (0.6, 0.9)
 
 
 def test_a_lost_trial_is_counted_and_whoever_goes_on_with_it_too(engine: Engine) -> None:

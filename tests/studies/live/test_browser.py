@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import DatabaseError
 
 from caviar.storage.definitions import delete_study, load_study
 from caviar.storage.events import record_event
 from caviar.storage.states import Control, EventKind
 from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.live.shared import Shared
 from caviar.studies.panda.journal import read_journal
 from tests.helpers.browser import Browser, needs_chromedriver
 from tests.helpers.live import add_epoch, execute, finish, let_run
@@ -154,6 +156,26 @@ def test_a_study_that_is_deleted_and_a_database_that_is_away_are_said_and_the_pa
     page.wait(SAYS, "This page cannot be shown now")
     engine.pool._creator = port  # type: ignore[attr-defined]
     page.wait("return document.title === 'small: waiting 0/9'")
+
+
+def test_a_report_that_cannot_be_shown_while_the_study_can_is_asked_for_less_and_less_often(
+    engine: Engine, address: str, page: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_study(engine, small_study())
+    asked: list[object] = []
+
+    def refused(*given: object) -> str:
+        asked.append(given)
+        raise DatabaseError("", {}, Exception("statement timeout"))
+
+    monkeypatch.setattr("caviar.studies.live.site.report_page", refused)
+    page.go(f"{address}/study/small/report")
+    page.wait("return document.querySelector('main').dataset.pause >= 8000", seconds=300)
+    assert len(asked) <= 6  # and not every two seconds
+    monkeypatch.setattr(
+        "caviar.studies.live.site._Kept.of", lambda *_: Shared(lambda: 0, lambda _: "<h1>The report</h1>")
+    )
+    page.wait(SAYS, "The report")
 
 
 def _refused(*_: object) -> None:

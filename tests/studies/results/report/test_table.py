@@ -108,6 +108,10 @@ def test_a_reader_sorts_and_searches_thousands_of_trials_and_reaches_every_colum
         assert shown.ask("return document.getElementById('count').textContent") == "1 of 2000"
 
         assert shown.ask("return document.documentElement.scrollWidth <= innerWidth")
+        # The search space has no column that is cut off.
+        assert shown.ask(
+            "const box = document.querySelector('.space').parentElement; return box.scrollWidth <= box.clientWidth"
+        )
         last = """const box = document.querySelector(".table");
             const cell = document.querySelector("#trials tbody td:last-child");
             box.scrollLeft = box.scrollWidth;
