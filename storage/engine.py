@@ -65,19 +65,18 @@ def _connect_through_a_pooler(
     engine: Engine, dialect: Dialect, _record: ConnectionPoolEntry, arguments: list[Any], parameters: dict[str, Any]
 ) -> DBAPIConnection:
     """Connect. PgBouncer shares connections and takes no options: there, each transaction sets the limits."""
-    try:
-        return dialect.connect(*arguments, **parameters)
-    except psycopg2.OperationalError as error:
-        if "unsupported startup parameter" not in str(error):
-            raise
-        if not event.contains(engine, "begin", _set_limits):
+    if not event.contains(engine, "begin", _set_limits):
+        try:
+            return dialect.connect(*arguments, **parameters)
+        except psycopg2.OperationalError as error:
+            if "unsupported startup parameter" not in str(error):
+                raise
             event.listen(engine, "begin", _set_limits)
-        return dialect.connect(*arguments, **{**parameters, "options": ""})
+    return dialect.connect(*arguments, **{**parameters, "options": ""})
 
 
 def _set_limits(connection: Connection) -> None:
-    for name, value in _LIMITS.items():
-        connection.exec_driver_sql(f"SET LOCAL {name} = '{value}'")
+    connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _LIMITS.items()))
 
 
 @contextmanager

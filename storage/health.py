@@ -31,7 +31,10 @@ _SERVER = text("""
                  (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())) AS room,
            (SELECT count(*) FROM pg_stat_activity
              WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
-               AND NOT (application_name = 'caviar' AND datname = current_database())) AS others
+               AND NOT (application_name = 'caviar' AND datname = current_database())) AS others,
+           (SELECT count(*) FROM pg_stat_activity
+             WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend') AS used,
+           pg_backend_pid() AS backend
 """)
 
 _STUDIES = text(f"""
@@ -99,6 +102,8 @@ class Server:
     read_only: bool
     room: int
     others: int
+    used: int  # connections of all clients; of a pooler's, those to the server
+    is_pooled: bool  # whether a pooler such as PgBouncer stands in front of it
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,11 @@ class Zombie:
 def read_server(engine: Engine) -> Server:
     """Return facts about the server and its free connections."""
     with engine.connect() as connection:
-        return Server(*connection.execute(_SERVER).one())
+        facts = connection.execute(_SERVER).one()._asdict()
+        backend = facts.pop("backend")
+        # A pooler makes up the id of a process for each of its clients: the server's processes are not theirs.
+        told = connection.connection.dbapi_connection.get_backend_pid()  # type: ignore[union-attr]
+        return Server(**facts, is_pooled=backend != told)
 
 
 def read_studies(engine: Engine) -> list[StudySlots]:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from caviar.storage.definitions import find_study
 from caviar.storage.engine import clock_skew
 from caviar.storage.grants import missing_rights
-from caviar.storage.health import OpenWorker, open_workers, read_server, read_studies
+from caviar.storage.health import OpenWorker, Server, open_workers, read_server, read_studies
 from caviar.storage.migrate import SchemaState, newest_revision, revision, schema_state
 from caviar.storage.processes import is_alive, machine_id
 from caviar.storage.records import Provenance, StudyRecord
@@ -97,6 +97,8 @@ def clock(engine: Engine) -> list[Finding]:
 def connections(engine: Engine) -> list[Finding]:
     """Compare the connections that all workers and commands may open with those that the server has."""
     server = read_server(engine)
+    if server.is_pooled:
+        return [_pooled(server)]
     active = [w for w in open_workers(engine) if w.silent < SILENT and not is_gone(w)]
     commands = len({(w.machine, w.study_id) for w in active}) + 1  # this one
     needed = _PER_PROCESS * (len(active) + commands) + server.others
@@ -105,8 +107,20 @@ def connections(engine: Engine) -> list[Finding]:
         f"{server.others} of others"
     )
     level = Level.ERROR if needed > server.room else Level.WARNING if needed > _CROWDED * server.room else Level.OK
-    step = "" if level == Level.OK else "start fewer workers, or raise max_connections (PostgreSQL must be restarted)"
-    return [Finding(level, "connections", message, step)]
+    step = (
+        "let the workers connect through PgBouncer in transaction mode (docs/guides/machines.md), start fewer workers, "
+        "or raise max_connections (PostgreSQL must be restarted)"
+    )
+    return [Finding(level, "connections", message, "" if level == Level.OK else step)]
+
+
+def _pooled(server: Server) -> Finding:
+    """Return how many of the server's connections a pooler and others use; its clients wait for one another."""
+    message = f"{server.used} of {server.room}, through a pooler, which any number of workers share"
+    if server.used <= _CROWDED * server.room:
+        return Finding(Level.OK, "connections", message)
+    step = "let the pooler open fewer connections (default_pool_size), or raise max_connections of PostgreSQL"
+    return Finding(Level.WARNING, "connections", message, step)
 
 
 def versions(engine: Engine) -> list[Finding]:

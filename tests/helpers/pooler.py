@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -13,8 +14,9 @@ import time
 from pathlib import Path
 
 import psycopg2
-import pytest
 from sqlalchemy.engine import URL
+
+from tests.helpers.debian import unpacked
 
 _SETTINGS = """
 [databases]
@@ -29,9 +31,28 @@ unix_socket_dir =
 """
 
 
-def program() -> str | None:
-    """Return where PgBouncer is; None on a machine without it."""
-    return shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+def program(folder: Path) -> str:
+    """Return where PgBouncer is: the one that is installed, or Debian's, unpacked and copied into a folder; skip the
+    test where neither can be had."""
+    if installed := shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        return installed
+    unpacked_into = unpacked("pgbouncer", *_libraries())  # a cache that only this user may enter
+    lib, copy = folder / "lib", folder / "pgbouncer"
+    lib.mkdir()
+    for library in unpacked_into.rglob("lib*.so.*"):
+        shutil.copy(library, lib)
+    shutil.copy(unpacked_into / "usr/sbin/pgbouncer", folder / "program")
+    copy.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={lib} exec {folder / "program"} "$@"\n')
+    copy.chmod(0o755)
+    return str(copy)
+
+
+def _libraries() -> list[str]:
+    """Return the libraries that PgBouncer needs and a machine may lack: their names differ by Debian's release."""
+    if shutil.which("apt-cache") is None:
+        return []
+    found = subprocess.run(["apt-cache", "depends", "pgbouncer"], capture_output=True, text=True, check=False).stdout
+    return re.findall(r"Depends: (lib(?:event|cares)\S*)", found)
 
 
 class Pooler:
@@ -44,15 +65,12 @@ class Pooler:
     """
 
     def __init__(self, behind: URL, *, owner: int | None = None, connections: int = 4) -> None:
-        found = program()
-        if found is None:
-            pytest.skip("there is no pgbouncer here (Debian's package is called that)")
         if owner is None and os.geteuid() == 0:  # as whom it refuses to run
             owner = pwd.getpwnam("nobody").pw_uid
-        self._program, self._owner, self._behind = found, owner, behind
-        self._listen = free_port()
+        self._owner, self._behind, self._listen = owner, behind, free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="caviar-pgbouncer-"))  # not pytest's, which only root may enter
         self._folder.chmod(0o755)
+        self._program = program(self._folder)
         self._file = self._folder / "pgbouncer.ini"
         host = behind.query.get("host") or behind.host
         self._file.write_text(
