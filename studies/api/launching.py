@@ -9,13 +9,16 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
+from caviar.errors import CaviarError
 from caviar.storage.embedded import is_server_of
+from caviar.storage.engine import require_writable
 from caviar.storage.records import StudyRecord
 from caviar.storage.settings import Settings
 from caviar.storage.timing import GRACE
 from caviar.studies.api.session import opened, settings_of
-from caviar.studies.errors import NothingToDo, OptionError
+from caviar.studies.errors import LaunchFailed, NothingToDo, OptionError
 from caviar.studies.launch.request import LaunchRequest
 from caviar.studies.launch.scheduler import Scheduler, SchedulerKind, Task
 from caviar.studies.launch.schedulers import scheduler_kind, scheduler_of
@@ -24,6 +27,7 @@ from caviar.studies.launch.submissions import Submission, read_submissions, reco
 from caviar.studies.lifecycle.manager import progress, refuse_panda
 from caviar.studies.results.summaries import StudyState, state_of
 from caviar.studies.workers.local.options import read_duration
+from caviar.text import one_line, shown
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,16 @@ class Launch:
 
 @dataclass(frozen=True)
 class LaunchStatus:
-    """A job that was submitted, and its tasks that wait or run now; none once it has ended."""
+    """A job that was submitted, and what its scheduler says of it.
+
+    Attributes:
+        tasks: those that wait or run now; none once the job has ended.
+        error: why the scheduler says nothing, such as one that is not reached from this machine.
+    """
 
     submission: Submission
-    tasks: tuple[Task, ...]
+    tasks: tuple[Task, ...] = ()
+    error: str = ""
 
 
 def launch(
@@ -69,7 +79,8 @@ def launch(
         workers: tasks of the scheduler; each is one command `caviar join`.
         gpus_per_worker: GPUs of each task; 0 for one worker process on the CPU.
         workers_per_gpu: worker processes on each GPU of a task.
-        time: how long a task may take: seconds, or a text such as `90min` or `4h`; None for as long as the site allows.
+        time: how long a task may take before Slurm ends and requeues it, or how long Kubernetes keeps the whole job:
+            seconds, or a text such as `90min` or `4h`; None for as long as the site allows. Ray has no such limit.
         grace: seconds that the current epoch may take after a signal to stop.
         site: a file of the site's settings; None for caviar-launch.toml in this folder, if it is there.
         dry_run: submit nothing.
@@ -96,8 +107,14 @@ def launch(
         text = scheduler.text(request)
         if dry_run:
             return Launch(text, scheduler.by_hand(), None)
+        require_writable(engine)  # before there is a job that nothing could be written of
         job = scheduler.submit(request)
-        submission = record_submission(engine, record, kind, job, workers)
+        try:
+            submission = record_submission(engine, record, kind, job, workers)
+        except (CaviarError, SQLAlchemyError) as error:
+            why = one_line(str(error))
+            raise LaunchFailed(f"{kind} has job {job}, which could not be written to the study's history ({why}): "
+                               f"end it by {kind}'s own commands") from error  # fmt: skip
     return Launch(text, scheduler.by_hand(), submission)
 
 
@@ -108,10 +125,16 @@ def launched(
 
     Raises:
         StudyNotFound: no study has that name.
-        LaunchFailed: a scheduler does not answer.
     """
     with _jobs(study, site, database) as (_, _, jobs):
-        return tuple(LaunchStatus(job, () if job.is_stopped else scheduler.tasks(job.job)) for job, scheduler in jobs)
+        return tuple(_status(job, scheduler) for job, scheduler in jobs)
+
+
+def _status(job: Submission, scheduler: Scheduler) -> LaunchStatus:
+    try:
+        return LaunchStatus(job, () if job.is_stopped else scheduler.tasks(job.job))
+    except (LaunchFailed, OptionError) as error:  # another scheduler's jobs are shown all the same
+        return LaunchStatus(job, error=str(error))
 
 
 def stop_launched(
@@ -119,19 +142,26 @@ def stop_launched(
 ) -> tuple[Submission, ...]:
     """End the jobs that were submitted for a study; return those that waited or ran.
 
-    Their workers finish their epoch within the grace, and give their trials back: nothing is lost.
+    Their workers finish their epoch within the grace, and give their trials back. Where the scheduler does not wait for
+    that, the epoch in progress is trained again.
 
     Raises:
         StudyNotFound: no study has that name.
-        LaunchFailed: a scheduler does not answer, or refuses it.
+        LaunchFailed: a scheduler does not answer, or refuses it; the jobs of others are ended all the same.
     """
-    ended = []
+    ended, failed = [], []
     with _jobs(study, site, database) as (engine, record, jobs):
+        require_writable(engine)
         for job, scheduler in jobs:
-            if not job.is_stopped and scheduler.tasks(job.job):
-                scheduler.stop(job.job)
-                record_stop(engine, record, job)
-                ended.append(job)
+            try:
+                if not job.is_stopped and scheduler.tasks(job.job):
+                    scheduler.stop(job.job)
+                    record_stop(engine, record, job)
+                    ended.append(job)
+            except (LaunchFailed, OptionError) as error:
+                failed.append(f"job {shown(job.job)} of {job.scheduler}: {error}")
+    if failed:
+        raise LaunchFailed("; ".join(failed) + (f"; ended: {', '.join(job.job for job in ended)}" if ended else ""))
     return tuple(ended)
 
 

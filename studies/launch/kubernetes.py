@@ -17,6 +17,7 @@ from caviar.studies.launch.scheduler import Task, call
 from caviar.studies.launch.site import Site
 from caviar.text import shown
 
+_OURS = ",".join(f"{label}={value}" for label, value in LABELS.items())  # others may write names into the history
 _AT_WORK = "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -47,7 +48,7 @@ class Kubernetes:
     def tasks(self, job: str) -> tuple[Task, ...]:
         """Return the pods of a Job that wait, run or end; the Job itself where it has none at the moment."""
         namespace, name = _checked(job)
-        pods = _parsed(_get(namespace, "pods", f"--selector=batch.kubernetes.io/job-name={name}",
+        pods = _parsed(_get(namespace, "pods", f"--selector={_OURS},batch.kubernetes.io/job-name={name}",
                             f"--field-selector={_AT_WORK}"))  # fmt: skip
         found = tuple(_task(pod) for pod in _list(pods, "items"))
         return found or _waiting(_get(namespace, "job", name, "--ignore-not-found"))
@@ -58,8 +59,7 @@ class Kubernetes:
         One that has not Caviar's label is left alone: somebody else may have written its name into the database.
         """
         namespace, name = _checked(job)
-        ours = ",".join(f"{label}={value}" for label, value in LABELS.items())
-        call(["kubectl", "delete", "job", f"--field-selector=metadata.name={name}", f"--selector={ours}",
+        call(["kubectl", "delete", "job", f"--field-selector=metadata.name={name}", f"--selector={_OURS}",
               "-n", namespace, "--wait=false"])  # fmt: skip
 
 
@@ -81,8 +81,10 @@ def _reason(pod: Any) -> str:
 
 
 def _waiting(printed: str) -> tuple[Task, ...]:
-    """Return a Job without pods as its only task; none where it has ended, or is not there."""
+    """Return a Job without pods as its only task; none where it has ended, is not there, or is not ours."""
     job = _parsed(printed) if printed.strip() else None
+    if any(_text(job, "metadata", "labels", label) != value for label, value in LABELS.items()):
+        return ()
     conditions = [each for each in _list(job, "status", "conditions") if _text(each, "status") == "True"]
     if job is None or {"Complete", "Failed"} & {_text(each, "type") for each in conditions}:
         return ()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
-from caviar.limits import DURATION, LAUNCHED, WORKERS
+from caviar.limits import DURATION, LAUNCHED, SECONDS, WORKERS
 from caviar.storage.timing import GRACE
 from caviar.studies.errors import OptionError
 
@@ -50,6 +51,8 @@ class LaunchRequest:
             raise OptionError(f"--workers-per-gpu {self.workers_per_gpu}: give 1 to {WORKERS}")
         if self.workers_per_gpu > 1 and self.gpus < 1:
             raise OptionError(f"--workers-per-gpu {self.workers_per_gpu}: give --gpus-per-worker 1 or more with it")
+        if not 0 <= self.grace <= SECONDS:
+            raise OptionError(f"--grace {self.grace:g}: give 0 to {SECONDS:g} seconds")
         if self.seconds is not None and not self.least_seconds <= self.seconds <= DURATION:
             raise OptionError(f"--time: give {self.least_seconds:.0f}s to 365d: a worker has to leave in it")
 
@@ -61,7 +64,7 @@ class LaunchRequest:
     @property
     def leaving_seconds(self) -> int:
         """How long before a task's end a worker has to hear of it, in seconds."""
-        return round(self.grace) + _MARGIN
+        return math.ceil(self.grace) + _MARGIN
 
     @property
     def whole_gpus(self) -> int:

@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
-
-from sqlalchemy.engine import URL
+from typing import TYPE_CHECKING, Protocol
 
 from caviar.studies.errors import LaunchFailed, OptionError
 from caviar.studies.launch.request import LaunchRequest
 from caviar.text import one_line
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 _SECONDS = 120  # that a scheduler's command may take: a busy one answers late
 
@@ -58,7 +59,7 @@ class Scheduler(Protocol):
         ...
 
     def text(self, request: LaunchRequest) -> str:
-        """Return what is submitted, as it could be by hand.
+        """Return what is submitted: a script, a manifest or a program.
 
         Raises:
             OptionError: the scheduler, or the site's settings, cannot give what is asked for.
@@ -107,8 +108,8 @@ def call(words: Sequence[str], given: str = "", name: str = "") -> str:
         LaunchFailed: it fails, or takes longer than two minutes.
     """
     if shutil.which(words[0]) is None:
-        raise OptionError(f"there is no command {words[0]} here: give this on a machine that can submit jobs, "
-                          f"or give --dry-run and submit what it prints by hand")  # fmt: skip
+        raise OptionError(f"there is no command {words[0]} here: give this on a machine that can submit jobs; "
+                          f"caviar launch STUDY --dry-run prints, anywhere, what can be submitted by hand")  # fmt: skip
     try:
         done = subprocess.run(words, input=given, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
 
-from caviar.studies.errors import LaunchFailed
+from caviar.studies.errors import LaunchFailed, OptionError
 from caviar.studies.launch.address import check_environment
 from caviar.studies.launch.request import LaunchRequest
 from caviar.studies.launch.scheduler import Task, call
@@ -19,29 +19,39 @@ from caviar.text import printable, shown
 
 # The worker is a child of the script, which passes signals on. SIGUSR2, since NCCL may catch SIGUSR1, comes before the
 # time is over and before a preemption; to the script alone (B:), which would end by it if it did not catch it. A worker
-# that left for it (exit code 75, or 128 and more while it still starts) gets another turn. SIGTERM is scancel's: a
-# task that asked for another turn then would come back.
+# that left for it (exit code 75, or 128 and more while it still starts) is requeued. SIGTERM is scancel's: a task that
+# asked to be requeued then would come back. A signal ends `wait`, and not the worker.
 _SCRIPT = """\
 #!/bin/bash
 {directives}
+worker= asked= cancelled=
+trap 'asked=USR2; kill -USR2 $worker 2>/dev/null' USR1 USR2
+trap 'asked=TERM cancelled=yes; kill -TERM $worker 2>/dev/null' TERM INT
 {setup}
-worker= asked= cancelled= code=0
-trap 'asked=yes; kill -USR2 $worker 2>/dev/null' USR1 USR2
-trap 'cancelled=yes; kill -TERM $worker 2>/dev/null' TERM INT
-{command} &
-worker=$!
-while kill -0 $worker 2>/dev/null; do  # a signal ends `wait`, and not the worker
+code=75  # of a task that is to leave before its worker begins
+if [ -z "$asked" ]; then
+  {command} &
+  worker=$!
+  [ -z "$asked" ] || kill -$asked $worker  # which came between these two lines
+  wait $worker
+  while kill -0 $worker 2>/dev/null; do wait $worker; done
   wait $worker
   code=$?
-done
+fi
 if [ -z "$cancelled" ] && {{ [ $code -eq 75 ] || {{ [ -n "$asked" ] && [ $code -gt 128 ]; }}; }}; then
-  scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
+  tries=0
+  until scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"; do  # slurmctld may be away for a while
+    [ -z "$cancelled" ] && [ $((tries += 1)) -lt 60 ] || exit $code
+    sleep 10
+  done
   sleep 60  # until Slurm ends the task
 fi
 exit $code
 """
+_SIGNAL = 65_535  # seconds, of sbatch's --signal
 _JOB = re.compile(r"[0-9]{1,18}")
-_FORMAT = "%i|%T|%N|%r"
+_FORMAT = "%i|%j|%T|%N|%r"
+_OURS = "caviar-"  # how the names of our jobs begin; other people may write into the study's history
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,15 @@ class Slurm:
 
     def _directives(self, request: LaunchRequest) -> list[str]:
         own, gpus = self.site.slurm, request.whole_gpus
+        if request.leaving_seconds > _SIGNAL:
+            raise OptionError(
+                f"--grace {request.grace:g}: Slurm announces the end of a task {_SIGNAL:,} s before it at most"
+            )
+        if request.seconds is not None and request.seconds < 4 * request.leaving_seconds:
+            raise OptionError(
+                f"--time: give {4 * request.leaving_seconds}s or more: Slurm's signal may come a minute early, "
+                f"and a worker takes {request.leaving_seconds} s to leave"
+            )
         limit = f"%{own.running}" if own.running else ""
         asked = [
             f"--job-name={request.label}",
@@ -90,8 +109,7 @@ class Slurm:
 
     def submit(self, request: LaunchRequest) -> str:
         """Submit a job array; return its number."""
-        printed = call(["sbatch", "--parsable"], self.text(request))  # JOB, or JOB;CLUSTER
-        return _checked(printed.strip().partition(";")[0])
+        return _checked(call(["sbatch", "--parsable"], self.text(request)).strip())
 
     def tasks(self, job: str) -> tuple[Task, ...]:
         """Return the tasks of a job array that wait or run."""
@@ -101,12 +119,23 @@ class Slurm:
             if "Invalid job id" in str(error):  # it ended so long ago that Slurm has forgotten it
                 return ()
             raise
-        rows = [line.split("|", 3) for line in printable(printed).splitlines() if line.count("|") >= 3]
-        return tuple(Task(*(cell.strip() for cell in row)) for row in rows)
+        rows = [line.split("|", 4) for line in printable(printed).splitlines() if line.count("|") >= 4]
+        return tuple(Task(*(cell.strip() for cell in (task, *rest))) for task, name, *rest in rows
+                     if name.startswith(_OURS))  # fmt: skip
 
     def stop(self, job: str) -> None:
-        """End a job array; Slurm sends SIGTERM, and SIGKILL after its KillWait, mostly 30 s."""
-        call(["scancel", _checked(job)])
+        """End a job array that is ours; Slurm sends SIGTERM, and SIGKILL after its KillWait, mostly 30 s."""
+        if self.tasks(job):
+            call(["scancel", _checked(job)])
+
+
+def _check_times(request: LaunchRequest) -> None:
+    leaving = request.leaving_seconds
+    if leaving > _SIGNAL:
+        raise OptionError(f"--grace {request.grace:g}: Slurm announces a task's end {_SIGNAL:,} s before it at most")
+    if request.seconds is not None and request.seconds < 4 * leaving:
+        raise OptionError(f"--time: give {4 * leaving}s or more: a worker takes up to {leaving} s to leave, and Slurm "
+                          f"may say a minute early that it has to")  # fmt: skip
 
 
 def _checked(job: str) -> str:

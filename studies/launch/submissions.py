@@ -41,7 +41,8 @@ def record_submission(
     """Write to a study's history that a job was submitted, and by whom."""
     detail = {"scheduler": scheduler, "job": job, "workers": workers, "by": current_user()}
     record_event(engine, record.study_id, EventKind.LAUNCHED, **detail)
-    return read_submissions(engine, record)[-1]
+    own = (each for each in read_submissions(engine, record) if (each.scheduler, each.job) == (scheduler, job))
+    return next(own)
 
 
 def record_stop(engine: Engine, record: StudyRecord, submission: Submission) -> None:

@@ -165,7 +165,7 @@ def test_a_job_that_is_stopped_gives_its_trials_back_and_does_not_come_again(lau
 @pytest.mark.slow
 @pytest.mark.chaos
 def test_tasks_whose_time_is_over_get_another_turn(launch: Callable[..., Launched], report: Report) -> None:
-    launched = launch("--time", "2min")
+    launched = launch("--time", "200s")
     scene = launched.scene
     scene.wait_until(scene.at_work)
     while launched.restarts < TASKS:

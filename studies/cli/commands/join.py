@@ -87,7 +87,8 @@ def join(
     if result.freed is not None:
         print_line(f"left: {sentence(result.freed)}; {done} are done; nothing is lost; "
                    f"come back with: caviar join {study}")  # fmt: skip
-    elif result.was_asked_to_stop or result.time_is_over:
+        return 0
+    if result.was_asked_to_stop or result.time_is_over:
         print_line(f"left; {done} are done; nothing is lost; come back with: caviar join {study}")
         return os.EX_TEMPFAIL if restartable else 0
     if printer.has_worked:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from caviar.storage.timing import GRACE
 from caviar.studies.cli.options import AsJson, Database, Grace, StoredStudy
 from caviar.studies.cli.output import out, print_json, print_line, print_remark, print_text
 from caviar.studies.cli.tables import table
+from caviar.studies.launch.scheduler import Task
 
 
 class _Group(TyperGroup):
@@ -30,6 +33,7 @@ app = typer.Typer(
     epilog="Begin with: caviar launch init --on slurm, then caviar launch STUDY --on slurm --workers 8 --dry-run",
     no_args_is_help=True,
 )
+_MOST = 50  # tasks of a job that are shown one by one
 On = Annotated[str, typer.Option("--on", metavar="SCHEDULER", help="slurm, kubernetes or ray.")]
 SiteFile = Annotated[
     Path | None,
@@ -49,7 +53,11 @@ def start(
     workers_per_gpu: Annotated[int, typer.Option(metavar="M", help="Worker processes on each GPU of a task.")] = 1,
     time: Annotated[
         str | None,
-        typer.Option(metavar="TIME", show_default=False, help="How long a task may take, such as 90min or 4h."),
+        typer.Option(
+            metavar="TIME",
+            show_default=False,
+            help="How long a task may take until Slurm requeues it, such as 4h; of Kubernetes the whole job.",
+        ),
     ] = None,
     grace: Grace = GRACE,
     dry_run: Annotated[
@@ -77,7 +85,10 @@ def start(
         print_json(done)
     elif done.submission is None:
         print_text(done.text)
-        print_remark(f"nothing was submitted; by hand: the same command | {done.by_hand}")
+        print_remark(
+            f"nothing was submitted; by hand: the same command | {done.by_hand} "
+            f"(caviar launch status and stop do not know of a job that was submitted by hand)"
+        )
     else:
         print_line(f"job {done.submission.job} has {workers} worker{'s' * (workers != 1)} for '{study}'")
         print_line(f"\nnext: caviar launch status {study}, then: caviar status {study} --watch", style="dim")
@@ -101,19 +112,27 @@ def status(study: StoredStudy, site: SiteFile = None, as_json: AsJson = False, d
     rows = table("scheduler", "job", "task", "state", "node", "reason")
     for job in jobs:
         sent = job.submission
-        for task in job.tasks:
+        for task in job.tasks if len(job.tasks) <= _MOST else _counted(job.tasks):
             rows.add_row(sent.scheduler, sent.job, task.name, task.state, task.node, task.reason)
         if not job.tasks:
-            rows.add_row(sent.scheduler, sent.job, "", "stopped" if sent.is_stopped else "ended", "", "")
+            state = "unknown" if job.error else "stopped" if sent.is_stopped else "ended"
+            rows.add_row(sent.scheduler, sent.job, "", state, "", job.error)
     out().print(rows)
     print_line(f"\nnext: caviar workers {study}", style="dim")
+
+
+def _counted(tasks: Sequence[Task]) -> Iterator[Task]:
+    """Yield one row for all tasks of each state."""
+    for state, count in Counter(task.state for task in tasks).most_common():
+        yield Task(f"{count:,} tasks", state)
 
 
 @app.command()
 def stop(study: StoredStudy, site: SiteFile = None, database: Database = None) -> None:
     """End the jobs that were submitted for a study; its other workers go on.
 
-    Workers finish their epoch within the grace, and give their trials back: nothing is lost.
+    Workers finish their epoch within the grace, and give their trials back. Where the scheduler does not wait for that,
+    the epoch in progress is trained again.
 
     Example: caviar launch stop digits
 

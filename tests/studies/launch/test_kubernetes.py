@@ -23,7 +23,8 @@ from tests.helpers.workers import register
 
 SITE = Site.model_validate({"kubernetes": {"image": "me/project:1"}})
 JOB = "research/caviar-small-x7k2p"
-MADE = {"kind": "Job", "metadata": {"name": "caviar-small-x7k2p", "namespace": "research"}}
+LABELS = {"app.kubernetes.io/name": "caviar"}
+MADE = {"kind": "Job", "metadata": {"name": "caviar-small-x7k2p", "namespace": "research", "labels": LABELS}}
 
 
 _ANSWERS = """\
@@ -127,7 +128,7 @@ def test_each_pod_that_has_not_ended_is_a_task(kubectl: Kubectl) -> None:
         Task("d", "Terminating", "gpu7"),
     )
     assert kubectl.calls == [
-        "get pods --selector=batch.kubernetes.io/job-name=caviar-small-x7k2p "
+        "get pods --selector=app.kubernetes.io/name=caviar,batch.kubernetes.io/job-name=caviar-small-x7k2p "
         "--field-selector=status.phase!=Succeeded,status.phase!=Failed -n research -o json"
     ]
 
@@ -146,6 +147,7 @@ def ended(kind: str, status: str = "True") -> dict[str, Any]:
         (ended("Complete"), []),
         (ended("Failed"), []),
         ("", []),  # it was deleted
+        ({"metadata": {"name": "another", "namespace": "research"}, "spec": {}}, []),  # somebody else's
     ],
 )
 def test_a_job_without_pods_waits_or_has_ended(kubectl: Kubectl, job: Any, states: list[str]) -> None:

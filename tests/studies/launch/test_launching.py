@@ -17,9 +17,10 @@ from caviar.storage.states import EventKind
 from caviar.studies.cli import run
 from tests.helpers.workers import register
 
+_TASKS = r"4711_1|caviar-small|RUNNING|node1|None\n4711_2|caviar-small|PENDING||(Priority)\n"
 _PROGRAMS = {
     "sbatch": 'cat >script; echo "$@" >>calls; echo 4711',
-    "squeue": 'echo "$0 $@" >>calls; printf "4711_1|RUNNING|node1|None\\n4711_2|PENDING||(Priority)\\n"',
+    "squeue": f'echo "$0 $@" >>calls; printf "{_TASKS}"',
     "scancel": 'echo "$0 $@" >>calls',
 }
 
@@ -123,5 +124,32 @@ def test_what_others_wrote_into_the_history_goes_to_no_command(
     assert json.loads(said("launch", "status", "small", "--json")) == []
     record_event(engine, study_id, EventKind.LAUNCHED, scheduler="slurm", job="$(touch owned)", workers=1)
     assert "no number of a job" in said("launch", "stop", "small", code=1)
+    assert "no number of a job" in caviar.launched("small", database=engine)[-1].error
     assert not (site / "calls").exists()
     assert not (site / "owned").exists()
+
+
+def test_a_job_of_somebody_elses_is_neither_shown_nor_ended(
+    engine: Engine, site: Path, said: Callable[..., str]
+) -> None:
+    register(engine)
+    (site / "bin" / "squeue").write_text("#!/bin/sh\nprintf '12|backup|RUNNING|node1|None\\n'\n")
+    record_event(
+        engine, load_study(engine, "small").study_id, EventKind.LAUNCHED, scheduler="slurm", job="12", workers=1
+    )
+    assert "no job of 'small' waits or runs" in said("launch", "stop", "small")
+    assert not (site / "calls").exists()
+
+
+def test_a_scheduler_that_is_not_reached_from_here_hides_no_others_jobs(
+    engine: Engine, site: Path, said: Callable[..., str]
+) -> None:
+    register(engine)
+    study_id = load_study(engine, "small").study_id
+    record_event(engine, study_id, EventKind.LAUNCHED, scheduler="kubernetes", job="research/caviar-x", workers=1)
+    record_event(engine, study_id, EventKind.LAUNCHED, scheduler="slurm", job="4711", workers=2)
+    assert "4711_1" in said("launch", "status", "small")
+    message = said("launch", "stop", "small", code=1)
+    assert "research/caviar-x" in message
+    assert "ended: 4711" in message
+    assert "scancel 4711" in (site / "calls").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -95,15 +96,54 @@ def test_a_worker_that_still_starts_when_it_is_preempted_gets_another_turn(tmp_p
     assert (tmp_path / "asked").read_text().split() == ["requeue", "7_3"]
 
 
-def start_task(folder: Path, command: str) -> subprocess.Popen[bytes]:
+def start_task(
+    folder: Path, command: str, setup: Sequence[str] = (), scontrol: str = 'echo "$@" >asked'
+) -> subprocess.Popen[bytes]:
     """Start a task's script with a command instead of Caviar's, and an scontrol that writes what it is given."""
     programs = folder / "bin"
-    programs.mkdir()
-    for name, text in {"scontrol": 'echo "$@" >asked', "sleep": "exit 0"}.items():
+    programs.mkdir(exist_ok=True)
+    for name, text in {"scontrol": scontrol, "sleep": "exit 0"}.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
-    site = Site.model_validate({"worker": {"command": command}})
+    site = Site.model_validate({"worker": {"command": command, "setup": setup}})
     (folder / "task.sh").write_text(Slurm(site).text(LaunchRequest("small")))
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}",
                    "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}  # fmt: skip
     return subprocess.Popen(["bash", "task.sh"], cwd=folder, env=environment)
+
+
+def test_a_worker_that_ends_at_once_has_its_exit_code(tmp_path: Path) -> None:
+    for _ in range(20):  # it is a race
+        task = start_task(tmp_path, "no-such-command")
+        assert task.wait(timeout=60) == 127
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(("sent", "is_requeued"), [(signal.SIGUSR2, True), (signal.SIGTERM, False)])
+def test_a_task_that_is_to_leave_while_it_is_set_up_begins_no_worker(
+    tmp_path: Path, sent: signal.Signals, is_requeued: bool
+) -> None:
+    (tmp_path / "worker.py").write_text("import pathlib\npathlib.Path('trained').touch()\n")
+    setup = ["touch setup", 'for i in $(seq 600); do [ -n "$asked" ] && break; /bin/sleep 0.1; done']
+    task = start_task(tmp_path, "python3 worker.py", setup=setup)
+    until((tmp_path / "setup").exists)
+    task.send_signal(sent)
+    assert task.wait(timeout=60) == os.EX_TEMPFAIL
+    assert (tmp_path / "asked").exists() == is_requeued
+    assert not (tmp_path / "trained").exists()
+
+
+def test_slurmctld_is_asked_again_where_it_is_away(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text("raise SystemExit(75)\n")
+    task = start_task(tmp_path, "python3 worker.py", scontrol="echo again >>asked; [ $(wc -l <asked) -gt 3 ]")
+    assert task.wait(timeout=60) == os.EX_TEMPFAIL
+    assert (tmp_path / "asked").read_text().count("again") == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({"grace": 70_000.0}, "65,535 s"), ({"seconds": 200.0}, "--time: give 240s or more")],
+)
+def test_times_that_slurm_cannot_keep_are_refused(fields: dict[str, float], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        Slurm(Site()).text(LaunchRequest("small", **fields))  # type: ignore[arg-type]
