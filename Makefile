@@ -57,6 +57,7 @@ bench: .venv/installed ## the benchmarks of docs/figures.md, but for benchmarks/
 	$(BIN)/python benchmarks/kills.py --short --programs plain-loop,regression,steps,scikit-learn,objective,command
 	$(BIN)/python benchmarks/overhead.py --short
 	$(BIN)/python benchmarks/group_faults.py --short
+	$(BIN)/python benchmarks/many_workers.py --short
 	$(BIN)/python benchmarks/scale.py --check
 	$(BIN)/python benchmarks/scale.py --short
 

@@ -8,12 +8,16 @@ were measured to take (benchmarks/results/storage_cost.json; drawn from an expon
 commit, during which no core works, and a round trip of 0.5 ms for each statement. As in the real thing:
 
 - trials begin one by one: the study's row is locked from the first statement to the commit (storage/trials.py);
-- after every epoch a worker looks which of the trials that run have ended;
+- after an epoch a worker looks which of those that run have ended, if its last look is 0.01 s ago for each;
 - the costs of leasing and of choosing grow with the finished trials: each worker has made ten already;
 - leases are renewed every 15 s, on a connection of their own;
-- one worker more for every ten finds no open slot, and looks again after 0.5 s, later after 2 s.
+- one worker more for every ten finds no open slot, and looks again after 0.5 s, later after 10 s.
 
-Left out: the once-only start of workers, checkpoints, the displays of `caviar run` and `join`, and that a worker trains
+The costs were measured with one process on an idle machine. What real workers cost the server through PgBouncer is in
+benchmarks/results/many_workers.json: the same number of workers is simulated, and all costs are multiplied by how much
+more a trial took of the server's processors there. That holds the looks of the commands at the study, too.
+
+Left out: the once-only start of workers, checkpoints, and that a worker trains
 on if a write takes longer than a second: here it waits, which is the worse case. Prints tables and writes
 benchmarks/results/scale.json. `--check` compares the simulated queue with the formula for M/M/c (Erlang C) instead.
 """
@@ -21,19 +25,21 @@ benchmarks/results/scale.json. `--check` compares the simulated queue with the f
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from costs import Costs, at, read_costs
-from machine import write
+from machine import RESULTS, write
 from queueing import Simulation, Transaction, check
 
 EPOCHS = 10
 ROUND_TRIP = 0.0005  # seconds, in one network
-RENEW, FIRST_WAIT, LONGEST_WAIT = 15.0, 0.5, 2.0  # seconds; studies/workers/local/options.py and worker.py
+RENEW, FIRST_WAIT, LONGEST_WAIT = 15.0, 0.5, 10.0  # seconds; studies/workers/local/options.py and worker.py
+LOOK, LOOK_EACH = 0.25, 0.01  # seconds between two looks, at least, and for each running trial; trainer.py
 FINISHED = 10  # trials for each worker, when the simulation begins
 WAITING = 0.1  # workers without a slot, for each that has one
 # Statements, with BEGIN and COMMIT; lease and refresh as tests/studies/workers/test_worker.py counts them.
@@ -63,6 +69,7 @@ class WorkerPool:
     cohort: int = 1
     every: int = 1
     finished_each: int = FINISHED
+    epochs: int = EPOCHS
     latencies: list[float] = field(default_factory=list)
     lost: float = 0.0  # worker seconds
     trained: float = 0.0
@@ -74,7 +81,9 @@ class WorkerPool:
         self.waiting = math.ceil(WAITING * self.workers)
         draw = self.simulation.random
         for _ in range(self.workers):
-            self.simulation.start(self._work(draw.randrange(EPOCHS)), draw.uniform(0, self.trial_seconds / EPOCHS))
+            self.simulation.start(
+                self._work(draw.randrange(self.epochs)), draw.uniform(0, self.trial_seconds / self.epochs)
+            )
             self.simulation.start(self._renew(), draw.uniform(0, RENEW))
         for _ in range(self.waiting):
             self.simulation.start(self._wait(), draw.uniform(0, LONGEST_WAIT))
@@ -98,10 +107,11 @@ class WorkerPool:
         yield client
 
     def _work(self, epoch: int) -> Iterator[Any]:
-        simulation, seconds = self.simulation, self.trial_seconds / EPOCHS
+        simulation, seconds = self.simulation, self.trial_seconds / self.epochs
         since = None  # when training stopped
+        looked, pause = simulation.now, max(LOOK, LOOK_EACH * self.trials)
         while True:
-            for number in range(epoch, EPOCHS):
+            for number in range(epoch, self.epochs):
                 if since is not None:
                     self.lost += simulation.now - since
                 yield seconds
@@ -110,7 +120,8 @@ class WorkerPool:
                 yield self._transaction("record")
                 self.latencies.append(simulation.now - since)
                 yield self._client("record")
-                if number % self.every == 0:
+                if number % self.every == 0 and simulation.now - looked >= pause:
+                    looked = simulation.now
                     yield from self._look()
             epoch = 0
             for _ in range(self.cohort):
@@ -119,6 +130,7 @@ class WorkerPool:
             self.finished += self.cohort
             yield self._transaction("lease")
             for _ in range(self.cohort):
+                looked = simulation.now
                 yield from self._look()
                 yield self._client("propose") + self._client("begin")
                 yield self._transaction("begin")
@@ -163,6 +175,27 @@ def measure(costs: Costs, cores: int, seed: int, trials: int, minutes: float, **
     }  # fmt: skip
 
 
+def calibrate(costs: Costs, seed: int, cores: int = 2) -> tuple[Costs, dict[str, float]]:
+    """Return the costs of real workers through PgBouncer, and what was measured and simulated for as many of them."""
+    document = json.loads((RESULTS / "many_workers.json").read_text())
+    options, epochs = document["options"], round(document["rows"]["epochs"] / document["options"]["trials"])
+    seconds = options["seconds"] * epochs
+    simulation = Simulation(cores, seed)
+    fleet = WorkerPool(simulation, costs, options["workers"], seconds, epochs=epochs, finished_each=0)
+    simulation.run(lambda: fleet.finished >= options["trials"])
+    simulated = 1000 * sum(simulation.busy.values()) / fleet.finished
+    measured = document["processor_ms_of_a_trial"]["server"]
+    factor = measured / simulated
+    core = {name: {size: factor * ms for size, ms in sizes.items()} for name, sizes in costs.core.items()}
+    of_epochs = statistics.quantiles(fleet.latencies, n=100)
+    scaled = replace(costs, core=core, look=(factor * costs.look[0], factor * costs.look[1]))
+    return scaled, {
+        "workers": options["workers"], "factor": factor,
+        "server_ms_of_a_trial": measured, "simulated_ms_of_a_trial": simulated,
+        "simulated_epoch_ms_median": 1000 * of_epochs[49], "simulated_epoch_ms_99": 1000 * of_epochs[98],
+    }  # fmt: skip
+
+
 def limit(row: dict[str, Any]) -> str:
     """Say what holds this fleet back, if anything does."""
     full = []
@@ -204,7 +237,12 @@ def main() -> None:
             print(f"M/M/{options.cores} at {utilisation:.0%}: mean wait {statistics.mean(simulated):.4f} service times "
                   f"({min(simulated):.4f} to {max(simulated):.4f}), by formula {formula:.4f}", flush=True)  # fmt: skip
         return
-    costs = read_costs()
+    costs, calibration = calibrate(read_costs(), options.seed)
+    took, times = calibration["server_ms_of_a_trial"], calibration["factor"]
+    print(
+        f"as measured with {calibration['workers']} real workers: a trial takes {took:.0f} ms of the server's "
+        f"processors, {times:.1f} times as much as simulated", flush=True,
+    )  # fmt: skip
     print(f"{options.cores} cores, trials of {EPOCHS} epochs; costs of storage_cost.json\n{HEAD}", flush=True)
     rows = []
     for trials in (10, 100, 1000) if options.short else (10, 100, 1000, 10_000):
@@ -217,7 +255,7 @@ def main() -> None:
         for what, how in REMEDIES.items():
             remedies.append({"what": what, **measure(costs, options.cores, options.seed, trials, minutes, **how)})
             print(f"{told(remedies[-1])}; {what}", flush=True)
-    write("scale", options, costs=vars(costs), rows=rows, remedies=remedies)
+    write("scale", options, calibration=calibration, costs=vars(costs), rows=rows, remedies=remedies)
 
 
 if __name__ == "__main__":

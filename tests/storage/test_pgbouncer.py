@@ -140,7 +140,7 @@ def test_a_worker_has_at_most_two_connections_and_its_command_one_more(
 ) -> None:
     """Main thread, the one that sends epochs, and heartbeat, counted by the server's own list."""
     machine = Caviar(caviar, engine.url, tmp_path)
-    file = write_study(tmp_path / "small.py", small_study(epochs=300, budget=6, strategy="random", pruner="none"))
+    file = write_study(tmp_path / "small.py", small_study(epochs=40, budget=6, strategy="random", pruner="none"))
     command = machine.start("run", file, "--workers", "3", "--lease", "1", "--renew", "0.1")
     counts = list[int]()
     mine = "application_name = 'caviar' AND datname = current_database() AND pid <> pg_backend_pid()"
@@ -149,6 +149,6 @@ def test_a_worker_has_at_most_two_connections_and_its_command_one_more(
         counts.append(rows(engine, f"SELECT count(*) FROM pg_stat_activity WHERE {mine}"))
         return command.poll() is not None
 
-    until(look)
+    until(look, 600)
     assert command.returncode == 0, command.communicate()
     assert 4 <= max(counts) <= 2 * 3 + 1
