@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from tests.chaos.scene import ROOT, Row, Scene
+from tests.helpers.debian import cannot_test
 from tests.helpers.slurm import Slurm
 
 TASKS = 4
@@ -27,7 +28,7 @@ Report = Callable[[Row], None]
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
     if os.geteuid() != 0:
-        pytest.skip("slurmd starts the tasks of users, which only root may")
+        cannot_test("slurmd starts the tasks of users, which only root may")
     with Slurm(cpus=TASKS, grace=30) as running:
         yield running
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.helpers.command import until
@@ -70,7 +71,7 @@ class Slurm:
     def __init__(self, cpus: int = 4, grace: int = 30) -> None:
         self._root = unpacked(*_PACKAGES)
         self._run = Path(tempfile.mkdtemp(prefix="caviar-slurm-"))  # short: a socket's path is
-        libraries = self._root / "usr/lib/x86_64-linux-gnu"
+        (libraries,) = (file.parent for file in (self._root / "usr/lib").glob("*/slurm-wlm"))
         for folder in ("munge", "state", "spool"):
             (self._run / folder).mkdir(mode=0o755)
         self._run.chmod(0o755)
@@ -88,6 +89,13 @@ class Slurm:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Slurm:
+        with ExitStack() as failed:
+            failed.callback(self._end)
+            self._begin()
+            failed.pop_all()
+        return self
+
+    def _begin(self) -> None:
         munge, programs = self._run / "munge", self._root / "usr/sbin"
         key = munge / "key"
         key.write_bytes(os.urandom(128))
@@ -101,11 +109,13 @@ class Slurm:
         self._start([programs / "slurmctld-wlm", "-D"])
         self._start([programs / "slurmd-wlm", "-D", "-d", programs / "slurmstepd-wlm"])
         until(lambda: "idle" in self.call("sinfo", "--noheader", "--format=%t", check=False))
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.call("scancel", "--full", "--user=root", check=False)
         until(lambda: not self.call("squeue", "--noheader", check=False).strip())
+        self._end()
+
+    def _end(self) -> None:
         for process in reversed(self._started):
             process.terminate()
             process.wait()
