@@ -19,7 +19,7 @@ from caviar.studies.launch.address import check_environment
 from caviar.studies.launch.request import LaunchRequest
 from caviar.studies.launch.scheduler import Task, call
 from caviar.studies.launch.site import Site
-from caviar.text import shown
+from caviar.text import one_line, shown
 
 _PROGRAM = """\
 import secrets
@@ -38,7 +38,7 @@ with connected({address!r}, environment):
         worker.options(name=f"{{job}}_{{number}}").remote(arguments, caviar={caviar!r}, leaving={leaving})
 print(job)
 """
-_JOB = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+_JOB = re.compile(r"caviar-[a-z0-9-]{1,73}")  # others may write other names into the history
 _FILE = "CAVIAR_DATABASE_URL_FILE"
 
 
@@ -103,7 +103,7 @@ class RayCluster:
     def tasks(self, job: str) -> tuple[Task, ...]:
         """Return the actors of a job that wait or run, and those that failed."""
         rows = json.loads(self._drive("tasks", job))
-        return tuple(Task(**{name: shown(value) for name, value in row.items()}) for row in rows)
+        return tuple(Task(**{name: one_line(value) for name, value in row.items()}) for row in rows)
 
     def stop(self, job: str) -> None:
         """End the actors of a job: each lets its worker leave first."""

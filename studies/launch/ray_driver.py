@@ -24,7 +24,6 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no report to Ray's makers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no warning of what another version of it will do
     "RAY_NUM_REDIS_GET_RETRIES": "1",  # a head that is gone is asked for 40 s, and not for many minutes
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what went wrong is said once
 }
 
 
@@ -40,17 +39,31 @@ def connected(address: str, environment: Mapping[str, Any] | None = None) -> Ite
         os.environ.setdefault(name, value)
     import ray
 
-    try:
-        ray.init(address, namespace=NAMESPACE, runtime_env=environment, log_to_driver=False, logging_level="error")
-    except ConnectionError as error:
-        sys.exit(f"no cluster answers at {address!r} ({_reason(error)}); start one on this machine with: ray start "
-                 f"--head; or give that of another as address = \"ray://HEAD:10001\"")  # fmt: skip
+    why = ""
+    with _silence():
+        try:
+            ray.init(address, namespace=NAMESPACE, runtime_env=environment, log_to_driver=False, logging_level="error")
+            yield
+        except ConnectionError as error:
+            why = (f"no cluster answers at {address!r} ({_reason(error)}); start one on this machine with: ray start "
+                   f'--head; or give that of another as address = "ray://HEAD:10001"')  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - of many classes of Ray's
+            why = f"{type(error).__name__}: {_reason(error)}"
+        finally:
+            ray.shutdown()
+    if why:
+        sys.exit(why)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Throw away what is written to stderr, by Ray's threads too: what goes wrong is said once."""
+    own, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - of many classes of Ray's
-        sys.exit(f"{type(error).__name__}: {_reason(error)}")
     finally:
-        ray.shutdown()
+        os.dup2(own, 2)
 
 
 def _reason(error: Exception) -> str:
@@ -66,14 +79,17 @@ def read_actors(job: str) -> list[dict[str, str]]:
     """
     from ray._private.state import actors
 
-    own = {row["Name"]: row for row in actors().values() if row["Name"].rpartition("_")[0] == job}
-    rows = (_row(name, own[name]) for name in sorted(own, key=lambda name: int(name.rpartition("_")[2])))
-    return [row for row in rows if row["state"] != "DEAD" or row["reason"]]
+    own = {}
+    for row in actors().values():
+        of, _, number = row["Name"].rpartition("_")
+        if of == job and number.isdecimal():
+            own[int(number)] = _row(row)
+    return [own[number] for number in sorted(own) if own[number]["state"] != "DEAD" or own[number]["reason"]]
 
 
-def _row(name: str, actor: dict[str, Any]) -> dict[str, str]:
+def _row(actor: dict[str, Any]) -> dict[str, str]:
     reason = _why(actor["DeathCause"]) if actor["State"] == "DEAD" else ""
-    return {"name": name, "state": actor["State"], "node": actor["Address"]["IPAddress"], "reason": reason}
+    return {"name": actor["Name"], "state": actor["State"], "node": actor["Address"]["IPAddress"], "reason": reason}
 
 
 def _why(cause: Any) -> str:

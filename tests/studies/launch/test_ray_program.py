@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 
 from caviar.studies.errors import ExtraMissing, LaunchFailed, OptionError
 from caviar.studies.launch.ray_cluster import RayCluster
+from caviar.studies.launch.ray_driver import connected
 from caviar.studies.launch.request import LaunchRequest
 from caviar.studies.launch.site import Site, read_site
 from tests.helpers.documents import blocks
@@ -86,7 +89,7 @@ def test_the_settings_in_the_guide_make_a_program(tmp_path: Path, root: Path) ->
         ast.parse(RayCluster(read_site(tmp_path / f"{number}.toml")).text(LaunchRequest("small")))
 
 
-@pytest.mark.parametrize("job", ["", "--help", "a b", "A", "../x", "x" * 100])
+@pytest.mark.parametrize("job", ["", "--help", "a b", "caviar-A", "../x", "somebody-elses", "caviar-" + "x" * 100])
 def test_a_job_that_the_database_names_goes_nowhere_unless_it_is_a_name(job: str) -> None:
     with pytest.raises(LaunchFailed, match="no name of a job"):
         ray().tasks(job)
@@ -100,10 +103,14 @@ def test_without_ray_the_message_says_how_to_install_it(monkeypatch: pytest.Monk
         ray().tasks("caviar-small-1")
 
 
-def test_without_a_cluster_the_message_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where the address of this machine's own cluster would be
-    monkeypatch.chdir(tmp_path)
-    Path("ray.py").write_text("raise RuntimeError")
-    with pytest.raises(LaunchFailed, match=r"^Ray failed: no cluster answers at 'auto' .* with: ray start --head; or"):
-        ray().tasks("caviar-small-1")
+def test_without_a_cluster_the_message_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*_: Any, **__: Any) -> None:
+        raise ConnectionError("Could not find any running Ray instance.\nMore of it")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
+    with pytest.raises(SystemExit) as caught, connected("auto"):
+        pass
+    assert str(caught.value) == (
+        "no cluster answers at 'auto' (Could not find any running Ray instance.); start one on this machine with: "
+        'ray start --head; or give that of another as address = "ray://HEAD:10001"'
+    )
