@@ -50,7 +50,7 @@ _THERE = text("""
     WHERE w.ended_at IS NULL AND (CAST(:study AS integer) IS NULL OR w.study_id = :study)
       AND (w.last_seen > now() - make_interval(secs => :silent)
            OR EXISTS (SELECT FROM caviar.slot s WHERE s.worker_id = w.worker_id AND s.state = 'leased'))
-    ORDER BY w.host, w.job, w.worker_id FOR NO KEY UPDATE OF w
+    ORDER BY w.host, w.job, w.worker_id
 """)
 
 
@@ -73,11 +73,10 @@ def free_machine(engine: Engine, target: str, study_id: int | None = None, **why
         meant = [row for row in there if row.is_meant]
         if not meant:
             raise WorkerNotFound(_nobody(target, there))
-        new = [row for row in meant if not row.leave]
-        connection.execute(
-            update(worker).where(worker.c.worker_id.in_([row.worker_id for row in new])).values(leave=True)
-        )
-        for of_study, count in Counter(row.study_id for row in new).items():
+        ids = sorted(row.worker_id for row in meant)
+        asked = update(worker).where(worker.c.worker_id.in_(ids), ~worker.c.leave).values(leave=True)
+        new = connection.scalars(asked.returning(worker.c.study_id)).all()
+        for of_study, count in Counter(new).items():
             log_event(connection, of_study, EventKind.FREED, host_or_job=target, workers=count, **why)
     studies, hosts = sorted({row.name for row in meant}), sorted({shown(row.host) for row in meant})
     return FreedMachine(len(meant), len(meant) - len(new), tuple(hosts), tuple(studies))

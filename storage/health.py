@@ -64,7 +64,7 @@ _LEASES = text("""
 
 # The leases of a worker, and the ends of its trials, are signs of life too.
 _WORKERS = text("""
-    SELECT w.worker_id, w.study_id, w.host, w.machine, w.pid,
+    SELECT w.worker_id, w.study_id, w.host, w.machine, w.job, w.pid,
            CASE WHEN bool_or(s.state = 'leased' AND s.expires_at >= now()) THEN 0
                 ELSE extract(epoch FROM now() - greatest(w.last_seen, max(t.datetime_complete) AT TIME ZONE 'UTC'))
                 END::float AS silent,
@@ -144,6 +144,7 @@ class OpenWorker:
     study_id: int
     host: str
     machine: str
+    job: str | None  # of a scheduler
     pid: int
     silent: float
     why: str | None

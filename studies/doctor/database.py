@@ -100,7 +100,7 @@ def connections(engine: Engine) -> list[Finding]:
     if server.is_pooled:
         return [_pooled(server)]
     active = [w for w in open_workers(engine) if w.silent < SILENT and not is_gone(w)]
-    commands = len({(w.machine, w.study_id) for w in active}) + 1  # this one
+    commands = len({(w.machine, w.job, w.study_id) for w in active}) + 1  # this one
     needed = _PER_PROCESS * (len(active) + commands) + server.others
     message = (
         f"{needed} of {server.room}: {_PER_PROCESS} for each of {len(active)} worker(s) and {commands} command(s), "

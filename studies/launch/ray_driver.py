@@ -45,8 +45,8 @@ def connected(address: str, environment: Mapping[str, Any] | None = None) -> Ite
             ray.init(address, namespace=NAMESPACE, runtime_env=environment, log_to_driver=False, logging_level="error")
             yield
         except ConnectionError as error:
-            why = (f"no cluster answers at {address!r} ({_reason(error)}); start one on this machine with: ray start "
-                   f'--head; or give that of another as address = "ray://HEAD:10001"')  # fmt: skip
+            why = (f"no cluster answers at {address!r} ({_reason(error)}); give this on a machine of the cluster; "
+                   f"one on this machine alone begins with: ray start --head")  # fmt: skip
         except Exception as error:  # noqa: BLE001 - of many classes of Ray's
             why = f"{type(error).__name__}: {_reason(error)}"
         finally:
@@ -106,7 +106,7 @@ def stop(job: str) -> None:
     import ray
 
     asked: dict[Any, Any] = {}
-    for row in _read(job):
+    for row in read_actors(job):
         if row["state"] != "DEAD":
             actor = ray.get_actor(row["name"])
             if row["state"] == "ALIVE":
@@ -118,23 +118,13 @@ def stop(job: str) -> None:
         ray.kill(asked[answer])
 
 
-def _read(job: str) -> list[dict[str, str]]:
-    """Read a job's actors here, or on the cluster where this process is no part of it (ray://)."""
-    import ray
-
-    if not ray.util.client.ray.is_connected():
-        return read_actors(job)
-    rows: list[dict[str, str]] = ray.get(ray.remote(num_cpus=0)(read_actors).remote(job))
-    return rows
-
-
 def main(action: str, address: str, job: str) -> None:
     """Do what the arguments say."""
     with connected(address):
         if action == "stop":
             stop(job)
         else:
-            print(json.dumps(_read(job)))
+            print(json.dumps(read_actors(job)))
 
 
 if __name__ == "__main__":

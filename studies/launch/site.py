@@ -240,7 +240,7 @@ image = ""                                         # with Caviar, the project an
 """,
     SchedulerKind.RAY: """
 [ray]
-# address = "auto"                                 # or, from a machine outside the cluster, ray://head:10001
+# address = "auto"                                 # of the cluster that this machine is a part of
 # cpus = 1                                         # cores of a worker
 # folder = "."                                     # the project, which Ray copies to each node; "" for none
 """,

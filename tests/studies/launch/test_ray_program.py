@@ -42,7 +42,7 @@ def values(program: str) -> dict[str, Any]:
 @pytest.mark.parametrize("address", [OPEN], indirect=True)
 def test_the_program_says_what_each_actor_has(address: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    own = ray(ray={"address": "ray://head:10001", "cpus": 2},
+    own = ray(ray={"address": "10.0.0.1:6379", "cpus": 2},
               worker={"command": "/opt/caviar", "environment": {"A": "it's"}})  # fmt: skip
     own.check_database(address)
     program = own.text(LaunchRequest("My.net", 8, 0.5, grace=30))
@@ -51,7 +51,7 @@ def test_the_program_says_what_each_actor_has(address: URL, tmp_path: Path, monk
         "environment": {"working_dir": str(tmp_path), "env_vars": {"A": "it's", "CAVIAR_DATABASE_URL": OPEN}},
     }
     assert "job = 'caviar-my-net-' + secrets" in program
-    assert "connected('ray://head:10001', environment)" in program
+    assert "connected('10.0.0.1:6379', environment)" in program
     assert 'ray.remote(lifetime="detached", max_restarts=-1, num_cpus=2, num_gpus=0.5)(Worker)' in program
     assert "range(1, 8 + 1)" in program
     assert "remote(arguments, caviar='/opt/caviar', leaving=70)" in program
@@ -111,6 +111,6 @@ def test_without_a_cluster_the_message_says_how_to_start_one(monkeypatch: pytest
     with pytest.raises(SystemExit) as caught, connected("auto"):
         pass
     assert str(caught.value) == (
-        "no cluster answers at 'auto' (Could not find any running Ray instance.); start one on this machine with: "
-        'ray start --head; or give that of another as address = "ray://HEAD:10001"'
+        "no cluster answers at 'auto' (Could not find any running Ray instance.); give this on a machine of the "
+        "cluster; one on this machine alone begins with: ray start --head"
     )
