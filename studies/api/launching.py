@@ -123,8 +123,15 @@ def launched(
 ) -> tuple[LaunchStatus, ...]:
     """Return the jobs that were submitted for a study, and what the scheduler says of their tasks, oldest first.
 
+    Args:
+        site: a file of the site's settings; None for caviar-launch.toml in this folder, if it is there.
+
     Raises:
         StudyNotFound: no study has that name.
+
+    Examples:
+        >>> [task.state for job in caviar.launched("digits") for task in job.tasks]
+        ['RUNNING', 'RUNNING', 'PENDING']
     """
     with _jobs(study, site, database) as (_, _, jobs):
         return tuple(_status(job, scheduler) for job, scheduler in jobs)
@@ -145,9 +152,16 @@ def stop_launched(
     Their workers finish their epoch within the grace, and give their trials back. Where the scheduler does not wait for
     that, the epoch in progress is trained again.
 
+    Args:
+        site: a file of the site's settings; None for caviar-launch.toml in this folder, if it is there.
+
     Raises:
         StudyNotFound: no study has that name.
         LaunchFailed: a scheduler does not answer, or refuses it; the jobs of others are ended all the same.
+
+    Examples:
+        >>> [job.job for job in caviar.stop_launched("digits")]
+        ['4711']
     """
     ended, failed = [], []
     with _jobs(study, site, database) as (engine, record, jobs):
@@ -174,6 +188,10 @@ def init_launch(on: str, path: str | Path | None = None) -> Path:
 
     Raises:
         OptionError: there is such a file.
+
+    Examples:
+        >>> caviar.init_launch("slurm").name
+        'caviar-launch.toml'
     """
     return write_template(scheduler_kind(on), None if path is None else Path(path))
 

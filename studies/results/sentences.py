@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from caviar.storage.family import parent_of
 from caviar.storage.states import EventKind
 from caviar.studies.metric import NO_RESULT
 from caviar.studies.results.formatting import number
@@ -107,6 +106,8 @@ def _known_sentence(event: EventRecord) -> str | None:
 
 def detail_in_words(event: EventRecord) -> str:
     """Return what an event's kind and trial do not say."""
+    from caviar.storage.family import parent_of  # which loads SQLAlchemy: the help of a command needs this module, too
+
     with suppress(KeyError, TypeError, ValueError):  # as in `sentence`
         if event.kind == EventKind.COHORT_SIZE:
             return cohort_sentence(event.detail)
