@@ -38,11 +38,13 @@ class Launch:
         text: the script or manifest.
         by_hand: the command that submits the text from its standard input.
         submission: None where nothing was submitted.
+        output: where one can read what its workers print: files, or a command.
     """
 
     text: str
     by_hand: str
-    submission: Submission | None
+    submission: Submission | None = None
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ class LaunchStatus:
 
     Attributes:
         tasks: those that wait or run now; none once the job has ended.
+        output: where one can read what its workers printed, such as why they ended: files, or a command.
         error: why the scheduler says nothing, such as one that is not reached from this machine.
     """
 
     submission: Submission
     tasks: tuple[Task, ...] = ()
+    output: str = ""
     error: str = ""
 
 
@@ -106,7 +110,7 @@ def launch(
         scheduler.check_database(_shared(settings_of(database)))
         text = scheduler.text(request)
         if dry_run:
-            return Launch(text, scheduler.by_hand(), None)
+            return Launch(text, scheduler.by_hand())
         require_writable(engine)  # before there is a job that nothing could be written of
         job = scheduler.submit(request)
         try:
@@ -115,7 +119,7 @@ def launch(
             why = one_line(str(error))
             raise LaunchFailed(f"{kind} has job {job}, which could not be written to the study's history ({why}): "
                                f"end it by {kind}'s own commands") from error  # fmt: skip
-    return Launch(text, scheduler.by_hand(), submission)
+    return Launch(text, scheduler.by_hand(), submission, scheduler.output(study, job))
 
 
 def launched(
@@ -134,12 +138,13 @@ def launched(
         ['RUNNING', 'RUNNING', 'PENDING']
     """
     with _jobs(study, site, database) as (_, _, jobs):
-        return tuple(_status(job, scheduler) for job, scheduler in jobs)
+        return tuple(_status(study, job, scheduler) for job, scheduler in jobs)
 
 
-def _status(job: Submission, scheduler: Scheduler) -> LaunchStatus:
+def _status(study: str, job: Submission, scheduler: Scheduler) -> LaunchStatus:
     try:
-        return LaunchStatus(job, () if job.is_stopped else scheduler.tasks(job.job))
+        tasks = () if job.is_stopped else scheduler.tasks(job.job)
+        return LaunchStatus(job, tasks, scheduler.output(study, job.job))
     except (LaunchFailed, OptionError) as error:  # another scheduler's jobs are shown all the same
         return LaunchStatus(job, error=str(error))
 

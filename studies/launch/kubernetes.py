@@ -53,6 +53,11 @@ class Kubernetes:
         found = tuple(_task(pod) for pod in _list(pods, "items"))
         return found or _waiting(_get(namespace, "job", name, "--ignore-not-found"))
 
+    def output(self, study: str, job: str) -> str:  # noqa: ARG002
+        """Return the command that prints it."""
+        namespace, name = _checked(job)
+        return f"kubectl logs -n {namespace} -l batch.kubernetes.io/job-name={name} --prefix"
+
     def stop(self, job: str) -> None:
         """Delete a Job; Kubernetes sends SIGTERM to its pods, and SIGKILL after their grace period.
 

@@ -91,8 +91,8 @@ def _container(request: LaunchRequest, site: Site) -> dict[str, Any]:
     own = site.kubernetes
     if not own.image:
         raise OptionError("Kubernetes needs an image with Caviar, the project and its data: write image = "
-                          f"\"registry/me/project:1\" below [kubernetes] in {FILE}, which this makes: "
-                          "caviar launch init --on kubernetes")  # fmt: skip
+                          f"\"registry/me/project:1\" below [kubernetes] in {FILE}, or in the file of "
+                          "--site; caviar launch init --on kubernetes makes one")  # fmt: skip
     variables = {**site.worker.environment, "CAVIAR_DATABASE_URL_FILE": f"{_ADDRESS}/url", "CAVIAR_HOME": _HOME}
     limits = {"cpu": own.cpus, "memory": own.memory, **({own.gpu: request.whole_gpus} if request.whole_gpus else {})}
     mounts = {"database": _ADDRESS, "home": _HOME, "shared-memory": _SHARED_MEMORY}

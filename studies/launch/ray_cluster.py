@@ -105,6 +105,10 @@ class RayCluster:
         rows = json.loads(self._drive("tasks", job))
         return tuple(Task(**{name: one_line(value) for name, value in row.items()}) for row in rows)
 
+    def output(self, study: str, job: str) -> str:  # noqa: ARG002
+        """Return the command that prints it: Ray keeps it by actor."""
+        return f"ray logs actor --id ID, of an actor of {_checked(job)} (ray list actors)"
+
     def stop(self, job: str) -> None:
         """End the actors of a job: each lets its worker leave first."""
         self._drive("stop", job)

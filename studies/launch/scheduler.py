@@ -86,6 +86,10 @@ class Scheduler(Protocol):
         """
         ...
 
+    def output(self, study: str, job: str) -> str:
+        """Return where one can read what a job's workers printed, such as why they ended: files, or a command."""
+        ...
+
     def stop(self, job: str) -> None:
         """End a job: its workers finish their epoch within the grace, and give their trials back.
 

@@ -28,7 +28,7 @@ from caviar.text import flaw, quoted, shown
 FILE = "caviar-launch.toml"  # in the folder in which a launch is given
 _OURS = {"containers", "volumes", "restartPolicy", "terminationGracePeriodSeconds", "shareProcessNamespace",
          "nodeSelector", "activeDeadlineSeconds"}  # fmt: skip
-_SECRET = ("password", "postgresql://", "postgres://", "postgresql+psycopg2://")
+_SECRET = ("password", "secret", "_token", "access_key", "postgresql://", "postgres://", "postgresql+psycopg2://")
 
 
 def _printable(text: str) -> str:
@@ -158,7 +158,9 @@ def read_site(path: Path | None = None) -> Site:
     try:
         given = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{shown(str(file))} cannot be read ({error}); write one with: caviar launch init") from None
+        raise OptionError(
+            f"{shown(str(file))} cannot be read ({error}); write one with: caviar launch init --on SCHEDULER"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"{shown(str(file))} is not TOML: {shown(str(error), 200)}") from None
     return _checked(given, file)
@@ -168,7 +170,7 @@ def _checked(given: Mapping[str, Any], file: Path) -> Site:
     try:
         site = Site.model_validate(given)
     except ValidationError as error:
-        raise OptionError(f"{shown(str(file))}: {first_problem(error, _names())}") from None
+        raise OptionError(f"{shown(str(file))}: {first_problem(error, _names(error))}") from None
     for name, value in site.worker.environment.items():
         if any(word in f"{name}={value}".lower() for word in _SECRET) or name == "CAVIAR_DATABASE_URL":
             raise OptionError(
@@ -178,11 +180,11 @@ def _checked(given: Mapping[str, Any], file: Path) -> Site:
     return site
 
 
-def _names() -> list[str]:
-    """Return the names of all sections and settings, to suggest one for a name that is misspelt."""
-    sections = Site.model_fields
-    inner = [field.annotation for field in sections.values()]
-    return [*sections, *(name for kind in inner if kind is not None for name in kind.model_fields)]
+def _names(error: ValidationError) -> list[str]:
+    """Return the names that could be meant by what is wrong first: sections, or the settings of one."""
+    section, *setting = error.errors()[0]["loc"]
+    field = Site.model_fields.get(str(section)) if setting else None
+    return [*(Site.model_fields if field is None or field.annotation is None else field.annotation.model_fields)]
 
 
 def write_template(kind: SchedulerKind, path: Path | None = None) -> Path:
@@ -199,7 +201,9 @@ def write_template(kind: SchedulerKind, path: Path | None = None) -> Path:
         with file.open("x", encoding="utf-8") as new:
             new.write(_HEAD + _TEMPLATES[kind])
     except FileExistsError:
-        raise OptionError(f"there is {shown(str(file))} already: change it, or take it away first") from None
+        raise OptionError(
+            f"there is {shown(str(file))} already: change it, or write another one with --site FILE, and copy from it"
+        ) from None
     except OSError as error:
         raise OptionError(f"{shown(str(file))} cannot be written ({error.strerror})") from None
     return file
@@ -212,7 +216,7 @@ _HEAD = """\
 # command = "caviar"                               # how Caviar is called on a machine of the scheduler's
 # setup = ["source .venv/bin/activate"]            # lines of shell before it (Slurm)
 # options = ["--epoch-timeout", "1h"]              # more options of caviar join
-# environment = { OMP_NUM_THREADS = "1" }          # variables of each worker; no passwords
+# environment = { CAVIAR_DATABASE_URL_FILE = "~/.caviar-url" }    # variables of each worker; no passwords
 """
 _TEMPLATES = {
     SchedulerKind.SLURM: """

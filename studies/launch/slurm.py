@@ -109,7 +109,13 @@ class Slurm:
 
     def submit(self, request: LaunchRequest) -> str:
         """Submit a job array; return its number."""
-        return _checked(call(["sbatch", "--parsable"], self.text(request)).strip())
+        try:
+            return _checked(call(["sbatch", "--parsable"], self.text(request)).strip())
+        except LaunchFailed as error:
+            if "Invalid job array" in str(error):
+                raise OptionError(f"--workers {request.workers:,}: {error}; give less than MaxArraySize of slurm.conf, "
+                                  f"1001 by default") from None  # fmt: skip
+            raise
 
     def tasks(self, job: str) -> tuple[Task, ...]:
         """Return the tasks of a job array that wait or run."""
@@ -120,8 +126,12 @@ class Slurm:
                 return ()
             raise
         rows = [line.split("|", 4) for line in printable(printed).splitlines() if line.count("|") >= 4]
-        return tuple(Task(*(cell.strip() for cell in (task, *rest))) for task, name, *rest in rows
+        return tuple(Task(*(cell.strip().removeprefix("None") for cell in (task, *rest))) for task, name, *rest in rows
                      if name.startswith(_OURS))  # fmt: skip
+
+    def output(self, study: str, job: str) -> str:
+        """Return the names of the tasks' files, which Slurm writes unless a directive of the site's says otherwise."""
+        return f"{LaunchRequest(study).label}-{shown(job)}_*.log, where it was submitted"
 
     def stop(self, job: str) -> None:
         """End a job array that is ours; Slurm sends SIGTERM, and SIGKILL after its KillWait, mostly 30 s."""

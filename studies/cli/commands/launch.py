@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -90,7 +91,8 @@ def start(
             f"(caviar launch status and stop do not know of a job that was submitted by hand)"
         )
     else:
-        print_line(f"job {done.submission.job} has {workers} worker{'s' * (workers != 1)} for '{study}'")
+        print_line(f"job {done.submission.job} has {workers} worker{'s' * (workers != 1)} for '{study}', which "
+                   f"begin when {done.submission.scheduler} has room; what they print: {done.output}")  # fmt: skip
         print_line(f"\nnext: caviar launch status {study}, then: caviar status {study} --watch", style="dim")
 
 
@@ -116,7 +118,7 @@ def status(study: StoredStudy, site: SiteFile = None, as_json: AsJson = False, d
             rows.add_row(sent.scheduler, sent.job, task.name, task.state, task.node, task.reason)
         if not job.tasks:
             state = "unknown" if job.error else "stopped" if sent.is_stopped else "ended"
-            rows.add_row(sent.scheduler, sent.job, "", state, "", job.error)
+            rows.add_row(sent.scheduler, sent.job, "", state, "", job.error or f"see {job.output}")
     out().print(rows)
     print_line(f"\nnext: caviar workers {study}", style="dim")
 
@@ -144,7 +146,7 @@ def stop(study: StoredStudy, site: SiteFile = None, database: Database = None) -
         return
     for job in ended:
         print_line(f"{job.scheduler} ends job {job.job}: its workers give their trials back")
-    print_line(f"\nnext: caviar launch {study} --on {ended[-1].scheduler} --workers {ended[-1].workers}", style="dim")
+    print_line(f"\nnext: caviar status {study}", style="dim")
 
 
 @app.command()
@@ -157,4 +159,5 @@ def init(on: On, site: SiteFile = None) -> None:
     """
     file = caviar.init_launch(on, site)
     print_line(f"{file} is written: fill in what differs at your site")
-    print_line(f"\nnext: caviar launch STUDY --on {on} --workers 8 --dry-run", style="dim")
+    given = "" if site is None else f" --site {shlex.quote(str(site))}"
+    print_line(f"\nnext: caviar launch STUDY --on {on} --workers 8{given} --dry-run", style="dim")

@@ -49,7 +49,7 @@ def workers(
         print_json(listed)
         return
     if not listed:
-        hidden = f" ({len(found)} have ended: --all shows them)" if found else ""
+        hidden = f" ({len(found)} ended: --all shows them)" if found else ""
         out().print(f"no worker is at work{hidden}; {step}")
         return
     heads = ("host", "pid", "job", "device", "study", "doing", "heard of")

@@ -53,6 +53,7 @@ def test_a_job_is_submitted_looked_at_and_ended(engine: Engine, site: Path, said
     text = said("launch", "--on", "slurm", "small", "--workers", "2")
     assert text.startswith("job 4711 has 2 workers for 'small'")
     assert "caviar launch status small" in text
+    assert "caviar-small-4711_*.log" in text
     assert "#SBATCH --array=1-2" in (site / "script").read_text()
     assert "4711_2" in said("launch", "status", "small")
     (job,) = caviar.launched("small", database=engine)
@@ -60,6 +61,7 @@ def test_a_job_is_submitted_looked_at_and_ended(engine: Engine, site: Path, said
     assert "slurm ends job 4711" in said("launch", "stop", "small")
     assert "scancel 4711" in (site / "calls").read_text()
     assert "no job of 'small' waits or runs" in said("launch", "stop", "small")
+    assert "see caviar-small-4711_*.log" in " ".join(said("launch", "status", "small").split())
     history = said("history", "small")
     assert "launched" in history
     assert "launch stopped" in history

@@ -46,6 +46,8 @@ def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.M
     [
         ("[slurm", "is not TOML"),
         ("[slurm]\npartitoin = 'gpu'", "did you mean partition"),
+        ("[slurm]\ncpu = 4", "did you mean cpus\\?"),
+        ("[worker]\nenvironment = { AWS_SECRET_ACCESS_KEY = 'x' }", "may hold a password"),
         ("[slrum]\npartition = 'gpu'", "did you mean slurm"),
         ("[slurm]\ncpus = 'many'", "cpus.*integer"),
         ("[slurm]\ncpus = -1", "cpus.*0 or more"),
