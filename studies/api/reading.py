@@ -34,7 +34,7 @@ from caviar.studies.api.records import History, LearningCurve
 from caviar.studies.api.session import connect, opened, settings_of, watching
 from caviar.studies.definition import Study, change
 from caviar.studies.errors import NothingToDo, OptionError, UnknownStudy
-from caviar.studies.lifecycle.loader import catalog_names, select_study, unknown_study
+from caviar.studies.lifecycle.loader import catalog_names, is_study_name, select_study, unknown_study
 from caviar.studies.lifecycle.manager import definition_of, progress, refuse_panda, take_snapshot
 from caviar.studies.metric import direction_of
 from caviar.studies.results.summaries import (
@@ -120,7 +120,7 @@ def _stored(name: str, database: str | Engine | None, unknown: UnknownStudy) -> 
         with connect(database) as engine:
             record = find_study(engine, name)
             if record is None:
-                raise unknown_study(name, study_names(engine))
+                raise unknown_study(name, study_names(engine)) if is_study_name(name) else unknown
             refuse_panda(engine, record)
             return definition_of(record)
     except DatabaseError as error:

@@ -68,7 +68,7 @@ def select_study(selector: str) -> Study:
     """
     if selector.endswith(".py"):
         return _take(_load_file(Path(selector)), "STUDY", selector)
-    if not _is_a_name(selector):
+    if not is_study_name(selector):
         module, _, name = selector.partition(":")
         return _take(_load_module(module), name, selector)
     if selector in catalog_names():
@@ -76,7 +76,7 @@ def select_study(selector: str) -> Study:
     raise unknown_study(selector)
 
 
-def _is_a_name(selector: str) -> bool:
+def is_study_name(selector: str) -> bool:
     """Return whether a selector is a name, and neither a path nor a `module:NAME`."""
     return not selector.endswith(".py") and ":" not in selector
 
@@ -105,7 +105,7 @@ def select_stored(engine: Engine, selector: str) -> tuple[Study, StudyRecord | N
         return select_study(selector), None
     except UnknownStudy:
         record = find_study(engine, selector)
-        if record is None and not _is_a_name(selector):
+        if record is None and not is_study_name(selector):
             raise
         if record is None:
             raise unknown_study(selector, study_names(engine)) from None
