@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 import caviar
 from caviar.studies.api import running
 from caviar.studies.workers.local.options import WorkerOptions
+from caviar.studies.workers.local.supervisor import Outcome
 from tests.helpers.studies import small_study
 
 
@@ -21,7 +22,15 @@ def options_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
     def work(_: Any, record: Any, options: WorkerOptions, *__: Any) -> Any:
         given.append(options)
-        return record, running.progress(engine, record), False
+        return Outcome(
+            record,
+            running.progress(engine, record),
+            time_is_over=False,
+            trials=0,
+            restarts=0,
+            is_freed=False,
+            seconds=0.0,
+        )
 
     monkeypatch.setattr(running, "_work", work)
 
