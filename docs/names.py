@@ -26,6 +26,7 @@ _SECTIONS = {
     "studies.definition": "Define a study",
     "studies.space": "Define a study",
     "studies.api.running": "Run a study",
+    "studies.api.standing": "Read studies",
     "studies.api.reading": "Read studies",
     "studies.api.documents": "Reports, exports and models",
     "studies.api.changing": "Change a study",

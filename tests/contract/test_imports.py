@@ -45,7 +45,7 @@ def test_import_caviar_loads_no_heavy_package_and_no_command_line(root: Path) ->
 
 
 def test_steering_and_reading_a_study_load_neither_torch_nor_optuna(root: Path) -> None:
-    rooms = ("reading", "changing", "documents", "data", "database", "panda", "records", "session")
+    rooms = ("standing", "reading", "changing", "documents", "data", "database", "panda", "records", "session")
     loaded = modules_after(f"import {', '.join(f'caviar.studies.api.{room}' for room in rooms)}", root)
     assert not loaded & {*HEAVY, "plotly"} - {"sqlalchemy", "psycopg2"}
 

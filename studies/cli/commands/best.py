@@ -56,7 +56,7 @@ def best(
         if as_json:
             print_json(caviar.best(study, database=engine))
             return 0
-        from caviar.studies.api.reading import best_and_next_steps
+        from caviar.studies.api.standing import best_and_next_steps
 
         winner, steps = best_and_next_steps(study, database=engine)
     if winner is None:

@@ -45,7 +45,7 @@ def status(
         if as_json:
             print_json(caviar.status(study, database=engine))
             return
-        from caviar.studies.api.reading import status_and_next_steps
+        from caviar.studies.api.standing import status_and_next_steps
         from caviar.studies.cli.display import Display, screen
         from caviar.studies.cli.view import view
 
