@@ -1,6 +1,6 @@
-"""A command that is started again until there is no more for it to do, as a scheduler does that has none of its own.
+"""Run a command again and again until it has nothing left to do, for schedulers that restart nothing themselves.
 
-What it ends with decides: 0 is the end, 75 and the death by a signal are another turn, all else is a failure for good.
+Its exit code decides: after 0 it is done, after 75 or a signal's death it is run again, any other code is an error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _STEADY = 60.0  # unless the turn lasted for so many seconds
 
 
 class Turns:
-    """The turns of a command, in one thread, which has to live as long as its process may.
+    """Runs of one command, one after another. The thread that calls `run` has to outlive the command's process.
 
     Args:
         words: the program and its arguments.

@@ -8,7 +8,8 @@ import pytest
 
 from caviar.studies.errors import OptionError
 from caviar.studies.launch.scheduler import SchedulerKind
-from caviar.studies.launch.site import Site, read_site, write_template
+from caviar.studies.launch.site import Site, read_site
+from caviar.studies.launch.template import write_template
 
 
 @pytest.mark.parametrize("kind", SchedulerKind)
