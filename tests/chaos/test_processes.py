@@ -57,7 +57,7 @@ def test_workers_that_end(
     name: str, number: int, signals: int, cohort: int, database_url: URL, new_scene: Callable[..., Scene],
     report: Report,
 ) -> None:  # fmt: skip
-    scene = new_scene(database_url, cohort=cohort)
+    scene = new_scene(database_url, lease=6.0, cohort=cohort)  # a busy machine's workers keep it, too
     scene.begin(30 * cohort, epochs=20)
     for _ in range(4):
         scene.start(2)

@@ -143,7 +143,7 @@ def test_workers_are_shown(engine: Engine, said: Said) -> None:
     assert "start some with: caviar join" in said("workers")[0]
     worker(engine, record, study).run()
     told = said("workers", "small")[0]
-    assert "(1 have ended: --all shows them)" in told
+    assert "(1 ended: --all shows them)" in told
     assert "'small' is done; next: caviar join small" in told  # which measures the winner
     (one,) = json.loads(said("workers", "--all", "--json")[0])
     assert (one["study"], one["host"], one["device"], one["state"]) == ("small", "test", "cpu", "ended")
