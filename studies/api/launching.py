@@ -23,8 +23,8 @@ from caviar.studies.launch.request import LaunchRequest
 from caviar.studies.launch.scheduler import Scheduler, SchedulerKind, Task
 from caviar.studies.launch.schedulers import scheduler_kind, scheduler_of
 from caviar.studies.launch.site import read_site
-from caviar.studies.launch.template import write_template
 from caviar.studies.launch.submissions import Submission, read_submissions, record_stop, record_submission
+from caviar.studies.launch.template import write_template
 from caviar.studies.lifecycle.manager import progress, refuse_panda
 from caviar.studies.results.summaries import StudyState, state_of
 from caviar.studies.workers.local.options import read_duration

@@ -25,8 +25,8 @@ from caviar.storage.records import EventRecord, StudyRecord
 from caviar.storage.states import Control, EventKind
 from caviar.storage.status import Progress
 from caviar.storage.timing import GRACE, LEASE, PATIENCE, RENEW
-from caviar.studies.api.standing import status_of
 from caviar.studies.api.session import connect, data_folder, settings_of
+from caviar.studies.api.standing import status_of
 from caviar.studies.dashboard.note import leave_note
 from caviar.studies.definition import Study, change
 from caviar.studies.lifecycle.loader import select_stored
