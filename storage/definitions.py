@@ -79,6 +79,8 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
     if record is None:
         names = study_names(engine)
         there = f"there are: {', '.join(names)}" if names else "there are none yet; begin one with: caviar run STUDY"
+        if name.endswith(".py") or ":" in name:
+            there = f"its name is needed here, not its file: caviar run {shown(name)} begins the study; {there}"
         raise StudyNotFound(f"no study '{shown(name)}' in the database; {did_you_mean(name, names)}{there}")
     return record
 

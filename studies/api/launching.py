@@ -40,12 +40,14 @@ class Launch:
         by_hand: the command that submits the text from its standard input.
         submission: None where nothing was submitted.
         output: where one can read what its workers print: files, or a command.
+        is_paused: whether the study is paused, so that its workers wait until `resume`.
     """
 
     text: str
     by_hand: str
     submission: Submission | None = None
     output: str = ""
+    is_paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,11 @@ def launch(
     scheduler = scheduler_of(kind, settings)
     with opened(study, database) as (engine, record):
         refuse_panda(engine, record)
-        _check_open(engine, record)
+        is_paused = _check_open(engine, record) == StudyState.PAUSED
         scheduler.check_database(_shared(settings_of(database)))
         text = scheduler.text(request)
         if dry_run:
-            return Launch(text, scheduler.by_hand())
+            return Launch(text, scheduler.by_hand(), is_paused=is_paused)
         require_writable(engine)  # before there is a job that nothing could be written of
         job = scheduler.submit(request)
         try:
@@ -120,7 +122,7 @@ def launch(
             why = one_line(str(error))
             raise LaunchFailed(f"{kind} has job {job}, which could not be written to the study's history ({why}): "
                                f"end it by {kind}'s own commands") from error  # fmt: skip
-    return Launch(text, scheduler.by_hand(), submission, scheduler.output(study, job))
+    return Launch(text, scheduler.by_hand(), submission, scheduler.output(study, job), is_paused)
 
 
 def launched(
@@ -215,7 +217,8 @@ def _jobs(
         yield engine, record, [(each, schedulers[each.scheduler]) for each in found]
 
 
-def _check_open(engine: Engine, record: StudyRecord) -> None:
+def _check_open(engine: Engine, record: StudyRecord) -> StudyState:
+    """Return the state of a study; refuse one for which workers have nothing to do."""
     state = state_of(progress(engine, record))
     if state == StudyState.DONE:
         raise NothingToDo(f"every trial of '{record.name}' is done; see: caviar best {record.name}; for more trials: "
@@ -223,6 +226,7 @@ def _check_open(engine: Engine, record: StudyRecord) -> None:
     if state == StudyState.STOPPED:
         raise NothingToDo(f"'{record.name}' is stopped, and its workers would leave at once; first give: "
                           f"caviar resume {record.name}")  # fmt: skip
+    return state
 
 
 def _shared(settings: Settings) -> URL:

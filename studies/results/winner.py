@@ -154,7 +154,7 @@ class Standings:
         of_all = winner_of(self.study, self.trials, known=self.model) if self.tested is not None else None
         if of_all is not None and of_all.trial != self.tested:
             return Ahead(best, values[best], "the winner was measured on the test set before, which is used once")
-        return Ahead(best, values[best], "of another training the model expects more of the winner")
+        return Ahead(best, values[best], "if both were trained again, the model expects the winner to be better")
 
     @cached_property
     def noise(self) -> Noise | None:

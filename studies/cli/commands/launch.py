@@ -93,6 +93,8 @@ def start(
     else:
         print_line(f"job {done.submission.job} has {workers} worker{'s' * (workers != 1)} for '{study}', which "
                    f"begin when {done.submission.scheduler} has room; what they print: {done.output}")  # fmt: skip
+        if done.is_paused:
+            print_remark(f"'{study}' is paused, and its workers wait until: caviar resume {study}")
         print_line(f"\nnext: caviar launch status {study}, then: caviar status {study} --watch", style="dim")
 
 

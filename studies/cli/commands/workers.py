@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import caviar
+from caviar.storage.states import EventKind
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, print_line
 from caviar.studies.cli.tables import NARROW, table
@@ -67,6 +68,8 @@ def workers(
 def _step(study: str | None, engine: Engine) -> str:
     """Return what to do where no worker is at work."""
     state = None if study is None else caviar.status(study, database=engine).state
+    if study is not None and state == "waiting" and _is_launched(study, engine):
+        return f"a job was launched, and its scheduler says whether it runs: caviar launch status {study}"
     if study is None or state == "waiting":
         return f"start some with: caviar join {study or 'STUDY'}"
     first, *_ = caviar.next_steps(study, database=engine)
@@ -93,3 +96,10 @@ def _print_freed(freed: caviar.FreedMachine, study: str | None, as_json: bool) -
     see = f"caviar workers {study}" if study else "caviar workers"
     print_line(f"{count} {leave} after the current epoch{already}; see: {see}; "
                f"come back there with: caviar join {study or freed.studies[0]}")  # fmt: skip
+
+
+def _is_launched(study: str, engine: Engine) -> bool:
+    """Return whether the job that was launched last for a study was not stopped."""
+    kinds = [e.kind for e in caviar.history(study, database=engine).events]
+    jobs = [kind for kind in kinds if kind in (EventKind.LAUNCHED, EventKind.LAUNCH_STOPPED)]
+    return jobs[-1:] == [EventKind.LAUNCHED]

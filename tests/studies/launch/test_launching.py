@@ -67,6 +67,21 @@ def test_a_job_is_submitted_looked_at_and_ended(engine: Engine, site: Path, said
     assert "launch stopped" in history
 
 
+@pytest.mark.usefixtures("site")
+def test_workers_that_would_wait_are_announced(engine: Engine, said: Callable[..., str]) -> None:
+    register(engine)
+    assert "start some with: caviar join small" in said("workers", "small")
+    assert "paused" not in said("launch", "small", "--on", "slurm")
+    assert "whether it runs: caviar launch status small" in said("workers", "small")
+    said("pause", "small")
+    assert "'small' is paused, and its workers wait until: caviar resume small" in said(
+        "launch", "small", "--on", "slurm"
+    )
+    said("resume", "small")
+    said("launch", "stop", "small")
+    assert "start some with: caviar join small" in said("workers", "small")
+
+
 def test_what_a_dry_run_prints_is_the_script_alone(
     engine: Engine, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +100,7 @@ def test_what_a_dry_run_prints_is_the_script_alone(
         (["small", "--on", "pbs"], "--on pbs: give slurm, kubernetes, ray"),
         (["small", "--on", "slurm", "--gpus-per-worker", "0.5"], "only Ray"),
         (["none", "--on", "slurm"], "no study 'none'"),
+        (["small.py", "--on", "slurm"], "its name is needed here, not its file: caviar run small.py begins the study"),
         (["--on", "slurm"], "Missing argument"),
         (["small", "--on", "slurm", "--site", "none.toml"], "caviar launch init"),
     ],

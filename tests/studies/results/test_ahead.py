@@ -35,7 +35,7 @@ def test_the_best_value_is_ahead_of_a_winner_of_which_more_is_expected() -> None
             assert ahead is None
         else:
             assert ahead == Ahead(
-                best.number, best.value or 0.0, "of another training the model expects more of the winner"
+                best.number, best.value or 0.0, "if both were trained again, the model expects the winner to be better"
             )
     assert seen == {True, False}
 
@@ -65,9 +65,11 @@ def test_one_model_says_all_of_a_winner(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_where_both_are_shown_the_reason_stands(capsys: pytest.CaptureFixture[str]) -> None:
     trials = [trial(0, 0.9), trial(1, 0.95)]
-    winner = won_by(trials[0], ahead=Ahead(1, 0.95, "of another training the model expects more of the winner"))
+    winner = won_by(
+        trials[0], ahead=Ahead(1, 0.95, "if both were trained again, the model expects the winner to be better")
+    )
     print_winner(winner)
-    reason = "trial 1 came to 0.95: of another training the model expects more of the winner"
+    reason = "trial 1 came to 0.95: if both were trained again, the model expects the winner to be better"
     assert reason in capsys.readouterr().out
     assert begin_sentence(reason) in page(replace(report(trials), winner=winner))
     assert begin_sentence(reason) in search_note(small_study(), winner)

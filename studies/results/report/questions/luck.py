@@ -26,7 +26,9 @@ def ahead(report: Report, winner: Winner, noise: Noise | None) -> Answer:
     values = f"trial {report.runner_up} came to {others}, the winner to {its}"
     if apart < 0:
         return Answer(
-            question, f"Not by its value: {values}; but of another training of the winner more is expected.", command
+            question,
+            f"Not by its value: {values}; but if both were trained again, the winner is expected to be better.",
+            command,
         )
     if winner.expected and winner.expected.low <= other <= winner.expected.high:
         return Answer(question, f"It is not clear: {values}, and its other trainings may come to either.", command)
