@@ -19,6 +19,7 @@ from caviar.storage.settings import Settings
 from caviar.storage.timing import GRACE
 from caviar.studies.api.session import opened, settings_of
 from caviar.studies.errors import LaunchFailed, NothingToDo, OptionError
+from caviar.studies.launch.remarks import remarks_on
 from caviar.studies.launch.request import LaunchRequest
 from caviar.studies.launch.scheduler import Scheduler, SchedulerKind, Task
 from caviar.studies.launch.schedulers import scheduler_kind, scheduler_of
@@ -28,6 +29,7 @@ from caviar.studies.launch.template import write_template
 from caviar.studies.lifecycle.manager import progress, refuse_panda
 from caviar.studies.results.summaries import StudyState, state_of
 from caviar.studies.workers.local.options import read_duration
+from caviar.studies.workers.local.preparation import find_user_modules
 from caviar.text import one_line, shown
 
 
@@ -40,14 +42,14 @@ class Launch:
         by_hand: the command that submits the text from its standard input.
         submission: None where nothing was submitted.
         output: where one can read what its workers print: files, or a command.
-        is_paused: whether the study is paused, so that its workers wait until `resume`.
+        remarks: what keeps workers from training, such as other code in this folder than the study's; in words.
     """
 
     text: str
     by_hand: str
     submission: Submission | None = None
     output: str = ""
-    is_paused: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,13 @@ def launch(
     scheduler = scheduler_of(kind, settings)
     with opened(study, database) as (engine, record):
         refuse_panda(engine, record)
-        is_paused = _check_open(engine, record) == StudyState.PAUSED
+        state = _check_open(engine, record)
         scheduler.check_database(_shared(settings_of(database)))
+        find_user_modules()
+        remarks = remarks_on(record, state, kind, settings)
         text = scheduler.text(request)
         if dry_run:
-            return Launch(text, scheduler.by_hand(), is_paused=is_paused)
+            return Launch(text, scheduler.by_hand(), remarks=remarks)
         require_writable(engine)  # before there is a job that nothing could be written of
         job = scheduler.submit(request)
         try:
@@ -122,7 +126,7 @@ def launch(
             why = one_line(str(error))
             raise LaunchFailed(f"{kind} has job {job}, which could not be written to the study's history ({why}): "
                                f"end it by {kind}'s own commands") from error  # fmt: skip
-    return Launch(text, scheduler.by_hand(), submission, scheduler.output(study, job), is_paused)
+    return Launch(text, scheduler.by_hand(), submission, scheduler.output(study, job), remarks)
 
 
 def launched(

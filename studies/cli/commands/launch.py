@@ -82,6 +82,8 @@ def start(
         study, on, workers=workers, gpus_per_worker=gpus_per_worker, workers_per_gpu=workers_per_gpu, time=time,
         grace=grace, site=site, dry_run=dry_run, database=database,
     )  # fmt: skip
+    for remark in done.remarks:
+        print_remark(remark)
     if as_json:
         print_json(done)
     elif done.submission is None:
@@ -93,8 +95,6 @@ def start(
     else:
         print_line(f"job {done.submission.job} has {workers} worker{'s' * (workers != 1)} for '{study}', which "
                    f"begin when {done.submission.scheduler} has room; what they print: {done.output}")  # fmt: skip
-        if done.is_paused:
-            print_remark(f"'{study}' is paused, and its workers wait until: caviar resume {study}")
         print_line(f"\nnext: caviar launch status {study}, then: caviar status {study} --watch", style="dim")
 
 

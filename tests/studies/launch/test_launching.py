@@ -15,6 +15,9 @@ from caviar.storage.definitions import load_study
 from caviar.storage.events import record_event
 from caviar.storage.states import EventKind
 from caviar.studies.cli import run
+from caviar.studies.definition import Study
+from caviar.studies.lifecycle.manager import open_study
+from caviar.studies.lifecycle.provenance import provenance_of
 from tests.helpers.workers import register
 
 _TASKS = r"4711_1|caviar-small|RUNNING|node1|None\n4711_2|caviar-small|PENDING||(Priority)\n"
@@ -80,6 +83,26 @@ def test_workers_that_would_wait_are_announced(engine: Engine, said: Callable[..
     said("resume", "small")
     said("launch", "stop", "small")
     assert "start some with: caviar join small" in said("workers", "small")
+
+
+def test_other_code_in_the_folder_is_announced(
+    engine: Engine, site: Path, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(site)
+    code = "def objective(trial):\n    return trial.suggest_float('rate', 0, 1)\n"
+    (site / "tune.py").write_text(code)
+    study = Study(name="mine", objective="tune:objective", direction="minimize", budget=4, tiers=[["rate"]])
+    open_study(engine, study, provenance_of(study, site))
+    words = ("launch", "mine", "--on", "slurm", "--dry-run")
+    assert "refuses it" not in said(*words)
+    (site / "tune.py").write_text(code + "# and something else\n")
+    refused = "the code in this folder is not that of 'mine', and a worker that begins here refuses it"
+    assert f"{refused}: tune.py changed" in said(*words)
+    (site / "caviar-launch.toml").write_text("[worker]\noptions = ['--allow-mismatch']\n")
+    assert "refuses it" not in said(*words)
+    (site / "caviar-launch.toml").unlink()
+    (site / "tune.py").unlink()
+    assert refused in said(*words)
 
 
 def test_what_a_dry_run_prints_is_the_script_alone(
