@@ -13,6 +13,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -136,12 +137,10 @@ class Digits(NamedDataSet):
     training, validation, test = 1078, 359, 360
 
     def paths(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
-        import sklearn.datasets
-
-        return [Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"]
-
-    def is_in(self, data_dir: Path) -> bool:  # noqa: ARG002
-        return True  # to look for the file would import scikit-learn, which takes a second
+        package = find_spec("sklearn")  # found, not imported, which takes a second
+        assert package is not None
+        assert package.origin is not None
+        return [Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"]
 
     def read(self, data_dir: Path) -> RawData:  # noqa: ARG002
         import numpy as np
