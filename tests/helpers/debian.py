@@ -14,19 +14,21 @@ from typing import Never
 import platformdirs
 import pytest
 
+# Of this user, and not of a test, which has a home of its own: as this module is imported before any test runs.
+_CACHE = Path(platformdirs.user_cache_dir("caviar-tests", appauthor=False)) / "debian"
+
 
 def unpacked(*packages: str) -> Path:
     """Return a folder with the files of packages, as if it were /; skip the test where they cannot be had.
 
     They are fetched once. The packages that these depend on have to be named, too.
     """
-    cache = Path(platformdirs.user_cache_dir("caviar-tests", appauthor=False)) / "debian"
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"{packages[0]}-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:8]}"
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    folder = _CACHE / f"{packages[0]}-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:8]}"
     with folder.with_suffix(".lock").open("w") as lock:  # for tests in several processes
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
                 _fetch(packages, Path(scratch))
                 (Path(scratch) / "root").rename(folder)
     return folder

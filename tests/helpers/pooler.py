@@ -52,7 +52,7 @@ def _libraries() -> list[str]:
     if shutil.which("apt-cache") is None:
         return []
     found = subprocess.run(["apt-cache", "depends", "pgbouncer"], capture_output=True, text=True, check=False).stdout
-    return re.findall(r"Depends: (lib(?:event|cares)\S*)", found)
+    return re.findall(r"Depends: (lib(?:event|c-ares)\S*)", found)
 
 
 class Pooler:
@@ -91,7 +91,9 @@ class Pooler:
     def start(self) -> None:
         """Start it, and wait until it lets somebody through."""
         owner = {} if self._owner is None else {"user": self._owner, "group": self._owner, "extra_groups": []}
-        self._process = subprocess.Popen([self._program, str(self._file)], stderr=subprocess.DEVNULL, cwd="/", **owner)  # type: ignore[call-overload]
+        log = self._folder / "log"
+        with log.open("a") as errors:
+            self._process = subprocess.Popen([self._program, str(self._file)], stderr=errors, cwd="/", **owner)  # type: ignore[call-overload]
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -100,7 +102,8 @@ class Pooler:
                 ).close()
                 return
             except psycopg2.OperationalError:
-                assert time.monotonic() < deadline
+                assert self._process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)
 
     def kill(self) -> None:

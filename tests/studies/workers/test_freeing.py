@@ -23,7 +23,6 @@ from caviar.storage.workers import read_workers, register_worker
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.sentences import sentence
 from tests.helpers.command import Caviar, rows, until
-from tests.helpers.studies import small_study, write_study
 from tests.helpers.workers import register, register_process, worker
 
 
@@ -136,15 +135,34 @@ def test_a_worker_that_waits_leaves_too_and_gets_no_slot(engine: Engine) -> None
     assert [str(w.state) for w in read_workers(engine)] == ["ended"]
 
 
+# Trials go on until a file is there: whoever begins late has something to do, too.
+TUNE = """
+import os, pathlib, time
+
+from caviar import Linear, Study
+
+def train(trial):
+    for epoch in trial.epochs():
+        time.sleep(0.05)
+        trial.report(loss=trial["rate"])
+        if pathlib.Path(os.environ["MAY_END"]).exists():
+            break
+
+STUDY = Study(name="small", train="tune:train", metric="loss", direction="minimize", epochs=20_000, budget=6,
+              tiers=[{"rate": Linear(0.0, 1.0, default=0.5)}], strategy="random", pruner="none")
+"""
+
+
 @pytest.mark.slow
 def test_the_join_of_a_freed_machine_leaves_with_all_of_its_workers_and_another_one_may_come(
     engine: Engine, caviar: list[str], tmp_path: Path
 ) -> None:
     machines = dict[str, Any]()
-    file = write_study(tmp_path / "small.py", small_study(epochs=400, budget=6, strategy="random", pruner="none"))
-    for host, job, words in (("gpu8", "12_1", ["run", file]), ("gpu7", "12_0", ["join", "small"])):
+    for host, job, words in (("gpu8", "12_1", ["run", "tune.py"]), ("gpu7", "12_0", ["join", "small"])):
         (tmp_path / host).mkdir()
+        (tmp_path / host / "tune.py").write_text(TUNE)
         machine = Caviar(caviar, engine.url, tmp_path / host)
+        machine.environ["MAY_END"] = str(tmp_path / "may_end")
         machine.environ |= {"SLURMD_NODENAME": host, "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": job[-1]}
         machines[host] = (machine, machine.start(*words, "--workers", "2"))
         until(lambda host=host: rows(engine, "SELECT count(*) FROM caviar.slot JOIN caviar.worker USING (worker_id) "
@@ -166,6 +184,7 @@ def test_the_join_of_a_freed_machine_leaves_with_all_of_its_workers_and_another_
     assert "nothing is lost; come back with: caviar join small" in said
     assert "was stopped" not in said
     assert running.poll() is None
+    (tmp_path / "may_end").touch()
     again = machines["gpu7"][0].start("join", "small", "--workers", "1")
     said, _ = again.communicate(timeout=240)
     assert again.returncode == 0, said
