@@ -77,15 +77,7 @@ class Slurm:
 
     def _directives(self, request: LaunchRequest) -> list[str]:
         own, gpus = self.site.slurm, request.whole_gpus
-        if request.leaving_seconds > _SIGNAL:
-            raise OptionError(
-                f"--grace {request.grace:g}: Slurm announces the end of a task {_SIGNAL:,} s before it at most"
-            )
-        if request.seconds is not None and request.seconds < 4 * request.leaving_seconds:
-            raise OptionError(
-                f"--time: give {4 * request.leaving_seconds}s or more: Slurm's signal may come a minute early, "
-                f"and a worker takes {request.leaving_seconds} s to leave"
-            )
+        _check_times(request)
         limit = f"%{own.running}" if own.running else ""
         asked = [
             f"--job-name={request.label}",
@@ -131,6 +123,9 @@ class Slurm:
 
     def output(self, study: str, job: str) -> str:
         """Return the names of the tasks' files, which Slurm writes unless a directive of the site's says otherwise."""
+        for directive in reversed(self.site.slurm.directives):
+            if directive.startswith(("--output", "-o")):
+                return f"the file that {directive} names"
         return f"{LaunchRequest(study).label}-{shown(job)}_*.log, where it was submitted"
 
     def stop(self, job: str) -> None:

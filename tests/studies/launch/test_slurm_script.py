@@ -45,6 +45,19 @@ def test_the_directives_are_those_that_were_asked_for() -> None:
     assert text.index("source activate") < text.index("export OMP_NUM_THREADS='1; rm'") < text.index("caviar join")
 
 
+def test_where_workers_print_is_said_as_the_site_has_it() -> None:
+    assert Slurm(Site()).output("small", "7") == "caviar-small-7_*.log, where it was submitted"
+    site = Site.model_validate({"slurm": {"directives": ["--constraint=a100", "--output=/logs/%A_%a.out"]}})
+    assert Slurm(site).output("small", "7") == "the file that --output=/logs/%A_%a.out names"
+
+
+def test_a_time_that_leaves_no_time_to_leave_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"--time: give 240s or more"):
+        Slurm(Site()).text(LaunchRequest("small", seconds=239))
+    with pytest.raises(OptionError, match=r"--grace 70000: Slurm announces a task's end"):
+        Slurm(Site()).text(LaunchRequest("small", grace=70_000))
+
+
 def test_a_part_of_a_gpu_is_not_slurms_to_give() -> None:
     with pytest.raises(OptionError, match=r"--gpus-per-worker 0.5: only Ray"):
         Slurm(Site()).text(LaunchRequest("small", gpus=0.5))

@@ -28,8 +28,6 @@ from caviar.studies.search.prospect import Prospect
 from caviar.studies.space.scales import Grid, Log, LogOneMinus, PowersOfTwo
 from tests.helpers.reports import EPOCHS, HYPERPARAMETERS, curve, losses, report, trained_with, trial, won_by
 
-STILL = "No: from the third quarter of their epochs to the last the best 5 became better by 0.2 on average"
-
 
 def answered(of: Report) -> Report:
     return replace(of, answers=tuple(answers(of)))
