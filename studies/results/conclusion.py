@@ -157,8 +157,9 @@ def _measure(
     import torch
 
     from caviar.models.data import load_all
+    from caviar.models.errors import BadCheckpoint
     from caviar.models.training import Training, evaluate
-    from caviar.studies.workers.trial.build import THREADS, Bench, measure_trial
+    from caviar.studies.workers.trial.build import THREADS, Bench, measure_network, measure_trial
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
     from caviar.studies.workers.trial.resumption import load_checkpoint, own_state, resume
     from caviar.studies.workers.trial.training import ended
@@ -176,8 +177,11 @@ def _measure(
     checkpoint = outage.insist(lambda: load_checkpoint(CheckpointStore(engine, record), number))
     try:
         with training_code():
-            if study.way is not Way.MODEL and (saved := own_state(checkpoint, best.epoch)) is not None:
-                return measure_trial(study, number, values, bench, saved), None
+            if (saved := own_state(checkpoint, best.epoch)) is not None:
+                if test is None:
+                    return measure_trial(study, number, values, bench, saved), None
+                with suppress(BadCheckpoint):  # which is written to the history below
+                    return measure_network(study, values, data, test, saved, stop), None
             training, refused = resume(study, number, values, bench, checkpoint)
         if refused:
             detail = {"trial": number, "reason": refused}

@@ -12,7 +12,7 @@ from caviar.models.optim import SETTINGS, Settings
 from caviar.models.own_measures import own_measures
 from caviar.models.registry import model_class
 from caviar.models.seeding import derive
-from caviar.models.training import Training, never
+from caviar.models.training import Training, evaluate, never, trained_network
 from caviar.studies.definition import Study
 from caviar.studies.space.base import Value
 from caviar.studies.way import Way
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from caviar.models.data import Data
+    from caviar.models.data import Data, Part
     from caviar.studies.workers.user.caller import Caller
 
 # Of each worker on a CPU: a curve is then the same bit for bit however many workers and cores there are, and workers
@@ -141,6 +141,20 @@ def measure_trial(
     assert study.test is not None, "the study has a test= function"
     trial = partial(Trial, number, {**study.fixed, **values}, bench.device)
     return measure(load_function(study.test), trial, seed_parts(study, number, None), state)
+
+
+def measure_network(
+    study: Study, values: Mapping[str, Value], data: Data, part: Part, state: Mapping[str, Any],
+    leave: Callable[[], bool],
+) -> dict[str, float]:  # fmt: skip
+    """Return what is measured of a trial's network on a part of the data, by the state of its training.
+
+    Raises:
+        BadCheckpoint: `state` does not fit.
+        Interrupted: `leave`, which is called before each batch, returned True.
+    """
+    build, _ = split(study, values)
+    return evaluate(trained_network(build, data, state), part, own_measures(study.loss, study.metrics, data), leave)
 
 
 def assemble(

@@ -6,20 +6,26 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import torch
 from sqlalchemy import Engine, text
 
 import caviar.studies.workers.trial.resumption
-from caviar.models.training import Training
+from caviar.models.checkpoint import from_bytes, to_bytes
+from caviar.models.data import load_all
+from caviar.models.training import Training, evaluate
 from caviar.storage.checkpoints import CheckpointStore, files_here
 from caviar.storage.events import read_events
 from caviar.storage.records import StudyRecord
 from caviar.storage.states import EventKind
+from caviar.storage.status import read_trial
 from caviar.storage.test_results import claim_test, read_tests, write_test
 from caviar.studies.errors import WorkersFailed
 from caviar.studies.results import conclusion
 from caviar.studies.results.conclusion import conclude
 from caviar.studies.results.winner import standings
 from caviar.studies.workers.local.events import RunEvent, WinnerTrainedAgain
+from caviar.studies.workers.trial.build import Bench
+from caviar.studies.workers.trial.resumption import load_checkpoint, resume
 from tests.helpers.roles import execute
 from tests.helpers.workers import register, worker
 
@@ -182,3 +188,37 @@ def test_an_outage_at_the_end_does_not_train_it_once_more(
     assert conclude(engine, lost, NOWHERE, outage=Outage(60))
     assert (made, failures) == ([1], [-1])
     assert len(read_tests(engine, lost.study_id)) == 1
+
+
+def test_a_winner_whose_weights_are_kept_is_measured_by_them_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, study = register(engine, epochs=3, budget=4, pruner="none")
+    worker(engine, record, study).run()
+    number = winner(engine, record)
+    cpu = torch.device("cpu")
+    data, test = load_all("digits", NOWHERE, cpu)
+    assert test is not None
+    trial = read_trial(engine, record.study_id, number)
+    checkpoint = load_checkpoint(CheckpointStore(engine, record), number)
+    training, _ = resume(study, number, study.values(trial.parameters), Bench(cpu, data), checkpoint)
+    assert isinstance(training, Training)
+    expected = evaluate(training.model, test, training.measures)
+    monkeypatch.setattr(Training, "__init__", None)  # whoever makes one fails
+    assert conclude(engine, record, NOWHERE)
+    assert read_tests(engine, record.study_id) == {number: expected}
+
+
+def test_weights_of_another_network_are_refused_and_the_winner_is_trained_again(engine: Engine) -> None:
+    record, study = register(engine, epochs=3, budget=4, pruner="none")
+    worker(engine, record, study).run()
+    number, store, events = winner(engine, record), CheckpointStore(engine, record), list[RunEvent]()
+    kept = store.load(number)
+    assert kept is not None
+    state = from_bytes(kept, torch.device("cpu"))
+    store.keep(number, 3, to_bytes({**state, "model": {name: w[:1] for name, w in state["model"].items()}}))
+    assert conclude(engine, record, NOWHERE, on_event=events.append)
+    assert events == [WinnerTrainedAgain(number, 3)]
+    (event,) = read_events(engine, record.study_id, EventKind.CHECKPOINT_REFUSED)
+    assert "does not fit this network" in event.detail["reason"]
+    assert list(read_tests(engine, record.study_id)) == [number]
