@@ -11,7 +11,7 @@ run: .venv/installed ## run the study `digits` with 2 workers, or go on with it
 	@$(BIN)/caviar run digits --workers 2
 
 test: .venv/installed-dev ## the whole test suite, on a PostgreSQL that the tests start themselves
-	$(BIN)/python -m pytest -n 5 --dist load --maxschedchunk 1
+	$(BIN)/python -m pytest -n 3 --dist load --maxschedchunk 1
 
 test-fast: .venv/installed-dev ## the tests without a database and without whole trainings: a developer's loop
 	$(BIN)/python -m pytest -q -n 2 -m "not (database or slow or chaos or optuna)"

@@ -30,12 +30,20 @@ class TimeLimit:
         self._spent, self._clock, self._stopped = spent, clock, stopped
         self._began: float | None = None  # the epoch in progress
         self._stopped_before = 0.0  # that epoch
-        self._pause = 0.0  # in the epoch that has come to its end last
+        self._counted_to: float | None = None  # for how long the process was stopped, when an epoch was counted last
 
     def add(self, seconds: float) -> None:
-        """Count an epoch that has come to its end."""
-        self._spent += max(0.0, seconds - self._pause)
-        self._pause = 0.0
+        """Count an epoch that has come to its end.
+
+        Its time is from one report of the training to the next: a command goes on while this process writes an epoch,
+        and may be stopped with it then, too.
+        """
+        if self.seconds is None or self._counted_to is None:
+            self._spent += seconds
+            return
+        stopped, before = self._stopped(), self._counted_to
+        self._spent += max(0.0, seconds - (stopped - before))
+        self._counted_to = stopped
 
     @contextmanager
     def epoch(self) -> Iterator[None]:
@@ -44,13 +52,13 @@ class TimeLimit:
         self._began = self._clock()
         if self.seconds is not None:  # else nobody needs to measure it
             self._stopped_before = self._stopped()
+            if self._counted_to is None:
+                self._counted_to = self._stopped_before
         try:
             yield
         except Exception:
             self._spent += self._running
             raise
-        else:
-            self._pause = self._paused
         finally:
             self._began = None
 

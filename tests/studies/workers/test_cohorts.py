@@ -28,6 +28,7 @@ from caviar.storage.status import read_trials
 from caviar.storage.workers import read_workers
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.space.scales import Grid, Linear, Log, PowersOfTwo
+from caviar.studies.workers.worker import Worker
 from tests.helpers.epochs import figures
 from tests.helpers.faulty_net import StopAfter
 from tests.helpers.leases import expire, lease_of
@@ -264,11 +265,11 @@ def test_a_member_that_another_worker_took_over_is_left_to_it(engine: Engine) ->
     stop = StopAfter(10_000)
     who.context.stop = stop
 
-    def give_up(seconds: float) -> None:  # what is left is the thief's
+    def give_up(worker: Worker, seconds: float) -> None:  # what is left is the thief's
         stop._looks = 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("caviar.studies.workers.worker.time.sleep", give_up)
+        patch.setattr(Worker, "_wait", give_up)
         who.run()
     assert calls == [[0]] * 3 + [[1, 2, 3, 4]] * 2 + [[1, 3, 4]]
     assert [t.state for t in read_trials(engine, record.study_id)] == ["complete"] * 2 + ["running"] + ["complete"] * 2

@@ -60,6 +60,24 @@ def test_time_in_which_the_process_is_stopped_does_not_count() -> None:
     assert limit.is_over
 
 
+def test_time_in_which_the_process_is_stopped_between_two_epochs_does_not_count() -> None:
+    clock, stopped = Clock(), Clock()
+    limit = TimeLimit(60.0, clock=clock, stopped=stopped)
+    with limit.epoch():
+        clock.now += 20
+    limit.add(20)
+    clock.now, stopped.now = clock.now + 3600, stopped.now + 3600  # while the epoch is written
+    with limit.epoch():
+        clock.now += 10
+    limit.add(3610)  # as a command measures it, from its report before to this one
+    assert not limit.is_over
+    with limit.epoch():
+        clock.now += 29
+        assert not limit.is_over
+    limit.add(31)
+    assert limit.is_over
+
+
 def leave_after(limit: TimeLimit, clock: Clock, seconds: float) -> None:
     with limit.epoch():
         clock.now += seconds

@@ -285,7 +285,8 @@ def test_an_announced_end_reaches_every_process_and_ends_only_the_epoch(
     assert [trial.epoch for trial in read_trials(engine, record.study_id)] == [
         rows(engine, f"SELECT epoch FROM caviar.checkpoint WHERE slot = {slot}") for slot in range(2)
     ]
-    assert rows(engine, "SELECT sum(epoch) FROM caviar.slot") >= before + 2  # the epochs that were in progress
+    # The epochs that were in progress; one may have ended before, and was being written.
+    assert rows(engine, "SELECT sum(epoch) FROM caviar.slot") > before
     kinds = {event.kind for event in read_events(engine, record.study_id)}
     assert not kinds & {"worker died", "lease expired", "trial failed"}
     assert not any(map(is_alive, family | set(pids(here))))
