@@ -30,6 +30,17 @@ def small_mnist(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    pixels, classes = load_digits(return_X_y=True)
+    raw = DATA_SETS["digits"].read(Path("nowhere"))
+    parts = (raw.training, raw.validation, raw.test())
+    rows = sorted([*part.x[n].flatten().tolist(), float(part.y[n])] for part in parts for n in range(len(part.y)))
+    assert rows == sorted([*row, float(of)] for row, of in zip(pixels.tolist(), classes.tolist(), strict=True))
+    assert raw.training.y.dtype == torch.int64
+
+
 def test_digits_are_split_60_20_20_without_overlap() -> None:
     data, test = load_all("digits", Path("nowhere"), CPU)
     assert test is not None

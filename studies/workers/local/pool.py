@@ -28,9 +28,11 @@ from caviar.studies.workers.local.process import KILL_SECONDS, RANKS_CRASHED, RA
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
 # The last one freezes what is there, for a fork server that ends in a moment and workers that collect no such garbage.
 _PRELOAD = [
-    "caviar.studies.workers.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets",
+    "caviar.studies.workers.worker",
+    "torch._dynamo",
+    "scipy.stats",
     "caviar.studies.workers.local.freeze",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)
