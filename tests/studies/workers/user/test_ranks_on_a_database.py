@@ -20,7 +20,7 @@ import caviar
 from caviar.storage.curves import read_curves
 from caviar.storage.definitions import load_study
 from caviar.storage.events import read_events
-from caviar.storage.processes import is_alive
+from caviar.storage.processes import descendants, is_alive
 from caviar.storage.records import StudyRecord
 from caviar.storage.settings import read_settings
 from caviar.storage.states import EventKind
@@ -33,6 +33,7 @@ from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.space.scales import Log
 from caviar.studies.workers.local.pool import WorkerPool
 from caviar.studies.workers.local.signals import Stop
+from tests.helpers.command import Caviar, rows, until
 from tests.helpers.rank_trainings import notes
 from tests.helpers.workers import ledger, worker
 
@@ -136,6 +137,34 @@ def test_a_killed_rank_or_worker_is_lost_and_its_trial_goes_on(engine: Engine, t
     undisturbed = open_study(engine, other)
     worker(engine, undisturbed, other).run()
     assert curves(engine, record) == curves(engine, undisturbed)
+
+
+@pytest.mark.slow
+def test_an_announced_end_reaches_every_rank_and_ends_only_the_epoch(
+    engine: Engine, database_url: URL, tmp_path: Path, caviar: list[str]
+) -> None:
+    """As submitit and `srun` let Slurm send it: to all processes of a job."""
+    path = tmp_path / "notes"
+    study = study_of("slow", budget=1, epochs=200, fixed={"notes": str(path)})
+    record = open_study(engine, study)
+    machine = Caviar(caviar, database_url, tmp_path)
+    machine.environ["PYTHONPATH"] = str(ROOT)
+    job = machine.start("join", "ranks", "--gpus", "none", "--workers", "1", "--restartable")
+    until(lambda: any(note["rank"] == 1 and note["epoch"] == 3 for note in notes(path)))
+    family = {job.pid} | {process.pid for process in descendants(job.pid)}
+    ranks = {note["pid"] for note in notes(path)}
+    assert ranks < family
+    for pid in family:
+        os.kill(pid, signal.SIGUSR2)
+    said, _ = job.communicate(timeout=240)
+    assert job.returncode == os.EX_TEMPFAIL, said
+    assert not any(map(is_alive, ranks))
+    assert not read_events(engine, record.study_id, EventKind.WORKER_DIED)
+    (trial,) = read_trials(engine, record.study_id)
+    assert 3 <= trial.epoch < 200
+    assert trial.epoch == max(note["epoch"] for note in notes(path))  # the epoch in progress came to its end
+    assert trial.epoch == rows(engine, "SELECT epoch FROM caviar.checkpoint")
+    assert rows(engine, "SELECT state FROM caviar.slot") == "open"
 
 
 @pytest.mark.slow
