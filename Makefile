@@ -88,7 +88,7 @@ clean: ## remove .venv and caches
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Caviar needs Python 3.11 or newer; give it as: make run PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --editable '.[dashboard,report]'
-	@$(BIN)/python -m compileall -q src models storage studies  # else each command does, where nobody writes bytecode
+	@$(BIN)/python -m compileall -q src models storage studies  # else every command does, where bytecode is not written
 	@touch $@
 
 .venv/installed-dev: .venv/installed

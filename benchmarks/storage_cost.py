@@ -50,6 +50,7 @@ from caviar.storage.definitions import load_study
 from caviar.storage.embedded import serve
 from caviar.storage.engine import make_engine
 from caviar.storage.history import History
+from caviar.studies.workers.local.pool import PRELOAD
 
 FEW = 2  # epochs, to be compared with the filled trials' 10
 SIDES = ("caviar", "optuna")
@@ -68,9 +69,7 @@ class Bench:
     def __init__(self, databases: Databases) -> None:
         self.databases = databases
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(
-            ["caviar.studies.workers.worker", "torch._dynamo", "scipy.stats", "sklearn.datasets"]
-        )
+        self._context.set_forkserver_preload(PRELOAD)
 
     def run(
         self, side: str, size: int, epochs: int, trials: int, workers: int, cohort: int = 1

@@ -137,10 +137,15 @@ class Digits(NamedDataSet):
     training, validation, test = 1078, 359, 360
 
     def paths(self, data_dir: Path) -> list[Path]:  # noqa: ARG002
-        package = find_spec("sklearn")  # found, not imported, which takes a second
-        assert package is not None
-        assert package.origin is not None
-        return [Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"]
+        package = find_spec("sklearn")  # looked up and not imported, which takes a second
+        if package is None or package.origin is None:
+            raise DataUnavailable(
+                "digits comes with scikit-learn, which is not installed here: pip install scikit-learn"
+            )
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if not file.is_file():
+            raise DataUnavailable(f"digits comes with scikit-learn, and the one that is installed has no {file}")
+        return [file]
 
     def read(self, data_dir: Path) -> RawData:
         import numpy as np

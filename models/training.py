@@ -63,8 +63,7 @@ class Training:
     ) -> None:
         self.build, self.settings, self.data, self.seed = build, settings, data, seed
         self.measures = measures or Measures(default_loss(data.training.y))
-        torch.manual_seed(derive(seed, "weights"))
-        self.model = _network(build, data)
+        self.model = _network(build, data, seed)
         self.optimizer = make_optimizer(self.model.parameters(), settings)
         self.epoch = self.decay_from = 0
         if state is not None:
@@ -169,19 +168,23 @@ def _whole(value: Any) -> Any:
 
 
 def trained_network(
-    build: Callable[[tuple[int, ...], int], nn.Module], data: Data, state: Mapping[str, Any]
+    build: Callable[[tuple[int, ...], int], nn.Module], data: Data, seed: int, state: Mapping[str, Any]
 ) -> nn.Module:
     """Return the network of a training, from its state. It takes no optimizer, whose first one takes a second.
+
+    Args:
+        seed: the training's; a network may have random parts that are not in its state.
 
     Raises:
         BadCheckpoint: the state is not of such a network.
     """
-    model = _network(build, data)
+    model = _network(build, data, seed)
     _load_weights(model, state)
     return model
 
 
-def _network(build: Callable[[tuple[int, ...], int], nn.Module], data: Data) -> nn.Module:
+def _network(build: Callable[[tuple[int, ...], int], nn.Module], data: Data, seed: int) -> nn.Module:
+    torch.manual_seed(derive(seed, "weights"))
     model = build(data.sample, data.outputs).to(data.training.x.device)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):  # faster with its channels last: 1.2 to 1.7 times on a CPU

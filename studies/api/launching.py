@@ -29,7 +29,6 @@ from caviar.studies.launch.template import write_template
 from caviar.studies.lifecycle.manager import progress, refuse_panda
 from caviar.studies.results.summaries import StudyState, state_of
 from caviar.studies.workers.local.options import read_duration
-from caviar.studies.workers.local.preparation import find_user_modules
 from caviar.text import one_line, shown
 
 
@@ -98,6 +97,7 @@ def launch(
         StudyNotFound: no study has that name; begin it with `run`.
         NothingToDo: every trial of it is done.
         OptionError: a number is out of its range, or workers there would not reach the database.
+        DefinitionError: this is called while the code of a study is imported.
         LaunchFailed: the scheduler refuses it.
 
     Examples:
@@ -113,7 +113,6 @@ def launch(
         refuse_panda(engine, record)
         state = _check_open(engine, record)
         scheduler.check_database(_shared(settings_of(database)))
-        find_user_modules()
         remarks = remarks_on(record, state, kind, settings)
         text = scheduler.text(request)
         if dry_run:

@@ -161,7 +161,7 @@ def _measure(
     from caviar.models.training import Training, evaluate
     from caviar.studies.workers.trial.build import THREADS, Bench, measure_network, measure_trial
     from caviar.studies.workers.trial.failures import TrainingRaised, describe, training_code
-    from caviar.studies.workers.trial.resumption import load_checkpoint, own_state, resume
+    from caviar.studies.workers.trial.resumption import load_checkpoint, resume, state_after
     from caviar.studies.workers.trial.training import ended
 
     torch.set_num_threads(THREADS)  # if it must be trained again, then as it was
@@ -177,11 +177,12 @@ def _measure(
     checkpoint = outage.insist(lambda: load_checkpoint(CheckpointStore(engine, record), number))
     try:
         with training_code():
-            if (saved := own_state(checkpoint, best.epoch)) is not None:
-                if test is None:
-                    return measure_trial(study, number, values, bench, saved), None
+            saved = state_after(checkpoint, best.epoch)
+            if saved is not None and test is None:  # of the user's own training, whose test= function measures
+                return measure_trial(study, number, values, bench, saved), None
+            if saved is not None and test is not None:
                 with suppress(BadCheckpoint):  # which is written to the history below
-                    return measure_network(study, values, data, test, saved, stop), None
+                    return measure_network(study, number, values, data, test, saved, stop), None
             training, refused = resume(study, number, values, bench, checkpoint)
         if refused:
             detail = {"trial": number, "reason": refused}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,18 @@ def test_digits_are_those_of_scikit_learn() -> None:
     rows = sorted([*part.x[n].flatten().tolist(), float(part.y[n])] for part in parts for n in range(len(part.y)))
     assert rows == sorted([*row, float(of)] for row, of in zip(pixels.tolist(), classes.tolist(), strict=True))
     assert raw.training.y.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [(None, "which is not installed here: pip install"), (ModuleSpec("sklearn", None, origin="/x/y.py"), "has no /x/")],
+)
+def test_digits_without_scikit_learn_say_where_they_come_from(
+    monkeypatch: pytest.MonkeyPatch, package: ModuleSpec | None, why: str
+) -> None:
+    monkeypatch.setattr("caviar.models.data_sets.find_spec", lambda name: package)
+    with pytest.raises(DataUnavailable, match=rf"digits comes with scikit-learn, .*{why}"):
+        load("digits", Path("nowhere"), CPU)
 
 
 def test_digits_are_split_60_20_20_without_overlap() -> None:

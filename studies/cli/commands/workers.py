@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import caviar
-from caviar.storage.states import EventKind
+from caviar.storage.definitions import load_study
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, print_line
 from caviar.studies.cli.tables import NARROW, table
+from caviar.studies.launch.submissions import read_submissions
 from caviar.studies.results.formatting import duration
 
 if TYPE_CHECKING:
@@ -68,10 +69,9 @@ def workers(
 def _step(study: str | None, engine: Engine) -> str:
     """Return what to do where no worker is at work."""
     state = None if study is None else caviar.status(study, database=engine).state
-    if study is not None and state == "waiting" and _is_launched(study, engine):
-        return f"a job was launched, and its scheduler says whether it runs: caviar launch status {study}"
     if study is None or state == "waiting":
-        return f"start some with: caviar join {study or 'STUDY'}"
+        start = f"start some with: caviar join {study or 'STUDY'}"
+        return start if study is None else f"{_launched(study, engine)}{start}"
     first, *_ = caviar.next_steps(study, database=engine)
     return (
         f"{first.why}: {first.command}"
@@ -98,8 +98,7 @@ def _print_freed(freed: caviar.FreedMachine, study: str | None, as_json: bool) -
                f"come back there with: caviar join {study or freed.studies[0]}")  # fmt: skip
 
 
-def _is_launched(study: str, engine: Engine) -> bool:
-    """Return whether the job that was launched last for a study was not stopped."""
-    kinds = [e.kind for e in caviar.history(study, database=engine).events]
-    jobs = [kind for kind in kinds if kind in (EventKind.LAUNCHED, EventKind.LAUNCH_STOPPED)]
-    return jobs[-1:] == [EventKind.LAUNCHED]
+def _launched(study: str, engine: Engine) -> str:
+    """Name the job that was launched last for a study and not stopped, which may not have begun; empty if none was."""
+    jobs = [job for job in read_submissions(engine, load_study(engine, study)) if not job.is_stopped]
+    return f"job {jobs[-1].job} of {jobs[-1].scheduler} was launched: caviar launch status {study}; or " if jobs else ""

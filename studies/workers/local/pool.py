@@ -27,7 +27,7 @@ from caviar.studies.workers.local.process import KILL_SECONDS, RANKS_CRASHED, RA
 
 # What every worker would import for itself; torch._dynamo comes with the first optimizer, and takes a second.
 # The last one freezes what is there, for a fork server that ends in a moment and workers that collect no such garbage.
-_PRELOAD = [
+PRELOAD = [
     "caviar.studies.workers.worker",
     "torch._dynamo",
     "scipy.stats",
@@ -66,7 +66,7 @@ class WorkerPool:
     def warm_up() -> None:
         """Start the fork server, which begins its imports."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
+        context.set_forkserver_preload(PRELOAD)
         with no_signals():
             ensure_tracker_running()  # it would lift the block that the fork server is to inherit
         with no_signals():

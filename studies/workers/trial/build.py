@@ -144,7 +144,7 @@ def measure_trial(
 
 
 def measure_network(
-    study: Study, values: Mapping[str, Value], data: Data, part: Part, state: Mapping[str, Any],
+    study: Study, number: int, values: Mapping[str, Value], data: Data, part: Part, state: Mapping[str, Any],
     leave: Callable[[], bool],
 ) -> dict[str, float]:  # fmt: skip
     """Return what is measured of a trial's network on a part of the data, by the state of its training.
@@ -154,7 +154,8 @@ def measure_network(
         Interrupted: `leave`, which is called before each batch, returned True.
     """
     build, _ = split(study, values)
-    return evaluate(trained_network(build, data, state), part, own_measures(study.loss, study.metrics, data), leave)
+    model = trained_network(build, data, derive(*seed_parts(study, number)), state)
+    return evaluate(model, part, own_measures(study.loss, study.metrics, data), leave)
 
 
 def assemble(

@@ -34,8 +34,8 @@ def load_checkpoint(store: CheckpointStore, number: int) -> LoadedCheckpoint:
         return LoadedCheckpoint(refused=str(error))
 
 
-def own_state(checkpoint: LoadedCheckpoint, epoch: int) -> dict[str, Any] | None:
-    """Return the state of a training of the user's own if it is that after `epoch`; None if it is another, or none."""
+def state_after(checkpoint: LoadedCheckpoint, epoch: int) -> dict[str, Any] | None:
+    """Return a checkpoint's state, on the CPU, if it is that after `epoch`; None if it is another, or none."""
     try:
         state = from_bytes(checkpoint.state, torch.device("cpu")) if checkpoint.state is not None else None
     except BadCheckpoint:  # the training is resumed without it, and says why

@@ -148,11 +148,14 @@ class TrialRun:
     def make_limit(self) -> TimeLimit:
         """Return how long the trial may train, and has trained."""
         context, seconds = self.context, self.context.study.trial_timeout
+        leaves_out = context.study.command is not None  # an EpochStream measures, which knows of stops
         if seconds is None or not self.lease.epoch:
-            return TimeLimit(seconds)
+            return TimeLimit(seconds, leaves_out=leaves_out)
         study_id, number, last = self.lease.study_id, self.held.number, self.training.epoch
         spent = context.outage.insist(lambda: trained_seconds(context.engine, study_id, number, last))
-        return TimeLimit(seconds, spent)  # an interruption's lost epochs are not the trial's fault
+        return TimeLimit(
+            seconds, spent, leaves_out=leaves_out
+        )  # an interruption's lost epochs are not the trial's fault
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this trial."""
@@ -195,8 +198,7 @@ class TrialRun:
     def take(self, result: Epoch) -> None:
         """Take an epoch that was trained, to be written."""
         self._diverged = not result.is_finite(self.context.study.metric)
-        self.limit.add(result.seconds)
-        self.record(result)
+        self.record(replace(result, seconds=self.limit.add(result.seconds)))
 
     def record(self, epoch: Epoch) -> None:
         """Add an epoch to the trial's curve and to what is sent to the database."""

@@ -17,6 +17,7 @@ class TimeLimit:
         seconds: the limit; None for none.
         spent: the seconds of the epochs that other workers trained.
         stopped: returns for how long this process was stopped so far, which does not count.
+        leaves_out: whether the seconds of epochs that are added leave that out already.
     """
 
     def __init__(
@@ -25,25 +26,21 @@ class TimeLimit:
         spent: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         stopped: Callable[[], float] = stopped_seconds,
+        *,
+        leaves_out: bool = False,
     ) -> None:
-        self.seconds = seconds
+        self.seconds, self._leaves_out = seconds, leaves_out
         self._spent, self._clock, self._stopped = spent, clock, stopped
         self._began: float | None = None  # the epoch in progress
         self._stopped_before = 0.0  # that epoch
-        self._counted_to: float | None = None  # for how long the process was stopped, when an epoch was counted last
+        self._pause = 0.0  # in the epoch that has come to its end last
 
-    def add(self, seconds: float) -> None:
-        """Count an epoch that has come to its end.
-
-        Its time is from one report of the training to the next: a command goes on while this process writes an epoch,
-        and may be stopped with it then, too.
-        """
-        if self.seconds is None or self._counted_to is None:
-            self._spent += seconds
-            return
-        stopped, before = self._stopped(), self._counted_to
-        self._spent += max(0.0, seconds - (stopped - before))
-        self._counted_to = stopped
+    def add(self, seconds: float) -> float:
+        """Count an epoch that has come to its end; return its seconds, without stops."""
+        counted = seconds if self._leaves_out else max(0.0, seconds - self._pause)
+        self._spent += counted
+        self._pause = 0.0
+        return counted
 
     @contextmanager
     def epoch(self) -> Iterator[None]:
@@ -52,13 +49,13 @@ class TimeLimit:
         self._began = self._clock()
         if self.seconds is not None:  # else nobody needs to measure it
             self._stopped_before = self._stopped()
-            if self._counted_to is None:
-                self._counted_to = self._stopped_before
         try:
             yield
         except Exception:
             self._spent += self._running
             raise
+        else:
+            self._pause = self._paused
         finally:
             self._began = None
 

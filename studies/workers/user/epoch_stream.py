@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from caviar.epoch import Epoch
+from caviar.storage.stopped import stopped_seconds
 from caviar.studies.errors import CommandFailed
 from caviar.studies.workers.user.lines import Lines
 from caviar.studies.workers.user.process_group import Source
@@ -50,7 +51,7 @@ class EpochStream:
         self._metric, self._expression = metric, expression
         self._lines = {source: Lines() for source in Source}
         self._reports = EpochReports(metric, self.waiting[-1].epoch if self.waiting else known, first, goes_on=goes_on)
-        self._epoch_at = time.monotonic()
+        self._epoch_at = _running_time()
 
     @property
     def first(self) -> int | None:
@@ -99,7 +100,12 @@ class EpochStream:
         """Let epochs wait; return whether there were any."""
         before = len(self.waiting)
         for number, metrics in epochs:
-            now = time.monotonic()
+            now = _running_time()
             self.waiting.append(Epoch(number, metrics, now - self._epoch_at))
             self._epoch_at = now
         return len(self.waiting) > before
+
+
+def _running_time() -> float:
+    """Return the seconds of a clock that stands still while this process is stopped, and its command with it."""
+    return time.monotonic() - stopped_seconds()

@@ -75,7 +75,7 @@ def test_workers_that_would_wait_are_announced(engine: Engine, said: Callable[..
     register(engine)
     assert "start some with: caviar join small" in said("workers", "small")
     assert "paused" not in said("launch", "small", "--on", "slurm")
-    assert "whether it runs: caviar launch status small" in said("workers", "small")
+    assert "job 4711 of slurm was launched: caviar launch status small; or" in said("workers", "small")
     said("pause", "small")
     assert "'small' is paused, and its workers wait until: caviar resume small" in said(
         "launch", "small", "--on", "slurm"
@@ -94,12 +94,14 @@ def test_other_code_in_the_folder_is_announced(
     study = Study(name="mine", objective="tune:objective", direction="minimize", budget=4, tiers=[["rate"]])
     open_study(engine, study, provenance_of(study, site))
     words = ("launch", "mine", "--on", "slurm", "--dry-run")
-    assert "refuses it" not in said(*words)
+    assert "refuse" not in said(*words)
     (site / "tune.py").write_text(code + "# and something else\n")
-    refused = "the code in this folder is not that of 'mine', and a worker that begins here refuses it"
+    refused = "the code here is not that of 'mine', and a worker with it would refuse to train"
     assert f"{refused}: tune.py changed" in said(*words)
     (site / "caviar-launch.toml").write_text("[worker]\noptions = ['--allow-mismatch']\n")
-    assert "refuses it" not in said(*words)
+    assert "refuse" not in said(*words)
+    (site / "caviar-launch.toml").write_text("[worker]\nsetup = ['cd /elsewhere']\n")
+    assert "refuse" not in said(*words)
     (site / "caviar-launch.toml").unlink()
     (site / "tune.py").unlink()
     assert refused in said(*words)
@@ -123,7 +125,10 @@ def test_what_a_dry_run_prints_is_the_script_alone(
         (["small", "--on", "pbs"], "--on pbs: give slurm, kubernetes, ray"),
         (["small", "--on", "slurm", "--gpus-per-worker", "0.5"], "only Ray"),
         (["none", "--on", "slurm"], "no study 'none'"),
-        (["small.py", "--on", "slurm"], "its name is needed here, not its file: caviar run small.py begins the study"),
+        (
+            ["small.py", "--on", "slurm"],
+            "give the study's name, not where it is defined, from which caviar run small.py begins it",
+        ),
         (["--on", "slurm"], "Missing argument"),
         (["small", "--on", "slurm", "--site", "none.toml"], "caviar launch init"),
     ],

@@ -190,10 +190,11 @@ def test_an_outage_at_the_end_does_not_train_it_once_more(
     assert len(read_tests(engine, lost.study_id)) == 1
 
 
+@pytest.mark.parametrize("model", ["mlp", "tests.helpers.random_net:RandomNet"])
 def test_a_winner_whose_weights_are_kept_is_measured_by_them_alone(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
-    record, study = register(engine, epochs=3, budget=4, pruner="none")
+    record, study = register(engine, model=model, epochs=3, budget=4, pruner="none")
     worker(engine, record, study).run()
     number = winner(engine, record)
     cpu = torch.device("cpu")

@@ -51,7 +51,7 @@ def test_time_in_which_the_process_is_stopped_does_not_count() -> None:
     with limit.epoch():
         clock.now, stopped.now = clock.now + 3630, stopped.now + 3600
         assert not limit.is_over
-    limit.add(3630)  # as the training measured it
+    assert limit.add(3630) == 30  # as the training measured it, and as it counts
     assert not limit.is_over
     with limit.epoch():
         clock.now += 31
@@ -60,22 +60,16 @@ def test_time_in_which_the_process_is_stopped_does_not_count() -> None:
     assert limit.is_over
 
 
-def test_time_in_which_the_process_is_stopped_between_two_epochs_does_not_count() -> None:
+def test_seconds_that_leave_stops_out_already_count_as_they_are() -> None:
     clock, stopped = Clock(), Clock()
-    limit = TimeLimit(60.0, clock=clock, stopped=stopped)
+    limit = TimeLimit(60.0, clock=clock, stopped=stopped, leaves_out=True)
     with limit.epoch():
-        clock.now += 20
-    limit.add(20)
-    clock.now, stopped.now = clock.now + 3600, stopped.now + 3600  # while the epoch is written
-    with limit.epoch():
-        clock.now += 10
-    limit.add(3610)  # as a command measures it, from its report before to this one
-    assert not limit.is_over
-    with limit.epoch():
-        clock.now += 29
+        clock.now, stopped.now = clock.now + 3630, stopped.now + 3600
         assert not limit.is_over
-    limit.add(31)
-    assert limit.is_over
+    assert limit.add(30) == 30
+    with limit.epoch():
+        clock.now += 31
+        assert limit.is_over
 
 
 def leave_after(limit: TimeLimit, clock: Clock, seconds: float) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from caviar.studies.errors import CommandFailed
+from caviar.studies.workers.user import epoch_stream
 from caviar.studies.workers.user.epoch_stream import EpochStream
 from caviar.studies.workers.user.lines import LONGEST, Lines
 from caviar.studies.workers.user.process_group import Source
@@ -91,6 +93,18 @@ def taken(one: EpochStream, *lines: str) -> list[tuple[int, dict[str, float]]]:
     epochs = [(epoch.epoch, dict(epoch.metrics)) for epoch in one.waiting]
     one.waiting.clear()
     return epochs
+
+
+def test_time_in_which_the_job_is_stopped_is_none_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, stopped = [100.0], [0.0]
+    monkeypatch.setattr(epoch_stream, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(epoch_stream, "stopped_seconds", lambda: stopped[0])
+    one = stream()
+    now[0] += 20
+    one.take(Source.REPORT, b'{"epoch": 1, "rmse": 5}\n')
+    now[0], stopped[0] = now[0] + 3620, 3600.0
+    one.take(Source.REPORT, b'{"epoch": 2, "rmse": 4}\n{"epoch": 3, "rmse": 3}\n')
+    assert [epoch.seconds for epoch in one.waiting] == [20, 20, 0]
 
 
 def test_an_epoch_is_over_with_the_metric_or_with_the_next_one() -> None:
