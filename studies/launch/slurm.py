@@ -32,7 +32,7 @@ code=75  # of a task that is to leave before its worker begins
 if [ -z "$asked" ]; then
   {command} &
   worker=$!
-  [ -z "$asked" ] || kill -$asked $worker  # which came between these two lines
+  [ -z "$asked" ] || kill -TERM $worker  # asked between these two lines; bash loses a SIGUSR2 to a child that begins
   wait $worker
   while kill -0 $worker 2>/dev/null; do wait $worker; done
   wait $worker

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +52,23 @@ def test_where_workers_print_is_said_as_the_site_has_it() -> None:
     assert Slurm(Site()).output("small", "7") == "caviar-small-7_*.log, where it was submitted"
     site = Site.model_validate({"slurm": {"directives": ["--constraint=a100", "--output=/logs/%A_%a.out"]}})
     assert Slurm(site).output("small", "7") == "the file that --output=/logs/%A_%a.out names"
+    again = Site.model_validate({"slurm": {"directives": ["--output=first.out", "--output=last.out"]}})
+    assert Slurm(again).output("small", "7") == "the file that --output=last.out names"  # as sbatch has it
+    directives = [line for line in Slurm(again).text(LaunchRequest("small")).splitlines() if "--output" in line]
+    assert directives[-1] == "#SBATCH --output=last.out"  # behind Caviar's own
+
+
+@pytest.mark.parametrize(
+    ("worker", "command"),
+    [
+        ({}, f"{shlex.quote(sys.executable)} -m caviar join"),  # the environment that launches has no name there
+        ({"setup": ["source activate"]}, "caviar join"),
+        ({"setup": ["source activate"], "command": "/opt/caviar"}, "/opt/caviar join"),
+    ],
+)
+def test_the_command_is_the_sites_or_that_of_this_environment(worker: dict[str, Any], command: str) -> None:
+    text = Slurm(Site.model_validate({"worker": worker})).text(LaunchRequest("small"))
+    assert f"\n  {command} small --restartable" in text
 
 
 def test_a_time_that_leaves_no_time_to_leave_is_refused() -> None:
@@ -107,6 +127,74 @@ def test_a_worker_that_still_starts_when_it_is_preempted_gets_another_turn(tmp_p
     task.send_signal(signal.SIGUSR2)
     assert task.wait(timeout=60) == 128 + signal.SIGUSR2
     assert (tmp_path / "asked").read_text().split() == ["requeue", "7_3"]
+
+
+# A worker that takes its time to leave, until there is a file.
+SLOW = """\
+import pathlib, signal, sys, time
+def note(number, frame):
+    with open("heard", "a") as file:
+        print(signal.Signals(number).name, file=file)
+for number in (signal.SIGUSR2, signal.SIGTERM):
+    signal.signal(number, note)
+pathlib.Path("heard").touch()
+pathlib.Path("began").touch()
+while not pathlib.Path("may_leave").exists():
+    time.sleep(0.02)
+sys.exit(75)
+"""
+
+
+def test_a_task_that_gets_two_signals_waits_for_its_worker(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(SLOW)
+    task = start_task(tmp_path, "python3 worker.py")
+    until((tmp_path / "began").exists)
+    for sent in (signal.SIGUSR2, signal.SIGTERM):
+        task.send_signal(sent)
+        until(lambda sent=sent: sent.name in (tmp_path / "heard").read_text())
+    (tmp_path / "may_leave").touch()
+    assert task.wait(timeout=60) == os.EX_TEMPFAIL
+    assert not (tmp_path / "asked").exists()  # somebody gave scancel
+
+
+def test_a_signal_between_the_workers_start_and_its_number_reaches_the_worker(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text("import time\ntime.sleep(600)\n")
+    setup = ["""trap 'case "$BASH_COMMAND" in worker=*) kill -USR2 $$;; esac' DEBUG"""]
+    for _ in range(5):  # it is a race: the worker may not have begun
+        task = start_task(tmp_path, "python3 worker.py", setup=setup)
+        assert task.wait(timeout=60) == 128 + signal.SIGTERM
+        assert (tmp_path / "asked").read_text().split() == ["requeue", "7_3"]
+        (tmp_path / "asked").unlink()
+
+
+def test_scancel_ends_a_task_that_asks_for_another_turn_where_slurmctld_is_away(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text("raise SystemExit(75)\n")
+    scontrol = "echo again >>asked; [ $(wc -l <asked) -eq 2 ] && kill -TERM $PPID; exit 1"
+    task = start_task(tmp_path, "python3 worker.py", scontrol=scontrol)
+    assert task.wait(timeout=60) == os.EX_TEMPFAIL
+    assert (tmp_path / "asked").read_text().count("again") == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "said"),
+    [
+        ("sbatch", "Invalid job array specification", r"--workers 2,000: .*MaxArraySize"),
+        ("sbatch", "Access denied", "sbatch failed: .*Access denied"),
+        ("squeue", "Socket timed out", "squeue failed: .*Socket timed out"),
+        ("squeue", "Invalid job id specified", None),  # it ended so long ago that Slurm has forgotten it
+    ],
+)
+def test_what_slurm_refuses_is_said_and_a_forgotten_job_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, error: str, said: str | None
+) -> None:
+    (tmp_path / command).write_text(f"#!/bin/sh\necho 'slurm error: {error}' >&2\nexit 1\n")
+    (tmp_path / command).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    if said is None:
+        assert Slurm(Site()).tasks("4711") == ()
+        return
+    with pytest.raises((LaunchFailed, OptionError), match=said):
+        Slurm(Site()).submit(LaunchRequest("small", 2000)) if command == "sbatch" else Slurm(Site()).tasks("4711")
 
 
 def start_task(
