@@ -120,12 +120,16 @@ def test_each_pod_that_has_not_ended_is_a_task(kubectl: Kubectl) -> None:
         {**pod("b", "Pending", conditions=[unmet]), "spec": {}},
         pod("c", "Pending", containerStatuses=[pulls]),
         pod("d", metadata={"deletionTimestamp": "2026-11-29T12:00:00Z"}),
+        pod("e", conditions=[{**unmet, "status": "True"}]),
+        pod("f", "Pending", conditions=[unmet], containerStatuses=[pulls]),
     )
     assert Kubernetes(SITE).tasks(JOB) == (
         Task("caviar-small-x7k2p-0-abcde", "Running", "gpu7"),
         Task("b", "Pending", "", unmet["message"]),
         Task("c", "Pending", "gpu7", "ImagePullBackOff"),
         Task("d", "Terminating", "gpu7"),
+        Task("e", "Running", "gpu7"),
+        Task("f", "Pending", "gpu7", "ImagePullBackOff"),
     )
     assert kubectl.calls == [
         "get pods --selector=app.kubernetes.io/name=caviar,batch.kubernetes.io/job-name=caviar-small-x7k2p "
@@ -155,6 +159,13 @@ def test_a_job_without_pods_waits_or_has_ended(kubectl: Kubectl, job: Any, state
     kubectl.answer("get", "job", job)
     assert Kubernetes(SITE).tasks(JOB) == tuple(Task("caviar-small-x7k2p", state) for state in states)
     assert kubectl.calls[-1] == "get job caviar-small-x7k2p --ignore-not-found -n research -o json"
+
+
+def test_a_job_that_waits_says_why(kubectl: Kubectl) -> None:
+    kubectl.pods()
+    waits = {"type": "Suspended", "status": "True", "message": "no room in the queue"}
+    kubectl.answer("get", "job", {**MADE, "spec": {"suspend": True}, "status": {"conditions": [waits]}})
+    assert Kubernetes(SITE).tasks(JOB) == (Task("caviar-small-x7k2p", "Suspended", reason="no room in the queue"),)
 
 
 def test_what_a_cluster_says_is_printable_and_of_any_form(kubectl: Kubectl) -> None:

@@ -78,6 +78,12 @@ def test_each_worker_is_an_index_that_comes_back_until_it_is_done() -> None:
     spec = job["spec"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 8, 8)
     assert spec["podReplacementPolicy"] == "Failed"
+    assert spec["backoffLimitPerIndex"] == 6  # without it an index cannot fail alone, and the cluster refuses the Job
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"  # any other, and it refuses the podFailurePolicy
+    assert spec["template"]["metadata"]["labels"] == {
+        "app.kubernetes.io/name": "caviar"
+    }  # by which pods are looked for
+    assert spec["ttlSecondsAfterFinished"] == 7 * 86_400
     assert "name" not in job["metadata"]  # two launches of a study must not meet
     assert job["metadata"]["generateName"] == "caviar-my-net-"
 
@@ -116,8 +122,29 @@ def test_the_address_is_a_file_and_no_variable() -> None:
     (volume,) = [each for each in found["volumes"] if each["name"] == mount["name"]]
     assert volume["secret"] == {"secretName": "study-database", "items": [{"key": "url", "path": "url"}]}
     assert "CAVIAR_DATABASE_URL" not in variables
-    mounted = {m["mountPath"] for m in container["volumeMounts"]}
-    assert {variables["CAVIAR_HOME"], "/dev/shm", "/data", "/scratch"} <= mounted
+
+
+def test_each_folder_has_the_volume_that_is_meant() -> None:
+    found, container = pod(FULL)
+    (home,) = [each["value"] for each in container["env"] if each["name"] == "CAVIAR_HOME"]
+    volumes = {volume.pop("name"): volume for volume in found["volumes"]}
+    mounted = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
+    assert {folder: mounted[folder] for folder in ("/data", "/scratch", "/dev/shm", home)} == {
+        "/data": {"persistentVolumeClaim": {"claimName": "datasets"}},
+        "/scratch": {"persistentVolumeClaim": {"claimName": "scratch"}},
+        "/dev/shm": {"emptyDir": {"medium": "Memory"}},
+        home: {"emptyDir": {}},
+    }
+
+
+def test_a_training_has_no_rights_in_the_cluster_and_none_of_root_s() -> None:
+    found, container = pod(FULL)
+    assert found["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def test_another_schedulers_settings_do_not_reach_a_pod() -> None:

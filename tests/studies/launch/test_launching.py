@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 import caviar
 from caviar.storage.definitions import load_study
+from caviar.storage.errors import DatabaseAway
 from caviar.storage.events import record_event
 from caviar.storage.states import EventKind
 from caviar.studies.cli import run
@@ -33,8 +34,8 @@ def site(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A folder on a machine with Slurm's commands, from which the database is reached."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, text in _PROGRAMS.items():
-        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+    for name, script in _PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("CAVIAR_DATABASE_URL", engine.url.render_as_string(hide_password=False))
@@ -53,10 +54,10 @@ def said(site: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 def test_a_job_is_submitted_looked_at_and_ended(engine: Engine, site: Path, said: Callable[..., str]) -> None:
     register(engine)
-    text = said("launch", "--on", "slurm", "small", "--workers", "2")
-    assert text.startswith("job 4711 has 2 workers for 'small'")
-    assert "caviar launch status small" in text
-    assert "caviar-small-4711_*.log" in text
+    printed = said("launch", "--on", "slurm", "small", "--workers", "2")
+    assert printed.startswith("job 4711 has 2 workers for 'small'")
+    assert "caviar launch status small" in printed
+    assert "caviar-small-4711_*.log" in printed
     assert "#SBATCH --array=1-2" in (site / "script").read_text()
     assert "4711_2" in said("launch", "status", "small")
     (job,) = caviar.launched("small", database=engine)
@@ -103,6 +104,10 @@ def test_other_code_in_the_folder_is_announced(
     (site / "caviar-launch.toml").write_text("[worker]\nsetup = ['cd /elsewhere']\n")
     assert "refuse" not in said(*words)
     (site / "caviar-launch.toml").unlink()
+    on_ray = ("launch", "mine", "--on", "ray", "--dry-run")
+    assert refused in said(*on_ray)
+    (site / "caviar-launch.toml").write_text("[ray]\nfolder = ''\n")  # each node has its own
+    assert "refuses it" not in said(*on_ray)
     (site / "tune.py").unlink()
     assert refused in said(*words)
 
@@ -165,6 +170,7 @@ def test_what_others_wrote_into_the_history_goes_to_no_command(
     study_id = load_study(engine, "small").study_id
     for detail in (
         {}, {"scheduler": "pbs", "job": "1", "workers": 1}, {"scheduler": ["slurm"], "job": 1, "workers": "1"},
+        {"scheduler": "slurm", "job": "1", "workers": "1"},
     ):  # fmt: skip
         record_event(engine, study_id, EventKind.LAUNCHED, **detail)
     assert json.loads(said("launch", "status", "small", "--json")) == []
@@ -188,14 +194,80 @@ def test_a_job_of_somebody_elses_is_neither_shown_nor_ended(
 
 
 def test_a_scheduler_that_is_not_reached_from_here_hides_no_others_jobs(
-    engine: Engine, site: Path, said: Callable[..., str]
+    engine: Engine, site: Path, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", str(site / "bin"))  # without kubectl
     register(engine)
     study_id = load_study(engine, "small").study_id
     record_event(engine, study_id, EventKind.LAUNCHED, scheduler="kubernetes", job="research/caviar-x", workers=1)
     record_event(engine, study_id, EventKind.LAUNCHED, scheduler="slurm", job="4711", workers=2)
-    assert "4711_1" in said("launch", "status", "small")
+    shown = said("launch", "status", "small")
+    assert "4711_1" in shown
+    assert "unknown" in shown
     message = said("launch", "stop", "small", code=1)
     assert "research/caviar-x" in message
     assert "ended: 4711" in message
     assert "scancel 4711" in (site / "calls").read_text()
+
+
+def test_a_study_that_is_done_or_a_panda_needs_no_workers(
+    engine: Engine, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE caviar.slot SET state = 'done'"))
+    assert "every trial of 'small' is done" in said("launch", "small", "--on", "slurm", code=2)
+    monkeypatch.setattr("caviar.studies.lifecycle.manager.is_panda", lambda *_: True)
+    assert "'small' is a panda" in said("launch", "small", "--on", "slurm", code=2)
+
+
+def test_a_launch_that_could_not_be_recorded_is_not_submitted_or_named(
+    engine: Engine, site: Path, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(engine)
+    words, module = ("launch", "small", "--on", "slurm"), "caviar.studies.api.launching"
+
+    def lose(*_: object) -> None:
+        raise DatabaseAway("it is away")
+
+    with monkeypatch.context() as on_built_in:
+        on_built_in.setattr(f"{module}.is_server_of", lambda *_: True)
+        assert "which no other machine reaches" in said(*words, code=2)
+    with monkeypatch.context() as read_only:
+        read_only.setattr(f"{module}.require_writable", lose)
+        assert "it is away" in said(*words, code=75)
+    assert not (site / "calls").exists()
+    monkeypatch.setattr(f"{module}.record_submission", lose)
+    assert "slurm has job 4711, which could not be written" in said(*words, code=1)
+
+
+def test_what_is_asked_for_reaches_the_script(engine: Engine, site: Path, said: Callable[..., str]) -> None:
+    register(engine)
+    (site / "other.toml").write_text("[worker]\noptions = ['--epoch-timeout', '1h']\n")
+    words = (
+        "--gpus-per-worker",
+        "2",
+        "--workers-per-gpu",
+        "3",
+        "--time",
+        "4h",
+        "--grace",
+        "60",
+        "--site",
+        "other.toml",
+    )
+    script = said("launch", "small", "--on", "slurm", *words, "--dry-run")
+    for part in ("--gres=gpu:2\n", "--time=240\n", "B:USR2@100\n",
+                 "--gpus all --workers-per-gpu 3 --grace 60 --epoch-timeout 1h"):  # fmt: skip
+        assert part in script
+    assert "--workers 8 --site 'a b.toml' --dry-run" in said("launch", "init", "--on", "slurm", "--site", "a b.toml")
+
+
+def test_many_tasks_are_counted(engine: Engine, site: Path, said: Callable[..., str]) -> None:
+    register(engine)
+    said("launch", "small", "--on", "slurm", "--workers", "51")
+    for count in (50, 51):
+        row = "'4711_%s|caviar-small|RUNNING|node1|None\\n' $(seq"
+        (site / "bin" / "squeue").write_text(f"#!/bin/sh\nprintf {row} {count})\n")
+        shown = said("launch", "status", "small")
+        assert ("4711_50" in shown, "51 tasks" in shown) == (count == 50, count == 51)

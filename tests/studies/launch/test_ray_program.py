@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,6 +70,21 @@ def test_a_password_goes_to_no_cluster(address: URL) -> None:
     assert "s3cret" not in program
 
 
+@pytest.mark.parametrize("address", [OPEN], indirect=True)
+def test_another_database_than_the_workers_is_refused(address: URL) -> None:
+    with pytest.raises(OptionError, match="instead of --database-url"):
+        ray().check_database(address.set(database="others"))
+    ray(**BY_FILE).check_database(address.set(database="others"))  # as nodes may reach it by another address
+
+
+def test_a_file_of_the_folder_is_not_taken_for_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("json.py").write_text("import pathlib\npathlib.Path('imported').touch()\n")
+    monkeypatch.setattr("caviar.studies.launch.ray_cluster._PROGRAM", "import json\nprint('caviar-small-1')\n")
+    assert ray(**BY_FILE).submit(LaunchRequest("small")) == "caviar-small-1"
+    assert not Path("imported").exists()
+
+
 def test_an_image_has_the_project_already() -> None:
     program = ray(ray={"folder": ""}, **BY_FILE).text(LaunchRequest("small"))
     assert "working_dir" not in values(program)["environment"]
@@ -103,11 +119,30 @@ def test_without_ray_the_message_says_how_to_install_it(monkeypatch: pytest.Monk
         ray().tasks("caviar-small-1")
 
 
-def test_without_a_cluster_the_message_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def init(*_: Any, **__: Any) -> None:
-        raise ConnectionError("Could not find any running Ray instance.\nMore of it")
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], list[str]]:
+    """Puts a Ray in place that connects to nothing; returns what is called afterwards."""
 
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
+    def refuse(error: Exception) -> list[str]:
+        def init(*_: Any, **__: Any) -> None:
+            raise error
+
+        calls = list[str]()
+        monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: calls.append("shutdown")))
+        return calls
+
+    return refuse
+
+
+def test_an_error_of_the_cluster_s_is_its_last_line(refusing: Callable[[Exception], list[str]]) -> None:
+    calls = refusing(RuntimeError("Traceback (most recent call last):\n  File a.py\nOSError: no space left\n"))
+    with pytest.raises(SystemExit, match=r"^RuntimeError: OSError: no space left$"), connected("auto"):
+        pass
+    assert calls == ["shutdown"]
+
+
+def test_without_a_cluster_the_message_says_how_to_start_one(refusing: Callable[[Exception], list[str]]) -> None:
+    refusing(ConnectionError("Could not find any running Ray instance.\nMore of it"))
     with pytest.raises(SystemExit) as caught, connected("auto"):
         pass
     assert str(caught.value) == (

@@ -35,6 +35,14 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     assert read_site(file).slurm.partition == "gpu"
 
 
+def test_a_file_that_cannot_be_written_or_is_no_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"none/site.toml cannot be written \(No such file or directory\)"):
+        write_template(SchedulerKind.SLURM, tmp_path / "none" / "site.toml")
+    (tmp_path / "site.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(OptionError, match=r"site.toml cannot be read .*utf-8"):
+        read_site(tmp_path / "site.toml")
+
+
 def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert read_site() == Site()
@@ -52,7 +60,9 @@ def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.M
         ("[slrum]\npartition = 'gpu'", "did you mean slurm"),
         ("[slurm]\ncpus = 'many'", "cpus.*integer"),
         ("[slurm]\ncpus = -1", "cpus.*0 or more"),
+        ("[slurm]\nrunning = -1", "running.*0 or more"),
         ('[slurm]\npartition = "a\\nb"', "control character"),
+        ("[ray]\ncpus = inf", "ray.cpus"),
         (
             "[kubernetes]\nimage = 'me/project :1'",
             r"kubernetes.image: give one as registry/me/project:1, not 'me/",
@@ -71,10 +81,13 @@ def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.M
         ("[kubernetes]\nvolumes = { Data = '/data' }", "kubernetes.volumes"),
         ("[kubernetes]\nvolumes = { data = 'data' }", "kubernetes.volumes.*a path from / on"),
         ("[kubernetes.pod]\ncontainers = []", "kubernetes.pod: Caviar writes containers itself"),
+        ("[kubernetes.pod]\nactiveDeadlineSeconds = 60", "Caviar writes activeDeadlineSeconds itself"),
+        ("[kubernetes.pod]\nrestartPolicy = 'Always'", "Caviar writes restartPolicy itself"),
         ("[worker]\nenvironment = { 'A B' = 'x' }", "worker.environment.*letters, digits and _"),
         ("[worker]\nenvironment = { CAVIAR_DATABASE_URL = 'x' }", "CAVIAR_DATABASE_URL_FILE"),
         ("[worker]\nenvironment = { X = 'postgresql://a:b@c/d' }", "variable X may hold a password"),
         ("[worker]\nenvironment = { PGPASSWORD = 'x' }", "variable PGPASSWORD may hold a password"),
+        ("[worker]\nenvironment = { HF_TOKEN = 'x' }", "variable HF_TOKEN may hold a password"),
     ],
 )
 def test_what_is_wrong_in_it_is_named(tmp_path: Path, text: str, said: str) -> None:

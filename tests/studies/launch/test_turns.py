@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +56,7 @@ def turns_of(ends: str, leaving: float = 60) -> Turns:
     [
         ("0 1", "", "1"),
         ("75 -9 -15 75 0 1", "", "1"),
+        ("143 0 1", "", "1"),  # a shell's word for SIGTERM
         ("75 2 1", "exit code 2: why it ended", "1"),
         ("1 0", "exit code 1: why it ended", "0"),
     ],
@@ -80,6 +82,55 @@ def test_a_stop_lets_the_command_leave_and_begins_no_other_turn(folder: Path) ->
     running.join(60)
     assert Path("heard").read_text() == "SIGTERM"
     assert Path("ends").read_text() == "0"
+
+
+def test_what_a_command_ends_with_after_a_stop_is_no_failure(folder: Path) -> None:
+    Path("leaves.sh").write_text("trap 'exit 1' TERM\ntouch began\nwhile :; do sleep 0.1; done\n")
+    own, said = Turns(["sh", "leaves.sh"], os.environ, 60), list[str]()
+    running = threading.Thread(target=lambda: said.append(own.run()))
+    running.start()
+    until(Path("began").exists)
+    own.stop()
+    running.join(60)
+    assert said == [""]
+
+
+def test_a_command_that_does_not_leave_is_killed(folder: Path) -> None:
+    Path("stays.sh").write_text("trap '' TERM\necho $$ >pid.new\nmv pid.new pid\nwhile :; do sleep 0.1; done\n")
+    own = Turns(["sh", "stays.sh"], os.environ, leaving=0.1)
+    running = threading.Thread(target=own.run, daemon=True)
+    running.start()
+    until(Path("pid").exists)
+    own.stop()
+    running.join(60)
+    if running.is_alive():  # nothing of this test outlives it
+        os.kill(int(Path("pid").read_text()), signal.SIGKILL)
+        pytest.fail("it goes on")
+
+
+def test_a_command_has_the_variables_that_it_is_given_and_no_others(folder: Path) -> None:
+    given = {"PATH": os.environ["PATH"], "CAVIAR_JOB": "caviar-small_1"}
+    assert Turns(["sh", "-c", 'echo "$CAVIAR_JOB $HOME" >said'], given, 60).run() == ""
+    assert Path("said").read_text() == "caviar-small_1 \n"
+
+
+def test_the_reason_is_the_last_line_that_says_something(folder: Path) -> None:
+    assert Turns(["sh", "-c", "echo why >&2; echo >&2; exit 3"], os.environ, 60).run() == "exit code 3: why"
+
+
+def test_a_command_whose_parent_has_ended_does_not_begin(folder: Path) -> None:
+    bound = [sys.executable, "-m", "caviar.studies.launch.bound", "1", "touch", "began"]
+    assert subprocess.run(bound, check=False).returncode == os.EX_TEMPFAIL
+    assert not Path("began").exists()
+
+
+def test_a_turn_that_lasts_makes_the_next_pause_short_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = list[int]()
+    monkeypatch.setattr(turns, "pause_after", lambda quick: counts.append(quick) or 0.0)
+    times = iter([0.0, 1.0, 1.0, 2.0, 2.0, 70.0, 70.0, 71.0, 71.0])  # when each turn begins and ends
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    assert turns_of("75 75 75 75 0").run() == ""
+    assert counts == [1, 2, 0, 1]
 
 
 def test_turns_that_do_not_last_come_ever_slower() -> None:
