@@ -80,6 +80,14 @@ def test_unknown_study(url: str, refused: Callable[..., str]) -> None:
     assert "no file nowhere.py" in refused("run", "nowhere.py")
 
 
+def test_a_misspelt_study_of_the_database_is_offered(url: str, refused: Callable[..., str]) -> None:
+    engine = make_engine(_url(url))
+    register(engine)
+    engine.dispose()
+    for command in ("run", "plan"):
+        assert "no study 'smoll'; did you mean small?" in refused(command, "smoll")
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -85,6 +85,13 @@ def test_lower_is_better_where_a_loss_is_minimized() -> None:
     found = gain_over_default(study, trials, winner.trial)
     assert found is not None
     assert 0 < found.by < 0.1
+    trained = {0: {0: 0.30, 1: 0.31, 2: 0.32}, winner.trial: {0: 0.10, 1: 0.11, 2: 0.12}}
+    measured = gain_of(study, trials, winner.trial, trained)
+    assert measured is not None
+    assert (measured.by, measured.basis) == (pytest.approx(0.2), Basis.MEASURED)
+    single = gain_of(study, [trials[0], made(study, 1, 0.05, 0.5)], 1, {})
+    assert single is not None
+    assert (single.by, single.basis) == (pytest.approx((trials[0].value or 0.0) - 0.05), Basis.SINGLE)
 
 
 def test_what_was_measured_takes_the_place_of_what_was_expected() -> None:

@@ -62,7 +62,9 @@ def test_the_validation_set_bounds_what_the_model_believes() -> None:
     calm, _ = noisy(study, 1, count=60, noise=1e-4)
     least = noise_of(study, calm, 0, evidence=Evidence(examples=100))
     assert least is not None
-    assert least.deviation > 0.009
+    rate = max(t.value or 0.0 for t in calm)
+    half = math.sqrt(rate * (1 - rate) / 100) / 2
+    assert (least.deviation, least.basis) == (pytest.approx(half), Basis.EXAMPLES)
 
 
 def test_with_few_trials_the_validation_set_alone_says_it_or_nothing_does() -> None:

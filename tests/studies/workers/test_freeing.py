@@ -17,13 +17,14 @@ from caviar.storage.curves import read_curve
 from caviar.storage.engine import make_engine
 from caviar.storage.errors import WorkerNotFound
 from caviar.storage.events import read_events
-from caviar.storage.records import StudyRecord
+from caviar.storage.records import Report, StudyRecord
 from caviar.storage.states import EventKind
 from caviar.storage.workers import read_workers, register_worker
 from caviar.studies.lifecycle.manager import progress
 from caviar.studies.results.sentences import sentence
 from tests.helpers.command import Caviar, rows, until
-from tests.helpers.workers import register, register_process, worker
+from tests.helpers.epochs import measured
+from tests.helpers.workers import ledger, log, register, register_process, worker
 
 
 def on(engine: Engine, record: StudyRecord, host: str, job: str | None = None) -> None:
@@ -96,10 +97,41 @@ def test_workers_of_all_studies_are_meant_without_one_and_the_gone_are_not_there
     for target in ("gone", "silent"):
         with pytest.raises(WorkerNotFound, match=r"'(gone|silent)'; there are workers on gpu7$"):
             free_machine(engine, target)
-    assert free_machine(engine, "gpu7").studies == ("other", "small")
+    # A silent one that has a trial is there: it may only stand still.
+    assert ledger(engine, other).lease() is not None
+    execute(
+        engine, "UPDATE caviar.worker SET host = 'still', last_seen = now() - interval '1 hour' WHERE host = 'test'"
+    )
+    assert free_machine(engine, "still").studies == ("other",)
+    on(engine, other, "gpu7", "12_0")
+    assert free_machine(engine, "gpu7", small.study_id).studies == ("small",)
+    freed = free_machine(engine, "gpu7")
+    assert (freed.studies, freed.workers, freed.knew) == (("other", "small"), 3, 1)
+    counts = {record.name: [e.detail["workers"] for e in read_events(engine, record.study_id, EventKind.FREED)]
+              for record in (small, other)}  # fmt: skip
+    assert counts == {"small": [1], "other": [1, 2]}
     execute(engine, "UPDATE caviar.worker SET ended_at = now()")
     with pytest.raises(WorkerNotFound, match=r"no worker is at work$"):
         free_machine(engine, "gpu7")
+
+
+def test_a_worker_hears_it_whenever_it_renews_writes_an_epoch_or_looks_for_a_slot(engine: Engine) -> None:
+    record, _ = register(engine)
+    own, written = ledger(engine, record), log(engine, record)
+    lease = own.lease()
+    assert lease is not None
+    written.begin(lease, {}, {})
+
+    def heard() -> list[bool]:
+        (renewed,), (reported,) = (
+            own.renew([lease]).values(),
+            written.record([Report(lease, measured(1, 0.5, 0.6, 0.7, 0.1, 0.01), 0.7)]).values(),
+        )
+        return [renewed.leave, reported.leave, own.standing().leave]
+
+    assert heard() == [False, False, False]
+    free_machine(engine, "test")
+    assert heard() == [True, True, True]
 
 
 def test_a_worker_leaves_after_its_epoch_and_another_goes_on_with_its_trial(engine: Engine) -> None:
@@ -131,7 +163,7 @@ def test_a_worker_that_waits_leaves_too_and_gets_no_slot(engine: Engine) -> None
     leaver.run()
     assert leaver.context.pulse.leaves
     now = progress(engine, record)
-    assert (now.open, now.done) == (8, 0)
+    assert (now.open, now.done, now.epochs_trained) == (8, 0, 0)
     assert [str(w.state) for w in read_workers(engine)] == ["ended"]
 
 
