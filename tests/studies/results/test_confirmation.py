@@ -18,6 +18,7 @@ from caviar.studies.lifecycle.manager import open_study
 from caviar.studies.results.confirmation import (
     Comparison,
     Confirmation,
+    compare,
     in_words,
     read_confirmation,
     runner_up,
@@ -88,6 +89,13 @@ def test_the_runner_up_has_other_values_and_is_complete() -> None:
 def test_of_a_loss_the_lowest_is_the_runner_up() -> None:
     study = STUDY.model_copy(update={"metric": "validation_loss", "direction": "minimize"})
     assert runner_up(study, [trial(0, 0.1, 0.1), trial(1, 0.3, 0.2), trial(2, 0.2, 0.3)], 0) == 2
+
+
+def test_of_a_loss_the_lower_one_is_better() -> None:
+    study = STUDY.model_copy(update={"metric": "validation_loss", "direction": "minimize"})
+    found = compare(study, 1, [0.1, 0.11, 0.1], [0.3, 0.31, 0.3])
+    assert (found.verdict, found.better_by) == (Comparison.BETTER, pytest.approx(0.2))
+    assert compare(study, 1, [0.3, 0.31, 0.3], [0.1, 0.11, 0.1]).verdict is Comparison.WORSE
 
 
 def test_the_words_name_both_and_the_verdict() -> None:
