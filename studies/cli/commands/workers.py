@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import caviar
-from caviar.storage.definitions import load_study
 from caviar.studies.cli.options import AsJson, Database
 from caviar.studies.cli.output import out, print_json, print_line
 from caviar.studies.cli.tables import NARROW, table
-from caviar.studies.launch.submissions import read_submissions
 from caviar.studies.results.formatting import duration
 
 if TYPE_CHECKING:
@@ -100,5 +98,8 @@ def _print_freed(freed: caviar.FreedMachine, study: str | None, as_json: bool) -
 
 def _launched(study: str, engine: Engine) -> str:
     """Name the job that was launched last for a study and not stopped, which may not have begun; empty if none was."""
+    from caviar.storage.definitions import load_study  # these load SQLAlchemy, which the help does not need
+    from caviar.studies.launch.submissions import read_submissions
+
     jobs = [job for job in read_submissions(engine, load_study(engine, study)) if not job.is_stopped]
     return f"job {jobs[-1].job} of {jobs[-1].scheduler} was launched: caviar launch status {study}; or " if jobs else ""
