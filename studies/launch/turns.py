@@ -1,6 +1,6 @@
 """Run a command again and again until it has nothing left to do, for schedulers that restart nothing themselves.
 
-Its exit code decides: after 0 it is done, after 75 or a signal's death it is run again, any other code is an error.
+Its exit code decides: after 0 it is done; after 75, or if a signal ended it, it is run again; any other is an error.
 """
 
 from __future__ import annotations

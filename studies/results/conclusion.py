@@ -178,9 +178,9 @@ def _measure(
     try:
         with training_code():
             saved = state_after(checkpoint, best.epoch)
-            if saved is not None and test is None:  # of the user's own training, whose test= function measures
-                return measure_trial(study, number, values, bench, saved), None
-            if saved is not None and test is not None:
+            if saved is not None:
+                if test is None:  # a training of the user's own, whose test= function measures
+                    return measure_trial(study, number, values, bench, saved), None
                 with suppress(BadCheckpoint):  # which is written to the history below
                     return measure_network(study, number, values, data, test, saved, stop), None
             training, refused = resume(study, number, values, bench, checkpoint)

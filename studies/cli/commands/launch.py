@@ -122,7 +122,8 @@ def status(study: StoredStudy, site: SiteFile = None, as_json: AsJson = False, d
             state = "unknown" if job.error else "stopped" if sent.is_stopped else "ended"
             rows.add_row(sent.scheduler, sent.job, "", state, "", job.error or f"see {job.output}")
     out().print(rows)
-    print_line(f"\nnext: caviar workers {study}", style="dim")
+    step = "workers" if any(job.tasks for job in jobs) else "status"  # which says what to do where nothing runs
+    print_line(f"\nnext: caviar {step} {study}", style="dim")
 
 
 def _counted(tasks: Sequence[Task]) -> Iterator[Task]:

@@ -147,15 +147,12 @@ class TrialRun:
 
     def make_limit(self) -> TimeLimit:
         """Return how long the trial may train, and has trained."""
-        context, seconds = self.context, self.context.study.trial_timeout
-        leaves_out = context.study.command is not None  # an EpochStream measures, which knows of stops
-        if seconds is None or not self.lease.epoch:
-            return TimeLimit(seconds, leaves_out=leaves_out)
-        study_id, number, last = self.lease.study_id, self.held.number, self.training.epoch
-        spent = context.outage.insist(lambda: trained_seconds(context.engine, study_id, number, last))
-        return TimeLimit(
-            seconds, spent, leaves_out=leaves_out
-        )  # an interruption's lost epochs are not the trial's fault
+        context, seconds, spent = self.context, self.context.study.trial_timeout, 0.0
+        if seconds is not None and self.lease.epoch:  # an interruption's lost epochs are not the trial's fault
+            study_id, number, last = self.lease.study_id, self.held.number, self.training.epoch
+            spent = context.outage.insist(lambda: trained_seconds(context.engine, study_id, number, last))
+        # An EpochStream, which measures the epochs of a command, knows of stops.
+        return TimeLimit(seconds, spent, leaves_out=context.study.command is not None)
 
     def is_over(self, epoch: int) -> bool:
         """Return True if `epoch` was the last one of this trial."""

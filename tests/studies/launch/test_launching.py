@@ -59,13 +59,17 @@ def test_a_job_is_submitted_looked_at_and_ended(engine: Engine, site: Path, said
     assert "caviar launch status small" in printed
     assert "caviar-small-4711_*.log" in printed
     assert "#SBATCH --array=1-2" in (site / "script").read_text()
-    assert "4711_2" in said("launch", "status", "small")
+    running = said("launch", "status", "small")
+    assert "4711_2" in running
+    assert "next: caviar workers small" in running
     (job,) = caviar.launched("small", database=engine)
     assert (job.submission.workers, [task.state for task in job.tasks]) == (2, ["RUNNING", "PENDING"])
     assert "slurm ends job 4711" in said("launch", "stop", "small")
     assert "scancel 4711" in (site / "calls").read_text()
     assert "no job of 'small' waits or runs" in said("launch", "stop", "small")
-    assert "see caviar-small-4711_*.log" in " ".join(said("launch", "status", "small").split())
+    ended = " ".join(said("launch", "status", "small").split())
+    assert "see caviar-small-4711_*.log" in ended
+    assert "next: caviar status small" in ended
     history = said("history", "small")
     assert "launched" in history
     assert "launch stopped" in history

@@ -152,3 +152,11 @@ def test_in_a_cohort_only_the_trial_that_takes_too_long_ends(engine: Engine) -> 
     worker(engine, record, study, cohort=4).run()
     ends = {trial.slot.number: trial.state for trial in read_trials(engine, record.study_id)}
     assert ends == {number: TrialState.PRUNED if number in late else TrialState.COMPLETE for number in range(8)}
+
+
+def test_the_seconds_of_an_epoch_are_written_without_stops(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TimeLimit, "add", lambda limit, seconds: 7.0)
+    record, study = register(engine, budget=4, trial_timeout="1h")
+    worker(engine, record, study).run()
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT DISTINCT seconds FROM caviar.epoch")).all() == [7.0]
