@@ -80,7 +80,8 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
         names = study_names(engine)
         there = f"there are: {', '.join(names)}" if names else "there are none yet; begin one with: caviar run STUDY"
         if name.endswith(".py") or ":" in name:
-            there = f"give the study's name, not where it is defined, from which caviar run {shown(name)} begins it"
+            begin = f"give the study's name, not where it is defined, from which caviar run {shown(name)} begins it"
+            there = f"{begin}; {there}" if names else begin
         raise StudyNotFound(f"no study '{shown(name)}' in the database; {did_you_mean(name, names)}{there}")
     return record
 

@@ -109,9 +109,10 @@ def _print_stop(result: caviar.RunResult, again: str) -> int:
                    f"go on with: {again}")  # fmt: skip
         return 0
     if result.time_is_over:
+        hint = "" if now.done else "  (with a longer --time: no trial has ended yet)"
         print_line(
             f"stopped at {now.done} of {now.budget} trials, since its time is over or too short for another; "
-            f"nothing is lost; go on with: {again}"
+            f"nothing is lost; go on with: {again}{hint}"
         )
         return 0
     if result.stopped is None:

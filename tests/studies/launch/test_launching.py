@@ -136,7 +136,7 @@ def test_what_a_dry_run_prints_is_the_script_alone(
         (["none", "--on", "slurm"], "no study 'none'"),
         (
             ["small.py", "--on", "slurm"],
-            "give the study's name, not where it is defined, from which caviar run small.py begins it",
+            "not where it is defined, from which caviar run small.py begins it; there are: small",
         ),
         (["--on", "slurm"], "Missing argument"),
         (["small", "--on", "slurm", "--site", "none.toml"], "caviar launch init"),

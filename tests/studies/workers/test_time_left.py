@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -14,6 +16,7 @@ from caviar.storage.curves import RecentSeconds
 from caviar.storage.states import TrialState
 from caviar.storage.status import read_trials
 from caviar.studies.cli import run as run_command
+from caviar.studies.cli.commands.run import _print_stop
 from caviar.studies.workers.local.events import NoTimeLeft
 from caviar.studies.workers.time_left import TimeLeft
 from tests.helpers.faulty_net import StopAfter
@@ -112,3 +115,12 @@ def test_a_run_says_why_it_ends_and_succeeds(
     assert "since its time is over or too short for another; nothing is lost; go on with: caviar run" in said.out
     assert said.out.rstrip().endswith("--time 1h")
     assert result.status.done in (done, done + 1)
+
+
+@pytest.mark.parametrize(("done", "hint"), [(0, "  (with a longer --time: no trial has ended yet)"), (1, "")])
+def test_a_time_in_which_no_trial_ends_is_not_advised_again(
+    capsys: pytest.CaptureFixture[str], done: int, hint: str
+) -> None:
+    result: Any = SimpleNamespace(status=SimpleNamespace(done=done, budget=6), freed=None, time_is_over=True)
+    assert _print_stop(result, "caviar run x --time 1s") == 0
+    assert " ".join(capsys.readouterr().out.split()).endswith(f"go on with: caviar run x --time 1s{hint[1:]}")
